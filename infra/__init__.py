@@ -1,0 +1,1 @@
+"""Where Tidegate works: store, tracking, processes."""

@@ -1,0 +1,1 @@
+"""What is learned: readers, transforms, Keras model families, training."""

@@ -1,0 +1,92 @@
+"""A model from an experiment's `model:` part: a family by name, or the user's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from models.errors import ModelsError, OptionsError
+from models.families import family
+from models.inputs import Inputs
+from models.options import parse_options
+from models.outputs import Outputs
+from models.transforms import InputSpec
+
+
+def check_model(model: Mapping[str, Any]) -> None:
+    """Refuse a wrong `model:` part without importing Keras; a user's file is only looked for.
+
+    Raises:
+        UnknownFamilyError: no family of that name.
+        OptionsError: neither or both of family and file are given, or an option is unknown or wrong.
+        UserModelError: the file is not there.
+    """
+    from models.user_model import require_file
+
+    options = dict(model)
+    name, file = options.pop("family", None), options.pop("file", None)
+    if (name is None) == (file is None):
+        raise OptionsError(
+            f"The model has {sorted(model)}. Expected exactly one of `family: mlp` and `file: ./my_model.py`."
+        )
+    if file is not None:
+        require_file(Path(file))
+    else:
+        parse_options(family(str(name)).Options, options, "model")
+
+
+def build_model(
+    model: Mapping[str, Any],
+    specs: Mapping[str, InputSpec],
+    outputs: Outputs,
+    seed: int,
+    precision: str = "float32",
+) -> Any:
+    """Return the untrained `keras.Model`, with the same first weights for the same seed.
+
+    Args:
+        model: {"family": name, ...options} or {"file": path, ...options of its build}.
+        specs: the model's inputs by name.
+        outputs: what the model has to answer.
+        seed: seed of Python, NumPy and TensorFlow; sets them all.
+        precision: "float32", "mixed_float16" or "mixed_bfloat16".
+
+    Raises:
+        UnknownFamilyError, OptionsError: see `check_model`; also an input kind the family cannot take.
+        UserModelError: the user's file does not give a model that fits; names file and line.
+    """
+    import keras
+
+    check_model(model)
+    repeatable(seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return _built(dict(model), Inputs(specs), outputs)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
+    from models.user_model import build_user_model
+
+    if "file" in options:
+        return build_user_model(Path(options.pop("file")), inputs, outputs, options)
+    name = str(options.pop("family"))
+    chosen = family(name)
+    try:
+        return chosen.build(inputs, outputs, parse_options(chosen.Options, options, "model"))
+    except ModelsError:
+        raise
+    except ValueError as error:  # a combination of options and shapes that a layer refuses
+        raise OptionsError(f"Family {name!r} cannot be built with {options}: {error}") from error
+
+
+def repeatable(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, and let TensorFlow use only operations that repeat to the bit."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,95 @@
+"""Give a model its loss, optimizer and metrics, and find out at once whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from models.errors import OptionsError
+from models.losses import Loss, encode_target, loss_function, loss_named
+from models.optimizers import build_optimizer
+from models.options import did_you_mean
+from models.training import Training
+
+DEFAULT_METRICS = {
+    "classification": ("accuracy",),
+    "regression": ("root_mean_squared_error", "mean_absolute_error"),
+}
+LONG = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
+
+
+def compile_model(
+    model: Any,
+    train: tuple[Mapping[str, np.ndarray], np.ndarray],
+    options: Training,
+    task: str,
+    classes: int,
+    batches: int,
+) -> Loss:
+    """Compile `model` for its training and return the loss chosen.
+
+    Args:
+        model: an untrained Keras model.
+        train: the training rows; one is tried.
+        options: the experiment's settings.
+        task: "classification" or "regression".
+        classes: number of classes.
+        batches: batches an epoch.
+
+    Raises:
+        OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit each other.
+    """
+    if options.backend != "tensorflow":
+        raise OptionsError(
+            f"Option 'training.backend' is {options.backend!r}. Only tensorflow is available; leave it out."
+        )
+    loss = loss_named(options.loss, task, classes)
+    metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
+    schedule = options.learning_rate_schedule
+    model.compile(
+        optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
+        loss=loss_function(loss),
+        metrics=metrics,
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    _try_one_row(model, train, loss, classes)
+    return loss
+
+
+def metric_named(name: str) -> str:
+    """Return the name Keras knows a metric by, "accuracy" being right for every kind of target.
+
+    Raises:
+        OptionsError: Keras has no such metric; the nearest is named.
+    """
+    import keras
+
+    name = LONG.get(name, name)
+    try:
+        if name not in ("accuracy", "acc"):
+            keras.metrics.get(name)
+    except ValueError as error:
+        known = {"accuracy"} | {member for member in dir(keras.metrics) if member.islower()} - {"get"}
+        raise OptionsError(
+            f"Unknown metric {name!r} in 'training.metrics'.{did_you_mean(name, known)}"
+        ) from error
+    return name
+
+
+def _try_one_row(
+    model: Any, train: tuple[Mapping[str, np.ndarray], np.ndarray], loss: Loss, classes: int
+) -> None:
+    """Metrics make their variables when they first see rows, which a compiled loop does not allow."""
+    inputs = {tensor.name: train[0][tensor.name][:1] for tensor in model.inputs}
+    try:
+        model.test_step((inputs, encode_target(loss.target, train[1][:1], classes)))
+    except (ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())[:300]
+        raise OptionsError(
+            f"Loss {loss.name!r} and metrics {[m.name for m in model.metrics]} cannot be computed on the "
+            f"model's outputs {tuple(model.outputs[0].shape)}: {cause}"
+        ) from error
+    model.reset_metrics()

@@ -1,0 +1,188 @@
+"""From a source to what training needs: schema, transforms, three splits, a fingerprint and a summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.columns import Array, Columns, as_strings, missing, rows_of, take, unknown_column
+from models.datasets import DATASETS, load, load_dataset
+from models.errors import SchemaError, SplitError
+from models.schema import Field, Schema, infer_schema
+from models.splits import fingerprint
+from models.splits import split as divide
+from models.transforms import Transforms, encode_target
+
+SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` hands on; `splits` has "train", "validation" and "test" as raw columns."""
+
+    schema: Schema
+    transforms: Transforms
+    splits: dict[str, Columns]
+    fingerprint: str
+    summary: dict[str, Any]
+
+
+def prepare(
+    *,
+    dataset: str | None = None,
+    source: str | Path | None = None,
+    format: str | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    target: Sequence[str] | None = None,
+    split: Mapping[str, Any] | None = None,
+    task: str | None = None,
+) -> Prepared:
+    """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
+
+    Rows without a target are dropped and counted in the summary. A target column that is itself an array of
+    `k` numbers a row becomes the `k` columns NAME_0, NAME_1, ...
+
+    Args:
+        dataset: a built-in, which knows its target; else `source` and, if the suffix does not tell, `format`.
+        inputs: `{"name", "kind" or None}` each; None means all columns but the target.
+        target: the target's columns.
+        split: fractions `validation` and `test`, and `seed`.
+        task: "classification", "regression", or None to infer it.
+
+    Raises:
+        DataError: the data cannot be used as asked; its subclasses say in which way.
+    """
+    columns, published = _read(dataset, source, format, inputs, target)
+    names = list(target) if target else [_own_target(dataset)]
+    columns, names = _spread(columns, names)
+    kept = np.flatnonzero(~_without_target(columns, names))
+    fixed = kept >= rows_of(columns) - published
+    dropped = rows_of(columns) - len(kept)
+    columns = take(columns, kept) if dropped else columns
+    _check_kept(names, len(kept), dropped)
+    schema = infer_schema(columns, inputs, names, task or _own_task(dataset, names))
+    columns = _conformed(schema, columns)
+    splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
+    transforms = Transforms.fit(schema, splits["train"])
+    digests = {name: fingerprint(part) for name, part in splits.items()}
+    summary = _summary(schema, columns, splits) | {"dropped_rows": dropped, "fingerprints": digests}
+    whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    return Prepared(schema, transforms, splits, whole, summary)
+
+
+def _read(
+    dataset: str | None,
+    source: str | Path | None,
+    format: str | None,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    target: Sequence[str] | None,
+) -> tuple[Columns, int]:
+    if dataset is not None:
+        return load_dataset(dataset)
+    wanted = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
+    return load(source=source, format=format, columns=wanted and list(dict.fromkeys(wanted))), 0
+
+
+def _own_target(dataset: str | None) -> str:
+    if dataset is None:
+        raise SchemaError(
+            "data.target is not stated; expected the name of the column to predict; add data.target"
+        )
+    return DATASETS[dataset].target
+
+
+def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:
+    own = DATASETS.get(dataset or "")
+    return own.task if own and list(names) == [own.target] else None
+
+
+def _spread(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
+    """Each target column that holds arrays as one column a number."""
+    spread, targets = dict(columns), []
+    for name in names:
+        if name not in columns:
+            raise unknown_column(name, columns, "target")
+        if columns[name].ndim == 1:
+            targets.append(name)
+            continue
+        numbers = spread.pop(name).reshape(rows_of(columns), -1)
+        parts = [name] if numbers.shape[1] == 1 else [f"{name}_{place}" for place in range(numbers.shape[1])]
+        spread |= {part: numbers[:, place].copy() for place, part in enumerate(parts)}
+        targets += parts
+    return spread, targets
+
+
+def _without_target(columns: Columns, names: Sequence[str]) -> Array:
+    return np.asarray(np.stack([missing(columns[name]) for name in names]).any(axis=0))
+
+
+def _check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
+    if kept == 0 and dropped:
+        raise SchemaError(
+            f"target {', '.join(names)} has no value in any of {dropped} rows, and rows without one are "
+            "dropped; expected some rows with a target; check data.target and the source"
+        )
+
+
+def _conformed(schema: Schema, columns: Columns) -> Columns:
+    """Only the columns of the schema, categories as strings."""
+    inputs = {
+        field.name: as_strings(columns[field.name]) if field.kind == "categorical" else columns[field.name]
+        for field in schema.inputs
+    }
+    return inputs | {name: columns[name] for name in schema.target.names}
+
+
+def _divided(
+    schema: Schema, columns: Columns, stated: Mapping[str, Any], fixed_test: Array | None
+) -> dict[str, Columns]:
+    unknown = sorted(set(stated) - set(SPLIT))
+    if unknown:
+        raise SplitError(
+            f"data.split has {', '.join(unknown)}; expected {', '.join(SPLIT)}; remove the others"
+        )
+    rows = divide(schema, columns, **{**SPLIT, **stated}, fixed_test=fixed_test)
+    return {name: take(columns, index) for name, index in rows.items()}
+
+
+def _summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
+    target = schema.target
+    summary: dict[str, Any] = {
+        "task": target.task,
+        "rows": {name: rows_of(part) for name, part in splits.items()},
+        "fields": {field.name: _told(field, columns[field.name]) for field in schema.inputs},
+    }
+    if target.task == "regression":
+        return summary | {"target": {name: _range(columns[name]) for name in target.names}}
+    size = len(target.classes)
+    counts = {name: np.bincount(encode_target(schema, part), minlength=size) for name, part in splits.items()}
+    return summary | {
+        "classes": {
+            str(label): {name: int(count[place]) for name, count in counts.items()}
+            for place, label in enumerate(target.classes)
+        }
+    }
+
+
+def _told(field: Field, column: Array) -> dict[str, Any]:
+    told = {"kind": field.kind, "missing": int(missing(column).sum())}
+    if field.kind == "categorical":
+        return told | {"categories": len({value for value in column.tolist() if value is not None})}
+    if field.kind == "text":
+        words = [len(text.split()) for text in column.tolist() if text is not None]
+        return told | {"mean_words": round(sum(words) / max(len(words), 1), 1)}
+    return told | _range(column)
+
+
+def _range(column: Array) -> dict[str, float | None]:
+    values = column[np.isfinite(column)] if column.dtype.kind == "f" else column
+    if values.size == 0:
+        return {"min": None, "max": None, "mean": None}
+    mean = float(values.mean(dtype=np.float64))
+    return {"min": float(values.min()), "max": float(values.max()), "mean": mean}

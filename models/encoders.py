@@ -1,0 +1,221 @@
+"""How each kind of column becomes a model input. Plain arrays prepared once, so that one row is cheap.
+
+Each encoder is built from its `content`, which is JSON: fit it on the training rows, keep the content,
+build it again at the endpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Array, Columns
+from models.schema import Field
+
+MOST_CATEGORIES = 1000  # of one field, the most frequent; the others count as unseen
+MOST_WORDS = 20_000
+LONGEST_TEXT = 512  # words
+LARGEST = 1e6  # standard deviations: keeps any finite number finite in float32
+WORD = re.compile(r"\w+")
+CHUNK = 8192  # rows whose float64 copy is held at once
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One model input: shape of a row, dtype, kind, and for text the number of distinct word ids."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+    vocabulary: int = 0
+
+
+class Encoder(Protocol):
+    """One model input from raw columns."""
+
+    content: dict[str, Any]
+    spec: InputSpec
+
+    def apply(self, columns: Columns) -> Array:
+        """Encode `n` rows as an array `(n, *spec.shape)` of `spec.dtype`."""
+
+
+class FeaturesEncoder:
+    """All single numbers and categories as one float32 vector: numbers, then one block a category field."""
+
+    def __init__(
+        self, names: list[str], mean: list[float], scale: list[float], categories: dict[str, list[str]]
+    ) -> None:
+        self.content = {"names": names, "mean": mean, "scale": scale, "categories": categories}
+        self._names, self._mean, self._factor = names, np.array(mean), 1.0 / np.array(scale)
+        self._blocks: list[tuple[str, dict[str, int]]] = []
+        width = len(names)
+        for name, values in categories.items():
+            self._blocks.append((name, {value: width + place for place, value in enumerate(values)}))
+            width += len(values)
+        self._first = next(iter([*names, *categories]))
+        self.spec = InputSpec((width,), "float32", "numeric")
+
+    @classmethod
+    def fit(cls, fields: Sequence[Field], columns: Columns) -> FeaturesEncoder:
+        """Learn mean, scale and categories from the training rows."""
+        names = [field.name for field in fields if field.kind == "numeric"]
+        moments = [_moments(columns[name]) for name in names]
+        categories = {f.name: _categories(columns[f.name]) for f in fields if f.kind == "categorical"}
+        return cls(names, [mean for mean, _ in moments], [scale for _, scale in moments], categories)
+
+    def apply(self, columns: Columns) -> NDArray[np.float32]:
+        """Encode `n` rows as `(n, width)`."""
+        rows = len(columns[self._first])
+        encoded = np.zeros((rows, *self.spec.shape), np.float32)
+        if self._names:
+            encoded[:, : len(self._names)] = self._numbers(columns, rows)
+        for name, places in self._blocks:
+            for row, value in enumerate(columns[name].tolist()):
+                place = places.get(value)
+                if place is not None:
+                    encoded[row, place] = 1.0
+        return encoded
+
+    def _numbers(self, columns: Columns, rows: int) -> NDArray[np.float64]:
+        block = np.empty((rows, len(self._names)))
+        for place, name in enumerate(self._names):
+            block[:, place] = columns[name]
+        return _standardised(block, self._mean, self._factor)
+
+
+class ArrayEncoder:
+    """One numeric array a row, standardised by one mean and one scale."""
+
+    def __init__(self, name: str, shape: list[int], mean: float, scale: float) -> None:
+        self.content = {"name": name, "shape": shape, "mean": mean, "scale": scale}
+        self._name, self._mean, self._factor = name, np.float64(mean), np.float64(1.0 / scale)
+        self.spec = InputSpec(tuple(shape), "float32", "numeric")
+
+    @classmethod
+    def fit(cls, field: Field, columns: Columns) -> ArrayEncoder:
+        """Learn mean and scale from the training rows."""
+        mean, scale = _moments(columns[field.name])
+        return cls(field.name, list(field.shape), mean, scale)
+
+    def apply(self, columns: Columns) -> NDArray[np.float32]:
+        """Encode `n` rows as `(n, *shape)`."""
+        column = columns[self._name]
+        encoded = np.empty((len(column), *self.spec.shape), np.float32)
+        for start in range(0, len(column), CHUNK):
+            block = column[start : start + CHUNK].astype(np.float64)
+            encoded[start : start + CHUNK] = _standardised(block, self._mean, self._factor)
+        return encoded
+
+
+class ImageEncoder:
+    """One image a row, divided by one number; gray images get a channel axis; NaN pixels become 0."""
+
+    def __init__(self, name: str, shape: list[int], divisor: float) -> None:
+        self.content = {"name": name, "shape": shape, "divisor": divisor}
+        self._name, self._factor = name, np.float32(1.0 / divisor)
+        self.spec = InputSpec((shape[0], shape[1], shape[2] if len(shape) > 2 else 1), "float32", "image")
+
+    @classmethod
+    def fit(cls, field: Field, columns: Columns) -> ImageEncoder:
+        """Divide by the training rows' largest value; by 255 for uint8 images brighter than 127."""
+        column = columns[field.name]
+        values = column[np.isfinite(column)] if column.dtype.kind == "f" else column
+        largest = float(max(abs(float(values.max())), abs(float(values.min())))) if values.size else 1.0
+        divisor = 255.0 if field.dtype == "uint8" and largest > 127 else largest or 1.0
+        return cls(field.name, list(field.shape), divisor)
+
+    def apply(self, columns: Columns) -> NDArray[np.float32]:
+        """Encode `n` rows as `(n, h, w, c)`."""
+        column = columns[self._name]
+        encoded = column.astype(np.float32).reshape(len(column), *self.spec.shape)
+        encoded *= self._factor
+        if column.dtype.kind == "f":
+            encoded[~np.isfinite(encoded)] = 0.0
+        return encoded
+
+
+class TextEncoder:
+    """Words as numbers: 0 pads, 1 is a word that training has not seen; longer texts are cut at the end."""
+
+    def __init__(self, name: str, words: list[str], length: int) -> None:
+        self.content = {"name": name, "words": words, "length": length}
+        self._name, self._length = name, length
+        self._numbers = {word: number for number, word in enumerate(words, 2)}
+        self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
+
+    @classmethod
+    def fit(cls, field: Field, columns: Columns) -> TextEncoder:
+        """Keep the most frequent training words; the length holds 95 of 100 training texts whole."""
+        texts = [_words(text) for text in columns[field.name].tolist()]
+        counts = Counter(word for words in texts for word in words)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        length = math.ceil(np.percentile([len(words) for words in texts], 95))
+        return cls(field.name, ranked[:MOST_WORDS], min(max(length, 1), LONGEST_TEXT))
+
+    def apply(self, columns: Columns) -> NDArray[np.int32]:
+        """Encode `n` rows as `(n, length)`; a missing text is all padding."""
+        column = columns[self._name].tolist()
+        encoded = np.zeros((len(column), self._length), np.int32)
+        number = self._numbers.get
+        for row, text in enumerate(column):
+            words = _words(text)[: self._length]
+            encoded[row, : len(words)] = [number(word, 1) for word in words]
+        return encoded
+
+
+def build(encoder: str, content: Mapping[str, Any]) -> Encoder:
+    """The encoder called `encoder` (a key of ENCODERS) from its content."""
+    built: Encoder = ENCODERS[encoder](**content)
+    return built
+
+
+ENCODERS: dict[str, Any] = {
+    "features": FeaturesEncoder,
+    "array": ArrayEncoder,
+    "image": ImageEncoder,
+    "text": TextEncoder,
+}
+
+
+def _words(text: str | None) -> list[str]:
+    return WORD.findall(text.lower()) if text else []
+
+
+def _standardised(block: NDArray[np.float64], mean: Any, factor: Any) -> NDArray[np.float64]:
+    present = np.isfinite(block)
+    block -= mean
+    block *= factor
+    np.minimum(np.maximum(block, -LARGEST, out=block), LARGEST, out=block)
+    if not present.all():
+        block[~present] = 0.0  # the training mean, standardised
+    return block
+
+
+def _moments(column: Array) -> tuple[float, float]:
+    count = sum(values.size for values in _finite(column))
+    if count == 0:
+        return 0.0, 1.0
+    mean = float(sum(values.sum() for values in _finite(column)) / count)
+    spread = math.sqrt(sum(float(((values - mean) ** 2).sum()) for values in _finite(column)) / count)
+    # A constant column's spread is rounding noise of about 1e-16 of its mean.
+    return mean, spread if spread > 1e-13 * abs(mean) else 1.0
+
+
+def _finite(column: Array) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(column), CHUNK):
+        values = column[start : start + CHUNK].astype(np.float64)
+        yield values[np.isfinite(values)]
+
+
+def _categories(column: Array) -> list[str]:
+    counts = Counter(value for value in column.tolist() if value is not None)
+    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_CATEGORIES]
+    return sorted(frequent)

@@ -1,0 +1,77 @@
+"""Everything that can go wrong while data is read and a model is learned.
+
+ModelsError
+├── DataError                 the data cannot be used as the experiment asks
+│   ├── SourceError           not there, not readable, or no reader for it
+│   ├── FormatError           the content is not what its format promises
+│   ├── SchemaError           columns do not fit the inputs, kinds or target asked for
+│   └── SplitError            the rows cannot be divided as asked
+├── ModelError                the model cannot be built
+│   ├── UnknownFamilyError    no family of that name
+│   ├── OptionsError          an option of the model, optimizer, loss or training is wrong
+│   └── UserModelError        the user's own model file is wrong; names file and line
+├── TrainingError             the training cannot go on
+│   ├── NonFiniteLossError    the loss became NaN or infinite; names epoch and batch
+│   └── GpuNotFoundError      a GPU was asked for and none is there
+└── ExportError               the trained model has no faithful ONNX form
+
+Every message says what was received, what was expected and how to fix it.
+"""
+
+from __future__ import annotations
+
+
+class ModelsError(Exception):
+    """The base of all errors of `models`."""
+
+
+class DataError(ModelsError):
+    """The data cannot be used as the experiment asks."""
+
+
+class SourceError(DataError):
+    """A source is not there, not readable, or nothing here reads it."""
+
+
+class FormatError(DataError):
+    """A file's content is not what its format promises."""
+
+
+class SchemaError(DataError):
+    """Columns do not fit the inputs, kinds or target asked for."""
+
+
+class SplitError(DataError):
+    """The rows cannot be divided into training, validation and test as asked."""
+
+
+class ModelError(ModelsError):
+    """The model cannot be built."""
+
+
+class UnknownFamilyError(ModelError):
+    """No model family of that name."""
+
+
+class OptionsError(ModelError):
+    """An option of the model, the optimizer, the loss or the training is wrong."""
+
+
+class UserModelError(ModelError):
+    """The user's own model file is wrong; the message names file and line."""
+
+
+class TrainingError(ModelsError):
+    """The training cannot go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss became NaN or infinite; the message names epoch and batch."""
+
+
+class GpuNotFoundError(TrainingError):
+    """A GPU was asked for and none is there."""
+
+
+class ExportError(ModelsError):
+    """The trained model has no faithful ONNX form; the message says why."""

@@ -1,0 +1,166 @@
+"""A trained Keras model as an ONNX file that any ONNX runtime can answer with."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import ExportError
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an ONNX file takes and gives: names in order, and the operator set it needs."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    opset: int
+
+
+def export_onnx(model: Any, path: Path) -> Exported:
+    """Write `model` as an ONNX file whose inputs have the model inputs' names; the number of rows is free.
+
+    Args:
+        model: a trained Keras model whose inputs are named.
+        path: the file to write; nothing is left there when the export fails.
+
+    Raises:
+        ExportError: the model has no faithful ONNX form; the message says why.
+    """
+    try:
+        with _silence():
+            proto = _converted(model)
+            _check(proto)
+    except Exception as error:
+        raise ExportError(f"The model has no ONNX form: {_reason(error)}") from error
+    path.write_bytes(proto.SerializeToString())
+    return Exported(
+        tuple(given.name for given in proto.graph.input),
+        tuple(answer.name for answer in proto.graph.output),
+        int(next(used.version for used in proto.opset_import if used.domain in ("", "ai.onnx"))),
+    )
+
+
+def _converted(model: Any) -> Any:
+    import tensorflow as tf
+    import tf2onnx
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()  # what Keras' own export does first: tf2onnx does not know NumPy 2
+    names = [tensor.name for tensor in model.inputs]
+    signature = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=f"input_{index}")
+        for index, tensor in enumerate(model.inputs)
+    ]
+
+    def answer_of(*tensors: Any) -> Any:
+        return model(dict(zip(names, tensors, strict=True)), training=False)
+
+    answer = tf.function(answer_of, input_signature=signature, autograph=False)
+    proto, _ = tf2onnx.convert.from_function(answer, signature, opset=OPSET)
+    _bind_captured(proto, answer.get_concrete_function(), len(names))
+    _rewrite_erfc(proto)
+    _rename(proto, names)
+    return proto
+
+
+def _bind_captured(proto: Any, function: Any, count: int) -> None:
+    """Constants that a layer holds, as Normalization's mean, come out as inputs: bind them again."""
+    import onnx
+
+    values = {
+        tensor.name: captured
+        for tensor, captured in zip(function.inputs[count:], function.captured_inputs, strict=True)
+        if captured.dtype.name != "resource"
+    }
+    used = {name for node in proto.graph.node for name in node.input}
+    for given in [given for given in proto.graph.input if given.name in values]:
+        proto.graph.input.remove(given)
+        if given.name in used:
+            constant = onnx.numpy_helper.from_array(values[given.name].numpy(), given.name)
+            proto.graph.initializer.append(constant)
+
+
+def _rewrite_erfc(proto: Any) -> None:
+    """Exact GELU uses Erfc, which ONNX has not: erfc(x) = 1 - erf(x) (Abramowitz and Stegun, 7.1.2)."""
+    import numpy as np
+    import onnx
+
+    nodes = list(proto.graph.node)
+    if not any(node.op_type == "Erfc" for node in nodes):
+        return
+    one = onnx.numpy_helper.from_array(np.ones((), np.float32), "erfc_one")
+    proto.graph.initializer.append(one)
+    rewritten = [part for node in nodes for part in _without_erfc(node, onnx)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(rewritten)
+
+
+def _without_erfc(node: Any, onnx: Any) -> list[Any]:
+    if node.op_type != "Erfc":
+        return [node]
+    erf = f"{node.output[0]}_erf"
+    return [
+        onnx.helper.make_node("Erf", list(node.input), [erf], name=f"{node.name}_erf"),
+        onnx.helper.make_node("Sub", ["erfc_one", erf], list(node.output), name=f"{node.name}_sub"),
+    ]
+
+
+def _rename(proto: Any, names: list[str]) -> None:
+    """The model's names go on through Identity nodes: the converter's may stand in subgraphs as well."""
+    graph = proto.graph
+    ends = []
+    for given, name in zip(graph.input, names, strict=True):
+        ends.append(_identity(name, given.name))
+        given.name = name
+        given.type.tensor_type.shape.dim[0].dim_param = "rows"
+    answer = graph.output[0]
+    last = _identity(answer.name, "output")
+    answer.name = "output"
+    answer.type.tensor_type.shape.dim[0].dim_param = "rows"
+    nodes = [*ends, *graph.node, last]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _identity(source: str, result: str) -> Any:
+    import onnx
+
+    return onnx.helper.make_node("Identity", [source], [result], name=f"{source}_to_{result}")
+
+
+def _check(proto: Any) -> None:
+    """The checker knows which operators exist; that the answers are right is proved later, on rows."""
+    import onnx
+
+    onnx.checker.check_model(proto)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The converter prints, logs and warns about what is then found to be in order."""
+    with (
+        Path(os.devnull).open("w") as nothing,
+        contextlib.redirect_stdout(nothing),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

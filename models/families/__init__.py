@@ -1,0 +1,49 @@
+"""The model families: one file each, with an `Options` class and a `build` function.
+
+To add one, write its file and name it here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from models.errors import UnknownFamilyError
+from models.inputs import Inputs
+from models.options import did_you_mean
+from models.outputs import Outputs
+
+FAMILIES = {
+    "linear": "models.families.linear",
+    "mlp": "models.families.mlp",
+    "cnn": "models.families.cnn",
+    "text": "models.families.text",
+}
+
+
+class FamilyOptions(BaseModel):
+    """The base of every family's options: they do not change and have no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Family(Protocol):
+    """What a family's module offers; importing it does not import Keras."""
+
+    Options: type[FamilyOptions]
+
+    def build(self, inputs: Inputs, outputs: Outputs, options: Any) -> Any:
+        """Return a `keras.Model` from `inputs` to `outputs.layer(...)`."""
+
+
+def family(name: str) -> Family:
+    """Return the module of a family.
+
+    Raises:
+        UnknownFamilyError: there is none of that name; the nearest is named.
+    """
+    if name not in FAMILIES:
+        raise UnknownFamilyError(f"Unknown model family {name!r}.{did_you_mean(name, FAMILIES)}")
+    return cast(Family, import_module(FAMILIES[name]))

@@ -1,0 +1,64 @@
+"""The cnn family: convolutions on each image, joined with all other inputs before the dense head."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.families.mlp import Activation, Width
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+
+class Options(FamilyOptions):
+    """Options of `family: cnn`."""
+
+    filters: tuple[Width, ...] = Field((32, 64), min_length=1, description="Filters of each convolution.")
+    kernel_size: int = Field(3, ge=1, description="Height and width of each convolution, in pixels.")
+    pooling: Literal["max", "average", "none"] = Field("max", description="How each 2x2 pixels become one.")
+    activation: Activation = Field("relu", description="What each convolution and dense layer ends with.")
+    dense: tuple[Width, ...] = Field((128,), description="Width of each dense layer after the convolutions.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Part left out at random before each dense layer.")
+    batch_norm: bool = Field(False, description="Normalise each convolution over the batch.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of convolutions on images (height, width, channels); float32 (rows, units) out.
+
+    Raises:
+        OptionsError: no input is an image, or one is text.
+    """
+    import keras
+
+    inputs.refuse("text", "cnn", "text")
+    towers = [_tower(image, options) for image in inputs.require("image", "cnn").values()]
+    x = joined([*towers, *inputs.without("image")])
+    for width in options.dense:
+        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+        x = keras.layers.Dense(width, activation=options.activation)(x)
+    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    return keras.Model(inputs.tensors, outputs.layer(x), name="cnn")
+
+
+def _tower(x: Any, options: Options) -> Any:
+    from keras import layers
+
+    if len(x.shape) == 3:
+        x = layers.Reshape((*x.shape[1:], 1))(x)
+    for filters in options.filters:
+        x = layers.Conv2D(filters, options.kernel_size, padding="same", use_bias=not options.batch_norm)(x)
+        if options.batch_norm:
+            x = layers.BatchNormalization()(x)
+        x = layers.Activation(options.activation)(x)
+        x = _pooled(x, options.pooling)
+    return x
+
+
+def _pooled(x: Any, pooling: str) -> Any:
+    from keras import layers
+
+    if pooling == "none" or min(x.shape[1:3]) < 2:  # nothing is left to pool in a small picture
+        return x
+    return layers.MaxPooling2D()(x) if pooling == "max" else layers.AveragePooling2D()(x)

@@ -1,0 +1,32 @@
+"""The linear family: softmax, logistic or linear regression on all inputs, the baseline to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+
+class Options(FamilyOptions):
+    """Options of `family: linear`."""
+
+    dropout: float = Field(0.0, ge=0, lt=1, description="Part of the inputs left out at random in training.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of one dense layer from all inputs, flattened and joined, to the outputs.
+
+    Raises:
+        OptionsError: an input is text.
+    """
+    import keras
+
+    inputs.refuse("text", "linear", "text")
+    x = joined(list(inputs.tensors.values()))
+    if options.dropout:
+        x = keras.layers.Dropout(options.dropout)(x)
+    return keras.Model(inputs.tensors, outputs.layer(x), name="linear")

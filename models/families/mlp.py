@@ -1,0 +1,54 @@
+"""The mlp family: dense layers on all inputs, flattened and joined."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+Width = Annotated[int, Field(ge=1)]
+Activation = Literal["relu", "gelu", "silu", "elu", "selu", "tanh", "sigmoid", "leaky_relu"]
+
+
+class Options(FamilyOptions):
+    """Options of `family: mlp`."""
+
+    hidden: tuple[Width, ...] = Field((128, 64), description="Width of each hidden layer, first to last.")
+    activation: Activation = Field("relu", description="What each hidden layer ends with.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Part of each hidden layer left out at random in training."
+    )
+    batch_norm: bool = Field(False, description="Normalise each hidden layer over the batch.")
+    l2: float = Field(0.0, ge=0, description="Weight of the squared weights in the loss.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of dense layers; float32 (rows, units) out.
+
+    Raises:
+        OptionsError: an input is text.
+    """
+    import keras
+
+    inputs.refuse("text", "mlp", "text")
+    x = dense_layers(joined(list(inputs.tensors.values())), options)
+    return keras.Model(inputs.tensors, outputs.layer(x), name="mlp")
+
+
+def dense_layers(x: Any, options: Options) -> Any:
+    """Return features `x` (rows, any) after the hidden layers: dense, normalisation, activation, dropout."""
+    from keras import layers, regularizers
+
+    for width in options.hidden:
+        penalty = regularizers.L2(options.l2) if options.l2 else None
+        x = layers.Dense(width, use_bias=not options.batch_norm, kernel_regularizer=penalty)(x)
+        if options.batch_norm:
+            x = layers.BatchNormalization()(x)
+        x = layers.Activation(options.activation)(x)
+        if options.dropout:
+            x = layers.Dropout(options.dropout)(x)
+    return x

@@ -1,0 +1,57 @@
+"""The text family: embedded words, averaged or convolved, joined with all other inputs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.families.mlp import Width
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+
+class Options(FamilyOptions):
+    """Options of `family: text`."""
+
+    embedding: int = Field(64, ge=1, description="Numbers a word is represented by.")
+    mode: Literal["pooling", "convolution"] = Field(
+        "pooling", description="Average the words of a text, or look for patterns of neighbouring words."
+    )
+    filters: int = Field(128, ge=1, description="Patterns looked for by mode convolution.")
+    kernel_size: int = Field(5, ge=1, description="Words a pattern of mode convolution spans.")
+    dense: tuple[Width, ...] = Field((64,), description="Width of each dense layer before the outputs.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Part left out at random before each dense layer.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of texts as word ids, int32 (rows, length), 0 being padding; float32 (rows, units) out.
+
+    Raises:
+        OptionsError: no input is text.
+    """
+    import keras
+
+    texts = inputs.require("text", "text")
+    towers = [_tower(ids, inputs.specs[name].vocabulary, options) for name, ids in texts.items()]
+    x = joined([*towers, *inputs.without("text")])
+    for width in options.dense:
+        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+        x = keras.layers.Dense(width, activation="relu")(x)
+    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    return keras.Model(inputs.tensors, outputs.layer(x), name="text")
+
+
+def _tower(ids: Any, vocabulary: int, options: Options) -> Any:
+    """Padding counts in neither mode; a text without words is all zeros, where a mask layer gives NaN."""
+    from keras import layers, ops
+
+    words = layers.Embedding(vocabulary, options.embedding)(ids)
+    present = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), words.dtype), -1)
+    words = layers.Multiply()([words, present])
+    if options.mode == "convolution":
+        found = layers.Conv1D(options.filters, options.kernel_size, padding="same", activation="relu")(words)
+        return layers.GlobalMaxPooling1D()(layers.Multiply()([found, present]))
+    count = ops.maximum(ops.sum(present, axis=1), 1)
+    return ops.divide(ops.sum(words, axis=1), count)

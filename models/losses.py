@@ -1,0 +1,133 @@
+"""Losses, the target each of them compares with, and the class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from models.errors import OptionsError
+from models.options import did_you_mean
+
+Target = Literal["index", "one_hot", "probability", "number"]
+
+CLASSIFICATION: dict[str, Target] = {
+    "sparse_categorical_crossentropy": "index",
+    "categorical_crossentropy": "one_hot",
+    "categorical_focal_crossentropy": "one_hot",
+    "categorical_hinge": "one_hot",
+    "kl_divergence": "one_hot",
+    "binary_crossentropy": "probability",
+    "binary_focal_crossentropy": "probability",
+}
+REGRESSION: dict[str, Target] = dict.fromkeys(
+    (
+        "mean_squared_error",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_logarithmic_error",
+        "huber",
+        "log_cosh",
+        "poisson",
+    ),
+    "number",
+)
+SHORT = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
+
+
+class Loss(NamedTuple):
+    """A loss by name, its keyword arguments, and the target it compares with."""
+
+    name: str
+    options: dict[str, Any]
+    target: Target
+
+
+def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) -> Loss:
+    """Return the loss an experiment means by a name, by {name, ...options}, or by nothing.
+
+    Raises:
+        OptionsError: the loss is unknown, or does not fit the task or the number of classes.
+    """
+    table, other = (CLASSIFICATION, REGRESSION) if task == "classification" else (REGRESSION, CLASSIFICATION)
+    options = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
+    name = str(options.pop("name", ""))
+    name = SHORT.get(name, name)
+    if name in other:
+        raise OptionsError(f"Loss {name!r} does not fit a {task}. Expected one of: {', '.join(table)}.")
+    if name not in table:
+        raise OptionsError(f"Unknown loss {name!r} for a {task}.{did_you_mean(name, table)}")
+    if table[name] == "probability" and classes != 2:
+        raise OptionsError(
+            f"Loss {name!r} needs 2 classes and the target has {classes}. Use {next(iter(table))}."
+        )
+    return Loss(name, options, table[name])
+
+
+def loss_function(loss: Loss) -> Any:
+    """Return the Keras loss object.
+
+    Raises:
+        OptionsError: an option is not one of the loss's.
+    """
+    import keras
+
+    from models.optimizers import construct
+
+    config = "".join(part.capitalize() for part in loss.name.split("_"))
+    special = {"KlDivergence": "KLDivergence", "LogCosh": "LogCosh"}
+    return construct(getattr(keras.losses, special.get(config, config)), loss.options, f"loss {loss.name!r}")
+
+
+def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
+    """Return the target as a loss reads it.
+
+    Args:
+        target: what the loss compares with.
+        y: int64 class indices (rows,), or float32 numbers (rows,) or (rows, values).
+        classes: number of classes.
+
+    Returns:
+        "index": int32 (rows,); "one_hot": float32 (rows, classes); else float32 (rows, values).
+    """
+    if target == "index":
+        return y.astype(np.int32)
+    if target == "one_hot":
+        return np.asarray(np.eye(classes, dtype=np.float32)[y])
+    return y.astype(np.float32).reshape(len(y), -1)
+
+
+def row_weights(
+    weights: str | Mapping[Any, float] | None, y: np.ndarray, names: Sequence[Any]
+) -> np.ndarray | None:
+    """Return a float32 weight a row (rows,), or None where every row weighs the same.
+
+    "balanced" is rows / (classes * rows of the class), the heuristic of King and Zeng, "Logistic Regression
+    in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
+
+    Raises:
+        OptionsError: a class named is not one of the target's.
+    """
+    if weights is None:
+        return None
+    if weights == "balanced":
+        counts = np.bincount(y, minlength=len(names))
+        table = (len(y) / (len(names) * np.maximum(counts, 1))).astype(np.float32)
+        return np.asarray(table[y])
+    if isinstance(weights, str):
+        raise OptionsError(f"Option 'training.class_weights' is {weights!r}. Expected 'balanced' or a table.")
+    by_name = {str(name): index for index, name in enumerate(names)}
+    table = np.ones(len(names), dtype=np.float32)
+    for name, weight in weights.items():
+        if str(name) not in by_name:
+            raise OptionsError(
+                f"Class {name!r} in 'training.class_weights' is none.{did_you_mean(name, by_name)}"
+            )
+        table[by_name[str(name)]] = weight
+    return np.asarray(table[y])

@@ -1,0 +1,84 @@
+"""Optimizers and learning-rate schedules by name, with every argument checked before it is used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from models.errors import OptionsError
+from models.options import did_you_mean
+from models.training import Cosine, Exponential, Plateau, Schedule
+
+
+def construct(factory: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
+    """Return `factory(**options)`; `what` names it in a message.
+
+    Raises:
+        OptionsError: an option is unknown, naming the nearest, or refused, with the reason.
+    """
+    known = set(inspect.signature(factory).parameters) - {"kwargs", "name", "args"}
+    for key in options:
+        if key not in known:
+            raise OptionsError(f"Unknown option {key!r} of {what}.{did_you_mean(key, known)}")
+    try:
+        return factory(**options)
+    except (TypeError, ValueError) as error:
+        raise OptionsError(f"The options {dict(options)} of {what} were refused: {error}") from error
+
+
+def optimizer_classes() -> dict[str, Any]:
+    """Return every optimizer of Keras by its lower-case name."""
+    import keras
+
+    members = vars(keras.optimizers).items()
+    abstract = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
+    return {
+        name.lower(): member
+        for name, member in members
+        if inspect.isclass(member) and issubclass(member, keras.optimizers.Optimizer) and name not in abstract
+    }
+
+
+def build_optimizer(
+    optimizer: str | Mapping[str, Any], schedule: Schedule | None, steps: int, epochs: int
+) -> Any:
+    """Return the Keras optimizer an experiment asks for.
+
+    Args:
+        optimizer: a name, or {name, learning_rate, ...} with arguments of that Keras class.
+        schedule: how the learning rate changes, or None.
+        steps: batches an epoch.
+        epochs: epochs planned.
+
+    Raises:
+        OptionsError: the optimizer or an argument is unknown or wrong.
+    """
+    options = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
+    name = str(options.pop("name", "adam")).lower()
+    classes = optimizer_classes()
+    if name not in classes:
+        raise OptionsError(f"Unknown optimizer {name!r}.{did_you_mean(name, classes)}")
+    rate = options.get("learning_rate")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
+        raise OptionsError(f"The learning rate of optimizer {name!r} is {rate!r}. Expected a number above 0.")
+    built = construct(classes[name], options, f"optimizer {name!r}")
+    if schedule is None or isinstance(schedule, Plateau):
+        return built
+    options["learning_rate"] = _schedule(schedule, float(built.learning_rate), steps, epochs)
+    return construct(classes[name], options, f"optimizer {name!r}")
+
+
+def _schedule(schedule: Schedule, rate: float, steps: int, epochs: int) -> Any:
+    from keras.optimizers import schedules
+
+    if isinstance(schedule, Cosine):
+        warmup = schedule.warmup_epochs * steps
+        ramp = {"warmup_target": rate, "warmup_steps": warmup} if warmup else {}
+        return schedules.CosineDecay(
+            0.0 if warmup else rate, max(1, steps * epochs - warmup), alpha=schedule.final, **ramp
+        )
+    if isinstance(schedule, Exponential):
+        return schedules.ExponentialDecay(rate, steps, schedule.factor)
+    assert not isinstance(schedule, Plateau)
+    return schedules.ExponentialDecay(rate, steps * schedule.every, schedule.factor, staircase=True)

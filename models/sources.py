@@ -1,0 +1,187 @@
+"""Where data lies and what its content is, found with the standard library alone: `plan` must be fast."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.errors import SourceError
+
+FORMATS = {
+    "npz": (".npz",),
+    "csv": (".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+    "parquet": (".parquet", ".pq"),
+    "jsonl": (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
+    "idx": ("-ubyte", "-ubyte.gz"),
+    "image_folder": (),
+}
+SKLEARN_FILES = {
+    "digits": ("digits.csv.gz",),
+    "wine": ("wine_data.csv",),
+    "diabetes": ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"),
+}
+FASHION_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+FASHION_VARIABLE = "TIDEGATE_FASHION_MNIST"
+FASHION_FOLDERS = ("/usr/share/dataset-fashion-mnist", "~/.keras/datasets/fashion-mnist")
+DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist")
+
+
+def source_digest(*, dataset: str | None = None, source: str | Path | None = None) -> str:
+    """SHA-256 (hex) of the content of a built-in dataset or of a source; the same wherever the files lie.
+
+    Raises:
+        SourceError: an unknown dataset, or a source that is not there or not readable.
+    """
+    if dataset is not None:
+        files = dataset_files(dataset)
+        # The published set never changes, and need not be here yet: its name stands for its content.
+        if dataset == "fashion-mnist" and FASHION_VARIABLE not in os.environ:
+            return hashlib.sha256(b"fashion-mnist, as published in 2017").hexdigest()
+        return _digest(files, files[0].parent)
+    path = existing(source)
+    return _digest(source_files(path), path if path.is_dir() else path.parent)
+
+
+def existing(source: str | Path | None) -> Path:
+    """The source as a path that is there.
+
+    Raises:
+        SourceError: no source, a source in S3, or a path that is not there.
+    """
+    if source is None or not str(source):
+        raise SourceError("there is no data; expected data.source or data.dataset; state one of them")
+    if str(source).startswith("s3:"):
+        raise SourceError(
+            f"data.source is {source}; expected a file or folder of this machine: "
+            "reading from S3 is not supported; copy the data here and name its path"
+        )
+    path = Path(source)
+    if not path.exists():
+        raise SourceError(
+            f"data.source {path} does not exist; expected a file or folder{_nearby(path)}; "
+            "a relative path starts at the experiment file"
+        )
+    return path
+
+
+def source_files(path: Path) -> list[Path]:
+    """All files that a source is made of, sorted; of an idx images file also its labels file."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return [path, idx_labels(path)] if idx_labels(path).is_file() and idx_labels(path) != path else [path]
+
+
+def idx_labels(images: Path) -> Path:
+    """The labels file that belongs to an idx images file; the same path if it is no images file."""
+    return images.with_name(
+        images.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
+    )
+
+
+def guess_format(path: Path) -> str:
+    """The format that a path's suffix, or a folder's content, tells.
+
+    Raises:
+        SourceError: it tells nothing.
+    """
+    if path.is_dir():
+        if any("images-idx3" in file.name for file in path.iterdir()):
+            return "idx"
+        if any(entry.is_dir() for entry in path.iterdir()):
+            return "image_folder"
+    elif found := next(
+        (name for name, ends in FORMATS.items() if ends and path.name.lower().endswith(ends)), None
+    ):
+        return found
+    raise SourceError(
+        f"{path} does not tell its format; expected a name ending such as .npz, .csv, .parquet or .jsonl, "
+        f"or a folder with one folder a class; state data.format: one of {', '.join(FORMATS)}"
+    )
+
+
+def check_format(name: str) -> str:
+    """The format itself, if a reader of that name is here.
+
+    Raises:
+        SourceError: there is none; names the nearest.
+    """
+    if name not in FORMATS:
+        near = difflib.get_close_matches(name, FORMATS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "convert the data to one of them"
+        raise SourceError(f"data.format is {name!r}; expected one of {', '.join(FORMATS)}; {hint}")
+    return name
+
+
+def dataset_files(name: str) -> list[Path]:
+    """The files of a built-in dataset; empty for a fashion-mnist that has to be downloaded first.
+
+    Raises:
+        SourceError: an unknown name, or a dataset whose package is not installed.
+    """
+    if name not in DATASET_NAMES:
+        near = difflib.get_close_matches(name, DATASET_NAMES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "or state data.source: a file or folder"
+        raise SourceError(f"data.dataset is {name!r}; expected one of {', '.join(DATASET_NAMES)}; {hint}")
+    return _fashion_files() if name == "fashion-mnist" else _sklearn_files(name)
+
+
+def _sklearn_files(name: str) -> list[Path]:
+    # Finding the package does not run it: importing scikit-learn takes a second.
+    found = importlib.util.find_spec("sklearn")
+    folders = list(found.submodule_search_locations or ()) if found else []
+    files = [Path(folder, "datasets", "data", file) for folder in folders for file in SKLEARN_FILES[name]]
+    if files and all(file.is_file() for file in files):
+        return files
+    raise SourceError(
+        f"dataset {name!r} comes with scikit-learn, which is not here; expected "
+        f"{SKLEARN_FILES[name][0]} in it; run `pip install scikit-learn`"
+    )
+
+
+def _fashion_files() -> list[Path]:
+    stated = os.environ.get(FASHION_VARIABLE)
+    for folder in (stated,) if stated else FASHION_FOLDERS:
+        files = [Path(folder).expanduser() / name for name in FASHION_FILES]
+        if all(file.is_file() for file in files):
+            return files
+    if stated:
+        raise SourceError(
+            f"{FASHION_VARIABLE} is {stated!r}; expected a folder with {', '.join(FASHION_FILES)}; "
+            "correct it or unset it"
+        )
+    return []
+
+
+def _digest(files: list[Path], root: Path) -> str:
+    """Names below `root` and contents: a renamed class folder is other data."""
+    whole = hashlib.sha256()
+    for file, digest in _file_digests(files):
+        whole.update(f"{digest} {file.relative_to(root).as_posix()}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()
+
+
+def _file_digests(files: list[Path]) -> Iterator[tuple[Path, str]]:
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                yield file, hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise SourceError(
+                f"{file} cannot be read: {error.strerror}; expected a readable file; check its permissions"
+            ) from error
+
+
+def _nearby(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" (the folder {path.parent} is not there either)"
+    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

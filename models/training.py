@@ -1,0 +1,92 @@
+"""The `training:` part of an experiment: how a model learns. No framework is imported here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Settings do not change and have no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EarlyStopping(Settings):
+    """Stop when the monitored value has not become better for `patience` epochs."""
+
+    patience: int = Field(3, ge=1, description="Epochs without improvement before training stops.")
+    monitor: str | None = Field(
+        None, description="The value watched; val_loss, or loss without validation rows."
+    )
+    min_delta: float = Field(0.0, ge=0, description="A change smaller than this is no improvement.")
+    restore_best: bool = Field(True, description="Keep the weights of the best epoch, not of the last.")
+
+
+class Cosine(Settings):
+    """The learning rate falls along half a cosine over all epochs."""
+
+    name: Literal["cosine"]
+    final: float = Field(0.0, ge=0, le=1, description="The last learning rate as a part of the first.")
+    warmup_epochs: int = Field(0, ge=0, description="Epochs in which the learning rate rises from 0 first.")
+
+
+class Exponential(Settings):
+    """The learning rate is multiplied by `factor` over each epoch, a little each batch."""
+
+    name: Literal["exponential"]
+    factor: float = Field(0.95, gt=0, le=1, description="What an epoch multiplies the learning rate by.")
+
+
+class Step(Settings):
+    """The learning rate is multiplied by `factor` every few epochs, at once."""
+
+    name: Literal["step"]
+    every: int = Field(10, ge=1, description="Epochs between two changes.")
+    factor: float = Field(0.1, gt=0, le=1, description="What a change multiplies the learning rate by.")
+
+
+class Plateau(Settings):
+    """The learning rate is multiplied by `factor` when the monitored value stops improving."""
+
+    name: Literal["reduce_on_plateau"]
+    factor: float = Field(0.5, gt=0, lt=1, description="What a change multiplies the learning rate by.")
+    patience: int = Field(2, ge=0, description="Epochs without improvement before a change.")
+    minimum: float = Field(0.0, ge=0, description="The learning rate never falls below this.")
+    monitor: str | None = Field(
+        None, description="The value watched; val_loss, or loss without validation rows."
+    )
+
+
+Schedule = Cosine | Exponential | Step | Plateau
+
+
+class Training(Settings):
+    """How a model learns."""
+
+    epochs: int = Field(10, ge=1, description="Times the training rows are gone through.")
+    batch_size: int = Field(32, ge=1, description="Rows a weight update is computed from.")
+    backend: Literal["tensorflow", "jax", "torch"] = Field("tensorflow", description="Keras' backend.")
+    optimizer: str | dict[str, Any] = Field(
+        "adam", description="A Keras optimizer, or {name, learning_rate, ...}."
+    )
+    loss: str | dict[str, Any] | None = Field(
+        None, description="A loss, or {name, ...}; None is the task's default."
+    )
+    metrics: tuple[str, ...] | None = Field(
+        None, description="Keras metrics an epoch; None is the task's default."
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch.")
+    learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(
+        None, description="How the learning rate changes."
+    )
+    class_weights: Literal["balanced"] | dict[str | int | bool, float] | None = Field(
+        None, description="'balanced', or a weight for each class that shall count more or less than 1."
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32", description="What layers compute in; the mixed ones are for GPUs."
+    )
+    xla: bool | None = Field(
+        None, description="Compile the training with XLA; None decides by layers and steps."
+    )

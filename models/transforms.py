@@ -1,0 +1,166 @@
+"""Raw columns to model inputs: one NumPy implementation for training and the endpoint.
+
+Transforms are data: fitted once on the training rows, written to JSON, read back by the endpoint. The rules,
+the same on both sides:
+
+- a missing number (None, NaN, infinite) is the training mean, a missing or unseen category is all zeros, a
+  word that training has not seen is word 1, a missing text is empty, a missing pixel is 0;
+- numbers are standardised by their training mean and standard deviation and limited to a million deviations;
+  of a category field the 1000 most frequent training values are known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Array, Columns, missing
+from models.encoders import (
+    ArrayEncoder,
+    Encoder,
+    FeaturesEncoder,
+    ImageEncoder,
+    InputSpec,
+    TextEncoder,
+    build,
+)
+from models.errors import SchemaError
+from models.schema import Class, Field, Schema, Target
+
+__all__ = ["InputSpec", "Transforms", "encode_target"]
+
+
+class Transforms:
+    """The fitted way from raw columns to model inputs.
+
+    Single numbers and categories share the float32 input `features` `(n, width)`. Every other field is an
+    input of its own name (with characters that Keras refuses replaced by `_`): numeric arrays float32 of
+    their shape, images float32 `(n, h, w, c)`, texts int32 word numbers `(n, length)`.
+
+    Example:
+        transforms = Transforms.fit(schema, training_columns)
+        inputs = Transforms.from_dict(transforms.to_dict()).apply(columns)
+    """
+
+    def __init__(self, encoders: Mapping[str, tuple[str, Encoder]]) -> None:
+        self._encoders = dict(encoders)
+        self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
+
+    @classmethod
+    def fit(cls, schema: Schema, columns: Columns) -> Transforms:
+        """Learn from the training rows, and from them only.
+
+        Raises:
+            SchemaError: no field has a value to learn from.
+        """
+        single = [field for field in schema.inputs if _is_single(field)]
+        others = [field for field in schema.inputs if not _is_single(field)]
+        names = _input_names([field.name for field in others], taken=["features"] if single else [])
+        encoders = {names[field.name]: _fit_one(field, columns) for field in others}
+        if single:
+            encoders = {"features": ("features", _fit_features(single, columns)), **encoders}
+        return cls(encoders)
+
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """Shape, dtype and kind of each model input, in the model's order."""
+        return {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The categories that each category field knows, sorted."""
+        kind, encoder = self._encoders.get("features", ("", None))
+        return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
+
+    def apply(self, columns: Columns) -> dict[str, Array]:
+        """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`."""
+        return {name: apply(columns) for name, apply in self._apply}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that was learned, as plain JSON values: a list, because the order of the inputs matters."""
+        return {
+            "inputs": [
+                {"name": name, "encoder": kind, "content": encoder.content}
+                for name, (kind, encoder) in self._encoders.items()
+            ]
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Transforms:
+        """The transforms that `to_dict` wrote."""
+        return cls(
+            {
+                entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
+                for entry in content["inputs"]
+            }
+        )
+
+
+def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
+    """The target as numbers: int64 class positions `(n,)`, or float32 `(n, outputs)` of a regression.
+
+    Raises:
+        SchemaError: a row without a value, or with a class that the schema does not have.
+    """
+    target = schema.target
+    for name in target.names:
+        absent = int(missing(columns[name]).sum())
+        if absent:
+            raise SchemaError(
+                f"target {name!r} has no value in {absent} of {len(columns[name])} rows; "
+                "expected one in every row; drop or fill those rows"
+            )
+    if target.task == "regression":
+        return np.stack([columns[name].astype(np.float32) for name in target.names], axis=1)
+    return _positions(target, columns[target.names[0]])
+
+
+def _positions(target: Target, column: Array) -> NDArray[np.int64]:
+    places: dict[Class, int] = {value: place for place, value in enumerate(target.classes)}
+    values = column.tolist()
+    if target.classes == (False, True) and column.dtype == object:
+        places, values = {"false": 0, "true": 1}, [text.lower() for text in values]
+    try:
+        return np.array([places[value] for value in values], np.int64)
+    except KeyError as error:
+        raise SchemaError(
+            f"target {target.names[0]!r} holds the class {error.args[0]!r}; "
+            f"expected one of {', '.join(map(str, target.classes))}; train again with rows of that class"
+        ) from error
+
+
+def _is_single(field: Field) -> bool:
+    return field.kind == "categorical" or (field.kind == "numeric" and field.shape == ())
+
+
+def _fit_one(field: Field, columns: Columns) -> tuple[str, Encoder]:
+    if field.kind == "text":
+        return "text", TextEncoder.fit(field, columns)
+    if field.kind == "image":
+        return "image", ImageEncoder.fit(field, columns)
+    return "array", ArrayEncoder.fit(field, columns)
+
+
+def _fit_features(fields: Sequence[Field], columns: Columns) -> FeaturesEncoder:
+    encoder = FeaturesEncoder.fit(fields, columns)
+    if encoder.spec.shape == (0,):
+        names = ", ".join(field.name for field in fields)
+        raise SchemaError(
+            f"inputs {names} have no value in any training row; expected some; check the source"
+        )
+    return encoder
+
+
+def _input_names(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for name in names:
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        safe = safe if safe[:1].isalnum() else f"input{safe}"
+        while safe in taken or safe in chosen.values():
+            safe += "_"
+        chosen[name] = safe
+    return chosen

@@ -1,0 +1,1 @@
+"""What happens, in what order: experiment, plan, steps, executors, the command line."""

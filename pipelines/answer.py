@@ -1,0 +1,108 @@
+"""What a submit answers, in JSON and in words."""
+
+import json
+from typing import Any
+
+from infra import mlflow_server, replay
+from infra.tracking import run_url
+from pipelines.home import Home, RunFolder, RunRecord
+from pipelines.plan import STEPS
+from pipelines.result import Result, table
+from pipelines.run import find_outputs
+from pipelines.servers import url_of
+from serving.bundle import open_bundle
+from pipelines.bundles import fetch_bundle
+from serving.release import EndpointState, load
+
+REFUSED = 3
+
+
+def outputs_of(home: Home, record: RunRecord, step: str) -> list[dict[str, Any]]:
+    """Outputs of the run's finished steps of one kind."""
+    keys = [known.key for known in record.steps if known.step == step and known.status in ("done", "cached")]
+    return [found for key in keys if (found := find_outputs(home.store, key)) is not None]
+
+
+def mlflow_url(home: Home, run: str) -> str | None:
+    """The run's page in the MLflow UI, or None while MLflow does not know it or does not run."""
+    base, known = mlflow_server.url(home.path), replay.state(home.spool / run).get("run")
+    return run_url(base, known["experiment_id"], known["run_id"]) if base and known else None
+
+
+def curl_for(home: Home, state: EndpointState, number: int) -> str:
+    """A curl line that the endpoint answers: a held-out row of the release's own bundle."""
+    bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
+    body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
+    quoted = body.replace("'", "'\\''")
+    return f"curl -sS {url_of(state)}/predict -H 'Content-Type: application/json' -d '{quoted}'"
+
+
+def answer(home: Home, folder: RunFolder) -> Result:
+    """The result of a run that has ended."""
+    record = folder.read()
+    selected = (outputs_of(home, record, "select") or [None])[0]
+    packaged = (outputs_of(home, record, "package") or [None])[0]
+    promoted = (outputs_of(home, record, "promote") or [None])[0]
+    state = load(home.store, record.endpoint)
+    live = promoted is not None and state.current is not None
+    data = {
+        "run": record.run,
+        "status": record.status,
+        "reason": record.reason,
+        "metrics": selected["metrics"] if selected else {},
+        "trials": trials_of(home, record),
+        "champion": selected["trial"] if selected and promoted else None,
+        "mlflow_url": mlflow_url(home, record.run),
+        "synced": record.synced,
+        "endpoint": url_of(state) if state.current is not None else None,
+        "release": promoted["release"] if promoted else None,
+        "runtime": packaged["runtime"] if packaged else None,
+        "runtime_reason": packaged["reason"] if packaged else "",
+        "parity": packaged["parity"] if packaged else None,
+        "bento": packaged["bento"] if packaged else None,
+        "curl": curl_for(home, state, state.current) if live and state.current else None,
+        "steps": steps_of(record),
+    }
+    return Result(data, _summary(data), REFUSED if record.status == "refused" else 0)
+
+
+def steps_of(record: RunRecord) -> list[dict[str, Any]]:
+    """The run's steps in their order."""
+    order = sorted(record.steps, key=lambda step: STEPS.index(step.step))
+    return [step.model_dump(include={"id", "step", "status", "seconds"}) for step in order]
+
+
+def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
+    """Each trial: id, status, the values searched, metrics, and its MLflow run once it is known."""
+    known = replay.state(home.spool / record.run)
+    trials = []
+    for step in (step for step in record.steps if step.step == "train"):
+        outputs = find_outputs(home.store, step.key) if step.status in ("done", "cached") else None
+        trials.append(
+            {
+                "id": step.id,
+                "status": step.status,
+                "params": outputs["params"] if outputs else {},
+                "metrics": outputs["metrics"] if outputs else {},
+                "pruned": outputs["pruned"] if outputs else False,
+                "mlflow_run_id": known.get(step.id, {}).get("run_id"),
+            }
+        )
+    return trials
+
+
+def _summary(data: dict[str, Any]) -> str:
+    shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
+    rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
+    rows += [("metrics", "  ".join(f"{key} {value:.4f}" for key, value in shown))] if shown else []
+    if data["status"] == "refused":
+        rows.append(("refused", data["reason"]))
+    if data["release"] is not None:
+        runtime = f"{data['runtime']}, within {data['parity']:.2g} of the trained model"
+        rows.append(("release", f"{data['release']}  {runtime}"))
+    if data["runtime_reason"]:
+        rows.append(("", data["runtime_reason"]))
+    rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))
+    rows.append(("endpoint", data["endpoint"] or "none"))
+    lines = [table(("", ""), rows).strip("\n ")]
+    return "\n".join([*lines, "", data["curl"]] if data["curl"] else lines)

@@ -1,0 +1,225 @@
+"""The driver of a run: one process at a time, from the first step to the last word to MLflow."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from infra.errors import ConflictError, LockedError
+from infra.locks import lock
+from infra.store import Store
+from pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, in_words
+from pipelines.executors import make_executor
+from pipelines.facts import gather
+from pipelines.home import Home, RunFolder, Status, StepRecord
+from pipelines.plan import Plan, make_plan
+from pipelines.progress import Progress
+from pipelines.run import is_cached, run_plan
+from pipelines.run_log import RunLog
+from pipelines.servers import endpoint_lock, stop_server
+from serving.release import fail, load, update
+
+SYNC_S = 45.0  # a little more than the sync's own patience
+MOST_PLANS = 3  # another run may be promoted between the gate and the promotion
+REASON = 2000
+
+
+class Driver:
+    """Drives one run; made by `sole`."""
+
+    def __init__(self, home: Home, folder: RunFolder) -> None:
+        """Take over the run's record."""
+        self._home = home
+        self._folder = folder
+        self._progress = Progress(folder)
+        self._record = folder.read()
+        self._log: RunLog | None = None
+        self._cancelled = False
+
+    @staticmethod
+    @contextlib.contextmanager
+    def sole(home: Home, folder: RunFolder) -> Iterator["Driver"]:
+        """The run's only driver; where there is one, wait for it: what it finishes is not done again."""
+        try:
+            with lock(folder.lock, timeout=0):
+                yield Driver(home, folder)
+        except LockedError:
+            print(f"run {folder.run} is being driven by another submit; waiting for it", file=sys.stderr)
+            with lock(folder.lock):
+                yield Driver(home, folder)
+
+    def run(self, plan: Plan, executor: str) -> None:
+        """Drive the plan to its end, and MLflow with it.
+
+        Raises:
+            StepError, CancelledError: after everything was told and cleaned up.
+        """
+        if self._is_over(plan):
+            return
+        with self._signals(), self._sync():
+            try:
+                self._begin(plan)
+                self._drive(plan, executor)
+                self._end("done")
+            except RefusedError as error:
+                self._end("refused", str(error))
+            except CancelledError as error:
+                self._abandon(plan)
+                self._end("cancelled", str(error))
+                raise
+            except Exception as error:
+                self._abandon(plan)
+                self._end("failed", in_words(error))
+                raise
+
+    def _is_over(self, plan: Plan) -> bool:
+        """Done, known to MLflow, and nothing of it lost: only the steps' status changes."""
+        store = self._home.store
+        over = self._record.status == "done" and self._record.synced
+        if over and all(is_cached(plan, step, store) for step in plan.steps):
+            steps = [
+                StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps
+            ]
+            self._keep(steps=steps)
+            return True
+        return False
+
+    def _begin(self, plan: Plan) -> None:
+        self._keep(status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[])
+        self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
+        _keep_snapshot(plan, self._home.store)
+        self._log = RunLog(self._home, plan)
+        self._log.resumed()
+
+    def _drive(self, plan: Plan, executor: str) -> None:
+        for attempt in range(MOST_PLANS):
+            try:
+                run_plan(plan, make_executor(executor), self._home.store, self._folder, self)
+                return
+            except StepError as error:
+                if error.kind != "ChampionChangedError" or attempt == MOST_PLANS - 1:
+                    raise
+                self._progress.say(f"{error.message}; comparing again")
+                self._abandon(plan)
+                plan = make_plan(plan.experiment, gather(plan.experiment, self._home))
+                self._keep(champion=plan.facts.champion, steps=[])
+
+    def step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
+        """A step changed: note it, show it, tell MLflow; a refusal of the gate ends the run here."""
+        others = [known for known in self._record.steps if known.id != record.id]
+        self._keep(steps=[*others, record])
+        self._progress.step(record, _detail(record, outputs))
+        if outputs is None or "error" in outputs or self._log is None:
+            return
+        self._log.step(record.step, outputs)
+        if record.step == "select" and outputs["refused"]:
+            raise RefusedError("; ".join(outputs["refused"]))
+
+    def tick(self) -> None:
+        """Show progress; stop when told to."""
+        self._progress.tick()
+        if self._cancelled:
+            raise CancelledError(f"cancelled; `tidegate resume {self._folder.run}` goes on")
+
+    def _keep(self, **changes: Any) -> None:
+        self._record = self._record.model_copy(update=changes)
+        self._folder.write(self._record)
+
+    def _end(self, status: Status, reason: str = "") -> None:
+        self._keep(status=status, reason=reason[:REASON], finished=time.time())
+        if self._log is not None:
+            self._log.end(status, reason[:REASON])
+
+    def _abandon(self, plan: Plan) -> None:
+        """A release that was reserved but not promoted gets no traffic, and no server."""
+        name = plan.experiment.endpoint
+        state = load(self._home.store, name)
+        for release in state.releases:
+            if release.run == plan.run and release.state == "pending":
+                with endpoint_lock(self._home, name):
+                    stop_server(self._home, state, release.number)
+                    number = release.number
+                    update(self._home.store, name, lambda known, number=number: fail(known, number), ConflictError)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM cancel the run in good order."""
+
+        def cancel(number: int, frame: FrameType | None) -> None:
+            self._cancelled = True
+
+        before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _sync(self) -> Iterator[None]:
+        """Have MLflow told in the background; wait for the rest at the end, for a bounded time."""
+        argv = [sys.executable, "-m", "pipelines.sync", "--home", str(self._home.path), "--run", self._folder.run]
+        with self._folder.log("sync").open("ab") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield
+        finally:
+            self._keep(synced=_finished(process))
+            if not self._record.synced:
+                self._progress.say(
+                    f"trained, not synced: MLflow did not take everything; `tidegate resume {self._folder.run}` "
+                    f"syncs it later; see {self._folder.log('sync')}"
+                )
+
+
+def _finished(process: "subprocess.Popen[bytes]") -> bool:
+    """Tell the sync that the run has ended; whether it got everything across."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    try:
+        return process.wait(SYNC_S) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    finally:
+        process.stdin.close()
+
+
+def _keep_snapshot(plan: Plan, store: Store) -> None:
+    """The user's model file as it is now; steps use this copy, whatever happens to the file.
+
+    Raises:
+        PipelineError: it was changed between planning and now.
+    """
+    if plan.facts.snapshot is None:
+        return
+    path = Path(plan.experiment.model.file or "")
+    ref = store.put(path, plan.facts.snapshot["name"])
+    if ref.digest != plan.facts.snapshot["digest"]:
+        raise PipelineError(f"{path} was changed while the run was being planned; submit again")
+
+
+def _detail(record: StepRecord, outputs: dict[str, Any] | None) -> str:
+    """The few words of a finished step that people look for."""
+    if outputs is None:
+        return ""
+    if "error" in outputs:
+        return str(outputs["error"])
+    if record.step == "train":
+        shown = {key: value for key, value in outputs["metrics"].items() if key.startswith("test_")}
+        words = [f"{key}={value:.4g}" for key, value in list(shown.items())[:2]]
+        words += [f"{key.rpartition('.')[2]}={value}" for key, value in outputs["params"].items()]
+        return " ".join(words) + (" pruned" if outputs["pruned"] else "")
+    if record.step == "package":
+        return f"{outputs['runtime']}, parity {outputs['parity']:.2g}, bento {outputs['bento']}"
+    if record.step in ("deploy", "promote"):
+        return f"release {outputs['release']}"
+    return ""

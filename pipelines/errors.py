@@ -1,0 +1,91 @@
+"""What can go wrong in a pipeline, each error with the exit code a shell sees.
+
+PipelineError                    1  something failed
+├── UsageError                   2  the command line, the experiment or the home is wrong
+│   ├── ExperimentError          2  the experiment file is wrong
+│   └── UnknownNameError         2  no such run, endpoint, step or target
+├── StepError                    1  a step failed; carries the step and its log
+├── CancelledError               1  the run was cancelled
+├── ChampionChangedError         1  another run was promoted meanwhile; the gate must compare again
+└── RefusedError                 3  the gate refused the candidate
+"""
+
+import traceback
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from infra.errors import InfraError
+from models.errors import ModelsError
+from serving.errors import ServingError
+
+
+class PipelineError(Exception):
+    """Base of everything the pipeline raises on purpose."""
+
+
+class UsageError(PipelineError):
+    """The command line, the experiment or the home is wrong."""
+
+
+class ExperimentError(UsageError):
+    """The experiment file is wrong."""
+
+
+class UnknownNameError(UsageError):
+    """No run, endpoint, step or target of this name."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], fix: str) -> None:
+        """Name the culprit, the nearest known name and the command that lists them."""
+        super().__init__(f'no {what} "{name}" here{nearest(name, known)}; {fix}')
+
+
+class StepError(PipelineError):
+    """A step failed."""
+
+    def __init__(self, step: str, message: str, trace: str = "", kind: str = "") -> None:
+        """Keep the step's id, its own traceback for `--debug`, and the name of the error's class."""
+        super().__init__(f"step {step} failed: {message}")
+        self.step = step
+        self.message = message
+        self.trace = trace
+        self.kind = kind
+
+
+class CancelledError(PipelineError):
+    """The run was cancelled by the user."""
+
+
+class ChampionChangedError(PipelineError):
+    """Another run was promoted since the gate compared."""
+
+
+class RefusedError(PipelineError):
+    """The gate refused the candidate."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that proposes the nearest known name, or nothing.
+
+    Args:
+        name: what was received.
+        known: the names that would have been right.
+    """
+    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+OURS = (PipelineError, ModelsError, ServingError, InfraError)
+
+
+def in_words(error: BaseException) -> str:
+    """An error in a sentence: our own say everything, others get their type and place."""
+    if isinstance(error, OURS):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename or ''}"
+    if isinstance(error, MemoryError):
+        return "out of memory; give the step more (resources.memory), or use smaller batches or data"
+    place = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+    where = f" ({Path(place.filename).name}:{place.lineno})" if place else ""
+    return f"unexpected {type(error).__name__}: {error}{where}; --debug shows the traceback"

@@ -1,0 +1,20 @@
+"""Where a step runs; the table maps a name to the module that defines `make()`."""
+
+from importlib import import_module
+from typing import cast
+
+from pipelines.executors.base import Executor
+
+EXECUTORS = {
+    "local": "pipelines.executors.local",
+    "inline": "pipelines.executors.inline",
+}
+
+
+def make_executor(name: str) -> Executor:
+    """The executor of this name.
+
+    Args:
+        name: a key of EXECUTORS.
+    """
+    return cast(Executor, import_module(EXECUTORS[name]).make())

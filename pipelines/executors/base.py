@@ -1,0 +1,60 @@
+"""The contract between the driver and the place where a step runs."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class StepCall(BaseModel):
+    """One step to run: enough for a worker anywhere to find its inputs and leave its outputs.
+
+    Attributes:
+        run: URI of the run, `file:///…/runs/NAME`.
+        id: the step's id in the plan.
+        step: which of the seven it is.
+        key: content hash under which its outputs are kept.
+        inputs: the step's Inputs as plain values.
+        log: file that gets what the step prints.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    run: str
+    id: str
+    step: str
+    key: str
+    inputs: dict[str, Any]
+    log: Path
+
+
+class Handle(Protocol):
+    """A started step."""
+
+    def poll(self) -> int | None:
+        """None while it runs; then 0 for success, 1 for a failed step, below 0 when it was killed."""
+        ...
+
+    def logs(self) -> str:
+        """What the step has printed so far."""
+        ...
+
+    def cancel(self) -> None:
+        """End the step now; returns when it is gone. Harmless when it already is."""
+        ...
+
+
+class Executor(Protocol):
+    """A place where steps run: a process here, this very process, a Job on a cluster."""
+
+    def start(self, call: StepCall) -> Handle:
+        """Start a step and return at once.
+
+        Raises:
+            OSError: it can not be started.
+        """
+        ...
+
+
+def worker_arguments(call: StepCall) -> list[str]:
+    """The worker's command line behind the interpreter, the same in every executor."""
+    return ["-m", "pipelines.worker", "--run", call.run, "--step", call.id]

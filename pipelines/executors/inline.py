@@ -1,0 +1,41 @@
+"""Run each step in this process, one after another: for a debugger and for tests."""
+
+import contextlib
+from dataclasses import dataclass
+
+from pipelines.executors.base import StepCall, worker_arguments
+
+
+@dataclass(frozen=True)
+class InlineHandle:
+    """A step that has already ended."""
+
+    code: int
+    call: StepCall
+
+    def poll(self) -> int:
+        """Its exit code."""
+        return self.code
+
+    def logs(self) -> str:
+        """What it printed."""
+        return self.call.log.read_text()
+
+    def cancel(self) -> None:
+        """Nothing is left to cancel."""
+
+
+class InlineExecutor:
+    """Runs the worker's main function here."""
+
+    def start(self, call: StepCall) -> InlineHandle:
+        """Run the step to its end."""
+        from pipelines.worker import main
+
+        with call.log.open("a", buffering=1) as log, contextlib.redirect_stdout(log):
+            return InlineHandle(main(worker_arguments(call)[2:]), call)
+
+
+def make() -> InlineExecutor:
+    """The executor."""
+    return InlineExecutor()

@@ -1,0 +1,59 @@
+"""Run each step as a process of its own on this machine."""
+
+import os
+import subprocess
+import sys
+
+from pipelines.executors.base import StepCall, worker_arguments
+
+GRACE_S = 5.0
+
+
+class LocalHandle:
+    """A running process. Its standard input is a pipe that only we hold: it ends when we die."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", call: StepCall) -> None:
+        """Wrap a process that was just started."""
+        self._process = process
+        self._call = call
+
+    def poll(self) -> int | None:
+        """None while it runs, then its exit code; below 0 for a signal."""
+        return self._process.poll()
+
+    def logs(self) -> str:
+        """What it has printed so far."""
+        return self._call.log.read_text()
+
+    def cancel(self) -> None:
+        """Close the pipe and terminate; kill after GRACE_S seconds."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.terminate()
+        try:
+            self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class LocalExecutor:
+    """Starts `python -m pipelines.worker` with its output in the step's log."""
+
+    def start(self, call: StepCall) -> LocalHandle:
+        """Start the step's process, in a session of its own: Ctrl-C reaches the driver only."""
+        with call.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *worker_arguments(call)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
+            )
+        return LocalHandle(process, call)
+
+
+def make() -> LocalExecutor:
+    """The executor."""
+    return LocalExecutor()

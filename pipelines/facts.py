@@ -1,0 +1,140 @@
+"""The facts a plan depends on: digests of data and code, versions, the champion. Imports nothing heavy."""
+
+import contextlib
+import getpass
+import hashlib
+import subprocess
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from models.search import grid_size
+from models.sources import source_digest
+from pipelines.errors import ExperimentError
+from pipelines.home import Home
+from pipelines.plan import STEPS, Facts, run_id
+from pipelines.spec import Experiment
+from serving.release import EndpointState, load
+
+ROOT = Path(__file__).parent.parent
+
+# What a step's result depends on: packages (or files) of ours, and libraries.
+CODE = {
+    "prepare": ("models/*.py", "models/readers", "pipelines/steps/prepare.py"),
+    "train": ("models", "pipelines/steps/train.py"),
+    "select": ("models/*.py", "serving", "pipelines/steps/select.py"),
+    "package": ("models/*.py", "serving", "pipelines/steps/package.py"),
+    "deploy": ("serving", "pipelines/steps/deploy.py"),
+    "verify": ("serving", "pipelines/steps/verify.py"),
+    "promote": ("serving", "pipelines/steps/promote.py"),
+}
+LIBRARIES = {
+    "prepare": ("numpy", "scikit-learn"),
+    "train": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "optuna"),
+    "select": ("numpy", "onnxruntime"),
+    "package": ("numpy", "onnxruntime", "bentoml"),
+}
+
+
+def gather(experiment: Experiment, home: Home) -> Facts:
+    """Everything `make_plan` needs to know beside the experiment.
+
+    Args:
+        experiment: its paths absolute.
+        home: where endpoints and earlier runs are recorded.
+
+    Raises:
+        ModelsError: the data can not be read.
+    """
+    snapshot = _snapshot(experiment)
+    facts = Facts(
+        data=source_digest(dataset=experiment.data.dataset, source=_source(experiment)),
+        model=snapshot["digest"] if snapshot else "",
+        code={step: code_digest(step) for step in STEPS},
+        versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
+        trials=_trial_count(experiment),
+        snapshot=snapshot,
+        tags=_tags(),
+    )
+    state = load(home.store, experiment.endpoint)
+    champion = _champion(state, run_id(experiment, facts), home)
+    return replace(facts, champion=champion, incarnation=state.incarnation)
+
+
+def _source(experiment: Experiment) -> Path | None:
+    source = experiment.data.source
+    if source is not None and "://" in source:
+        raise ExperimentError(
+            f"data.source: {source}: the local target reads files and folders; "
+            "copy the data here and give its path"
+        )
+    return Path(source) if source else None
+
+
+def _snapshot(experiment: Experiment) -> dict[str, Any] | None:
+    if experiment.model.file is None:
+        return None
+    content = Path(experiment.model.file).read_bytes()
+    return {"digest": hashlib.sha256(content).hexdigest(), "size": len(content), "name": "my_model.py"}
+
+
+def _champion(state: EndpointState, run: str, home: Home) -> str | None:
+    """Bundle to beat. A run that already is the champion is compared with the one it was compared with."""
+    if state.current is None:
+        return None
+    current = state.release(state.current)
+    if current.run == run:
+        return home.run_folder(run).read().champion
+    return current.bundle
+
+
+def _trial_count(experiment: Experiment) -> int:
+    search = experiment.search
+    if search is None:
+        return 1
+    if search.method != "grid":
+        return search.trials or 1
+    size = grid_size(search.space)
+    return min(search.trials or size, size)
+
+
+def _tags() -> dict[str, str]:
+    """Who started this from which commit, under MLflow's own names."""
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "tidegate"}
+    with contextlib.suppress(OSError, KeyError):
+        tags["mlflow.user"] = getpass.getuser()
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        tags["mlflow.source.git.commit"] = git.stdout.strip()
+    return tags
+
+
+@cache
+def code_digest(step: str) -> str:
+    """SHA-256 over the sources a step runs, by relative path and content."""
+    total = hashlib.sha256()
+    for path in sorted(set(_sources(CODE[step]))):
+        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def _sources(patterns: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        path = ROOT / pattern
+        found += path.rglob("*.py") if path.is_dir() else ROOT.glob(pattern)
+    return found
+
+
+@cache
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those libraries that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,200 @@
+"""From a file or a name, and `--set` overrides, to an Experiment; every mistake is told in a person's words."""
+
+import ast
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipelines.errors import ExperimentError, UsageError, nearest
+from pipelines.spec import Experiment
+
+EXAMPLES = Path(__file__).parent / "experiments"
+MOST_BYTES = 1_000_000
+MOST_NODES = 50_000
+
+
+def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Read, override and validate an experiment, its paths made absolute.
+
+    Args:
+        file_or_name: path of a YAML file, or the name of an example in `pipelines/experiments`.
+        overrides: `dotted.key=value` strings; the value is YAML.
+
+    Raises:
+        ExperimentError: naming the key, what was received, what was expected.
+    """
+    path = find_file(file_or_name)
+    document = _read(path)
+    for override in overrides:
+        _set(document, override)
+    experiment = validate(document, str(path)).resolved(path.parent)
+    _check_model_file(experiment)
+    return experiment
+
+
+def find_file(file_or_name: str) -> Path:
+    """The experiment file that a user's word means: a path first, then an example's name."""
+    path = Path(file_or_name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ExperimentError(f"{path} is a folder; expected an experiment file, e.g. {path}/experiment.yaml")
+    example = EXAMPLES / f"{file_or_name}.yaml"
+    if "/" not in file_or_name and example.is_file():
+        return example
+    names = sorted(known.stem for known in EXAMPLES.glob("*.yaml"))
+    raise ExperimentError(
+        f'no experiment file "{file_or_name}" and no example of that name{nearest(file_or_name, names)}; '
+        f"examples: {', '.join(names)}; `tidegate init DIR` makes a new file"
+    )
+
+
+def validate(document: Any, where: str) -> Experiment:
+    """Turn a parsed document into an Experiment.
+
+    Raises:
+        ExperimentError: with one line for every mistake.
+    """
+    if not isinstance(document, dict):
+        raise ExperimentError(
+            f"{where}: expected a mapping with name, data and model, received {_short(document)}"
+        )
+    try:
+        return Experiment.model_validate(document)
+    except ValidationError as error:
+        lines = [_sentence(problem) for problem in error.errors(include_url=False)]
+        raise ExperimentError(f"{where}: " + "\n  ".join(lines)) from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ExperimentError(
+                f"{path}: {path.stat().st_size} bytes; an experiment is at most {MOST_BYTES}"
+            )
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ExperimentError(
+            f"{path}: can not be read: {error.strerror}; check the file's permissions"
+        ) from error
+    if _nodes(document, {}, set()) > MOST_NODES:
+        raise ExperimentError(
+            f"{path}: aliases expand to more than {MOST_NODES} values; write the values out instead"
+        )
+    return document
+
+
+def _nodes(value: Any, seen: dict[int, int], above: set[int]) -> int:
+    """Number of nodes once all aliases are expanded, counted without expanding them."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not children:
+        return 1
+    if id(value) in above:
+        return MOST_NODES + 1  # an alias that contains itself never ends
+    if id(value) not in seen:
+        above.add(id(value))
+        seen[id(value)] = min(MOST_NODES + 1, 1 + sum(_nodes(child, seen, above) for child in children))
+        above.discard(id(value))
+    return seen[id(value)]
+
+
+def _set(document: Any, override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise UsageError(
+            f'--set {override}: expected key=value, e.g. --set training.epochs=5; received no "="'
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is not YAML: {error}") from error
+    *parents, last = key.split(".")
+    place = document
+    for parent in parents:
+        if isinstance(place, dict) and place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent] if isinstance(place, dict) else place
+        if not isinstance(place, dict):
+            raise UsageError(
+                f'--set {override}: "{parent}" is {_short(place)}, not a mapping that could hold "{last}"'
+            )
+    place[last] = value
+
+
+def with_values(document: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a nested document with dotted keys replaced."""
+    result = dict(document)
+    for dotted, value in values.items():
+        head, _, rest = dotted.partition(".")
+        below = result.get(head)
+        result[head] = with_values(below if isinstance(below, dict) else {}, {rest: value}) if rest else value
+    return result
+
+
+def _sentence(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = list(_keys_at(problem["loc"][:-1]))
+        close = nearest(str(problem["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
+        return f"{place}: unknown key{close}"
+    if problem["type"] == "missing":
+        return f"{place}: missing; it is required"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place or 'experiment'}: {message}; received {_short(problem['input'])}"
+
+
+def _keys_at(loc: Sequence[int | str]) -> Iterator[str]:
+    """Keys known at a place of the experiment, found by walking the model's types."""
+    part: type[BaseModel] | None = Experiment
+    for key in loc:
+        if isinstance(key, str) and part is not None and key in part.model_fields:
+            part = _part_in(part.model_fields[key].annotation)
+    yield from part.model_fields if part is not None else ()
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _part_in(inner))), None)
+
+
+def _short(value: Any) -> str:
+    text = f"{type(value).__name__} {value!r}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_model_file(experiment: Experiment) -> None:
+    """Find a broken model file now, not after the data was prepared."""
+    if experiment.model.file is None:
+        return
+    path = Path(experiment.model.file)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise ExperimentError(
+            f"model.file: {path} can not be read: {error.strerror}; paths resolve against the experiment file"
+        ) from error
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
+    names = {name for node in tree.body for name in _bound_names(node)}
+    if "build" not in names:
+        raise ExperimentError(
+            f"model.file: {path} defines no build(){nearest('build', names)}; "
+            "expected: def build(inputs, outputs, **options) that returns a keras.Model"
+        )
+
+
+def _bound_names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        if isinstance(target, ast.Name):
+            yield target.id
+    for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+        yield alias.asname or alias.name

@@ -1,0 +1,73 @@
+"""plan: what submit would do, what is done already, and how it differs from what is live."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.errors import UsageError
+from pipelines.facts import gather
+from pipelines.home import Home
+from pipelines.load import load_experiment
+from pipelines.plan import Plan, make_plan
+from pipelines.result import Result, table
+from pipelines.run import is_cached
+from pipelines.spec import Experiment
+from pipelines.trial_log import flat
+from serving.release import load
+
+
+def preview(
+    home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool
+) -> Result:
+    """Plan without running.
+
+    Args:
+        home: where finished steps are looked for.
+        file: an experiment file, or an example's name.
+        overrides: `key=value` strings.
+        manifests: print the Kubernetes objects.
+        schema: print the experiment file's JSON Schema instead.
+
+    Raises:
+        ExperimentError, ModelsError: the experiment is wrong.
+    """
+    if schema:
+        document = Experiment.model_json_schema()
+        return Result(document, json.dumps(document, indent=1))
+    if file is None:
+        raise UsageError("plan needs FILE_OR_NAME, e.g. `tidegate plan digits`; received none")
+    if manifests:
+        raise UsageError("--manifests: the local target makes no Kubernetes objects; give a cluster's --target")
+    experiment = load_experiment(file, overrides)
+    plan = make_plan(experiment, gather(experiment, home))
+    steps = [
+        {
+            "id": step.id,
+            "step": step.step,
+            "cached": is_cached(plan, step, home.store),
+            "gpus": experiment.resources.gpus if step.step == "train" else 0,
+        }
+        for step in plan.steps
+    ]
+    data = {"run": plan.run, "steps": steps, "trials": plan.facts.trials, "changes": changes(home, plan)}
+    return Result(data, _text(data))
+
+
+def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
+    """Keys in which the experiment differs from the one that the live release came from."""
+    state = load(home.store, plan.experiment.endpoint)
+    if state.current is None:
+        return []
+    live = flat(home.run_folder(state.release(state.current).run).read().experiment)
+    new = flat(plan.experiment.model_dump(mode="json"))
+    keys = [key for key in sorted(live.keys() | new.keys()) if live.get(key) != new.get(key)]
+    return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys]
+
+
+def _text(data: dict[str, Any]) -> str:
+    rows = [(step["id"], "cached" if step["cached"] else "to do", step["gpus"] or "") for step in data["steps"]]
+    lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows)]
+    if data["changes"]:
+        rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
+        lines += ["", table(("differs from what is live", "live", "new"), rows)]
+    return "\n".join(lines)

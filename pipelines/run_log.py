@@ -1,0 +1,82 @@
+"""What the driver tells MLflow of a run: events of the parent run, and of children that were cached."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from infra.spool import Spool, events, names, path_of, read
+from infra.store import Ref
+from pipelines.home import Home
+from pipelines.plan import Plan, content_of
+from pipelines.trial_log import flat
+
+
+class RunLog:
+    """The parent run's spool."""
+
+    def __init__(self, home: Home, plan: Plan) -> None:
+        """Tell what the run is; a run that is continued says so by going on."""
+        self._home = home
+        self._plan = plan
+        self._folder = home.spool / plan.run
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._spool = Spool(self._folder)
+        name = plan.experiment.name
+        tags = {"tidegate.run": plan.run, "tidegate.endpoint": plan.experiment.endpoint, **plan.facts.tags}
+        if plan.experiment.description:
+            tags["mlflow.note.content"] = plan.experiment.description
+        self._spool.write("run", "run", name=plan.run, experiment=name, tags=tags)
+        self._spool.write("params", "params", values=flat(content_of(plan.experiment, plan.facts)))
+
+    def tags(self, **values: Any) -> None:
+        """Tag the parent run, `tidegate.` before each name."""
+        told = {f"tidegate.{key}": value for key, value in values.items()}
+        self._spool.write("tags", f"tags-{sorted(told.items())}", values=told)
+
+    def step(self, step: str, outputs: Mapping[str, Any]) -> None:
+        """A step is done: what of it people look for in MLflow."""
+        if step == "train":
+            self._adopt(outputs)
+        elif step == "select":
+            self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=outputs["metrics"])
+            self.tags(winner=outputs["trial"], ranked_by=outputs["metric"])
+            if outputs["champion"]:
+                values = {f"champion_{key}": value for key, value in outputs["champion"].items()}
+                self._spool.write("metrics", f"champion-{sorted(values.items())}", step=0, values=values)
+        elif step == "package":
+            told = {key: outputs[key] for key in ("bundle", "bento", "runtime", "parity", "tolerance")}
+            self.tags(**told, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
+        elif step == "promote":
+            self.tags(release=outputs["release"], url=outputs["url"])
+
+    def _adopt(self, outputs: Mapping[str, Any]) -> None:
+        """A trial that another run trained is a child of this one too, told from the events it left."""
+        spool = path_of(self._folder, outputs["id"])
+        if spool.exists():
+            return
+        source = self._home.store.fetch(Ref.model_validate(outputs["events"]))
+        child = Spool(self._folder, outputs["id"])
+        for event, _ in read(source):
+            if event["kind"] == "run":
+                trained_in = event["tags"]["tidegate.run"]
+                event["tags"] |= {"tidegate.run": self._plan.run, "tidegate.trained_in": trained_in}
+                event |= {"parent": self._plan.run, "name": f"{self._plan.run}/trial-{outputs['index']}"}
+            child.write(event.pop("kind"), event.pop("id"), **event)
+
+    def end(self, status: str, reason: str = "") -> None:
+        """The run ended; children that were cut off end with it."""
+        for name in names(self._folder):
+            told = events(self._folder, name)
+            if name != "run" and told and told[-1]["kind"] != "end":
+                Spool(self._folder, name).write("end", f"end-{time.time()}", status="cancelled")
+        told = events(self._folder)
+        if told[-1]["kind"] == "end" and told[-1]["status"] == status:
+            return
+        more = {"reason": reason} if reason else {}
+        self._spool.write("end", f"end-{time.time()}", status=status, **more)
+
+    def resumed(self) -> None:
+        """The run goes on after it had ended."""
+        told = events(self._folder)
+        if told[-1]["kind"] == "end":
+            self._spool.write("tags", f"resumed-{time.time()}", values={"tidegate.resumed": "true"})

@@ -1,0 +1,218 @@
+"""The experiment file: frozen, typed, and strict about what it does not know."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from models.training import Training as TrainingOptions
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Part(BaseModel):
+    """A part of the experiment: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class InputSpec(Part):
+    """One input column and, where it can not be told from the data, its kind."""
+
+    name: str = Field(description="the column's name")
+    kind: Literal["numeric", "categorical", "text", "image"] | None = Field(
+        None, description="how the column is read; inferred from its values when not given"
+    )
+
+
+class Split(Part):
+    """How rows are divided, seeded and stratified for classes."""
+
+    validation: Fraction = Field(0.1, description="share of rows that steers training")
+    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of rows held out for the gate")
+    seed: int = Field(7, ge=0, description="seed of the shuffle")
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train_on(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation {self.validation} + test {self.test} leave no rows to train on; "
+                "their sum must be below 1"
+            )
+        return self
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+def _input(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Data(Part):
+    """Where the rows come from and which columns matter."""
+
+    source: str | None = Field(None, description="a file or folder, relative to the experiment file")
+    dataset: str | None = Field(None, description="a built-in dataset instead of a source")
+    format: str | None = Field(None, description="reader of the source; told from its name when not given")
+    inputs: list[Annotated[InputSpec, BeforeValidator(_input)]] | None = Field(
+        None, description="input columns; all but the target when not given"
+    )
+    target: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
+        None, description="the column to predict, or several for a regression"
+    )
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="what the target is; inferred from the loss or its values when not given"
+    )
+    split: Split = Field(Split.model_validate({}), description="how rows are divided")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Data":
+        if (self.source is None) == (self.dataset is None):
+            got = "both" if self.source else "neither"
+            raise ValueError(f"give either source (a file or folder) or dataset (a built-in); received {got}")
+        if self.source is not None and not self.target:
+            raise ValueError("target is missing; name the column to predict, e.g. target: label")
+        return self
+
+
+class Model(Part):
+    """A built-in family or the user's own file; every other key is an option of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+    family: str | None = Field(None, description="a built-in model family")
+    file: str | None = Field(None, description="a Python file that defines build(inputs, outputs, **options)")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Model":
+        if (self.family is None) == (self.file is None):
+            got = "both" if self.family else "neither"
+            raise ValueError(f"give either family (e.g. mlp) or file (./my_model.py); received {got}")
+        return self
+
+
+class Training(TrainingOptions):
+    """How the model is fitted, and from which random start."""
+
+    seed: int = Field(7, ge=0, description="seed of initial weights, order of batches and dropout")
+
+
+class Pruning(Part):
+    """Stop a trial whose validation loss is worse than the median of earlier trials."""
+
+    warmup_epochs: int = Field(3, ge=0, description="epochs every trial may run")
+    minimum_trials: int = Field(4, ge=1, description="finished trials needed before the median means much")
+
+
+class Search(Part):
+    """Several trials over a space of hyperparameters."""
+
+    method: Literal["grid", "random", "tpe"] = Field("tpe", description="how the next trial is chosen")
+    trials: int | None = Field(None, ge=1, description="number of trials; the whole grid when not given")
+    parallelism: int = Field(1, ge=1, description="trials that may run at once")
+    seed: int = Field(0, ge=0, description="seed of the sampler")
+    pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
+    space: dict[str, Any] = Field(description="dotted key of the experiment -> {low, high, log} or choices")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Search":
+        if not self.space:
+            raise ValueError(
+                "space is empty; name at least one key, e.g. training.optimizer.learning_rate: "
+                "{low: 0.001, high: 0.1, log: true}"
+            )
+        for key in self.space:
+            if key.split(".")[0] not in ("model", "training"):
+                raise ValueError(f'space key "{key}" must begin with model. or training.')
+        if self.method != "grid" and self.trials is None:
+            raise ValueError(f"trials is missing; {self.method} needs a number of trials, e.g. trials: 8")
+        return self
+
+
+class Criterion(Part):
+    """One condition a candidate must meet."""
+
+    metric: str = Field(description="a metric of the run, such as test_accuracy or test_rmse")
+    minimum: float | None = Field(None, description="refuse below this")
+    maximum: float | None = Field(None, description="refuse above this")
+    improve_on_champion: float | None = Field(
+        0.0, description="improvement over the champion that is asked for; null compares with nothing"
+    )
+
+
+class Resources(Part):
+    """What one step may use."""
+
+    cpu: float = Field(2, gt=0, description="cores")
+    memory: str = Field("4Gi", pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", description="memory limit")
+    gpus: int = Field(0, ge=0, description="GPUs a train step must see, or it fails")
+    nodes: int = Field(1, ge=1, description="machines a train step spans")
+
+
+class Replicas(Part):
+    """How far an endpoint scales on a cluster."""
+
+    min: int = Field(1, ge=1, description="replicas at rest")
+    max: int = Field(1, ge=1, description="replicas under load")
+
+
+class Canary(Part):
+    """How a new release takes over on a cluster."""
+
+    steps: list[int] = Field([10, 50, 100], description="percent of traffic at each step")
+    bake: str = Field("30s", pattern=r"^\d+(ms|s|m|h)$", description="time each step is watched")
+
+
+class Slo(Part):
+    """What the endpoint promises."""
+
+    p99_ms: float = Field(50, gt=0, description="99th percentile of latency, milliseconds")
+    error_rate: float = Field(0.001, ge=0, le=1, description="share of requests that may fail")
+
+
+class Serving(Part):
+    """The endpoint of the winner."""
+
+    endpoint: Name | None = Field(None, description="the endpoint's name; the experiment's when not given")
+    runtime: Literal["auto", "onnx", "tensorflow"] = Field(
+        "auto", description="auto: onnx if it is proved equal"
+    )
+    port: int | None = Field(
+        None, ge=1, le=65535, description="local port; the first free one when not given"
+    )
+    replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
+    canary: Canary | None = Field(None, description="gradual rollout on a cluster")
+    slo: Slo | None = Field(None, description="what the endpoint promises")
+
+
+class Experiment(Part):
+    """One experiment file."""
+
+    name: Name = Field(description="the experiment's name, in MLflow too")
+    description: str = Field("", description="a sentence for people")
+    data: Data = Field(description="where the rows come from")
+    model: Model = Field(description="what is learned")
+    training: Training = Field(Training.model_validate({}), description="how it is fitted")
+    search: Search | None = Field(None, description="several trials; without it there is one")
+    gate: Annotated[list[Criterion], BeforeValidator(_listed)] = Field(
+        [], description="what a candidate must meet; not worse than the champion when not given"
+    )
+    resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
+    serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's name."""
+        return self.serving.endpoint or self.name
+
+    def resolved(self, folder: Path) -> "Experiment":
+        """The same experiment with every path made absolute against its file's folder."""
+        data, model = self.data, self.model
+        if data.source is not None and "://" not in data.source:
+            data = data.model_copy(update={"source": str((folder / data.source).resolve())})
+        if model.file is not None:
+            model = model.model_copy(update={"file": str((folder / model.file).resolve())})
+        return self.model_copy(update={"data": data, "model": model})

@@ -1,0 +1,67 @@
+"""The seven steps. The table maps a step to the module that defines Inputs, Outputs and run()."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from infra.spool import Spool
+from infra.store import Ref, Store
+from pipelines.home import Home, RunFolder
+
+MODULES = {
+    "prepare": "pipelines.steps.prepare",
+    "train": "pipelines.steps.train",
+    "select": "pipelines.steps.select",
+    "package": "pipelines.steps.package",
+    "deploy": "pipelines.steps.deploy",
+    "verify": "pipelines.steps.verify",
+    "promote": "pipelines.steps.promote",
+}
+
+
+class StepPart(BaseModel):
+    """Base of a step's Inputs and Outputs: immutable, strict, plain values and references only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step may touch beside its inputs.
+
+    Attributes:
+        home: the home of the run.
+        folder: the run's folder.
+        id: the step's id in the plan.
+        key: the content hash of its result.
+        work: an empty folder of its own, removed when it ends.
+    """
+
+    home: Home
+    folder: RunFolder
+    id: str
+    key: str
+    work: Path
+
+    @property
+    def store(self) -> Store:
+        """Where inputs come from and outputs go."""
+        return self.home.store
+
+    def spool(self) -> Spool:
+        """Events of this step's MLflow run."""
+        return Spool(self.home.spool / self.folder.run, self.id)
+
+    def put(self, path: Path) -> Ref:
+        """Keep a file of the work folder in the store."""
+        return self.store.put(path)
+
+
+def load_step(name: str) -> tuple[type[StepPart], Callable[[Any, StepContext], StepPart]]:
+    """The Inputs class and run() of a step."""
+    module = import_module(MODULES[name])
+    return module.Inputs, module.run

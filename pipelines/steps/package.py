@@ -1,0 +1,141 @@
+"""package: prove the export equal to the trained model, choose the runtime, build bundle and bento."""
+
+from pathlib import Path
+from typing import Any
+
+from infra.store import Ref
+from models.columns import load_columns
+from pipelines.bundles import keep_bundle
+from pipelines.errors import PipelineError
+from pipelines.steps import StepContext, StepPart
+from pipelines.steps.prepare import Outputs as Prepared
+from pipelines.steps.train import Outputs as Trial
+from serving.bento import build_bento
+from serving.bundle import Parity, Runtime, write_bundle
+from serving.errors import ServingError
+from serving.parity import prove
+from serving.predictor import sample_rows
+
+
+class Inputs(StepPart):
+    """The winner, the data it is proved on, and the runtime asked for."""
+
+    run: str
+    endpoint: str
+    runtime: str
+    winner: Trial
+    prepared: Prepared
+    snapshot: Ref | None
+    versions: dict[str, str]
+
+
+class Outputs(StepPart):
+    """What can be deployed.
+
+    Attributes:
+        bundle: digest of the bundle.
+        bento: tag in BentoML's store.
+        runtime: which runtime serves it.
+        reason: why it is not ONNX, or "".
+        parity: the maximum absolute difference found.
+        tolerance: the difference allowed.
+        rows: held-out rows compared.
+    """
+
+    bundle: str
+    bento: str
+    runtime: str
+    reason: str
+    parity: float
+    tolerance: float
+    rows: int
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Prove, then package.
+
+    Raises:
+        PipelineError: no runtime serves the model as it was trained, or the one asked for does not.
+    """
+    runtime, reason, parity = _choose(inputs, context)
+    if reason:
+        print(f"served by {runtime}: {reason}")
+    folder = context.work / "bundle"
+    schema, transforms = inputs.prepared.contract(context)
+    columns = load_columns(context.store.fetch(inputs.prepared.test))
+    write_bundle(
+        folder,
+        name=inputs.endpoint,
+        run=inputs.run,
+        trial=inputs.winner.id,
+        schema=schema,
+        transforms=transforms,
+        model=_model(inputs, context, runtime),
+        runtime=runtime,
+        parity=parity,
+        sample=sample_rows({field.name: columns[field.name] for field in schema.inputs}),
+        versions=inputs.versions,
+        reason=reason,
+        code=_code(inputs, context),
+    )
+    digest = keep_bundle(context.home, folder)
+    labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
+    bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
+    print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
+    return Outputs(
+        bundle=digest,
+        bento=bento,
+        runtime=runtime,
+        reason=reason,
+        parity=parity.max_abs_difference,
+        tolerance=parity.tolerance,
+        rows=parity.rows,
+    )
+
+
+def _choose(inputs: Inputs, context: StepContext) -> tuple[Runtime, str, Parity]:
+    """ONNX when it is proved equal; else TensorFlow, itself proved, with the reason."""
+    reason = "the experiment asks for the tensorflow runtime"
+    if inputs.runtime != "tensorflow":
+        parity, reason = _try(inputs, context, "onnx")
+        if parity is not None:
+            return "onnx", "", parity
+        if inputs.runtime == "onnx":
+            raise PipelineError(f"serving.runtime is onnx but {reason}; use serving.runtime: auto")
+    parity, problem = _try(inputs, context, "tensorflow")
+    if parity is None:
+        raise PipelineError(f"no runtime serves this model as it was trained: {reason}; {problem}")
+    return "tensorflow", reason, parity
+
+
+def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity | None, str]:
+    if runtime == "onnx" and inputs.winner.onnx is None:
+        return None, f"the model has no ONNX export: {inputs.winner.export_error}"
+    fetch = context.store.fetch
+    try:
+        parity = prove(
+            model=_model(inputs, context, runtime),
+            runtime=runtime,
+            schema=fetch(inputs.prepared.schema_),
+            transforms=fetch(inputs.prepared.transforms),
+            columns=fetch(inputs.prepared.test),
+            reference=fetch(inputs.winner.reference),
+            code=_code(inputs, context),
+        )
+    except ServingError as error:
+        return None, f"the {runtime} model can not be compared with the trained one: {error}"
+    if not parity.passed:
+        return None, (
+            f"the {runtime} model differs from the trained one by {parity.max_abs_difference:.3g} "
+            f"on {parity.rows} held-out rows; allowed is {parity.tolerance:.3g}"
+        )
+    return parity, ""
+
+
+def _model(inputs: Inputs, context: StepContext, runtime: Runtime) -> Path:
+    ref: Any = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
+    return context.store.fetch(ref)
+
+
+def _code(inputs: Inputs, context: StepContext) -> Path | None:
+    return context.store.fetch(inputs.snapshot) if inputs.snapshot else None

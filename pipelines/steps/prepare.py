@@ -1,0 +1,91 @@
+"""prepare: read the data, validate, split, fit the transforms on the training rows, fingerprint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from infra.files import write_atomic
+from infra.store import Ref
+from models.columns import save_columns
+from models.data import prepare
+from models.losses import CLASSIFICATION, REGRESSION, SHORT
+from models.schema import Schema
+from models.transforms import Transforms
+from pipelines.steps import StepContext, StepPart
+
+
+class Inputs(StepPart):
+    """The experiment's `data` part, its source absolute, and the loss, which may tell the task."""
+
+    data: dict[str, Any]
+    loss: str | dict[str, Any] | None
+
+
+class Outputs(StepPart):
+    """The contract, the transforms, and the raw rows of each split.
+
+    Attributes:
+        schema_: Schema as JSON.
+        transforms: Transforms as JSON.
+        train, validation, test: raw columns, .npz without pickle.
+        fingerprint: SHA-256 over the content of all splits.
+        summary: rows, classes and missing values, for people.
+    """
+
+    schema_: Ref
+    transforms: Ref
+    train: Ref
+    validation: Ref
+    test: Ref
+    fingerprint: str
+    summary: dict[str, Any]
+
+    def contract(self, context: StepContext) -> tuple[Schema, Transforms]:
+        """The schema and the transforms, read from the store."""
+        schema = Schema.model_validate_json(context.store.fetch(self.schema_).read_bytes())
+        transforms = json.loads(context.store.fetch(self.transforms).read_bytes())
+        return schema, Transforms.from_dict(transforms)
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Prepare the data.
+
+    Raises:
+        ModelsError: the data is missing, unreadable or does not fit the experiment.
+    """
+    data = inputs.data
+    prepared = prepare(
+        dataset=data["dataset"],
+        source=Path(data["source"]) if data["source"] else None,
+        format=data["format"],
+        inputs=data["inputs"],
+        target=data["target"],
+        split=data["split"],
+        task=data["task"] or _task_of(inputs.loss),
+    )
+    documents = {
+        "schema": prepared.schema.model_dump(mode="json"),
+        "transforms": prepared.transforms.to_dict(),
+    }
+    for name, document in documents.items():
+        write_atomic(context.work / f"{name}.json", json.dumps(document).encode())
+    for name, columns in prepared.splits.items():
+        save_columns(context.work / f"{name}.npz", columns)
+    rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
+    print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
+    return Outputs(
+        schema_=context.put(context.work / "schema.json"),
+        transforms=context.put(context.work / "transforms.json"),
+        train=context.put(context.work / "train.npz"),
+        validation=context.put(context.work / "validation.npz"),
+        test=context.put(context.work / "test.npz"),
+        fingerprint=prepared.fingerprint,
+        summary=prepared.summary,
+    )
+
+
+def _task_of(loss: str | dict[str, Any] | None) -> str | None:
+    """The task that a loss is for, so that whole numbers under a regression's loss are no classes."""
+    name = str(loss.get("name", "")) if isinstance(loss, dict) else loss or ""
+    name = SHORT.get(name, name)
+    return "classification" if name in CLASSIFICATION else "regression" if name in REGRESSION else None

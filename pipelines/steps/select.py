@@ -1,0 +1,111 @@
+"""select: rank the trials by the gate's metric, and hold the winner against the gate and the champion."""
+
+from typing import Any
+
+from infra.store import Ref
+from models.columns import load_columns
+from models.metrics import evaluate
+from models.transforms import encode_target
+from pipelines.bundles import fetch_bundle
+from pipelines.gate import check_metric, criteria_for, rank, reasons_against
+from pipelines.steps import StepContext, StepPart
+from pipelines.steps.prepare import Outputs as Prepared
+from pipelines.steps.train import Outputs as Trial
+from serving.errors import ServingError
+from serving.predictor import Predictor
+
+
+class Inputs(StepPart):
+    """The trials that ended well, the gate, and the digest of the champion's bundle."""
+
+    run: str
+    endpoint: str
+    gate: list[dict[str, Any]]
+    trials: list[Trial]
+    champion: str | None
+    prepared: Prepared
+
+
+class Outputs(StepPart):
+    """The winner and what the gate says of it.
+
+    Attributes:
+        winner: the best trial.
+        trial: its id.
+        ranking: trial ids, the best first.
+        metric: what ranked them.
+        metrics: the winner's.
+        champion: the champion's metrics on this run's test rows, or None.
+        refused: why the gate refuses the winner, one sentence each; empty when it passes.
+    """
+
+    winner: Trial
+    trial: str
+    ranking: list[str]
+    metric: str
+    metrics: dict[str, float]
+    champion: dict[str, float] | None
+    refused: list[str]
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Choose and judge.
+
+    Raises:
+        ExperimentError: the gate names a metric that the run does not have.
+    """
+    schema, _ = inputs.prepared.contract(context)
+    criteria = criteria_for(inputs.gate, schema.target.task)
+    metric = criteria[0]["metric"]
+    trials = [trial.model_dump() for trial in inputs.trials]
+    for criterion in criteria:
+        check_metric(criterion["metric"], trials[0]["metrics"])
+    order = rank(trials, metric)
+    winner = inputs.trials[order[0]]
+    champion, problem = _champion_metrics(inputs, context)
+    refused = reasons_against(criteria, winner.metrics, champion)
+    if problem and any(criterion["improve_on_champion"] is not None for criterion in criteria):
+        refused.append(problem)
+    for index in order:
+        print(
+            f"{trials[index]['id']}  {metric} {trials[index]['metrics'][metric]:.6g}  {trials[index]['params']}"
+        )
+    return Outputs(
+        winner=winner,
+        trial=winner.id,
+        ranking=[trials[index]["id"] for index in order],
+        metric=metric,
+        metrics=winner.metrics,
+        champion=champion,
+        refused=refused,
+    )
+
+
+def _champion_metrics(inputs: Inputs, context: StepContext) -> tuple[dict[str, float] | None, str]:
+    """The champion's metrics on this run's test rows, scored through its own bundle, or why there are none."""
+    if inputs.champion is None:
+        return None, ""
+    schema, _ = inputs.prepared.contract(context)
+    columns = load_columns(context.store.fetch(inputs.prepared.test))
+    try:
+        predictor = Predictor.of(fetch_bundle(context.home, inputs.champion))
+        theirs = predictor.contract
+        if (theirs.task, tuple(theirs.classes)) != (schema.target.task, tuple(schema.target.classes)):
+            return None, _incomparable(inputs, "it predicts something else")
+        names = [field.name for field in theirs.inputs]
+        predictions = predictor.predict_columns({name: columns[name] for name in names})
+    except KeyError as error:
+        return None, _incomparable(inputs, f"it needs the input {error}, which this data does not have")
+    except ServingError as error:
+        return None, _incomparable(inputs, str(error))
+    target = schema.target
+    truth = encode_target(schema, columns)
+    values = evaluate(target.task, truth, predictions, target.classes, target.names)
+    return {f"test_{name}": value for name, value in values.items()}, ""
+
+
+def _incomparable(inputs: Inputs, why: str) -> str:
+    return (
+        f'the champion of "{inputs.endpoint}" can not be scored on these rows: {why}; '
+        "set gate.improve_on_champion to null to release without comparing"
+    )

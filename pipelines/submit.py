@@ -1,0 +1,121 @@
+"""submit, resume, cancel: who drives a run, and what is answered when it ends."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from infra import processes
+from infra.locks import held
+from pipelines.answer import answer
+from pipelines.driver import Driver
+from pipelines.errors import UsageError
+from pipelines.facts import gather
+from pipelines.home import Home, RunFolder, RunRecord
+from pipelines.load import load_experiment, validate
+from pipelines.plan import Plan, make_plan
+from pipelines.result import Result
+from pipelines.servers import ensure_live
+
+CANCEL_S = 60.0
+
+
+def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, executor: str) -> Result:
+    """Run an experiment to a live endpoint; what is finished is not done again.
+
+    Args:
+        home: where state is kept.
+        file: an experiment file, or an example's name.
+        overrides: `key=value` strings.
+        detach: leave the driver in the background and return at once.
+        executor: "local" or "inline".
+
+    Raises:
+        ExperimentError, ModelsError: the experiment is wrong.
+        StepError: a step failed.
+    """
+    experiment = load_experiment(file, overrides)
+    plan = make_plan(experiment, gather(experiment, home))
+    folder = _recorded(home, plan)
+    if detach:
+        return _detach(home, folder)
+    return _drive(home, folder, plan, executor)
+
+
+def resume(home: Home, run: str, *, executor: str) -> Result:
+    """Go on with a run: steps that are finished are kept, MLflow is told what it missed.
+
+    Raises:
+        UsageError: its data or the code changed since, so that it would be another run.
+    """
+    folder = home.run_folder(run)
+    experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
+    plan = make_plan(experiment, gather(experiment, home))
+    if plan.run != run:
+        raise UsageError(
+            f"run {run} can not go on: its data, its model file, this code or a library changed since, "
+            f"and it would be run {plan.run} now; submit the experiment again"
+        )
+    return _drive(home, folder, plan, executor)
+
+
+def cancel(home: Home, run: str) -> Result:
+    """Stop a run and everything it started; finished steps stay.
+
+    Raises:
+        UsageError: it does not run.
+    """
+    folder = home.run_folder(run)
+    status = folder.read().status
+    if status not in ("running", "queued"):
+        raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
+    deadline = time.monotonic() + CANCEL_S
+    told = False
+    while held(folder.lock) or status == "queued":
+        pid = folder.lock.read_text().strip() if folder.lock.exists() else ""
+        if pid and not told and held(folder.lock):
+            os.kill(int(pid), signal.SIGTERM)
+            told = True
+        time.sleep(0.05)
+        status = folder.read().status
+        if time.monotonic() > deadline:
+            raise UsageError(f"run {run} did not stop within {CANCEL_S:g} s; its driver is process {pid}")
+    status = folder.read().status
+    return Result({"run": run, "status": status}, f"run {run} is {status}")
+
+
+def _recorded(home: Home, plan: Plan) -> RunFolder:
+    """The run's folder, with a record, whether the run is new or not."""
+    folder = RunFolder(home.runs_path / plan.run)
+    folder.create()
+    record = RunRecord(
+        run=plan.run,
+        name=plan.experiment.name,
+        endpoint=plan.experiment.endpoint,
+        status="queued",
+        created=time.time(),
+        commit=plan.facts.tags.get("mlflow.source.git.commit", ""),
+        experiment=plan.experiment.model_dump(mode="json"),
+    )
+    if not (folder.path / "run.json").exists():
+        folder.write(record)
+    return folder
+
+
+def _detach(home: Home, folder: RunFolder) -> Result:
+    record = folder.read()
+    if record.status not in ("running", "done"):
+        folder.write(record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""}))
+        argv = [sys.executable, "-m", "pipelines.cli", "resume", folder.run, "--home", str(home.path)]
+        processes.start(home.processes, f"driver-{folder.run}", argv, log=folder.log("driver"), cwd=home.path)
+    status = folder.read().status
+    text = f"run {folder.run} is {status}; follow it with: tidegate logs {folder.run} -f"
+    return Result({"run": folder.run, "status": status}, text)
+
+
+def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
+    with Driver.sole(home, folder) as driver:
+        driver.run(plan, executor)
+    ensure_live(home, plan.experiment.endpoint)
+    return answer(home, folder)

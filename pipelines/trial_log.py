@@ -1,0 +1,162 @@
+"""What a trial tells: a line an epoch, progress for the bar, and events for MLflow, all to local files."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import psutil
+
+from infra.files import write_atomic
+from infra.store import Ref
+from models.columns import load_columns, take
+from models.schema import Schema
+from models.transforms import Transforms
+from pipelines.steps import StepContext
+from pipelines.steps.prepare import Outputs as Prepared
+
+SAMPLE_S = 5.0
+EXAMPLE_ROWS = 5
+
+
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested document as dotted keys; empty values are left out."""
+    result: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        elif value is not None and value != [] and value != {} and value != "":
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+class TrialLog:
+    """The events of one trial. A trial that is run again writes none twice: their ids are the same."""
+
+    def __init__(
+        self,
+        context: StepContext,
+        run: str,
+        name: str,
+        index: int,
+        content: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Open the spool and tell what this trial is.
+
+        Args:
+            context: the step's.
+            run: id of the parent run.
+            name: the experiment's.
+            index: number of the trial.
+            content: the experiment with this trial's values.
+            facts: more tags, such as the git commit and versions.
+        """
+        self._context = context
+        self._spool = context.spool()
+        self._epochs = 0
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        tags = {"tidegate.run": run, "tidegate.trial": str(index), "tidegate.step": context.id, **facts}
+        self._spool.write("run", "run", name=f"{run}/trial-{index}", experiment=name, tags=tags, parent=run)
+        self._spool.write("params", "params", values=flat(content))
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def begin(self, epochs: int) -> None:
+        """Training is about to begin."""
+        self._epochs = epochs
+        self._began = time.monotonic()
+        self._sampler.start()
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
+        """An epoch ended: one line, one fsynced event."""
+        values = {key: float(value) for key, value in metrics.items()}
+        self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=timestamp_ms)
+        words = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+        print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {words}", flush=True)
+        self.batch(epoch + 1, 0, 1)
+
+    def batch(self, epoch: int, batch: int, batches: int) -> None:
+        """Leave how far training is, for the driver's bar."""
+        share = (epoch + batch / max(1, batches)) / max(1, self._epochs)
+        began = time.time() - (time.monotonic() - self._began)
+        progress = {"share": min(1.0, share), "epoch": epoch, "epochs": self._epochs, "t": time.time()}
+        progress["began"] = began
+        path = self._context.folder.path / "progress" / f"{self._context.id}.json"
+        write_atomic(path, json.dumps(progress).encode())
+
+    def _sample(self) -> None:
+        """System metrics every SAMPLE_S seconds and once at the start, under MLflow's own names."""
+        process, number = psutil.Process(), 0
+        process.cpu_percent()
+        while True:
+            self._stop.wait(0.2 if number == 0 else SAMPLE_S)
+            memory = psutil.virtual_memory()
+            values = {
+                "cpu_utilization_percentage": process.cpu_percent(),
+                "process_memory_megabytes": process.memory_info().rss / 1e6,
+                "system_memory_usage_percentage": memory.percent,
+                "system_memory_usage_megabytes": memory.used / 1e6,
+            }
+            self._spool.write("system", f"system-{number}", step=number, values=values)
+            number += 1
+            if self._stop.is_set():
+                return
+
+    def results(
+        self,
+        metrics: Mapping[str, float],
+        prepared: Prepared,
+        transforms: Transforms,
+        schema: Schema,
+        files: Mapping[str, Any],
+        units: int,
+        requirements: list[str],
+    ) -> None:
+        """Training ended well: final metrics, dataset, pictures and the model itself."""
+        self._spool.write("metrics", "final", step=self._epochs, values=dict(metrics))
+        for split in ("train", "validation", "test"):
+            self._spool.write(
+                "dataset",
+                f"dataset-{split}",
+                name=split,
+                digest=prepared.fingerprint[:32],
+                source=json.dumps({"fingerprint": prepared.fingerprint}),
+                context={"train": "training"}.get(split, split),
+                schema=schema.model_dump(mode="json"),
+                profile={"rows": prepared.summary["rows"][split]},
+            )
+        self._spool.write("figures", "figures", ref=files["report"].model_dump())
+        columns = load_columns(self._context.store.fetch(prepared.test))
+        example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))
+        self._spool.write(
+            "model",
+            "model",
+            ref=files["keras"].model_dump(),
+            onnx=files["onnx"].model_dump() if files["onnx"] else None,
+            inputs=[
+                {"name": name, "dtype": spec.dtype, "shape": [-1, *spec.shape]}
+                for name, spec in transforms.input_specs.items()
+            ],
+            outputs=[{"name": "output", "dtype": "float32", "shape": [-1, units]}],
+            input_example={name: array.tolist() for name, array in example.items()},
+            requirements=requirements,
+        )
+
+    def kept(self) -> Ref:
+        """Put the events into the store, so that another run that uses this trial can tell them too."""
+        self._end("FINISHED")
+        return self._context.store.put(self._spool.path, "events.jsonl")
+
+    def failed(self, reason: str) -> None:
+        """Training failed: the child run says why."""
+        self._spool.write("tags", f"reason-{time.time()}", values={"tidegate.reason": reason})
+        self._end("FAILED")
+
+    def _end(self, status: str) -> None:
+        self._stop.set()
+        if self._sampler.is_alive():
+            self._sampler.join()
+        self._spool.write("end", f"end-{time.time()}", status=status)

@@ -1,0 +1,100 @@
+"""The one entry every executor starts: inputs -> step -> outputs.
+
+Exit code 0: the outputs are in the store. 1: the step failed; its words are in the run's `errors/`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from infra.errors import ConflictError
+from infra.files import write_atomic
+from pipelines.errors import in_words
+from pipelines.executors.base import StepCall
+from pipelines.home import Home, RunFolder
+from pipelines.run import RELEASING
+from pipelines.steps import StepContext, StepPart, load_step
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one step.
+
+    Args:
+        argv: `--run URI --step ID`; the process's own when None.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="pipelines.worker", description=__doc__)
+    parser.add_argument("--run", required=True, help="URI of the run, file:///HOME/runs/NAME")
+    parser.add_argument("--step", required=True, help="the step's id in the plan")
+    arguments = parser.parse_args(argv)
+    folder = RunFolder(Path(unquote(urlparse(arguments.run).path)))
+    try:
+        _run(folder, StepCall.model_validate_json(folder.call(arguments.step).read_bytes()))
+    except Exception as error:
+        _leave_error(folder, arguments.step, error)
+        return 1
+    return 0
+
+
+def _run(folder: RunFolder, call: StepCall) -> None:
+    began = time.time()
+    inputs_type, run = load_step(call.step)
+    home = Home(folder.path.parent.parent)
+    work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
+    try:
+        context = StepContext(home, folder, call.id, call.key, work)
+        outputs = run(inputs_type.model_validate(call.inputs), context)
+        _keep(home, call, outputs, began)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _keep(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
+    """Write the manifest last: a step is finished when it is there, and not before."""
+    manifest = {
+        "step": call.step,
+        "run": Path(urlparse(call.run).path).name,
+        "outputs": outputs.model_dump(mode="json"),
+        "began": began,
+        "seconds": round(time.time() - began, 3),
+    }
+    key = f"steps/{call.key}.json"
+    # A release is of the moment: one that failed or was cancelled before is replaced by the new one.
+    before = home.store.read(key) if call.step in RELEASING else None
+    try:
+        home.store.write(key, json.dumps(manifest).encode(), before[1] if before else None)
+    except ConflictError:
+        print(f"{call.id}: another run finished the same step first; its result is used")
+
+
+def _leave_error(folder: RunFolder, step: str, error: Exception) -> None:
+    trace = traceback.format_exc()
+    print(trace, file=sys.stderr)
+    document = {"message": in_words(error), "trace": trace, "kind": type(error).__name__}
+    try:
+        write_atomic(folder.error(step), json.dumps(document).encode())
+    except OSError as failed:
+        print(f"could not note the error: {failed}", file=sys.stderr)
+
+
+def _end_with_driver() -> None:
+    """A local driver holds the other end of our standard input: when it dies, however it dies, we go too."""
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+
+
+if __name__ == "__main__":
+    _end_with_driver()
+    sys.exit(main())

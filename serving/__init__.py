@@ -1,0 +1,1 @@
+"""What answers: bundle, contract, runtimes, the BentoML service, client."""

@@ -1,0 +1,242 @@
+"""A bundle: the folder that a bento is built from and that an endpoint serves.
+
+bundle.json       the manifest: what it is, where it comes from, the digest of every other file
+contract.json     what clients send and get
+transforms.json   raw columns to model inputs, as data
+sample.json       held-out raw rows, for a first request
+model.onnx        or model.keras
+my_model.py       only where the TensorFlow runtime needs the experiment's own layers
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.schema import Schema, Task
+from models.transforms import Transforms
+from serving.contract import Contract
+from serving.errors import BundleError
+
+MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
+MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
+CODE = "my_model.py"
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, *MODEL.values()}
+
+Runtime = Literal["onnx", "tensorflow"]
+
+
+class Parity(BaseModel):
+    """How far the served model's predictions are from the trained one's, over so many held-out rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_abs_difference: float
+    tolerance: float
+    rows: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance."""
+        return self.max_abs_difference <= self.tolerance
+
+
+class Entry(BaseModel):
+    """One file: its sha256 (hex) and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str
+    size: int
+
+
+class Manifest(BaseModel):
+    """What a bundle is; `reason` says why the runtime is not ONNX, `versions` what it was made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str
+    run: str
+    trial: str
+    task: Task
+    runtime: Runtime
+    reason: str = ""
+    parity: Parity
+    versions: dict[str, str]
+    files: dict[str, Entry]
+    created: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: every file was there, nothing else was, and every digest matched."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL[self.manifest.runtime]
+
+    @property
+    def code(self) -> Path | None:
+        """The experiment's own model file, if it is needed to load the model."""
+        return self.folder / CODE if CODE in self.manifest.files else None
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What clients send and get."""
+        return Contract.model_validate(self._json(CONTRACT))
+
+    @cached_property
+    def transforms(self) -> Transforms:
+        """Raw columns to model inputs."""
+        return Transforms.from_dict(self._json(TRANSFORMS))
+
+    @cached_property
+    def sample(self) -> list[Any]:
+        """A few held-out raw rows as a request has them."""
+        return list(self._json(SAMPLE))
+
+    def _json(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text("utf-8"))
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    name: str,
+    run: str,
+    trial: str,
+    schema: Schema,
+    transforms: Transforms,
+    model: Path,
+    runtime: Runtime,
+    parity: Parity,
+    sample: Sequence[Any],
+    versions: Mapping[str, str],
+    reason: str = "",
+    code: Path | None = None,
+) -> Manifest:
+    """Write a bundle; it appears whole under `folder`, in place of what was there.
+
+    Args:
+        folder: where it goes.
+        name: the endpoint's name.
+        run: the run it comes from.
+        trial: the winning trial.
+        schema: the data's schema.
+        transforms: fitted on the training split.
+        model: the `.onnx` or `.keras` file; copied.
+        runtime: which runtime serves it.
+        parity: the proof that it predicts what the trained model does.
+        sample: a few held-out raw rows, JSON-able, see `sample_rows`.
+        versions: package name to version, of what trained and exported it.
+        reason: why the runtime is not ONNX.
+        code: the experiment's own model file, for its layers.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        contract = Contract.of(schema, transforms.categories)
+        _write(building / CONTRACT, contract.model_dump(mode="json"))
+        _write(building / TRANSFORMS, transforms.to_dict())
+        _write(building / SAMPLE, list(sample))
+        shutil.copyfile(model, building / MODEL[runtime])
+        if code is not None and runtime == "tensorflow":
+            shutil.copyfile(code, building / CODE)
+        manifest = Manifest(
+            name=name,
+            run=run,
+            trial=trial,
+            task=schema.target.task,
+            runtime=runtime,
+            reason=reason,
+            parity=parity,
+            versions=dict(versions),
+            files={path.name: _entry(path) for path in sorted(building.iterdir())},
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        _write(building / MANIFEST, manifest.model_dump(mode="json"))
+        building.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return manifest
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle after checking every file against the manifest.
+
+    Raises:
+        BundleError: no manifest, or a file that is missing, extra, changed, a link or outside the folder.
+    """
+    manifest = _manifest(folder)
+    for name in manifest.files:
+        if name not in ALLOWED:
+            raise BundleError(
+                f"bundle {folder} lists the file {name!r}; expected only {', '.join(sorted(ALLOWED))}; "
+                "build the bundle again"
+            )
+    expected = {CONTRACT, TRANSFORMS, SAMPLE, MODEL[manifest.runtime], *manifest.files}
+    found = {entry.name: entry for entry in os.scandir(folder) if entry.name != MANIFEST}
+    for name in sorted(expected | set(found)):
+        _check(folder, name, manifest.files.get(name), found.get(name))
+    return Bundle(folder, manifest)
+
+
+def bundle_digest(manifest: Manifest) -> str:
+    """The sha256 (hex) that names a bundle by content: equal for equal files, whenever it was built."""
+    content = manifest.model_dump(mode="json", exclude={"created"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(
+            f"{folder} is not a bundle: there is no file {MANIFEST}; expected a bundle's folder"
+        )
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise BundleError(
+            f"{path} is not a manifest of format 1 ({error}); build the bundle again"
+        ) from error
+
+
+def _check(folder: Path, name: str, entry: Entry | None, found: "os.DirEntry[str] | None") -> None:
+    fix = "the bundle was damaged or tampered with: build it again"
+    if entry is None:
+        raise BundleError(f"bundle {folder} holds {name!r}, which its manifest does not list; {fix}")
+    if found is None:
+        raise BundleError(f"bundle {folder} lacks {name!r}, which its manifest lists; {fix}")
+    if not found.is_file(follow_symlinks=False):
+        raise BundleError(f"{name!r} in bundle {folder} is a link or no file; expected a plain file; {fix}")
+    actual = _entry(Path(found.path))
+    if actual != entry:
+        raise BundleError(
+            f"{name!r} in bundle {folder} has changed: its sha256 is {actual.digest}; "
+            f"expected {entry.digest}; {fix}"
+        )
+
+
+def _entry(path: Path) -> Entry:
+    with path.open("rb") as file:
+        return Entry(digest=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")

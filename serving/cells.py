@@ -1,0 +1,214 @@
+"""The values of one input, from JSON to a column: cast where nothing is lost, refused where something is.
+
+All rows are cast at once; only when that fails is the row at fault looked for.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.schema import Field
+from serving.errors import ContractError
+
+Array = NDArray[Any]
+NUMBERS = {int, float}
+SHOWN = 60
+
+
+def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> Array:
+    """Cast one field's values, one a row, to its column.
+
+    Args:
+        field: the field of the schema.
+        categories: the categories seen in training, for a categorical field.
+        values: what `json.loads` gave for each row.
+
+    Returns:
+        `(n, *shape)` in the field's dtype (a whole-number field with missing values: float64, NaN where
+        missing); for categorical and text an object array `(n,)` of str or None.
+
+    Raises:
+        ContractError: naming the first row that does not fit.
+    """
+    column = _cast(field, categories, values)
+    if column is None:
+        raise _blame(field, categories, values)
+    return column
+
+
+def describe(value: Any) -> str:
+    """A received value in a few words, always printable ASCII."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"the boolean {'true' if value else 'false'}"
+    if isinstance(value, list):
+        shape = _shape(value)
+        return "an array with rows of different lengths" if shape is None else f"an array of shape {shape}"
+    if isinstance(value, dict):
+        return f"an object with the keys {_short(list(value))}"
+    if isinstance(value, str):
+        return f"the text {_short(value)}"
+    return f"the number {_short(value)}"
+
+
+def expectation(field: Field, categories: Sequence[str] = ()) -> str:
+    """What a value of the field has to be, in words."""
+    if field.kind == "text":
+        return "text, or null for a missing one"
+    if field.kind == "categorical":
+        known = ", ".join(json.dumps(name) for name in categories[:8])
+        more = f" and {len(categories) - 8} more" if len(categories) > 8 else ""
+        return f"the name of a category ({known}{more}), or null for a missing one"
+    number = _number_words(np.dtype(field.dtype))
+    if field.shape:
+        return f"an array of shape {list(field.shape)}, every element {number}"
+    return f"{number}, or null for a missing one"
+
+
+def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
+    if field.kind in ("categorical", "text"):
+        return _cast_texts(field, categories, values)
+    if field.shape:
+        return _cast_arrays(np.dtype(field.dtype), field.shape, values)
+    return _cast_scalars(np.dtype(field.dtype), values)
+
+
+def _cast_texts(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
+    if not set(map(type, values)) <= {str, type(None)}:
+        if field.kind == "text":
+            return None
+        values = [_category(value, categories) for value in values]
+        if _Refused in values:
+            return None
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
+
+
+class _Refused:
+    """Stands for a value that is no category."""
+
+
+def _category(value: Any, categories: Sequence[str]) -> Any:
+    """Categories learned from numbers or booleans may be sent as such."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    name = json.dumps(value) if isinstance(value, bool | int | float) else None
+    return name if name in categories else _Refused
+
+
+def _cast_scalars(dtype: np.dtype[Any], values: list[Any]) -> Array | None:
+    types = set(map(type, values))
+    if types == {bool}:
+        return np.array(values, dtype) if dtype == np.bool_ else None
+    if not types <= NUMBERS | {type(None)}:
+        return None
+    if type(None) not in types:
+        return _narrow(np.array(values), dtype)
+    given = [value for value in values if value is not None]
+    if given and _narrow(np.array(given), dtype) is None:
+        return None
+    return np.array(values, dtype if dtype.kind == "f" else np.float64)
+
+
+def _cast_arrays(dtype: np.dtype[Any], shape: tuple[int, ...], values: list[Any]) -> Array | None:
+    flat: list[Any] = values
+    for length in shape:
+        if set(map(type, flat)) != {list} or set(map(len, flat)) != {length}:
+            return None
+        flat = list(chain.from_iterable(flat))
+    types = set(map(type, flat))
+    if not (types <= NUMBERS or (types == {bool} and dtype == np.bool_)):
+        return None
+    column = _narrow(np.array(flat), dtype)
+    return None if column is None else column.reshape(len(values), *shape)
+
+
+def _narrow(array: Array, dtype: np.dtype[Any]) -> Array | None:
+    """Cast to `dtype`; None where a value would change (rounding to a float's own precision is no change)."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return None
+    if array.dtype.kind not in "iufb":
+        return None
+    if dtype.kind == "f":
+        fits = np.abs(array).max(initial=0) <= np.finfo(dtype).max
+    elif dtype.kind == "b":
+        fits = bool(((array == 0) | (array == 1)).all())
+    else:
+        limits = np.iinfo(dtype)
+        # Compared as Python numbers: float64 cannot tell 2**63 from the largest int64.
+        fits = not len(array) or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
+        fits = fits and (array.dtype.kind != "f" or bool((array == np.floor(array)).all()))
+    return array.astype(dtype) if fits else None
+
+
+def _blame(field: Field, categories: Sequence[str], values: list[Any]) -> ContractError:
+    row = next((i for i, value in enumerate(values) if _cast(field, categories, [value]) is None), None)
+    expected = expectation(field, categories)
+    if row is None:
+        return ContractError(field.name, "values of different types", expected, "send one type in all rows")
+    value = values[row]
+    received, fix = _reason(field, value)
+    return ContractError(field.name, received, expected, fix, row)
+
+
+def _reason(field: Field, value: Any) -> tuple[str, str]:
+    """What is wrong with one value, and what to do about it."""
+    if field.shape and isinstance(value, list) and _shape(value) == list(field.shape):
+        culprit = next(
+            (leaf for leaf in _leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
+        )
+        return f"an array that holds {_odd(culprit)}", "replace that element"
+    if isinstance(value, float) and not math.isfinite(value):
+        return _odd(value), "send null for a missing value"
+    if field.shape:
+        return describe(value), "reshape the array, one row at a time"
+    if isinstance(value, str) and field.kind == "numeric":
+        return describe(value), "send the number without quotes"
+    if field.kind in ("categorical", "text"):
+        return describe(value), "send it as a quoted string"
+    return describe(value), "send one number"
+
+
+def _odd(value: Any) -> str:
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return describe(value)
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [leaf for part in value for leaf in _leaves(part)] if isinstance(value, list) else [value]
+
+
+def _shape(value: Any) -> list[int] | None:
+    """The shape of nested lists; None when ragged."""
+    if not isinstance(value, list):
+        return []
+    inner = [_shape(part) for part in value]
+    if any(shape is None or shape != inner[0] for shape in inner):
+        return None
+    return [len(value), *(inner[0] or [])] if inner else [0]
+
+
+def _number_words(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "b":
+        return "true or false"
+    if dtype.kind == "f":
+        return f"a number ({dtype.name})"
+    limits = np.iinfo(dtype)
+    return f"a whole number from {limits.min} to {limits.max}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

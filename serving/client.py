@@ -1,0 +1,117 @@
+"""A client of an endpoint, with the standard library only."""
+
+import http.client
+import json
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from serving.errors import ClientError
+
+ROWS = 1000  # rows sent in one request
+
+
+class Client:
+    """Talks to one endpoint over one kept connection.
+
+    Args:
+        url: the endpoint's base URL, such as http://127.0.0.1:8001.
+        timeout: seconds to wait for an answer.
+
+    Example:
+        with Client("http://127.0.0.1:8001") as client:
+            client.predict([{"x": 1.0, "city": "Oslo"}])
+    """
+
+    def __init__(self, url: str, timeout: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname is None:
+            raise ClientError(f"{url!r} is no endpoint; expected a URL such as http://127.0.0.1:8001")
+        self.url = url.rstrip("/")
+        self._prefix = parts.path.rstrip("/")
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def contract(self) -> dict[str, Any]:
+        """What a row and a prediction are, see `serving.contract`; raises ClientError."""
+        return self._json("GET", "/contract")
+
+    def ready(self) -> bool:
+        """Whether the endpoint answers and is ready; never raises for one that does not answer."""
+        try:
+            return self._request("GET", "/readyz", None)[0] == 200
+        except ClientError:
+            return False
+
+    def predict(self, rows: Sequence[Any]) -> list[Any]:
+        """Predict any number of rows, a thousand a request; raises ClientError.
+
+        Args:
+            rows: objects `{input name: value}`, or bare values where there is one input.
+        """
+        return [prediction for answer in self.answers(rows) for prediction in answer["predictions"]]
+
+    def answers(self, rows: Sequence[Any], size: int = ROWS) -> Iterator[dict[str, Any]]:
+        """The whole answer `{"model", "release", "predictions"}` to each `size` rows, one after the other."""
+        for start in range(0, max(len(rows), 1), size):
+            content = json.dumps({"rows": list(rows[start : start + size])}).encode()
+            yield self._json("POST", "/predict", content)
+
+    def _json(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        status, content = self._request(method, path, body)
+        try:
+            answer = json.loads(content)
+        except ValueError as error:
+            raise ClientError(
+                f"{self.url} answered {status} with something that is not JSON; expected an endpoint; "
+                "check the port with `tidegate endpoints`",
+                status,
+            ) from error
+        if status == 200:
+            return dict(answer)
+        detail = answer.get("error") if isinstance(answer, dict) else None
+        reason = answer.get("message") if isinstance(answer, dict) else answer
+        raise ClientError(
+            f"{self.url} answered {status}: {reason}", status, detail if isinstance(detail, dict) else None
+        )
+
+    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        reused = self._connection.sock is not None
+        try:
+            return self._exchange(method, path, body)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
+            # A server may close a connection that was idle; only a fresh one that breaks is an error.
+            if not reused:
+                raise self._unreachable(error) from error
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise self._unreachable(error) from error
+        self._connection.close()
+        try:
+            return self._exchange(method, path, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        self._connection.request(method, self._prefix + path, body, headers)
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+    def _unreachable(self, error: Exception) -> ClientError:
+        reason = str(error) or type(error).__name__
+        return ClientError(
+            f"{self.url} does not answer ({reason}); expected a running endpoint; see `tidegate endpoints`"
+        )

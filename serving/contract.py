@@ -1,0 +1,166 @@
+"""The contract of an endpoint: what a row is, what a prediction is, and `GET /contract` that says so."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from models.columns import Columns
+from models.schema import Class, Field, Kind, Schema, Target, Task
+from serving.cells import cast_column, describe, expectation
+from serving.errors import ContractError
+
+Prediction = dict[str, Any] | float | list[float]
+
+MISSING = {
+    "numeric": "null counts as the mean of the training rows",
+    "categorical": "null and a category not listed count as no category",
+    "text": "null counts as empty text; a word not seen in training counts as unknown",
+}
+
+
+class Input(BaseModel):
+    """One input as a client sees it: dtype, shape of one row, categories, rule for null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Kind
+    dtype: str
+    shape: tuple[int, ...] = ()
+    categories: tuple[str, ...] = ()
+    missing: str
+
+
+class Contract(BaseModel):
+    """What an endpoint takes and gives; `classes` is the order of `probabilities`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Task
+    inputs: tuple[Input, ...]
+    target: tuple[str, ...]
+    classes: tuple[Class, ...] = ()
+
+    @classmethod
+    def of(cls, schema: Schema, categories: Mapping[str, Sequence[str]]) -> "Contract":
+        """Build it from the schema and the categories that each categorical field had in training."""
+        return cls(
+            task=schema.target.task,
+            inputs=tuple(_input(field, categories.get(field.name, ())) for field in schema.inputs),
+            target=schema.target.names,
+            classes=schema.target.classes,
+        )
+
+    @cached_property
+    def schema_(self) -> Schema:
+        """The schema it was built from."""
+        fields = tuple(
+            Field(name=entry.name, kind=entry.kind, dtype=entry.dtype, shape=entry.shape)
+            for entry in self.inputs
+        )
+        return Schema(inputs=fields, target=Target(names=self.target, task=self.task, classes=self.classes))
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(entry.name for entry in self.inputs)
+
+    def parse_request(self, body: Any) -> Columns:
+        """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError."""
+        if not isinstance(body, dict) or "rows" not in body:
+            raise ContractError(
+                "rows", describe(body), 'an object {"rows": [...]}', 'put the rows under "rows"'
+            )
+        if len(body) > 1:
+            extra = next(key for key in body if key != "rows")
+            raise ContractError(extra, "an unknown key of the request", 'only the key "rows"', "remove it")
+        return self.parse_rows(body["rows"])
+
+    def parse_rows(self, rows: Any) -> Columns:
+        """Turn rows of a request into raw columns.
+
+        Args:
+            rows: a list of objects `{input name: value}`; where there is exactly one input, a row may
+                also be its bare value (an array, a number or a text).
+
+        Returns:
+            One column an input, see `serving.cells.cast_column`.
+
+        Raises:
+            ContractError: naming field and row, what was received, what is expected and the fix.
+        """
+        if not isinstance(rows, list):
+            raise ContractError("rows", describe(rows), "an array of rows", "send rows as [row, row, ...]")
+        if not rows:
+            raise ContractError("rows", "an empty array", "at least one row", "send one row or more")
+        rows = self._as_objects(rows)
+        return {
+            field.name: cast_column(field, entry.categories, [row[field.name] for row in rows])
+            for field, entry in zip(self.schema_.inputs, self.inputs, strict=True)
+        }
+
+    def _as_objects(self, rows: list[Any]) -> list[dict[str, Any]]:
+        names = self._names
+        if len(names) == 1:
+            (name,) = names
+            rows = [row if type(row) is dict else {name: row} for row in rows]
+        for position, row in enumerate(rows):
+            if type(row) is not dict or row.keys() != names:
+                raise self._blame_row(position, row)
+        return rows
+
+    def _blame_row(self, position: int, row: Any) -> ContractError:
+        names = [entry.name for entry in self.inputs]
+        if not isinstance(row, dict):
+            wanted = f"an object with the fields {', '.join(names)}"
+            return ContractError("rows", describe(row), wanted, "name every value", position)
+        extra = next((name for name in row if name not in self._names), None)
+        absent = next((entry for entry in self.inputs if entry.name not in row), None)
+        if absent is None:
+            listed = f"only the fields {', '.join(names)}"
+            return ContractError(str(extra), "a field the model does not have", listed, "remove it", position)
+        if extra is not None and difflib.get_close_matches(extra, [absent.name], 1, 0.5):
+            return ContractError(
+                extra, "a field the model does not have", f"the field {absent.name!r}", "rename it", position
+            )
+        expected = expectation(self._field(absent.name), absent.categories)
+        hint = "add it" if absent.shape else "add it; null where its value is missing"
+        return ContractError(absent.name, "no such field in the row", expected, hint, position)
+
+    def _field(self, name: str) -> Field:
+        return next(field for field in self.schema_.inputs if field.name == name)
+
+    def predictions(self, values: NDArray[Any]) -> list[Prediction]:
+        """Write predictions as answers have them.
+
+        Args:
+            values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float.
+
+        Returns:
+            For a classifier `{"label", "probability", "probabilities"}` a row; else a number a row,
+            or a list of numbers where there are several outputs.
+        """
+        rows = values.tolist()
+        if self.task == "regression":
+            return [row[0] for row in rows] if values.shape[1] == 1 else rows
+        best = np.argmax(values, axis=1).tolist()
+        return [
+            {"label": self.classes[top], "probability": row[top], "probabilities": row}
+            for top, row in zip(best, rows, strict=True)
+        ]
+
+
+def _input(field: Field, categories: Sequence[str]) -> Input:
+    rule = MISSING.get(field.kind) if not field.shape else None
+    return Input(
+        name=field.name,
+        kind=field.kind,
+        dtype=field.dtype,
+        shape=field.shape,
+        categories=tuple(categories),
+        missing=rule or "null is refused",
+    )

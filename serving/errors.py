@@ -1,0 +1,112 @@
+"""Everything that can go wrong between a trained model and an answered request.
+
+ServingError
+├── BundleError            a bundle is missing, damaged or not what its manifest says
+├── ModelLoadError         no runtime here can load the model file
+├── ContractError          a request does not fit the contract; names field and row (HTTP 400)
+├── PredictionError        the model answered with something that is not a prediction (HTTP 500)
+├── ParityError            the served model could not be compared with the trained one
+├── BentoError             the bento could not be built
+├── ReleaseError           there is no such release, or none to go back to
+├── ServerError            a server process did not do what it was told
+│   ├── ServerStartError   it ended or stayed silent instead of becoming ready
+│   └── PortTakenError     another process listens on the endpoint's port
+└── ClientError            an endpoint could not be reached, or refused the request
+
+Every message says what was received, what was expected and how to fix it.
+"""
+
+from typing import Any
+
+
+class ServingError(Exception):
+    """The base of all errors of `serving`."""
+
+
+class BundleError(ServingError):
+    """A bundle is missing, damaged or not what its manifest says."""
+
+
+class ModelLoadError(ServingError):
+    """The model file cannot be loaded by the runtime that is to serve it."""
+
+
+class ContractError(ServingError):
+    """A request does not fit the contract.
+
+    Args:
+        field: the input's name, or "rows" for the request as a whole.
+        received: what came, in words.
+        expected: what the contract asks for.
+        fix: what the sender can do.
+        row: the row's position from 0; None where no single row is to blame.
+    """
+
+    def __init__(self, field: str, received: str, expected: str, fix: str, row: int | None = None) -> None:
+        self.field, self.received, self.expected, self.fix, self.row = field, received, expected, fix, row
+        where = f"{field!r}" if row is None else f"{field!r} of row {row}"
+        super().__init__(f"{where}: received {received}; expected {expected}; {fix}")
+
+    def detail(self) -> dict[str, Any]:
+        """The error as the JSON object an endpoint answers with."""
+        return {
+            "field": self.field,
+            "received": self.received,
+            "expected": self.expected,
+            "fix": self.fix,
+            "row": self.row,
+        }
+
+
+class PredictionError(ServingError):
+    """The model's output is not a prediction: a wrong shape, or not finite."""
+
+
+class ParityError(ServingError):
+    """The served model could not be compared with the trained one."""
+
+
+class BentoError(ServingError):
+    """The bento could not be built."""
+
+
+class ReleaseError(ServingError):
+    """There is no such release, or none to go back to."""
+
+
+class ServerError(ServingError):
+    """A server process did not do what it was told."""
+
+
+class ServerStartError(ServerError):
+    """A server ended, or stayed silent, instead of becoming ready."""
+
+
+class PortTakenError(ServerError):
+    """Another process listens on the endpoint's port.
+
+    Args:
+        port: the port asked for.
+        host: the address asked for.
+    """
+
+    def __init__(self, port: int, host: str) -> None:
+        self.port = port
+        super().__init__(
+            f"port {port} of {host} is in use by another process; expected it to be free for the endpoint; "
+            "stop that process, or choose another port with --port"
+        )
+
+
+class ClientError(ServingError):
+    """An endpoint could not be reached, or refused the request.
+
+    Args:
+        message: what happened, in words.
+        status: the HTTP status answered; None when there was no answer.
+        detail: the `error` object of the answer, when it had one.
+    """
+
+    def __init__(self, message: str, status: int | None = None, detail: dict[str, Any] | None = None) -> None:
+        self.status, self.detail = status, detail
+        super().__init__(message)

@@ -1,0 +1,126 @@
+"""The proof that a served model predicts what the trained one did, from raw rows, in a fresh process."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Columns, load_columns
+from models.schema import Schema
+from models.transforms import Transforms
+from serving.bundle import Parity, Runtime
+from serving.contract import Contract
+from serving.errors import ParityError, ServingError
+from serving.predictor import Predictor, probabilities
+from serving.runtimes import load_model
+
+TOLERANCE = 1e-4
+BATCH = 1024
+
+
+def measure(
+    predictor: Predictor, columns: Columns, reference: NDArray[np.float32], tolerance: float | None = None
+) -> Parity:
+    """Compare a predictor with reference predictions.
+
+    Args:
+        predictor: what would serve.
+        columns: held-out raw rows.
+        reference: the trained model's own output for them, `(n, units)` or `(n, classes)`.
+        tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
+            regression 1e-4 * max(1, the largest absolute reference).
+
+    Raises:
+        ParityError: the shapes differ, or there is nothing to compare.
+    """
+    if predictor.contract.task == "classification":
+        reference = probabilities(reference)
+    names = [entry.name for entry in predictor.contract.inputs]
+    rows = len(reference)
+    parts = [
+        predictor.predict_columns({name: columns[name][start : start + BATCH] for name in names})
+        for start in range(0, rows, BATCH)
+    ]
+    served = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    if not rows or served.shape != reference.shape:
+        raise ParityError(
+            f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
+            "shapes of at least one row; export the model again"
+        )
+    regression = predictor.contract.task == "regression"
+    scale = max(1.0, float(np.abs(reference).max())) if regression else 1.0
+    difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
+    return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
+
+
+def prove(
+    *,
+    model: Path,
+    runtime: Runtime,
+    schema: Path,
+    transforms: Path,
+    columns: Path,
+    reference: Path,
+    code: Path | None = None,
+    tolerance: float | None = None,
+) -> Parity:
+    """Measure parity in a fresh process.
+
+    Args:
+        model: the `.onnx` or `.keras` file.
+        runtime: what would serve it.
+        schema: JSON file of the schema.
+        transforms: JSON file of the transforms.
+        columns: held-out raw rows, written by `save_columns`.
+        reference: `.npy` of the trained model's own output for them.
+        code: the experiment's own model file.
+        tolerance: see `measure`.
+
+    Raises:
+        ParityError: with the reason, when the model cannot be loaded or run.
+    """
+    argv = [sys.executable, "-m", "serving.parity", "--runtime", runtime]
+    files = {"model": model, "schema": schema, "transforms": transforms, "columns": columns}
+    for option, path in {**files, "reference": reference, "code": code}.items():
+        argv += [f"--{option}", str(path)] if path is not None else []
+    argv += ["--tolerance", repr(tolerance)] if tolerance is not None else []
+    here = str(Path(__file__).resolve().parents[1])
+    paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"it ended with code {done.returncode}"]
+        raise ParityError(f"{model.name} cannot be served by {runtime}: {reason[0]}")
+    return Parity.model_validate_json(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """Print the parity as one line of JSON; exit code 1 and one line on stderr when it cannot be measured."""
+    parser = argparse.ArgumentParser(prog="python -m serving.parity", description=__doc__)
+    for name in ("model", "schema", "transforms", "columns", "reference"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--code", type=Path)
+    parser.add_argument("--tolerance", type=float)
+    args = parser.parse_args()
+    try:
+        schema = Schema.model_validate_json(args.schema.read_bytes())
+        transforms = Transforms.from_dict(json.loads(args.transforms.read_text("utf-8")))
+        run = load_model(args.runtime, args.model, code=args.code)
+        predictor = Predictor(Contract.of(schema, transforms.categories), transforms, run)
+        reference = np.load(args.reference, allow_pickle=False)
+        result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
+    except ServingError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    print(result.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Raw rows to predictions: the same object offline, in the proof of parity and in the server."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Columns
+from models.transforms import Transforms
+from serving.bundle import Bundle, open_bundle
+from serving.contract import Contract, Prediction
+from serving.errors import PredictionError
+from serving.runtimes import Run, load_model
+
+
+class Predictor:
+    """Predicts from raw values with a bundle's transforms and model.
+
+    Args:
+        contract: what rows and predictions are.
+        transforms: raw columns to model inputs.
+        run: the loaded model.
+    """
+
+    def __init__(self, contract: Contract, transforms: Transforms, run: Run) -> None:
+        self.contract = contract
+        self._transforms = transforms
+        self._run = run
+
+    @classmethod
+    def of(cls, bundle: Bundle | Path, threads: int | None = None) -> "Predictor":
+        """Load a bundle; `threads` as in `load_model`. Raises BundleError, ModelLoadError."""
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        run = load_model(opened.manifest.runtime, opened.model, code=opened.code, threads=threads)
+        return cls(opened.contract, opened.transforms, run)
+
+    def predict_columns(self, columns: Columns) -> NDArray[np.float32]:
+        """Predict from raw columns.
+
+        Returns:
+            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32.
+
+        Raises:
+            PredictionError: the model's output has another shape, or is not finite.
+        """
+        raw = self._run(self._transforms.apply(columns))
+        values = probabilities(raw) if self.contract.task == "classification" else raw
+        units = len(self.contract.classes) or len(self.contract.target)
+        if values.ndim != 2 or values.shape[1] != units or not np.isfinite(values).all():
+            raise PredictionError(
+                f"the model answered an array of shape {values.shape}, or a number that is not "
+                f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train the model again"
+            )
+        return values
+
+    def predict_rows(self, rows: list[Any]) -> list[Prediction]:
+        """Predict from rows as a request has them; raises ContractError, PredictionError."""
+        return self.contract.predictions(self.predict_columns(self.contract.parse_rows(rows)))
+
+
+def probabilities(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A classifier's output as probabilities `(n, classes)`: one sigmoid unit `p` becomes `[1 - p, p]`."""
+    if raw.ndim == 2 and raw.shape[1] == 1:
+        return np.concatenate([1 - raw, raw], axis=1)
+    return raw
+
+
+def sample_rows(columns: Columns, count: int = 3) -> list[Any]:
+    """The first raw rows as a request has them: a bare value a row for one input, else objects by name.
+
+    Args:
+        columns: the input columns only.
+        count: how many rows.
+    """
+    listed = {name: [_json(value) for value in column[:count]] for name, column in columns.items()}
+    if len(listed) == 1:
+        return next(iter(listed.values()))
+    return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not np.isfinite(plain) else plain

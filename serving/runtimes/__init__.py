@@ -1,0 +1,62 @@
+"""What runs a model file: one runtime a file, found by name.
+
+A runtime is a module with `load(model, code, threads)` that returns a `Run`. To add one, write the
+module and name it here.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import ModelLoadError
+
+Run: TypeAlias = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
+
+RUNTIMES = {
+    "onnx": "serving.runtimes.onnx",
+    "tensorflow": "serving.runtimes.tensorflow",
+}
+
+
+def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: int | None = None) -> Run:
+    """Load a model file.
+
+    Args:
+        runtime: a name of `RUNTIMES`.
+        model: the model file.
+        code: the experiment's own model file, imported first.
+        threads: threads of one prediction; None means what this container may use.
+
+    Returns:
+        A function of the model's inputs `{name: (n, *shape)}` that gives its raw output,
+        float32 `(n, units)`.
+
+    Raises:
+        ModelLoadError: the file is not loadable.
+    """
+    if runtime not in RUNTIMES:
+        raise ModelLoadError(f"runtime {runtime!r} is unknown; expected one of {', '.join(RUNTIMES)}")
+    try:
+        run: Run = import_module(RUNTIMES[runtime]).load(model, code, threads or available_cpus())
+    except Exception as error:  # a model file can make its runtime raise anything
+        raise ModelLoadError(
+            f"the {runtime} runtime cannot load {model.name}: {type(error).__name__}: {error}; "
+            "expected a model that this version of the runtime can read; export it again"
+        ) from error
+    return run
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use: its affinity, and below that the container's limit (cgroup v2)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, math.ceil(int(quota) / int(period))))

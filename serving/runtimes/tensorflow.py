@@ -1,0 +1,49 @@
+"""TensorFlow: serves what has no faithful ONNX form."""
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.runtimes import Run
+
+
+def load(model: Path, code: Path | None, threads: int) -> Run:
+    """Load a `.keras` file without ever unpickling code; `code` supplies the experiment's own layers."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    own = {} if code is None else _own_objects(code)
+    network = keras.models.load_model(model, custom_objects=own, compile=False, safe_mode=True)
+    names = [tensor.name for tensor in network.inputs]
+    infer = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
+
+    def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        output = infer([tf.constant(inputs[name]) for name in names])
+        return np.asarray(output, np.float32)
+
+    return run
+
+
+def _own_objects(code: Path) -> dict[str, Any]:
+    """The classes and functions that the experiment's file defines, by name.
+
+    The source is executed from memory: importing it would leave a compiled file in the bundle.
+    """
+    module = ModuleType(code.stem)
+    module.__file__ = str(code)
+    sys.modules[module.__name__] = module
+    exec(compile(code.read_bytes(), str(code), "exec"), module.__dict__)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }

@@ -1,0 +1,167 @@
+"""The process that serves a release: `python -m serving.server`.
+
+One uvicorn process runs the BentoML service's own ASGI application. It starts on a private port, and takes
+the endpoint's public port when told to (`serving.handover`) or at once with `--port`.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from serving import answerer
+from serving.control import Control
+from serving.dataplane import DataPlane
+from serving.errors import ServingError
+from serving.handover import GRACE, bind
+
+KEEP_ALIVE = 5  # seconds that an idle connection stays open
+MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
+
+
+class EndpointServer(uvicorn.Server):
+    """A uvicorn server that can take a port while it runs, and drains before it ends.
+
+    Args:
+        app: the service's ASGI application.
+        control: where its control socket appears when it is ready; None for none.
+        about: what `status` says besides process and ports.
+    """
+
+    def __init__(self, app: DataPlane, control: Path | None, about: dict[str, Any]) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=int(GRACE),
+            ws="none",
+        )
+        super().__init__(config)
+        self.about = about
+        self.public: socket.socket | None = None
+        self._plane = app
+        self._control = None if control is None else Control(control, self)
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, then open the control socket: that it answers means ready."""
+        await super().startup(sockets)
+        gc.enable()
+        self.loop = asyncio.get_running_loop()
+        if self._control is not None and self.started:
+            self._control.open()
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Accept on another socket too, the public one."""
+        self.public = listener.dup()  # to hand on: the event loop owns the other
+        self.servers.append(await self.loop.create_server(self._protocol, sock=listener))
+
+    async def drain(self, grace: float) -> None:
+        """Stop accepting, send keep-alive clients elsewhere, finish what is running, end within `grace` s."""
+        if self._draining is None:
+            self.config.timeout_graceful_shutdown = max(1, int(grace))
+            self._draining = asyncio.create_task(self._drain())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down as uvicorn does, and take the control socket away."""
+        if self._control is not None:
+            self._control.close()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal; end at once at the second."""
+        if self.started and self._draining is None:
+            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.drain(GRACE)))
+        else:
+            super().handle_exit(sig, frame)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Process, ports and what is served."""
+        return {
+            **self.about,
+            "pid": os.getpid(),
+            "port": None if self.public is None else self.public.getsockname()[1],
+            "draining": self._draining is not None,
+        }
+
+    async def _drain(self) -> None:
+        for server in self.servers:
+            server.close()
+        if self.public is not None:
+            self.public.close()
+            self.public = None
+        self._plane.draining = True
+        # uvicorn puts these on every answer, and closes the connection after one that says so.
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        deadline = self.loop.time() + MOVE
+        while self.server_state.connections and self.loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+
+def main() -> int:
+    """Serve until told to stop; exit code 1 and one line on stderr when bundle or port are no good."""
+    args = _parser().parse_args()
+    _configure(args)
+    gc.disable()  # nothing that is loaded now becomes garbage; collecting costs a tenth of the start
+    try:
+        # First, so that a port that is taken costs nobody the wait for the model.
+        public = None if args.port is None else bind(args.host, args.port)
+        loaded = answerer.loaded()
+        private = bind("127.0.0.1", 0)
+    except ServingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    # Here, because importing BentoML takes longer than finding that a bundle is damaged.
+    from serving.service import Endpoint
+
+    about = {"name": loaded.name, "release": loaded.release, "bundle": os.environ[answerer.BUNDLE]}
+    about["private_port"] = private.getsockname()[1]
+    server = EndpointServer(Endpoint.to_asgi(), args.control, about)
+    server.public = None if public is None else public.dup()
+    server.run(sockets=[private] if public is None else [private, public])
+    return 0
+
+
+def _configure(args: argparse.Namespace) -> None:
+    """Hand the arguments to the service the way `bentoml serve` would get them."""
+    settings = {answerer.NAME: args.name, answerer.RELEASE: args.release}
+    os.environ[answerer.BUNDLE] = str(args.bundle.resolve())
+    for variable, value in settings.items():
+        os.environ.pop(variable, None)
+        if value is not None:
+            os.environ[variable] = str(value)
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--name", help="the endpoint's name; the bundle's own when not given")
+    parser.add_argument("--release", type=int, help="the release's number")
+    parser.add_argument("--control", type=Path, help="path of the control socket")
+    parser.add_argument("--port", type=int, help="take this public port at once")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the public port")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
