@@ -29,7 +29,6 @@ def write_model(
         identity: `model_id`, `run_id`, `artifact_path` for MLflow's model file.
     """
     from mlflow.models import Model
-    from mlflow.pyfunc import add_to_model
 
     folder.mkdir(parents=True)
     model = Model(model_uuid=identity["model_id"], signature=_signature(event), **identity)
@@ -37,12 +36,12 @@ def write_model(
     _keras(model, folder, keras_file)
     if onnx_file:
         _onnx(model, folder, onnx_file)
-    add_to_model(
-        model,
+    model.add_flavor(
+        "python_function",
         loader_module="mlflow.tensorflow",
+        python_version=platform.python_version(),
         data=DATA,
-        conda_env="conda.yaml",
-        python_env="python_env.yaml",
+        env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
     )
     _environment(folder, event.get("requirements") or [])
     model.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

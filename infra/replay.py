@@ -135,8 +135,8 @@ class Replay:
         known = known or self._begin(name, stretch[0][0])
         batch = events.gather(event for event, _ in stretch)
         self._tell(name, known, batch)
-        if batch.end and name == spool.PARENT:
-            self._single(known.experiment_id)
+        if batch.end:
+            self._single(name, known)
         ended = bool(batch.end) or (known.ended and not batch.reopened)
         self._save(name, known.model_copy(update={"offset": stretch[-1][1], "ended": ended}))
         return True
@@ -230,15 +230,13 @@ class Replay:
                 raise
             self.refused.append(f"{what}: {error}")
 
-    def _single(self, experiment_id: str) -> None:
+    def _single(self, name: str, known: State) -> None:
         """Delete what a creation made twice because its first answer was lost (MLflow hung meanwhile)."""
-        kept = {known.run_id for name in spool.names(self.folder) if (known := self._known(name))}
-        made = [run_id for ids in self.tracker.runs(experiment_id, self.run).values() for run_id in ids]
-        for run_id in set(made) - kept:
-            self.tracker.drop(run_id)
-        for models in self.tracker.models(experiment_id, self.run).values():
-            for model in models[1:]:
-                self.tracker.drop_model(model.model_id)
+        for run_id in self.tracker.runs(known.experiment_id, self.run).get(name, []):
+            if run_id != known.run_id:
+                self.tracker.drop(run_id)
+        for model in self.tracker.models(known.experiment_id, self.run).get(known.run_id, [])[1:]:
+            self.tracker.drop_model(model.model_id)
 
 
 def follow(

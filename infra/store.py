@@ -51,6 +51,9 @@ class Store(Protocol):
     def fetch(self, ref: Ref) -> Path:
         """Return a readable file with the object's content, its digest verified; never write to it."""
 
+    def has(self, ref: Ref) -> bool:
+        """Tell whether the object is there; its content is not looked at."""
+
     def objects(self) -> Iterator[Stored]:
         """List every object."""
 
@@ -122,6 +125,10 @@ class FolderStore:
                 self._verify(path, ref)
                 self._verified[path] = stamp
         return path
+
+    def has(self, ref: Ref) -> bool:
+        """Tell whether the object's file is there."""
+        return self._path(ref.digest, ref.name).exists()
 
     def _verify(self, path: Path, ref: Ref) -> None:
         actual = digest_of(path)

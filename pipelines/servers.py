@@ -129,11 +129,12 @@ def stop_server(home: Home, state: EndpointState, number: int, name: str | None 
     """Let a release's server answer what it has, then end it."""
     control = control_of(home, state, number)
     name = name or process_of(state, number)
+    ran = processes.find(home.processes, name) is not None
     if drain(control):
         deadline = time.monotonic() + GRACE + 1
         while processes.find(home.processes, name) is not None and time.monotonic() < deadline:
             time.sleep(0.02)
-    return processes.stop(home.processes, name)
+    return processes.stop(home.processes, name) or ran
 
 
 def ensure_live(home: Home, name: str) -> EndpointState | None:

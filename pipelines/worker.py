@@ -22,7 +22,7 @@ from infra.files import write_atomic
 from pipelines.errors import in_words
 from pipelines.executors.base import StepCall
 from pipelines.home import Home, RunFolder
-from pipelines.run import RELEASING
+from pipelines.run import RELEASING, find_outputs
 from pipelines.steps import StepContext, StepPart, load_step
 
 
@@ -71,10 +71,11 @@ def _keep(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
         "seconds": round(time.time() - began, 3),
     }
     key = f"steps/{call.key}.json"
-    # A release is of the moment: one that failed or was cancelled before is replaced by the new one.
-    before = home.store.read(key) if call.step in RELEASING else None
+    before = home.store.read(key)
+    # A release is of the moment, and a result whose files are gone is none: either is replaced.
+    stale = before and (call.step in RELEASING or find_outputs(home.store, call.key) is None)
     try:
-        home.store.write(key, json.dumps(manifest).encode(), before[1] if before else None)
+        home.store.write(key, json.dumps(manifest).encode(), before[1] if before and stale else None)
     except ConflictError:
         print(f"{call.id}: another run finished the same step first; its result is used")
 

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from serving.answerer import Answerer
@@ -23,6 +24,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 64 << 20
+LINGER = 1.0  # seconds
 JSON = b"application/json"
 BENTOML_MEDIA = (b"multipart/", b"application/vnd.bentoml")
 KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type", 503: "unavailable"}
@@ -93,7 +95,7 @@ class DataPlane:
                 "send fewer rows at a time"
             )
             answerer.metrics.count(_label(path), 413)
-            await _send(send, 413, JSON, error_body(KINDS[413], message), (b"connection", b"close"))
+            await _refuse(receive, send, error_body(KINDS[413], message))
         except DisconnectedError:
             answerer.metrics.count(_label(path), 499)
 
@@ -199,6 +201,22 @@ async def _send(
     start = [(b"content-type", media), length, *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+async def _refuse(receive: Receive, send: Send, body: bytes) -> None:
+    """Answer 413, then take no notice of what still comes for a while.
+
+    Closing at once resets the connection of a client that is still sending, before it reads the answer.
+    """
+    length = (b"content-length", str(len(body)).encode())
+    start = [(b"content-type", JSON), length, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": start})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body"):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -50,7 +50,7 @@ class Predictor:
         if values.ndim != 2 or values.shape[1] != units or not np.isfinite(values).all():
             raise PredictionError(
                 f"the model answered an array of shape {values.shape}, or a number that is not "
-                f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train the model again"
+                f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train again"
             )
         return values
 

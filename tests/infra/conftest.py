@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -213,7 +214,7 @@ class Told:
 @pytest.fixture
 def told(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Told]:
     count = iter(range(1000))
-    return lambda: Told(tmp_path, f"{request.node.name.replace('_', '-')[:60].rstrip(']')}-{next(count)}")
+    return lambda: Told(tmp_path, f"{re.sub('[^a-z0-9]+', '-', request.node.name)[:60]}-{next(count)}")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,152 @@
+"""ui, check, init, down, gc: the house that runs and endpoints live in."""
+
+import shutil
+import sys
+import time
+import webbrowser
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from infra import mlflow_server, processes
+from infra.errors import InfraError
+from pipelines.errors import UsageError
+from pipelines.home import Home
+from pipelines.result import Result, table
+from pipelines.submit import cancel
+from pipelines.sync import unsynced
+
+TEMPLATES = Path(__file__).parent / "templates"
+LEAST_DISK = 2 * 1024**3
+LEAST_MEMORY = 2 * 1024**3
+LIBRARIES = ("tensorflow-cpu|tensorflow", "keras", "mlflow", "bentoml", "onnxruntime", "tf2onnx", "optuna")
+
+
+def ui(home: Home, *, open_browser: bool) -> Result:
+    """The MLflow UI's address, started when needed; runs that MLflow missed are synced in the background.
+
+    Args:
+        home: the home.
+        open_browser: open it, where there is a desktop.
+    """
+    url = mlflow_server.ensure(home.path)
+    for run in unsynced(home):
+        argv = [sys.executable, "-m", "pipelines.sync", "--home", str(home.path), "--run", run]
+        log = home.run_folder(run).log("sync")
+        processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
+    if open_browser and sys.stdout.isatty():
+        webbrowser.open(url)
+    return Result({"url": url}, url)
+
+
+def check(home: Home) -> Result:
+    """Whether this machine can do the job, item by item; exit code 1 when something is missing."""
+    items = [_check_python(), *(_check_library(names) for names in LIBRARIES)]
+    items += [_check_store(home), _check_disk(home), _check_memory(), _check_gpu(), _check_mlflow(home)]
+    rows = [("ok" if item["ok"] else "FAIL", item["name"], item["detail"], item["fix"]) for item in items]
+    failed = any(not item["ok"] for item in items)
+    return Result(items, table(("", "item", "detail", "fix"), rows), 1 if failed else 0)
+
+
+def _item(name: str, ok: bool, detail: str, fix: str) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail, "fix": "" if ok else fix}
+
+
+def _check_python() -> dict[str, Any]:
+    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return _item("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12")
+
+
+def _check_library(names: str) -> dict[str, Any]:
+    """One of several distributions that provide the same."""
+    for name in names.split("|"):
+        try:
+            return _item(name, True, version(name), "")
+        except PackageNotFoundError:
+            continue
+    name = names.split("|")[0]
+    return _item(name, False, "not installed", "pip install 'tidegate[train,serve]', or make setup")
+
+
+def _check_store(home: Home) -> dict[str, Any]:
+    probe = home.path / "probe.txt"
+    try:
+        probe.write_text(str(time.time()))
+        ref = home.store.put(probe)
+        home.store.fetch(ref)
+        home.store.remove(ref.digest)
+    except (InfraError, OSError) as error:
+        return _item("store", False, str(error), "choose another folder with --home")
+    finally:
+        probe.unlink(missing_ok=True)
+    return _item("store", True, f"{home.path / 'store'} takes and gives files", "")
+
+
+def _check_disk(home: Home) -> dict[str, Any]:
+    free = shutil.disk_usage(home.path).free
+    return _item("disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home")
+
+
+def _check_memory() -> dict[str, Any]:
+    free = psutil.virtual_memory().available
+    return _item("memory", free >= LEAST_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed")
+
+
+def _check_gpu() -> dict[str, Any]:
+    """No GPU is no failure: only an experiment that asks for one needs it."""
+    driver = Path("/proc/driver/nvidia/version")
+    detail = driver.read_text().splitlines()[0] if driver.exists() else "none; resources.gpus must be 0 here"
+    return _item("gpu", True, detail, "")
+
+
+def _check_mlflow(home: Home) -> dict[str, Any]:
+    try:
+        url = mlflow_server.ensure(home.path)
+        mlflow_server.wait_ready(url, home=home.path)
+    except InfraError as error:
+        return _item("mlflow", False, str(error), "see the message; `tidegate down`, then `tidegate ui` starts it anew")
+    return _item("mlflow", True, url, "")
+
+
+def init(folder: Path) -> Result:
+    """Write an experiment file, a model file and a little data to start from.
+
+    Raises:
+        UsageError: one of them is there already; nothing is overwritten.
+    """
+    names = sorted(path.name for path in TEMPLATES.iterdir())
+    there = [name for name in names if (folder / name).exists()]
+    if there:
+        raise UsageError(f"{folder} already has {', '.join(there)}; choose an empty folder, or move them away")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copyfile(TEMPLATES / name, folder / name)
+    except OSError as error:
+        raise UsageError(f"{folder}: can not be written: {error.strerror}") from error
+    files = [str(folder / name) for name in names]
+    text = "\n".join([*files, "", f"next: tidegate submit {folder / 'experiment.yaml'}"])
+    return Result({"files": files}, text)
+
+
+def down(home: Home) -> Result:
+    """Stop what runs here: runs (cancelled), endpoints, the MLflow server. Nothing that was made is lost."""
+    removed = []
+    for folder in home.run_folders():
+        if folder.read().status in ("running", "queued"):
+            cancel(home, folder.run)
+            removed.append(f"run {folder.run}")
+    for record in processes.all(home.processes):
+        if processes.stop(home.processes, record.name):
+            removed.append(f"process {record.name}")
+    return Result({"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here")
+
+
+def gc(home: Home) -> Result:
+    """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
+    from pipelines.sweep import sweep
+
+    removed = sweep(home)
+    return Result({"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove")

@@ -1,0 +1,100 @@
+"""gc: what may go, found from what must stay."""
+
+import json
+import shutil
+import time
+from typing import Any
+
+from infra.locks import held
+from pipelines.home import Home
+from pipelines.run import refs_in
+from serving.bento import delete_bento
+from serving.release import Release, load
+
+YOUNG_S = 3600.0  # what was just made may belong to a step that is still running
+
+
+def sweep(home: Home, young_s: float = YOUNG_S) -> list[str]:
+    """Remove what neither a run nor a release needs; return what was removed.
+
+    Kept are every step result that a run's record names, everything those refer to, and the bundles and bentos
+    of all releases of endpoints. A file younger than `young_s` seconds is left alone.
+    """
+    releases = _releases(home)
+    removed = _sweep_steps(home, releases) + _sweep_bundles(home, releases)
+    digests = _needed_digests(home)
+    for stored in list(home.store.objects()):
+        if stored.digest not in digests and time.time() - stored.modified >= young_s:
+            home.store.remove(stored.digest)
+            removed.append(f"object {stored.digest[:12]} ({stored.size} bytes)")
+    return removed + home.store.sweep(young_s) + _sweep_work(home)
+
+
+def _releases(home: Home) -> list[Release]:
+    names = [key.removeprefix("endpoints/").removesuffix(".json") for key in home.store.keys("endpoints/")]
+    return [release for name in names for release in load(home.store, name).releases]
+
+
+def _document(home: Home, key: str) -> Any:
+    found = home.store.read(key)
+    return json.loads(found[0]) if found else None
+
+
+def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
+    """Results that no run's record names, and the bentos that only they named."""
+    records = [folder.read() for folder in home.run_folders()]
+    needed = {f"steps/{step.key}.json" for record in records for step in record.steps}
+    running = {record.run for record in records if record.status in ("running", "queued")}
+    bentos = {release.bento for release in releases}
+    removed = []
+    for key in home.store.keys("steps/"):
+        manifest = _document(home, key)
+        if key in needed or manifest is None or manifest["run"] in running:
+            continue
+        home.store.delete(key)
+        removed.append(key)
+        bento = manifest["outputs"].get("bento")
+        if bento and bento not in bentos and delete_bento(bento):
+            removed.append(f"bento {bento}")
+    return removed
+
+
+def _sweep_bundles(home: Home, releases: list[Release]) -> list[str]:
+    """Bundles that no release serves and no packaged run may serve, and folders laid out of them."""
+    manifests = [_document(home, key) for key in home.store.keys("steps/")]
+    needed = {release.bundle for release in releases}
+    needed |= {manifest["outputs"]["bundle"] for manifest in manifests if manifest["step"] == "package"}
+    removed = []
+    for key in home.store.keys("bundles/"):
+        if key.removeprefix("bundles/").removesuffix(".json") not in needed:
+            home.store.delete(key)
+            removed.append(key)
+    for folder in home.bundles.iterdir():
+        if folder.name not in needed:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(f"folder bundles/{folder.name[:12]}")
+    return removed
+
+
+def _needed_digests(home: Home) -> set[str]:
+    """Digests of everything that a kept document refers to."""
+    needed: set[str] = set()
+    for prefix in ("steps/", "bundles/"):
+        for key in home.store.keys(prefix):
+            needed |= {ref.digest for ref in refs_in(_document(home, key))}
+    for folder in home.run_folders():
+        for call in (folder.path / "calls").glob("*.json"):
+            needed |= {ref.digest for ref in refs_in(json.loads(call.read_bytes()))}
+    return needed
+
+
+def _sweep_work(home: Home) -> list[str]:
+    """Temporary folders of steps that were killed."""
+    removed = []
+    for folder in home.run_folders():
+        if held(folder.lock):
+            continue
+        for path in (folder.path / "work").iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(f"work {path.name}")
+    return removed

@@ -1,0 +1,108 @@
+"""The command line as users run it: a process, in a home of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command printed and its exit code."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """`tidegate` with one home; `env` is added to the environment."""
+
+    home: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "pipelines.cli", *args, "--home", str(self.home)]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "BENTOML_HOME": str(self.home.parent / "bentoml"), **self.env}
+
+    def __call__(self, *args: str, stdin: str = "", cwd: Path = ROOT, timeout: float = 300) -> Ran:
+        """Run a command to its end."""
+        done = subprocess.run(
+            self.argv(*args),
+            input=stdin,
+            cwd=cwd,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *args: str, stdin: str = "") -> Any:
+        """Run a command with --json that must end well; return its document."""
+        ran = self(*args, "--json", stdin=stdin)
+        assert ran.code == 0, ran.stderr
+        return ran.json
+
+    def start(self, *args: str) -> "subprocess.Popen[str]":
+        """Start a command and return at once."""
+        return subprocess.Popen(
+            self.argv(*args),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=self.environment(),
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that was started for this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and any(str(self.home) in word for word in process.cmdline()):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """A home shared by the tests of one process: look and add, but do not take down."""
+    cli = Cli(tmp_path_factory.mktemp("shared") / "home")
+    yield cli
+    cli("down")
+
+
+@pytest.fixture(scope="session")
+def digits(shared: Cli) -> dict[str, Any]:
+    """The answer of a submitted `digits` in the shared home."""
+    answer: dict[str, Any] = shared.ok("submit", "digits", "--set", "training.epochs=8")
+    return answer
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    """A home of the test's own; whatever runs in it is stopped."""
+    cli = Cli(tmp_path / "home")
+    yield cli
+    cli("down")

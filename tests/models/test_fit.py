@@ -1,0 +1,253 @@
+"""Training: what is learned, reported, stopped and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.build import build_model
+from models.devices import gpus_seen, require_gpus
+from models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
+from models.fit import History, fit
+from models.outputs import outputs_for
+from models.predict import predict
+from models.transforms import InputSpec
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(203, 4)).astype(np.float32)
+CLASSES = (X[:, 0] + X[:, 1] > 0).astype(np.int64)
+NUMBERS = np.stack([X[:, 0] * 2, X[:, 1] - X[:, 2]], axis=1).astype(np.float32)
+
+
+def trained(
+    training: dict[str, Any], task: str = "classification", held_out: bool = True, **more: Any
+) -> tuple[Any, History]:
+    y, classes = (CLASSES, ("no", "yes")) if task == "classification" else (NUMBERS, ())
+    outputs = outputs_for(task, len(classes), 2, training.get("loss"))
+    model = build_model(
+        more.pop("model", {"family": "linear"}), {"x": InputSpec((4,), "float32", "numeric", 0)}, outputs, 1
+    )
+    rows = ({"x": more.pop("x", X)[:150]}, y[:150])
+    others = ({"x": X[150:]}, y[150:]) if held_out else None
+    return model, fit(model, rows, others, training, task=task, classes=classes, seed=5, **more)
+
+
+def weights(model: Any) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in model.get_weights())).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "kl_divergence"],
+)
+def test_every_kind_of_class_target_is_learned(loss: str) -> None:
+    _, history = trained({"epochs": 30, "loss": loss, "optimizer": {"name": "sgd", "learning_rate": 0.5}})
+    assert history.epochs[-1]["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "mae", "huber", "log_cosh"])
+def test_several_numbers_are_learned(loss: str) -> None:
+    training = {"epochs": 40, "loss": loss, "optimizer": {"name": "adam", "learning_rate": 0.05}}
+    model, history = trained(training, task="regression")
+    assert set(history.epochs[0]) == {
+        *("loss", "root_mean_squared_error", "mean_absolute_error"),
+        *("val_loss", "val_root_mean_squared_error", "val_mean_absolute_error"),
+    }
+    assert history.epochs[-1]["val_root_mean_squared_error"] < 0.3
+    np.testing.assert_allclose(predict(model, {"x": X}, batch_size=50), NUMBERS, atol=1)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_losses_are_those_of_keras_fit(xla: bool) -> None:
+    """With rows in their own order and one epoch of it, plain `fit` reports the same to rounding."""
+    import keras
+
+    training = {
+        "epochs": 1,
+        "batch_size": 150,
+        "xla": xla,
+        "optimizer": {"name": "sgd", "learning_rate": 0.1},
+    }
+    model, history = trained(training)
+    plain = build_model(
+        {"family": "linear"},
+        {"x": InputSpec((4,), "float32", "numeric", 0)},
+        outputs_for("classification", 2, 0),
+        1,
+    )
+    plain.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    expected = plain.fit(
+        X[:150], CLASSES[:150], validation_data=(X[150:], CLASSES[150:]), batch_size=150, verbose=0
+    )
+    for name, values in expected.history.items():
+        assert history.epochs[0][name] == pytest.approx(values[0], rel=1e-5)
+    for ours, keras_own in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-5, atol=1e-7)
+
+
+def test_every_epoch_and_batch_is_reported() -> None:
+    epochs: list[tuple[int, dict[str, float], int]] = []
+    before = time.time() * 1000
+    trained({"epochs": 3}, on_epoch=lambda *given: epochs.append(given))
+    assert [epoch for epoch, _, _ in epochs] == [0, 1, 2]
+    assert {type(value) for _, values, _ in epochs for value in values.values()} == {float}
+    assert before <= epochs[0][2] <= epochs[-1][2] <= time.time() * 1000 + 1
+
+
+def test_two_processes_train_the_same_weights_to_the_bit() -> None:
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path.cwd())!r}]\n"
+        "from test_fit import trained, weights\n"
+        "model = {'family': 'mlp', 'dropout': 0.3, 'batch_norm': True}\n"
+        "for xla in (False, True):\n"
+        "    print(weights(trained({'epochs': 2, 'xla': xla}, model=model)[0]))\n"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1] and len(runs[0].split()) == 2
+
+
+def test_where_calls_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import models.loop
+
+    one, _ = trained({"epochs": 2, "batch_size": 8})
+    monkeypatch.setattr(models.loop, "SECONDS_A_CALL", 0.0)
+    other, _ = trained({"epochs": 2, "batch_size": 8})
+    assert weights(one) == weights(other)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_loss_that_is_not_finite_names_epoch_and_batch(xla: bool) -> None:
+    broken = X.copy()
+    order = np.random.default_rng([5, 0]).permutation(150)
+    broken[order[3 * 16 + 5]] = np.nan
+    with pytest.raises(
+        NonFiniteLossError, match=r"infinite in epoch 1, batch 4 of 10. Expected .* learning_rate"
+    ):
+        trained({"epochs": 2, "batch_size": 16, "xla": xla}, x=broken)
+
+
+def test_early_stopping_keeps_the_best_weights() -> None:
+    stopping = {"patience": 2, "monitor": "val_accuracy"}
+    model, history = trained(
+        {"epochs": 50, "early_stopping": stopping, "optimizer": {"name": "sgd", "learning_rate": 0.3}}
+    )
+    accuracy = [epoch["val_accuracy"] for epoch in history.epochs]
+    assert history.stopped == "early" and history.best_epoch == int(np.argmax(accuracy))
+    chosen = predict(model, {"x": X[150:]}).argmax(axis=1)
+    assert np.mean(chosen == CLASSES[150:]) == pytest.approx(max(accuracy))
+
+
+def test_without_validation_rows_the_loss_is_watched() -> None:
+    _, history = trained({"epochs": 2, "early_stopping": {"patience": 1}}, held_out=False)
+    assert history.monitor == "loss" and "val_loss" not in history.epochs[0]
+
+
+def test_a_hopeless_trial_is_pruned() -> None:
+    _, history = trained({"epochs": 5}, medians=[None, 0.0])
+    assert (history.stopped, len(history.epochs)) == ("pruned", 2)
+    _, history = trained({"epochs": 3}, medians=[9.0, 9.0])
+    assert (history.stopped, len(history.epochs)) == ("", 3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({"name": "cosine"}, [0.085355, 0.05, 0.014645, 0.0]),
+        ({"name": "cosine", "warmup_epochs": 1}, [0.1, 0.075, 0.025, 0.0]),
+        ({"name": "exponential", "factor": 0.5}, [0.05, 0.025, 0.0125, 0.00625]),
+        ({"name": "step", "every": 2, "factor": 0.1}, [0.1, 0.01, 0.01, 0.001]),
+        ({"name": "reduce_on_plateau", "factor": 0.5, "patience": 0, "monitor": "accuracy"}, None),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(schedule: dict[str, Any], rates: list[float] | None) -> None:
+    optimizer = {"name": "sgd", "learning_rate": 0.1}
+    _, history = trained({"epochs": 4, "optimizer": optimizer, "learning_rate_schedule": schedule})
+    seen = [epoch["learning_rate"] for epoch in history.epochs]
+    assert seen == pytest.approx(rates, abs=1e-6) if rates else seen == sorted(seen, reverse=True)
+
+
+def test_class_weights_move_the_answers() -> None:
+    training = {"epochs": 20, "optimizer": {"name": "sgd", "learning_rate": 0.5}}
+    even, _ = trained({**training, "class_weights": "balanced"})
+    tilted, _ = trained({**training, "class_weights": {"yes": 20.0}})
+    share = [np.mean(predict(model, {"x": X}).argmax(axis=1)) for model in (even, tilted)]
+    assert share[1] > share[0] + 0.1
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "key": ({"epoch": 3}, "Unknown option 'training.epoch'. Did you mean 'epochs'"),
+    "value": ({"epochs": 0}, "'training.epochs' is 0: Input should be greater than or equal to 1"),
+    "nested key": ({"early_stopping": {"patince": 1}}, "Unknown option 'training.early_stopping.patince'"),
+    "schedule": ({"learning_rate_schedule": {"name": "cos"}}, "'training.learning_rate_schedule'"),
+    "optimizer": ({"optimizer": "adma"}, "Unknown optimizer 'adma'. Did you mean 'adam'"),
+    "optimizer option": (
+        {"optimizer": {"name": "sgd", "momentm": 0.9}},
+        "Unknown option 'momentm' of optimizer 'sgd'. Did you mean 'momentum'",
+    ),
+    "optimizer value": ({"optimizer": {"name": "sgd", "momentum": 7}}, "of optimizer 'sgd' were refused"),
+    "learning rate": (
+        {"optimizer": {"name": "sgd", "learning_rate": "big"}},
+        "is 'big'. Expected a number above 0",
+    ),
+    "loss": ({"loss": "binary_crosentropy"}, "Did you mean 'binary_crossentropy'"),
+    "loss of the other task": ({"loss": "mse"}, "Loss 'mean_squared_error' does not fit a classification"),
+    "loss option": (
+        {"loss": {"name": "kl_divergence", "delta": 1}},
+        "Unknown option 'delta' of loss 'kl_div",
+    ),
+    "metric": (
+        {"metrics": ["acuracy"]},
+        "Unknown metric 'acuracy' in 'training.metrics'. Did you mean 'accuracy'",
+    ),
+    "metric that does not fit": (
+        {"metrics": ["f1_score"]},
+        "metrics ['loss', 'compile_metrics'] cannot be computed",
+    ),
+    "monitor": (
+        {"early_stopping": {"monitor": "val_acc"}},
+        "'training.early_stopping.monitor' is 'val_acc', which is not computed. Did you mean 'val_accuracy'",
+    ),
+    "class weights": (
+        {"class_weights": {"yess": 2.0}},
+        "Class 'yess' in 'training.class_weights' is none. Did you",
+    ),
+    "backend": ({"backend": "jax"}, "'training.backend' is 'jax'. Only tensorflow is available"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_setting_is_told_before_the_first_batch(case: str) -> None:
+    training, said = WRONG[case]
+    with pytest.raises(OptionsError) as caught:
+        trained(training)
+    assert said in str(caught.value)
+
+
+def test_a_model_that_cannot_run_its_rows_is_a_training_error() -> None:
+    model = build_model(
+        {"family": "text"},
+        {"x": InputSpec((4,), "int32", "text", 10)},
+        outputs_for("classification", 2, 0),
+        1,
+    )
+    rows = ({"x": np.full((50, 4), 99, np.int32)}, CLASSES[:50])
+    rows[0]["x"][0] = 1
+    with pytest.raises(TrainingError, match=r"could not run a batch of epoch 1: InvalidArgumentError"):
+        fit(model, rows, None, {}, task="classification", classes=("no", "yes"), seed=1)
+
+
+def test_a_gpu_that_is_not_there_is_an_error_with_a_way_out() -> None:
+    require_gpus(0)
+    with pytest.raises(GpuNotFoundError, match=r"resources.gpus is 99 and TensorFlow sees \d+ GPUs .*Or set"):
+        require_gpus(99)
+    assert isinstance(gpus_seen(), list)

@@ -1,0 +1,165 @@
+"""Small real bundles, and real server processes on free ports that never outlive a test."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from models.schema import Field, Schema, Target
+from models.transforms import Transforms
+from serving.bundle import Parity, write_bundle
+from serving.handover import server_argv, wait_ready
+from serving.predictor import sample_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
+
+
+def write_onnx(path: Path, name: str, shape: tuple[int, ...], units: int, last: str, seed: int = 0) -> None:
+    """A network flatten-dense-relu-dense with `last` on top: Softmax, Sigmoid or Identity."""
+    random = np.random.default_rng(seed)
+    width = int(np.prod(shape))
+    first = random.normal(size=(width, 16)).astype(np.float32)
+    second = random.normal(size=(16, units)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", [name], ["flat"], axis=1),
+        helper.make_node("MatMul", ["flat", "first"], ["hidden"]),
+        helper.make_node("Relu", ["hidden"], ["active"]),
+        helper.make_node("MatMul", ["active", "second"], ["logits"]),
+        helper.make_node(last, ["logits"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", units])],
+        [numpy_helper.from_array(first, "first"), numpy_helper.from_array(second, "second")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Path]:
+    """Returns a function that writes a bundle of 8x8 images and ten classes into a folder."""
+
+    def make(folder: Path, seed: int = 0, name: str = "digits") -> Path:
+        random = np.random.default_rng(7)
+        columns = {
+            "image": random.integers(0, 17, (50, 8, 8)).astype(np.uint8),
+            "label": random.integers(0, 10, 50),
+        }
+        schema = Schema(
+            inputs=(Field(name="image", kind="image", dtype="uint8", shape=(8, 8)),),
+            target=Target(names=("label",), task="classification", classes=tuple(range(10))),
+        )
+        transforms = Transforms.fit(schema, columns)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        model = folder.parent / f"{folder.name}.onnx"
+        write_onnx(model, "image", transforms.input_specs["image"].shape, 10, "Softmax", seed)
+        write_bundle(
+            folder,
+            name=name,
+            run="run-1",
+            trial="trial-1",
+            schema=schema,
+            transforms=transforms,
+            model=model,
+            runtime="onnx",
+            parity=PROOF,
+            sample=sample_rows({"image": columns["image"]}),
+            versions={"onnx": onnx.__version__},
+        )
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def images(make_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of 8x8 images, ten classes."""
+    return make_bundle(tmp_path_factory.mktemp("images") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a number, a whole number and a category; two classes from one sigmoid."""
+    folder = tmp_path_factory.mktemp("mixed")
+    columns = {
+        "age": np.array([20.0, 30.0, 40.0, 50.0]),
+        "rooms": np.array([1, 2, 3, 4]),
+        "city": np.array(["Oslo", "Rome", "Oslo", None], object),
+    }
+    schema = Schema(
+        inputs=(
+            Field(name="age", kind="numeric", dtype="float64"),
+            Field(name="rooms", kind="numeric", dtype="int64"),
+            Field(name="city", kind="categorical", dtype="str"),
+        ),
+        target=Target(names=("sold",), task="classification", classes=("no", "yes")),
+    )
+    transforms = Transforms.fit(schema, columns)
+    write_onnx(folder / "m.onnx", "features", transforms.input_specs["features"].shape, 1, "Sigmoid")
+    write_bundle(
+        folder / "bundle",
+        name="homes",
+        run="run-2",
+        trial="trial-1",
+        schema=schema,
+        transforms=transforms,
+        model=folder / "m.onnx",
+        runtime="onnx",
+        parity=PROOF,
+        sample=sample_rows(columns),
+        versions={},
+    )
+    return folder / "bundle"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Returns a function with the arguments of `server_argv` that starts a server and waits for it."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(
+        bundle: Path, name: str, release: int, control: Path, port: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            server_argv(bundle, name, release, control, port), env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        running.append(process)
+        wait_ready(control, 60, lambda: process.poll() is None)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Returns a function that runs Python with our packages importable and captures what it says."""
+
+    def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+        return subprocess.run(
+            [sys.executable, *argv], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    return run
