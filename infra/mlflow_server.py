@@ -22,7 +22,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from infra import processes
-from infra.errors import LockedError, TrackingError
+from infra.errors import LockedError, ProcessError, TrackingError
 from infra.files import in_words, write_atomic
 from infra.locks import lock
 
@@ -50,7 +50,13 @@ def ensure(home: Path) -> str:
     outside = os.environ.get("MLFLOW_TRACKING_URI")
     if outside:
         return outside.rstrip("/")
-    folder = home.absolute() / "mlflow"
+    try:
+        return _ensure_local(home, home.absolute() / "mlflow")
+    except ProcessError as error:
+        raise TrackingError(f"The local MLflow server can't be started. {error}") from error
+
+
+def _ensure_local(home: Path, folder: Path) -> str:
     with lock(folder / "server.lock", error=TrackingError):
         running = processes.find(home / "processes", NAME)
         if running and database(home).exists():
@@ -123,7 +129,7 @@ def check_database(home: Path) -> None:
         return
     fix = f"Move {path} away to begin with an empty one (runs are kept by Tidegate, and can be synced again)."
     try:
-        with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.execute("ROLLBACK")

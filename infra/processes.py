@@ -126,7 +126,9 @@ def recorded(folder: Path, name: str) -> Record | None:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            raise ProcessError(f"{path} is no process record: {error}. Delete it.") from error
+            raise ProcessError(
+                f"{path} is no process record ({error.error_count()} errors). Delete it."
+            ) from error
     return record if record.pid else _adopt(record)
 
 

@@ -228,7 +228,9 @@ class Replay:
                 raise GoneError(str(error)) from error
             if tracking.may_pass(error):
                 raise
-            self.refused.append(f"{what}: {error}")
+            refused = f"{what}: {error}"
+            if refused not in self.refused:  # a stretch may be told again
+                self.refused.append(refused)
 
     def _single(self, name: str, known: State) -> None:
         """Delete what a creation made twice because its first answer was lost (MLflow hung meanwhile)."""
@@ -262,11 +264,18 @@ def follow(
     """
     try:
         with lock(folder / "sync.lock", patience_s):
-            replay = Replay(folder, Tracker(uri), fetch, render)
+            replay = Replay(folder, _connect(uri), fetch, render)
             problem = _until(replay, finished, patience_s, poll_s)
-    except LockedError as error:
+    except (LockedError, TrackingError) as error:
         return progress(folder, str(error))
     return progress(folder, problem, replay.refused)
+
+
+def _connect(uri: str) -> Tracker:
+    try:
+        return Tracker(uri)
+    except Exception as error:  # MLflow is not installed, or knows no such scheme
+        raise TrackingError(f"MLflow at {uri} can't be used: {error}. Check $MLFLOW_TRACKING_URI.") from error
 
 
 def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:

@@ -61,8 +61,7 @@ class Spool:
             if id in self._ids:
                 return False
             try:
-                file.write(line)
-                os.fsync(file.fileno())
+                _write_whole(file, line)
             except OSError:
                 file.truncate(self._read)
                 raise
@@ -87,6 +86,14 @@ class Spool:
             self._read = end
         file.truncate(self._read)
         file.seek(self._read)
+
+
+def _write_whole(file: FileIO, line: bytes) -> None:
+    """Write and sync; a disk that gets full takes a part of the line first, and says so at the next write."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())
 
 
 def _plain(value: Any) -> Any:

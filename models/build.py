@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelsError, OptionsError
 from models.families import family
 from models.inputs import Inputs
 from models.options import parse_options
 from models.outputs import Outputs
-from models.transforms import InputSpec
+
+if TYPE_CHECKING:
+    from models.transforms import InputSpec
 
 
 def check_model(model: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import OptionsError
+from models.inputs import inputs_of
 from models.losses import Loss, encode_target, loss_function, loss_named
 from models.optimizers import build_optimizer
 from models.options import did_you_mean
@@ -41,10 +42,6 @@ def compile_model(
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit each other.
     """
-    if options.backend != "tensorflow":
-        raise OptionsError(
-            f"Option 'training.backend' is {options.backend!r}. Only tensorflow is available; leave it out."
-        )
     loss = loss_named(options.loss, task, classes)
     metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
     schedule = options.learning_rate_schedule
@@ -83,7 +80,7 @@ def _try_one_row(
     model: Any, train: tuple[Mapping[str, np.ndarray], np.ndarray], loss: Loss, classes: int
 ) -> None:
     """Metrics make their variables when they first see rows, which a compiled loop does not allow."""
-    inputs = {tensor.name: train[0][tensor.name][:1] for tensor in model.inputs}
+    inputs = {name: array[:1] for name, array in inputs_of(model, train[0]).items()}
     try:
         model.test_step((inputs, encode_target(loss.target, train[1][:1], classes)))
     except (ValueError, TypeError) as error:

@@ -13,6 +13,7 @@ from models.build import repeatable
 from models.callbacks import callbacks_for, higher_is_better, is_better
 from models.compile import compile_model
 from models.errors import NonFiniteLossError, TrainingError
+from models.inputs import inputs_of
 from models.loop import Loop, xla_pays
 from models.losses import encode_target, row_weights
 from models.options import parse_options
@@ -110,11 +111,6 @@ def fit(
     history = course.run()
     history.seconds, history.xla = time.perf_counter() - began, xla
     return history
-
-
-def inputs_of(model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the inputs that `model` has; a user's model need not use all."""
-    return {tensor.name: inputs[tensor.name] for tensor in model.inputs}
 
 
 @dataclass

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import OptionsError
-from models.transforms import InputSpec
+
+if TYPE_CHECKING:  # `plan` checks a family's options through here, and loads no NumPy for it
+    import numpy as np
+
+    from models.transforms import InputSpec
 
 
 class Inputs:
@@ -63,3 +67,8 @@ def joined(parts: list[Any]) -> Any:
 
     flat = [part if len(part.shape) == 2 else keras.layers.Flatten()(part) for part in parts]
     return flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+
+
+def inputs_of(model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the inputs that `model` has; a user's model need not use all."""
+    return {tensor.name: inputs[tensor.name] for tensor in model.inputs}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from models.errors import OptionsError
 from models.options import did_you_mean
+
+if TYPE_CHECKING:  # `plan` checks a loss by name, and loads no NumPy for it
+    import numpy as np
 
 Target = Literal["index", "one_hot", "probability", "number"]
 
@@ -70,6 +71,32 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
     return Loss(name, options, table[name])
 
 
+def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
+    """Return the task a loss is for; None where no loss is given or none has that name."""
+    name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
+    name = SHORT.get(name, name)
+    return "classification" if name in CLASSIFICATION else "regression" if name in REGRESSION else None
+
+
+def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
+    """Refuse a loss that nothing here knows, or one of another task, before any data is read.
+
+    Args:
+        loss: the experiment's.
+        task: the one it states; None where the data is to tell.
+
+    Raises:
+        OptionsError: naming the nearest loss.
+    """
+    if loss is None:
+        return
+    if task_of(loss) is None:
+        name = loss.get("name") if isinstance(loss, Mapping) else loss
+        raise OptionsError(f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *SHORT])}")
+    if task is not None:
+        loss_named(loss, task, classes=2)
+
+
 def loss_function(loss: Loss) -> Any:
     """Return the Keras loss object.
 
@@ -96,6 +123,8 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
     Returns:
         "index": int32 (rows,); "one_hot": float32 (rows, classes); else float32 (rows, values).
     """
+    import numpy as np
+
     if target == "index":
         return y.astype(np.int32)
     if target == "one_hot":
@@ -114,6 +143,8 @@ def row_weights(
     Raises:
         OptionsError: a class named is not one of the target's.
     """
+    import numpy as np
+
     if weights is None:
         return None
     if weights == "balanced":

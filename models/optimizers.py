@@ -10,6 +10,24 @@ from models.errors import OptionsError
 from models.options import did_you_mean
 from models.training import Cosine, Exponential, Plateau, Schedule
 
+# Keras' own, written out so that a wrong name is found without importing Keras; a test holds it to be all.
+OPTIMIZERS = (
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "ftrl",
+    "lamb",
+    "lion",
+    "muon",
+    "nadam",
+    "rmsprop",
+    "schedulefreeadamw",
+    "sgd",
+)
+
 
 def construct(factory: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
     """Return `factory(**options)`; `what` names it in a message.
@@ -40,6 +58,22 @@ def optimizer_classes() -> dict[str, Any]:
     }
 
 
+def check_optimizer(optimizer: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return an optimizer's lower-case name and its options, without importing Keras.
+
+    Raises:
+        OptionsError: no optimizer of that name, or a learning rate that is none.
+    """
+    options = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
+    name = str(options.pop("name", "adam")).lower()
+    if name not in OPTIMIZERS:
+        raise OptionsError(f"Unknown optimizer {name!r}.{did_you_mean(name, OPTIMIZERS)}")
+    rate = options.get("learning_rate")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
+        raise OptionsError(f"The learning rate of optimizer {name!r} is {rate!r}. Expected a number above 0.")
+    return name, options
+
+
 def build_optimizer(
     optimizer: str | Mapping[str, Any], schedule: Schedule | None, steps: int, epochs: int
 ) -> Any:
@@ -54,19 +88,13 @@ def build_optimizer(
     Raises:
         OptionsError: the optimizer or an argument is unknown or wrong.
     """
-    options = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
-    name = str(options.pop("name", "adam")).lower()
-    classes = optimizer_classes()
-    if name not in classes:
-        raise OptionsError(f"Unknown optimizer {name!r}.{did_you_mean(name, classes)}")
-    rate = options.get("learning_rate")
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
-        raise OptionsError(f"The learning rate of optimizer {name!r} is {rate!r}. Expected a number above 0.")
-    built = construct(classes[name], options, f"optimizer {name!r}")
+    name, options = check_optimizer(optimizer)
+    kind = optimizer_classes()[name]
+    built = construct(kind, options, f"optimizer {name!r}")
     if schedule is None or isinstance(schedule, Plateau):
         return built
     options["learning_rate"] = _schedule(schedule, float(built.learning_rate), steps, epochs)
-    return construct(classes[name], options, f"optimizer {name!r}")
+    return construct(kind, options, f"optimizer {name!r}")
 
 
 def _schedule(schedule: Schedule, rate: float, steps: int, epochs: int) -> Any:

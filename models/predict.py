@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models.fit import inputs_of
+from models.inputs import inputs_of
 
 
 def predict(model: Any, inputs: Mapping[str, np.ndarray], batch_size: int = 1024) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Settings(BaseModel):
@@ -90,3 +90,10 @@ class Training(Settings):
     xla: bool | None = Field(
         None, description="Compile the training with XLA; None decides by layers and steps."
     )
+
+    @field_validator("backend")
+    @classmethod
+    def _available(cls, backend: str) -> str:
+        if backend != "tensorflow":
+            raise ValueError("only tensorflow is available; leave the option out")
+        return backend

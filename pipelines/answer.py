@@ -5,13 +5,13 @@ from typing import Any
 
 from infra import mlflow_server, replay
 from infra.tracking import run_url
+from pipelines.bundles import fetch_bundle
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.plan import STEPS
 from pipelines.result import Result, table
 from pipelines.run import find_outputs
 from pipelines.servers import url_of
 from serving.bundle import open_bundle
-from pipelines.bundles import fetch_bundle
 from serving.release import EndpointState, load
 
 REFUSED = 3
@@ -40,9 +40,9 @@ def curl_for(home: Home, state: EndpointState, number: int) -> str:
 def answer(home: Home, folder: RunFolder) -> Result:
     """The result of a run that has ended."""
     record = folder.read()
-    selected = (outputs_of(home, record, "select") or [None])[0]
-    packaged = (outputs_of(home, record, "package") or [None])[0]
-    promoted = (outputs_of(home, record, "promote") or [None])[0]
+    selected, packaged, promoted = (
+        next(iter(outputs_of(home, record, step)), None) for step in ("select", "package", "promote")
+    )
     state = load(home.store, record.endpoint)
     live = promoted is not None and state.current is not None
     data = {

@@ -61,7 +61,9 @@ def _listed(text: str, where: str) -> list[Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise UsageError(f'{where}: not JSON: {error}; expected a list of rows or {{"rows": [...]}}') from error
+        raise UsageError(
+            f'{where}: not JSON: {error}; expected a list of rows or {{"rows": [...]}}'
+        ) from error
     rows = document.get("rows") if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise UsageError(f'{where}: expected a list of rows or {{"rows": [...]}}; received {text[:60]}')
@@ -101,7 +103,9 @@ def _bundle(home: Home, run_or_bundle: str) -> tuple[Path, str]:
     record = home.run_folder(run_or_bundle).read()
     packaged = outputs_of(home, record, "package")
     if not packaged:
-        raise UsageError(f"run {record.run} is {record.status} and was not packaged; there is nothing to serve")
+        raise UsageError(
+            f"run {record.run} is {record.status} and was not packaged; there is nothing to serve"
+        )
     try:
         return fetch_bundle(home, packaged[0]["bundle"]), record.endpoint
     except InfraError as error:

@@ -1,5 +1,6 @@
 """Bundles in the store: a document that lists files by digest, laid out as a folder where one is needed."""
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -20,10 +21,8 @@ def keep_bundle(home: Home, folder: Path) -> str:
     """
     digest = bundle_digest(open_bundle(folder).manifest)
     refs = [home.store.put(path).model_dump() for path in sorted(folder.iterdir())]
-    try:
+    with contextlib.suppress(ConflictError):  # the same content was kept before
         home.store.write(f"bundles/{digest}.json", json.dumps(refs).encode(), None)
-    except ConflictError:
-        pass  # the same content was kept before
     return digest
 
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from infra.errors import ConflictError, LockedError
@@ -90,7 +90,9 @@ class Driver:
         return False
 
     def _begin(self, plan: Plan) -> None:
-        self._keep(status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[])
+        self._keep(
+            status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
+        )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
         _keep_snapshot(plan, self._home.store)
         self._log = RunLog(self._home, plan)
@@ -143,14 +145,13 @@ class Driver:
             if release.run == plan.run and release.state == "pending":
                 with endpoint_lock(self._home, name):
                     stop_server(self._home, state, release.number)
-                    number = release.number
-                    update(self._home.store, name, lambda known, number=number: fail(known, number), ConflictError)
+                    update(self._home.store, name, partial(fail, number=release.number), ConflictError)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM cancel the run in good order."""
 
-        def cancel(number: int, frame: FrameType | None) -> None:
+        def cancel(*_: object) -> None:
             self._cancelled = True
 
         before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -163,9 +164,19 @@ class Driver:
     @contextlib.contextmanager
     def _sync(self) -> Iterator[None]:
         """Have MLflow told in the background; wait for the rest at the end, for a bounded time."""
-        argv = [sys.executable, "-m", "pipelines.sync", "--home", str(self._home.path), "--run", self._folder.run]
+        argv = [
+            sys.executable,
+            "-m",
+            "pipelines.sync",
+            "--home",
+            str(self._home.path),
+            "--run",
+            self._folder.run,
+        ]
         with self._folder.log("sync").open("ab") as log:
-            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             yield
         finally:

@@ -24,15 +24,24 @@ def endpoints(home: Home) -> Result:
         release = state.release(state.current or 0)
         found = status(control_of(home, state, release.number))
         row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
-        head = {"name": state.name, "release": release.number, "url": url_of(state), "live": found is not None}
-        releases = [{"release": known.number, "run": known.run, "state": known.state} for known in state.releases]
+        head = {
+            "name": state.name,
+            "release": release.number,
+            "url": url_of(state),
+            "live": found is not None,
+        }
+        releases = [
+            {"release": known.number, "run": known.run, "state": known.state} for known in state.releases
+        ]
         data.append(head | row | {"releases": releases})
     rows = [
         (row["name"], row["release"], row["url"], "answers" if row["live"] else "stopped", row["run"])
         for row in data
     ]
-    head = ("name", "release", "url", "", "run")
-    return Result(data, table(head, rows) if rows else "no endpoints here yet; `tidegate submit` makes one")
+    headers = ("name", "release", "url", "", "run")
+    return Result(
+        data, table(headers, rows) if rows else "no endpoints here yet; `tidegate submit` makes one"
+    )
 
 
 def rollback(home: Home, name: str, to: int | None) -> Result:

@@ -8,6 +8,10 @@ from pipelines.errors import ExperimentError, nearest
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse")
 DEFAULTS = {"classification": "test_accuracy", "regression": "test_rmse"}
 SPLITS = ("test_", "validation_")
+METRICS = {
+    "classification": ("accuracy", "loss", "f1", "ece", "auc"),
+    "regression": ("rmse", "mae", "r2", "loss"),
+}
 
 
 def lower_is_better(metric: str) -> bool:
@@ -19,6 +23,27 @@ def criteria_for(gate: Sequence[Mapping[str, Any]], task: str) -> list[dict[str,
     """The experiment's criteria, or the default: not worse than the champion by the task's metric."""
     default = {"metric": DEFAULTS[task], "minimum": None, "maximum": None, "improve_on_champion": 0.0}
     return [dict(criterion) for criterion in gate] or [default]
+
+
+def check_name(metric: str, task: str | None) -> None:
+    """Refuse a metric that no run could have, before anything runs.
+
+    Args:
+        metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
+        task: "classification" or "regression"; None where the data is to tell.
+
+    Raises:
+        ExperimentError: naming the nearest metric there is.
+    """
+    names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
+    known = [f"{split}{name}" for split in SPLITS for name in dict.fromkeys(names)]
+    of_column = task != "classification" and metric.startswith(
+        tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
+    )
+    if metric not in known and not of_column:
+        raise ExperimentError(
+            f'gate.metric: no run has a metric "{metric}"{nearest(metric, known)}; expected one of: {", ".join(known)}'
+        )
 
 
 def check_metric(metric: str, known: Mapping[str, float]) -> None:

@@ -24,19 +24,19 @@ LEAST_MEMORY = 2 * 1024**3
 LIBRARIES = ("tensorflow-cpu|tensorflow", "keras", "mlflow", "bentoml", "onnxruntime", "tf2onnx", "optuna")
 
 
-def ui(home: Home, *, open_browser: bool) -> Result:
+def ui(home: Home, *, quiet: bool) -> Result:
     """The MLflow UI's address, started when needed; runs that MLflow missed are synced in the background.
 
     Args:
         home: the home.
-        open_browser: open it, where there is a desktop.
+        quiet: only tell the address; otherwise a browser is opened where there is a terminal.
     """
     url = mlflow_server.ensure(home.path)
     for run in unsynced(home):
         argv = [sys.executable, "-m", "pipelines.sync", "--home", str(home.path), "--run", run]
         log = home.run_folder(run).log("sync")
         processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
-    if open_browser and sys.stdout.isatty():
+    if not quiet and sys.stdout.isatty():
         webbrowser.open(url)
     return Result({"url": url}, url)
 
@@ -86,12 +86,16 @@ def _check_store(home: Home) -> dict[str, Any]:
 
 def _check_disk(home: Home) -> dict[str, Any]:
     free = shutil.disk_usage(home.path).free
-    return _item("disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home")
+    return _item(
+        "disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home"
+    )
 
 
 def _check_memory() -> dict[str, Any]:
     free = psutil.virtual_memory().available
-    return _item("memory", free >= LEAST_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed")
+    return _item(
+        "memory", free >= LEAST_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed"
+    )
 
 
 def _check_gpu() -> dict[str, Any]:
@@ -106,28 +110,33 @@ def _check_mlflow(home: Home) -> dict[str, Any]:
         url = mlflow_server.ensure(home.path)
         mlflow_server.wait_ready(url, home=home.path)
     except InfraError as error:
-        return _item("mlflow", False, str(error), "see the message; `tidegate down`, then `tidegate ui` starts it anew")
+        return _item(
+            "mlflow", False, str(error), "see the message; `tidegate down`, then `tidegate ui` starts it anew"
+        )
     return _item("mlflow", True, url, "")
 
 
-def init(folder: Path) -> Result:
+def init(folder: str) -> Result:
     """Write an experiment file, a model file and a little data to start from.
 
     Raises:
         UsageError: one of them is there already; nothing is overwritten.
     """
     names = sorted(path.name for path in TEMPLATES.iterdir())
-    there = [name for name in names if (folder / name).exists()]
+    target = Path(folder)
+    there = [name for name in names if (target / name).exists()]
     if there:
-        raise UsageError(f"{folder} already has {', '.join(there)}; choose an empty folder, or move them away")
+        raise UsageError(
+            f"{folder} already has {', '.join(there)}; choose an empty folder, or move them away"
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         for name in names:
-            shutil.copyfile(TEMPLATES / name, folder / name)
+            shutil.copyfile(TEMPLATES / name, target / name)
     except OSError as error:
         raise UsageError(f"{folder}: can not be written: {error.strerror}") from error
-    files = [str(folder / name) for name in names]
-    text = "\n".join([*files, "", f"next: tidegate submit {folder / 'experiment.yaml'}"])
+    files = [str(target / name) for name in names]
+    text = "\n".join([*files, "", f"next: tidegate submit {target / 'experiment.yaml'}"])
     return Result({"files": files}, text)
 
 
@@ -138,10 +147,11 @@ def down(home: Home) -> Result:
         if folder.read().status in ("running", "queued"):
             cancel(home, folder.run)
             removed.append(f"run {folder.run}")
-    for record in processes.all(home.processes):
-        if processes.stop(home.processes, record.name):
-            removed.append(f"process {record.name}")
-    return Result({"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here")
+    records = processes.all(home.processes)
+    removed += [f"process {record.name}" for record in records if processes.stop(home.processes, record.name)]
+    return Result(
+        {"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here"
+    )
 
 
 def gc(home: Home) -> Result:
@@ -149,4 +159,16 @@ def gc(home: Home) -> Result:
     from pipelines.sweep import sweep
 
     removed = sweep(home)
-    return Result({"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove")
+    return Result(
+        {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
+    )
+
+
+def completion(shell: str) -> Result:
+    """The completion script of a shell, to be sourced from its start-up file."""
+    import shtab
+
+    from pipelines.parser import make_parser
+
+    script = shtab.complete(make_parser(), shell)
+    return Result({"shell": shell, "script": script}, script)

@@ -1,7 +1,6 @@
 """From a file or a name, and `--set` overrides, to an Experiment; every mistake is told in a person's words."""
 
-import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,9 +29,7 @@ def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experim
     document = _read(path)
     for override in overrides:
         _set(document, override)
-    experiment = validate(document, str(path)).resolved(path.parent)
-    _check_model_file(experiment)
-    return experiment
+    return validate(document, str(path)).resolved(path.parent)
 
 
 def find_file(file_or_name: str) -> Path:
@@ -136,6 +133,17 @@ def with_values(document: dict[str, Any], values: dict[str, Any]) -> dict[str, A
     return result
 
 
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested document as dotted keys; empty values are left out."""
+    result: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        elif value is not None and value != [] and value != {} and value != "":
+            result[f"{prefix}{key}"] = value
+    return result
+
+
 def _sentence(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -166,35 +174,3 @@ def _part_in(annotation: Any) -> type[BaseModel] | None:
 def _short(value: Any) -> str:
     text = f"{type(value).__name__} {value!r}"
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _check_model_file(experiment: Experiment) -> None:
-    """Find a broken model file now, not after the data was prepared."""
-    if experiment.model.file is None:
-        return
-    path = Path(experiment.model.file)
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except OSError as error:
-        raise ExperimentError(
-            f"model.file: {path} can not be read: {error.strerror}; paths resolve against the experiment file"
-        ) from error
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
-    names = {name for node in tree.body for name in _bound_names(node)}
-    if "build" not in names:
-        raise ExperimentError(
-            f"model.file: {path} defines no build(){nearest('build', names)}; "
-            "expected: def build(inputs, outputs, **options) that returns a keras.Model"
-        )
-
-
-def _bound_names(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        yield node.name
-    for target in node.targets if isinstance(node, ast.Assign) else ():
-        if isinstance(target, ast.Name):
-            yield target.id
-    for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
-        yield alias.asname or alias.name

@@ -11,8 +11,8 @@ from infra.tracking import compare_url
 from pipelines.answer import answer, outputs_of
 from pipelines.errors import UnknownNameError, UsageError
 from pipelines.home import Home, RunFolder, RunRecord
+from pipelines.load import flat
 from pipelines.result import Result, table
-from pipelines.trial_log import flat
 
 POLL_S = 0.2
 
@@ -22,7 +22,9 @@ def runs(home: Home) -> Result:
     data = []
     for folder in home.run_folders():
         record = folder.read()
-        row = record.model_dump(include={"run", "name", "status", "endpoint", "created", "finished", "reason"})
+        row = record.model_dump(
+            include={"run", "name", "status", "endpoint", "created", "finished", "reason"}
+        )
         data.append(row | {"metrics": _metrics(home, record), "synced": record.synced})
     rows = [
         (row["run"], row["status"], _when(row["created"]), _shown(row["metrics"]) or row["reason"][:60])
@@ -75,7 +77,9 @@ def _fresh(folder: RunFolder, step: str | None, offsets: dict[Path, int], may_co
     paths = sorted((folder.path / "logs").glob(f"{step or ''}*.log"), key=lambda path: path.stat().st_ctime)
     if step and not paths and not may_come:
         known = [path.stem for path in (folder.path / "logs").glob("*.log")]
-        raise UnknownNameError("step", step, known, f"run {folder.run} has {', '.join(sorted(known)) or 'none'}")
+        raise UnknownNameError(
+            "step", step, known, f"run {folder.run} has {', '.join(sorted(known)) or 'none'}"
+        )
     text = ""
     for path in paths:
         content = path.read_bytes()[offsets.get(path, 0) :]

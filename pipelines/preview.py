@@ -4,15 +4,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.checks import check
 from pipelines.errors import UsageError
 from pipelines.facts import gather
 from pipelines.home import Home
-from pipelines.load import load_experiment
+from pipelines.load import flat, load_experiment
 from pipelines.plan import Plan, make_plan
 from pipelines.result import Result, table
 from pipelines.run import is_cached
 from pipelines.spec import Experiment
-from pipelines.trial_log import flat
 from serving.release import load
 
 
@@ -37,8 +37,11 @@ def preview(
     if file is None:
         raise UsageError("plan needs FILE_OR_NAME, e.g. `tidegate plan digits`; received none")
     if manifests:
-        raise UsageError("--manifests: the local target makes no Kubernetes objects; give a cluster's --target")
+        raise UsageError(
+            "--manifests: the local target makes no Kubernetes objects; give a cluster's --target"
+        )
     experiment = load_experiment(file, overrides)
+    check(experiment, home)
     plan = make_plan(experiment, gather(experiment, home))
     steps = [
         {
@@ -65,7 +68,9 @@ def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _text(data: dict[str, Any]) -> str:
-    rows = [(step["id"], "cached" if step["cached"] else "to do", step["gpus"] or "") for step in data["steps"]]
+    rows = [
+        (step["id"], "cached" if step["cached"] else "to do", step["gpus"] or "") for step in data["steps"]
+    ]
     lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows)]
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]

@@ -7,8 +7,8 @@ from typing import Any
 from infra.spool import Spool, events, names, path_of, read
 from infra.store import Ref
 from pipelines.home import Home
+from pipelines.load import flat
 from pipelines.plan import Plan, content_of
-from pipelines.trial_log import flat
 
 
 class RunLog:

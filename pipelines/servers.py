@@ -10,7 +10,7 @@ from infra import processes
 from infra.errors import ConflictError
 from infra.locks import lock
 from pipelines.bundles import fetch_bundle
-from pipelines.errors import PipelineError, UnknownNameError
+from pipelines.errors import PipelineError, UnknownNameError, UsageError
 from pipelines.home import Home
 from serving.errors import ServerStartError
 from serving.handover import GRACE, drain, server_argv, status, take_over, wait_ready
@@ -155,18 +155,36 @@ def choose_port(home: Home, state: EndpointState, wanted: int | None) -> int:
     Raises:
         PipelineError: it has another one already, and an address never changes.
     """
+    check_port(home, state, wanted)
     if state.port is not None:
-        if wanted not in (None, state.port):
-            raise PipelineError(
-                f'serving.port is {wanted} but endpoint "{state.name}" answers on {state.port}, and an address '
-                f"never changes; leave serving.port out, or `tidegate delete {state.name}` first"
-            )
         return state.port
     if wanted is not None:
         return wanted
     taken = {load(home.store, Path(key).stem).port for key in home.store.keys("endpoints/")}
     free = (port for port in range(FIRST_PORT, FIRST_PORT + 2000) if port not in taken and port_is_free(port))
     return next(free)
+
+
+def check_port(home: Home, state: EndpointState, wanted: int | None) -> None:
+    """Refuse a port that the endpoint can not have.
+
+    Raises:
+        UsageError: it has another one already, and an address never changes; or somebody has the one asked for.
+    """
+    if wanted is None:
+        return
+    if state.port not in (None, wanted):
+        raise UsageError(
+            f'serving.port is {wanted} but endpoint "{state.name}" answers on {state.port}, and an address '
+            f"never changes; leave serving.port out, or `tidegate delete {state.name}` first"
+        )
+    others = {known.port: known.name for known in known_endpoints(home) if known.name != state.name}
+    holder = f'endpoint "{others[wanted]}"' if wanted in others else "another process"
+    if state.current is None and (wanted in others or not port_is_free(wanted)):
+        raise UsageError(
+            f"serving.port is {wanted}, which {holder} has; expected a port that nobody listens on; "
+            "leave serving.port out to get a free one, name another, or stop what listens there"
+        )
 
 
 def port_is_free(port: int) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from infra import processes
 from infra.locks import held
 from pipelines.answer import answer
+from pipelines.checks import check
 from pipelines.driver import Driver
 from pipelines.errors import UsageError
 from pipelines.facts import gather
@@ -36,6 +37,7 @@ def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, exe
         StepError: a step failed.
     """
     experiment = load_experiment(file, overrides)
+    check(experiment, home)
     plan = make_plan(experiment, gather(experiment, home))
     folder = _recorded(home, plan)
     if detach:

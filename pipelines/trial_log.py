@@ -14,22 +14,12 @@ from infra.store import Ref
 from models.columns import load_columns, take
 from models.schema import Schema
 from models.transforms import Transforms
+from pipelines.load import flat
 from pipelines.steps import StepContext
 from pipelines.steps.prepare import Outputs as Prepared
 
 SAMPLE_S = 5.0
 EXAMPLE_ROWS = 5
-
-
-def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested document as dotted keys; empty values are left out."""
-    result: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        elif value is not None and value != [] and value != {} and value != "":
-            result[f"{prefix}{key}"] = value
-    return result
 
 
 class TrialLog:

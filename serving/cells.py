@@ -5,6 +5,7 @@ All rows are cast at once; only when that fails is the row at fault looked for.
 
 import json
 import math
+from array import array
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -17,6 +18,7 @@ from serving.errors import ContractError
 
 Array = NDArray[Any]
 NUMBERS = {int, float}
+C_TYPES = "fdbBhHiIlLqQ"  # characters that mean the same to NumPy and to `array`
 SHOWN = 60
 
 
@@ -31,6 +33,8 @@ def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> A
     Returns:
         `(n, *shape)` in the field's dtype (a whole-number field with missing values: float64, NaN where
         missing); for categorical and text an object array `(n,)` of str or None.
+
+    A boolean is no number; only inside an array of numbers true and false count as 1 and 0.
 
     Raises:
         ContractError: naming the first row that does not fit.
@@ -124,30 +128,43 @@ def _cast_arrays(dtype: np.dtype[Any], shape: tuple[int, ...], values: list[Any]
     for length in shape:
         if set(map(type, flat)) != {list} or set(map(len, flat)) != {length}:
             return None
-        flat = list(chain.from_iterable(flat))
-    types = set(map(type, flat))
-    if not (types <= NUMBERS or (types == {bool} and dtype == np.bool_)):
-        return None
-    column = _narrow(np.array(flat), dtype)
+        flat = flat[0] if len(flat) == 1 else list(chain.from_iterable(flat))
+    column = _pack(dtype, flat)
+    if column is None and set(map(type, flat)) <= NUMBERS | {bool}:
+        column = _narrow(np.array(flat), dtype)
     return None if column is None else column.reshape(len(values), *shape)
 
 
-def _narrow(array: Array, dtype: np.dtype[Any]) -> Array | None:
-    """Cast to `dtype`; None where a value would change (rounding to a float's own precision is no change)."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+def _pack(dtype: np.dtype[Any], flat: list[Any]) -> Array | None:
+    """The way of most requests, a third of the time of any other: numbers as they are, in a C array.
+
+    It refuses texts and nulls, and for whole numbers fractions and what is out of range.
+    """
+    if not flat or dtype.char not in C_TYPES:
         return None
-    if array.dtype.kind not in "iufb":
+    try:
+        column = np.frombuffer(array(dtype.char, flat), dtype)
+    except (TypeError, OverflowError):
+        return None
+    return column if dtype.kind != "f" or np.isfinite(column).all() else None
+
+
+def _narrow(values: Array, dtype: np.dtype[Any]) -> Array | None:
+    """Cast to `dtype`; None where a value would change (rounding to a float's own precision is no change)."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return None
+    if values.dtype.kind not in "iufb":
         return None
     if dtype.kind == "f":
-        fits = np.abs(array).max(initial=0) <= np.finfo(dtype).max
+        fits = np.abs(values).max(initial=0) <= np.finfo(dtype).max
     elif dtype.kind == "b":
-        fits = bool(((array == 0) | (array == 1)).all())
+        fits = bool(((values == 0) | (values == 1)).all())
     else:
         limits = np.iinfo(dtype)
         # Compared as Python numbers: float64 cannot tell 2**63 from the largest int64.
-        fits = not len(array) or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
-        fits = fits and (array.dtype.kind != "f" or bool((array == np.floor(array)).all()))
-    return array.astype(dtype) if fits else None
+        fits = not len(values) or (limits.min <= int(values.min()) and int(values.max()) <= limits.max)
+        fits = fits and (values.dtype.kind != "f" or bool((values == np.floor(values)).all()))
+    return values.astype(dtype) if fits else None
 
 
 def _blame(field: Field, categories: Sequence[str], values: list[Any]) -> ContractError:

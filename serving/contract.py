@@ -66,6 +66,11 @@ class Contract(BaseModel):
         return Schema(inputs=fields, target=Target(names=self.target, task=self.task, classes=self.classes))
 
     @cached_property
+    def _fields(self) -> list[tuple[Field, tuple[str, ...]]]:
+        pairs = zip(self.schema_.inputs, self.inputs, strict=True)
+        return [(field, entry.categories) for field, entry in pairs]
+
+    @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(entry.name for entry in self.inputs)
 
@@ -99,8 +104,8 @@ class Contract(BaseModel):
             raise ContractError("rows", "an empty array", "at least one row", "send one row or more")
         rows = self._as_objects(rows)
         return {
-            field.name: cast_column(field, entry.categories, [row[field.name] for row in rows])
-            for field, entry in zip(self.schema_.inputs, self.inputs, strict=True)
+            field.name: cast_column(field, categories, [row[field.name] for row in rows])
+            for field, categories in self._fields
         }
 
     def _as_objects(self, rows: list[Any]) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ class DataPlane:
         try:
             if path == "/predict" and method == "POST" and not _is_bentomls(scope):
                 return await self._predict(answerer, scope, receive, send)
-            if path in self._routes or path == "/predict":
+            if path in self._routes or (path == "/predict" and method != "POST"):
                 return await self._simple(answerer, path, method, send)
             await self._pass_on(answerer, scope, receive, send)
         except TooLargeError:

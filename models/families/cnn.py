@@ -61,4 +61,4 @@ def _pooled(x: Any, pooling: str) -> Any:
 
     if pooling == "none" or min(x.shape[1:3]) < 2:  # nothing is left to pool in a small picture
         return x
-    return layers.MaxPooling2D()(x) if pooling == "max" else layers.AveragePooling2D()(x)
+    return layers.MaxPooling2D(2)(x) if pooling == "max" else layers.AveragePooling2D(2)(x)

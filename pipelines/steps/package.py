@@ -44,7 +44,7 @@ class Outputs(StepPart):
 
     bundle: str
     bento: str
-    runtime: str
+    runtime: Runtime
     reason: str
     parity: float
     tolerance: float

@@ -8,7 +8,7 @@ from infra.files import write_atomic
 from infra.store import Ref
 from models.columns import save_columns
 from models.data import prepare
-from models.losses import CLASSIFICATION, REGRESSION, SHORT
+from models.losses import task_of
 from models.schema import Schema
 from models.transforms import Transforms
 from pipelines.steps import StepContext, StepPart
@@ -61,7 +61,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         inputs=data["inputs"],
         target=data["target"],
         split=data["split"],
-        task=data["task"] or _task_of(inputs.loss),
+        task=data["task"] or task_of(inputs.loss),
     )
     documents = {
         "schema": prepared.schema.model_dump(mode="json"),
@@ -82,10 +82,3 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         fingerprint=prepared.fingerprint,
         summary=prepared.summary,
     )
-
-
-def _task_of(loss: str | dict[str, Any] | None) -> str | None:
-    """The task that a loss is for, so that whole numbers under a regression's loss are no classes."""
-    name = str(loss.get("name", "")) if isinstance(loss, dict) else loss or ""
-    name = SHORT.get(name, name)
-    return "classification" if name in CLASSIFICATION else "regression" if name in REGRESSION else None

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from infra.store import Ref
 from models.columns import load_columns
 from models.metrics import evaluate
 from models.transforms import encode_target

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from infra.files import write_atomic
 from infra.store import Ref
 from models.callbacks import higher_is_better
 from models.columns import load_columns

@@ -40,7 +40,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         mlflow_server.wait_ready(url, 90, home)
         yield Server(home, url)
     finally:
-        mlflow_server.stop(home)
+        assert mlflow_server.stop(home)
+        assert mlflow_server.url(home) is None
 
 
 class Lossy(ThreadingHTTPServer):

@@ -1,11 +1,11 @@
 """The local MLflow server: started once, an address that stays, a database that may be lost."""
 
-import os
 import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import mlflow_server, processes
+from infra import mlflow_server, processes, replay
 from infra.errors import TrackingError
+from infra.tracking import Tracker
 
-from .conftest import Server
+from .conftest import Server, Told
 
 
 def test_one_server_whoever_asks(mlflow: Server) -> None:
@@ -27,6 +28,20 @@ def test_one_server_whoever_asks(mlflow: Server) -> None:
     assert record is not None
     assert psutil.Process(record.pid).children(recursive=True) == []
     assert not (mlflow.home / "mlflow" / "mlruns").exists()
+
+
+def test_its_files_are_in_the_home(mlflow: Server, told: Callable[[], Told]) -> None:
+    run = told()
+    run.write()
+    assert run.follow(mlflow.url).synced
+    assert {path.name for path in (mlflow.home / "mlflow").iterdir()} >= {
+        "mlflow.db",
+        "artifacts",
+        "server.log",
+    }
+    assert list((mlflow.home / "mlflow" / "artifacts").rglob("figures/curves.png"))
+    with closing(sqlite3.connect(mlflow_server.database(mlflow.home))) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_the_ui_is_served_to_this_machine_only(mlflow: Server) -> None:
@@ -45,20 +60,19 @@ def test_the_ui_is_served_to_this_machine_only(mlflow: Server) -> None:
     assert refused.value.code == 403
 
 
-def test_the_address_and_the_runs_outlive_a_restart_and_a_lost_database(tmp_path: Path) -> None:
-    """One slow test for all: each start takes seconds."""
-    url = mlflow_server.ensure(tmp_path)
-    try:
-        mlflow_server.wait_ready(url, 90, tmp_path)
-        mlflow_server.database(tmp_path).unlink()
-        assert mlflow_server.ensure(tmp_path) == url
-        assert mlflow_server.database(tmp_path).exists() is False
-        mlflow_server.wait_ready(url, 90, tmp_path)
-        assert mlflow_server.database(tmp_path).exists()
-    finally:
-        assert mlflow_server.stop(tmp_path)
-    assert not mlflow_server.stop(tmp_path)
-    assert mlflow_server.url(tmp_path) is None
+def test_the_address_outlives_a_lost_database(
+    mlflow: Server, tracker: Tracker, told: Callable[[], Told]
+) -> None:
+    run = told()
+    run.write()
+    assert run.follow(mlflow.url).synced
+    mlflow_server.database(mlflow.home).unlink()
+    assert mlflow_server.ensure(mlflow.home) == mlflow.url
+    mlflow_server.wait_ready(mlflow.url, 90, mlflow.home)
+    assert tracker.client.get_experiment_by_name("digits") is None
+    replay.forget(run.folder)
+    assert run.follow(mlflow.url).synced
+    run.check(tracker)
 
 
 def test_another_server_is_used_when_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,20 +117,14 @@ def test_a_server_that_is_late_is_said() -> None:
         mlflow_server.wait_ready("http://127.0.0.1:9", 0.2)
 
 
+def test_a_damaged_record_is_said(tmp_path: Path) -> None:
+    (tmp_path / "processes").mkdir()
+    (tmp_path / "processes" / "mlflow.json").write_text("{")
+    with pytest.raises(TrackingError, match=r"can't be started\. .*mlflow\.json is no process record"):
+        mlflow_server.ensure(tmp_path)
+
+
 def test_a_home_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(TrackingError, match="a file is where a folder is expected"):
         mlflow_server.ensure(tmp_path / "home")
-
-
-def test_its_environment_is_what_mlflows_own_launcher_sets(tmp_path: Path) -> None:
-    code = (
-        "import json, sys; from pathlib import Path; from infra.mlflow_server import environment; "
-        "print(json.dumps(dict(environment(Path(sys.argv[1])))))"
-    )
-    argv = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
-    told = subprocess.run(argv, capture_output=True, text=True, check=True, env=os.environ).stdout
-    assert f'"_MLFLOW_SERVER_FILE_STORE": "sqlite:///{tmp_path}/mlflow/mlflow.db"' in told
-    assert f'"_MLFLOW_SERVER_ARTIFACT_DESTINATION": "{tmp_path}/mlflow/artifacts"' in told
-    assert '"_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/"' in told
-    assert '"_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"' in told

@@ -143,6 +143,14 @@ def test_a_server_that_is_not_there(told: Make) -> None:
     assert done.problem.startswith("MLflow at http://127.0.0.1:9 can't be told: ")
 
 
+def test_an_address_that_is_none(told: Make) -> None:
+    run = told()
+    run.write()
+    done = run.follow("ftp://nowhere", patience_s=0.0)
+    assert not done.synced
+    assert "MLflow at ftp://nowhere can't be " in done.problem
+
+
 def test_a_run_is_told_while_it_goes_on(mlflow: Server, tracker: tracking.Tracker, told: Make) -> None:
     run, over = told(), threading.Event()
     parent, child = Spool(run.folder), Spool(run.folder, "trial-0")

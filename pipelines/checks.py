@@ -1,0 +1,85 @@
+"""What can be told of an experiment before a step runs, and without importing anything heavy."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.build import check_model
+from models.losses import check_loss, task_of
+from models.optimizers import check_optimizer
+from models.space import Choices, space_of
+from pipelines.errors import ExperimentError, nearest
+from pipelines.gate import check_name
+from pipelines.home import Home
+from pipelines.load import validate, with_values
+from pipelines.servers import check_port
+from pipelines.spec import Experiment
+from serving.release import load
+
+
+def check(experiment: Experiment, home: Home) -> None:
+    """Refuse an experiment that a step would refuse later, after minutes or hours of work.
+
+    Args:
+        experiment: validated, its paths absolute.
+        home: where its endpoint may live already.
+
+    Raises:
+        ExperimentError, ModelsError: naming the key, what was received, what was expected.
+    """
+    _check_model_file(experiment)
+    _check_parts(experiment)
+    _check_space(experiment)
+    task = experiment.data.task or task_of(experiment.training.loss)
+    for criterion in experiment.gate:
+        check_name(criterion.metric, task)
+    check_port(home, load(home.store, experiment.endpoint), experiment.serving.port)
+
+
+def _check_parts(experiment: Experiment) -> None:
+    check_model(experiment.model.model_dump(exclude_none=True))
+    check_optimizer(experiment.training.optimizer)
+    check_loss(experiment.training.loss, experiment.data.task)
+
+
+def _check_space(experiment: Experiment) -> None:
+    """Every choice, and both ends of every range, must make an experiment that is right."""
+    if experiment.search is None:
+        return
+    document = experiment.model_dump(mode="json")
+    for key, entry in space_of(experiment.search.space).items():
+        values = entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
+        for value in values:
+            _check_parts(validate(with_values(document, {key: value}), f"search.space.{key}"))
+
+
+def _check_model_file(experiment: Experiment) -> None:
+    """Find a broken model file now, not after the data was prepared."""
+    if experiment.model.file is None:
+        return
+    path = Path(experiment.model.file)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise ExperimentError(
+            f"model.file: {path} can not be read: {error.strerror}; paths resolve against the experiment file"
+        ) from error
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
+    names = {name for node in tree.body for name in _bound_names(node)}
+    if "build" not in names:
+        raise ExperimentError(
+            f"model.file: {path} defines no build(){nearest('build', names)}; "
+            "expected: def build(inputs, outputs, **options) that returns a keras.Model"
+        )
+
+
+def _bound_names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        if isinstance(target, ast.Name):
+            yield target.id
+    for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+        yield alias.asname or alias.name

@@ -1,0 +1,167 @@
+"""The command line: every command, its arguments, and the function that does it. Imports only argparse."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+# Parsed for every command and kept from its function.
+COMMON = ("command", "function", "quiet", "homed", "target", "home", "json", "debug")
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line; `function` of the parsed arguments names who is called, `module:name`."""
+    parser = argparse.ArgumentParser(
+        prog="tidegate",
+        description="From one experiment file to a live prediction endpoint.",
+        epilog="example: tidegate submit digits",
+    )
+    common, commands = _common(), parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(
+        name: str, function: str, about: str, example: str, quiet: bool = False, homed: bool = True
+    ) -> argparse.ArgumentParser:
+        description = f"{about[0].upper()}{about[1:]}."
+        command = commands.add_parser(
+            name, help=about, description=description, epilog=f"example: {example}", parents=[common]
+        )
+        command.set_defaults(function=f"pipelines.{function}", quiet=quiet, homed=homed)
+        return command
+
+    for part in (_pipeline, _looking, _endpoints, _house):
+        part(add)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--target", default="local", help="where work runs: local, or a name in targets.yaml")
+    common.add_argument("--home", metavar="DIR", help="state folder (default $TIDEGATE_HOME, else .tidegate)")
+    common.add_argument("--json", action="store_true", help="one JSON document on stdout, progress on stderr")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return common
+
+
+def _set(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a dotted key; repeatable",
+    )
+
+
+def _executor(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--executor",
+        default="local",
+        choices=["local", "inline"],
+        help="local: a process a step; inline: all in this process, for a debugger",
+    )
+
+
+def _pipeline(add: Add) -> None:
+    file: dict[str, Any] = {"metavar": "FILE_OR_NAME", "help": "experiment file, or an example's name"}
+    submit = add(
+        "submit",
+        "submit:submit",
+        "run an experiment: train, gate, package, deploy, verify, promote",
+        "tidegate submit digits --set training.epochs=5",
+    )
+    submit.add_argument("file", **file)
+    _set(submit)
+    _executor(submit)
+    submit.add_argument("--detach", action="store_true", help="return at once; the run goes on")
+    plan = add("plan", "preview:preview", "show what submit would do", "tidegate plan digits")
+    plan.add_argument("file", nargs="?", **file)
+    _set(plan)
+    plan.add_argument("--manifests", action="store_true", help="print the Kubernetes objects")
+    plan.add_argument("--schema", action="store_true", help="print the experiment file's JSON Schema")
+    resume = add(
+        "resume", "submit:resume", "go on with a run that did not end", "tidegate resume digits-1a2b3c4d"
+    )
+    resume.add_argument("run", metavar="RUN")
+    _executor(resume)
+    cancel = add(
+        "cancel", "submit:cancel", "stop a run, nothing left behind", "tidegate cancel digits-1a2b3c4d"
+    )
+    cancel.add_argument("run", metavar="RUN")
+
+
+def _looking(add: Add) -> None:
+    add("runs", "look:runs", "list the runs, newest first", "tidegate runs")
+    show = add("show", "look:show", "show one run", "tidegate show digits-1a2b3c4d")
+    show.add_argument("run", metavar="RUN")
+    logs = add(
+        "logs",
+        "look:logs",
+        "print what a run's steps printed",
+        "tidegate logs digits-1a2b3c4d train -f",
+        quiet=True,
+    )
+    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("step", metavar="STEP", nargs="?", help="a step's id, or its beginning")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on printing until the run ends")
+    compare = add(
+        "compare",
+        "look:compare",
+        "show what differs between runs",
+        "tidegate compare digits-1a2b3c4d digits-5e6f7a8b",
+    )
+    compare.add_argument("run_ids", metavar="RUN", nargs="+")
+    add("ui", "house:ui", "open the MLflow UI, or print its URL", "tidegate ui", quiet=True)
+
+
+def _endpoints(add: Add) -> None:
+    add("endpoints", "endpoints:endpoints", "list the endpoints", "tidegate endpoints")
+    predict = add("predict", "ask:predict", "ask an endpoint", "tidegate predict digits --input rows.json")
+    predict.add_argument("name", metavar="NAME")
+    predict.add_argument(
+        "--input",
+        dest="source",
+        metavar="FILE",
+        help="rows as .json, .jsonl, .csv or .npz; - or nothing reads JSON from stdin",
+    )
+    rollback = add(
+        "rollback",
+        "endpoints:rollback",
+        "serve an earlier release again",
+        "tidegate rollback digits --to 1",
+    )
+    rollback.add_argument("name", metavar="NAME")
+    rollback.add_argument("--to", type=int, metavar="N", help="release number (default: the one before)")
+    delete = add("delete", "endpoints:delete", "remove an endpoint", "tidegate delete digits")
+    delete.add_argument("name", metavar="NAME")
+    serve = add(
+        "serve",
+        "ask:serve",
+        "run the endpoint's server in the foreground, without a deployment",
+        "tidegate serve digits-1a2b3c4d --port 3333",
+    )
+    serve.add_argument("run_or_bundle", metavar="RUN_OR_BUNDLE")
+    serve.add_argument("--port", type=int, default=3000, metavar="N", help="on 127.0.0.1 (default 3000)")
+
+
+def _house(add: Add) -> None:
+    add("check", "house:check", "tell whether this target can do the job", "tidegate check")
+    init = add(
+        "init",
+        "house:init",
+        "write a new experiment, model file and data",
+        "tidegate init my-experiment",
+        homed=False,
+    )
+    init.add_argument("folder", metavar="DIR")
+    add("down", "house:down", "stop what runs here", "tidegate down")
+    add("gc", "house:gc", "remove what no live release or run needs", "tidegate gc")
+    completion = add(
+        "completion",
+        "house:completion",
+        "print a shell's completion script",
+        "tidegate completion bash",
+        homed=False,
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"])
