@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-from infra import processes
+from infra import processes, replay
 from infra.errors import LockedError, ProcessError, TrackingError
 from infra.files import in_words, write_atomic
 from infra.locks import lock
@@ -64,6 +64,9 @@ def _ensure_local(home: Path, folder: Path) -> str:
         if running:  # deleted under it: that server would answer 500 from now on
             processes.stop(home / "processes", NAME, grace=2.0)
         check_database(home)
+        if not database(home).exists():  # an empty one knows no run: all are told again
+            for run in (home / "spool").glob("*"):
+                replay.forget(run)
         return _start(home.absolute(), folder)
 
 
@@ -72,6 +75,11 @@ def url(home: Path) -> str | None:
     outside = os.environ.get("MLFLOW_TRACKING_URI")
     running = None if outside else processes.find(home / "processes", NAME)
     return outside.rstrip("/") if outside else str(running.extra["url"]) if running else None
+
+
+def lost(home: Path) -> bool:
+    """Tell whether the local database is gone, and with it all that runs were told to it."""
+    return not os.environ.get("MLFLOW_TRACKING_URI") and not database(home).exists()
 
 
 def stop(home: Path) -> bool:

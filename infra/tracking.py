@@ -19,6 +19,8 @@ from infra.spool import Event
 RUN_TAG = "tidegate.run"  # our run's id, on the parent, its children and their models
 SPOOL_TAG = "tidegate.spool"  # which of them: `run` is the parent
 POINTS, PAIRS = 1000, 100  # the most that MLflow takes in one log-batch request
+# Without it the UI guesses, and shows an experiment of runs as one of traces and evaluations.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 T = TypeVar("T")
 
 # No retries inside MLflow's client: it would repeat a timed out POST, and so create a run twice.
@@ -77,7 +79,7 @@ class Tracker:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self.client.create_experiment(name))
+                return str(self.client.create_experiment(name, tags=KIND))
             except Exception as error:
                 if code(error) != "RESOURCE_ALREADY_EXISTS":
                     raise

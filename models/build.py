@@ -92,3 +92,22 @@ def repeatable(seed: int) -> None:
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def as_float32(
+    model: Any, options: Mapping[str, Any], specs: Mapping[str, InputSpec], outputs: Outputs
+) -> Any:
+    """Return a trained model that computes in float32: itself, or one of the same weights.
+
+    Use it after training in mixed precision, before anything is saved, exported or predicted: the weights are
+    float32 anyway, and what is served then answers to the last digit what was evaluated.
+
+    Args:
+        model: the trained model.
+        options, specs, outputs: what `build_model` made it from.
+    """
+    if all(layer.compute_dtype == layer.variable_dtype for layer in model.layers):
+        return model
+    twin = build_model(options, specs, outputs, seed=0)
+    twin.set_weights(model.get_weights())
+    return twin

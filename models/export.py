@@ -139,10 +139,10 @@ def _identity(source: str, result: str) -> Any:
 
 
 def _check(proto: Any) -> None:
-    """The checker knows which operators exist; that the answers are right is proved later, on rows."""
+    """The checker knows operators and their types; that the answers are right is proved later, on rows."""
     import onnx
 
-    onnx.checker.check_model(proto)
+    onnx.checker.check_model(proto, full_check=True)
 
 
 @contextlib.contextmanager

@@ -101,9 +101,7 @@ def fit(
         options=options,
         seed=seed,
         loop=Loop(model.train_step, rows(train, weights), options.batch_size, xla),
-        check=None
-        if held_out is None
-        else Loop(model.test_step, rows(held_out), ROWS_A_VALIDATION_BATCH, False),
+        check=None if held_out is None else Loop(model.test_step, rows(held_out), ROWS_A_VALIDATION_BATCH),
         on_epoch=on_epoch or (lambda *_: None),
         on_batch=on_batch or (lambda *_: None),
         medians=medians or (),

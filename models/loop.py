@@ -17,19 +17,18 @@ import numpy as np
 # Layers that XLA fuses on the CPU. A convolution in a compiled loop is 30 times slower there, so one layer
 # that is not listed keeps the model out.
 FUSED = {
-    *("Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "Dropout", "Flatten", "InputLayer"),
-    *("LayerNormalization", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape"),
+    *("Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "Dropout", "Embedding", "Flatten"),
+    *("InputLayer", "LayerNormalization", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape"),
+    *("Cast", "Divide", "ExpandDims", "Maximum", "NotEqual", "Sum"),  # of keras.ops
 }
 # Compiling with XLA costs 0.5 s and gains 0.1 to 0.4 ms a batch.
 XLA_PAYS_FROM = 5_000  # batches
 
-SECONDS_A_CALL = 0.25
-
 
 def xla_pays(model: Any, batches: int) -> bool:
     """Return whether XLA makes a training of `batches` batches shorter; the same answer on every machine."""
-    layers = model._flatten_layers(include_self=False)
-    return batches >= XLA_PAYS_FROM and all(type(layer).__name__ in FUSED for layer in layers)
+    operations = getattr(model, "operations", [model])
+    return batches >= XLA_PAYS_FROM and all(type(operation).__name__ in FUSED for operation in operations)
 
 
 class Loop:
@@ -40,9 +39,17 @@ class Loop:
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
         batch_size: rows a step.
         xla: compile whole batches with XLA; the last, smaller one is not worth it.
+        seconds_a_call: what a call aims at, which is how often progress is seen and changes nothing else.
     """
 
-    def __init__(self, step: Callable[..., Any], data: tuple[Any, ...], batch_size: int, xla: bool) -> None:
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        data: tuple[Any, ...],
+        batch_size: int,
+        xla: bool = False,
+        seconds_a_call: float = 0.25,
+    ) -> None:
         import keras
         import tensorflow as tf
 
@@ -53,6 +60,7 @@ class Loop:
         self._whole = self.rows // batch_size if xla else 0
         self._any = _block(step, batch_size, xla=False)
         self._xla = _block(step, batch_size, xla=True)
+        self._seconds = seconds_a_call
         self._chunk = 64
 
     def run(self, order: np.ndarray | None = None) -> Iterator[tuple[int, int | None]]:
@@ -75,8 +83,7 @@ class Loop:
             yield done, bad if bad >= 0 else None
 
     def _adapt(self, seconds: float, batches: int) -> None:
-        """Aim at SECONDS_A_CALL. Where the calls end changes nothing but how often progress is seen."""
-        fitting = int(batches * SECONDS_A_CALL / max(seconds, 1e-6))
+        fitting = int(batches * self._seconds / max(seconds, 1e-6))
         self._chunk = max(1, self._chunk // 4, min(fitting, self._chunk * 4))
 
 

@@ -92,7 +92,9 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
         return
     if task_of(loss) is None:
         name = loss.get("name") if isinstance(loss, Mapping) else loss
-        raise OptionsError(f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *SHORT])}")
+        raise OptionsError(
+            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *SHORT])}"
+        )
     if task is not None:
         loss_named(loss, task, classes=2)
 
@@ -141,24 +143,33 @@ def row_weights(
     in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
 
     Raises:
-        OptionsError: a class named is not one of the target's.
+        OptionsError: there are no classes, or a class named is none of the target's.
     """
     import numpy as np
 
     if weights is None:
         return None
+    if not names:
+        raise OptionsError(
+            "Option 'training.class_weights' is for classes, and this is a regression. Leave it out."
+        )
     if weights == "balanced":
         counts = np.bincount(y, minlength=len(names))
         table = (len(y) / (len(names) * np.maximum(counts, 1))).astype(np.float32)
         return np.asarray(table[y])
     if isinstance(weights, str):
         raise OptionsError(f"Option 'training.class_weights' is {weights!r}. Expected 'balanced' or a table.")
-    by_name = {str(name): index for index, name in enumerate(names)}
+    by_name = {_key(name): index for index, name in enumerate(names)}
     table = np.ones(len(names), dtype=np.float32)
     for name, weight in weights.items():
-        if str(name) not in by_name:
+        if _key(name) not in by_name:
             raise OptionsError(
                 f"Class {name!r} in 'training.class_weights' is none.{did_you_mean(name, by_name)}"
             )
-        table[by_name[str(name)]] = weight
+        table[by_name[_key(name)]] = weight
     return np.asarray(table[y])
+
+
+def _key(name: Any) -> str:
+    """A class as JSON writes it for a key, which is what a step reads."""
+    return str(name).lower() if isinstance(name, bool) else str(name)

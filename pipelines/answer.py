@@ -5,12 +5,12 @@ from typing import Any
 
 from infra import mlflow_server, replay
 from infra.tracking import run_url
+from pipelines.address import url_of
 from pipelines.bundles import fetch_bundle
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.plan import STEPS
 from pipelines.result import Result, table
 from pipelines.run import find_outputs
-from pipelines.servers import url_of
 from serving.bundle import open_bundle
 from serving.release import EndpointState, load
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from infra.errors import InfraError
 from models.errors import ModelsError
+from pipelines.address import require_endpoint, url_of
 from pipelines.answer import outputs_of
 from pipelines.bundles import fetch_bundle
 from pipelines.errors import UsageError
 from pipelines.home import Home
 from pipelines.result import Result
-from pipelines.servers import require_endpoint, url_of
 from serving.client import Client
 from serving.handover import server_argv
 

@@ -76,9 +76,11 @@ def _exit_codes() -> list[tuple[type[Exception], int]]:
     """The one table from error to exit code; the first that fits counts."""
     from models.errors import ModelsError
     from pipelines.errors import RefusedError, UsageError
+    from serving.errors import ReleaseError
 
     return [
         (UsageError, 2),
+        (ReleaseError, 2),  # `rollback` to a release that there is not
         (ModelsError, 2),  # raised here, not in a step: what the experiment says can not be
         (RefusedError, 3),
         (Exception, 1),

@@ -6,11 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.errors import ConflictError, LockedError
+from infra import mlflow_server, processes
+from infra.errors import LockedError
 from infra.locks import lock
 from infra.store import Store
 from pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, in_words
@@ -21,10 +21,10 @@ from pipelines.plan import Plan, make_plan
 from pipelines.progress import Progress
 from pipelines.run import is_cached, run_plan
 from pipelines.run_log import RunLog
-from pipelines.servers import endpoint_lock, stop_server
-from serving.release import fail, load, update
+from pipelines.servers import abandon
 
 SYNC_S = 45.0  # a little more than the sync's own patience
+FAILED_SYNC_S = 4.0  # who waits for an error waits no longer than this; a process in the background goes on
 MOST_PLANS = 3  # another run may be promoted between the gate and the promotion
 REASON = 2000
 
@@ -59,28 +59,33 @@ class Driver:
         Raises:
             StepError, CancelledError: after everything was told and cleaned up.
         """
-        if self._is_over(plan):
-            return
-        with self._signals(), self._sync():
-            try:
-                self._begin(plan)
-                self._drive(plan, executor)
-                self._end("done")
-            except RefusedError as error:
-                self._end("refused", str(error))
-            except CancelledError as error:
-                self._abandon(plan)
-                self._end("cancelled", str(error))
-                raise
-            except Exception as error:
-                self._abandon(plan)
-                self._end("failed", in_words(error))
-                raise
+        with self._signals():
+            if not self._is_over(plan):
+                with self._sync():
+                    self._run(plan, executor)
+
+    def _run(self, plan: Plan, executor: str) -> None:
+        try:
+            self._begin(plan)
+            self._drive(plan, executor)
+            self._end("done")
+        except RefusedError as error:
+            self._end("refused", str(error))
+        except CancelledError as error:
+            abandon(self._home, plan.run, plan.experiment.endpoint)
+            self._end("cancelled", str(error))
+            raise
+        except Exception as error:
+            abandon(self._home, plan.run, plan.experiment.endpoint)
+            self._end("failed", in_words(error))
+            raise
 
     def _is_over(self, plan: Plan) -> bool:
         """Done, known to MLflow, and nothing of it lost: only the steps' status changes."""
         store = self._home.store
-        over = self._record.status == "done" and self._record.synced
+        over = (
+            self._record.status == "done" and self._record.synced and not mlflow_server.lost(self._home.path)
+        )
         if over and all(is_cached(plan, step, store) for step in plan.steps):
             steps = [
                 StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps
@@ -107,7 +112,7 @@ class Driver:
                 if error.kind != "ChampionChangedError" or attempt == MOST_PLANS - 1:
                     raise
                 self._progress.say(f"{error.message}; comparing again")
-                self._abandon(plan)
+                abandon(self._home, plan.run, plan.experiment.endpoint)
                 plan = make_plan(plan.experiment, gather(plan.experiment, self._home))
                 self._keep(champion=plan.facts.champion, steps=[])
 
@@ -136,16 +141,6 @@ class Driver:
         self._keep(status=status, reason=reason[:REASON], finished=time.time())
         if self._log is not None:
             self._log.end(status, reason[:REASON])
-
-    def _abandon(self, plan: Plan) -> None:
-        """A release that was reserved but not promoted gets no traffic, and no server."""
-        name = plan.experiment.endpoint
-        state = load(self._home.store, name)
-        for release in state.releases:
-            if release.run == plan.run and release.state == "pending":
-                with endpoint_lock(self._home, name):
-                    stop_server(self._home, state, release.number)
-                    update(self._home.store, name, partial(fail, number=release.number), ConflictError)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -180,22 +175,27 @@ class Driver:
         try:
             yield
         finally:
-            self._keep(synced=_finished(process))
-            if not self._record.synced:
+            failed = self._record.status == "failed"
+            self._keep(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
+            if failed and not self._record.synced:
+                name = f"sync-{self._folder.run}"
+                log_file = self._folder.log("sync")
+                processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
+            elif not self._record.synced:
                 self._progress.say(
                     f"trained, not synced: MLflow did not take everything; `tidegate resume {self._folder.run}` "
                     f"syncs it later; see {self._folder.log('sync')}"
                 )
 
 
-def _finished(process: "subprocess.Popen[bytes]") -> bool:
+def _finished(process: "subprocess.Popen[bytes]", patience_s: float) -> bool:
     """Tell the sync that the run has ended; whether it got everything across."""
     assert process.stdin is not None
     with contextlib.suppress(OSError):
         process.stdin.write(b"\n")
         process.stdin.flush()
     try:
-        return process.wait(SYNC_S) == 0
+        return process.wait(patience_s) == 0
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

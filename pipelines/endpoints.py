@@ -1,18 +1,10 @@
 """endpoints, rollback, delete: the live side."""
 
 from infra.errors import ConflictError, InfraError
+from pipelines.address import known_endpoints, require_endpoint, url_of
 from pipelines.home import Home
 from pipelines.result import Result, table
-from pipelines.servers import (
-    control_of,
-    endpoint_lock,
-    go_live,
-    known_endpoints,
-    require_endpoint,
-    retire_others,
-    stop_server,
-    url_of,
-)
+from pipelines.servers import control_of, endpoint_lock, go_live, retire_others, stop_server
 from serving.handover import status
 from serving.release import deleted, load, rollback_target, update
 

@@ -13,11 +13,12 @@ import psutil
 from infra import mlflow_server, processes
 from infra.errors import InfraError
 from pipelines.errors import UsageError
-from pipelines.home import Home
+from pipelines.home import Home, RunFolder
 from pipelines.result import Result, table
 from pipelines.submit import cancel
 from pipelines.sync import unsynced
 
+UNDERWAY = ("running", "queued")
 TEMPLATES = Path(__file__).parent / "templates"
 LEAST_DISK = 2 * 1024**3
 LEAST_MEMORY = 2 * 1024**3
@@ -142,16 +143,24 @@ def init(folder: str) -> Result:
 
 def down(home: Home) -> Result:
     """Stop what runs here: runs (cancelled), endpoints, the MLflow server. Nothing that was made is lost."""
-    removed = []
-    for folder in home.run_folders():
-        if folder.read().status in ("running", "queued"):
-            cancel(home, folder.run)
-            removed.append(f"run {folder.run}")
+    underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
+    removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     records = processes.all(home.processes)
     removed += [f"process {record.name}" for record in records if processes.stop(home.processes, record.name)]
     return Result(
         {"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here"
     )
+
+
+def _cancelled(home: Home, folder: RunFolder) -> bool:
+    """Cancel a run; False when it ended by itself just before."""
+    try:
+        cancel(home, folder.run)
+    except UsageError:
+        if folder.read().status in UNDERWAY:
+            raise
+        return False
+    return True
 
 
 def gc(home: Home) -> Result:

@@ -109,7 +109,9 @@ def _set(document: Any, override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {override}: the value is not YAML: {error}") from error
+        raise UsageError(
+            f"--set {override}: the value is not YAML: {' '.join(str(error).split())}"
+        ) from error
     *parents, last = key.split(".")
     place = document
     for parent in parents:

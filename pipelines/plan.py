@@ -250,6 +250,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, 
             "endpoint": endpoint,
             "release": From(deploy.id, "release"),
             "champion": facts.champion,
+            "port": experiment.serving.port,
         },
         after=(verify.id,),
     )

@@ -6,9 +6,13 @@ from typing import Any
 
 from infra.spool import Spool, events, names, path_of, read
 from infra.store import Ref
+from models.schema import Schema
+from pipelines.answer import curl_for
 from pipelines.home import Home
-from pipelines.load import flat
 from pipelines.plan import Plan, content_of
+from pipelines.steps.prepare import Outputs as Prepared
+from pipelines.trial_log import parameters, tell_datasets, version_tags
+from serving.release import load
 
 
 class RunLog:
@@ -21,12 +25,17 @@ class RunLog:
         self._folder = home.spool / plan.run
         self._folder.mkdir(parents=True, exist_ok=True)
         self._spool = Spool(self._folder)
-        name = plan.experiment.name
+        name, described = plan.experiment.name, plan.experiment.description
+        self._note = [described] if described else []
         tags = {"tidegate.run": plan.run, "tidegate.endpoint": plan.experiment.endpoint, **plan.facts.tags}
-        if plan.experiment.description:
-            tags["mlflow.note.content"] = plan.experiment.description
-        self._spool.write("run", "run", name=plan.run, experiment=name, tags=tags)
-        self._spool.write("params", "params", values=flat(content_of(plan.experiment, plan.facts)))
+        tags |= version_tags(plan.facts.versions["train"])
+        if described:
+            tags["mlflow.note.content"] = described
+        self._identity = {"name": plan.run, "experiment": name, "tags": tags}
+        self._spool.write("run", "run", **self._identity)
+        values = parameters(content_of(plan.experiment, plan.facts))
+        source = plan.experiment.data.source
+        self._spool.write("params", "params", values=values | ({"data.source": source} if source else {}))
 
     def tags(self, **values: Any) -> None:
         """Tag the parent run, `tidegate.` before each name."""
@@ -35,19 +44,44 @@ class RunLog:
 
     def step(self, step: str, outputs: Mapping[str, Any]) -> None:
         """A step is done: what of it people look for in MLflow."""
-        if step == "train":
+        if step == "prepare":
+            self._datasets(Prepared.model_validate(outputs))
+        elif step == "train":
             self._adopt(outputs)
         elif step == "select":
             self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=outputs["metrics"])
             self.tags(winner=outputs["trial"], ranked_by=outputs["metric"])
+            self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
+            trial = f"{self._plan.run}/trial-{outputs['winner']['index']}"
+            self._say(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")
             if outputs["champion"]:
                 values = {f"champion_{key}": value for key, value in outputs["champion"].items()}
                 self._spool.write("metrics", f"champion-{sorted(values.items())}", step=0, values=values)
         elif step == "package":
             told = {key: outputs[key] for key in ("bundle", "bento", "runtime", "parity", "tolerance")}
             self.tags(**told, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
+            near = f"within {outputs['parity']:.2g} of the trained model"
+            self._say(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
         elif step == "promote":
             self.tags(release=outputs["release"], url=outputs["url"])
+            self._released(outputs["release"], outputs["url"])
+
+    def _released(self, release: int, url: str) -> None:
+        name = self._plan.experiment.endpoint
+        self._say(f"Release {release} of [{name}]({url}); registered model [{name}](#/models/{name})")
+        curl = curl_for(self._home, load(self._home.store, name), release)
+        self._say(f"```\n{curl}\n```")
+
+    def _say(self, paragraph: str) -> None:
+        """Add to the description on the run's page."""
+        self._note.append(paragraph)
+        text = "\n\n".join(self._note)
+        self._spool.write("tags", f"note-{text}", values={"mlflow.note.content": text})
+
+    def _datasets(self, prepared: Prepared) -> None:
+        schema = Schema.model_validate_json(self._home.store.fetch(prepared.schema_).read_bytes())
+        name = self._plan.experiment.data.dataset or self._plan.experiment.name
+        tell_datasets(self._spool, name, schema, prepared)
 
     def _adopt(self, outputs: Mapping[str, Any]) -> None:
         """A trial that another run trained is a child of this one too, told from the events it left."""
@@ -79,4 +113,4 @@ class RunLog:
         """The run goes on after it had ended."""
         told = events(self._folder)
         if told[-1]["kind"] == "end":
-            self._spool.write("tags", f"resumed-{time.time()}", values={"tidegate.resumed": "true"})
+            self._spool.write("run", f"run-{time.time()}", **self._identity)

@@ -1,48 +1,22 @@
 """The servers of local endpoints: start one for a release, give it the port, retire the others."""
 
 import contextlib
-import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from infra import processes
 from infra.errors import ConflictError
-from infra.locks import lock
+from infra.locks import held, lock
 from pipelines.bundles import fetch_bundle
-from pipelines.errors import PipelineError, UnknownNameError, UsageError
-from pipelines.home import Home
+from pipelines.errors import PipelineError
+from pipelines.home import Home, RunFolder
 from serving.errors import ServerStartError
 from serving.handover import GRACE, drain, server_argv, status, take_over, wait_ready
-from serving.release import EndpointState, Release, load, promote, update
+from serving.release import EndpointState, Release, fail, load, promote, update
 
-HOST = "127.0.0.1"
-FIRST_PORT = 3000
 START_S = 60.0
-
-
-def url_of(state: EndpointState) -> str:
-    """The endpoint's base URL."""
-    return f"http://{HOST}:{state.port}"
-
-
-def known_endpoints(home: Home) -> list[EndpointState]:
-    """Every endpoint that is deployed here, by name."""
-    names = [Path(key).stem for key in home.store.keys("endpoints/")]
-    states = [load(home.store, name) for name in names]
-    return [state for state in states if state.current is not None]
-
-
-def require_endpoint(home: Home, name: str) -> EndpointState:
-    """The state of a deployed endpoint.
-
-    Raises:
-        UnknownNameError: there is none of this name.
-    """
-    states = {state.name: state for state in known_endpoints(home)}
-    if name not in states:
-        raise UnknownNameError("endpoint", name, states, "`tidegate endpoints` lists them")
-    return states[name]
 
 
 @contextlib.contextmanager
@@ -114,8 +88,9 @@ def _port(state: EndpointState) -> int:
 
 
 def retire_others(home: Home, state: EndpointState, also_pending: bool = False) -> None:
-    """Drain and stop every server of the endpoint but the live release's; pending ones only when asked."""
-    pending = {release.number for release in state.releases if release.state == "pending"}
+    """Drain and stop every server of the endpoint but the live release's; one that a run drives only when asked."""
+    waiting = [release for release in state.releases if release.state == "pending"]
+    pending = {known.number for known in waiting if held(RunFolder(home.runs_path / known.run).lock)}
     for record in processes.all(home.processes):
         if record.extra.get("endpoint") != state.name:
             continue
@@ -123,6 +98,19 @@ def retire_others(home: Home, state: EndpointState, also_pending: bool = False) 
         if record.name == process_of(state, state.current or 0) or (number in pending and not also_pending):
             continue
         stop_server(home, state, number, record.name)
+
+
+def abandon(home: Home, run: str, name: str) -> None:
+    """A release that a run reserved but did not promote gets no traffic, and no server."""
+    if all(release.run != run for release in load(home.store, name).releases):
+        return
+    with endpoint_lock(home, name):
+        state = load(home.store, name)
+        for release in state.releases:
+            if release.run == run and release.state == "pending":
+                stop_server(home, state, release.number)
+                state = update(home.store, name, partial(fail, number=release.number), ConflictError)
+        retire_others(home, state)
 
 
 def stop_server(home: Home, state: EndpointState, number: int, name: str | None = None) -> bool:
@@ -147,52 +135,3 @@ def ensure_live(home: Home, name: str) -> EndpointState | None:
         with endpoint_lock(home, name):
             state = go_live(home, name, load(home.store, name).current or state.current)
     return state
-
-
-def choose_port(home: Home, state: EndpointState, wanted: int | None) -> int:
-    """The endpoint's port: the one it has, the one asked for, or the first free one.
-
-    Raises:
-        PipelineError: it has another one already, and an address never changes.
-    """
-    check_port(home, state, wanted)
-    if state.port is not None:
-        return state.port
-    if wanted is not None:
-        return wanted
-    taken = {load(home.store, Path(key).stem).port for key in home.store.keys("endpoints/")}
-    free = (port for port in range(FIRST_PORT, FIRST_PORT + 2000) if port not in taken and port_is_free(port))
-    return next(free)
-
-
-def check_port(home: Home, state: EndpointState, wanted: int | None) -> None:
-    """Refuse a port that the endpoint can not have.
-
-    Raises:
-        UsageError: it has another one already, and an address never changes; or somebody has the one asked for.
-    """
-    if wanted is None:
-        return
-    if state.port not in (None, wanted):
-        raise UsageError(
-            f'serving.port is {wanted} but endpoint "{state.name}" answers on {state.port}, and an address '
-            f"never changes; leave serving.port out, or `tidegate delete {state.name}` first"
-        )
-    others = {known.port: known.name for known in known_endpoints(home) if known.name != state.name}
-    holder = f'endpoint "{others[wanted]}"' if wanted in others else "another process"
-    if state.current is None and (wanted in others or not port_is_free(wanted)):
-        raise UsageError(
-            f"serving.port is {wanted}, which {holder} has; expected a port that nobody listens on; "
-            "leave serving.port out to get a free one, name another, or stop what listens there"
-        )
-
-
-def port_is_free(port: int) -> bool:
-    """Whether nobody listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

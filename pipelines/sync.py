@@ -5,6 +5,7 @@ input, so it ends with the driver.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import stat
@@ -17,13 +18,16 @@ from typing import Any
 import numpy as np
 
 from infra import mlflow_server, replay
-from infra.errors import TrackingError
+from infra.errors import InfraError, LockedError, TrackingError
+from infra.locks import lock
 from infra.store import Ref
 from infra.tracking import Tracker
 from pipelines.home import Home
+from pipelines.servers import abandon
 from serving.release import load
 
 PATIENCE_S = 20.0
+ALIAS_S = 60.0
 
 
 def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -> replay.Progress:
@@ -62,11 +66,18 @@ def follow_release(home: Home, endpoint: str) -> str:
 
     Raises:
         TrackingError: MLflow can not be told now; the next command that syncs tries again.
+        LockedError: another process has been telling it for too long.
     """
+    tracker = Tracker(mlflow_server.ensure(home.path))
+    # The pointer is read under the lock: of two who follow at once, the later one sees the newer release.
+    with lock(home.endpoints / f"{endpoint}.alias.lock", timeout=ALIAS_S):
+        return _follow(home, endpoint, tracker)
+
+
+def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
     from infra.registry import clear_champion, follow_champion
 
     state = load(home.store, endpoint)
-    tracker = Tracker(mlflow_server.ensure(home.path))
     if state.current is None:
         clear_champion(tracker, endpoint)
         return ""
@@ -99,17 +110,11 @@ def main() -> int:
     given = parser.parse_args()
     home, left = Home(given.home), threading.Event()
     if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=_listen, args=(left,), daemon=True).start()
+        threading.Thread(target=_listen, args=(home, given.run, left), daemon=True).start()
     else:
         left.set()
     progress = sync_run(home, given.run, left)
-    problem = progress.problem
-    endpoint = home.run_folder(given.run).read().endpoint
-    if progress.synced and load(home.store, endpoint).current is not None:
-        try:
-            follow_release(home, endpoint)
-        except TrackingError as error:
-            problem = str(error)
+    problem = progress.problem or (_alias_problem(home, given.run) if progress.synced else "")
     for refused in progress.refused:
         print(f"MLflow refused {refused}", file=sys.stderr)
     if problem:
@@ -117,11 +122,34 @@ def main() -> int:
     return 0 if progress.synced and not problem else 1
 
 
-def _listen(left: threading.Event) -> None:
+def _alias_problem(home: Home, run: str) -> str:
+    """Why the alias does not name the live release; another run's release is that run's to tell."""
+    endpoint = home.run_folder(run).read().endpoint
+    state = load(home.store, endpoint)
+    if state.current is None:
+        return ""
+    try:
+        follow_release(home, endpoint)
+    except InfraError as error:
+        return str(error) if state.release(state.current).run == run else ""
+    return ""
+
+
+def _listen(home: Home, run: str, left: threading.Event) -> None:
     """The driver writes a byte when the run has ended; a pipe that just closes means that it died."""
     if os.read(0, 1) == b"":
-        os._exit(1)
+        try:
+            _clean_up(home, run)
+        finally:
+            os._exit(1)
     left.set()
+
+
+def _clean_up(home: Home, run: str) -> None:
+    """Stop the server of a release that its dead driver left without traffic; a new driver sees to it itself."""
+    folder = home.run_folder(run)
+    with contextlib.suppress(LockedError), lock(folder.lock, timeout=1.0):
+        abandon(home, run, folder.read().endpoint)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from infra.files import write_atomic
+from infra.spool import Spool
 from infra.store import Ref
 from models.columns import load_columns, take
 from models.schema import Schema
@@ -20,6 +21,38 @@ from pipelines.steps.prepare import Outputs as Prepared
 
 SAMPLE_S = 5.0
 EXAMPLE_ROWS = 5
+
+
+def parameters(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow lists as a run's parameters.
+
+    Args:
+        content: the experiment with digests for its files, which are named as such; its description is told
+            as a note.
+    """
+    values = flat({key: value for key, value in content.items() if key != "description"})
+    renamed = {"data.source": "data.digest", "model.file": "model.digest"}
+    return {renamed.get(key, key): value for key, value in values.items()}
+
+
+def version_tags(versions: Mapping[str, str]) -> dict[str, str]:
+    """Tags that tell which libraries a run was made with."""
+    return {f"version.{name}": version for name, version in versions.items()}
+
+
+def tell_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -> None:
+    """Tell MLflow of the data: a dataset a split, each with its own fingerprint."""
+    for split in ("train", "validation", "test"):
+        spool.write(
+            "dataset",
+            f"dataset-{split}",
+            name=name,
+            digest=prepared.summary["fingerprints"][split][:32],
+            source=json.dumps({"fingerprint": prepared.fingerprint, "split": split}),
+            context={"train": "training"}.get(split, split),
+            schema=schema.model_dump(mode="json"),
+            profile={"num_rows": prepared.summary["rows"][split]},
+        )
 
 
 class TrialLog:
@@ -46,12 +79,13 @@ class TrialLog:
         """
         self._context = context
         self._spool = context.spool()
+        self._data = content["data"]["dataset"] or name
         self._epochs = 0
         self._began = time.monotonic()
         self._stop = threading.Event()
         tags = {"tidegate.run": run, "tidegate.trial": str(index), "tidegate.step": context.id, **facts}
         self._spool.write("run", "run", name=f"{run}/trial-{index}", experiment=name, tags=tags, parent=run)
-        self._spool.write("params", "params", values=flat(content))
+        self._spool.write("params", "params", values=parameters(content))
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def begin(self, epochs: int) -> None:
@@ -106,18 +140,9 @@ class TrialLog:
         requirements: list[str],
     ) -> None:
         """Training ended well: final metrics, dataset, pictures and the model itself."""
-        self._spool.write("metrics", "final", step=self._epochs, values=dict(metrics))
-        for split in ("train", "validation", "test"):
-            self._spool.write(
-                "dataset",
-                f"dataset-{split}",
-                name=split,
-                digest=prepared.fingerprint[:32],
-                source=json.dumps({"fingerprint": prepared.fingerprint}),
-                context={"train": "training"}.get(split, split),
-                schema=schema.model_dump(mode="json"),
-                profile={"rows": prepared.summary["rows"][split]},
-            )
+        # At step 0, where MLflow draws a bar; a line of one point says nothing.
+        self._spool.write("metrics", "final", step=0, values=dict(metrics))
+        tell_datasets(self._spool, self._data, schema, prepared)
         self._spool.write("figures", "figures", ref=files["report"].model_dump())
         columns = load_columns(self._context.store.fetch(prepared.test))
         example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -93,7 +94,14 @@ def _leave_error(folder: RunFolder, step: str, error: Exception) -> None:
 def _end_with_driver() -> None:
     """A local driver holds the other end of our standard input: when it dies, however it dies, we go too."""
     if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_wait_and_die, daemon=True).start()
+
+
+def _wait_and_die() -> None:
+    os.read(0, 1)
+    if os.getpgrp() == os.getpid():  # and with us what we started, but for an endpoint's server
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 if __name__ == "__main__":

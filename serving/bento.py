@@ -24,7 +24,7 @@ SERVICE = "serving.service:Endpoint"
 PACKAGES = ("serving", "models")
 BUILDING = ".building-"
 # BentoML adds itself. A bento pins the versions that it was built with.
-REQUIRED = ("numpy", "orjson", "pydantic", "python-multipart", "starlette", "uvicorn", "uvloop")
+REQUIRED = ("httptools", "numpy", "orjson", "pydantic", "python-multipart", "starlette", "uvicorn", "uvloop")
 REQUIRED_BY = {"onnx": (("onnxruntime",),), "tensorflow": (("tensorflow-cpu", "tensorflow"), ("keras",))}
 
 

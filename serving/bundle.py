@@ -26,28 +26,12 @@ from models.schema import Schema, Task
 from models.transforms import Transforms
 from serving.contract import Contract
 from serving.errors import BundleError
+from serving.proof import Parity, Runtime
 
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
 CODE = "my_model.py"
 ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, *MODEL.values()}
-
-Runtime = Literal["onnx", "tensorflow"]
-
-
-class Parity(BaseModel):
-    """How far the served model's predictions are from the trained one's, over so many held-out rows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_abs_difference: float
-    tolerance: float
-    rows: int
-
-    @property
-    def passed(self) -> bool:
-        """Whether the difference is within the tolerance."""
-        return self.max_abs_difference <= self.tolerance
 
 
 class Entry(BaseModel):

@@ -1,7 +1,8 @@
 """The endpoint's fast side: an ASGI application in front of BentoML's own.
 
-It answers `POST /predict` in JSON, `/contract`, `/livez`, `/readyz` and `/metrics` itself and passes all else
-on (the OpenAPI page, BentoML's other media types). Every body is bounded, and every error has one shape.
+It answers `POST /predict` in JSON, `/contract`, `/livez`, `/readyz`, `/metrics` and `/openapi.json` itself and
+passes all else on (Swagger's page, BentoML's other media types). Every body is bounded, and every error has
+one shape.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from typing import Any, TypeAlias
 
 from serving.answerer import Answerer
 from serving.metrics import CONTENT_TYPE
+from serving.openapi import describe
 from serving.runtimes import available_cpus
-from serving.wire import error_body
+from serving.wire import encode, error_body
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -43,12 +45,19 @@ class DataPlane:
 
     Args:
         app: BentoML's application for the service.
+        spec: gives BentoML's OpenAPI document of it.
         load: gives the loaded release; called at startup.
         max_body: the largest body read, in bytes.
     """
 
-    def __init__(self, app: App, load: Callable[[], Answerer], max_body: int = MAX_BODY) -> None:
-        self._app, self._load, self._max_body = app, load, max_body
+    def __init__(
+        self,
+        app: App,
+        spec: Callable[[], dict[str, Any]],
+        load: Callable[[], Answerer],
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self._app, self._spec, self._load, self._max_body = app, spec, load, max_body
         self._answerer: Answerer | None = None
         self._threads = ThreadPoolExecutor(available_cpus(), "predict")
         self._routes: dict[str, tuple[str, Callable[[Answerer], tuple[int, bytes, bytes]]]] = {
@@ -56,6 +65,8 @@ class DataPlane:
             "/livez": ("GET", lambda _: (200, JSON, b'{"live":true}')),
             "/readyz": ("GET", self._readiness),
             "/metrics": ("GET", lambda answerer: (200, CONTENT_TYPE.encode(), answerer.metrics.page())),
+            "/openapi.json": ("GET", self._openapi),
+            "/docs.json": ("GET", self._openapi),
         }
         self.draining = False
 
@@ -128,10 +139,11 @@ class DataPlane:
             return 503, JSON, error_body(KINDS[503], "this release is being replaced; ask again")
         return 200, JSON, b'{"ready":true}'
 
+    def _openapi(self, answerer: Answerer) -> tuple[int, bytes, bytes]:
+        return 200, JSON, encode(describe(self._spec(), answerer))
+
     async def _pass_on(self, answerer: Answerer, scope: Message, receive: Receive, send: Send) -> None:
         """Let BentoML answer: its body bounded like ours, its errors in our shape."""
-        if scope["path"] == "/openapi.json":
-            scope = {**scope, "path": "/docs.json", "raw_path": b"/docs.json"}
         body = await self._body(scope, receive)
         shaped = _Shaped(send, scope)
         await self._app(scope, _replay(body, receive), shaped)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from models.columns import Columns, load_columns
 from models.schema import Schema
 from models.transforms import Transforms
-from serving.bundle import Parity, Runtime
 from serving.contract import Contract
 from serving.errors import ParityError, ServingError
 from serving.predictor import Predictor, probabilities
+from serving.proof import Parity, Runtime
 from serving.runtimes import load_model
 
 TOLERANCE = 1e-4

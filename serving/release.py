@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from serving.bundle import Parity, Runtime
 from serving.errors import ReleaseError
+from serving.proof import Parity, Runtime
 
 State = Literal["pending", "live", "failed", "retired"]
 ATTEMPTS = 50

@@ -44,6 +44,7 @@ class EndpointServer(uvicorn.Server):
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=int(GRACE),
             ws="none",
+            proxy_headers=False,  # nothing here asks who the client is
         )
         super().__init__(config)
         self.about = about

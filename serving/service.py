@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     class Service:
         """What is used of BentoML's service, which is published without types."""
 
+        openapi_spec: Any
+
         def to_asgi(self, is_main: bool = True) -> App:
             """Build the ASGI application that a worker runs."""
 
@@ -32,7 +34,11 @@ class FrontedService(Service):
 
     def to_asgi(self, is_main: bool = True) -> DataPlane:
         """Build the ASGI application that a worker runs."""
-        return DataPlane(super().to_asgi(is_main), loaded)
+        return DataPlane(super().to_asgi(is_main), self._document, loaded)
+
+    def _document(self) -> dict[str, Any]:
+        document: dict[str, Any] = self.openapi_spec.asdict()
+        return document
 
 
 class Predictions:

@@ -19,7 +19,10 @@ class LocalHandle:
 
     def poll(self) -> int | None:
         """None while it runs, then its exit code; below 0 for a signal."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None and self._process.stdin:
+            self._process.stdin.close()
+        return code
 
     def logs(self) -> str:
         """What it has printed so far."""

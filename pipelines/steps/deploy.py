@@ -1,11 +1,12 @@
 """deploy: reserve a release and start its server on a private port. It has no traffic yet."""
 
 from infra.errors import ConflictError
-from pipelines.servers import choose_port, endpoint_lock, port_is_free, start_server
+from pipelines.address import choose_port, port_is_free
+from pipelines.servers import endpoint_lock, start_server
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.package import Outputs as Packaged
-from serving.bundle import Parity
 from serving.errors import PortTakenError
+from serving.proof import Parity
 from serving.release import EndpointState, load, reserve, update
 
 

@@ -11,10 +11,11 @@ from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
 from serving.bento import build_bento
-from serving.bundle import Parity, Runtime, write_bundle
+from serving.bundle import write_bundle
 from serving.errors import ServingError
 from serving.parity import prove
 from serving.predictor import sample_rows
+from serving.proof import Parity, Runtime
 
 
 class Inputs(StepPart):

@@ -23,7 +23,7 @@ from pipelines.errors import in_words
 from pipelines.load import with_values
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.trial_log import TrialLog
+from pipelines.trial_log import TrialLog, version_tags
 
 if TYPE_CHECKING:
     from models.fit import History
@@ -94,7 +94,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     params = _suggest(inputs)
     chosen = with_values({"model": inputs.model, "training": inputs.training}, params)
     content = with_values(inputs.content, params)
-    log = TrialLog(context, inputs.run, inputs.name, inputs.index, content, inputs.tags)
+    tags = inputs.tags | version_tags(inputs.versions)
+    log = TrialLog(context, inputs.run, inputs.name, inputs.index, content, tags)
     try:
         return _Trial(inputs, context, chosen["model"], chosen["training"], log).run(params)
     except Exception as error:

@@ -126,7 +126,7 @@ def bench_start(table: Table, folder: Path) -> None:
         )
 
 
-def bench_epoch(table: Table, folder: Path) -> None:
+def bench_epoch(table: Table) -> None:
     """One training epoch, over plain `model.fit` with the same model, rows and batches, in one process."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.epoch"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -152,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         bench_start(table, Path(folder))
         bench_submit(table, Path(folder))
-        bench_epoch(table, Path(folder))
+        bench_epoch(table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.build import build_model, check_model
+from models.build import as_float32, build_model, check_model
 from models.errors import OptionsError, UnknownFamilyError, UserModelError
 from models.outputs import Outputs, outputs_for
 from models.predict import predict
@@ -51,6 +51,12 @@ def test_mixed_precision_is_the_models_own_and_its_outputs_stay_float32() -> Non
     assert model.outputs[0].dtype == "float32"
     assert {layer.compute_dtype for layer in model.layers if layer.name.startswith("dense")} == {"bfloat16"}
     assert keras.config.dtype_policy().name == "float32"
+    twin = as_float32(model, {"family": "mlp"}, SPECS, THREE)
+    rows = {"features": np.random.default_rng(0).random((3, 4), dtype=np.float32)}
+    assert {layer.compute_dtype for layer in twin.layers} == {"float32"} and as_float32(
+        twin, {}, {}, THREE
+    ) is twin
+    np.testing.assert_allclose(predict(twin, rows), predict(model, rows), atol=0.01)
 
 
 def test_a_users_file_is_built_with_its_options(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from models.build import build_model
 from models.devices import gpus_seen, require_gpus
 from models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
 from models.fit import History, fit
+from models.loop import Loop, xla_pays
+from models.losses import row_weights
 from models.outputs import outputs_for
 from models.predict import predict
 from models.transforms import InputSpec
@@ -23,6 +25,8 @@ from models.transforms import InputSpec
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(203, 4)).astype(np.float32)
 CLASSES = (X[:, 0] + X[:, 1] > 0).astype(np.int64)
+SPECS = {"x": InputSpec((4,), "float32", "numeric", 0)}
+HEAD = outputs_for("classification", 2, 0)
 NUMBERS = np.stack([X[:, 0] * 2, X[:, 1] - X[:, 2]], axis=1).astype(np.float32)
 
 
@@ -31,9 +35,7 @@ def trained(
 ) -> tuple[Any, History]:
     y, classes = (CLASSES, ("no", "yes")) if task == "classification" else (NUMBERS, ())
     outputs = outputs_for(task, len(classes), 2, training.get("loss"))
-    model = build_model(
-        more.pop("model", {"family": "linear"}), {"x": InputSpec((4,), "float32", "numeric", 0)}, outputs, 1
-    )
+    model = build_model(more.pop("model", {"family": "linear"}), SPECS, outputs, 1)
     rows = ({"x": more.pop("x", X)[:150]}, y[:150])
     others = ({"x": X[150:]}, y[150:]) if held_out else None
     return model, fit(model, rows, others, training, task=task, classes=classes, seed=5, **more)
@@ -78,7 +80,7 @@ def test_losses_are_those_of_keras_fit(xla: bool) -> None:
     model, history = trained(training)
     plain = build_model(
         {"family": "linear"},
-        {"x": InputSpec((4,), "float32", "numeric", 0)},
+        SPECS,
         outputs_for("classification", 2, 0),
         1,
     )
@@ -112,13 +114,43 @@ def test_two_processes_train_the_same_weights_to_the_bit() -> None:
     assert other.stdout.split() == digests()
 
 
-def test_where_calls_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    import models.loop
+def test_where_calls_end_changes_nothing() -> None:
+    digests = set()
+    for seconds in (0.0, 9.0):
+        model, _ = trained({"epochs": 1})
+        loop = Loop(model.train_step, ({"x": X}, CLASSES), 8, seconds_a_call=seconds)
+        ends = [done for _ in range(3) for done, _ in loop.run()]
+        assert (len(ends) > 6) == (seconds == 0.0)
+        digests.add(weights(model))
+    assert len(digests) == 1
 
-    one, _ = trained({"epochs": 2, "batch_size": 8})
-    monkeypatch.setattr(models.loop, "SECONDS_A_CALL", 0.0)
-    other, _ = trained({"epochs": 2, "batch_size": 8})
-    assert weights(one) == weights(other)
+
+def test_xla_is_chosen_for_long_trainings_of_layers_it_fuses() -> None:
+    image = {"x": InputSpec((8, 8, 1), "float32", "image", 0)}
+    dense = build_model({"family": "mlp"}, image, outputs_for("classification", 2, 0), 1)
+    convolution = build_model({"family": "cnn"}, image, outputs_for("classification", 2, 0), 1)
+    assert xla_pays(dense, 5_000) and not xla_pays(dense, 4_999) and not xla_pays(convolution, 10**6)
+
+
+def test_batches_are_reported_twice_a_second_at_most() -> None:
+    seen: list[tuple[float, int]] = []
+    batches = 203 * 40
+    x = {"x": np.tile(X, (40, 1))}
+    model = build_model({"family": "mlp"}, SPECS, HEAD, 1)
+    fit(
+        model,
+        (x, np.tile(CLASSES, 40)),
+        None,
+        {"epochs": 1, "batch_size": 1, "xla": False},
+        task="classification",
+        classes=("no", "yes"),
+        seed=1,
+        on_batch=lambda epoch, done, of: (
+            seen.append((time.monotonic(), done)) if (epoch, of) == (0, batches) else None
+        ),
+    )
+    gaps = np.diff([moment for moment, _ in seen])
+    assert seen and (gaps >= 0.5).all() and all(0 < done < batches for _, done in seen)
 
 
 @pytest.mark.parametrize("xla", [False, True])
@@ -241,6 +273,14 @@ def test_a_model_that_cannot_run_its_rows_is_a_training_error() -> None:
     rows[0]["x"][0] = 1
     with pytest.raises(TrainingError, match=r"could not run a batch of epoch 1: InvalidArgumentError"):
         fit(model, rows, None, {}, task="classification", classes=("no", "yes"), seed=1)
+
+
+def test_true_and_false_are_weighed_by_the_names_yaml_and_json_have() -> None:
+    y = np.array([0, 1])
+    for weighed in ({True: 3.0}, {"true": 3.0}):
+        np.testing.assert_array_equal(np.asarray(row_weights(weighed, y, (False, True))), [1, 3])
+    with pytest.raises(OptionsError, match=r"class_weights' is for classes"):
+        row_weights("balanced", y, ())
 
 
 def test_a_gpu_that_is_not_there_is_an_error_with_a_way_out() -> None:

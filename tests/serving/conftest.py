@@ -12,11 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from models.columns import Columns
 from models.schema import Field, Schema, Target
 from models.transforms import Transforms
-from serving.bundle import Parity, write_bundle
+from serving.bundle import write_bundle
 from serving.handover import server_argv, wait_ready
 from serving.predictor import sample_rows
+from serving.proof import Parity
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
@@ -52,7 +54,7 @@ def make_bundle() -> Callable[..., Path]:
 
     def make(folder: Path, seed: int = 0, name: str = "digits") -> Path:
         random = np.random.default_rng(7)
-        columns = {
+        columns: Columns = {
             "image": random.integers(0, 17, (50, 8, 8)).astype(np.uint8),
             "label": random.integers(0, 10, 50),
         }
@@ -92,7 +94,7 @@ def images(make_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with a number, a whole number and a category; two classes from one sigmoid."""
     folder = tmp_path_factory.mktemp("mixed")
-    columns = {
+    columns: Columns = {
         "age": np.array([20.0, 30.0, 40.0, 50.0]),
         "rooms": np.array([1, 2, 3, 4]),
         "city": np.array(["Oslo", "Rome", "Oslo", None], object),

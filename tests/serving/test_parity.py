@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from serving.runtimes import available_cpus, load_model
 KERAS = """
 import sys
 from pathlib import Path
+from typing import Any
 import keras, numpy as np
 sys.path.insert(0, sys.argv[1])
 import my_model
@@ -42,7 +44,7 @@ class Twice(keras.layers.Layer):
 """
 
 
-def _files(bundle: Path, folder: Path, reference: NDArray[np.float32]) -> dict[str, Path]:
+def _files(bundle: Path, folder: Path, reference: NDArray[np.float32]) -> dict[str, Any]:
     """What `prove` reads, for a bundle of images."""
     opened = open_bundle(bundle)
     images = np.random.default_rng(1).integers(0, 17, (40, 8, 8)).astype(np.uint8)
@@ -110,6 +112,7 @@ def test_the_tensorflow_runtime_loads_the_experiments_own_layers(
 
 def test_one_sigmoid_becomes_two_probabilities(mixed: Path) -> None:
     assert probabilities(np.array([[0.25]], np.float32)).tolist() == [[0.75, 0.25]]
+    answer: Any
     (answer,) = Predictor.of(mixed).predict_rows([{"age": 31, "rooms": 2, "city": "Oslo"}])
     assert answer["label"] in ("no", "yes")
     assert sum(answer["probabilities"]) == pytest.approx(1)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from serving.bundle import Parity
 from serving.errors import ReleaseError
+from serving.proof import Parity
 from serving.release import (
     EndpointState,
     deleted,

@@ -56,7 +56,7 @@ def test_predictions_are_those_of_the_offline_bundle(endpoint: dict[str, Any], i
     with Client(f"http://127.0.0.1:{endpoint['private_port']}") as client:
         (answer,) = client.answers(rows)
         assert (answer["model"], answer["release"]) == ("digits", 3)
-        offline = Predictor.of(images).predict_rows(rows)
+        offline: list[Any] = Predictor.of(images).predict_rows(rows)
         for online, expected in zip(client.predict(rows), offline, strict=True):
             assert online["label"] == expected["label"]
             np.testing.assert_allclose(online["probabilities"], expected["probabilities"], atol=1e-6)

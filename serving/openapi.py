@@ -1,0 +1,113 @@
+"""The OpenAPI page: BentoML's description of the service, with this release's own rows and predictions in it."""
+
+import json
+from typing import Any
+
+from serving.answerer import Answerer
+from serving.contract import Contract, Input
+
+Spec = dict[str, Any]
+
+# What the page says is what `serving.wire.error_body` writes.
+ERROR: Spec = {
+    "type": "object",
+    "required": ["error", "message"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "field": {"type": "string", "nullable": True},
+                "received": {"type": "string", "nullable": True},
+                "expected": {"type": "string", "nullable": True},
+                "fix": {"type": "string", "nullable": True},
+                "row": {"type": "integer", "nullable": True},
+            },
+        },
+        "message": {"type": "string"},
+    },
+}
+
+
+def describe(spec: Spec, answerer: Answerer) -> Spec:
+    """Return BentoML's OpenAPI document with the release's name, schema and an example that can be sent.
+
+    Args:
+        spec: the document, as BentoML writes it.
+        answerer: the loaded release.
+    """
+    contract, predict = answerer.predictor.contract, spec["paths"]["/predict"]["post"]
+    request = {"rows": answerer.sample[:1]}
+    predict["requestBody"] = {"required": True, "content": _json(_rows(contract), request)}
+    answered = json.loads(answerer.answer_content(request).body)
+    refused = json.loads(answerer.answer_content({"rows": []}).body)
+    predict["responses"] = {
+        "200": {
+            "description": "One prediction a row, in order",
+            "content": _json(_answer(contract), answered),
+        },
+        "400": {"description": "What is wrong, and in which field", "content": _json(ERROR, refused)},
+    }
+    page = {"tags": predict["tags"], "description": "What a row is, and what a prediction is."}
+    content = _json({"type": "object"}, json.loads(answerer.contract))
+    spec["paths"]["/contract"] = {
+        "get": page | {"responses": {"200": {"description": "The contract", "content": content}}}
+    }
+    first = ("/predict", "/contract")
+    paths = {path: spec["paths"][path] for path in first} | spec["paths"]
+    tags = [{"name": predict["tags"][0], "description": "Predictions, and what they are made from."}]
+    others = [tag for tag in spec["tags"] if tag["name"] != tags[0]["name"]]
+    return spec | {"info": _info(answerer), "paths": paths, "tags": tags + others, "components": {}}
+
+
+def _info(answerer: Answerer) -> Spec:
+    contract = answerer.predictor.contract
+    inputs = ", ".join(f"`{entry.name}`" for entry in contract.inputs)
+    target = ", ".join(f"`{name}`" for name in contract.target)
+    return {
+        "title": answerer.name,
+        "version": "bento" if answerer.release is None else f"release {answerer.release}",
+        "description": f"A {contract.task} of {target} from {inputs}.",
+    }
+
+
+def _json(schema: Spec, example: Any) -> Spec:
+    return {"application/json": {"schema": schema, "example": example}}
+
+
+def _rows(contract: Contract) -> Spec:
+    fields = {entry.name: _field(entry) for entry in contract.inputs}
+    row: Spec = {"type": "object", "required": list(fields), "properties": fields}
+    if len(fields) == 1:
+        row = {"oneOf": [*fields.values(), row]}
+    return {
+        "type": "object",
+        "required": ["rows"],
+        "additionalProperties": False,
+        "properties": {"rows": {"type": "array", "minItems": 1, "items": row}},
+    }
+
+
+def _field(entry: Input) -> Spec:
+    schema: Spec = {"type": "string" if entry.dtype == "str" else "number"}
+    if entry.categories:
+        schema["description"] = f"one of {', '.join(entry.categories)}"
+    for size in reversed(entry.shape):
+        schema = {"type": "array", "minItems": size, "maxItems": size, "items": schema}
+    return schema if entry.shape else schema | {"nullable": True}
+
+
+def _answer(contract: Contract) -> Spec:
+    number: Spec = {"type": "number"}
+    prediction = number if len(contract.target) == 1 else {"type": "array", "items": number}
+    if contract.classes:
+        label = {"enum": list(contract.classes)}
+        several = {"type": "array", "items": number}
+        properties = {"label": label, "probability": number, "probabilities": several}
+        prediction = {"type": "object", "properties": properties}
+    release = {"type": "integer", "nullable": True}
+    predictions = {"type": "array", "items": prediction}
+    return {
+        "type": "object",
+        "properties": {"model": {"type": "string"}, "release": release, "predictions": predictions},
+    }

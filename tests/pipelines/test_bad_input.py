@@ -1,0 +1,334 @@
+"""What people get wrong, one line each: exit code, words, no traceback, and no run that stays running.
+
+Exit code 2 is for what is found before a step runs, 1 for what a step finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra import mlflow_server
+from pipelines.answer import outputs_of
+from pipelines.bundles import fetch_bundle
+from pipelines.home import Home
+from pipelines.look import runs
+from tests.conftest import ROOT, Cli, Ran
+
+ROWS = "a,b,y\n" + "".join(f"{i / 40},{(i * 7 % 40) / 40},{'yes' if i % 3 else 'no'}\n" for i in range(40))
+EXPERIMENT = """
+name: bad-input
+data: {source: ./rows.csv, target: y}
+model: {family: linear}
+training: {epochs: 1}
+"""
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
+)
+SUBMIT = ("submit", "experiment.yaml")
+BUILD = "def build(inputs, outputs):\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One mistake.
+
+    Attributes:
+        words: what the last lines of stderr say, whatever the case of letters.
+        set: overrides of the good experiment.
+        files: written beside the experiment file; bytes as they are.
+        command: words of the command line; {port}, {run} and so on are filled in, see the fixtures below.
+        code: the exit code.
+        stdin: of the command.
+        home: another one than the shared.
+    """
+
+    words: tuple[str, ...]
+    set: tuple[str, ...] = ()
+    files: dict[str, str | bytes] = field(default_factory=dict)
+    command: tuple[str, ...] = SUBMIT
+    code: int = 2
+    stdin: str = ""
+    home: str = ""
+
+
+def wrong(*words: str, **more: object) -> Case:
+    """A mistake in the experiment file: `key__below=value`, the value being YAML, overrides it."""
+    sets = {key.replace("__", "."): "null" if value is None else value for key, value in more.items()}
+    return Case(words, tuple(f"{key}={value}" for key, value in sets.items()))
+
+
+def file(content: str | bytes, *words: str) -> Case:
+    """A mistake that is the whole experiment file."""
+    return Case(words, files={"experiment.yaml": content})
+
+
+def data(name: str, content: str | bytes, *words: str, **more: object) -> Case:
+    """A mistake in the data, found by prepare."""
+    return replace(wrong(*words, data__source=f"./{name}", **more), files={name: content}, code=1)
+
+
+def search(space: str, *words: str, method: str = "random") -> Case:
+    """A mistake in the search."""
+    return Case(words, (f"search={{method: {method}, trials: 2, space: {space}}}",))
+
+
+def model(content: str | bytes, *words: str, code: int = 2) -> Case:
+    """A mistake in the user's model file."""
+    return Case(words, ("model={file: ./mine.py}",), {"mine.py": content}, code=code)
+
+
+def command(line: str, *words: str, code: int = 2, stdin: str = "") -> Case:
+    """A mistake on the command line."""
+    return Case(words, command=tuple(line.split()), code=code, stdin=stdin)
+
+
+def npz(**arrays: object) -> bytes:
+    """An .npz file's bytes; objects are pickled."""
+    stream = io.BytesIO()
+    np.savez(stream, **{name: np.asarray(array) for name, array in arrays.items()})
+    return stream.getvalue()
+
+
+CASES = {
+    "unknown key": wrong("trainig", 'did you mean "training"', trainig__epochs=1),
+    "unknown key below": wrong("training.epoch", 'did you mean "epochs"', training__epoch=3),
+    "wrong type": wrong("training.epochs", "valid integer", "received str 'ten'", training__epochs="ten"),
+    "out of range": wrong("training.epochs", "greater than or equal to 1", "int 0", training__epochs=0),
+    "target not named": wrong("target is missing", "target: label", data__target=None),
+    "two origins of data": wrong("source", "dataset", "received both", data__dataset="digits"),
+    "unknown dataset": wrong("data.dataset", "did you mean 'wine'", data__source=None, data__dataset="wines"),
+    "name with a slash": wrong("name", "pattern", "bad/input", name="bad/input"),
+    "name too long": wrong("name", "at most 40", name="x" * 41),
+    "endpoint name": wrong("serving.endpoint", "pattern", "Bad", serving__endpoint="Bad"),
+    "split over 1": wrong("validation 0.5 + test 0.6", "below 1", data__split="{validation: .5, test: .6}"),
+    "no such file": command("submit experimnt.yaml", 'no experiment file "experimnt.yaml"', "tidegate init"),
+    "no such example": command("submit digit", 'did you mean "digits"'),
+    "a folder": command("submit .", "is a folder", "expected an experiment file"),
+    "empty yaml": file("", "expected a mapping with name, data and model", "NoneType"),
+    "a list": file("- name: x\n", "expected a mapping", "list"),
+    "not yaml": file("name: [a\ndata: }", "not YAML", "line 2"),
+    "binary": file(bytes(range(256)), "not YAML", "experiment.yaml"),
+    "python tag": file("name: !!python/object/apply:os.getcwd []\n", "not YAML", "python/object"),
+    "anchors bomb": file(BOMB, "aliases expand", "write the values out"),
+    "anchors cycle": file("name: x\ndata: &d {source: *d}\n", "aliases", "write the values out"),
+    "enormous": file("#" * 1_000_001, "1000001 bytes", "at most 1000000"),
+    "set without =": Case(("--set training.epochs", "expected key=value"), ("training.epochs",)),
+    "set below a scalar": Case(('"name" is str', 'could hold "x"'), ("name.x=1",)),
+    "set not yaml": Case(("--set name=[", "not YAML"), ("name=[",)),
+    "no data": wrong("nowhere.csv", "does not exist", "did you mean 'rows.csv'", data__source="./rowz.csv"),
+    "data elsewhere": wrong("s3://", "copy the data here", data__source="s3://bucket/rows.csv"),
+    "unknown format": wrong("data.format", "did you mean 'csv'", data__format="cvs"),
+    "data empty": data("e.csv", "", "e.csv", "is empty (0 bytes)", "expected rows"),
+    "data without rows": data("h.csv", "a,b,y\n", "no rows", "expected at least one"),
+    "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\xff\n", "not text in UTF-8", "save it as UTF-8"),
+    "data binary": data("b.csv", b"\0\1\2" * 99, "not text", "data.format"),
+    "data a folder": replace(
+        wrong("is a folder", "expected a file", data__source=".", data__format="csv"), code=1
+    ),
+    "ragged": data("r.csv", ROWS + "1,2\n", "line 42", "2 cells", "expected 3"),
+    "pickled npz": data("p.npz", npz(a=[1, 2], y=[{}, {}]), "pickled", "refused", "astype"),
+    "not npz": data("n.npz", ROWS, "n.npz", "no .npz file", "numpy.savez"),
+    "broken jsonl": data("j.jsonl", '{"a": 1, "y": 0}\n{"a": \n', "line 2", "JSON"),
+    "no such target": data("rows.csv", ROWS, "'z'", "the columns are: a, b, y", data__target="z"),
+    "one class": data("o.csv", ROWS.replace("no", "yes"), "only the class 'yes'", "at least two"),
+    "no target left": data("t.csv", "a,y\n1,\n2,\n", "no value in any of 2 rows", "expected some"),
+    "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "shrink data.split"),
+    "loss of another task": replace(wrong("'y'", "strings", "regression", training__loss="mse"), code=1),
+    "loss and task": wrong("'mean_squared_error'", "classification", training__loss="mse", data__task="classification"),
+    "unknown loss": wrong("'huberr'", "'huber'", training__loss="huberr"),
+    "unknown optimizer": wrong("'adamm'", "'adam'", training__optimizer="adamm"),
+    "learning rate": wrong(
+        "learning rate", "-1", "above 0", training__optimizer="{name: sgd, learning_rate: -1}"
+    ),
+    "unknown family": wrong("'mpl'", "Did you mean 'mlp'", model__family="mpl"),
+    "unknown option": wrong("'model.dropuot'", "Did you mean 'dropout'", model__dropuot=0.1),
+    "wrong option": wrong("'model.dropout'", "less than 1", model__dropout=7),
+    "unknown class": replace(
+        wrong("'maybe'", "training.class_weights", "no, yes", training__class_weights="{maybe: 2}"), code=1
+    ),
+    "unknown metric": wrong("test_acuracy", 'did you mean "test_accuracy"', gate="{metric: test_acuracy}"),
+    "no gpu": replace(wrong("resources.gpus is 1", "sees 0 GPUs", "gpus: 0", resources__gpus=1), code=1),
+    "search elsewhere": search("{data.target: [a]}", "data.target", "must begin with model. or training."),
+    "search unknown": search("{training.epoch: [1]}", "training.epoch", 'did you mean "epochs"'),
+    "search no step": search("{training.epochs: {low: 1, high: 9}}", "epochs", "num: 3", method="grid"),
+    "search nothing": search("{}", "space is empty", "learning_rate"),
+    "no model file": wrong("mine.py", "can not be read", model="{file: ./mine.py}"),
+    "model syntax": model(BUILD + "    x = (\n", "mine.py:2", "not Python"),
+    "model without build": model("def biuld(): ...\n", "defines no build()", 'did you mean "biuld"'),
+    "model raises": model(BUILD + "    return 1 / 0\n", "mine.py:2", "ZeroDivisionError", code=1),
+    "model of another shape": model(
+        "import keras\n" + BUILD + "    x = inputs['features']\n"
+        "    return keras.Model(inputs, keras.layers.Dense(5)(x))\n",
+        "mine.py:2",
+        "output shape (None, 5)",
+        "Expected one output of shape (None, 2)",
+        code=1,
+    ),
+    "port taken": wrong(
+        "serving.port is {port}", "another process", "leave serving.port out", serving__port="{port}"
+    ),
+    "show unknown": command("show bad-inputt", 'no run "bad-inputt"', "tidegate runs"),
+    "logs unknown": command("logs nothing", 'no run "nothing"'),
+    "resume unknown": command("resume nothing", 'no run "nothing"'),
+    "cancel unknown": command("cancel nothing", 'no run "nothing"'),
+    "compare unknown": command("compare nothing other", 'no run "nothing"'),
+    "compare one": command("compare one", "at least two different runs", "received one"),
+    "serve unknown": command("serve nothing", 'no run "nothing"'),
+    "predict unknown": command("predict nothing", 'no endpoint "nothing"', "tidegate endpoints"),
+    "rollback unknown": command("rollback nothing", 'no endpoint "nothing"'),
+    "delete unknown": command("delete nothing", 'no endpoint "nothing"'),
+    "unknown target": command("runs --target moon", 'no target "moon"', "targets.yaml"),
+    "unknown command": command("sumbit digits", "invalid choice: 'sumbit'", "submit"),
+    "no experiment": command("plan", "needs FILE_OR_NAME", "tidegate plan digits"),
+    "manifests here": command("plan experiment.yaml --manifests", "--manifests", "--target"),
+    "init where one is": command("init .", "already has experiment.yaml", "empty folder"),
+    "logs of no step": command("logs {run} trian", 'no step "trian"', " prepare-"),
+    "cancel of a done run": command("cancel {run}", "is done", "only a queued or running one"),
+    "near run": command("show {run}x", 'did you mean "{run}"'),
+    "near endpoint": command("predict digit", 'did you mean "digits"'),
+    "rollback to nothing": command("rollback {endpoint}", "no release before 1", "--to"),
+    "rollback too far": command("rollback {endpoint} --to 99", "no release 99", "its releases are: 1"),
+    "predict not rows": Case(
+        ("words.json", "not JSON", "list of rows"),
+        files={"words.json": "hello"},
+        command=("predict", "{endpoint}", "--input", "words.json"),
+    ),
+    "predict no file": command("predict {endpoint} --input none.csv", "none.csv", "read as rows"),
+    "predict nothing": command("predict {endpoint}", "stdin", "not JSON", "list of rows"),
+    "predict a wrong row": command(
+        "predict {endpoint}", "image", "row 0", "expected", code=1, stdin='[{"x": 1}]'
+    ),
+    "bundle changed": command("serve {bundle} --port {free}", "model.onnx", "has changed", code=1),
+    "home below a file": Case(("can not be written", "--home"), home="{here}/rows.csv/home"),
+    "home is a file": Case(("can not be written", "--home"), home="{here}/rows.csv"),
+    "home not writable": Case(("can not be written", "--home"), home="/proc/tidegate"),
+    "disk full": Case(("disk is full", "free some space", "--home"), code=1, home="{disk}"),
+    "mlflow damaged": Case(("mlflow.db", "damaged", "away"), command=("ui",), code=1, home="{damaged}"),
+    "mlflow locked": Case(("mlflow.db", "locked", "close"), command=("ui",), code=1, home="{locked}"),
+}
+DEBUG = ("unknown key", "unknown family", "no such target", "predict unknown")
+
+
+@dataclass(frozen=True)
+class Places:
+    """What {names} in a case stand for: fixtures, so that what costs time is made only where it is needed."""
+
+    request: pytest.FixtureRequest
+
+    def fill(self, text: str) -> str:
+        return re.sub(
+            r"\{([a-z]+)\}", lambda match: str(self.request.getfixturevalue(f"the_{match[1]}")), text
+        )
+
+
+@pytest.fixture
+def the_port() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def the_free() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def the_run(digits: dict[str, str]) -> str:
+    return digits["run"]
+
+
+@pytest.fixture
+def the_endpoint(digits: dict[str, str]) -> str:
+    return digits["run"].rpartition("-")[0]
+
+
+@pytest.fixture
+def the_bundle(the_run: str, shared: Cli, tmp_path: Path) -> Path:
+    """A copy of the live bundle, one byte of its model changed."""
+    home = Home(shared.home)
+    packaged = outputs_of(home, home.run_folder(the_run).read(), "package")
+    shutil.copytree(fetch_bundle(home, packaged[0]["bundle"]), tmp_path / "bundle")
+    path = next((tmp_path / "bundle").glob("model.*"))
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def the_here(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def the_disk(tmp_path: Path) -> Iterator[Path]:
+    """A home on a disk of its own, nearly full."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tidegate-test", str(disk)], check=True)
+    try:
+        yield disk / "home"
+        Cli(disk / "home")("down")
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture
+def the_damaged(tmp_path: Path) -> Path:
+    """A home whose MLflow database is none."""
+    path = mlflow_server.database(tmp_path / "home")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def the_locked(tmp_path: Path) -> Iterator[Path]:
+    """A home whose MLflow database somebody else holds."""
+    path = mlflow_server.database(tmp_path / "home")
+    path.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("BEGIN EXCLUSIVE")
+        yield tmp_path / "home"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(name: str, shared: Cli, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    case, places = CASES[name], Places(request)
+    for path, content in {"experiment.yaml": EXPERIMENT, "rows.csv": ROWS, **case.files}.items():
+        (tmp_path / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    home = Path(places.fill(case.home)) if case.home else shared.home
+    cli = replace(shared, home=home, env={"PYTHONPATH": str(ROOT)})
+    line = [places.fill(word) for word in case.command]
+    line += [part for word in case.set for part in ("--set", places.fill(word))]
+    ran = cli(*line, "--json", cwd=tmp_path, stdin=case.stdin)
+    _check(ran, case, [places.fill(word) for word in case.words])
+    if home.is_dir():
+        assert not [run for run in runs(Home(home)).data if run["status"] in ("running", "queued")]
+    if name in DEBUG:
+        told = cli(*line, "--debug", cwd=tmp_path, stdin=case.stdin)
+        assert told.code == case.code
+        assert "Traceback (most recent call last)" in told.stderr
+
+
+def _check(ran: Ran, case: Case, words: list[str]) -> None:
+    assert ran.code == case.code, ran.stderr
+    assert "Traceback" not in ran.stderr
+    told = "\n".join(ran.stderr.splitlines()[-3:]).lower()
+    assert [word for word in words if word.lower() not in told] == [], ran.stderr
+    assert not ran.stdout or json.loads(ran.stdout)
