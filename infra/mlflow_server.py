@@ -77,6 +77,11 @@ def url(home: Path) -> str | None:
     return outside.rstrip("/") if outside else str(running.extra["url"]) if running else None
 
 
+def runs_here(home: Path) -> bool:
+    """Tell whether the server is the home's own, not one of $MLFLOW_TRACKING_URI, and lives."""
+    return not os.environ.get("MLFLOW_TRACKING_URI") and processes.find(home / "processes", NAME) is not None
+
+
 def lost(home: Path) -> bool:
     """Tell whether the local database is gone, and with it all that runs were told to it."""
     return not os.environ.get("MLFLOW_TRACKING_URI") and not database(home).exists()

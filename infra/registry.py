@@ -31,6 +31,7 @@ def follow_champion(
     try:
         version = _version(tracker, endpoint, run_id, description, as_tags(tags or {}))
         tracker.client.set_registered_model_alias(endpoint, ALIAS, version)
+        _show_in_parent(tracker, run_id)
     except TrackingError:
         raise
     except Exception as error:
@@ -66,6 +67,13 @@ def _version(tracker: Tracker, endpoint: str, run_id: str, description: str, tag
     if description and kept.description != description:
         client.update_model_version(endpoint, kept.version, description)
     return str(kept.version)
+
+
+def _show_in_parent(tracker: Tracker, run_id: str) -> None:
+    """List the winner's model in the parent run too, whose page people open first."""
+    parent = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId")
+    if parent:
+        tracker.link_model(parent, _model(tracker, run_id))
 
 
 def _versions(tracker: Tracker, endpoint: str, run_id: str) -> list[Any]:

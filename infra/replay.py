@@ -9,6 +9,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,9 +27,7 @@ from infra.tracking import GoneError, Tracker
 FIRST_S, LONGEST_S = 0.5, 10.0  # between two tries
 STRETCH = 2000  # events told before the state is written
 Fetch = Callable[[Any], Path]  # a store reference, as its event has it -> a local file
-Render = Callable[
-    [Any], Iterable[tuple[str, bytes]]
-]  # the reference of a report -> pictures: file name, content
+Render = Callable[[Any], Iterable[tuple[str, bytes]]]  # a report's reference -> pictures: file name, content
 
 
 class State(BaseModel):
@@ -248,6 +247,7 @@ def follow(
     fetch: Fetch,
     render: Render,
     finished: Callable[[], bool] = lambda: True,
+    ready: Callable[[], None] = lambda: None,
     patience_s: float = 30.0,
     poll_s: float = 0.3,
 ) -> Progress:
@@ -259,16 +259,18 @@ def follow(
         fetch: gets the local file of a store reference; raises InfraError.
         render: draws the pictures of a report.
         finished: tells that nobody writes to the spools any more.
-        patience_s: seconds to wait for MLflow, or for another replayer, once `finished`.
+        ready: waits for a server that was just started; may raise TrackingError.
+        patience_s: seconds without an answer of MLflow, or for another replayer, once `finished`.
         poll_s: seconds between two looks for new events.
     """
     try:
         with lock(folder / "sync.lock", patience_s):
             replay = Replay(folder, _connect(uri), fetch, render)
-            problem = _until(replay, finished, patience_s, poll_s)
+            with suppress(TrackingError):  # then patience decides
+                ready()
+            return progress(folder, _until(replay, finished, patience_s, poll_s), replay.refused)
     except (LockedError, TrackingError) as error:
         return progress(folder, str(error))
-    return progress(folder, problem, replay.refused)
 
 
 def _connect(uri: str) -> Tracker:
@@ -288,7 +290,7 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         try:
             if not replay.step() and done:
                 return ""
-            wait, pause = FIRST_S, 0.0 if done else poll_s
+            wait, pause, give_up = FIRST_S, 0.0 if done else poll_s, None
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:

@@ -181,15 +181,13 @@ class Tracker:
             told: the event, and `keras` and `onnx` files.
             batch: `params` and `points` that the model's page shows.
         """
-        from mlflow.entities import LoggedModelOutput, Metric
+        from mlflow.entities import Metric
 
         from infra.mlflow_model import write_model
 
         found = self.models(experiment_id, run).get(run_id)
         model = found[0] if found else self._create_model(experiment_id, run_id, run, batch)
-        logged = self.client.get_run(run_id).outputs
-        if model.model_id not in [output.model_id for output in logged.model_outputs]:
-            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        self.link_model(run_id, model.model_id)
         if model.status == "READY":
             return
         points = [Metric(p.key, p.value, p.t, p.step, model.model_id, run_id=run_id) for p in batch.points]
@@ -204,6 +202,14 @@ class Tracker:
         return self.client.create_logged_model(
             experiment_id, "model", run_id, tags={RUN_TAG: run}, params=batch.params, model_type="keras"
         )
+
+    def link_model(self, run_id: str, model_id: str) -> None:
+        """List a logged model among the run's; it may be another run's, such as the winning child's."""
+        from mlflow.entities import LoggedModelOutput
+
+        logged = self.client.get_run(run_id).outputs
+        if model_id not in [output.model_id for output in logged.model_outputs]:
+            self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
     def drop_model(self, model_id: str) -> None:
         """Delete a model that a request thought lost had made twice."""

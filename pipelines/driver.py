@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import mlflow_server, processes
-from infra.errors import LockedError
+from infra.errors import InfraError, LockedError
 from infra.locks import lock
 from infra.store import Store
 from pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, in_words
@@ -23,7 +23,7 @@ from pipelines.run import is_cached, run_plan
 from pipelines.run_log import RunLog
 from pipelines.servers import abandon
 
-SYNC_S = 45.0  # a little more than the sync's own patience
+SYNC_S = 100.0  # a little more than the sync's own patience, with MLflow's start and one request that hangs
 FAILED_SYNC_S = 4.0  # who waits for an error waits no longer than this; a process in the background goes on
 MOST_PLANS = 3  # another run may be promoted between the gate and the promotion
 REASON = 2000
@@ -175,12 +175,14 @@ class Driver:
         try:
             yield
         finally:
-            failed = self._record.status == "failed"
+            # Still "running": not even the failure could be noted, as on a full disk.
+            failed = self._record.status in ("failed", "running")
             self._keep(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
             if failed and not self._record.synced:
                 name = f"sync-{self._folder.run}"
                 log_file = self._folder.log("sync")
-                processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
+                with contextlib.suppress(InfraError):
+                    processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
             elif not self._record.synced:
                 self._progress.say(
                     f"trained, not synced: MLflow did not take everything; `tidegate resume {self._folder.run}` "
@@ -201,7 +203,10 @@ def _finished(process: "subprocess.Popen[bytes]", patience_s: float) -> bool:
         process.wait()
         return False
     finally:
-        process.stdin.close()
+        with contextlib.suppress(
+            OSError
+        ):  # it ended before: what is still in the pipe's buffer is lost with it
+            process.stdin.close()
 
 
 def _keep_snapshot(plan: Plan, store: Store) -> None:

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from infra.errors import InfraError
+from infra.files import FULL
 from models.errors import ModelsError
 from serving.errors import ServingError
 
@@ -82,6 +83,8 @@ def in_words(error: BaseException) -> str:
     """An error in a sentence: our own say everything, others get their type and place."""
     if isinstance(error, OURS):
         return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"the disk is full, writing {error.filename or 'to the home'}; free some space, or choose another --home"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename or ''}"
     if isinstance(error, MemoryError):

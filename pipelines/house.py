@@ -1,5 +1,6 @@
 """ui, check, init, down, gc: the house that runs and endpoints live in."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -11,7 +12,8 @@ from typing import Any
 import psutil
 
 from infra import mlflow_server, processes
-from infra.errors import InfraError
+from infra.errors import InfraError, LockedError
+from infra.locks import held, lock
 from pipelines.errors import UsageError
 from pipelines.home import Home, RunFolder
 from pipelines.result import Result, table
@@ -19,6 +21,7 @@ from pipelines.submit import cancel
 from pipelines.sync import unsynced
 
 UNDERWAY = ("running", "queued")
+LAST_WORDS_S = 60.0
 TEMPLATES = Path(__file__).parent / "templates"
 LEAST_DISK = 2 * 1024**3
 LEAST_MEMORY = 2 * 1024**3
@@ -145,6 +148,10 @@ def down(home: Home) -> Result:
     """Stop what runs here: runs (cancelled), endpoints, the MLflow server. Nothing that was made is lost."""
     underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
     removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
+    for folder in home.run_folders():
+        if held(folder.lock):  # it has ended, and its driver still tells MLflow
+            with contextlib.suppress(LockedError), lock(folder.lock, timeout=LAST_WORDS_S):
+                pass
     records = processes.all(home.processes)
     removed += [f"process {record.name}" for record in records if processes.stop(home.processes, record.name)]
     return Result(

@@ -7,12 +7,10 @@ from typing import Any
 from infra.spool import Spool, events, names, path_of, read
 from infra.store import Ref
 from models.schema import Schema
-from pipelines.answer import curl_for
 from pipelines.home import Home
 from pipelines.plan import Plan, content_of
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.trial_log import parameters, tell_datasets, version_tags
-from serving.release import load
 
 
 class RunLog:
@@ -26,7 +24,7 @@ class RunLog:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._spool = Spool(self._folder)
         name, described = plan.experiment.name, plan.experiment.description
-        self._note = [described] if described else []
+        self._note = [described]
         tags = {"tidegate.run": plan.run, "tidegate.endpoint": plan.experiment.endpoint, **plan.facts.tags}
         tags |= version_tags(plan.facts.versions["train"])
         if described:
@@ -64,18 +62,14 @@ class RunLog:
             self._say(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
         elif step == "promote":
             self.tags(release=outputs["release"], url=outputs["url"])
-            self._released(outputs["release"], outputs["url"])
-
-    def _released(self, release: int, url: str) -> None:
-        name = self._plan.experiment.endpoint
-        self._say(f"Release {release} of [{name}]({url}); registered model [{name}](#/models/{name})")
-        curl = curl_for(self._home, load(self._home.store, name), release)
-        self._say(f"```\n{curl}\n```")
+            name = self._plan.experiment.endpoint
+            endpoint = f"endpoint [{outputs['url']}]({outputs['url']})"
+            self._say(f"Release {outputs['release']}: {endpoint}, registered model [{name}](#/models/{name})")
 
     def _say(self, paragraph: str) -> None:
-        """Add to the description on the run's page."""
-        self._note.append(paragraph)
-        text = "\n\n".join(self._note)
+        """Add to the description on the run's page, the newest first: the page folds a long one."""
+        self._note.insert(1, paragraph)
+        text = "\n\n".join(filter(None, self._note))
         self._spool.write("tags", f"note-{text}", values={"mlflow.note.content": text})
 
     def _datasets(self, prepared: Prepared) -> None:

@@ -119,5 +119,5 @@ def _detach(home: Home, folder: RunFolder) -> Result:
 def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
     with Driver.sole(home, folder) as driver:
         driver.run(plan, executor)
-    ensure_live(home, plan.experiment.endpoint)
-    return answer(home, folder)
+        ensure_live(home, plan.experiment.endpoint)
+        return answer(home, folder)  # before another submit of the same may change the record

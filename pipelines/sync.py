@@ -49,8 +49,15 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         fetch=lambda ref: home.store.fetch(Ref.model_validate(ref)),
         render=lambda ref: _pictures(home.store.fetch(Ref.model_validate(ref))),
         finished=lambda: driver_left is None or driver_left.is_set(),
+        ready=lambda: _wait_for_server(home, uri),
         patience_s=PATIENCE_S,
     )
+
+
+def _wait_for_server(home: Home, uri: str) -> None:
+    """A server of ours that is still starting, on a busy machine for long, is not one that does not answer."""
+    if mlflow_server.runs_here(home.path):
+        mlflow_server.wait_ready(uri, home=home.path)
 
 
 def _pictures(report: Path) -> Iterable[tuple[str, bytes]]:

@@ -67,7 +67,7 @@ def _info(answerer: Answerer) -> Spec:
     return {
         "title": answerer.name,
         "version": "bento" if answerer.release is None else f"release {answerer.release}",
-        "description": f"A {contract.task} of {target} from {inputs}.",
+        "description": f"# {answerer.name}\n\nA {contract.task} of {target} from {inputs}.",
     }
 
 

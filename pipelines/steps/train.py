@@ -149,13 +149,14 @@ class _Trial:
         return self.transforms.apply(columns), encode_target(self.schema, columns)
 
     def run(self, params: dict[str, Any]) -> Outputs:
-        from models.build import build_model
+        from models.build import as_float32, build_model
         from models.predict import predict
 
         rows = {split: self._rows(split) for split in ("train", "validation", "test")}
         precision = self.training["precision"]
         model = build_model(self.model_options, self.transforms.input_specs, self.head, self.seed, precision)
         history = self._fit(model, rows)
+        model = as_float32(model, self.model_options, self.transforms.input_specs, self.head)
         raw = {split: predict(model, rows[split][0]) for split in ("validation", "test")}
         metrics = self._metrics(raw, rows)
         files = self._files(model, raw["test"], history, rows["test"][1])
@@ -213,7 +214,7 @@ class _Trial:
         from models.export import export_onnx
 
         work, put = self.context.work, self.context.put
-        model.save(work / "model.keras")
+        model.save(work / "model.keras", include_optimizer=False)
         np.save(work / "reference.npy", raw)
         self._save_report(work / "report.npz", raw, history, truth)
         onnx, export_error = None, ""

@@ -58,7 +58,7 @@ def test_a_hanging_mlflow_costs_nothing(house: Cli, seconds: int) -> None:
     house.ok("ui")
     before = known_runs(house)
     epochs = LONG * max(1, seconds // 15)
-    argv = [*QUICK, "--set", f"training.epochs={epochs}", "--set", f"description={seconds}"]
+    argv = [*QUICK, "--set", f"training.epochs={epochs}", "--set", f"description=stopped for {seconds} s"]
     submit = house.start("submit", "digits", *argv, "--json")
     run = new_run(house, before)
     wait_for("training", lambda: len(_epochs(house, run)) > 5)

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import time
 from typing import Any
 
@@ -27,13 +28,16 @@ from .conftest import (
 )
 
 AT_ONCE_S = 15.0  # what is cached, or only handed over, on a machine that does much else too
+# A port of our own: while this endpoint is down, another home may take the next free one.
+with socket.create_server(("127.0.0.1", 0)) as probe:
+    SUBMIT = [*QUICK, "--set", f"serving.port={probe.getsockname()[1]}"]
 LONG = ["--set", "training.epochs=2000"]
 
 
 @pytest.fixture(scope="module")
 def first(house: Cli) -> dict[str, Any]:
     """A submit that nothing disturbed: the endpoint is live from here on."""
-    answer: dict[str, Any] = house.ok("submit", "digits", *QUICK)
+    answer: dict[str, Any] = house.ok("submit", "digits", *SUBMIT)
     return answer
 
 
@@ -56,7 +60,7 @@ def test_a_signal_cancels_and_resume_goes_on(
     house: Cli, first: dict[str, Any], number: signal.Signals
 ) -> None:
     before = known_runs(house)
-    submit = house.start("submit", "digits", *QUICK, "--set", f"training.seed={10 + number}", "--json")
+    submit = house.start("submit", "digits", *SUBMIT, "--set", f"training.seed={10 + number}", "--json")
     run = new_run(house, before)
     _training(house, run)
     submit.send_signal(number)
@@ -75,7 +79,7 @@ def test_a_signal_cancels_and_resume_goes_on(
 
 def test_detach_then_follow_the_logs(house: Cli, first: dict[str, Any]) -> None:
     began = time.monotonic()
-    left = house.ok("submit", "digits", *QUICK, "--set", "description=detached", "--detach")
+    left = house.ok("submit", "digits", *SUBMIT, "--set", "description=detached", "--detach")
     assert time.monotonic() - began < AT_ONCE_S
     assert left["status"] in ("queued", "running")
 
@@ -83,15 +87,15 @@ def test_detach_then_follow_the_logs(house: Cli, first: dict[str, Any]) -> None:
 
     assert followed.code == 0
     assert "is live at" in followed.stdout
+    settles(house)  # the driver still waits for MLflow
     ended = house.ok("show", left["run"])
     assert (ended["status"], ended["synced"], ended["metrics"]) == ("done", True, first["metrics"])
     check_mlflow(house, left["run"])
-    settles(house)
 
 
 @pytest.mark.usefixtures("first")
 def test_cancel_a_detached_run(house: Cli) -> None:
-    run = house.ok("submit", "digits", *QUICK, *LONG, "--detach")["run"]
+    run = house.ok("submit", "digits", *SUBMIT, *LONG, "--detach")["run"]
     _training(house, run)
 
     assert house.ok("cancel", run) == {"run": run, "status": "cancelled"}
@@ -105,7 +109,7 @@ def test_cancel_a_detached_run(house: Cli) -> None:
 
 @pytest.mark.usefixtures("first")
 def test_down_while_a_run_is_running(house: Cli) -> None:
-    run = house.ok("submit", "digits", *QUICK, *LONG, "--set", "description=down", "--detach")["run"]
+    run = house.ok("submit", "digits", *SUBMIT, *LONG, "--set", "description=down", "--detach")["run"]
     _training(house, run)
 
     removed = house.ok("down")["removed"]
@@ -119,8 +123,8 @@ def test_down_while_a_run_is_running(house: Cli) -> None:
 @pytest.mark.usefixtures("first")
 def test_a_reboot(house: Cli) -> None:
     """Everything dies at once; the same submit again brings the endpoint back as it was."""
-    before = house.ok("submit", "digits", *QUICK)
-    busy = house.start("submit", "digits", *QUICK, "--set", "training.seed=77")
+    before = house.ok("submit", "digits", *SUBMIT)
+    busy = house.start("submit", "digits", *SUBMIT, "--set", "training.seed=77")
     wait_for("a step", lambda: workers(house))
     _kill_all(house)
     wait(busy)
@@ -128,7 +132,7 @@ def test_a_reboot(house: Cli) -> None:
     assert [one["live"] for one in house.ok("endpoints")] == [False]
 
     began = time.monotonic()
-    after = house.ok("submit", "digits", *QUICK)
+    after = house.ok("submit", "digits", *SUBMIT)
 
     assert time.monotonic() - began < AT_ONCE_S
     assert {**after, "mlflow_url": None} == {**before, "mlflow_url": None}

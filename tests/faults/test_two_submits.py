@@ -29,11 +29,13 @@ def test_the_same_experiment_is_one_run(house: Cli) -> None:
 
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     one, other = first.json, second.json
-    assert {**one, "steps": None} == {**other, "steps": None}
+    assert {**one, "steps": None, "trials": None} == {**other, "steps": None, "trials": None}
+    assert [trial["mlflow_run_id"] for trial in (*one["trials"], *other["trials"])] == [
+        check_mlflow(house, one["run"])[1]
+    ] * 2
     assert sorted({step["status"] for step in (*one["steps"], *other["steps"])}) == ["cached", "done"]
     assert one["release"] == 1
     assert known_runs(house) == {one["run"]}
-    check_mlflow(house, one["run"])
     check_store(house)
     assert strays(house) == []
 

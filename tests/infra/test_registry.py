@@ -46,9 +46,9 @@ def test_a_version_is_made_once_though_its_answer_is_lost(lossy: Lossy, mlflow: 
     assert registry.follow_champion(tracker, "lost-0", winner) == "1"
     calls = lossy.count
     assert calls >= 6
-    for number in range(1, calls + 1):
+    for number in range(1, calls):  # one less: the first time also linked the model to the parent run
         lossy.arm(number, answered=True)
-        with pytest.raises(TrackingError, match=r"did not take lost-.'s champion"):
+        with pytest.raises(TrackingError, match=r"did not take lost-[0-9]+'s champion"):
             registry.follow_champion(tracker, f"lost-{number}", winner)
         assert registry.follow_champion(tracker, f"lost-{number}", winner) == "1"
         assert len(tracker.client.search_model_versions(f"name = 'lost-{number}'")) == 1

@@ -5,24 +5,16 @@ Exit code 2 is for what is found before a step runs, 1 for what a step finds.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import re
-import shutil
-import socket
-import sqlite3
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from infra import mlflow_server
-from pipelines.answer import outputs_of
-from pipelines.bundles import fetch_bundle
 from pipelines.home import Home
 from pipelines.look import runs
 from tests.conftest import ROOT, Cli, Ran
@@ -49,7 +41,7 @@ class Case:
         words: what the last lines of stderr say, whatever the case of letters.
         set: overrides of the good experiment.
         files: written beside the experiment file; bytes as they are.
-        command: words of the command line; {port}, {run} and so on are filled in, see the fixtures below.
+        command: words of the command line; {port}, {run} and so on are filled in, see conftest.py.
         code: the exit code.
         stdin: of the command.
         home: another one than the shared.
@@ -95,10 +87,10 @@ def command(line: str, *words: str, code: int = 2, stdin: str = "") -> Case:
     return Case(words, command=tuple(line.split()), code=code, stdin=stdin)
 
 
-def npz(**arrays: object) -> bytes:
+def npz(**arrays: Any) -> bytes:
     """An .npz file's bytes; objects are pickled."""
     stream = io.BytesIO()
-    np.savez(stream, **{name: np.asarray(array) for name, array in arrays.items()})
+    np.savez(stream, **arrays)
     return stream.getvalue()
 
 
@@ -128,7 +120,7 @@ CASES = {
     "set without =": Case(("--set training.epochs", "expected key=value"), ("training.epochs",)),
     "set below a scalar": Case(('"name" is str', 'could hold "x"'), ("name.x=1",)),
     "set not yaml": Case(("--set name=[", "not YAML"), ("name=[",)),
-    "no data": wrong("nowhere.csv", "does not exist", "did you mean 'rows.csv'", data__source="./rowz.csv"),
+    "no data": wrong("rowz.csv", "does not exist", "did you mean 'rows.csv'", data__source="./rowz.csv"),
     "data elsewhere": wrong("s3://", "copy the data here", data__source="s3://bucket/rows.csv"),
     "unknown format": wrong("data.format", "did you mean 'csv'", data__format="cvs"),
     "data empty": data("e.csv", "", "e.csv", "is empty (0 bytes)", "expected rows"),
@@ -147,7 +139,9 @@ CASES = {
     "no target left": data("t.csv", "a,y\n1,\n2,\n", "no value in any of 2 rows", "expected some"),
     "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "shrink data.split"),
     "loss of another task": replace(wrong("'y'", "strings", "regression", training__loss="mse"), code=1),
-    "loss and task": wrong("'mean_squared_error'", "classification", training__loss="mse", data__task="classification"),
+    "loss and task": wrong(
+        "'mean_squared_error'", "classification", training__loss="mse", data__task="classification"
+    ),
     "unknown loss": wrong("'huberr'", "'huber'", training__loss="huberr"),
     "unknown optimizer": wrong("'adamm'", "'adam'", training__optimizer="adamm"),
     "learning rate": wrong(
@@ -232,79 +226,6 @@ class Places:
         return re.sub(
             r"\{([a-z]+)\}", lambda match: str(self.request.getfixturevalue(f"the_{match[1]}")), text
         )
-
-
-@pytest.fixture
-def the_port() -> Iterator[int]:
-    """A port that somebody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
-
-
-@pytest.fixture
-def the_free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
-def the_run(digits: dict[str, str]) -> str:
-    return digits["run"]
-
-
-@pytest.fixture
-def the_endpoint(digits: dict[str, str]) -> str:
-    return digits["run"].rpartition("-")[0]
-
-
-@pytest.fixture
-def the_bundle(the_run: str, shared: Cli, tmp_path: Path) -> Path:
-    """A copy of the live bundle, one byte of its model changed."""
-    home = Home(shared.home)
-    packaged = outputs_of(home, home.run_folder(the_run).read(), "package")
-    shutil.copytree(fetch_bundle(home, packaged[0]["bundle"]), tmp_path / "bundle")
-    path = next((tmp_path / "bundle").glob("model.*"))
-    path.chmod(0o644)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    return tmp_path / "bundle"
-
-
-@pytest.fixture
-def the_here(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-@pytest.fixture
-def the_disk(tmp_path: Path) -> Iterator[Path]:
-    """A home on a disk of its own, nearly full."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tidegate-test", str(disk)], check=True)
-    try:
-        yield disk / "home"
-        Cli(disk / "home")("down")
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-@pytest.fixture
-def the_damaged(tmp_path: Path) -> Path:
-    """A home whose MLflow database is none."""
-    path = mlflow_server.database(tmp_path / "home")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def the_locked(tmp_path: Path) -> Iterator[Path]:
-    """A home whose MLflow database somebody else holds."""
-    path = mlflow_server.database(tmp_path / "home")
-    path.parent.mkdir(parents=True)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE t (x)")
-        connection.execute("BEGIN EXCLUSIVE")
-        yield tmp_path / "home"
 
 
 @pytest.mark.parametrize("name", CASES)

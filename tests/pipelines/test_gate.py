@@ -67,7 +67,12 @@ def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
     ("asked", "value", "champion", "reason"),
     [
         (criterion("test_accuracy", minimum=0.9), 0.9, None, ""),
-        (criterion("test_accuracy", minimum=0.9), 0.899, None, "test_accuracy is 0.899, below the minimum 0.9"),
+        (
+            criterion("test_accuracy", minimum=0.9),
+            0.899,
+            None,
+            "test_accuracy is 0.899, below the minimum 0.9",
+        ),
         (criterion("test_rmse", maximum=2), 2.0, None, ""),
         (criterion("test_rmse", maximum=2), 2.5, None, "test_rmse is 2.5, above the maximum 2"),
         (criterion("test_auc", minimum=0.5), float("nan"), None, "test_auc is nan, below the minimum 0.5"),
@@ -91,8 +96,13 @@ def test_a_criterion(asked: dict[str, Any], value: float, champion: float | None
 
 
 def test_every_criterion_that_is_not_met_is_told() -> None:
-    asked = [criterion("test_accuracy", minimum=0.9, improve_on_champion=0.0), criterion("test_loss", maximum=1)]
-    told = reasons_against(asked, {"test_accuracy": 0.5, "test_loss": 2.0}, {"test_accuracy": 0.6, "test_loss": 9})
+    asked = [
+        criterion("test_accuracy", minimum=0.9, improve_on_champion=0.0),
+        criterion("test_loss", maximum=1),
+    ]
+    told = reasons_against(
+        asked, {"test_accuracy": 0.5, "test_loss": 2.0}, {"test_accuracy": 0.6, "test_loss": 9}
+    )
     assert [reason.split()[0] for reason in told] == ["test_accuracy", "test_accuracy", "test_loss"]
 
 
@@ -114,7 +124,9 @@ def test_a_metric_that_the_run_does_not_have_is_named() -> None:
         ("train_accuracy", None, False),
     ],
 )
-def test_a_metric_that_no_run_could_have_is_refused_by_name(metric: str, task: str | None, right: bool) -> None:
+def test_a_metric_that_no_run_could_have_is_refused_by_name(
+    metric: str, task: str | None, right: bool
+) -> None:
     if right:
         check_name(metric, task)
         return

@@ -49,7 +49,10 @@ def test_a_path_comes_before_an_example(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("training.epochs=3", {"training": {"epochs": 3}}),
         ("training.optimizer.learning_rate=1.5e-2", {"training": {"optimizer": {"learning_rate": 0.015}}}),
-        ("data.inputs=[a, b]", {"data": {"inputs": [{"name": "a", "kind": None}, {"name": "b", "kind": None}]}}),
+        (
+            "data.inputs=[a, b]",
+            {"data": {"inputs": [{"name": "a", "kind": None}, {"name": "b", "kind": None}]}},
+        ),
         ("description=a = b", {"description": "a = b"}),
         ("training.early_stopping=null", {"training": {"early_stopping": None}}),
         ("gate={metric: test_f1, minimum: 0.5}", {}),
@@ -131,8 +134,16 @@ def test_flat_leaves_out_what_says_nothing() -> None:
         ({"gate": {"metric": "accuracy"}}, ExperimentError, "test_accuracy"),
         ({"data": {"source": "/nowhere/x.csv", "target": "y"}}, SourceError, "does not exist"),
         ({"search": {"trials": 1, "space": {"model.hiden": [[8]]}}}, OptionsError, "'hidden'"),
-        ({"search": {"trials": 1, "space": {"training.epochs": {"low": 0, "high": 3}}}}, ExperimentError, "epochs"),
-        ({"search": {"trials": 1, "space": {"training.epochs": 3}}}, OptionsError, "search.space.training.epochs"),
+        (
+            {"search": {"trials": 1, "space": {"training.epochs": {"low": 0, "high": 3}}}},
+            ExperimentError,
+            "epochs",
+        ),
+        (
+            {"search": {"trials": 1, "space": {"training.epochs": 3}}},
+            OptionsError,
+            "search.space.training.epochs",
+        ),
     ],
 )
 def test_what_a_step_would_refuse_is_refused_before(
