@@ -7,7 +7,7 @@ from infra import mlflow_server, replay
 from infra.tracking import run_url
 from pipelines.address import url_of
 from pipelines.bundles import fetch_bundle
-from pipelines.home import Home, RunFolder, RunRecord
+from pipelines.home import Home, RunFolder, RunRecord, StepRecord
 from pipelines.plan import STEPS
 from pipelines.result import Result, table
 from pipelines.run import find_outputs
@@ -68,15 +68,24 @@ def answer(home: Home, folder: RunFolder) -> Result:
 
 def steps_of(record: RunRecord) -> list[dict[str, Any]]:
     """The run's steps in their order."""
-    order = sorted(record.steps, key=lambda step: STEPS.index(step.step))
-    return [step.model_dump(include={"id", "step", "status", "seconds"}) for step in order]
+    return [step.model_dump(include={"id", "step", "status", "seconds"}) for step in _ordered(record)]
+
+
+def _ordered(record: RunRecord) -> list[StepRecord]:
+    """Steps in their order, trials by number: the record has them as they ended."""
+    return sorted(record.steps, key=lambda step: (STEPS.index(step.step), _number(step.id)))
+
+
+def _number(step_id: str) -> int:
+    """The trial's number in `train-3-…`; 0 for other steps."""
+    return int(step_id.split("-")[1]) if step_id.startswith("train-") else 0
 
 
 def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
     """Each trial: id, status, the values searched, metrics, and its MLflow run once it is known."""
     known = replay.state(home.spool / record.run)
     trials = []
-    for step in (step for step in record.steps if step.step == "train"):
+    for step in (step for step in _ordered(record) if step.step == "train"):
         outputs = find_outputs(home.store, step.key) if step.status in ("done", "cached") else None
         trials.append(
             {

@@ -81,13 +81,12 @@ def _snapshot(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def _champion(state: EndpointState, run: str, home: Home) -> str | None:
-    """Bundle to beat. A run that already is the champion is compared with the one it was compared with."""
-    if state.current is None:
-        return None
-    current = state.release(state.current)
-    if current.run == run:
-        return home.run_folder(run).read().champion
-    return current.bundle
+    """Bundle to beat: the live one, but a run that passed the gate once is not judged again by its successors."""
+    judged = home.run_if_known(run)
+    live = state.release(state.current) if state.current is not None else None
+    if judged is not None and (judged.status == "done" or (live is not None and live.run == run)):
+        return judged.champion
+    return live.bundle if live is not None else None
 
 
 def _trial_count(experiment: Experiment) -> int:

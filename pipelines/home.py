@@ -135,6 +135,11 @@ class Home:
             raise UnknownNameError("run", run, known, "`tidegate runs` lists them")
         return folder
 
+    def run_if_known(self, run: str) -> RunRecord | None:
+        """The record of a run that may be a new one."""
+        folder = RunFolder(self.runs_path / run)
+        return folder.read() if (folder.path / "run.json").is_file() else None
+
     def run_folders(self) -> list[RunFolder]:
         """Every run's folder, newest first."""
         found = [RunFolder(path.parent) for path in self.runs_path.glob("*/run.json")]

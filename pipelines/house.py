@@ -5,6 +5,8 @@ import shutil
 import sys
 import time
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -152,8 +154,10 @@ def down(home: Home) -> Result:
         if held(folder.lock):  # it has ended, and its driver still tells MLflow
             with contextlib.suppress(LockedError), lock(folder.lock, timeout=LAST_WORDS_S):
                 pass
-    records = processes.all(home.processes)
-    removed += [f"process {record.name}" for record in records if processes.stop(home.processes, record.name)]
+    names = [record.name for record in processes.all(home.processes)]
+    with ThreadPoolExecutor(max_workers=16) as pool:  # each drains for a second or two
+        stopped = pool.map(partial(processes.stop, home.processes), names)
+        removed += [f"process {name}" for name, ran in zip(names, stopped, strict=True) if ran]
     return Result(
         {"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here"
     )

@@ -220,6 +220,13 @@ def test_rollback_and_delete(cli: Cli) -> None:
     assert json.loads(subprocess.check_output(first["curl"], shell=True))["release"] == 1
     assert cli("rollback", "wine", "--json").code == 2  # nothing before the first
     assert cli.ok("rollback", "wine", "--to", "2")["release"] == 2
+    old = cli.ok("submit", "wine", *quick)  # it keeps its release, and takes nothing from its successor
+    assert (old["run"], old["release"], {step["status"] for step in old["steps"]}) == (
+        first["run"],
+        1,
+        {"cached"},
+    )
+    assert cli.ok("endpoints")[0]["release"] == 2
     assert cli.ok("delete", "wine")["deleted"] is True
     assert cli.ok("endpoints") == []
     assert cli("predict", "wine", stdin="[]").code == 2
