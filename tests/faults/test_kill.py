@@ -61,7 +61,6 @@ def _moments() -> list[Moment]:
 
 
 MOMENTS = _moments()
-ALWAYS = (0, 1, 6, 8)  # the others only in `make test-slow`
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +91,11 @@ def _strike(cli: Cli, run: str, moment: Moment, seconds: dict[str, float], submi
     psutil.Process(victim[0].pid).kill()
 
 
-def _case(moment: Moment) -> Any:
-    marks = () if moment.number in ALWAYS else (pytest.mark.slow,)
-    return pytest.param(moment, marks=marks, id=f"{moment.number}-{moment.victim}-in-{moment.step}")
+def _name(moment: Moment) -> str:
+    return f"{moment.number}-{moment.victim}-in-{moment.step}"
 
 
-@pytest.mark.parametrize("moment", [_case(moment) for moment in MOMENTS])
+@pytest.mark.parametrize("moment", MOMENTS, ids=_name)
 def test_killed_and_submitted_again(moment: Moment, house: Cli, undisturbed: Any) -> None:
     metrics, seconds = undisturbed
     before = known_runs(house)

