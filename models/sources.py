@@ -31,7 +31,7 @@ FASHION_FILES = (
     "t10k-labels-idx1-ubyte.gz",
 )
 FASHION_VARIABLE = "TIDEGATE_FASHION_MNIST"
-FASHION_FOLDERS = ("/usr/share/dataset-fashion-mnist", "~/.keras/datasets/fashion-mnist")
+FASHION_FOLDERS = ("/usr/share/datasets/fashion-mnist", "~/.keras/datasets/fashion-mnist")
 DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist")
 
 

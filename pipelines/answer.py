@@ -53,7 +53,7 @@ def answer(home: Home, folder: RunFolder) -> Result:
         "trials": trials_of(home, record),
         "champion": selected["trial"] if selected and promoted else None,
         "mlflow_url": mlflow_url(home, record.run),
-        "synced": record.synced,
+        "synced": record.synced or replay.progress(home.spool / record.run).synced,
         "endpoint": url_of(state) if state.current is not None else None,
         "release": promoted["release"] if promoted else None,
         "runtime": packaged["runtime"] if packaged else None,

@@ -33,14 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             return 1
         except Exception as error:
+            data = getattr(error, "data", None)
+            if args.json and data is not None:
+                _write(data, stdout)
             return _report(error, args.debug)
         if args.json:
-            json.dump(result.data, stdout, indent=1)
-            stdout.write("\n")
+            _write(result.data, stdout)
         elif result.text:
             print(result.text)
     code: int = result.exit_code
     return code
+
+
+def _write(data: Any, stdout: TextIO) -> None:
+    json.dump(data, stdout, indent=1)
+    stdout.write("\n")
 
 
 def _call(args: argparse.Namespace) -> Any:

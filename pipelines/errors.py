@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from infra.errors import InfraError
 from infra.files import FULL
@@ -22,7 +23,13 @@ from serving.errors import ServingError
 
 
 class PipelineError(Exception):
-    """Base of everything the pipeline raises on purpose."""
+    """Base of everything the pipeline raises on purpose.
+
+    Attributes:
+        data: what `--json` prints all the same, such as a failed run as far as it went; None for nothing.
+    """
+
+    data: Any = None
 
 
 class UsageError(PipelineError):

@@ -11,7 +11,7 @@ from infra.locks import held
 from pipelines.answer import answer
 from pipelines.checks import check
 from pipelines.driver import Driver
-from pipelines.errors import UsageError
+from pipelines.errors import PipelineError, UsageError
 from pipelines.facts import gather
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.load import load_experiment, validate
@@ -118,6 +118,10 @@ def _detach(home: Home, folder: RunFolder) -> Result:
 
 def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
     with Driver.sole(home, folder) as driver:
-        driver.run(plan, executor)
+        try:
+            driver.run(plan, executor)
+        except PipelineError as error:
+            error.data = answer(home, folder).data
+            raise
         ensure_live(home, plan.experiment.endpoint)
         return answer(home, folder)  # before another submit of the same may change the record

@@ -204,3 +204,13 @@ def test_an_unknown_dataset_names_the_nearest():
         SourceError, match=r"data.dataset is 'digit'; expected one of digits, .*did you mean 'digits'"
     ):
         load(dataset="digit")
+
+
+def test_the_debian_package_is_the_full_set(monkeypatch):
+    """`make test` installs it; the published split of 60,000 and 10,000, all classes alike."""
+    monkeypatch.delenv("TIDEGATE_FASHION_MNIST", raising=False)
+    columns, published = load_dataset("fashion-mnist")
+    assert columns["image"].shape == (70_000, 28, 28)
+    assert columns["image"].dtype == np.uint8
+    assert published == 10_000
+    assert np.bincount(columns["label"]).tolist() == [7_000] * 10

@@ -77,3 +77,15 @@ def test_init_writes_an_experiment_that_can_be_planned(cli: Cli, tmp_path: Path)
     again = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert again.returncode == 2
     assert "already has" in again.stderr
+
+
+def test_a_failed_submit_still_tells_its_run_in_json(shared: Cli, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n1,a\n2\n")
+    (tmp_path / "experiment.yaml").write_text(
+        "name: ragged\ndata: {source: ./rows.csv, target: y}\nmodel: {family: mlp}\n"
+    )
+    ran = shared("submit", str(tmp_path / "experiment.yaml"), "--json")
+    assert ran.code == 1
+    assert ran.json["status"] == "failed"
+    assert "rows.csv, line 3" in ran.json["reason"]
+    assert [step["status"] for step in ran.json["steps"]] == ["failed"]

@@ -201,6 +201,13 @@ def build(inputs, outputs, *, width):
 """
 
 
+def test_the_inline_executor_walks_all_the_way_in_one_process(shared: Cli) -> None:
+    quick = ("--set", "training.epochs=2", "--set", "gate={metric: test_accuracy, improve_on_champion: null}")
+    answer = shared.ok("submit", "wine", *quick, "--set", "serving.endpoint=inline", "--executor", "inline")
+    assert answer["status"] == "done"
+    assert json.loads(subprocess.check_output(answer["curl"], shell=True))["model"] == "inline"
+
+
 def test_rollback_and_delete(cli: Cli) -> None:
     quick = (
         "--set",
