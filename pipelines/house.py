@@ -128,7 +128,7 @@ def init(folder: str) -> Result:
     Raises:
         UsageError: one of them is there already; nothing is overwritten.
     """
-    names = sorted(path.name for path in TEMPLATES.iterdir())
+    names = sorted(path.name for path in TEMPLATES.iterdir() if path.is_file())
     target = Path(folder)
     there = [name for name in names if (target / name).exists()]
     if there:
