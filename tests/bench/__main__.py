@@ -63,9 +63,12 @@ def bench_submit(table: Table, folder: Path) -> None:
     def plain() -> float:
         return seconds_of([sys.executable, str(ROOT / "tests/bench/plain.py")], folder)
 
+    steps: list[list[dict[str, Any]]] = []
+
     def cold() -> float:
         home = folder / f"cold-{next(fresh)}"
         spent = seconds_of(tidegate("submit", "digits", "--home", str(home)), folder, **env)
+        steps.append(steps_of(home))
         seconds_of(tidegate("down", "--home", str(home)), folder)
         return spent
 
@@ -88,21 +91,19 @@ def bench_submit(table: Table, folder: Path) -> None:
         spent = statistics.median(values)
         table.add(what, f"{spent:.1f} s", f"plain Keras script {base:.1f} s", f"{ratio:.2f}x", "<= 2.0x")
     table.add("the same submit again", f"{statistics.median(same):.2f} s", "", "", "1-2 s")
-    runs = json.loads(
-        subprocess.check_output(tidegate("runs", "--json", "--home", str(warm_home)), text=True)
-    )
-    done = [run["run"] for run in runs if run["status"] == "done"]
-    shown = [show(warm_home, run) for run in done[:ROUNDS]]
-    for index, step in enumerate(shown[0]):
-        values = [steps[index]["seconds"] for steps in shown]
+    for index, step in enumerate(steps[0]):
+        values = [each[index]["seconds"] for each in steps]
         table.add(f"step {step['step']}", f"{statistics.median(values):.2f} s", "", "", "")
     seconds_of(tidegate("down", "--home", str(warm_home)), folder)
 
 
-def show(home: Path, run: str) -> list[dict[str, Any]]:
-    """The steps of a run."""
-    shown = subprocess.check_output(tidegate("show", run, "--json", "--home", str(home)), text=True)
-    steps: list[dict[str, Any]] = json.loads(shown)["steps"]
+def steps_of(home: Path) -> list[dict[str, Any]]:
+    """The steps of the only run of a home."""
+
+    def asked(*args: str) -> Any:
+        return json.loads(subprocess.check_output(tidegate(*args, "--json", "--home", str(home)), text=True))
+
+    steps: list[dict[str, Any]] = asked("show", asked("runs")[0]["run"])["steps"]
     return steps
 
 

@@ -1,0 +1,3 @@
+module tidegate.local/testbed/pause
+
+go 1.24.0
