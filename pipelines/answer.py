@@ -51,11 +51,12 @@ def answer(home: Home, folder: RunFolder) -> Result:
         "reason": record.reason,
         "metrics": selected["metrics"] if selected else {},
         "trials": trials_of(home, record),
-        "champion": selected["trial"] if selected and promoted else None,
+        "champion": _champion(state, selected["trial"] if selected and promoted else None),
         "mlflow_url": mlflow_url(home, record.run),
         "synced": record.synced or replay.progress(home.spool / record.run).synced,
         "endpoint": url_of(state) if state.current is not None else None,
         "release": promoted["release"] if promoted else None,
+        "live_release": state.current,
         "runtime": packaged["runtime"] if packaged else None,
         "runtime_reason": packaged["reason"] if packaged else "",
         "parity": packaged["parity"] if packaged else None,
@@ -100,6 +101,11 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
     return trials
 
 
+def _champion(state: EndpointState, own: str | None) -> str | None:
+    """The run's own winner once it was promoted; of a refused run the one that stayed the champion."""
+    return own or (state.release(state.current).trial if state.current is not None else None)
+
+
 def _summary(data: dict[str, Any]) -> str:
     shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
     rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
@@ -109,6 +115,9 @@ def _summary(data: dict[str, Any]) -> str:
     if data["release"] is not None:
         runtime = f"{data['runtime']}, within {data['parity']:.2g} of the trained model"
         rows.append(("release", f"{data['release']}  {runtime}"))
+        if data["live_release"] not in (None, data["release"]):
+            back = f"`tidegate rollback NAME --to {data['release']}` serves this one again"
+            rows.append(("live now", f"release {data['live_release']}, promoted since; {back}"))
     if data["runtime_reason"]:
         rows.append(("", data["runtime_reason"]))
     rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))

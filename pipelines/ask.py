@@ -8,12 +8,13 @@ from typing import Any
 
 from infra.errors import InfraError
 from models.errors import ModelsError
-from pipelines.address import require_endpoint, url_of
+from pipelines.address import FIRST_PORT, port_is_free, require_endpoint, url_of
 from pipelines.answer import outputs_of
 from pipelines.bundles import fetch_bundle
 from pipelines.errors import UsageError
 from pipelines.home import Home
 from pipelines.result import Result
+from pipelines.servers import ensure_live
 from serving.client import Client
 from serving.handover import server_argv
 
@@ -32,6 +33,7 @@ def predict(home: Home, name: str, source: str | None) -> Result:
         ClientError: the endpoint refused a row, or does not answer.
     """
     url = url_of(require_endpoint(home, name))
+    ensure_live(home, name)  # after a reboot or `down`
     with Client(url) as client:
         rows = _rows(source, [field["name"] for field in client.contract()["inputs"]])
         answers = list(client.answers(rows))
@@ -77,19 +79,22 @@ def _columns(path: Path, inputs: list[str]) -> list[Any]:
     from serving.predictor import sample_rows
 
     columns = load(source=path)
-    chosen = {name: column for name, column in columns.items() if name in inputs}
-    return sample_rows(chosen, rows_of(columns)) if chosen else []
+    missing = [name for name in inputs if name not in columns]
+    if missing:
+        raise UsageError(f"--input {path}: it lacks {', '.join(missing)}; it has {', '.join(columns)}")
+    return sample_rows({name: columns[name] for name in inputs}, rows_of(columns))
 
 
-def serve(home: Home, run_or_bundle: str, port: int) -> Result:
+def serve(home: Home, run_or_bundle: str, port: int | None) -> Result:
     """Become the endpoint's server, until Ctrl-C; nothing is deployed.
 
     Args:
         home: the home.
         run_or_bundle: a run that was packaged, or the folder of a bundle.
-        port: on 127.0.0.1.
+        port: on 127.0.0.1; None for the first free one from 3000 on.
     """
     folder, name = _bundle(home, run_or_bundle)
+    port = port or next(number for number in range(FIRST_PORT, 65536) if port_is_free(number))
     control = home.path / "endpoints" / f"serve-{os.getpid()}.sock"
     print(f"serving {folder} at http://127.0.0.1:{port}/predict; Ctrl-C ends it", file=sys.stderr, flush=True)
     argv = server_argv(folder, name, None, control, port)

@@ -77,12 +77,38 @@ def _check_model_file(experiment: Experiment) -> None:
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
+    _check_imports(path, tree)
     names = {name for node in tree.body for name in _bound_names(node)}
     if "build" not in names:
         raise ExperimentError(
             f"model.file: {path} defines no build(){nearest('build', names)}; "
             "expected: def build(inputs, outputs, **options) that returns a keras.Model"
         )
+
+
+def _check_imports(path: Path, tree: ast.Module) -> None:
+    """A run keeps one file by content: what that would import from beside it could change unnoticed."""
+    for line, module in _imported(tree):
+        top = module.split(".")[0]
+        if (
+            not top
+            or path.with_name(f"{top}.py").is_file()
+            or (path.with_name(top) / "__init__.py").is_file()
+        ):
+            raise ExperimentError(
+                f"model.file: {path}:{line}: imports {module or 'a relative module'} from beside it; expected one file "
+                "that holds all it needs, so that a run can keep it by content; move that code into the file, or "
+                "install it as a package"
+            )
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and name of every module imported; a relative one has an empty name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "" if node.level else node.module or ""
 
 
 def _bound_names(node: ast.stmt) -> Iterator[str]:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipelines.errors import in_words
 from pipelines.parser import COMMON, make_parser
 
 
@@ -24,30 +25,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a step failed, 2 the experiment or the command line is wrong, 3 the gate refused.
     """
     args = make_parser().parse_args(argv)
-    with _only_json_on_stdout(args.json) as stdout:
-        try:
-            result = _call(args)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 1
-        except BrokenPipeError:
-            return 1
-        except Exception as error:
-            data = getattr(error, "data", None)
-            if args.json and data is not None:
-                _write(data, stdout)
-            return _report(error, args.debug)
+    try:
+        with _only_json_on_stdout(args.json) as stdout:
+            return _run(args, stdout)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _run(args: argparse.Namespace, stdout: TextIO) -> int:
+    try:
+        result = _call(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        code = _report(error, args.debug)
         if args.json:
-            _write(result.data, stdout)
-        elif result.text:
-            print(result.text)
-    code: int = result.exit_code
-    return code
+            _write(getattr(error, "data", None) or {"error": in_words(error), "exit_code": code}, stdout)
+        return code
+    if args.json:
+        _write(result.data, stdout)
+    elif result.text:
+        print(result.text, flush=True)
+    return int(result.exit_code)
 
 
 def _write(data: Any, stdout: TextIO) -> None:
     json.dump(data, stdout, indent=1)
     stdout.write("\n")
+    stdout.flush()
 
 
 def _call(args: argparse.Namespace) -> Any:
@@ -70,8 +79,6 @@ def _home(args: argparse.Namespace) -> Any:
 
 def _report(error: Exception, debug: bool) -> int:
     """Tell an error on stderr, the culprit in the last line, and return its exit code."""
-    from pipelines.errors import in_words
-
     if debug:
         traceback.print_exception(error)
         print(getattr(error, "trace", ""), file=sys.stderr)

@@ -127,6 +127,10 @@ class Driver:
         if record.step == "select" and outputs["refused"]:
             raise RefusedError("; ".join(outputs["refused"]))
 
+    def retry(self, step_id: str, signal: int) -> None:
+        """A step's process was killed: say so."""
+        self._progress.say(f"{step_id:<24} was killed by signal {signal}; it starts again")
+
     def tick(self) -> None:
         """Show progress; stop when told to."""
         self._progress.tick()
@@ -228,7 +232,7 @@ def _detail(record: StepRecord, outputs: dict[str, Any] | None) -> str:
     if outputs is None:
         return ""
     if "error" in outputs:
-        return str(outputs["error"])
+        return str(outputs["error"]) if record.step == "train" else ""  # others end the run, which says why
     if record.step == "train":
         shown = {key: value for key, value in outputs["metrics"].items() if key.startswith("test_")}
         words = [f"{key}={value:.4g}" for key, value in list(shown.items())[:2]]

@@ -1,6 +1,7 @@
 """ui, check, init, down, gc: the house that runs and endpoints live in."""
 
 import contextlib
+import re
 import shutil
 import sys
 import time
@@ -139,11 +140,19 @@ def init(folder: str) -> Result:
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
             shutil.copyfile(TEMPLATES / name, target / name)
+        _name_after_folder(target / "experiment.yaml")
     except OSError as error:
         raise UsageError(f"{folder}: can not be written: {error.strerror}") from error
     files = [str(target / name) for name in names]
     text = "\n".join([*files, "", f"next: tidegate submit {target / 'experiment.yaml'}"])
     return Result({"files": files}, text)
+
+
+def _name_after_folder(file: Path) -> None:
+    """Two new experiments must not share one endpoint: each is named as its folder."""
+    words = re.sub(r"[^a-z0-9]+", "-", file.resolve().parent.name.lower()).strip("-")[:40].strip("-")
+    if words:
+        file.write_text(file.read_text().replace("name: my-experiment", f"name: {words}"))
 
 
 def down(home: Home) -> Result:

@@ -155,6 +155,8 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{place}: missing; it is required"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch" and problem["loc"][-1:] in (("name",), ("endpoint",)):
+        message = "expected lower-case letters, digits and - only, such as my-experiment"
     return f"{place or 'experiment'}: {message}; received {_short(problem['input'])}"
 
 

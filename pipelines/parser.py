@@ -7,6 +7,8 @@ from typing import Any
 # Parsed for every command and kept from its function.
 COMMON = ("command", "function", "quiet", "homed", "target", "home", "json", "debug")
 
+VERSION = "0.1.0"
+
 Add = Callable[..., argparse.ArgumentParser]
 
 
@@ -17,6 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="From one experiment file to a live prediction endpoint.",
         epilog="example: tidegate submit digits",
     )
+    parser.add_argument("--version", action="version", version=f"tidegate {VERSION}")
     common, commands = _common(), parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(
@@ -142,7 +145,9 @@ def _endpoints(add: Add) -> None:
         "tidegate serve digits-1a2b3c4d --port 3333",
     )
     serve.add_argument("run_or_bundle", metavar="RUN_OR_BUNDLE")
-    serve.add_argument("--port", type=int, default=3000, metavar="N", help="on 127.0.0.1 (default 3000)")
+    serve.add_argument(
+        "--port", type=int, metavar="N", help="on 127.0.0.1 (default: the first free one from 3000)"
+    )
 
 
 def _house(add: Add) -> None:

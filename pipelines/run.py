@@ -26,6 +26,10 @@ class Watch(Protocol):
         """A step changed its status; outputs once it is done."""
         ...
 
+    def retry(self, step_id: str, signal: int) -> None:
+        """A step's process was killed and is started again."""
+        ...
+
     def tick(self) -> None:
         """Called some times a second; may raise CancelledError."""
         ...
@@ -169,6 +173,7 @@ class _Drive:
         step, seconds = running.step, time.monotonic() - running.began
         if code < 0 and running.retries < MOST_RETRIES:
             call = StepCall.model_validate_json(self.folder.call(step.id).read_bytes())
+            self.watch.retry(step.id, -code)
             running.handle, running.retries = self.executor.start(call), running.retries + 1
             return
         del self.running[step.id]

@@ -58,11 +58,11 @@ class Data(Part):
     source: str | None = Field(None, description="a file or folder, relative to the experiment file")
     dataset: str | None = Field(None, description="a built-in dataset instead of a source")
     format: str | None = Field(None, description="reader of the source; told from its name when not given")
-    inputs: list[Annotated[InputSpec, BeforeValidator(_input)]] | None = Field(
-        None, description="input columns; all but the target when not given"
-    )
-    target: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
-        None, description="the column to predict, or several for a regression"
+    inputs: (
+        list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
+    ) = Field(None, description="input columns; all but the target when not given")
+    target: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] | None = (
+        Field(None, description="the column to predict, or several for a regression")
     )
     task: Literal["classification", "regression"] | None = Field(
         None, description="what the target is; inferred from the loss or its values when not given"
@@ -197,9 +197,9 @@ class Experiment(Part):
     model: Model = Field(description="what is learned")
     training: Training = Field(Training.model_validate({}), description="how it is fitted")
     search: Search | None = Field(None, description="several trials; without it there is one")
-    gate: Annotated[list[Criterion], BeforeValidator(_listed)] = Field(
-        [], description="what a candidate must meet; not worse than the champion when not given"
-    )
+    gate: Annotated[
+        list[Criterion], BeforeValidator(_listed, json_schema_input_type=list[Criterion] | Criterion)
+    ] = Field([], description="what a candidate must meet; not worse than the champion when not given")
     resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
     serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
 

@@ -1,12 +1,14 @@
 """submit, resume, cancel: who drives a run, and what is answered when it ends."""
 
+import contextlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 
-from infra import processes
+from infra import mlflow_server, processes
+from infra.errors import TrackingError
 from infra.locks import held
 from pipelines.answer import answer
 from pipelines.checks import check
@@ -124,4 +126,8 @@ def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
             error.data = answer(home, folder).data
             raise
         ensure_live(home, plan.experiment.endpoint)
+        with contextlib.suppress(
+            TrackingError
+        ):  # the address that is answered leads somewhere, after `down` too
+            mlflow_server.ensure(home.path)
         return answer(home, folder)  # before another submit of the same may change the record

@@ -5,6 +5,7 @@ All images are brought to the size of the first, and to gray or colour as the fi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +31,21 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             raise unknown_column(name, NAMES, "input or target")
     files = _files(path)
     first = _open(files[0])
-    mode = "L" if first.mode in GRAY else "RGB"
+    mode, size = "L" if first.mode in GRAY else "RGB", _usual_size(files)
     for start in range(0, len(files), ROWS):
         part = files[start : start + ROWS]
-        images = np.stack([_pixels(file, mode, first.size) for file in part])
+        images = np.stack([_pixels(file, mode, size) for file in part])
         labels = np.array([file.parent.name for file in part], object)
         yield {name: {"image": images, "label": labels}[name] for name in columns or NAMES}
+
+
+def _usual_size(files: Sequence[Path]) -> tuple[int, int]:
+    """The size that most images have; the others are resized to it, and that is said."""
+    sizes = Counter(_open(file).size for file in files)
+    usual, count = sizes.most_common(1)[0]
+    if count < len(files):
+        print(f"{len(files) - count} of {len(files)} images are resized to {usual[0]}x{usual[1]}, as most are")
+    return usual
 
 
 def _files(path: Path) -> list[Path]:

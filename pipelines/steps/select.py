@@ -91,6 +91,11 @@ def _champion_metrics(inputs: Inputs, context: StepContext) -> tuple[dict[str, f
         theirs = predictor.contract
         if (theirs.task, tuple(theirs.classes)) != (schema.target.task, tuple(schema.target.classes)):
             return None, _incomparable(inputs, "it predicts something else")
+        ours = {field.name: field for field in schema.inputs}
+        for field in theirs.inputs:
+            if (field.kind, tuple(field.shape)) != (ours[field.name].kind, tuple(ours[field.name].shape)):
+                shape = tuple(field.shape) or "one value"
+                return None, _incomparable(inputs, f'its input "{field.name}" is {field.kind}, {shape}')
         names = [field.name for field in theirs.inputs]
         predictions = predictor.predict_columns({name: columns[name] for name in names})
     except KeyError as error:

@@ -14,7 +14,7 @@ import numpy as np
 from infra.store import Ref
 from models.callbacks import higher_is_better
 from models.columns import load_columns
-from models.errors import ExportError
+from models.errors import ExportError, UserModelError
 from models.metrics import evaluate, to_predictions
 from models.outputs import outputs_for
 from models.search import medians, suggest
@@ -98,6 +98,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     log = TrialLog(context, inputs.run, inputs.name, inputs.index, content, tags)
     try:
         return _Trial(inputs, context, chosen["model"], chosen["training"], log).run(params)
+    except UserModelError as error:
+        told = str(error).replace(str(context.work), str(Path(inputs.model.get("file", "")).parent))
+        log.failed(told)
+        raise UserModelError(told) from error
     except Exception as error:
         log.failed(in_words(error))
         raise
@@ -158,6 +162,7 @@ class _Trial:
         history = self._fit(model, rows)
         model = as_float32(model, self.model_options, self.transforms.input_specs, self.head)
         raw = {split: predict(model, rows[split][0]) for split in ("validation", "test")}
+        self._require_probabilities(raw["test"])
         metrics = self._metrics(raw, rows)
         files = self._files(model, raw["test"], history, rows["test"][1])
         units = self.head.units
@@ -198,6 +203,18 @@ class _Trial:
             on_batch=self.log.batch,
             medians=_medians(self.inputs),
         )
+
+    def _require_probabilities(self, raw: Any) -> None:
+        """A classifier's answers are told to people as probabilities: they must be some."""
+        if self.head.activation == "linear":
+            return
+        sums = raw.sum(axis=1) if self.head.activation == "softmax" else np.ones(len(raw))
+        if raw.min() < -1e-4 or raw.max() > 1 + 1e-4 or np.abs(sums - 1).max() > 1e-2:
+            raise UserModelError(
+                f"the model's outputs are no probabilities: they lie between {raw.min():.3g} and {raw.max():.3g}; "
+                f"expected {self.head.activation} outputs, because the task is a classification; "
+                "end build() with outputs.layer(x), or with that activation"
+            )
 
     def _metrics(self, raw: dict[str, Any], rows: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, float]:
         found: dict[str, float] = {}
