@@ -44,7 +44,9 @@ def _usual_size(files: Sequence[Path]) -> tuple[int, int]:
     sizes = Counter(_open(file).size for file in files)
     usual, count = sizes.most_common(1)[0]
     if count < len(files):
-        print(f"{len(files) - count} of {len(files)} images are resized to {usual[0]}x{usual[1]}, as most are")
+        print(
+            f"{len(files) - count} of {len(files)} images are resized to {usual[0]}x{usual[1]}, as most are"
+        )
     return usual
 
 
