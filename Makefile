@@ -26,13 +26,14 @@ install_self = $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 make_venv = $(PYTHON) -m venv $(VENV)
 endif
 
-.PHONY: help setup run test test-slow lint bench lock clean
+.PHONY: help setup run test test-slow lint bench cluster-up cluster-down test-cluster lock clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make setup      only set up: leaves $(TIDEGATE)"
+	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make lock       pin all dependencies anew, with hashes"
 
@@ -72,13 +73,23 @@ lint: $(VENV)/.dev
 	@rm -f .import-lint.log
 
 test: $(VENV)/.dev $(VENV)/.apt lint
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev $(VENV)/.apt
 	@$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
+
+# A real Kubernetes on this machine, for people who work on Tidegate; needs root and, once, Go and 20 minutes.
+cluster-up: $(VENV)/.dev
+	@$(BIN)/python -m infra.testbed up
+
+cluster-down: $(VENV)/.dev
+	@$(BIN)/python -m infra.testbed down
+
+test-cluster: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m cluster tests/cluster
 
 lock:
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -19,11 +19,12 @@ KUBERNETES = "k8s.io/kubernetes"
 
 @dataclass(frozen=True)
 class Tool:
-    """A folder under `go/`, the module whose version names the build, and the packages to build."""
+    """A folder under `go/`, the module whose version names the build, the packages to build, a folder to copy."""
 
     folder: str
     module: str | None
     packages: tuple[str, ...]
+    copied: tuple[str, str] | None = None  # a module it requires, and a folder of that module
 
 
 TOOLS = (
@@ -45,7 +46,12 @@ TOOLS = (
     ),
     Tool("versitygw", "github.com/versity/versitygw", ("github.com/versity/versitygw/cmd/versitygw",)),
     Tool("coredns", "github.com/coredns/coredns", ("github.com/coredns/coredns",)),
-    Tool("traefik", "github.com/traefik/traefik/v3", ("github.com/traefik/traefik/v3/cmd/traefik",)),
+    Tool(
+        "traefik",
+        "github.com/traefik/traefik/v3",
+        ("github.com/traefik/traefik/v3/cmd/traefik",),
+        copied=("sigs.k8s.io/gateway-api", "config/crd/standard"),
+    ),
 )
 
 
@@ -101,18 +107,16 @@ def build(cache: Path, tool: Tool) -> None:
         try:
             for package, name in zip(tool.packages, _names(tool), strict=True):
                 _compile(go, tool, package, temporary / name)
+            if tool.copied:
+                _copy(go, tool, *tool.copied, temporary / "copied")
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def module(tool: Tool, path: str) -> Path:
-    """Return where Go keeps the sources of a module that the tool requires."""
-    listed = run(["go", "mod", "download", "-json", path], cwd=HERE / tool.folder, error=BuildError)
-    found = re.search(r'"Dir": "([^"]+)"', listed)
-    if not found:
-        raise BuildError(f"go mod download {path} names no folder.")
-    return Path(found[1])
+def copied(cache: Path, name: str) -> Path:
+    """Return the folder that was copied beside the binary of that name."""
+    return binary(cache, name).with_name("copied")
 
 
 def _names(tool: Tool) -> list[str]:
@@ -125,6 +129,14 @@ def _compile(go: str, tool: Tool, package: str, output: Path) -> None:
     env = {**os.environ, "CGO_ENABLED": "0"}
     # The machine is shared: a build of minutes gives way to everything else.
     run(["nice", "-n", "19", go, "build", *flags, package], cwd=HERE / tool.folder, env=env, error=BuildError)
+
+
+def _copy(go: str, tool: Tool, module: str, part: str, target: Path) -> None:
+    listed = [go, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]
+    source = Path(run(listed, cwd=HERE / tool.folder, error=BuildError).strip()) / part
+    # Go keeps its modules read-only, and so would be the copy: its folders could not be deleted.
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    target.chmod(0o755)
 
 
 def _ldflags(tool: Tool) -> str:

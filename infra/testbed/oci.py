@@ -49,7 +49,7 @@ def archive(
         "config": {"Cmd": list(command), "User": user, "Env": [f"{k}={v}" for k, v in (env or {}).items()]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
     }
-    blobs = {}
+    blobs: dict[str, bytes] = {}
     config = _document(blobs, image, "application/vnd.oci.image.config.v1+json")
     layers = [_descriptor("application/vnd.oci.image.layer.v1.tar", digest, layer.stat().st_size)]
     body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}

@@ -1,0 +1,67 @@
+"""`python -m infra.testbed up|down|status|load FILE...`: the only part that prints."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from infra.errors import InfraError
+from infra.testbed import cluster, images
+from infra.testbed.layout import GATEWAY_PORT, Layout
+
+
+def main() -> int:
+    """Run one command; its answer goes to stdout, progress and errors to stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.testbed", description="A real Kubernetes, for tests."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="build what is missing, start it, print the kubeconfig's path")
+    commands.add_parser("down", help="stop all of it and put the machine back as it was")
+    commands.add_parser("status", help="say what runs; exit code 1 unless all of it does")
+    commands.add_parser("load", help="import OCI archives into the node").add_argument(
+        "file", nargs="+", type=Path
+    )
+    words = parser.parse_args()
+    layout = Layout.default()
+    try:
+        return _run(words, layout)
+    except InfraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(words: argparse.Namespace, layout: Layout) -> int:
+    if words.command == "up":
+        return _up(layout)
+    if words.command == "down":
+        print("stopped" if cluster.down(layout) else "nothing was up")
+        return 0
+    if words.command == "load":
+        for file in words.file:
+            images.load(layout, file)
+        return 0
+    return _status(layout)
+
+
+def _up(layout: Layout) -> int:
+    began = time.monotonic()
+    cluster.up(layout, lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr))
+    print(f"{time.monotonic() - began:5.1f} s  ready", file=sys.stderr)
+    print(f"gateway http://127.0.0.1:{GATEWAY_PORT}, S3 in {layout.s3_credentials}", file=sys.stderr)
+    print(layout.kubeconfig)
+    return 0
+
+
+def _status(layout: Layout) -> int:
+    found = cluster.status(layout)
+    for name, lives in found.items():
+        print(f"{name:12} {'runs' if lives else 'dead'}")
+    wanted = {name for names in cluster.STOPS for name in names}
+    if not found:
+        print("nothing is up")
+    return 0 if wanted == {name for name, lives in found.items() if lives} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

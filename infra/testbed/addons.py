@@ -1,0 +1,90 @@
+"""What runs on top of the bare cluster: roles, DNS, the S3 server and the gateway."""
+
+import json
+import os
+import secrets
+import socket
+from pathlib import Path
+from string import Template
+
+from infra.testbed import build, images, parts
+from infra.testbed.layout import GATEWAY_PORT, NODE_IP, S3_PORT, Layout
+from infra.testbed.running import kubectl, living, start
+from infra.testbed.shell import wait
+
+MANIFESTS = Path(__file__).parent / "manifests"
+S3_USER = 65535  # images.NOBODY
+
+
+def roles(layout: Layout) -> None:
+    """Grant the host processes what they read."""
+    kubectl(layout, "apply", "-f", "-", stdin=_manifest("roles"))
+
+
+def dns(layout: Layout) -> None:
+    """Start CoreDNS on the node's address."""
+    start(layout, "coredns", parts.coredns(layout))
+    wait("DNS", lambda: living(layout) and _listens(NODE_IP, 53), 20)
+
+
+def s3(layout: Layout) -> None:
+    """Start the S3 server as a pod; its data lie under the state folder, its keys in `s3.json`."""
+    if images.S3 not in images.loaded(layout):
+        images.load(layout, images.of_binary(layout, "versitygw", images.S3))
+    data = layout.state / "s3"
+    data.mkdir(exist_ok=True)
+    data.chmod(0o700)
+    os.chown(data, S3_USER, S3_USER)
+    keys = _keys(layout)
+    words = {"access": keys["access_key"], "secret": keys["secret_key"], "port": S3_PORT}
+    text = _manifest("s3", **words, image=images.S3, data=data)
+    kubectl(layout, "apply", "-f", "-", stdin=text)
+
+
+def gateway(layout: Layout) -> None:
+    """Install the Gateway API's resources, a Gateway, and start Traefik as its controller."""
+    definitions = build.copied(layout.cache, "traefik")
+    kubectl(layout, "apply", "--server-side", "-f", str(definitions))
+    kubectl(layout, "wait", "--for=condition=Established", "--timeout=20s", "-f", str(definitions))
+    kubectl(layout, "apply", "-f", "-", stdin=_manifest("gateway", port=GATEWAY_PORT))
+    token = layout.pki / "traefik.token"
+    if not token.exists():
+        made = kubectl(layout, "-n", "testbed", "create", "token", "traefik", "--duration=720h")
+        token.touch(mode=0o600)
+        token.write_text(made.strip())
+    start(layout, "traefik", parts.traefik(layout, str(token)))
+
+
+def ready(layout: Layout) -> None:
+    """Wait until S3 and the gateway answer.
+
+    Raises:
+        NotReadyError: one of them does not.
+    """
+    kubectl(layout, "-n", "testbed", "rollout", "status", "deployment/s3", "--timeout=40s")
+    wait("S3", lambda: living(layout) and _listens("127.0.0.1", S3_PORT), 20)
+    wait("The gateway", lambda: living(layout) and _listens("127.0.0.1", GATEWAY_PORT), 20)
+    condition = "--for=condition=Programmed"
+    kubectl(layout, "-n", "testbed", "wait", condition, "gateway/gateway", "--timeout=20s")
+
+
+def _keys(layout: Layout) -> dict[str, str]:
+    path = layout.s3_credentials
+    if not path.exists():
+        path.touch(mode=0o600)
+        keys = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
+        path.write_text(json.dumps({"endpoint": f"http://127.0.0.1:{S3_PORT}", **keys}, indent=1))
+    keys = json.loads(path.read_bytes())
+    return {name: str(value) for name, value in keys.items()}
+
+
+def _manifest(name: str, **words: object) -> str:
+    return Template((MANIFESTS / f"{name}.yaml").read_text()).substitute(words)
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False

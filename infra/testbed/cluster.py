@@ -1,0 +1,100 @@
+"""Up, down and status of the whole: the order in which the parts start and stop."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from infra import processes
+from infra.locks import lock
+from infra.testbed import addons, build, certificates, configuration, images, machine, packages, parts
+from infra.testbed.errors import RefusedError, TestbedError
+from infra.testbed.layout import NODE, Layout
+from infra.testbed.running import answers, forget_dead, living, start, stop
+from infra.testbed.shell import wait
+
+# The kubelet first, or it would start anew what is stopped after it.
+STOPS = (
+    ("kubelet", "kube-proxy", "traefik", "coredns"),
+    ("containerd", "scheduler", "controllers", "apiserver", "etcd"),
+)
+Say = Callable[[str], None]
+
+
+def up(layout: Layout, say: Say) -> None:
+    """Start the cluster, or what of it does not run; returns when it is ready.
+
+    Raises:
+        RefusedError: this machine can't run it; the sentence names the fix.
+        BuildError: a part could not be built.
+        NotReadyError: a part died, or did not become ready in time.
+    """
+    packages.ensure()
+    with lock(layout.cache / "testbed.lock", error=TestbedError):
+        _build(layout, say)
+        blocker = machine.in_the_way()
+        if blocker and not (layout.state / "before.json").exists():
+            raise RefusedError(
+                f"{blocker} is in use: stop the other cluster on this machine, then try again."
+            )
+        machine.remember(layout)
+        forget_dead(layout)
+        machine.prepare()
+        certificates.ensure(layout)
+        configuration.write(layout)
+        _control_plane(layout, say)
+        _node(layout, say)
+        say("DNS, S3, gateway")
+        addons.roles(layout)
+        addons.s3(layout)
+        addons.dns(layout)
+        addons.gateway(layout)
+        addons.ready(layout)
+
+
+def down(layout: Layout) -> bool:
+    """Stop everything and put the machine back as it was; the cache stays. Returns False if nothing was up."""
+    packages.ensure_root()
+    with lock(layout.cache / "testbed.lock", error=TestbedError):
+        if not layout.state.exists():
+            return False
+        _stop(layout, STOPS[0])
+        machine.kill_pods()
+        _stop(layout, STOPS[1])
+        machine.restore(layout)
+        return True
+
+
+def status(layout: Layout) -> dict[str, bool]:
+    """Tell of each process whether it lives; empty when nothing is up."""
+    return {record.name: processes.alive(record) for record in processes.all(layout.processes)}
+
+
+def _stop(layout: Layout, names: tuple[str, ...]) -> None:
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: stop(layout, name), names))
+
+
+def _build(layout: Layout, say: Say) -> None:
+    for tool in build.missing(layout.cache):
+        say(f"building {tool.folder} {build.version(tool)}, once (minutes)")
+        build.build(layout.cache, tool)
+
+
+def _control_plane(layout: Layout, say: Say) -> None:
+    say("etcd, API server, controllers, scheduler")
+    start(layout, "etcd", parts.etcd(layout))
+    start(layout, "containerd", parts.containerd(layout))
+    start(layout, "apiserver", parts.apiserver(layout))
+    wait("The API server", lambda: living(layout) and answers(layout, "get", "--raw=/readyz"), 40)
+    start(layout, "controllers", parts.controllers(layout))
+    start(layout, "scheduler", parts.scheduler(layout))
+
+
+def _node(layout: Layout, say: Say) -> None:
+    say("containerd, kubelet, kube-proxy")
+    wait("containerd", lambda: living(layout) and layout.containerd.exists(), 20)
+    if images.PAUSE not in images.loaded(layout):
+        images.load(layout, images.of_binary(layout, "pause", images.PAUSE))
+    start(layout, "kubelet", parts.kubelet(layout))
+    start(layout, "kube-proxy", parts.kube_proxy(layout))
+    ready = ("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s")
+    wait(f"Node {NODE}", lambda: living(layout) and answers(layout, *ready), 40)

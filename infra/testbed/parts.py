@@ -1,0 +1,136 @@
+"""The command line of every process of the cluster; each flag was tried on a machine like this one."""
+
+from infra.testbed import build
+from infra.testbed.layout import GATEWAY_PORT, NODE, NODE_IP, POD_CIDR, SERVICE_CIDR, Layout
+
+ETCD = "https://127.0.0.1:12379"
+ETCD_PEER = "http://127.0.0.1:12380"  # listened on, never used: there is one member
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+def etcd(layout: Layout) -> list[str]:
+    """Return etcd's command line; it does not sync to disk: nothing here outlives `down`."""
+    pki = layout.pki
+    return [
+        "etcd",
+        f"--data-dir={layout.state}/etcd",
+        "--unsafe-no-fsync",
+        f"--listen-client-urls={ETCD}",
+        f"--advertise-client-urls={ETCD}",
+        f"--listen-peer-urls={ETCD_PEER}",
+        f"--cert-file={pki}/etcd.crt",
+        f"--key-file={pki}/etcd.key",
+        f"--trusted-ca-file={pki}/ca.crt",
+        "--client-cert-auth",
+    ]
+
+
+def apiserver(layout: Layout) -> list[str]:
+    """Return the API server's command line: TLS, RBAC and the aggregator as in a production cluster."""
+    pki = layout.pki
+    return [
+        str(build.binary(layout.cache, "kube-apiserver")),
+        f"--bind-address={NODE_IP}",
+        f"--advertise-address={NODE_IP}",
+        f"--service-cluster-ip-range={SERVICE_CIDR}",
+        f"--etcd-servers={ETCD}",
+        f"--etcd-cafile={pki}/ca.crt",
+        f"--etcd-certfile={pki}/etcd.crt",
+        f"--etcd-keyfile={pki}/etcd.key",
+        f"--client-ca-file={pki}/ca.crt",
+        f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
+        f"--kubelet-client-key={pki}/apiserver-kubelet.key",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        "--kubelet-preferred-address-types=InternalIP",  # nothing resolves the node's name
+        f"--service-account-issuer={ISSUER}",
+        f"--service-account-key-file={pki}/service-accounts.pub",
+        f"--service-account-signing-key-file={pki}/service-accounts.key",
+        f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+        "--requestheader-allowed-names=front-proxy",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-username-headers=X-Remote-User",
+        f"--proxy-client-cert-file={pki}/front-proxy.crt",
+        f"--proxy-client-key-file={pki}/front-proxy.key",
+    ]
+
+
+def controllers(layout: Layout) -> list[str]:
+    """Return the controller manager's command line."""
+    pki = layout.pki
+    return [
+        str(build.binary(layout.cache, "kube-controller-manager")),
+        *_kubeconfigs(f"{pki}/controllers.kubeconfig"),
+        f"--root-ca-file={pki}/ca.crt",
+        f"--service-account-private-key-file={pki}/service-accounts.key",
+        f"--cluster-signing-cert-file={pki}/ca.crt",
+        f"--cluster-signing-key-file={pki}/ca.key",
+        "--use-service-account-credentials=true",
+        f"--flex-volume-plugin-dir={layout.state}/volume-plugins",  # or it makes one in /usr
+    ]
+
+
+def scheduler(layout: Layout) -> list[str]:
+    """Return the scheduler's command line."""
+    own = str(build.binary(layout.cache, "kube-scheduler"))
+    return [own, *_kubeconfigs(f"{layout.pki}/scheduler.kubeconfig")]
+
+
+def _kubeconfigs(path: str) -> list[str]:
+    flags = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+    # One of each runs: electing it would cost the start seconds.
+    return [*(f"--{flag}={path}" for flag in flags), "--bind-address=127.0.0.1", "--leader-elect=false"]
+
+
+def containerd(layout: Layout) -> list[str]:
+    """Return containerd's command line."""
+    return ["containerd", "--config", f"{layout.state}/containerd.toml"]
+
+
+def kubelet(layout: Layout) -> list[str]:
+    """Return the kubelet's command line."""
+    return [
+        str(build.binary(layout.cache, "kubelet")),
+        f"--config={layout.state}/kubelet.yaml",
+        f"--kubeconfig={layout.pki}/node.kubeconfig",
+        f"--hostname-override={NODE}",
+        f"--node-ip={NODE_IP}",
+        f"--root-dir={layout.state}/kubelet",
+        f"--cert-dir={layout.state}/kubelet/pki",
+    ]
+
+
+def kube_proxy(layout: Layout) -> list[str]:
+    """Return kube-proxy's command line; of its modes only iptables answers NodePorts on 127.0.0.1."""
+    return [
+        str(build.binary(layout.cache, "kube-proxy")),
+        f"--kubeconfig={layout.pki}/kube-proxy.kubeconfig",
+        f"--hostname-override={NODE}",
+        f"--cluster-cidr={POD_CIDR}",
+        "--proxy-mode=iptables",
+        "--conntrack-max-per-core=0",
+    ]
+
+
+def coredns(layout: Layout) -> list[str]:
+    """Return CoreDNS' command line."""
+    return [str(build.binary(layout.cache, "coredns")), "-conf", f"{layout.state}/Corefile"]
+
+
+def traefik(layout: Layout, token: str) -> list[str]:
+    """Return the gateway's command line; `token` is the file of its service account's."""
+    provider = "--providers.kubernetesgateway"
+    return [
+        str(build.binary(layout.cache, "traefik")),
+        f"--entrypoints.web.address=127.0.0.1:{GATEWAY_PORT}",
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+        f"{provider}=true",
+        f"{provider}.endpoint=https://{NODE_IP}:6443",
+        f"{provider}.token={token}",
+        f"{provider}.certauthfilepath={layout.pki}/ca.crt",
+    ]

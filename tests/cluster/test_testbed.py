@@ -1,0 +1,160 @@
+"""The testbed itself, up to down: a Job, its logs, a NodePort, S3 with conditions, the gateway, and nothing left.
+
+The tests of this file run in order, on one testbed. They need root; without it they fail with the sentence
+that says so.
+"""
+
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra import processes
+from infra.testbed import cluster, images, machine
+from infra.testbed.errors import RefusedError
+from infra.testbed.layout import GATEWAY_PORT, Layout
+from infra.testbed.running import answers, kubectl
+from infra.testbed.shell import quietly, wait
+
+pytestmark = pytest.mark.cluster
+WEB = Path(__file__).with_name("web.yaml")
+
+
+def footprint() -> dict[str, Any]:
+    """Return everything on the machine that the testbed changes while it is up."""
+    return {
+        # nft, because iptables-save makes the table that it is asked for.
+        "rules": re.sub(r"counter packets \d+ bytes \d+", "", quietly(["nft", "list", "ruleset"])),
+        "routes": quietly(["ip", "route"]),
+        "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        "sysctls": machine.sysctls(),
+        "folders": [folder for folder in machine.FOLDERS if Path(folder).exists()],
+        "plugins": Path("/usr/libexec/kubernetes").exists(),
+        "cgroups": [str(path) for path in machine.CGROUPS.glob(f"*/{machine.PODS}")],
+    }
+
+
+def under(folder: Path) -> list[str]:
+    """Return the mounts and processes that use `folder`, and the folder itself."""
+    found = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if str(folder) in words:
+            found.append(words)
+    return found + ([str(folder)] if folder.exists() else [])
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, Any]:
+    layout = Layout.default()
+    assert not layout.state.exists(), "a testbed is up: `make cluster-down` first"
+    return footprint()
+
+
+@pytest.fixture(scope="module")
+def layout(before: dict[str, Any]) -> Iterator[Layout]:
+    assert before["links"]
+    layout = Layout.default()
+    try:
+        cluster.up(layout, print)
+        yield layout
+    finally:
+        cluster.down(layout)
+
+
+def get(url: str, host: str = "") -> str:
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def answering(url: str, host: str = "") -> bool:
+    try:
+        return bool(get(url, host))
+    except OSError:
+        return False
+
+
+@pytest.mark.usefixtures("before")
+def test_a_user_without_root_is_told_so() -> None:
+    layout = Layout.default()
+    os.seteuid(65534)
+    try:
+        with pytest.raises(RefusedError, match="needs root"):
+            cluster.up(layout, print)
+        with pytest.raises(RefusedError, match="use sudo"):
+            cluster.down(layout)
+    finally:
+        os.seteuid(0)
+
+
+def test_every_process_lives_and_a_second_up_changes_none(layout: Layout) -> None:
+    first = {record.name: record.pid for record in processes.all(layout.processes)}
+    cluster.up(layout, print)
+    assert {record.name: record.pid for record in processes.all(layout.processes)} == first
+    found = cluster.status(layout)
+    assert found == dict.fromkeys(sorted(name for names in cluster.STOPS for name in names), True)
+
+
+def test_a_job_runs_and_its_logs_are_readable(layout: Layout) -> None:
+    images.load(layout, images.base(layout))
+    assert images.BASE in images.loaded(layout)
+    kubectl(layout, "apply", "-f", str(WEB))
+    kubectl(layout, "wait", "--for=condition=Complete", "job/hello", "--timeout=60s")
+    assert kubectl(layout, "logs", "job/hello") == "hello by s3.testbed.svc.cluster.local\n"
+
+
+def test_a_node_port_answers_on_loopback(layout: Layout) -> None:
+    kubectl(layout, "rollout", "status", "deployment/web", "--timeout=60s")
+    url = "http://127.0.0.1:30080/debian_version"
+    wait("the NodePort", lambda: answering(url), 10)
+    assert get(url).startswith("12.")
+
+
+@pytest.mark.usefixtures("layout")
+def test_the_gateway_routes_by_host() -> None:
+    url = f"http://127.0.0.1:{GATEWAY_PORT}/debian_version"
+    wait("the route", lambda: answering(url, "web.test"), 20)
+    assert get(url, "web.test").startswith("12.")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        get(url, "other.test")
+
+
+def test_s3_keeps_what_it_got_and_honours_conditions(layout: Layout) -> None:
+    keys = json.loads(layout.s3_credentials.read_bytes())
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=keys["endpoint"],
+        aws_access_key_id=keys["access_key"],
+        aws_secret_access_key=keys["secret_key"],
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    s3.create_bucket(Bucket="things")
+    s3.put_object(Bucket="things", Key="a/b", Body=b"first", IfNoneMatch="*")
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.put_object(Bucket="things", Key="a/b", Body=b"second", IfNoneMatch="*")
+    assert s3.get_object(Bucket="things", Key="a/b")["Body"].read() == b"first"
+
+
+def test_rbac_is_enforced(layout: Layout) -> None:
+    as_default = "--as=system:serviceaccount:default:default"
+    assert not answers(layout, "get", "secrets", "-n", "testbed", as_default)
+    assert answers(layout, "get", "secrets", "-n", "testbed")
+
+
+def test_down_leaves_nothing(layout: Layout, before: dict[str, Any]) -> None:
+    assert cluster.down(layout)
+    assert footprint() == before
+    assert under(layout.state) == []
+    assert not cluster.down(layout)
