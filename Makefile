@@ -26,6 +26,8 @@ install_self = $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 make_venv = $(PYTHON) -m venv $(VENV)
 endif
 
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
 .PHONY: help setup run test test-slow lint bench cluster-up cluster-down test-cluster lock clean
 
 help:
@@ -91,11 +93,10 @@ cluster-down: $(VENV)/.dev
 test-cluster: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
+# One resolution for both files: what runs is tested with the very versions that users get.
 lock:
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --extra serve --extra train pyproject.toml -o requirements.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --extra serve --extra train --extra dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --extra serve --extra train -c requirements-dev.txt pyproject.toml -o requirements.txt
 
 clean:
 	@[ ! -x $(TIDEGATE) ] || $(TIDEGATE) down
