@@ -72,7 +72,7 @@ def test_the_same_submit_again_is_the_same_run_and_quick(shared: Cli, digits: di
     assert {step["status"] for step in again["steps"]} == {"cached"}
     for key in ("run", "metrics", "mlflow_url", "endpoint", "release", "curl", "champion"):
         assert again[key] == digits[key], key
-    assert len([run for run in shared.ok("runs") if run["name"] == "digits"]) == 1
+    assert [run["run"] for run in shared.ok("runs")].count(digits["run"]) == 1
 
 
 def test_every_held_out_row_is_answered_as_the_trained_model_does(
@@ -122,7 +122,8 @@ def test_a_refused_candidate_leaves_the_endpoint_alone(shared: Cli, digits: dict
         "cached",
         "cached",
     ]  # same data, same training
-    assert shared.ok("endpoints")[0]["release"] == digits["release"]
+    live = {endpoint["name"]: endpoint["release"] for endpoint in shared.ok("endpoints")}
+    assert live["digits"] == digits["release"]
     again = shared("submit", "digits", *QUICK, "--set", "gate.minimum=0.9999", "--json")
     assert (again.code, again.json["run"]) == (3, refused["run"])
 
@@ -156,12 +157,11 @@ def test_more_trials_later_only_run_the_new_ones(shared: Cli) -> None:
 
 
 def test_compare_tells_what_differs(shared: Cli, digits: dict[str, Any]) -> None:
-    runs = [run["run"] for run in shared.ok("runs") if run["name"] == "digits"]
-    compared = shared.ok("compare", *runs[:2])
+    other = shared("submit", "digits", *QUICK, "--set", "gate.minimum=0.9999", "--json").json
+    compared = shared.ok("compare", digits["run"], other["run"])
     assert "/#/compare-runs?runs=" in compared["url"]
     assert all(run["metrics"] and run["params"] for run in compared["runs"])
-    assert "gate" in shared("compare", *runs[:2]).stdout
-    assert digits["run"] in runs
+    assert "gate" in shared("compare", digits["run"], other["run"]).stdout
 
 
 def test_a_model_that_has_no_onnx_form_is_served_by_tensorflow(shared: Cli, tmp_path: Path) -> None:
@@ -259,6 +259,6 @@ def test_gc_removes_only_what_nothing_needs(shared: Cli, digits: dict[str, Any])
         "steps/orphan.json", json.dumps({"step": "prepare", "run": "gone", "outputs": {}}).encode(), None
     )
     removed = shared.ok("gc")["removed"]
-    assert removed == ["steps/orphan.json"]
+    assert "steps/orphan.json" in removed
     assert {step["status"] for step in shared.ok("submit", "digits", *QUICK)["steps"]} == {"cached"}
     assert digits["bento"] not in removed
