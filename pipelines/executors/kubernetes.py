@@ -7,16 +7,15 @@ driver's own pod.
 import json
 import time
 
-from infra.cluster.images import image
-
 from infra.cluster.follower import Follower
-from infra.cluster.jobs import Object, Place, is_over, run_labels, selector, step_job, step_name
+from infra.cluster.jobs import Object, is_over, run_labels, selector, step_name
 from infra.cluster.reasons import Reason, why_ended, why_failed, why_told, why_waiting
 from infra.errors import AlreadyExistsError
 from infra.files import write_atomic
 from pipelines.executors.base import Handle, StepCall
 from pipelines.executors.local import LocalExecutor
 from pipelines.home import Home
+from pipelines.manifests import job_of
 from pipelines.mirror import Mirror
 from pipelines.run import RELEASING
 from pipelines.spec import Resources, seconds
@@ -25,21 +24,6 @@ PULL_S = 3.0  # between looks at a running step's progress, log and events
 TELL_S = 8.0  # a pod that has not begun after this long is asked why
 HOPELESS_S = 20.0  # what time alone will not mend is given this long all the same
 TAIL = 200  # lines of a failed step's log that are kept
-
-
-def place_of(resources: Resources) -> Place:
-    """What a step's pod asks of the cluster."""
-    return Place(
-        cpu=resources.cpu,
-        memory=resources.memory,
-        gpus=resources.gpus,
-        gpu_resource=resources.gpu_resource,
-        node_selector=resources.node_selector,
-        tolerations=resources.tolerations,
-        priority_class=resources.priority_class,
-        queue=resources.queue,
-        deadline_s=max(1, round(seconds(resources.deadline))),
-    )
 
 
 class KubernetesExecutor:
@@ -70,24 +54,10 @@ class KubernetesExecutor:
             return LocalExecutor().start(call)
         self.mirror.delete(f"errors/{call.id}.json")
         self.mirror.write(f"calls/{call.id}.json", call.model_dump_json().encode())
-        return KubernetesHandle(self, call, self._ensure(self.manifest(call)))
-
-    def manifest(self, call: StepCall) -> Object:
-        """The step's Job."""
         target = self.home.target
         assert target is not None
-        gpus = self.resources.gpus if call.step == "train" else 0
-        resources = self.resources.model_copy(update={"gpus": gpus})
-        argv = ["python", "-m", "pipelines.worker", "--run", f"{target.store.url}/runs/{self.run}"]
-        return step_job(
-            run=self.run,
-            step_id=call.id,
-            step=call.step,
-            image=image(target.images, "train-gpu" if gpus else "train"),
-            argv=[*argv, "--step", call.id],
-            place=place_of(resources),
-            owner=self.owner,
-        )
+        job = job_of(target, self.run, call.id, call.step, self.resources, self.owner)
+        return KubernetesHandle(self, call, self._ensure(job))
 
     def _ensure(self, job: Object) -> bool:
         """Create a Job; True when one that runs was there already."""
