@@ -1,0 +1,1 @@
+"""What of Tidegate runs in a Kubernetes cluster: its images and its objects."""
