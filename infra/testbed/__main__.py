@@ -1,4 +1,4 @@
-"""`python -m infra.testbed up|down|status|load FILE...`: the only part that prints."""
+"""`python -m infra.testbed up|down|status|install|load FILE...`: the only part that prints."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from infra.errors import InfraError
-from infra.testbed import cluster, images
+from infra.testbed import cluster, images, install
 from infra.testbed.layout import GATEWAY_PORT, Layout
 
 
@@ -19,6 +19,7 @@ def main() -> int:
     commands.add_parser("up", help="build what is missing, start it, print the kubeconfig's path")
     commands.add_parser("down", help="stop all of it and put the machine back as it was")
     commands.add_parser("status", help="say what runs; exit code 1 unless all of it does")
+    commands.add_parser("install", help="put Tidegate's own side on it: namespace, roles, MLflow, database")
     commands.add_parser("load", help="import OCI archives into the node").add_argument(
         "file", nargs="+", type=Path
     )
@@ -34,6 +35,8 @@ def main() -> int:
 def _run(words: argparse.Namespace, layout: Layout) -> int:
     if words.command == "up":
         return _up(layout)
+    if words.command == "install":
+        return _install(layout)
     if words.command == "down":
         print("stopped" if cluster.down(layout) else "nothing was up")
         return 0
@@ -50,6 +53,16 @@ def _up(layout: Layout) -> int:
     print(f"{time.monotonic() - began:5.1f} s  ready", file=sys.stderr)
     print(f"gateway http://127.0.0.1:{GATEWAY_PORT}, S3 in {layout.s3_credentials}", file=sys.stderr)
     print(layout.kubeconfig)
+    return 0
+
+
+def _install(layout: Layout) -> int:
+    began = time.monotonic()
+    install.install(layout, lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr))
+    print(f"{time.monotonic() - began:5.1f} s  MLflow answers at {install.MLFLOW_URL}", file=sys.stderr)
+    print(f"export KUBECONFIG={layout.kubeconfig}")
+    print(f"export AWS_SHARED_CREDENTIALS_FILE={install.credentials(layout)}")
+    print(f"export TIDEGATE_TARGETS={install.TARGETS}")
     return 0
 
 
