@@ -29,7 +29,12 @@ def host_checks(namespace: str, port: int, opened: str) -> Mapping[str, str]:
         port: the Service's port.
         opened: the URL at which people open MLflow; "" where they only forward a port.
     """
-    names = ["mlflow", f"mlflow.{namespace}", f"mlflow.{namespace}.svc", f"mlflow.{namespace}.svc.cluster.local"]
+    names = [
+        "mlflow",
+        f"mlflow.{namespace}",
+        f"mlflow.{namespace}.svc",
+        f"mlflow.{namespace}.svc.cluster.local",
+    ]
     hosts = [*LOOPBACK, *(f"{name}:{port}" for name in names)]
     found = {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts)}
     if opened:
@@ -80,7 +85,10 @@ def prepare(database_uri: str, wait_s: float = WAIT_S) -> None:
             if refused or time.monotonic() > deadline:
                 raise TrackingError(_no_database(database_uri, error, refused)) from error
         time.sleep(1.0)
-    if "alembic_version" in tables and utils._get_schema_version(engine) != utils._get_latest_schema_revision():
+    if (
+        "alembic_version" in tables
+        and utils._get_schema_version(engine) != utils._get_latest_schema_revision()
+    ):
         print("bringing the database's tables up to date", flush=True)
         utils._upgrade_db(engine)
     engine.dispose()
@@ -99,15 +107,20 @@ def _no_database(uri: str, error: Exception, refused: bool) -> str:
 
 def main() -> None:
     """Start the server; a problem with the database ends it with one line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.mlflow_cluster", description="MLflow in a cluster.")
-    parser.add_argument("--database", required=True, metavar="URI", help="postgresql://USER@HOST:PORT/NAME")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.mlflow_cluster", description="MLflow in a cluster."
+    )
+    parser.add_argument("--database", required=True, metavar="URI", help="postgresql+psycopg2://USER@HOST:PORT/NAME")
     parser.add_argument("--password-file", required=True, type=Path, help="the file with its password")
     parser.add_argument("--artifacts", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args()
     endpoint = os.environ.get("TIDEGATE_S3_ENDPOINT")
     if endpoint:  # not AWS: such a server may refuse the checksums that boto3 adds
-        os.environ |= {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
+        os.environ |= {
+            "MLFLOW_S3_ENDPOINT_URL": endpoint,
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        }
     opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
     os.environ |= host_checks(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
     try:

@@ -38,7 +38,9 @@ def archive(layout: Layout) -> Path:
     try:
         run(["nice", "-n", "19", *_bootstrap(layer)], error=BuildError)
         path = {"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"}
-        oci.archive(NAME, layer, target, command=[f"/usr/local/bin/{ENTRY.name}"], user=f"{USER}:{USER}", env=path)
+        oci.archive(
+            NAME, layer, target, command=[f"/usr/local/bin/{ENTRY.name}"], user=f"{USER}:{USER}", env=path
+        )
     finally:
         layer.unlink(missing_ok=True)
     return target
