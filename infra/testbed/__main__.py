@@ -1,4 +1,4 @@
-"""`python -m infra.testbed up|down|status|images|load`: the only part that prints."""
+"""`python -m infra.testbed up|down|status|images|install|load`: the only part that prints."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.cluster.images import GPU, NAMES
 from infra.errors import InfraError
-from infra.testbed import cluster, images, ours
+from infra.testbed import cluster, images, install, ours
 from infra.testbed.layout import GATEWAY_PORT, Layout
 
 
@@ -21,6 +21,7 @@ def main() -> int:
     commands.add_parser("up", help="build what is missing, start it, print the kubeconfig's path")
     commands.add_parser("down", help="stop all of it and put the machine back as it was")
     commands.add_parser("status", help="say what runs; exit code 1 unless all of it does")
+    commands.add_parser("install", help="put Tidegate's own side on it: namespace, roles, MLflow, database")
     commands.add_parser("load", help="import OCI archives into the node").add_argument(
         "file", nargs="+", type=Path
     )
@@ -39,6 +40,8 @@ def main() -> int:
 def _run(words: argparse.Namespace, layout: Layout) -> int:
     if words.command == "up":
         return _up(layout)
+    if words.command == "install":
+        return _install(layout)
     if words.command == "down":
         print("stopped" if cluster.down(layout) else "nothing was up")
         return 0
@@ -64,6 +67,16 @@ def _up(layout: Layout) -> int:
 def _timed() -> Callable[[str], None]:
     began = time.monotonic()
     return lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr)
+
+
+def _install(layout: Layout) -> int:
+    say = _timed()
+    install.install(layout, say)
+    say(f"MLflow answers at {install.MLFLOW_URL}")
+    print(f"export KUBECONFIG={layout.kubeconfig}")
+    print(f"export AWS_SHARED_CREDENTIALS_FILE={install.credentials(layout)}")
+    print(f"export TIDEGATE_TARGETS={install.TARGETS}")
+    return 0
 
 
 def _status(layout: Layout) -> int:
