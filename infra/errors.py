@@ -8,7 +8,13 @@ InfraError
 ├── SpoolError              the run's event file can't be read or written
 ├── ProcessError            a detached process didn't start, or can't be stopped
 ├── LockedError             somebody else holds the lock
-└── TrackingError           MLflow is unreachable, or its database is unusable
+├── TrackingError           MLflow is unreachable, or its database is unusable
+└── ClusterError            the Kubernetes API server refused something
+    ├── UnreachableError    it can't be reached, or is busy
+    ├── ForbiddenError      not permitted, or over quota
+    ├── NotFoundError       there is no such object
+    ├── AlreadyExistsError  there is one of that name already
+    └── ExpiredError        a watch's starting point is too old
 """
 
 
@@ -46,3 +52,27 @@ class LockedError(InfraError):
 
 class TrackingError(InfraError):
     """MLflow is unreachable, or its database is unusable."""
+
+
+class ClusterError(InfraError):
+    """The Kubernetes API server refused something."""
+
+
+class UnreachableError(ClusterError):
+    """The API server can't be reached, or is busy."""
+
+
+class ForbiddenError(ClusterError):
+    """Not permitted to us, or more than the namespace's quota."""
+
+
+class NotFoundError(ClusterError):
+    """There is no such object."""
+
+
+class AlreadyExistsError(ClusterError):
+    """There is an object of that name already."""
+
+
+class ExpiredError(ClusterError):
+    """What a watch was to start from is too old; list again."""

@@ -72,7 +72,7 @@ def start(
     with lock(folder / f"{name}.lock", error=ProcessError):
         last = recorded(folder, name)
         if last and alive(last):
-            return last
+            return _save(folder, last)  # one that was adopted gets its process id noted
         if last:  # it died; what it had started must not be forgotten with its record
             _end(_marked(last.mark), 0.0)
         record = Record(

@@ -165,8 +165,8 @@ class _Course:
                 if order is not None and bad is not None:
                     raise _not_finite(epoch, bad, loop.batches)
                 if order is not None and time.monotonic() - reported >= SECONDS_A_REPORT:
-                    reported = time.monotonic()
                     self.on_batch(epoch, done, loop.batches)
+                    reported = time.monotonic()
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise _failed(epoch, error) from error
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}

@@ -10,6 +10,14 @@ from models.training import Training as TrainingOptions
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(duration: str) -> float:
+    """The seconds of a Duration such as 250ms, 30s, 15m or 24h."""
+    digits = duration.rstrip("smh")
+    return int(digits) * UNITS[duration[len(digits) :]]
 
 
 class Part(BaseModel):
@@ -150,6 +158,13 @@ class Resources(Part):
     memory: str = Field("4Gi", pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", description="memory limit")
     gpus: int = Field(0, ge=0, description="GPUs a train step must see, or it fails")
     nodes: int = Field(1, ge=1, description="machines a train step spans")
+    gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes it may run on, on a cluster")
+    tolerations: list[dict[str, Any]] = Field([], description="taints it tolerates, as Kubernetes has them")
+    priority_class: str = Field("", description="its PriorityClass, on a cluster")
+    queue: str = Field("", description="Kueue's local queue; nothing where the cluster has no Kueue")
+    deadline: Duration = Field("24h", description="a step on a cluster is ended after this time")
+    patience: Duration = Field("15m", description="how long a step waits for a place on a cluster")
 
 
 class Replicas(Part):
@@ -163,7 +178,7 @@ class Canary(Part):
     """How a new release takes over on a cluster."""
 
     steps: list[int] = Field([10, 50, 100], description="percent of traffic at each step")
-    bake: str = Field("30s", pattern=r"^\d+(ms|s|m|h)$", description="time each step is watched")
+    bake: Duration = Field("30s", description="time each step is watched")
 
 
 class Slo(Part):

@@ -38,13 +38,23 @@ class Handle(Protocol):
         """What the step has printed so far."""
         ...
 
+    def news(self) -> list[str]:
+        """What people should hear of it since the last time: why it waits, that it began anew."""
+        ...
+
     def cancel(self) -> None:
         """End the step now; returns when it is gone. Harmless when it already is."""
         ...
 
 
 class Executor(Protocol):
-    """A place where steps run: a process here, this very process, a Job on a cluster."""
+    """A place where steps run: a process here, this very process, a Job on a cluster.
+
+    Attributes:
+        poll_s: seconds between two looks at what runs there.
+    """
+
+    poll_s: float
 
     def start(self, call: StepCall) -> Handle:
         """Start a step and return at once.

@@ -21,12 +21,18 @@ class InlineHandle:
         """What it printed."""
         return self.call.log.read_text()
 
+    def news(self) -> list[str]:
+        """Nothing: it runs at once."""
+        return []
+
     def cancel(self) -> None:
         """Nothing is left to cancel."""
 
 
 class InlineExecutor:
     """Runs the worker's main function here."""
+
+    poll_s = 0.01
 
     def start(self, call: StepCall) -> InlineHandle:
         """Run the step to its end."""

@@ -28,6 +28,10 @@ class LocalHandle:
         """What it has printed so far."""
         return self._call.log.read_text()
 
+    def news(self) -> list[str]:
+        """Nothing: it runs at once."""
+        return []
+
     def cancel(self) -> None:
         """Close the pipe and terminate; kill after GRACE_S seconds."""
         if self._process.stdin:
@@ -42,6 +46,8 @@ class LocalHandle:
 
 class LocalExecutor:
     """Starts `python -m pipelines.worker` with its output in the step's log."""
+
+    poll_s = 0.01
 
     def start(self, call: StepCall) -> LocalHandle:
         """Start the step's process, in a session of its own: Ctrl-C reaches the driver only."""

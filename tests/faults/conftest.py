@@ -16,6 +16,8 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 import pytest
 
+from infra import processes
+
 from ..conftest import Cli, Ran
 
 T = TypeVar("T")
@@ -85,7 +87,9 @@ def words_of(process: psutil.Process) -> list[str]:
 
 def pid_of(cli: Cli, name: str) -> int:
     """Process id in a process record of the home."""
-    return int(json.loads((cli.home / "processes" / f"{name}.json").read_bytes())["pid"])
+    found = processes.recorded(cli.home / "processes", name)
+    assert found is not None
+    return found.pid or 0  # 0: its starter was killed before there was a process
 
 
 def endpoint_state(cli: Cli, name: str = "digits") -> dict[str, Any]:

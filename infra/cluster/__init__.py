@@ -1,0 +1,1 @@
+"""A Kubernetes namespace: its API, and the objects that a run or a release puts there."""

@@ -1,0 +1,241 @@
+"""One namespace of a Kubernetes API server, objects as plain dicts. The only module that imports `kubernetes`.
+
+Every request has a time limit and is tried again, with jitter, when the connection broke or the server said that it
+is busy: an API server that restarts costs seconds, not a run. What went wrong is told as a ClusterError.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from infra.cluster.kinds import KINDS
+from infra.cluster.refusals import error_of, unreachable
+from infra.errors import ClusterError, ForbiddenError, NotFoundError, UnreachableError
+
+MANAGER = "tidegate"
+REQUEST_S = 15.0
+PATIENCE_S = 30.0  # how long an API server may be away
+PAGE = 500
+Object = dict[str, Any]
+Objects = list[Object]
+Names = list[str]
+IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class Cluster:
+    """A namespace of a cluster.
+
+    Args:
+        context: a context of the kubeconfig; None is the pod's own service account, or else the current context.
+        namespace: where every namespaced object lives.
+        patience_s: how long a server that can not be reached is tried again.
+
+    Raises:
+        ClusterError: there is no kubeconfig, or no such context in it.
+    """
+
+    def __init__(self, context: str | None, namespace: str, patience_s: float = PATIENCE_S) -> None:
+        self.namespace = namespace
+        self.requests = 0
+        self._patience = patience_s
+        self._client = _client(context)
+
+    def apply(self, obj: Object) -> Object:
+        """Server-side apply under our field manager; what others changed of our fields is taken back."""
+        query = {"fieldManager": MANAGER, "force": "true"}
+        path = self._path(obj["kind"], obj["metadata"]["name"])
+        return self._ask("PATCH", path, query, obj, "application/apply-patch+yaml")
+
+    def create(self, obj: Object) -> Object:
+        """Create an object; raises AlreadyExistsError."""
+        return self._ask("POST", self._path(obj["kind"]), {"fieldManager": MANAGER}, obj)
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """One object, or None."""
+        try:
+            return self._ask("GET", self._path(kind, name))
+        except NotFoundError:
+            return None
+
+    def list(self, kind: str, labels: str = "", fields: str = "") -> Objects:
+        """The objects that a label selector and a field selector choose."""
+        return self.listed(kind, labels, fields)[0]
+
+    def listed(self, kind: str, labels: str = "", fields: str = "") -> tuple[Objects, str]:
+        """The same, and the resource version from which a watch goes on."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {key: value for key, value in query.items() if value}
+        items: Objects = []
+        while True:
+            answer = self._ask("GET", self._path(kind), query)
+            items += [{"kind": kind, **item} for item in answer["items"]]
+            if not answer["metadata"].get("continue"):
+                return items, answer["metadata"]["resourceVersion"]
+            query["continue"] = answer["metadata"]["continue"]
+
+    def patch(self, kind: str, name: str, body: Object) -> Object:
+        """Merge a change into an object."""
+        query = {"fieldManager": MANAGER}
+        return self._ask("PATCH", self._path(kind, name), query, body, "application/merge-patch+json")
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Delete an object and, in the background, what it owns; False when it was not there."""
+        try:
+            self._ask("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+        except NotFoundError:
+            return False
+        return True
+
+    def delete_all(self, kind: str, labels: str) -> Names:
+        """Delete what a label selector chooses; return the names."""
+        names = [obj["metadata"]["name"] for obj in self.list(kind, labels)]
+        return [name for name in names if self.delete(kind, name)]
+
+    def logs(
+        self, pod: str, *, container: str | None = None, tail: int | None = None, previous: bool = False
+    ) -> str:
+        """What a container printed; "" when it has not started or is gone."""
+        query = {
+            "container": container or "",
+            "tailLines": str(tail or ""),
+            "previous": "true" if previous else "",
+        }
+        query = {key: value for key, value in query.items() if value}
+        try:
+            content = self._send(
+                "GET", f"{self._path('Pod', pod)}/log", query, None, "application/json"
+            ).read()
+        except (NotFoundError, ClusterError) as error:
+            if isinstance(error, ForbiddenError | UnreachableError):
+                raise
+            return ""
+        return bytes(content or b"").decode(errors="replace")
+
+    def watch(self, kind: str, labels: str, timeout_s: int, since: str = "") -> Iterator[tuple[str, Object]]:
+        """Changes of the chosen objects as (ADDED, MODIFIED or DELETED; object), for `timeout_s` seconds at most.
+
+        Raises:
+            ExpiredError: `since` is too old; list again.
+            ClusterError: anything else; list again, after a moment.
+        """
+        query = {
+            "labelSelector": labels,
+            "resourceVersion": since,
+            "timeoutSeconds": str(timeout_s),
+            "watch": "true",
+        }
+        query = {key: value for key, value in query.items() if value}
+        answer = self._once("GET", self._path(kind), query, None, "application/json", read_s=timeout_s + 5.0)
+        try:
+            for line in _lines(answer):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise error_of(
+                        int(event["object"].get("code", 500)), json.dumps(event["object"]).encode()
+                    )
+                yield event["type"], event["object"]
+        finally:
+            answer.close()
+
+    def raw(self, path: str) -> Any:
+        """A GET of any path, such as /version; its JSON."""
+        return self._ask("GET", path)
+
+    def _path(self, kind: str, name: str = "") -> str:
+        return KINDS[kind].path(self.namespace, name)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        answer: Object = json.loads(self._send(method, path, query or {}, body, content_type).read())
+        return answer
+
+    def _send(
+        self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str
+    ) -> Any:
+        """Send; try again while the server is away or busy. Every request of ours may be repeated."""
+        deadline, pause = time.monotonic() + self._patience, 0.2
+        while True:
+            try:
+                return self._once(method, path, query, body, content_type, REQUEST_S)
+            except UnreachableError:
+                if time.monotonic() + pause >= deadline:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 5.0)
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: Object | None,
+        content_type: str,
+        read_s: float,
+    ) -> Any:
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+
+        self.requests += 1
+        config = self._client.configuration
+        url = f"{config.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers: dict[str, str] = {"Accept": "application/json", "Content-Type": content_type}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            answer = self._client.rest_client.pool_manager.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                preload_content=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=5.0, read=read_s),
+            )
+        except (urllib3.exceptions.HTTPError, OSError, ApiException) as error:
+            raise UnreachableError(unreachable(config.host, error)) from error
+        if answer.status >= 300:
+            raise error_of(answer.status, answer.read())
+        return answer
+
+
+def _client(context: str | None) -> Any:
+    from kubernetes import config
+    from kubernetes.client import ApiClient, Configuration
+
+    found = Configuration()
+    try:
+        if context is None and IN_POD.exists():
+            config.load_incluster_config(client_configuration=found)
+        else:
+            config.load_kube_config(context=context, client_configuration=found)
+    except config.ConfigException as error:
+        words = f"context {context!r}" if context else "the current context"
+        raise ClusterError(
+            f"No way to the cluster: {error}. Expected a kubeconfig with {words}: set $KUBECONFIG to its path, "
+            "or name another `context` in targets.yaml (`kubectl config get-contexts` lists them)."
+        ) from error
+    found.retries = False
+    return ApiClient(found)
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    import urllib3
+
+    rest = b""
+    try:
+        for chunk in answer.stream(1 << 16, decode_content=True):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line for line in lines if line)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise UnreachableError(f"The watch broke off: {error}.") from error
