@@ -3,10 +3,11 @@
 Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) are found where boto3 finds them.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, BinaryIO, NamedTuple
 
 import boto3
@@ -58,6 +59,8 @@ class Bucket:
         self.url = f"s3://{self.name}/{self.prefix}".rstrip("/")
         self.endpoint = endpoint_of(endpoint)
         self._style = style_of(style, self.endpoint)
+        self._client: Any = None
+        self._making = threading.Lock()
         self._transfer = TransferConfig(
             multipart_threshold=part_size,
             multipart_chunksize=part_size,
@@ -65,9 +68,15 @@ class Bucket:
             preferred_transfer_client="classic",
         )
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """The boto3 client, made at the first use: that takes a fifth of a second."""
+        with self._making:  # threads ask at once
+            if self._client is None:
+                self._client = self._make()
+            return self._client
+
+    def _make(self) -> Any:
         # AWS itself checks a CRC of all that is sent; servers of others may refuse it. Our SHA-256 is always checked.
         checksums = "when_required" if self.endpoint else "when_supported"
         config = Config(
@@ -89,8 +98,10 @@ class Bucket:
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
-        if client := self.__dict__.pop("client", None):
-            client.close()
+        with self._making:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
     @contextmanager
     def in_words(self, doing: str) -> Iterator[None]:
