@@ -208,3 +208,9 @@ class TestAddress:
         aws = Bucket("s3://bucket").client.meta
         assert aws.endpoint_url == "https://s3.amazonaws.com"
         assert aws.config.request_checksum_calculation == "when_supported"
+
+    @pytest.mark.usefixtures("s3")
+    def test_how_often_it_is_tried_is_boto3s_own_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Bucket("s3://bucket").client.meta.config.retries["mode"] == "standard"
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+        assert Bucket("s3://bucket").client.meta.config.retries["total_max_attempts"] == 7
