@@ -8,13 +8,14 @@ from typing import Any
 
 from infra.errors import InfraError
 from models.errors import ModelsError
-from pipelines.address import FIRST_PORT, port_is_free, require_endpoint, url_of
+from pipelines.address import require_endpoint
 from pipelines.answer import outputs_of
 from pipelines.bundles import fetch_bundle
 from pipelines.errors import UsageError
 from pipelines.home import Home
+from pipelines.hosting import ensure_live, hosting
+from pipelines.ports import FIRST_PORT, port_is_free
 from pipelines.result import Result
-from pipelines.servers import ensure_live
 from serving.client import Client
 from serving.handover import server_argv
 
@@ -32,7 +33,7 @@ def predict(home: Home, name: str, source: str | None) -> Result:
         UsageError: the file can not be read as rows.
         ClientError: the endpoint refused a row, or does not answer.
     """
-    url = url_of(require_endpoint(home, name))
+    url = hosting(home).url(require_endpoint(home, name))
     ensure_live(home, name)  # after a reboot or `down`
     with Client(url) as client:
         rows = _rows(source, [field["name"] for field in client.contract()["inputs"]])

@@ -99,6 +99,7 @@ class Home:
         Raises:
             UsageError: the folder can not be created or written.
         """
+        self.target: Any = None
         self.path = path.resolve()
         self.runs_path = self.path / "runs"
         self.spool = self.path / "spool"

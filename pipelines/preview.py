@@ -8,6 +8,7 @@ from pipelines.checks import check
 from pipelines.errors import UsageError
 from pipelines.facts import gather
 from pipelines.home import Home
+from pipelines.hosting import hosting
 from pipelines.load import flat, load_experiment
 from pipelines.plan import Plan, make_plan
 from pipelines.result import Result, table
@@ -52,7 +53,13 @@ def preview(
         }
         for step in plan.steps
     ]
-    data = {"run": plan.run, "steps": steps, "trials": plan.facts.trials, "changes": changes(home, plan)}
+    data = {
+        "run": plan.run,
+        "steps": steps,
+        "trials": plan.facts.trials,
+        "rollout": hosting(home).describe(experiment.serving),
+        "changes": changes(home, plan),
+    }
     return Result(data, _text(data))
 
 
@@ -71,7 +78,7 @@ def _text(data: dict[str, Any]) -> str:
     rows = [
         (step["id"], "cached" if step["cached"] else "to do", step["gpus"] or "") for step in data["steps"]
     ]
-    lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows)]
+    lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
         lines += ["", table(("differs from what is live", "live", "new"), rows)]

@@ -16,10 +16,10 @@ from pipelines.driver import Driver
 from pipelines.errors import PipelineError, UsageError
 from pipelines.facts import gather
 from pipelines.home import Home, RunFolder, RunRecord
+from pipelines.hosting import ensure_live
 from pipelines.load import load_experiment, validate
 from pipelines.plan import Plan, make_plan
 from pipelines.result import Result
-from pipelines.servers import ensure_live
 
 CANCEL_S = 60.0
 
