@@ -70,11 +70,13 @@ def _call(args: argparse.Namespace) -> Any:
 
 def _home(args: argparse.Namespace) -> Any:
     from pipelines.home import Home
-    from pipelines.targets import require_target
+    from pipelines.targets import find_target
 
-    home = Home(Path(args.home or os.environ.get("TIDEGATE_HOME") or ".tidegate"))
-    require_target(home, args.target)
-    return home
+    path = Path(args.home or os.environ.get("TIDEGATE_HOME") or ".tidegate")
+    target = find_target(path, args.target)
+    if target is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = target.mlflow  # and no MLflow of this machine
+    return Home(path if target is None else path / "targets" / target.name, target)
 
 
 def _report(error: Exception, debug: bool) -> int:

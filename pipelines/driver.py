@@ -12,10 +12,10 @@ from typing import Any
 from infra import mlflow_server, processes
 from infra.errors import InfraError, LockedError
 from infra.locks import lock
-from infra.store import Store
+from infra.store import Ref, Store
 from pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, in_words
-from pipelines.executors import make_executor
-from pipelines.facts import gather
+from pipelines.executors.base import Executor
+from pipelines.facts import with_champion
 from pipelines.home import Home, RunFolder, Status, StepRecord
 from pipelines.hosting import abandon
 from pipelines.plan import Plan, make_plan
@@ -32,8 +32,15 @@ REASON = 2000
 class Driver:
     """Drives one run; made by `sole`."""
 
-    def __init__(self, home: Home, folder: RunFolder) -> None:
-        """Take over the run's record."""
+    def __init__(self, home: Home, folder: RunFolder, stays: bool = True) -> None:
+        """Take over the run's record.
+
+        Args:
+            home: where state is kept.
+            folder: the run's.
+            stays: a signal cancels the run; otherwise another driver goes on when this one is ended.
+        """
+        self._stays = stays
         self._home = home
         self._folder = folder
         self._progress = Progress(folder)
@@ -43,17 +50,17 @@ class Driver:
 
     @staticmethod
     @contextlib.contextmanager
-    def sole(home: Home, folder: RunFolder) -> Iterator["Driver"]:
+    def sole(home: Home, folder: RunFolder, stays: bool = True) -> Iterator["Driver"]:
         """The run's only driver; where there is one, wait for it: what it finishes is not done again."""
         try:
             with lock(folder.lock, timeout=0):
-                yield Driver(home, folder)
+                yield Driver(home, folder, stays)
         except LockedError:
             print(f"run {folder.run} is being driven by another submit; waiting for it", file=sys.stderr)
             with lock(folder.lock):
-                yield Driver(home, folder)
+                yield Driver(home, folder, stays)
 
-    def run(self, plan: Plan, executor: str) -> None:
+    def run(self, plan: Plan, executor: Executor) -> None:
         """Drive the plan to its end, and MLflow with it.
 
         Raises:
@@ -64,7 +71,7 @@ class Driver:
                 with self._sync():
                     self._run(plan, executor)
 
-    def _run(self, plan: Plan, executor: str) -> None:
+    def _run(self, plan: Plan, executor: Executor) -> None:
         try:
             self._begin(plan)
             self._drive(plan, executor)
@@ -103,17 +110,17 @@ class Driver:
         self._log = RunLog(self._home, plan)
         self._log.resumed()
 
-    def _drive(self, plan: Plan, executor: str) -> None:
+    def _drive(self, plan: Plan, executor: Executor) -> None:
         for attempt in range(MOST_PLANS):
             try:
-                run_plan(plan, make_executor(executor), self._home.store, self._folder, self)
+                run_plan(plan, executor, self._home.store, self._folder, self)
                 return
             except StepError as error:
                 if error.kind != "ChampionChangedError" or attempt == MOST_PLANS - 1:
                     raise
                 self._progress.say(f"{error.message}; comparing again")
                 abandon(self._home, plan.run, plan.experiment.endpoint)
-                plan = make_plan(plan.experiment, gather(plan.experiment, self._home))
+                plan = make_plan(plan.experiment, with_champion(plan.facts, plan.experiment, self._home))
                 self._keep(champion=plan.facts.champion, steps=[])
 
     def step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
@@ -126,6 +133,14 @@ class Driver:
         self._log.step(record.step, outputs)
         if record.step == "select" and outputs["refused"]:
             raise RefusedError("; ".join(outputs["refused"]))
+
+    def news(self, step_id: str, words: str) -> None:
+        """A step waits, or began anew: say why."""
+        self._progress.say(f"{step_id:<24} {words}")
+
+    def cancel(self) -> None:
+        """Have the run cancelled at the next tick."""
+        self._cancelled = True
 
     def retry(self, step_id: str, signal: int) -> None:
         """A step's process was killed: say so."""
@@ -150,10 +165,11 @@ class Driver:
     def _signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM cancel the run in good order."""
 
-        def cancel(*_: object) -> None:
-            self._cancelled = True
-
-        before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+        if not self._stays:
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, lambda *_: self.cancel()) for number in numbers}
         try:
             yield
         finally:
@@ -219,7 +235,7 @@ def _keep_snapshot(plan: Plan, store: Store) -> None:
     Raises:
         PipelineError: it was changed between planning and now.
     """
-    if plan.facts.snapshot is None:
+    if plan.facts.snapshot is None or store.has(Ref.model_validate(plan.facts.snapshot)):
         return
     path = Path(plan.experiment.model.file or "")
     ref = store.put(path, plan.facts.snapshot["name"])

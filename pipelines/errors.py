@@ -28,9 +28,11 @@ class PipelineError(Exception):
 
     Attributes:
         data: what `--json` prints all the same, such as a failed run as far as it went; None for nothing.
+        trace: the traceback of a step in another process, for `--debug`.
     """
 
     data: Any = None
+    trace: str = ""
 
 
 class UsageError(PipelineError):

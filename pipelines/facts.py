@@ -58,6 +58,11 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         snapshot=snapshot,
         tags=_tags(),
     )
+    return with_champion(facts, experiment, home)
+
+
+def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
+    """The same facts with the endpoint as it is now."""
     state = load(home.store, experiment.endpoint)
     champion = _champion(state, run_id(experiment, facts), home)
     return replace(facts, champion=champion, incarnation=state.incarnation)

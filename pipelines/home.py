@@ -1,17 +1,26 @@
-"""The home folder: where runs, the store, the spool and the servers of the local target live."""
+"""The home folder: where runs, the store, the spool and the servers of a target live.
+
+Of a cluster it is a copy: runs live in the store there, and are brought here to be looked at.
+"""
 
 import json
 import os
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from infra.files import write_atomic
 from infra.locks import held
-from infra.store import FolderStore
+from infra.store import Store, open_store
 from pipelines.errors import UnknownNameError, UsageError
+from pipelines.targets import IN_POD, Target, target_in_pod
+
+if TYPE_CHECKING:
+    from infra.cluster.api import Cluster
 
 Status = Literal["queued", "running", "done", "failed", "refused", "cancelled"]
 StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
@@ -49,11 +58,17 @@ class RunRecord(BaseModel):
 class RunFolder:
     """The folder of one run: record, calls, logs, errors and temporary files."""
 
-    def __init__(self, path: Path) -> None:
-        """Point at the folder; nothing is created."""
+    def __init__(self, path: Path, alive: Callable[[], bool] | None = None) -> None:
+        """Point at the folder; nothing is created.
+
+        Args:
+            path: the folder, named as the run.
+            alive: whether the run's driver lives; by default, whether somebody holds its lock.
+        """
         self.path = path
         self.run = path.name
         self.lock = path / "driver.lock"
+        self._alive = alive or (lambda: held(self.lock))
 
     def create(self) -> None:
         """Make the folder and its parts."""
@@ -75,7 +90,7 @@ class RunFolder:
     def read(self) -> RunRecord:
         """The record; a run whose driver died is told as failed, never as running."""
         record = RunRecord.model_validate_json((self.path / "run.json").read_bytes())
-        if record.status in ("queued", "running") and not held(self.lock) and not self._just_created(record):
+        if record.status in ("queued", "running") and not self._just_created(record) and not self._alive():
             reason = f"its driver ended before the run did; `tidegate resume {self.run}` goes on"
             return record.model_copy(update={"status": "failed", "reason": reason})
         return record
@@ -91,23 +106,46 @@ class RunFolder:
 
 
 class Home:
-    """All of the local target's state, under one folder."""
+    """All of one target's state that is on this machine, under one folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, target: Target | None = None) -> None:
         """Resolve the folder and make sure that it can be written.
+
+        Args:
+            path: the folder.
+            target: the cluster it belongs to; None: everything is here.
 
         Raises:
             UsageError: the folder can not be created or written.
         """
-        self.target: Any = None
         self.path = path.resolve()
+        self.target = target
         self.runs_path = self.path / "runs"
         self.spool = self.path / "spool"
         self.processes = self.path / "processes"
         self.bundles = self.path / "bundles"
         self.endpoints = self.path / "endpoints"
         self._create()
-        self.store = FolderStore(self.path / "store")
+
+    @cached_property
+    def store(self) -> Store:
+        """Where artifacts lie: a folder here, or the target's object store."""
+        if self.target is None:
+            return open_store(self.path / "store")
+        address = self.target.store
+        return open_store(address.url, endpoint=address.endpoint, cache=self.path / "cache")
+
+    @cached_property
+    def cluster(self) -> "Cluster":
+        """The target's namespace.
+
+        Raises:
+            ClusterError: no way to it.
+        """
+        from infra.cluster.api import Cluster
+
+        assert self.target is not None, "the local target has no cluster"
+        return Cluster(self.target.context, self.target.namespace)
 
     def _create(self) -> None:
         try:
@@ -124,13 +162,26 @@ class Home:
                 "choose another with --home DIR or $TIDEGATE_HOME, or change its permissions"
             ) from error
 
+    def folder_of(self, run: str) -> RunFolder:
+        """The folder of a run, whether there is such a run or not."""
+        return RunFolder(self.runs_path / run, (lambda: self._drives(run)) if self.target else None)
+
+    def _drives(self, run: str) -> bool:
+        """Whether a run's driver lives in the cluster; a driver itself knows that it does."""
+        from infra.cluster.jobs import driver_name, is_over
+
+        if os.environ.get("TIDEGATE_RUN") == run:
+            return True
+        job = self.cluster.get("Job", driver_name(run))
+        return job is not None and not is_over(job)
+
     def run_folder(self, run: str) -> RunFolder:
         """The folder of a known run.
 
         Raises:
             UnknownNameError: no such run, with the nearest known one.
         """
-        folder = RunFolder(self.runs_path / run)
+        folder = self.folder_of(run)
         if "/" in run or not (folder.path / "run.json").is_file():
             known = [known.run for known in self.run_folders()]
             raise UnknownNameError("run", run, known, "`tidegate runs` lists them")
@@ -138,13 +189,23 @@ class Home:
 
     def run_if_known(self, run: str) -> RunRecord | None:
         """The record of a run that may be a new one."""
-        folder = RunFolder(self.runs_path / run)
+        folder = self.folder_of(run)
         return folder.read() if (folder.path / "run.json").is_file() else None
 
     def run_folders(self) -> list[RunFolder]:
         """Every run's folder, newest first."""
-        found = [RunFolder(path.parent) for path in self.runs_path.glob("*/run.json")]
+        found = [self.folder_of(path.parent.name) for path in self.runs_path.glob("*/run.json")]
         return sorted(found, key=lambda folder: folder.read().created, reverse=True)
+
+
+def home_at(path: Path, pod: bool = False) -> Home:
+    """The home of a process that a driver started; in a pod its target is in the environment.
+
+    Args:
+        path: the home's folder.
+        pod: whether this is a pod; otherwise it is one where a driver left its target.
+    """
+    return Home(path, target_in_pod() if pod or IN_POD in os.environ else None)
 
 
 def read_json(path: Path) -> Any:

@@ -12,13 +12,16 @@ from pipelines.answer import answer, outputs_of
 from pipelines.errors import UnknownNameError, UsageError
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.load import flat
+from pipelines.mirror import refresh
 from pipelines.result import Result, table
 
 POLL_S = 0.2
+REMOTE_POLL_S = 2.0
 
 
 def runs(home: Home) -> Result:
     """Every run, newest first."""
+    refresh(home)
     data = []
     for folder in home.run_folders():
         record = folder.read()
@@ -35,6 +38,7 @@ def runs(home: Home) -> Result:
 
 def show(home: Home, run: str) -> Result:
     """One run: the answer of its submit as it stands now, its steps, and its experiment."""
+    refresh(home, run, "spool/*")
     folder = home.run_folder(run)
     record = folder.read()
     answered = answer(home, folder)
@@ -57,10 +61,12 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
     Raises:
         UnknownNameError: no such run or step.
     """
+    refresh(home, run)
     folder = home.run_folder(run)
     offsets: dict[Path, int] = {}
     text = ""
     while True:
+        refresh(home, run, "logs/*")
         running = folder.read().status in ("queued", "running")
         fresh = _fresh(folder, step, offsets, running and follow)
         text += fresh
@@ -69,7 +75,7 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
             sys.stdout.flush()
         if not (follow and running):
             return Result({"run": run, "log": text}, "")
-        time.sleep(POLL_S)
+        time.sleep(POLL_S if home.target is None else REMOTE_POLL_S)
 
 
 def _fresh(folder: RunFolder, step: str | None, offsets: dict[Path, int], may_come: bool) -> str:
@@ -99,6 +105,8 @@ def compare(home: Home, run_ids: Sequence[str]) -> Result:
     """
     if len(set(run_ids)) < 2:
         raise UsageError(f"compare needs at least two different runs; received {', '.join(run_ids)}")
+    for run in run_ids:
+        refresh(home, run, "spool/*")
     records = [home.run_folder(run).read() for run in run_ids]
     data: dict[str, Any] = {"runs": [], "url": _compare_url(home, records)}
     for record in records:

@@ -30,6 +30,10 @@ class Watch(Protocol):
         """A step's process was killed and is started again."""
         ...
 
+    def news(self, step_id: str, words: str) -> None:
+        """A step waits, or began anew."""
+        ...
+
     def tick(self) -> None:
         """Called some times a second; may raise CancelledError."""
         ...
@@ -166,6 +170,8 @@ class _Drive:
     def collect(self) -> None:
         for running in list(self.running.values()):
             code = running.handle.poll()
+            for words in running.handle.news():
+                self.watch.news(running.step.id, words)
             if code is not None:
                 self._ended(running, code)
 

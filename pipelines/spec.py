@@ -1,6 +1,5 @@
 """The experiment file: frozen, typed, and strict about what it does not know."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,14 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(duration: str) -> float:
+    """The seconds of a Duration such as 250ms, 30s, 15m or 24h."""
+    digits = duration.rstrip("smh")
+    return int(digits) * UNITS[duration[len(digits) :]]
 
 
 class Part(BaseModel):
@@ -152,6 +159,13 @@ class Resources(Part):
     memory: str = Field("4Gi", pattern=MEMORY, description="memory limit")
     gpus: int = Field(0, ge=0, description="GPUs a train step must see, or it fails")
     nodes: int = Field(1, ge=1, description="machines a train step spans")
+    gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes it may run on, on a cluster")
+    tolerations: list[dict[str, Any]] = Field([], description="taints it tolerates, as Kubernetes has them")
+    priority_class: str = Field("", description="its PriorityClass, on a cluster")
+    queue: str = Field("", description="Kueue's local queue; nothing where the cluster has no Kueue")
+    deadline: Duration = Field("24h", description="a step on a cluster is ended after this time")
+    patience: Duration = Field("15m", description="how long a step waits for a place on a cluster")
 
 
 class Replicas(Part):
@@ -173,19 +187,13 @@ class Canary(Part):
     steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
         [10, 50, 100], min_length=1, description="percent of traffic at each step"
     )
-    bake: str = Field("30s", pattern=r"^\d+(ms|s|m|h)$", description="time each step is watched")
+    bake: Duration = Field("30s", description="time each step is watched")
 
     @model_validator(mode="after")
     def _rising(self) -> "Canary":
         if self.steps != sorted(set(self.steps)):
             raise ValueError(f"steps {self.steps} must rise, e.g. [10, 50, 100]")
         return self
-
-    @property
-    def bake_s(self) -> float:
-        """Seconds that each step is watched."""
-        number, unit = re.findall(r"\d+|\D+", self.bake)
-        return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
 
 
 class Slo(Part):

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from infra import mlflow_server, processes
 from infra.errors import TrackingError
 from infra.locks import held
+from pipelines import remote
 from pipelines.answer import answer
 from pipelines.checks import check
 from pipelines.driver import Driver
 from pipelines.errors import PipelineError, UsageError
+from pipelines.executors import make_executor
 from pipelines.facts import gather
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.hosting import ensure_live
@@ -41,6 +43,8 @@ def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, exe
     experiment = load_experiment(file, overrides)
     check(experiment, home)
     plan = make_plan(experiment, gather(experiment, home))
+    if home.target is not None:
+        return remote.submit(home, plan, _record(plan), detach=detach)
     folder = _recorded(home, plan)
     if detach:
         return _detach(home, folder)
@@ -53,6 +57,8 @@ def resume(home: Home, run: str, *, executor: str) -> Result:
     Raises:
         UsageError: its data or the code changed since, so that it would be another run.
     """
+    if home.target is not None:
+        return remote.resume(home, run)
     folder = home.run_folder(run)
     experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
     plan = make_plan(experiment, gather(experiment, home))
@@ -70,6 +76,8 @@ def cancel(home: Home, run: str) -> Result:
     Raises:
         UsageError: it does not run.
     """
+    if home.target is not None:
+        return remote.cancel(home, run)
     folder = home.run_folder(run)
     status = folder.read().status
     if status not in ("running", "queued"):
@@ -91,9 +99,15 @@ def cancel(home: Home, run: str) -> Result:
 
 def _recorded(home: Home, plan: Plan) -> RunFolder:
     """The run's folder, with a record, whether the run is new or not."""
-    folder = RunFolder(home.runs_path / plan.run)
+    folder = home.folder_of(plan.run)
     folder.create()
-    record = RunRecord(
+    if not (folder.path / "run.json").exists():
+        folder.write(_record(plan))
+    return folder
+
+
+def _record(plan: Plan) -> RunRecord:
+    return RunRecord(
         run=plan.run,
         name=plan.experiment.name,
         endpoint=plan.experiment.endpoint,
@@ -102,9 +116,6 @@ def _recorded(home: Home, plan: Plan) -> RunFolder:
         commit=plan.facts.tags.get("mlflow.source.git.commit", ""),
         experiment=plan.experiment.model_dump(mode="json"),
     )
-    if not (folder.path / "run.json").exists():
-        folder.write(record)
-    return folder
 
 
 def _detach(home: Home, folder: RunFolder) -> Result:
@@ -121,7 +132,7 @@ def _detach(home: Home, folder: RunFolder) -> Result:
 def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
     with Driver.sole(home, folder) as driver:
         try:
-            driver.run(plan, executor)
+            driver.run(plan, make_executor(executor))
         except PipelineError as error:
             error.data = answer(home, folder).data
             raise

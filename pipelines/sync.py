@@ -22,7 +22,7 @@ from infra.errors import InfraError, LockedError, TrackingError
 from infra.locks import lock
 from infra.store import Ref
 from infra.tracking import Tracker
-from pipelines.home import Home
+from pipelines.home import Home, home_at
 from pipelines.hosting import abandon
 from serving.release import load
 
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--run", required=True)
     given = parser.parse_args()
-    home, left = Home(given.home), threading.Event()
+    home, left = home_at(given.home), threading.Event()
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_listen, args=(home, given.run, left), daemon=True).start()
     else:

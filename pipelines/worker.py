@@ -1,9 +1,11 @@
 """The one entry every executor starts: inputs -> step -> outputs.
 
-Exit code 0: the outputs are in the store. 1: the step failed; its words are in the run's `errors/`.
+Exit code 0: the outputs are in the store. 1: the step failed; its words are in the run's `errors/`. In a pod the run's
+folder is a copy: what the step needs of it is brought from the store first, and what it leaves is brought there.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -14,17 +16,26 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from infra.errors import ConflictError
+from infra.errors import ConflictError, InfraError
 from infra.files import write_atomic
 from pipelines.errors import in_words
 from pipelines.executors.base import StepCall
-from pipelines.home import Home, RunFolder
+from pipelines.home import Home, RunFolder, home_at
+from pipelines.mirror import Mirror
 from pipelines.run import RELEASING, find_outputs
 from pipelines.steps import StepContext, StepPart, load_step
+from pipelines.tee import tee
+
+LEFT = (
+    ("logs", "log"),
+    ("progress", "json"),
+    ("spool", "jsonl"),
+    ("errors", "json"),
+)  # by a step, for its driver
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,22 +48,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     parser = argparse.ArgumentParser(prog="pipelines.worker", description=__doc__)
-    parser.add_argument("--run", required=True, help="URI of the run, file:///HOME/runs/NAME")
+    parser.add_argument(
+        "--run", required=True, help="URI of the run, file:///HOME/runs/NAME or s3://…/runs/NAME"
+    )
     parser.add_argument("--step", required=True, help="the step's id in the plan")
     arguments = parser.parse_args(argv)
-    folder = RunFolder(Path(unquote(urlparse(arguments.run).path)))
-    try:
-        _run(folder, StepCall.model_validate_json(folder.call(arguments.step).read_bytes()))
-    except Exception as error:
-        _leave_error(folder, arguments.step, error)
-        return 1
+    with _opened(arguments.run, arguments.step) as (home, folder):
+        try:
+            _run(home, folder, StepCall.model_validate_json(folder.call(arguments.step).read_bytes()))
+        except Exception as error:
+            _leave_error(folder, arguments.step, error)
+            return 1
     return 0
 
 
-def _run(folder: RunFolder, call: StepCall) -> None:
+@contextlib.contextmanager
+def _opened(uri: str, step: str) -> Iterator[tuple[Home, RunFolder]]:
+    """The run's folder: here, or copied from and to the store."""
+    path = Path(unquote(urlparse(uri).path))
+    if urlparse(uri).scheme == "file":
+        home = home_at(path.parent.parent)
+        yield home, home.folder_of(path.name)
+        return
+    home = home_at(Path(os.environ["TIDEGATE_HOME"]), pod=True)
+    folder, mirror = home.folder_of(path.name), Mirror(home, path.name)
+    folder.create()
+    # An earlier try's events: this one writes none of them again.
+    for name in (f"calls/{step}.json", f"spool/{step}.jsonl", f"logs/{step}.log"):
+        mirror.pull(name)
+    kept = [f"{part}/{step}.{kind}" for part, kind in LEFT]
+    with _leaving(mirror, kept), mirror.pushing(*kept), tee(folder.log(step)):
+        yield home, folder
+
+
+@contextlib.contextmanager
+def _leaving(mirror: Mirror, kept: Sequence[str]) -> Iterator[None]:
+    """A pod that is told to go keeps what it has so far; the first process of a pod would else ignore SIGTERM."""
+
+    def leave(*_: object) -> None:
+        with contextlib.suppress(InfraError):
+            mirror.push_all(*kept)
+        os._exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(home: Home, folder: RunFolder, call: StepCall) -> None:
     began = time.time()
     inputs_type, run = load_step(call.step)
-    home = Home(folder.path.parent.parent)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
         context = StepContext(home, folder, call.id, call.key, work)

@@ -22,7 +22,8 @@ from serving.dataplane import DataPlane
 from serving.errors import ServingError
 from serving.handover import GRACE, bind
 
-KEEP_ALIVE = 5  # seconds that an idle connection stays open
+# Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
+KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
 MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
 
 
@@ -161,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control", type=Path, help="path of the control socket")
     parser.add_argument("--port", type=int, help="take this public port at once")
     parser.add_argument("--host", default="127.0.0.1", help="address of the public port")
+    parser.add_argument("--allow-anonymous", action="store_true", help="anybody who reaches it may ask")
     return parser
 
 

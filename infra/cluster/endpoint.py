@@ -14,7 +14,8 @@ from infra.cluster.endpoint_objects import (
     route,
     stable_service,
 )
-from infra.cluster.pod_trouble import failing_container, is_ready, pod_trouble
+from infra.cluster.reasons import why_told
+from infra.cluster.servers import failing_container, is_ready, why_not_ready
 from infra.errors import ForbiddenError, NotFoundError, RolloutError
 
 Object = dict[str, Any]
@@ -106,7 +107,7 @@ class ClusterEndpoint:
             if found != trouble:
                 trouble, since = found, now
                 say(f"{deployment}: {trouble}") if trouble else None
-            waits_for_node = "no node takes it" in trouble
+            waits_for_node = trouble.startswith("no node has room")
             if now > deadline or (trouble and not waits_for_node and now - since > TROUBLE_S):
                 raise RolloutError(self._in_words(deployment, trouble, now - deadline > 0, timeout_s))
             time.sleep(POLL_S)
@@ -116,15 +117,19 @@ class ClusterEndpoint:
         if found is None:
             raise RolloutError(f"Deployment {deployment} was deleted while it started. Submit again.")
         wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
-        seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+        seen = bool(status.get("observedGeneration", 0) >= found["metadata"]["generation"])
         counts = (status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
         return seen and all(count >= wanted for count in counts)
 
     def _trouble(self, deployment: str) -> str:
-        found = next((words for pod in self.pods(deployment) if (words := pod_trouble(pod))), "")
-        status = (self._cluster.get("Deployment", deployment) or {}).get("status", {})
-        refused = [one for one in status.get("conditions", ()) if one["type"] == "ReplicaFailure"]
-        return found or next((f"no pod can be made: {one['message']}" for one in refused), "")
+        pods = self.pods(deployment)
+        found = next((words for pod in pods if (words := why_not_ready(pod))), "")
+        if not found:
+            told = self._cluster.list("Event", fields="type=Warning")
+            own = [one for one in told if one["involvedObject"].get("name", "").startswith(f"{deployment}-")]
+            reason = why_told(own) if not any(is_ready(pod) for pod in pods) else None
+            found = reason.words if reason else ""
+        return found
 
     def _in_words(self, deployment: str, trouble: str, late: bool, timeout_s: float) -> str:
         words = trouble or "its pods do not become ready"
@@ -161,8 +166,8 @@ class ClusterEndpoint:
         """Apply; whether that changed anything."""
         before = self._cluster.get(obj["kind"], obj["metadata"]["name"])
         after = self._cluster.apply(obj)
-        generations = [known["metadata"].get("resourceVersion") for known in (before or {"metadata": {}}, after)]
-        return generations[0] != generations[1]
+        versions = [known["metadata"]["resourceVersion"] for known in (before, after) if known]
+        return len(set(versions)) > 1 or before is None
 
     def _wait_for_route(self) -> None:
         """Wait until the gateway's controller has accepted the route as it is now."""
@@ -217,12 +222,15 @@ class ClusterEndpoint:
     def remove_release(self, spec: ReleaseSpec) -> bool:
         """Remove everything of one release; whether there was anything."""
         own = f"tidegate.dev/release={spec.number},tidegate.dev/incarnation={spec.incarnation}"
-        return any([self._cluster.delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS])
+        removed = [self._cluster.delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS]
+        return any(removed)
 
     def remove_all(self) -> list[str]:
         """Remove everything of the endpoint."""
         return [
-            f"{kind} {name}" for kind in KINDS for name in self._cluster.delete_all(kind, _selector(self.name))
+            f"{kind} {name}"
+            for kind in KINDS
+            for name in self._cluster.delete_all(kind, _selector(self.name))
         ]
 
     def wait_gone(self, timeout_s: float, keep: Iterable[str] = ()) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from infra.cluster.endpoint_pod import PORT, pod_spec
 
 Object = dict[str, Any]
-MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
+MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}
 CPU_SHARE = 0.7  # of a replica's limit, above which another replica is started
 IN_FLIGHT_METRIC = "tidegate_in_flight"
 MOST_IN_FLIGHT = "4"  # requests at once in a replica, above which another is started

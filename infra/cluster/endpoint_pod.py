@@ -95,10 +95,14 @@ def _server(name: str, release: int, image: str, resources: Object) -> Object:
     argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
     return {
         **_container("server", image, resources),
-        "command": [*argv, "--keep-alive", str(KEEP_ALIVE_S)],
+        "command": [
+            *argv,
+            "--allow-anonymous",
+        ],  # who may ask is the gateway's and the network policy's to say
         "env": [
             {"name": "TIDEGATE_THREADS", "valueFrom": threads},
             {"name": "OPENBLAS_NUM_THREADS", "valueFrom": threads},
+            {"name": "TIDEGATE_KEEP_ALIVE", "value": str(KEEP_ALIVE_S)},
             *_scratch_variables(),
         ],
         "ports": [{"name": "http", "containerPort": PORT}],

@@ -38,6 +38,10 @@ class Handle(Protocol):
         """What the step has printed so far."""
         ...
 
+    def news(self) -> list[str]:
+        """What people should hear of it since the last time: why it waits, that it began anew."""
+        ...
+
     def cancel(self) -> None:
         """End the step now; returns when it is gone. Harmless when it already is."""
         ...

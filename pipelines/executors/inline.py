@@ -21,6 +21,10 @@ class InlineHandle:
         """What it printed."""
         return self.call.log.read_text()
 
+    def news(self) -> list[str]:
+        """Nothing: it runs at once."""
+        return []
+
     def cancel(self) -> None:
         """Nothing is left to cancel."""
 

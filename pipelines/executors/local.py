@@ -28,6 +28,10 @@ class LocalHandle:
         """What it has printed so far."""
         return self._call.log.read_text()
 
+    def news(self) -> list[str]:
+        """Nothing: it runs at once."""
+        return []
+
     def cancel(self) -> None:
         """Close the pipe and terminate; kill after GRACE_S seconds."""
         if self._process.stdin:

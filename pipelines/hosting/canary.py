@@ -3,17 +3,18 @@
 import math
 import time
 from collections import Counter
+from typing import Any
 
 from infra.cluster.endpoint import ClusterEndpoint
 from infra.cluster.endpoint_objects import ReleaseSpec
 from infra.cluster.endpoint_pod import PORT
-from infra.cluster.pod_trouble import last_end, restarts
+from infra.cluster.servers import last_end, restarts
 from infra.errors import RolloutError
 from pipelines.errors import CanaryError
 from pipelines.hosting.base import Stage
 from pipelines.hosting.judge import ENOUGH, judge
 from pipelines.hosting.metrics import Counts, scrape, since
-from pipelines.spec import Canary, Slo
+from pipelines.spec import Canary, Slo, seconds
 
 POLL_S = 1.0
 LONGEST = 10  # times the bake, until too few requests are too few
@@ -81,31 +82,31 @@ class Rollout:
 
     def _bake(self, weight: int) -> Stage:
         before, started = self._scraped(self._canary), time.monotonic()
-        bake = self._plan.bake_s
+        bake = seconds(self._plan.bake)
         while True:
             time.sleep(min(POLL_S, bake))
             self._raise_if_crashed(weight)
             canary = self._scraped(self._canary)
             champion = since(self._began, self._scraped(self._champion))
             verdict = judge(champion, since(before, canary), self._slo)
-            seconds = time.monotonic() - started
+            watched = time.monotonic() - started
             if verdict.problem:
                 raise CanaryError(f"{self._head(weight)}: {verdict.problem}; {_listed(verdict.figures)}")
-            if seconds >= bake and verdict.enough:
+            if watched >= bake and verdict.enough:
                 self._say(weight, verdict.figures)
-                return Stage(weight=weight, seconds=round(seconds, 1), figures=verdict.figures)
-            if seconds >= max(bake * LONGEST, LEAST_S):
-                words = self._unknown(bool(canary), seconds)
+                return Stage(weight=weight, seconds=round(watched, 1), figures=verdict.figures)
+            if watched >= max(bake * LONGEST, LEAST_S):
+                words = self._unknown(bool(canary), watched)
                 raise CanaryError(f"{self._head(weight)}: {words}; {_listed(verdict.figures)}")
 
-    def _unknown(self, measured: bool, seconds: float) -> str:
+    def _unknown(self, measured: bool, watched: float) -> str:
         if not measured:
             return (
-                f"its pods gave no metrics for {seconds:.0f} s, and without metrics nothing is promoted; expected "
+                f"its pods gave no metrics for {watched:.0f} s, and without metrics nothing is promoted; expected "
                 f"/metrics on port {PORT} of each pod to be open to the driver: see the namespace's network policies"
             )
         return (
-            f"within {seconds:.0f} s there were too few requests to judge it: expected {ENOUGH} at champion and canary "
+            f"within {watched:.0f} s there were too few requests to judge it: expected {ENOUGH} at champion and canary "
             "each; wait for traffic, bake longer, or leave serving.canary out"
         )
 
@@ -126,7 +127,7 @@ class Rollout:
             self._ended[name] = count
         return found
 
-    def _pods(self, spec: ReleaseSpec) -> list[dict[str, object]]:
+    def _pods(self, spec: ReleaseSpec) -> list[dict[str, Any]]:
         return [*self._place.pods(spec.name), *self._place.pods(f"{spec.name}-canary")]
 
     def _scraped(self, spec: ReleaseSpec) -> dict[str, Counts]:

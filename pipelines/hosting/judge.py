@@ -8,7 +8,9 @@ from pipelines.spec import Slo
 
 FEW = 20  # requests from which on errors and latency are judged
 ENOUGH = 100  # requests of champion and canary each, before a step may pass
-CALM = Slo.model_validate({})  # what holds where the experiment promises nothing, beside the champion's own figures
+CALM = Slo.model_validate(
+    {}
+)  # what holds where the experiment promises nothing, beside the champion's own figures
 FARTHEST = 0.2  # distance between the distributions of predictions that a better model may well have
 DOUBT = 0.001  # probability that chance alone explains what is called a difference
 

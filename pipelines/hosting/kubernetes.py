@@ -8,12 +8,13 @@ from infra.cluster.endpoint import ClusterEndpoint, Gateway
 from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from infra.cluster.endpoint_pod import GRACE_S
 from infra.cluster.images import image
+from infra.cluster.jobs import driver_name, is_over
 from infra.cluster.lease import leased
 from infra.errors import ConflictError, RolloutError
 from pipelines.errors import CanaryError, PipelineError, UsageError
 from pipelines.home import Home
-from pipelines.hosting.base import Live
-from pipelines.hosting.canary import START_S, Rollout, Stage, replicas_for
+from pipelines.hosting.base import Live, Stage
+from pipelines.hosting.canary import START_S, Rollout, replicas_for
 from pipelines.spec import Serving
 from serving.errors import ServerStartError
 from serving.release import EndpointState, Release, fail, load, promote, update
@@ -29,7 +30,7 @@ class KubernetesHosting:
         """Use the target's namespace and store."""
         if home.target is None:
             raise PipelineError("the home is of the local target; expected one of a cluster; give --target")
-        self._home, self._target, self._cluster = home, home.target, home.cluster()
+        self._home, self._target, self._cluster = home, home.target, home.cluster
 
     def check(self, state: EndpointState, serving: Serving) -> None:
         """Refuse a name that no Service may have, or that something else has in the namespace."""
@@ -67,6 +68,7 @@ class KubernetesHosting:
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
         """No port: the address is the gateway's, or the Service's."""
         del state, wanted
+        return None
 
     def url(self, state: EndpointState) -> str:
         """Below the gateway's address; without a gateway the Service's, which only pods can ask."""
@@ -127,7 +129,7 @@ class KubernetesHosting:
     def retire_others(self, state: EndpointState) -> None:
         """Give the live release all traffic, then remove all releases but it and those that wait for promotion."""
         place = self._place(state.name)
-        kept = [known for known in state.releases if known.state == "pending"]
+        kept = [known for known in state.releases if known.state == "pending" and self._is_driven(known.run)]
         if state.current is not None:
             live = state.release(state.current)
             place.give_traffic(self._spec(state, live))
@@ -136,6 +138,10 @@ class KubernetesHosting:
             place.remove(self._spec(state, known).name for known in kept)
         else:
             place.remove_all()
+
+    def _is_driven(self, run: str) -> bool:
+        job = self._cluster.get("Job", driver_name(run))
+        return job is not None and not is_over(job)
 
     def stop(self, state: EndpointState, number: int) -> bool:
         """Take a release's share of the traffic away, then remove it and wait until its pods are gone."""

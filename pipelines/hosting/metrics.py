@@ -1,16 +1,18 @@
 """What the pods of a release have counted, read from their own `/metrics`."""
 
 import http.client
+import re
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-
-from prometheus_client.parser import text_string_to_metric_families
 
 SCRAPE_S = 3.0
 PREDICTING = {"/predict", "/v1/predict", "/v2/infer", "grpc"}  # routes whose answers users wait for
 COUNTED = "tidegate_requests_total"
+SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,14 @@ class Counts:
 
 def parse(page: str) -> Counts | None:
     """Read a page in Prometheus' text format; None when it is none of an endpoint."""
-    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
-    if not any(sample.name.startswith("tidegate_") for sample in samples):
+    samples = list(_samples(page))
+    if not any(name.startswith("tidegate_") for name, _, _ in samples):
         return None
     requests = errors = 0.0
     latency: dict[float, float] = {}
     predictions: Counter[str] = Counter()
     values: dict[float, float] = {}
-    for name, labels, value, *_ in samples:
+    for name, labels, value in samples:
         code = labels.get("code", "")
         if name == COUNTED and labels.get("route") in PREDICTING and code != "499":
             requests += value
@@ -96,6 +98,12 @@ def parse(page: str) -> Counts | None:
             values[float(labels["le"])] = values.get(float(labels["le"]), 0) + value
     predictions.update({str(bound): int(count) for bound, count in _apart(values).items()})
     return Counts(requests, errors, Counter(_apart(latency)), +predictions)
+
+
+def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each line; the driver's image has no library for it."""
+    for name, labels, value in SAMPLE.findall(page):
+        yield name, {key: ESCAPED.sub(r"\1", text) for key, text in LABEL.findall(labels)}, float(value)
 
 
 def _apart(cumulative: dict[float, float]) -> dict[float, int]:

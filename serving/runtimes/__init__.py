@@ -53,7 +53,9 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use: its affinity, and below that the container's limit (cgroup v2)."""
+    """How many CPUs this process may use: $TIDEGATE_THREADS, or its affinity and the container's limit (cgroup v2)."""
+    if told := os.environ.get("TIDEGATE_THREADS"):  # a pod's limit, as Kubernetes tells it
+        return max(1, int(told))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()

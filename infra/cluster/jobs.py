@@ -1,0 +1,229 @@
+"""The Jobs of a run: one for its driver, one a step. Pure functions that return plain dicts."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Object = dict[str, Any]
+
+LABEL = "tidegate.dev"
+MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
+USER = 65532
+KEEP_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
+STORE_FOLDER = "/etc/tidegate/store"
+BROKEN = 1  # exit code of a worker whose step failed by itself
+ENVIRONMENT = {
+    "HOME": "/scratch",
+    "TMPDIR": "/scratch",
+    "TIDEGATE_HOME": "/scratch/home",
+    "BENTOML_HOME": "/scratch/bentoml",
+    "MPLCONFIGDIR": "/scratch",
+    "AWS_SHARED_CREDENTIALS_FILE": f"{STORE_FOLDER}/credentials",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a pod asks of the cluster.
+
+    Attributes:
+        cpu: cores it may use; a quarter of them is reserved.
+        memory: Kubernetes quantity, reserved and the limit.
+        gpus: devices of `gpu_resource`.
+        gpu_resource: the device plugin's name of a GPU.
+        node_selector, tolerations, priority_class: as Kubernetes has them.
+        queue: Kueue's local queue; "" where the cluster has no Kueue.
+        deadline_s: seconds after which it is ended, whatever it does.
+    """
+
+    cpu: float
+    memory: str
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    priority_class: str = ""
+    queue: str = ""
+    deadline_s: int = 86400
+
+    def resources(self) -> Object:
+        """A container's requests and limits."""
+        gpus = {self.gpu_resource: str(self.gpus)} if self.gpus else {}
+        limits = {"cpu": f"{round(self.cpu * 1000)}m", "memory": self.memory, **gpus}
+        return {"requests": {**limits, "cpu": f"{max(50, round(self.cpu * 250))}m"}, "limits": limits}
+
+
+def driver_name(run: str) -> str:
+    """Name of a run's driver Job."""
+    return f"driver-{run}"
+
+
+def step_name(run: str, step_id: str) -> str:
+    """Name of a step's Job: the same for the same step of the same run."""
+    return f"{step_id}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
+
+
+def run_labels(run: str) -> dict[str, str]:
+    """Labels of everything that a run puts into the cluster."""
+    return {**MANAGED, f"{LABEL}/run": run}
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    """A label selector that chooses what has all of these labels."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def owner_of(job: Object) -> Object:
+    """The reference that makes another object go when this Job goes."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job["metadata"]["name"],
+        "uid": job["metadata"]["uid"],
+    }
+
+
+def condition(obj: Object, kind: str) -> Object | None:
+    """An object's condition of that type, if it is true."""
+    found = obj.get("status", {}).get("conditions") or []
+    return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
+
+
+def is_over(job: Object) -> bool:
+    """Whether a Job has ended, well or not."""
+    return condition(job, "Complete") is not None or condition(job, "Failed") is not None
+
+
+def step_job(
+    *,
+    run: str,
+    step_id: str,
+    step: str,
+    image: str,
+    argv: Sequence[str],
+    place: Place,
+    owner: Object | None = None,
+) -> Object:
+    """The Job of a step.
+
+    A step that failed by itself (exit code 1) is not tried again; one whose pod was evicted, or whose node is gone,
+    is, and does not count; any other end counts, twice at most.
+    """
+    labels = {**run_labels(run), f"{LABEL}/step": step, f"{LABEL}/step-id": step_id}
+    queue = {"kueue.x-k8s.io/queue-name": place.queue} if place.queue else {}
+    pod = _pod(labels, "step", image, argv, place, account="tidegate-step", environment={})
+    policy: list[Object] = [
+        {"action": "FailJob", "onExitCodes": {"containerName": "step", "operator": "In", "values": [BROKEN]}},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+    ]
+    job = _job(step_name(run, step_id), {**labels, **queue}, pod, place.deadline_s, 2, policy)
+    job["metadata"] |= {"ownerReferences": [owner]} if owner else {}
+    return job
+
+
+def driver_job(
+    *, run: str, image: str, argv: Sequence[str], place: Place, environment: Mapping[str, str]
+) -> Object:
+    """The Job of a run's driver: the only pod with a token for the API; begun anew as often as it is killed."""
+    labels = {**run_labels(run), f"{LABEL}/step": "driver"}
+    pod = _pod(labels, "driver", image, argv, place, account="tidegate-driver", environment=environment)
+    pod["spec"]["automountServiceAccountToken"] = True
+    policy: list[Object] = [
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": "driver", "operator": "In", "values": [1, 2, 3]},
+        },
+        # A driver that is ended from outside left the run in good order for the next one.
+        {
+            "action": "Ignore",
+            "onExitCodes": {"containerName": "driver", "operator": "In", "values": [137, 143]},
+        },
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+    ]
+    return _job(driver_name(run), labels, pod, place.deadline_s, 6, policy)
+
+
+def _job(
+    name: str, labels: Object, pod: Object, deadline_s: int, backoff: int, policy: list[Object]
+) -> Object:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "backoffLimit": backoff,
+            "activeDeadlineSeconds": deadline_s,
+            "ttlSecondsAfterFinished": KEEP_S,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": policy},
+            "template": pod,
+        },
+    }
+
+
+def _pod(
+    labels: Object,
+    name: str,
+    image: str,
+    argv: Sequence[str],
+    place: Place,
+    *,
+    account: str,
+    environment: Mapping[str, str],
+) -> Object:
+    own: list[Object] = [
+        {"name": key, "value": value} for key, value in {**ENVIRONMENT, **environment}.items()
+    ]
+    own += [
+        {"name": "TIDEGATE_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "TIDEGATE_IMAGE", "value": image},
+    ]
+    container = {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(argv),
+        "workingDir": "/scratch",
+        "env": own,
+        "envFrom": [{"configMapRef": {"name": "tidegate"}}],
+        "resources": place.resources(),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": "/scratch"},
+            {"name": "store", "mountPath": STORE_FOLDER, "readOnly": True},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    spec: Object = {
+        "restartPolicy": "Never",
+        "serviceAccountName": account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "store", "secret": {"secretName": "tidegate-store"}},
+        ],
+    }
+    spec |= {"nodeSelector": dict(place.node_selector)} if place.node_selector else {}
+    spec |= {"tolerations": [dict(one) for one in place.tolerations]} if place.tolerations else {}
+    spec |= {"priorityClassName": place.priority_class} if place.priority_class else {}
+    return {"metadata": {"labels": labels}, "spec": spec}

@@ -1,0 +1,223 @@
+"""Run each step as a Job of the target's cluster; used by a driver that is a Job itself.
+
+Steps that move a release need the cluster's API, which no step's pod has a token for: they are processes of the
+driver's own pod.
+"""
+
+import json
+import time
+
+from infra.cluster.follower import Follower
+from infra.cluster.images import image
+from infra.cluster.jobs import Object, Place, is_over, run_labels, selector, step_job, step_name
+from infra.cluster.reasons import Reason, why_ended, why_failed, why_told, why_waiting
+from infra.errors import AlreadyExistsError
+from infra.files import write_atomic
+from pipelines.executors.base import Handle, StepCall
+from pipelines.executors.local import LocalExecutor
+from pipelines.home import Home
+from pipelines.mirror import Mirror
+from pipelines.run import RELEASING
+from pipelines.spec import Resources, seconds
+
+PULL_S = 3.0  # between looks at a running step's progress, log and events
+TELL_S = 8.0  # a pod that has not begun after this long is asked why
+HOPELESS_S = 20.0  # what time alone will not mend is given this long all the same
+TAIL = 200  # lines of a failed step's log that are kept
+
+
+def place_of(resources: Resources) -> Place:
+    """What a step's pod asks of the cluster."""
+    return Place(
+        cpu=resources.cpu,
+        memory=resources.memory,
+        gpus=resources.gpus,
+        gpu_resource=resources.gpu_resource,
+        node_selector=resources.node_selector,
+        tolerations=resources.tolerations,
+        priority_class=resources.priority_class,
+        queue=resources.queue,
+        deadline_s=max(1, round(seconds(resources.deadline))),
+    )
+
+
+class KubernetesExecutor:
+    """Starts steps of one run as Jobs, and takes over those that it finds.
+
+    Args:
+        home: the driver's home.
+        run: the run's id.
+        resources: what the experiment asks for.
+        owner: reference of the driver's Job, which the steps' Jobs go with.
+    """
+
+    def __init__(self, home: Home, run: str, resources: Resources, owner: Object | None) -> None:
+        self.home = home
+        self.run = run
+        self.resources = resources
+        self.owner = owner
+        self.mirror = Mirror(home, run)
+        self.follower = Follower(home.cluster, selector(run_labels(run)))
+
+    def start(self, call: StepCall) -> Handle:
+        """Create the step's Job, or adopt the one that is there.
+
+        Raises:
+            ClusterError: the API server refuses the Job.
+        """
+        if call.step in RELEASING:
+            return LocalExecutor().start(call)
+        self.mirror.delete(f"errors/{call.id}.json")
+        self.mirror.write(f"calls/{call.id}.json", call.model_dump_json().encode())
+        return KubernetesHandle(self, call, self._ensure(self.manifest(call)))
+
+    def manifest(self, call: StepCall) -> Object:
+        """The step's Job."""
+        target = self.home.target
+        assert target is not None
+        gpus = self.resources.gpus if call.step == "train" else 0
+        resources = self.resources.model_copy(update={"gpus": gpus})
+        argv = ["python", "-m", "pipelines.worker", "--run", f"{target.store.url}/runs/{self.run}"]
+        return step_job(
+            run=self.run,
+            step_id=call.id,
+            step=call.step,
+            image=image(target.images, "train-gpu" if gpus else "train"),
+            argv=[*argv, "--step", call.id],
+            place=place_of(resources),
+            owner=self.owner,
+        )
+
+    def _ensure(self, job: Object) -> bool:
+        """Create a Job; True when one that runs was there already."""
+        cluster, name = self.home.cluster, job["metadata"]["name"]
+        while True:
+            try:
+                cluster.create(job)
+                return False
+            except AlreadyExistsError:
+                found = cluster.get("Job", name)
+            if found and not is_over(found) and not found["metadata"].get("deletionTimestamp"):
+                return True
+            cluster.delete("Job", name)  # it failed in an earlier try of the run
+            time.sleep(0.3)
+
+
+class KubernetesHandle:
+    """A step's Job."""
+
+    def __init__(self, executor: KubernetesExecutor, call: StepCall, adopted: bool) -> None:
+        """Wrap a Job that was just created, or adopted."""
+        self._executor = executor
+        self._call = call
+        self._name = step_name(executor.run, call.id)
+        self._began = self._pulled = self._asked = time.monotonic()
+        self._lists = executor.follower.lists("Job")
+        self._seen = False
+        self._waiting: tuple[str, float] | None = None  # the reason's kind, and since when
+        self._ended: set[str] = set()  # pods whose end was told
+        self._news = ["runs already; going on with it"] if adopted else []
+
+    def poll(self) -> int | None:
+        """None while it runs; 0 done, 1 failed, -9 when its Job was deleted."""
+        job = self._executor.follower.find("Job", self._name)
+        if job is None:
+            # Seen before, or missing in a list that began after it was created: somebody deleted it.
+            gone = self._seen or self._executor.follower.lists("Job") > self._lists + 1
+            return -9 if gone else None
+        self._seen = True
+        if is_over(job):
+            self._pull()
+            reason = why_failed(job)
+            return 0 if reason is None else self._failed(self._reason_of_pods() or reason)
+        if time.monotonic() - self._pulled >= PULL_S:
+            self._pull()
+        reason = self._reason_of_pods() or self._why_waiting()
+        return self._failed(reason) if reason and self._given_up(reason) else None
+
+    def logs(self) -> str:
+        """What it has printed so far, as far as it is known here."""
+        return self._call.log.read_text() if self._call.log.exists() else ""
+
+    def news(self) -> list[str]:
+        """What people should hear."""
+        told, self._news = self._news, []
+        return told
+
+    def cancel(self) -> None:
+        """Delete the Job; its pods end within their grace period."""
+        self._executor.home.cluster.delete("Job", self._name)
+
+    def _pods(self) -> list[Object]:
+        wanted = self._call.id
+        return self._executor.follower.choose(
+            "Pod", lambda pod: (pod["metadata"].get("labels") or {}).get("tidegate.dev/step-id") == wanted
+        )
+
+    def _reason_of_pods(self) -> Reason | None:
+        """Why the newest pod that ended did so; each pod's end is told once."""
+        found = None
+        for pod in self._pods():
+            reason = why_ended(pod)
+            name = pod["metadata"]["name"]
+            if reason and name not in self._ended and pod["status"].get("phase") in ("Failed", "Running"):
+                self._ended.add(name)
+                self._news.append(f"{reason.words}; it starts again" if not reason.hopeless else reason.words)
+            found = reason or found
+        return found if found and (found.hopeless or found.kind == "failed") else None
+
+    def _why_waiting(self) -> Reason | None:
+        living = [pod for pod in self._pods() if pod["status"].get("phase") in ("Pending", None)]
+        begun = [pod for pod in self._pods() if pod["status"].get("phase") == "Running"]
+        reason = None if begun else next(filter(None, map(why_waiting, living)), None)
+        if begun:
+            self._waiting, self._began = None, time.monotonic()
+        elif reason is None:
+            reason = self._why_told(living)
+        if reason is not None and (self._waiting is None or self._waiting[0] != reason.kind):
+            self._waiting = (reason.kind, time.monotonic())
+            self._news.append(reason.words)
+        return reason
+
+    def _why_told(self, pods: list[Object]) -> Reason | None:
+        """Ask for the events of a pod that has not begun, or of the Job that has none; now and then."""
+        now = time.monotonic()
+        if now - self._began < TELL_S or now - self._asked < TELL_S:
+            return None
+        self._asked = now
+        name = pods[0]["metadata"]["name"] if pods else self._name
+        return why_told(self._executor.home.cluster.list("Event", fields=f"involvedObject.name={name}"))
+
+    def _given_up(self, reason: Reason) -> bool:
+        if reason.kind in ("oom", "failed", "deadline"):
+            return True
+        since = time.monotonic() - (self._waiting[1] if self._waiting else self._began)
+        patience = seconds(self._executor.resources.patience)
+        return since >= (min(HOPELESS_S, patience) if reason.hopeless else patience)
+
+    def _failed(self, reason: Reason) -> int:
+        """Leave the worker's own words, or else the cluster's, where the driver looks for them."""
+        executor, call = self._executor, self._call
+        if executor.mirror.pull(f"errors/{call.id}.json") is None or reason.kind in ("oom", "deadline"):
+            document = {"message": reason.words, "trace": self._tail(), "kind": "PodError"}
+            path = executor.home.folder_of(executor.run).error(call.id)
+            write_atomic(path, json.dumps(document).encode())
+        self.cancel()
+        return 1
+
+    def _tail(self) -> str:
+        """The last lines of its log, from the pod where that is still there."""
+        for pod in reversed(self._pods()):
+            told = self._executor.home.cluster.logs(pod["metadata"]["name"], tail=TAIL)
+            if told:
+                if len(told) > len(self.logs()):
+                    write_atomic(self._call.log, told.encode())
+                return told
+        return "\n".join(self.logs().splitlines()[-TAIL:])
+
+    def _pull(self) -> None:
+        """Bring what the worker has left so far: its log, its progress, its events for MLflow."""
+        self._pulled = time.monotonic()
+        mirror, step = self._executor.mirror, self._call.id
+        for name in (f"logs/{step}.log", f"progress/{step}.json", f"spool/{step}.jsonl"):
+            mirror.pull(name)
