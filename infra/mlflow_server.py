@@ -190,17 +190,16 @@ def _last_words(home: Path | None) -> str:
     return ""
 
 
-def environment(home: Path) -> Mapping[str, str]:
+def environment(database_uri: str, artifacts: str) -> Mapping[str, str]:
     """Return what MLflow's application reads from its environment, as `mlflow server` would set it."""
     from mlflow import environment_variables as known
     from mlflow.server import constants
 
-    uri = f"sqlite:///{database(home)}"
     return {
-        constants.BACKEND_STORE_URI_ENV_VAR: uri,
-        constants.REGISTRY_STORE_URI_ENV_VAR: uri,
+        constants.BACKEND_STORE_URI_ENV_VAR: database_uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: database_uri,
         constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(home / "mlflow" / "artifacts"),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
         known._MLFLOW_SERVER_BOOT_ID.name: uuid.uuid4().hex,
         known._MLFLOW_IN_JOB_EXECUTOR.name: "false",
@@ -210,6 +209,14 @@ def environment(home: Path) -> Mapping[str, str]:
 
 def serve(home: Path, listener: socket.socket) -> None:
     """Run the server in this process until SIGTERM."""
+    check_database(home)
+    with closing(sqlite3.connect(database(home))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # the UI's reads don't wait for the sync's writes
+    run_application(f"sqlite:///{database(home)}", str(home / "mlflow" / "artifacts"), listener)
+
+
+def run_application(database_uri: str, artifacts: str, listener: socket.socket) -> None:
+    """Run MLflow's application on a database and an artifact root (a folder or s3://...) until SIGTERM."""
     from infra.tracking import without_collector
 
     os.environ |= {
@@ -217,17 +224,13 @@ def serve(home: Path, listener: socket.socket) -> None:
         "DO_NOT_TRACK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    check_database(home)
-    with closing(sqlite3.connect(database(home))) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # the UI's reads don't wait for the sync's writes
     with without_collector():
         import uvicorn
 
-        os.environ |= environment(home)
+        os.environ |= environment(database_uri, artifacts)
         from mlflow.server.handlers import initialize_backend_stores
 
-        uri = f"sqlite:///{database(home)}"
-        initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
+        initialize_backend_stores(database_uri, database_uri, "mlflow-artifacts:/")
         from mlflow.server.fastapi_app import app
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
     uvicorn.Server(config).run(sockets=[listener])

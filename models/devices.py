@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from models.errors import GpuNotFoundError
@@ -25,9 +26,15 @@ def require_gpus(count: int) -> None:
     seen = gpus_seen()
     if len(seen) < count:
         raise GpuNotFoundError(
-            f"resources.gpus is {count} and TensorFlow sees {len(seen)} GPUs ({', '.join(seen) or 'none'}). "
-            f"{_hint()} Or set resources.gpus: {len(seen)}."
+            f"resources.gpus is {count} and TensorFlow sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"
+            f"{_place()}. {_hint()} Or set resources.gpus: {len(seen)}."
         )
+
+
+def _place() -> str:
+    """Node and image of the pod we run in; nothing elsewhere."""
+    node, image = os.environ.get("TIDEGATE_NODE"), os.environ.get("TIDEGATE_IMAGE")
+    return f", on node {node} in image {image}" if node and image else ""
 
 
 def _hint() -> str:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
+
 from pipelines.checks import check
 from pipelines.errors import UsageError
 from pipelines.facts import gather
@@ -37,13 +39,15 @@ def preview(
         return Result(document, json.dumps(document, indent=1))
     if file is None:
         raise UsageError("plan needs FILE_OR_NAME, e.g. `tidegate plan digits`; received none")
-    if manifests:
+    if manifests and home.target is None:
         raise UsageError(
             "--manifests: the local target makes no Kubernetes objects; give a cluster's --target"
         )
     experiment = load_experiment(file, overrides)
     check(experiment, home)
     plan = make_plan(experiment, gather(experiment, home))
+    if manifests:
+        return _manifests(home, plan)
     steps = [
         {
             "id": step.id,
@@ -61,6 +65,15 @@ def preview(
         "changes": changes(home, plan),
     }
     return Result(data, _text(data))
+
+
+def _manifests(home: Home, plan: Plan) -> Result:
+    """The Kubernetes objects, as YAML documents that `kubectl apply -f -` takes."""
+    from pipelines.manifests import jobs_of
+
+    assert home.target is not None
+    objects = jobs_of(home.target, plan)
+    return Result(objects, yaml.safe_dump_all(objects, sort_keys=False))
 
 
 def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:

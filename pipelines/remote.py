@@ -6,11 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra.cluster.images import image
 from infra.cluster.jobs import (
-    Place,
     condition,
-    driver_job,
     driver_name,
     is_over,
     run_labels,
@@ -23,12 +20,11 @@ from pipelines.answer import answer
 from pipelines.driver_job import CANCEL, END, PLAN, clean_up, plan_document
 from pipelines.errors import CancelledError, PipelineError, UsageError
 from pipelines.home import Home, RunRecord
+from pipelines.manifests import driver_of
 from pipelines.mirror import RECORD, Mirror, refresh
 from pipelines.plan import Plan
 from pipelines.result import Result
-from pipelines.targets import IN_POD
 
-DRIVER = Place(cpu=1, memory="1Gi", deadline_s=7 * 86400)
 POLL_S = 1.0
 LOOK_S = 5.0  # between looks at the driver's pod while it says nothing
 HOPELESS_S = 20.0
@@ -140,13 +136,7 @@ def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
     queued = record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""})
     home.folder_of(mirror.run).write(queued)
     mirror.push(RECORD)
-    job = driver_job(
-        run=mirror.run,
-        image=image(home.target.images, "driver"),
-        argv=["python", "-m", "pipelines.driver_job"],
-        place=DRIVER,
-        environment={"TIDEGATE_RUN": mirror.run, IN_POD: home.target.model_dump_json()},
-    )
+    job = driver_of(home.target, mirror.run)
     while True:
         try:
             home.cluster.create(job)

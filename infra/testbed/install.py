@@ -1,0 +1,119 @@
+"""Tidegate's own side put on the testbed: what an administrator does by hand, and then `kubectl apply -k`.
+
+Every part may be done again: what is there stays, the database's password and its disk above all.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+
+from infra.testbed import images, postgres
+from infra.testbed.errors import RefusedError
+from infra.testbed.layout import NODE, S3_PORT, Layout
+from infra.testbed.running import answers, kubectl
+
+MANIFESTS = Path(__file__).parents[1] / "manifests"
+STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"
+TARGETS = Path(__file__).with_name("targets.yaml")
+NAMESPACE = "tidegate"
+BUCKET = "tidegate"
+MLFLOW = "localhost/tidegate/mlflow:testbed"
+MLFLOW_URL = "http://127.0.0.1:30500"
+VOLUME = "testbed-1"
+Say = Callable[[str], None]
+
+
+def install(layout: Layout, say: Say) -> None:
+    """Install Tidegate's side on the running testbed and wait until MLflow answers.
+
+    Raises:
+        RefusedError: no testbed runs, or an image is missing.
+        TestbedError: kubectl refused something, or MLflow did not become ready; its own words.
+    """
+    if not layout.s3_credentials.exists():
+        raise RefusedError("No testbed runs here: make cluster-up, then try again.")
+    say("PostgreSQL's image")
+    _images(layout)
+    say("disk, bucket, Secrets")
+    storage(layout)
+    bucket(layout)
+    _apply(layout, (MANIFESTS / "base" / "namespace.yaml").read_text())
+    store_secret(layout)
+    database_secret(layout)
+    say("kubectl apply -k infra/manifests/overlays/testbed")
+    kubectl(layout, "apply", "-k", str(MANIFESTS / "overlays" / "testbed"))
+    for name in ("statefulset/mlflow-db", "deployment/mlflow"):
+        say(f"waiting for {name}")
+        kubectl(layout, "-n", NAMESPACE, "rollout", "status", name, "--timeout=180s")
+
+
+def credentials(layout: Layout) -> Path:
+    """Return the testbed's S3 keys as the file that boto3 reads ($AWS_SHARED_CREDENTIALS_FILE), written if needed."""
+    keys = json.loads(layout.s3_credentials.read_bytes())
+    target = layout.state / "s3.credentials"
+    text = (
+        f"[default]\naws_access_key_id = {keys['access_key']}\naws_secret_access_key = {keys['secret_key']}\n"
+    )
+    if not target.exists() or target.read_text() != text:
+        target.touch(mode=0o600)
+        target.write_text(text)
+    return target
+
+
+def storage(layout: Layout) -> None:
+    """Offer the database's disk; one whose owner is gone is offered anew, with what is on it."""
+    folder = layout.state / "volumes" / VOLUME
+    folder.mkdir(parents=True, exist_ok=True)
+    phase = ("get", "pv", VOLUME, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
+    if kubectl(layout, *phase) == "Released":
+        kubectl(layout, "delete", "pv", VOLUME, "--timeout=30s")
+    _apply(layout, Template(STORAGE.read_text()).substitute(folder=folder, node=NODE))
+
+
+def bucket(layout: Layout) -> None:
+    """Make the bucket of the store, if it is not there."""
+    import boto3
+    from botocore.config import Config
+
+    keys = json.loads(layout.s3_credentials.read_bytes())
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{S3_PORT}",
+        aws_access_key_id=keys["access_key"],
+        aws_secret_access_key=keys["secret_key"],
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    if BUCKET not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=BUCKET)
+
+
+def store_secret(layout: Layout) -> None:
+    """Put the S3 keys where pods mount them: a credentials file."""
+    _secret(layout, "tidegate-store", {"credentials": credentials(layout).read_text()})
+
+
+def database_secret(layout: Layout) -> None:
+    """Draw the database's password, once: the database keeps the first."""
+    if not answers(layout, "-n", NAMESPACE, "get", "secret", "mlflow-db"):
+        _secret(layout, "mlflow-db", {"password": secrets.token_hex(24)})
+
+
+def _images(layout: Layout) -> None:
+    loaded = images.loaded(layout)
+    if postgres.NAME not in loaded:
+        images.load(layout, postgres.archive(layout))
+    if MLFLOW not in loaded:
+        raise RefusedError(f"The image {MLFLOW} is not on the node: make images, then try again.")
+
+
+def _secret(layout: Layout, name: str, data: dict[str, str]) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}}
+    _apply(layout, json.dumps({**secret, "stringData": data}))
+
+
+def _apply(layout: Layout, text: str) -> None:
+    # Server-side: the client's way would leave a copy of a Secret in its annotation.
+    kubectl(layout, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
