@@ -69,10 +69,12 @@ def preview(
 
 def _manifests(home: Home, plan: Plan) -> Result:
     """The Kubernetes objects, as YAML documents that `kubectl apply -f -` takes."""
+    from pipelines.hosting.manifests import endpoint_objects_of
     from pipelines.manifests import jobs_of
 
     assert home.target is not None
-    objects = jobs_of(home.target, plan)
+    state = load(home.store, plan.experiment.endpoint)
+    objects = [*jobs_of(home.target, plan), *endpoint_objects_of(home.target, plan, state)]
     return Result(objects, yaml.safe_dump_all(objects, sort_keys=False))
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from infra.cluster.endpoint import ClusterEndpoint, Gateway
 from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from infra.cluster.endpoint_pod import GRACE_S
-from infra.cluster.images import image
 from infra.cluster.jobs import driver_name, is_over
 from infra.cluster.lease import leased
 from infra.errors import ConflictError, RolloutError
@@ -15,6 +14,7 @@ from pipelines.errors import CanaryError, PipelineError, UsageError
 from pipelines.home import Home
 from pipelines.hosting.base import Live, Stage
 from pipelines.hosting.canary import START_S, Rollout, replicas_for
+from pipelines.hosting.manifests import spec_of
 from pipelines.spec import Serving
 from serving.errors import ServerStartError
 from serving.release import EndpointState, Release, fail, load, promote, update
@@ -168,20 +168,7 @@ class KubernetesHosting:
         )
 
     def _spec(self, state: EndpointState, release: Release) -> ReleaseSpec:
-        serving, images = _serving(release), self._target.images
-        return ReleaseSpec(
-            endpoint=state.name,
-            number=release.number,
-            incarnation=state.incarnation,
-            run=release.run,
-            bundle=release.bundle,
-            image=image(images, f"serve-{release.runtime}"),
-            fetcher=image(images, "driver"),
-            least=serving.replicas.min,
-            most=serving.replicas.max or serving.replicas.min,
-            cpu=serving.resources.cpu,
-            memory=serving.resources.memory,
-        )
+        return spec_of(self._target, state.incarnation, release)
 
 
 def _serving(release: Release) -> Serving:

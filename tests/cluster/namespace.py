@@ -10,7 +10,6 @@ from botocore.config import Config
 
 from infra.testbed.layout import GATEWAY_PORT, Layout
 from infra.testbed.running import kubectl
-from infra.testbed.shell import quietly
 from pipelines.targets import Target
 
 Object = dict[str, Any]
@@ -60,9 +59,18 @@ def make_namespace(layout: Layout, target: Target, keys: Path, folder: Path) -> 
     settings = {"TIDEGATE_STORE": target.store.url, "TIDEGATE_S3_ENDPOINT": IN_CLUSTER}
     inside = {"namespace": target.namespace}
     objects: list[Object] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": target.namespace, "labels": restricted}},
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": target.namespace, "labels": restricted},
+        },
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tidegate-endpoint", **inside}},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tidegate", **inside}, "data": settings},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "tidegate", **inside},
+            "data": settings,
+        },
         {
             "apiVersion": "v1",
             "kind": "Secret",

@@ -101,7 +101,9 @@ def _slow(rounds: int = 200) -> Made:
         for index in range(rounds)
     ]
     nodes.append(helper.make_node("ReduceMax", [f"product-{rounds}"], ["zero"], keepdims=0))
-    edges = [numpy_helper.from_array(np.array([value], np.int64), name) for name, value in (("from", 0), ("to", 1))]
+    edges = [
+        numpy_helper.from_array(np.array([value], np.int64), name) for name, value in (("from", 0), ("to", 1))
+    ]
     return nodes, [matrix, back, ones, *edges]
 
 
