@@ -1,4 +1,4 @@
-"""`python -m infra.images [--registry R] [--push] [NAME...]`: build our images with docker or buildah, and push them."""
+"""`python -m infra.images [--registry R] [--push] [NAME...]`: build our images, and push them."""
 
 import argparse
 import shutil
