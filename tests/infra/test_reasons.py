@@ -22,7 +22,12 @@ def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]
 
 
 def event(reason: str, message: str, when: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
-    return {"metadata": {"creationTimestamp": when}, "reason": reason, "message": message, "lastTimestamp": when}
+    return {
+        "metadata": {"creationTimestamp": when},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": when,
+    }
 
 
 UNSCHEDULABLE = pod(
@@ -46,7 +51,12 @@ UNSCHEDULABLE = pod(
         (waiting("ErrImagePull", "not found"), "image", False, ["reg/train:1", "make images"]),
         (waiting("ImagePullBackOff"), "image", True, ["reg/train:1", "targets.yaml"]),
         (waiting("ErrImageNeverPull", "not present"), "image", True, ["not present"]),
-        (waiting("CreateContainerConfigError", 'configmap "tidegate" not found'), "config", True, ["configmap"]),
+        (
+            waiting("CreateContainerConfigError", 'configmap "tidegate" not found'),
+            "config",
+            True,
+            ["configmap"],
+        ),
     ],
 )
 def test_a_pod_that_waits(seen: Any, kind: str, hopeless: bool, words: list[str]) -> None:
@@ -69,7 +79,11 @@ def test_a_pod_that_is_merely_starting_is_no_problem() -> None:
         (ended(137, "OOMKilled"), "oom", ["OOMKilled", "node1", "resources.memory"]),
         (ended(143), "killed", ["signal 15"]),
         (ended(2, message="Traceback\nValueError: no"), "failed", ["code 2", "ValueError: no"]),
-        (pod({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}), "evicted", ["low on memory"]),
+        (
+            pod({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),
+            "evicted",
+            ["low on memory"],
+        ),
         (
             pod({"conditions": [{"type": "DisruptionTarget", "status": "True", "message": "node is gone"}]}),
             "evicted",
@@ -88,7 +102,9 @@ def test_a_pod_that_ended(seen: Any, kind: str, words: list[str]) -> None:
 def test_events_tell_what_the_pod_does_not() -> None:
     quota = event("FailedCreate", 'pods "x" is forbidden: exceeded quota: tidegate, requested: cpu=2')
     secret = event("FailedMount", 'MountVolume.SetUp failed: secret "tidegate-store" not found')
-    account = event("FailedCreate", 'error looking up service account: serviceaccount "tidegate-step" not found')
+    account = event(
+        "FailedCreate", 'error looking up service account: serviceaccount "tidegate-step" not found'
+    )
     pulled = event("Pulled", "image is there", "2026-01-02T00:00:00Z")
     told = [why_told([pulled, one]) for one in (quota, secret, account)]
     assert [reason and (reason.kind, reason.hopeless) for reason in told] == [
