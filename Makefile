@@ -28,7 +28,17 @@ endif
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup run test test-slow lint bench cluster-up cluster-down test-cluster lock clean
+# What each image installs, by the extras of pyproject.toml.
+EXTRAS_train := serve train s3
+EXTRAS_train-gpu := serve tracking s3 gpu
+EXTRAS_serve-onnx := serve
+EXTRAS_serve-tensorflow := serve tensorflow
+EXTRAS_driver := driver
+EXTRAS_mlflow := mlflow-server
+IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
+
+.PHONY: help setup run test test-slow lint bench images images-gpu cluster-up cluster-down cluster-images test-cluster \
+  lock $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
@@ -36,6 +46,7 @@ help:
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make setup      only set up: leaves $(TIDEGATE)"
 	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
+	@echo "make images     build the container images (REGISTRY=... PUSH=1; make images-gpu: the one with CUDA)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make lock       pin all dependencies anew, with hashes"
 
@@ -83,6 +94,15 @@ test-slow: $(VENV)/.dev $(VENV)/.apt
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
 
+# With docker or buildah; BASE_IMAGE=... for another base than the public one.
+images: $(VENV)/.run
+	@$(BIN)/python -m infra.images $(call image_words)
+
+images-gpu: $(VENV)/.run
+	@$(BIN)/python -m infra.images $(call image_words) train-gpu
+
+image_words = $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(PUSH),--push) $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
+
 # A real Kubernetes on this machine, for people who work on Tidegate; needs root and, once, Go and 20 minutes.
 cluster-up: $(VENV)/.dev
 	@$(BIN)/python -m infra.testbed up
@@ -90,13 +110,20 @@ cluster-up: $(VENV)/.dev
 cluster-down: $(VENV)/.dev
 	@$(BIN)/python -m infra.testbed down
 
+cluster-images: $(VENV)/.dev
+	@$(BIN)/python -m infra.testbed images
+
 test-cluster: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
-# One resolution for both files: what runs is tested with the very versions that users get.
+# One resolution for all files: what runs, here and in images, is tested with the very versions that users get.
 lock:
 	@$(LOCK) --extra serve --extra train --extra dev pyproject.toml -o requirements-dev.txt
 	@$(LOCK) --extra serve --extra train -c requirements-dev.txt pyproject.toml -o requirements.txt
+	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
+
+$(IMAGES:%=lock-%): lock-%:
+	@$(LOCK) $(EXTRAS_$*:%=--extra %) -c requirements-dev.txt pyproject.toml -o infra/images/requirements/$*.txt
 
 clean:
 	@[ ! -x $(TIDEGATE) ] || $(TIDEGATE) down

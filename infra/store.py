@@ -2,87 +2,30 @@
 
 import hashlib
 import os
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
-
-from pydantic import BaseModel, ConfigDict
 
 from infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
 from infra.files import in_words, publish, temporary, write_atomic
 from infra.locks import lock
+from infra.store_types import (
+    KEY,
+    OBJECT,
+    Ref,
+    Store,
+    Stored,
+    checked_key,
+    digest_of,
+    object_name,
+    short,
+)
+
+__all__ = ["STORES", "FolderStore", "Ref", "Store", "Stored", "digest_of", "open_store"]
 
 CHUNK = 1 << 20
-KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
-OBJECT = re.compile(r"([0-9a-f]{64})(\.[A-Za-z0-9]{1,12})?")
-
-
-class Ref(BaseModel):
-    """What a step hands on instead of a file: sha256 `digest` (hex), `size` in bytes, and a file `name`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    digest: str
-    size: int
-    name: str
-
-
-class Stored(BaseModel):
-    """An object found in the store, for `gc`: digest, size in bytes, when it was put (s, epoch)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    digest: str
-    size: int
-    modified: float
-
-
-class Store(Protocol):
-    """What every store can do; a new one is a class with these methods and a line in `STORES`."""
-
-    def put(self, path: Path, name: str | None = None) -> Ref:
-        """Keep the file's content and return its reference; the same content is kept once."""
-
-    def fetch(self, ref: Ref) -> Path:
-        """Return a readable file with the object's content, its digest verified; never write to it."""
-
-    def has(self, ref: Ref) -> bool:
-        """Tell whether the object is there; its content is not looked at."""
-
-    def objects(self) -> Iterator[Stored]:
-        """List every object."""
-
-    def remove(self, digest: str) -> None:
-        """Remove an object; one that is not there is fine."""
-
-    def read(self, key: str) -> tuple[bytes, str] | None:
-        """Return a document's content and etag, or None when there is none."""
-
-    def write(self, key: str, content: bytes, etag: str | None) -> str:
-        """Replace the document read with `etag` (None: it must not exist), return the new etag.
-
-        Raises ConflictError when the document is another one by now.
-        """
-
-    def keys(self, prefix: str = "") -> list[str]:
-        """List the documents' keys that start with `prefix`, sorted."""
-
-    def delete(self, key: str) -> None:
-        """Delete a document; one that is not there is fine."""
-
-    def sweep(self, older_s: float = 3600.0) -> list[str]:
-        """Remove what killed writers left unfinished more than `older_s` seconds ago; return the names."""
-
-
-def digest_of(path: Path) -> str:
-    """Return a file's sha256 (hex); raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FolderStore:
@@ -122,21 +65,23 @@ class FolderStore:
         with in_words(StoreError, path, "Reading"):
             stamp = _stamp(path)
             if self._verified.get(path) != stamp:
-                self._verify(path, ref)
+                _verify(path, ref, str(path))
                 self._verified[path] = stamp
         return path
+
+    def adopt(self, path: Path, ref: Ref, origin: str) -> Path:
+        """Move a finished file of this disk in, if it is what `ref` says; `origin` is named if it is not."""
+        final = self._path(ref.digest, ref.name)
+        with in_words(StoreError, final, "Writing to the store"):
+            _verify(path, ref, origin)
+            path.chmod(0o444)
+            publish(path, final)
+            self._verified[final] = _stamp(final)
+        return final
 
     def has(self, ref: Ref) -> bool:
         """Tell whether the object's file is there."""
         return self._path(ref.digest, ref.name).exists()
-
-    def _verify(self, path: Path, ref: Ref) -> None:
-        actual = digest_of(path)
-        if actual != ref.digest:
-            raise CorruptObjectError(
-                f"{path} is damaged: its sha256 is {actual[:12]}…, expected {ref.digest[:12]}… ({ref.name}). "
-                "Delete that file and submit the experiment again."
-            )
 
     def objects(self) -> Iterator[Stored]:
         """List every object; one kept under two suffixes comes twice."""
@@ -163,6 +108,10 @@ class FolderStore:
                 return None
         return content, _etag(content)
 
+    def read_many(self, keys: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """Read several documents by key; those that are not there are left out."""
+        return {key: found for key in keys if (found := self.read(key)) is not None}
+
     def write(self, key: str, content: bytes, etag: str | None) -> str:
         """Replace the document read with `etag`; None: it must not exist yet."""
         path = self._document(key)
@@ -170,7 +119,7 @@ class FolderStore:
             found = self.read(key)
             if (found and found[1]) != etag:
                 raise ConflictError(
-                    f"{key} changed meanwhile: expected {_short(etag)}, found {_short(found and found[1])}. "
+                    f"{key} changed meanwhile: expected {short(etag)}, found {short(found and found[1])}. "
                     "Read it again and decide anew."
                 )
             write_atomic(path, content)
@@ -199,15 +148,19 @@ class FolderStore:
         return swept
 
     def _path(self, digest: str, name: str) -> Path:
-        suffix = Path(name).suffix
-        return self.root / "objects" / digest[:2] / (digest + (suffix if SUFFIX.fullmatch(suffix) else ""))
+        return self.root / "objects" / object_name(digest, name)
 
     def _document(self, key: str) -> Path:
-        if not KEY.fullmatch(key):
-            raise StoreError(
-                f"{key!r} is no document key: expected words of letters, digits, . _ - joined by /."
-            )
-        return self.root / "docs" / key
+        return self.root / "docs" / checked_key(key)
+
+
+def _verify(path: Path, ref: Ref, origin: str) -> None:
+    actual = digest_of(path)
+    if actual != ref.digest:
+        raise CorruptObjectError(
+            f"{origin} is damaged: its sha256 is {actual[:12]}…, expected {ref.digest[:12]}… ({ref.name}). "
+            "Delete that file and submit the experiment again."
+        )
 
 
 def _copy(source: int, temp: Path) -> tuple[str, int]:
@@ -231,18 +184,34 @@ def _etag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _short(etag: str | None) -> str:
-    return f"etag {etag[:12]}…" if etag else "no document"
+def _folder(uri: str, _endpoint: str | None, _cache: Path | None) -> Store:
+    return FolderStore(Path(unquote(urlsplit(uri).path)))
 
 
-STORES = {"file": FolderStore}
+def _s3(uri: str, endpoint: str | None, cache: Path | None) -> Store:
+    from infra.s3_store import S3Store  # importing boto3 takes half a second
+
+    return S3Store(uri, endpoint=endpoint, cache=cache)
 
 
-def open_store(uri: str | Path) -> Store:
-    """Open the store at a folder's path or URI; raises StoreError for a scheme nobody handles."""
+STORES: dict[str, Callable[[str, str | None, Path | None], Store]] = {"file": _folder, "s3": _s3}
+
+
+def open_store(uri: str | Path, *, endpoint: str | None = None, cache: Path | None = None) -> Store:
+    """Open the store at a folder's path or at a URI; nothing is read or written yet.
+
+    Args:
+        uri: a path, file:///FOLDER or s3://BUCKET/PREFIX.
+        endpoint: of S3, the server's URL; default: $TIDEGATE_S3_ENDPOINT, else AWS.
+        cache: of S3, the folder of fetched objects; default: below ~/.cache.
+
+    Raises:
+        StoreError: a scheme nobody handles, or an address that can't be one.
+    """
     scheme, separator, _ = str(uri).partition("://")
     if not separator:
         return FolderStore(Path(uri).absolute())
     if scheme not in STORES:
-        raise StoreError(f"No store handles {uri!r}: expected a folder or one of {', '.join(STORES)}://.")
-    return STORES[scheme](Path(unquote(urlsplit(str(uri)).path)))
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise StoreError(f"No store handles {str(uri)!r}: expected a folder or one of {known}.")
+    return STORES[scheme](str(uri), endpoint, cache)

@@ -14,7 +14,6 @@ from pipelines.executors.base import Executor, Handle, StepCall
 from pipelines.home import RunFolder, StepRecord, StepStatus, read_json
 from pipelines.plan import From, Plan, Step
 
-POLL_S = 0.01
 MOST_RETRIES = 2  # of a step that was killed; one that failed by itself would fail again
 RELEASING = ("deploy", "verify", "promote")
 
@@ -97,7 +96,7 @@ def run_plan(
             drive.start_ready()
             drive.collect()
             watch.tick()
-            time.sleep(POLL_S)
+            time.sleep(executor.poll_s)
     except BaseException:
         drive.cancel()
         raise
@@ -114,23 +113,27 @@ class _Drive:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, StepError] = field(default_factory=dict)
     running: dict[str, _Running] = field(default_factory=dict)
+    waiting: dict[str, Step] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.waiting = {step.id: step for step in self.plan.steps}
 
     def ended(self) -> bool:
-        return all(self._over(step.id) for step in self.plan.steps)
+        return not self.waiting and not self.running
 
     def _over(self, step_id: str) -> bool:
         return step_id in self.outputs or step_id in self.failed
 
     def start_ready(self) -> None:
         search = self.plan.experiment.search
-        for step in self.plan.steps:
+        for step in list(self.waiting.values()):
             if len(self.running) >= (search.parallelism if search else 1):
                 return
-            waits = not self._over(step.id) and step.id not in self.running
-            if waits and all(self._over(before) for before in step.after):
+            if all(self._over(before) for before in step.after):
                 self._start(step)
 
     def _start(self, step: Step) -> None:
+        del self.waiting[step.id]
         if is_cached(self.plan, step, self.store):
             self._finish(step, "cached", 0.0)
             return

@@ -35,9 +35,10 @@ def _releases(home: Home) -> list[Release]:
     return [release for name in names for release in load(home.store, name).releases]
 
 
-def _document(home: Home, key: str) -> Any:
-    found = home.store.read(key)
-    return json.loads(found[0]) if found else None
+def _documents(home: Home, prefix: str) -> dict[str, Any]:
+    """Every document below a prefix, by key."""
+    found = home.store.read_many(home.store.keys(prefix))
+    return {key: json.loads(content) for key, (content, _) in found.items()}
 
 
 def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
@@ -47,9 +48,8 @@ def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
     running = {record.run for record in records if record.status in ("running", "queued")}
     bentos = {release.bento for release in releases}
     removed = []
-    for key in home.store.keys("steps/"):
-        manifest = _document(home, key)
-        if key in needed or manifest is None or manifest["run"] in running:
+    for key, manifest in _documents(home, "steps/").items():
+        if key in needed or manifest["run"] in running:
             continue
         home.store.delete(key)
         removed.append(key)
@@ -61,7 +61,7 @@ def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
 
 def _sweep_bundles(home: Home, releases: list[Release]) -> list[str]:
     """Bundles that no release serves and no packaged run may serve, and folders laid out of them."""
-    manifests = [_document(home, key) for key in home.store.keys("steps/")]
+    manifests = _documents(home, "steps/").values()
     needed = {release.bundle for release in releases}
     needed |= {manifest["outputs"]["bundle"] for manifest in manifests if manifest["step"] == "package"}
     removed = []
@@ -80,8 +80,7 @@ def _needed_digests(home: Home) -> set[str]:
     """Digests of everything that a kept document refers to."""
     needed: set[str] = set()
     for prefix in ("steps/", "bundles/"):
-        for key in home.store.keys(prefix):
-            needed |= {ref.digest for ref in refs_in(_document(home, key))}
+        needed |= {ref.digest for ref in refs_in(_documents(home, prefix))}
     for folder in home.run_folders():
         for call in (folder.path / "calls").glob("*.json"):
             needed |= {ref.digest for ref in refs_in(json.loads(call.read_bytes()))}

@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.s3_server import S3Server
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -106,3 +108,22 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     cli = Cli(tmp_path / "home")
     yield cli
     cli("down")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for all tests of a process."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, as what the environment of the test names."""
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server

@@ -7,7 +7,6 @@ with jitter, and every few minutes anyway.
 import random
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from infra.cluster.api import Cluster
@@ -25,13 +24,18 @@ class Follower:
     Args:
         cluster: the namespace.
         labels: a label selector.
+        index: a label by whose value objects are found quickly.
         kinds: which kinds.
     """
 
-    def __init__(self, cluster: Cluster, labels: str, kinds: tuple[str, ...] = ("Job", "Pod")) -> None:
+    def __init__(
+        self, cluster: Cluster, labels: str, index: str, kinds: tuple[str, ...] = ("Job", "Pod")
+    ) -> None:
         self._cluster = cluster
         self._labels = labels
+        self._index = index
         self._objects: dict[str, dict[str, Object]] = {kind: {} for kind in kinds}
+        self._groups: dict[str, dict[str, set[str]]] = {kind: {} for kind in kinds}
         self._lists: dict[str, int] = dict.fromkeys(kinds, 0)
         self._problem: ClusterError | None = None
         self._lock = threading.Lock()
@@ -44,10 +48,10 @@ class Follower:
         with self._lock:
             return self._objects[kind].get(name)
 
-    def choose(self, kind: str, wanted: Callable[[Object], bool]) -> list[Object]:
-        """The objects of a kind that are wanted, oldest first."""
+    def choose(self, kind: str, value: str) -> list[Object]:
+        """The objects of a kind whose index label has this value, oldest first."""
         with self._lock:
-            found = [obj for obj in self._objects[kind].values() if wanted(obj)]
+            found = [self._objects[kind][name] for name in self._groups[kind].get(value, ())]
         return sorted(found, key=lambda obj: str(obj["metadata"]["creationTimestamp"]))
 
     def lists(self, kind: str) -> int:
@@ -79,7 +83,9 @@ class Follower:
     def _list(self, kind: str) -> str:
         found, version = self._cluster.listed(kind, self._labels)
         with self._lock:
-            self._objects[kind] = {obj["metadata"]["name"]: _slim(obj) for obj in found}
+            self._objects[kind], self._groups[kind] = {}, {}
+            for obj in found:
+                self._keep(kind, obj)
         self._problem = None
         self._lists[kind] += 1
         return version
@@ -91,8 +97,17 @@ class Follower:
             with self._lock:
                 if change == "DELETED":
                     self._objects[kind].pop(obj["metadata"]["name"], None)
+                    self._groups[kind].get(self._value(obj), set()).discard(obj["metadata"]["name"])
                 elif change in ("ADDED", "MODIFIED"):
-                    self._objects[kind][obj["metadata"]["name"]] = _slim(obj)
+                    self._keep(kind, obj)
+
+    def _keep(self, kind: str, obj: Object) -> None:
+        name = obj["metadata"]["name"]
+        self._objects[kind][name] = _slim(obj)
+        self._groups[kind].setdefault(self._value(obj), set()).add(name)
+
+    def _value(self, obj: Object) -> str:
+        return str((obj["metadata"].get("labels") or {}).get(self._index, ""))
 
 
 def _slim(obj: Object) -> Object:

@@ -8,6 +8,7 @@ from typing import Any
 Object = dict[str, Any]
 
 LABEL = "tidegate.dev"
+COMPONENT = "app.kubernetes.io/component"  # what the NetworkPolicies choose pods by
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
 USER = 65532
 KEEP_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
@@ -226,4 +227,4 @@ def _pod(
     spec |= {"nodeSelector": dict(place.node_selector)} if place.node_selector else {}
     spec |= {"tolerations": [dict(one) for one in place.tolerations]} if place.tolerations else {}
     spec |= {"priorityClassName": place.priority_class} if place.priority_class else {}
-    return {"metadata": {"labels": labels}, "spec": spec}
+    return {"metadata": {"labels": {**labels, COMPONENT: name}}, "spec": spec}

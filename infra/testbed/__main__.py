@@ -1,12 +1,14 @@
-"""`python -m infra.testbed up|down|status|install|load FILE...`: the only part that prints."""
+"""`python -m infra.testbed up|down|status|images|install|load`: the only part that prints."""
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from infra.cluster.images import GPU, NAMES
 from infra.errors import InfraError
-from infra.testbed import cluster, images, install
+from infra.testbed import cluster, images, install, ours
 from infra.testbed.layout import GATEWAY_PORT, Layout
 
 
@@ -22,6 +24,9 @@ def main() -> int:
     commands.add_parser("install", help="put Tidegate's own side on it: namespace, roles, MLflow, database")
     commands.add_parser("load", help="import OCI archives into the node").add_argument(
         "file", nargs="+", type=Path
+    )
+    commands.add_parser("images", help="build our images of this checkout and import them").add_argument(
+        "name", nargs="*", choices=[*NAMES, GPU, []], help="some of them; all but train-gpu when not given"
     )
     words = parser.parse_args()
     layout = Layout.default()
@@ -40,6 +45,9 @@ def _run(words: argparse.Namespace, layout: Layout) -> int:
     if words.command == "down":
         print("stopped" if cluster.down(layout) else "nothing was up")
         return 0
+    if words.command == "images":
+        print("\n".join(ours.ensure(layout, words.name or NAMES, _timed())))
+        return 0
     if words.command == "load":
         for file in words.file:
             images.load(layout, file)
@@ -48,18 +56,23 @@ def _run(words: argparse.Namespace, layout: Layout) -> int:
 
 
 def _up(layout: Layout) -> int:
-    began = time.monotonic()
-    cluster.up(layout, lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr))
-    print(f"{time.monotonic() - began:5.1f} s  ready", file=sys.stderr)
+    say = _timed()
+    cluster.up(layout, say)
+    say("ready")
     print(f"gateway http://127.0.0.1:{GATEWAY_PORT}, S3 in {layout.s3_credentials}", file=sys.stderr)
     print(layout.kubeconfig)
     return 0
 
 
-def _install(layout: Layout) -> int:
+def _timed() -> Callable[[str], None]:
     began = time.monotonic()
-    install.install(layout, lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr))
-    print(f"{time.monotonic() - began:5.1f} s  MLflow answers at {install.MLFLOW_URL}", file=sys.stderr)
+    return lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr)
+
+
+def _install(layout: Layout) -> int:
+    say = _timed()
+    install.install(layout, say)
+    say(f"MLflow answers at {install.MLFLOW_URL}")
     print(f"export KUBECONFIG={layout.kubeconfig}")
     print(f"export AWS_SHARED_CREDENTIALS_FILE={install.credentials(layout)}")
     print(f"export TIDEGATE_TARGETS={install.TARGETS}")

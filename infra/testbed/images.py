@@ -36,7 +36,7 @@ def base(layout: Layout) -> Path:
     Made by mmdebstrap on first use (20-30 s); the testbed's stand-in for the public `python:3.11-slim`.
     """
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "bookworm")
-    target = layout.cache / "images" / f"base-{release}-{platform.machine()}.tar"
+    target = layout.cache / "images" / f"base-2-{release}-{platform.machine()}.tar"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         layer = target.with_name(f".layer-{secrets.token_hex(4)}.tar")
@@ -65,6 +65,18 @@ def load(layout: Layout, archive: Path) -> None:
 def loaded(layout: Layout) -> set[str]:
     """Return the names of the node's images."""
     return set(run([*_ctr(layout), "images", "ls", "-q"]).split())
+
+
+def digest(layout: Layout, name: str) -> str:
+    """Return the digest of an image's manifest."""
+    for line in run([*_ctr(layout), "images", "ls", f"name=={name}"]).splitlines()[1:]:
+        return line.split()[2]
+    raise BuildError(f"the node has no image {name}.")
+
+
+def content(layout: Layout, digest: str) -> str:
+    """Return a document of the node's images by its digest."""
+    return run([*_ctr(layout), "content", "get", digest])
 
 
 def _ctr(layout: Layout) -> list[str]:

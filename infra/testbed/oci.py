@@ -1,16 +1,19 @@
 """Container images of one layer, written as OCI archives without a builder: a tar in a tar."""
 
+import copy
 import hashlib
 import io
 import json
 import platform
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 def layer_of(binary: Path, target: Path) -> Path:
@@ -21,6 +24,23 @@ def layer_of(binary: Path, target: Path) -> Path:
         with binary.open("rb") as file:
             tar.addfile(info, file)
     return target
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image is but its layers' bytes: name, and its config and layers as OCI documents."""
+
+    name: str
+    config: dict[str, Any]
+    layers: list[dict[str, Any]]
+
+    def extended(self, name: str, layer: Path, env: Mapping[str, str]) -> "Image":
+        """Return this image under another name, with one more layer (a tar) and more variables."""
+        config = copy.deepcopy(self.config)
+        config["rootfs"]["diff_ids"].append(f"sha256:{_digest(layer)}")
+        config.setdefault("history", []).append({"created_by": "tidegate testbed"})
+        config["config"].setdefault("Env", []).extend(f"{key}={value}" for key, value in env.items())
+        return Image(name, config, [*self.layers, _layer(layer)])
 
 
 def archive(
@@ -42,27 +62,41 @@ def archive(
         user: `uid:gid`; empty is root.
         env: the container's variables.
     """
-    digest = _digest(layer)
-    image = {
+    config = {
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
-        "config": {"Cmd": list(command), "User": user, "Env": [f"{k}={v}" for k, v in (env or {}).items()]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        "config": {"Cmd": list(command), "User": user},
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "history": [],  # buildah counts layers by it
     }
+    write([Image(name, config, []).extended(name, layer, env or {})], [layer], target)
+
+
+def write(images: Sequence[Image], layers: Sequence[Path], target: Path) -> None:
+    """Write images as one archive; of their layers only `layers`, when the importer has the others."""
     blobs: dict[str, bytes] = {}
-    config = _document(blobs, image, "application/vnd.oci.image.config.v1+json")
-    layers = [_descriptor("application/vnd.oci.image.layer.v1.tar", digest, layer.stat().st_size)]
-    body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
-    manifest = _document(blobs, body, MANIFEST)
-    manifest["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+    manifests = [_manifest(blobs, image) for image in images]
     temporary = target.with_name(f".tmp-{target.name}")
     with tarfile.open(temporary, "w") as tar:
         _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [manifest]}).encode())
+        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
         for blob, content in blobs.items():
             _add(tar, f"blobs/sha256/{blob}", content)
-        tar.add(layer, f"blobs/sha256/{digest}", filter=_plain)
+        for layer in layers:
+            tar.add(layer, f"blobs/sha256/{_digest(layer)}", filter=_plain)
     temporary.rename(target)
+
+
+def _manifest(blobs: dict[str, bytes], image: Image) -> dict[str, Any]:
+    config = _document(blobs, image.config, "application/vnd.oci.image.config.v1+json")
+    body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": image.layers}
+    found = _document(blobs, body, MANIFEST)
+    names = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+    return found | {"annotations": dict.fromkeys(names, image.name)}
+
+
+def _layer(path: Path) -> dict[str, Any]:
+    return _descriptor(LAYER, _digest(path), path.stat().st_size)
 
 
 def _digest(path: Path) -> str:

@@ -31,10 +31,10 @@ def run(
     return done.stdout
 
 
-def quietly(argv: Sequence[str | Path]) -> str:
+def quietly(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
     """Run a command that may fail (there may be nothing to do) and return its stdout."""
     try:
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False).stdout
     except OSError:
         return ""
 

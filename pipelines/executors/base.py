@@ -48,7 +48,13 @@ class Handle(Protocol):
 
 
 class Executor(Protocol):
-    """A place where steps run: a process here, this very process, a Job on a cluster."""
+    """A place where steps run: a process here, this very process, a Job on a cluster.
+
+    Attributes:
+        poll_s: seconds between two looks at what runs there.
+    """
+
+    poll_s: float
 
     def start(self, call: StepCall) -> Handle:
         """Start a step and return at once.

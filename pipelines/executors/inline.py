@@ -32,6 +32,8 @@ class InlineHandle:
 class InlineExecutor:
     """Runs the worker's main function here."""
 
+    poll_s = 0.01
+
     def start(self, call: StepCall) -> InlineHandle:
         """Run the step to its end."""
         from pipelines.worker import main

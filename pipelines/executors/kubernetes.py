@@ -8,7 +8,7 @@ import json
 import time
 
 from infra.cluster.follower import Follower
-from infra.cluster.jobs import Object, is_over, run_labels, selector, step_name
+from infra.cluster.jobs import LABEL, Object, is_over, run_labels, selector, step_name
 from infra.cluster.reasons import Reason, why_ended, why_failed, why_told, why_waiting
 from infra.errors import AlreadyExistsError
 from infra.files import write_atomic
@@ -20,7 +20,8 @@ from pipelines.mirror import Mirror
 from pipelines.run import RELEASING
 from pipelines.spec import Resources, seconds
 
-PULL_S = 3.0  # between looks at a running step's progress, log and events
+PULL_S = 3.0  # between looks at a running step's progress, log and events,
+PULL_EACH_S = 0.2  # or this for each step that runs: a thousand must not keep the driver busy
 TELL_S = 8.0  # a pod that has not begun after this long is asked why
 HOPELESS_S = 20.0  # what time alone will not mend is given this long all the same
 TAIL = 200  # lines of a failed step's log that are kept
@@ -36,13 +37,16 @@ class KubernetesExecutor:
         owner: reference of the driver's Job, which the steps' Jobs go with.
     """
 
+    poll_s = 0.2
+
     def __init__(self, home: Home, run: str, resources: Resources, owner: Object | None) -> None:
         self.home = home
         self.run = run
         self.resources = resources
         self.owner = owner
         self.mirror = Mirror(home, run)
-        self.follower = Follower(home.cluster, selector(run_labels(run)))
+        self.follower = Follower(home.cluster, selector(run_labels(run)), f"{LABEL}/step-id")
+        self.running = 0
 
     def start(self, call: StepCall) -> Handle:
         """Create the step's Job, or adopt the one that is there.
@@ -88,6 +92,7 @@ class KubernetesHandle:
         self._waiting: tuple[str, float] | None = None  # the reason's kind, and since when
         self._ended: set[str] = set()  # pods whose end was told
         self._news = ["runs already; going on with it"] if adopted else []
+        executor.running += 1
 
     def poll(self) -> int | None:
         """None while it runs; 0 done, 1 failed, -9 when its Job was deleted."""
@@ -95,13 +100,17 @@ class KubernetesHandle:
         if job is None:
             # Seen before, or missing in a list that began after it was created: somebody deleted it.
             gone = self._seen or self._executor.follower.lists("Job") > self._lists + 1
+            self._executor.running -= gone
             return -9 if gone else None
         self._seen = True
         if is_over(job):
             self._pull()
             reason = why_failed(job)
-            return 0 if reason is None else self._failed(self._reason_of_pods() or reason)
-        if time.monotonic() - self._pulled >= PULL_S:
+            if reason is not None:
+                return self._failed(self._reason_of_pods() or reason)
+            self._executor.running -= 1
+            return 0
+        if time.monotonic() - self._pulled >= max(PULL_S, PULL_EACH_S * self._executor.running):
             self._pull()
         reason = self._reason_of_pods() or self._why_waiting()
         return self._failed(reason) if reason and self._given_up(reason) else None
@@ -120,10 +129,7 @@ class KubernetesHandle:
         self._executor.home.cluster.delete("Job", self._name)
 
     def _pods(self) -> list[Object]:
-        wanted = self._call.id
-        return self._executor.follower.choose(
-            "Pod", lambda pod: (pod["metadata"].get("labels") or {}).get("tidegate.dev/step-id") == wanted
-        )
+        return self._executor.follower.choose("Pod", self._call.id)
 
     def _reason_of_pods(self) -> Reason | None:
         """Why the newest pod that ended did so; each pod's end is told once."""
@@ -169,6 +175,7 @@ class KubernetesHandle:
     def _failed(self, reason: Reason) -> int:
         """Leave the worker's own words, or else the cluster's, where the driver looks for them."""
         executor, call = self._executor, self._call
+        executor.running -= 1
         if executor.mirror.pull(f"errors/{call.id}.json") is None or reason.kind in ("oom", "deadline"):
             document = {"message": reason.words, "trace": self._tail(), "kind": "PodError"}
             path = executor.home.folder_of(executor.run).error(call.id)

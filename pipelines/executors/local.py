@@ -47,6 +47,8 @@ class LocalHandle:
 class LocalExecutor:
     """Starts `python -m pipelines.worker` with its output in the step's log."""
 
+    poll_s = 0.01
+
     def start(self, call: StepCall) -> LocalHandle:
         """Start the step's process, in a session of its own: Ctrl-C reaches the driver only."""
         with call.log.open("ab") as log:

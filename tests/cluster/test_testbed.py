@@ -1,75 +1,28 @@
-"""The testbed itself, up to down: a Job, its logs, a NodePort, S3 with conditions, the gateway, and nothing left.
+"""The testbed itself: a Job, its logs, a NodePort, S3 with conditions, the gateway.
 
-The tests of this file run in order, on one testbed. They need root; without it they fail with the sentence
-that says so.
+It needs root; without it the tests fail with the sentence that says so.
 """
 
 import json
 import os
-import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
-import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra import processes
-from infra.testbed import cluster, images, machine
+from infra.testbed import cluster, images
 from infra.testbed.errors import RefusedError
 from infra.testbed.layout import GATEWAY_PORT, Layout
 from infra.testbed.running import answers, kubectl
-from infra.testbed.shell import quietly, wait
+from infra.testbed.shell import wait
 
 pytestmark = pytest.mark.cluster
 WEB = Path(__file__).with_name("web.yaml")
-
-
-def footprint() -> dict[str, Any]:
-    """Return everything on the machine that the testbed changes while it is up."""
-    return {
-        # nft, because iptables-save makes the table that it is asked for.
-        "rules": re.sub(r"counter packets \d+ bytes \d+", "", quietly(["nft", "list", "ruleset"])),
-        "routes": quietly(["ip", "route"]),
-        "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
-        "sysctls": machine.sysctls(),
-        "folders": [folder for folder in machine.FOLDERS if Path(folder).exists()],
-        "plugins": Path("/usr/libexec/kubernetes").exists(),
-        "cgroups": [str(path) for path in machine.CGROUPS.glob(f"*/{machine.PODS}")],
-    }
-
-
-def under(folder: Path) -> list[str]:
-    """Return the mounts and processes that use `folder`, and the folder itself."""
-    found = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or ())
-        if str(folder) in words:
-            found.append(words)
-    return found + ([str(folder)] if folder.exists() else [])
-
-
-@pytest.fixture(scope="module")
-def before() -> dict[str, Any]:
-    layout = Layout.default()
-    assert not layout.state.exists(), "a testbed is up: `make cluster-down` first"
-    return footprint()
-
-
-@pytest.fixture(scope="module")
-def layout(before: dict[str, Any]) -> Iterator[Layout]:
-    assert before["links"]
-    layout = Layout.default()
-    try:
-        cluster.up(layout, print)
-        yield layout
-    finally:
-        cluster.down(layout)
 
 
 def get(url: str, host: str = "") -> str:
@@ -151,10 +104,3 @@ def test_rbac_is_enforced(layout: Layout) -> None:
     as_default = "--as=system:serviceaccount:default:default"
     assert not answers(layout, "get", "secrets", "-n", "testbed", as_default)
     assert answers(layout, "get", "secrets", "-n", "testbed")
-
-
-def test_down_leaves_nothing(layout: Layout, before: dict[str, Any]) -> None:
-    assert cluster.down(layout)
-    assert footprint() == before
-    assert under(layout.state) == []
-    assert not cluster.down(layout)

@@ -4,22 +4,31 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from infra.errors import ConflictError, MissingObjectError, StoreError
-from infra.store import FolderStore, Ref, Store, open_store
+from infra.store import Ref, Store, open_store
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "folder": FolderStore,
-    "folder by uri": lambda root: open_store(root.as_uri()),
+STORES: dict[str, Callable[[Path], str | Path]] = {
+    "folder": lambda root: root,
+    "folder by uri": lambda root: root.as_uri(),
+    "s3": lambda root: f"s3://tidegate/{root.parent.name}",
 }
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    if request.param == "s3":
+        request.getfixturevalue("s3")
     return STORES[request.param](tmp_path / "store")
+
+
+@pytest.fixture
+def store(uri: str | Path, tmp_path: Path) -> Store:
+    return open_store(uri, cache=tmp_path / "cache")
 
 
 def put(store: Store, folder: Path, content: bytes, name: str = "model.keras") -> Ref:
@@ -100,11 +109,36 @@ class TestDocuments:
         assert store.keys() == ["endpoints/x.json", "runs/a", "runs/b/manifest"]
         assert store.keys("none") == []
 
+    def test_many_are_read_at_once(self, store: Store) -> None:
+        etags = {
+            f"runs/{number}": store.write(f"runs/{number}", b"%d" % number, None) for number in range(40)
+        }
+        found = store.read_many([*store.keys("runs/"), "runs/none"])
+        assert found == {key: (key.removeprefix("runs/").encode(), etag) for key, etag in etags.items()}
+
     @pytest.mark.parametrize("key", ["", "/a", "a/", "../a", "a/../b", ".hidden", "a//b", "ä", "a b"])
     def test_a_key_that_could_leave_the_store_is_refused(self, store: Store, key: str) -> None:
         for use in (store.read, store.delete):
             with pytest.raises(StoreError, match="is no document key"):
                 use(key)
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_of_many_writers_at_once_exactly_one_wins(self, store: Store, there: bool) -> None:
+        etag = store.write("a", b"before", None) if there else None
+
+        def race(number: int) -> int | None:
+            try:
+                store.write("a", b"%d" % number, etag)
+            except ConflictError:
+                return None
+            return number
+
+        with ThreadPoolExecutor(64) as pool:
+            winners = [number for number in pool.map(race, range(64)) if number is not None]
+        assert len(winners) == 1
+        found = store.read("a")
+        assert found is not None
+        assert found[0] == b"%d" % winners[0]
 
     def test_sweep_of_a_clean_store(self, store: Store) -> None:
         assert store.sweep(0.0) == []
@@ -126,10 +160,9 @@ for _ in range(25):
 """
 
 
-def test_no_increment_is_lost_between_processes(tmp_path: Path) -> None:
-    root = tmp_path / "store"
-    racers = [subprocess.Popen([sys.executable, "-c", COUNT, str(root)]) for _ in range(4)]
+def test_no_increment_is_lost_between_processes(uri: str | Path) -> None:
+    racers = [subprocess.Popen([sys.executable, "-c", COUNT, str(uri)]) for _ in range(4)]
     assert [racer.wait(60) for racer in racers] == [0] * 4
-    found = open_store(root).read("counter")
+    found = open_store(uri).read("counter")
     assert found is not None
     assert found[0] == b"100"

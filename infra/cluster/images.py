@@ -1,0 +1,68 @@
+"""The names of our images. The tag says what code is in them, so that a cluster can't run another than planned."""
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TAG = "TIDEGATE_IMAGE_TAG"
+NAMES = ("train", "serve-onnx", "serve-tensorflow", "driver", "mlflow")
+GPU = "train-gpu"  # gigabytes: built on demand
+PACKAGES = ("infra", "models", "pipelines", "serving")
+BUILD = "infra/images"
+DIGITS = 12
+
+
+def image(prefix: str, name: str) -> str:
+    """Return an image's full name.
+
+    Args:
+        prefix: registry and folder, such as `registry.example.com/ml`.
+        name: one of `NAMES`, or `GPU`.
+
+    Raises:
+        ValueError: there is no image of that name.
+    """
+    if name not in (*NAMES, GPU):
+        raise ValueError(f"There is no image {name!r}; there are {', '.join((*NAMES, GPU))}.")
+    return f"{prefix.rstrip('/')}/{name}:{tag()}"
+
+
+def tag() -> str:
+    """Return the tag of the images that hold this very code: the version, and a digest of what they are made of.
+
+    $TIDEGATE_IMAGE_TAG, when set, is the tag: the images set it, and so does who builds them elsewhere.
+    """
+    return os.environ.get(TAG) or _computed()
+
+
+@cache
+def _computed() -> str:
+    digest = hashlib.sha256()
+    for path in sources(ROOT):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
+    return f"{_version()}-{digest.hexdigest()[:DIGITS]}"
+
+
+def sources(root: Path) -> list[Path]:
+    """Return what the tag depends on: our Python files, the Dockerfile and the requirements, in a fixed order."""
+    return sorted((*_code(root), root / BUILD / "Dockerfile", *(root / BUILD / "requirements").glob("*.txt")))
+
+
+def _code(root: Path) -> Iterator[Path]:
+    testbed = root / "infra" / "testbed"  # in no image, and not in the wheel
+    for package in PACKAGES:
+        yield from (path for path in (root / package).rglob("*.py") if not path.is_relative_to(testbed))
+
+
+def _version() -> str:
+    try:
+        return version("tidegate")
+    except PackageNotFoundError:  # a checkout that is not installed
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        return str(project["version"])

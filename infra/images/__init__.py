@@ -1,0 +1,1 @@
+"""How our container images are built: `make images`."""

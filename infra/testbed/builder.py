@@ -1,0 +1,73 @@
+"""Images built from our Dockerfile by buildah, its layers kept in the cache."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.cluster.images import BUILD, ROOT
+from infra.testbed import images
+from infra.testbed.errors import BuildError
+from infra.testbed.layout import Layout
+from infra.testbed.shell import quietly, run
+
+# pip in a RUN needs what this machine's pip has; bound, it is there while the build runs, and in no layer.
+BOUND = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+ENV = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
+
+
+def has(layout: Layout, image: str) -> bool:
+    """Tell whether buildah has an image of that name."""
+    return bool(quietly([*_buildah(layout), "images", "--quiet", "--no-trunc", image], env=_env()))
+
+
+def build(layout: Layout, target: str, image: str, **arguments: str) -> None:
+    """Build a stage of the Dockerfile; what did not change comes from the cache.
+
+    Raises:
+        BuildError: buildah failed; with its last words.
+    """
+    if not has(layout, images.BASE):
+        run(
+            [*_buildah(layout), "pull", "--quiet", f"oci-archive:{images.base(layout)}"],
+            error=BuildError,
+            env=_env(),
+        )
+    words = [*_buildah(layout), "build", "--layers", "--pull-never", "--network", "host"]
+    words += ["--target", target, "--tag", image, "--file", f"{BUILD}/Dockerfile"]
+    for key, value in {"BASE_IMAGE": images.BASE, **arguments}.items():
+        words += ["--build-arg", f"{key}={value}"]
+    for path in BOUND:
+        if Path(path).exists():
+            words += ["--volume", f"{path}:{path}:ro"]
+    # The machine is shared: minutes of pip give way to everything else.
+    run(["nice", "-n", "10", *words, "."], cwd=ROOT, error=BuildError, env=_env())
+
+
+def save(layout: Layout, image: str, target: Path) -> None:
+    """Write an image as an archive with uncompressed layers, which is twice as fast as any other."""
+    run(
+        [*_buildah(layout), "push", "--quiet", image, f"docker-archive:{target}:{image}"],
+        error=BuildError,
+        env=_env(),
+    )
+
+
+@contextmanager
+def mounted(layout: Layout, image: str) -> Iterator[Path]:
+    """Give the root folder of an image, to read."""
+    buildah = _buildah(layout)
+    container = run([*buildah, "from", "--pull-never", image], error=BuildError, env=_env()).strip()
+    try:
+        yield Path(run([*buildah, "mount", container], error=BuildError, env=_env()).strip())
+    finally:
+        run([*buildah, "rm", container], error=BuildError, env=_env())
+
+
+def _buildah(layout: Layout) -> list[str]:
+    folder = layout.cache / "containers"
+    return ["buildah", "--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+
+
+def _env() -> dict[str, str]:
+    return {**os.environ, **ENV}
