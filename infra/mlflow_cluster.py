@@ -148,12 +148,6 @@ def main() -> None:
     parser.add_argument("--artifacts", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args()
-    endpoint = os.environ.get("TIDEGATE_S3_ENDPOINT")
-    if endpoint:  # not AWS: such a server may refuse the checksums that boto3 adds
-        os.environ |= {
-            "MLFLOW_S3_ENDPOINT_URL": endpoint,
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        }
     opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
     os.environ |= host_checks(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
     try:
