@@ -14,6 +14,7 @@ from infra.cluster.endpoint_objects import (
     route,
     stable_service,
 )
+from infra.cluster.endpoint_pod import PORT
 from infra.cluster.reasons import why_told
 from infra.cluster.servers import failing_container, is_ready, why_not_ready
 from infra.errors import ForbiddenError, NotFoundError, RolloutError
@@ -207,7 +208,7 @@ class ClusterEndpoint:
         found = self._cluster.get("Service", release)
         if found is None:
             raise NotFoundError(f"There is no Service {release} any more. Submit again.")
-        return str(found["spec"]["clusterIP"])
+        return f"{found['spec']['clusterIP']}:{PORT}"
 
     def remove(self, keep: Iterable[str]) -> list[str]:
         """Remove what belongs to releases other than those kept, by name, and canaries; return what was removed."""

@@ -174,7 +174,7 @@ def route(endpoint: str, gateway: str, namespace: str, weights: dict[str, int]) 
         weights: release name -> percent of the requests.
     """
     rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
-    backends = [{"name": name, "port": 80, "weight": weight} for name, weight in weights.items()]
+    backends = [{"name": name, "port": PORT, "weight": weight} for name, weight in weights.items()]
     return {
         **_head("gateway.networking.k8s.io/v1", "HTTPRoute", endpoint, endpoint_labels(endpoint)),
         "spec": {
@@ -234,7 +234,7 @@ def network_policy(spec: ReleaseSpec) -> Object:
 
 
 def _service_spec(selector: dict[str, str]) -> Object:
-    return {"selector": selector, "ports": [{"name": "http", "port": 80, "targetPort": PORT}]}
+    return {"selector": selector, "ports": [{"name": "http", "port": PORT, "targetPort": PORT}]}
 
 
 def _head(version: str, kind: str, name: str, labels: dict[str, str]) -> Object:

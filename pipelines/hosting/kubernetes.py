@@ -6,7 +6,7 @@ from functools import partial
 
 from infra.cluster.endpoint import ClusterEndpoint, Gateway
 from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
-from infra.cluster.endpoint_pod import GRACE_S
+from infra.cluster.endpoint_pod import GRACE_S, PORT
 from infra.cluster.jobs import driver_name, is_over
 from infra.cluster.lease import leased
 from infra.errors import ConflictError, RolloutError
@@ -74,7 +74,7 @@ class KubernetesHosting:
         """Below the gateway's address; without a gateway the Service's, which only pods can ask."""
         if self._target.gateway is not None:
             return f"{self._target.gateway.url.rstrip('/')}/{state.name}"
-        return f"http://{state.name}.{self._target.namespace}.svc"
+        return f"http://{state.name}.{self._target.namespace}.svc:{PORT}"
 
     def answers(self, state: EndpointState) -> bool:
         """Whether the live release has ready pods, and the traffic."""

@@ -14,7 +14,8 @@ from pipelines.steps import StepContext, deploy, promote
 from pipelines.steps.package import Outputs as Packaged
 from serving.client import Client
 from serving.release import load
-from tests.cluster.small_bundles import CLASSES, DEADLY, make_bundle
+
+from .small_bundles import CLASSES, DEADLY, make_bundle
 
 SMALL = {"resources": {"cpu": 0.5, "memory": "384Mi"}}
 ROWS = [{"x": x, "y": 0.5} for x in (-2.0, -0.5, 0.5, 2.0)]

@@ -65,7 +65,9 @@ def test_an_endpoints_objects(kind: str, document: dict[str, Any], monkeypatch: 
     target = Target.model_validate(TARGETS[kind])
     objects = endpoint_objects_of(target, plan, STATES[kind])
     text = yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110)
-    text = text.replace(plan.run, f"{document['name']}-0123abcd")  # it changes with every new key of the experiment
+    text = text.replace(
+        plan.run, f"{document['name']}-0123abcd"
+    )  # it changes with every new key of the experiment
     path = GOLDEN / f"endpoint-{kind}.yaml"
     if os.environ.get("TIDEGATE_GOLDEN") == "write":
         path.write_text(text)
