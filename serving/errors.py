@@ -4,6 +4,7 @@ ServingError
 ├── BundleError            a bundle is missing, damaged or not what its manifest says
 ├── ModelLoadError         no runtime here can load the model file
 ├── ContractError          a request does not fit the contract; names field and row (HTTP 400)
+├── RefusedError           a request is turned away before the model sees it (limits, overload, no key)
 ├── PredictionError        the model answered with something that is not a prediction (HTTP 500)
 ├── ParityError            the served model could not be compared with the trained one
 ├── BentoError             the bento could not be built
@@ -56,6 +57,23 @@ class ContractError(ServingError):
             "fix": self.fix,
             "row": self.row,
         }
+
+
+class RefusedError(ServingError):
+    """A request is turned away before the model sees it.
+
+    Args:
+        status: the HTTP status.
+        kind: a word for programs and metrics.
+        message: what was received, what is expected and how to fix it.
+        headers: more headers of the answer, such as `retry-after`.
+    """
+
+    def __init__(
+        self, status: int, kind: str, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        self.status, self.kind, self.headers = status, kind, headers
+        super().__init__(message)
 
 
 class PredictionError(ServingError):
