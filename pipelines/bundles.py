@@ -36,7 +36,7 @@ def fetch_bundle(home: Home, digest: str) -> Path:
     folder = home.bundles / digest
     if not folder.is_dir():
         _lay_out(home, digest, folder)
-    return open_bundle(folder).folder
+    return open_bundle(folder, digest).folder
 
 
 def bundle_refs(home: Home, digest: str) -> list[Ref]:

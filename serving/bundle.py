@@ -27,6 +27,7 @@ from models.transforms import Transforms
 from serving.contract import Contract
 from serving.errors import BundleError
 from serving.proof import Parity, Runtime
+from serving.untrusted import check_model
 
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
@@ -129,7 +130,11 @@ def write_bundle(
         versions: package name to version, of what trained and exported it.
         reason: why the runtime is not ONNX.
         code: the experiment's own model file, for its layers.
+
+    Raises:
+        UntrustedModelError: no endpoint would load the model.
     """
+    check_model(runtime, model, code)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -161,13 +166,27 @@ def write_bundle(
     return manifest
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
     """Open a bundle after checking every file against the manifest.
+
+    Args:
+        folder: where it lies.
+        digest: the bundle's own digest, where the caller knows it: then the manifest is checked too.
 
     Raises:
         BundleError: no manifest, or a file that is missing, extra, changed, a link or outside the folder.
     """
     manifest = _manifest(folder)
+    if digest is not None and bundle_digest(manifest) != digest:
+        raise BundleError(
+            f"{folder / MANIFEST} was changed: the bundle's digest is {bundle_digest(manifest)}; "
+            f"expected {digest}; remove the folder, and it is laid out again from the store"
+        )
+    if CODE in manifest.files and manifest.runtime != "tensorflow":
+        raise BundleError(
+            f"bundle {folder} holds code, {CODE!r}, that the {manifest.runtime} runtime has no use for; "
+            "expected none; build the bundle again"
+        )
     for name in manifest.files:
         if name not in ALLOWED:
             raise BundleError(
@@ -182,8 +201,11 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def bundle_digest(manifest: Manifest) -> str:
-    """The sha256 (hex) that names a bundle by content: equal for equal files, whenever it was built."""
-    content = manifest.model_dump(mode="json", exclude={"created"})
+    """The sha256 (hex) that names an opened bundle by content: equal for equal files, whenever it was built.
+
+    Over what the manifest's file states, so that a field added here later changes no older bundle's name.
+    """
+    content = manifest.model_dump(mode="json", exclude={"created"}, exclude_unset=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

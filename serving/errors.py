@@ -3,6 +3,7 @@
 ServingError
 ├── BundleError            a bundle is missing, damaged or not what its manifest says
 ├── ModelLoadError         no runtime here can load the model file
+│   └── UntrustedModelError  it is refused unread: it could run code, reach outside itself or blow up
 ├── ContractError          a request does not fit the contract; names field and row (HTTP 400)
 ├── RefusedError           a request is turned away before the model sees it (limits, overload, no key)
 ├── PredictionError        the model answered with something that is not a prediction (HTTP 500)
@@ -30,6 +31,10 @@ class BundleError(ServingError):
 
 class ModelLoadError(ServingError):
     """The model file cannot be loaded by the runtime that is to serve it."""
+
+
+class UntrustedModelError(ModelLoadError):
+    """The model file is refused before a runtime sees it: it could run code or reach outside itself."""
 
 
 class ContractError(ServingError):
