@@ -13,6 +13,7 @@ ServingError
 ├── ServerError            a server process did not do what it was told
 │   ├── ServerStartError   it ended or stayed silent instead of becoming ready
 │   └── PortTakenError     another process listens on the endpoint's port
+├── ScoringError           some of many rows could not be predicted; names them
 └── ClientError            an endpoint could not be reached, or refused the request
 
 Every message says what was received, what was expected and how to fix it.
@@ -119,6 +120,10 @@ class PortTakenError(ServerError):
             f"port {port} of {host} is in use by another process; expected it to be free for the endpoint; "
             "stop that process, or choose another port with --port"
         )
+
+
+class ScoringError(ServingError):
+    """A chunk of many rows could not be predicted."""
 
 
 class ClientError(ServingError):
