@@ -1,7 +1,10 @@
 """endpoints, rollback, delete: the live side."""
 
+from typing import Any
+
 from infra.errors import ConflictError, InfraError
 from pipelines.address import known_endpoints, require_endpoint, url_of
+from pipelines.drift import drift_of, in_words
 from pipelines.home import Home
 from pipelines.result import Result, table
 from pipelines.servers import control_of, endpoint_lock, go_live, retire_others, stop_server
@@ -16,21 +19,29 @@ def endpoints(home: Home) -> Result:
         release = state.release(state.current or 0)
         found = status(control_of(home, state, release.number))
         row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
-        head = {
+        head: dict[str, Any] = {
             "name": state.name,
             "release": release.number,
             "url": url_of(state),
             "live": found is not None,
+            "drift": drift_of(url_of(state)) if found is not None else None,
         }
         releases = [
             {"release": known.number, "run": known.run, "state": known.state} for known in state.releases
         ]
         data.append(head | row | {"releases": releases})
     rows = [
-        (row["name"], row["release"], row["url"], "answers" if row["live"] else "stopped", row["run"])
+        (
+            row["name"],
+            row["release"],
+            row["url"],
+            "answers" if row["live"] else "stopped",
+            in_words(row["drift"]),
+            row["run"],
+        )
         for row in data
     ]
-    headers = ("name", "release", "url", "", "run")
+    headers = ("name", "release", "url", "", "drift", "run")
     return Result(
         data, table(headers, rows) if rows else "no endpoints here yet; `tidegate submit` makes one"
     )

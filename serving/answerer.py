@@ -16,6 +16,7 @@ from serving.asgi import JSON, Headers
 from serving.bundle import Bundle, open_bundle
 from serving.dialects import Dialect, Reading, Served, Written, speak
 from serving.dialects.rows import Rows
+from serving.drift import Drift
 from serving.errors import ContractError, PredictionError
 from serving.limits import Limits
 from serving.metrics import Metrics
@@ -138,7 +139,12 @@ def loaded() -> Answerer:
     predictor, seconds = _fastest(bundle)
     name = os.environ.get(NAME) or bundle.manifest.name
     served = Served(name, int(number) if number else None, predictor.contract)
-    return Answerer(predictor, served, seconds, bundle.sample)
+    answerer = Answerer(predictor, served, seconds, bundle.sample)
+    if bundle.reference is not None:
+        drift = Drift(bundle.reference, served.contract, served.name, served.release)
+        answerer.watcher = drift
+        answerer.metrics.add(drift)
+    return answerer
 
 
 def _fastest(bundle: Bundle) -> tuple[Predictor, float]:

@@ -4,6 +4,7 @@ bundle.json       the manifest: what it is, where it comes from, the digest of e
 contract.json     what clients send and get
 transforms.json   raw columns to model inputs, as data
 sample.json       held-out raw rows, for a first request
+drift.json        how the training rows are spread, see `serving.reference`; older bundles lack it
 model.onnx        or model.keras
 my_model.py       only where the TensorFlow runtime needs the experiment's own layers
 """
@@ -27,12 +28,13 @@ from models.transforms import Transforms
 from serving.contract import Contract
 from serving.errors import BundleError
 from serving.proof import Parity, Runtime
+from serving.reference import Reference
 from serving.untrusted import check_model
 
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
-CODE = "my_model.py"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, *MODEL.values()}
+CODE, DRIFT = "my_model.py", "drift.json"
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, *MODEL.values()}
 
 
 class Entry(BaseModel):
@@ -94,6 +96,11 @@ class Bundle:
         """A few held-out raw rows as a request has them."""
         return list(self._json(SAMPLE))
 
+    @cached_property
+    def reference(self) -> Reference | None:
+        """How the training rows are spread; None in an older bundle."""
+        return Reference.model_validate(self._json(DRIFT)) if DRIFT in self.manifest.files else None
+
     def _json(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text("utf-8"))
 
@@ -113,6 +120,7 @@ def write_bundle(
     versions: Mapping[str, str],
     reason: str = "",
     code: Path | None = None,
+    drift: Path | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole under `folder`, in place of what was there.
 
@@ -130,6 +138,7 @@ def write_bundle(
         versions: package name to version, of what trained and exported it.
         reason: why the runtime is not ONNX.
         code: the experiment's own model file, for its layers.
+        drift: JSON file of the reference that drift is measured against, as `prove` writes it.
 
     Raises:
         UntrustedModelError: no endpoint would load the model.
@@ -145,6 +154,8 @@ def write_bundle(
         shutil.copyfile(model, building / MODEL[runtime])
         if code is not None and runtime == "tensorflow":
             shutil.copyfile(code, building / CODE)
+        if drift is not None:
+            shutil.copyfile(drift, building / DRIFT)
         manifest = Manifest(
             name=name,
             run=run,

@@ -83,6 +83,7 @@ class DataPlane:
             "queued": lambda: self._admission.queued,
             "body_bytes": lambda: self._admission.held,
             "ready": lambda: float(not self.draining),
+            "unwatched_requests": lambda: 0 if self._tap is None else self._tap.lost,
         }
         self._route(answerer)
         # What is loaded stays: full garbage collections need not walk it and stall requests.

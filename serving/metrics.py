@@ -154,6 +154,7 @@ GAUGES = {
     "queued": "Of these, those that wait for a thread",
     "body_bytes": "Bytes of request bodies held",
     "ready": "1 while the endpoint is ready",
+    "unwatched_requests": "Answered requests that drift does not know of, because its queue was full",
 }
 
 

@@ -1,7 +1,7 @@
 """A side door for whoever watches what is asked and answered: off the request path, and never in its way.
 
 The data plane drops `(columns, values)` into a bounded queue; when nobody takes them fast enough the oldest are
-lost. A thread hands them to a watcher, a batch at a time.
+lost and counted. A thread hands them to a watcher, a batch at a time.
 """
 
 import logging
@@ -36,6 +36,7 @@ class Tap:
     def __init__(self, watcher: Watcher, every: float = EVERY) -> None:
         self._watcher, self._every = watcher, every
         self._waiting: deque[Seen] = deque(maxlen=MOST)
+        self.lost = 0  # requests
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._drain, name="tap", daemon=True)
 
@@ -53,6 +54,8 @@ class Tap:
         if len(values) > MOST_ROWS:  # copied: a slice would hold on to the whole request
             columns = {name: column[:MOST_ROWS].copy() for name, column in columns.items()}
             values = values[:MOST_ROWS].copy()
+        if len(self._waiting) == MOST:
+            self.lost += 1
         self._waiting.append((columns, values))
 
     def _drain(self) -> None:

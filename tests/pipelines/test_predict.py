@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ from pipelines.address import choose_port
 from pipelines.bundles import fetch_bundle, keep_bundle
 from pipelines.home import Home
 from serving.bundle import write_bundle
+from serving.contract import Contract
+from serving.parity import describe
 from serving.predictor import Predictor, sample_rows
 from serving.proof import Parity
 from serving.release import load, promote, reserve, update
+from serving.runtimes import load_model
 from tests.conftest import ROOT, Cli
 from tests.serving.conftest import write_onnx
 
@@ -49,6 +53,9 @@ def _deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, 
     work = home.path / "work" / name
     work.mkdir(parents=True)
     write_onnx(work / "m.onnx", given, spec.shape, len(target.classes) or len(target.names), last)
+    run = load_model("onnx", work / "m.onnx")
+    predictor = Predictor(Contract.of(schema, transforms.categories), transforms, run)
+    (work / "drift.json").write_text(describe(predictor, columns))
     write_bundle(
         work / "bundle",
         name=name,
@@ -61,6 +68,7 @@ def _deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, 
         parity=PROOF,
         sample=sample_rows(columns),
         versions={},
+        drift=work / "drift.json",
     )
     digest = keep_bundle(home, work / "bundle")
     port = choose_port(home, load(home.store, name), None)
@@ -78,6 +86,10 @@ def _deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, 
         ConflictError,
     )
     update(home.store, name, lambda state: promote(state, 1), ConflictError)  # the first `predict` starts it
+
+
+def _endpoint(cli: Cli, name: str) -> dict[str, Any]:
+    return next(row for row in cli.ok("endpoints") if row["name"] == name)
 
 
 def _homes(rows: int, seed: int = 0) -> Columns:
@@ -309,3 +321,15 @@ def test_a_terminal_shows_a_bar(live: Cli, tmp_path: Path) -> None:
     assert process.returncode == 0
     assert b"/20,000 rows" in seen
     assert b"rows/s" in seen
+
+
+def test_endpoints_tell_that_the_data_has_moved(live: Cli, tmp_path: Path) -> None:
+    np.savez(tmp_path / "moved.npz", width=np.full(9000, 9.0), height=_homes(9000)["height"])
+    live.ok("predict", "sizes", "--input", str(tmp_path / "moved.npz"), "--output", str(tmp_path / "o.csv"))
+    deadline = time.monotonic() + 30
+    while not (drift := _endpoint(live, "sizes")["drift"])["features"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert drift["status"] == "moved"
+    assert drift["features"]["width"] > 1 > drift["features"]["height"]
+    assert set(drift["predictions"]) == {"size"}
+    assert "moved: width" in live("endpoints").stdout
