@@ -47,7 +47,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
     url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
-    answers = Client(url).predict(rows)
+    with Client(url) as client:
+        answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
     if schema.target.task == "classification":
         reference = probabilities(reference)

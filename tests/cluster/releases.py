@@ -52,7 +52,8 @@ class Releases:
     def verify(self, number: int) -> list[Any]:
         """What the release answers at its own address."""
         url = hosting(self.home).private_url(load(self.home.store, self.name), number)
-        return labels(Client(url).predict(ROWS))
+        with Client(url) as client:
+            return labels(client.predict(ROWS))
 
     def promote(self, number: int) -> promote.Outputs:
         """Give the release the traffic, as the step does."""
