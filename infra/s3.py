@@ -115,6 +115,11 @@ class Bucket:
                 raise
         return found
 
+    def look(self, key: str) -> Found | None:
+        """Return an object as a listing would tell it, or None where there is none."""
+        found = self.head(key)
+        return None if found is None else _found(key, found | {"Size": found["ContentLength"]})
+
     def get(self, key: str) -> tuple[bytes, str] | None:
         """Return a small object's content and etag, or None where there is none."""
         with self.in_words("Reading from"):
@@ -175,8 +180,7 @@ class Bucket:
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    key = entry["Key"].removeprefix(self.prefix)
-                    yield Found(key, entry["Size"], entry["ETag"], entry["LastModified"].timestamp())
+                    yield _found(entry["Key"].removeprefix(self.prefix), entry)
 
     def abort_uploads(self, older_s: float) -> list[str]:
         """Abort uploads in parts that got none for `older_s` seconds; return their keys."""
@@ -212,6 +216,12 @@ class Bucket:
                 return False
             raise
         return True
+
+
+def _found(key: str, entry: dict[str, Any]) -> Found:
+    # A gateway to a file system has no etag of files that did not come through it: the time stands for it.
+    modified = entry["LastModified"].timestamp()
+    return Found(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
 
 
 @cache

@@ -7,7 +7,8 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from models.errors import SourceError
 
@@ -32,6 +33,7 @@ FASHION_FILES = (
 )
 FASHION_VARIABLE = "TIDEGATE_FASHION_MNIST"
 FASHION_FOLDERS = ("/usr/share/datasets/fashion-mnist", "~/.keras/datasets/fashion-mnist")
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist")
 
 
@@ -80,7 +82,7 @@ def source_files(path: Path) -> list[Path]:
     return [path, idx_labels(path)] if idx_labels(path).is_file() and idx_labels(path) != path else [path]
 
 
-def idx_labels(images: Path) -> Path:
+def idx_labels(images: AnyPath) -> AnyPath:
     """The labels file that belongs to an idx images file; the same path if it is no images file."""
     return images.with_name(
         images.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
