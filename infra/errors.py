@@ -14,6 +14,7 @@ InfraError
     ├── ForbiddenError      not permitted, or over quota
     ├── NotFoundError       there is no such object
     ├── AlreadyExistsError  there is one of that name already
+    ├── RolloutError        an endpoint's pods did not become ready, or its route was not taken
     └── ExpiredError        a watch's starting point is too old
 """
 
@@ -76,3 +77,7 @@ class AlreadyExistsError(ClusterError):
 
 class ExpiredError(ClusterError):
     """What a watch was to start from is too old; list again."""
+
+
+class RolloutError(ClusterError):
+    """An endpoint's pods did not become ready, or no gateway took its route."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from infra import mlflow_server, replay
 from infra.tracking import run_url
-from pipelines.address import url_of
 from pipelines.bundles import fetch_bundle
 from pipelines.home import Home, RunFolder, RunRecord, StepRecord
+from pipelines.hosting import hosting
 from pipelines.plan import STEPS
 from pipelines.result import Result, table
 from pipelines.run import find_outputs
@@ -34,7 +34,7 @@ def curl_for(home: Home, state: EndpointState, number: int) -> str:
     bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
     body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
-    return f"curl -sS {url_of(state)}/predict -H 'Content-Type: application/json' -d '{quoted}'"
+    return f"curl -sS {hosting(home).url(state)}/predict -H 'Content-Type: application/json' -d '{quoted}'"
 
 
 def answer(home: Home, folder: RunFolder) -> Result:
@@ -54,8 +54,9 @@ def answer(home: Home, folder: RunFolder) -> Result:
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
         "mlflow_url": mlflow_url(home, record.run),
         "synced": record.synced or replay.progress(home.spool / record.run).synced,
-        "endpoint": url_of(state) if state.current is not None else None,
+        "endpoint": hosting(home).url(state) if state.current is not None else None,
         "release": promoted["release"] if promoted else None,
+        "canary": promoted.get("canary", []) if promoted else [],
         "live_release": state.current,
         "runtime": packaged["runtime"] if packaged else None,
         "runtime_reason": packaged["reason"] if packaged else "",

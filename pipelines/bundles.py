@@ -1,14 +1,22 @@
-"""Bundles in the store: a document that lists files by digest, laid out as a folder where one is needed."""
+"""Bundles in the store: a document that lists files by digest, laid out as a folder where one is needed.
 
+`python -m pipelines.bundles fetch DIGEST FOLDER` lays one out from the store of $TIDEGATE_STORE, every digest checked;
+the init container of an endpoint's pod runs it, and its server starts only when that went well.
+"""
+
+import argparse
 import contextlib
 import json
+import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.errors import ConflictError
-from infra.store import Ref
-from pipelines.errors import PipelineError
+from infra.store import Ref, Store, open_store
+from pipelines.errors import PipelineError, UsageError, in_words
 from pipelines.home import Home
 from serving.bundle import bundle_digest, open_bundle
 
@@ -35,27 +43,66 @@ def fetch_bundle(home: Home, digest: str) -> Path:
     """
     folder = home.bundles / digest
     if not folder.is_dir():
-        _lay_out(home, digest, folder)
-    return open_bundle(folder).folder
+        _lay_out(home.store, digest, folder)
+    return open_bundle(folder, digest).folder
 
 
-def bundle_refs(home: Home, digest: str) -> list[Ref]:
+def bundle_refs(store: Store, digest: str) -> list[Ref]:
     """The files of a bundle in the store; none when it is not known."""
-    found = home.store.read(f"bundles/{digest}.json")
+    found = store.read(f"bundles/{digest}.json")
     return [Ref.model_validate(ref) for ref in json.loads(found[0])] if found else []
 
 
-def _lay_out(home: Home, digest: str, folder: Path) -> None:
-    refs = bundle_refs(home, digest)
+def _lay_out(store: Store, digest: str, folder: Path) -> None:
+    refs = bundle_refs(store, digest)
     if not refs:
         raise PipelineError(f"the store has no bundle {digest[:12]}; submit the experiment again")
     building = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}-", dir=folder.parent))
     try:
         for ref in refs:
-            shutil.copyfile(home.store.fetch(ref), building / ref.name)
+            shutil.copyfile(store.fetch(ref), building / ref.name)
         building.rename(folder)
     except OSError:
         if not folder.is_dir():  # another process may have laid it out meanwhile
             raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lay a bundle out; exit code 1 and one line on stderr when it can not be had whole.
+
+    Args:
+        argv: `fetch DIGEST FOLDER`; the process's own when None. A folder that is there already is only checked.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipelines.bundles", description=__doc__)
+    parser.add_argument("do", choices=["fetch"])
+    parser.add_argument("digest", help="the bundle's digest")
+    parser.add_argument("folder", type=Path, help="where it goes; its parent must be there")
+    given = parser.parse_args(argv)
+    try:
+        _fetch(given.digest, given.folder)
+    except Exception as error:
+        print(in_words(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fetch(digest: str, folder: Path) -> None:
+    address = os.environ.get("TIDEGATE_STORE")
+    if not address:
+        raise UsageError(
+            "$TIDEGATE_STORE is not set; expected the store's address, such as s3://bucket/prefix; the ConfigMap "
+            '"tidegate" of the namespace has it: `kubectl apply -k` the manifests'
+        )
+    if not folder.is_dir():
+        _lay_out(open_store(address), digest, folder)
+    found = bundle_digest(open_bundle(folder).manifest)
+    if found != digest:
+        raise PipelineError(
+            f"{folder} holds bundle {found[:12]}, expected {digest[:12]}; submit the experiment again"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

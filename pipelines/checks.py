@@ -8,10 +8,10 @@ from models.build import check_model
 from models.losses import check_loss, task_of
 from models.optimizers import check_optimizer
 from models.space import Choices, space_of
-from pipelines.address import check_port
 from pipelines.errors import ExperimentError, nearest
 from pipelines.gate import check_name
 from pipelines.home import Home
+from pipelines.hosting import hosting
 from pipelines.load import validate, with_values
 from pipelines.sources import check_source
 from pipelines.spec import Experiment
@@ -35,7 +35,7 @@ def check(experiment: Experiment, home: Home) -> None:
     task = experiment.data.task or task_of(experiment.training.loss)
     for criterion in experiment.gate:
         check_name(criterion.metric, task)
-    check_port(home, load(home.store, experiment.endpoint), experiment.serving.port)
+    hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
 
 
 def _check_parts(experiment: Experiment) -> None:

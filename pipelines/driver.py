@@ -17,11 +17,11 @@ from pipelines.errors import CancelledError, PipelineError, RefusedError, StepEr
 from pipelines.executors.base import Executor
 from pipelines.facts import with_champion
 from pipelines.home import Home, RunFolder, Status, StepRecord
+from pipelines.hosting import abandon
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import Progress
 from pipelines.run import is_cached, run_plan
 from pipelines.run_log import RunLog
-from pipelines.servers import abandon
 
 SYNC_S = 100.0  # a little more than the sync's own patience, with MLflow's start and one request that hangs
 FAILED_SYNC_S = 4.0  # who waits for an error waits no longer than this; a process in the background goes on

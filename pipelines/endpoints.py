@@ -1,36 +1,41 @@
 """endpoints, rollback, delete: the live side."""
 
+from typing import Any
+
 from infra.errors import ConflictError, InfraError
-from pipelines.address import known_endpoints, require_endpoint, url_of
+from pipelines.address import known_endpoints, require_endpoint
+from pipelines.drift import drift_of, in_words
 from pipelines.home import Home
+from pipelines.hosting import hosting
 from pipelines.result import Result, table
-from pipelines.servers import control_of, endpoint_lock, go_live, retire_others, stop_server
-from serving.handover import status
 from serving.release import deleted, load, rollback_target, update
 
 
 def endpoints(home: Home) -> Result:
     """Every endpoint, its live release and whether it answers."""
-    data = []
+    data, place = [], hosting(home)
     for state in known_endpoints(home):
         release = state.release(state.current or 0)
-        found = status(control_of(home, state, release.number))
         row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
-        head = {
-            "name": state.name,
-            "release": release.number,
-            "url": url_of(state),
-            "live": found is not None,
-        }
+        url, live = place.url(state), place.answers(state)
+        head: dict[str, Any] = {"name": state.name, "release": release.number, "url": url, "live": live}
+        head["drift"] = drift_of(url) if live else None
         releases = [
             {"release": known.number, "run": known.run, "state": known.state} for known in state.releases
         ]
         data.append(head | row | {"releases": releases})
     rows = [
-        (row["name"], row["release"], row["url"], "answers" if row["live"] else "stopped", row["run"])
+        (
+            row["name"],
+            row["release"],
+            row["url"],
+            "answers" if row["live"] else "stopped",
+            in_words(row["drift"]),
+            row["run"],
+        )
         for row in data
     ]
-    headers = ("name", "release", "url", "", "run")
+    headers = ("name", "release", "url", "", "drift", "run")
     return Result(
         data, table(headers, rows) if rows else "no endpoints here yet; `tidegate submit` makes one"
     )
@@ -49,13 +54,14 @@ def rollback(home: Home, name: str, to: int | None) -> Result:
         ReleaseError: no such release.
     """
     require_endpoint(home, name)
-    with endpoint_lock(home, name):
+    place = hosting(home)
+    with place.lock(name, ""):
         before = load(home.store, name)
         target = rollback_target(before, to)
-        state = go_live(home, name, target.number)
+        url = place.url(place.go_live(name, target.number).state)
     note = _follow(home, name)
-    data = {"endpoint": name, "release": target.number, "url": url_of(state), "run": target.run}
-    text = f"{name} serves release {target.number} (run {target.run}) at {url_of(state)}; before: {before.current}"
+    data = {"endpoint": name, "release": target.number, "url": url, "run": target.run}
+    text = f"{name} serves release {target.number} (run {target.run}) at {url}; before: {before.current}"
     return Result(data | {"note": note}, f"{text}\n{note}".strip())
 
 
@@ -66,10 +72,9 @@ def delete(home: Home, name: str) -> Result:
         UnknownNameError: no such endpoint.
     """
     require_endpoint(home, name)
-    with endpoint_lock(home, name):
-        state = load(home.store, name)
-        stopped = stop_server(home, state, state.current or 0)
-        retire_others(home, state.model_copy(update={"current": None}), also_pending=True)
+    place = hosting(home)
+    with place.lock(name, ""):
+        stopped = place.remove(load(home.store, name))
         update(home.store, name, deleted, ConflictError)
     note = _follow(home, name)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"

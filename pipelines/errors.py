@@ -7,6 +7,7 @@ PipelineError                    1  something failed
 ├── StepError                    1  a step failed; carries the step and its log
 ├── CancelledError               1  the run was cancelled
 ├── ChampionChangedError         1  another run was promoted meanwhile; the gate must compare again
+├── CanaryError                  1  a canary did worse than the champion, or could not be judged
 └── RefusedError                 3  the gate refused the candidate
 """
 
@@ -68,6 +69,10 @@ class CancelledError(PipelineError):
 
 class ChampionChangedError(PipelineError):
     """Another run was promoted since the gate compared."""
+
+
+class CanaryError(PipelineError):
+    """A canary did worse than the champion, or could not be judged; the champion has all the traffic."""
 
 
 class RefusedError(PipelineError):

@@ -1,7 +1,6 @@
 """What a run puts into a cluster, as `plan --manifests` prints it and the driver applies it. Pure."""
 
 from infra.cluster.images import image
-
 from infra.cluster.jobs import Object, Place, driver_job, step_job
 from pipelines.plan import Plan
 from pipelines.run import RELEASING

@@ -10,6 +10,7 @@ from pipelines.checks import check
 from pipelines.errors import UsageError
 from pipelines.facts import gather
 from pipelines.home import Home
+from pipelines.hosting import hosting
 from pipelines.load import flat, load_experiment
 from pipelines.plan import Plan, make_plan
 from pipelines.result import Result, table
@@ -56,16 +57,24 @@ def preview(
         }
         for step in plan.steps
     ]
-    data = {"run": plan.run, "steps": steps, "trials": plan.facts.trials, "changes": changes(home, plan)}
+    data = {
+        "run": plan.run,
+        "steps": steps,
+        "trials": plan.facts.trials,
+        "rollout": hosting(home).describe(experiment.serving),
+        "changes": changes(home, plan),
+    }
     return Result(data, _text(data))
 
 
 def _manifests(home: Home, plan: Plan) -> Result:
     """The Kubernetes objects, as YAML documents that `kubectl apply -f -` takes."""
+    from pipelines.hosting.manifests import endpoint_objects_of
     from pipelines.manifests import jobs_of
 
     assert home.target is not None
-    objects = jobs_of(home.target, plan)
+    state = load(home.store, plan.experiment.endpoint)
+    objects = [*jobs_of(home.target, plan), *endpoint_objects_of(home.target, plan, state)]
     return Result(objects, yaml.safe_dump_all(objects, sort_keys=False))
 
 
@@ -84,7 +93,7 @@ def _text(data: dict[str, Any]) -> str:
     rows = [
         (step["id"], "cached" if step["cached"] else "to do", step["gpus"] or "") for step in data["steps"]
     ]
-    lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows)]
+    lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
         lines += ["", table(("differs from what is live", "live", "new"), rows)]

@@ -9,6 +9,7 @@ from models.training import Training as TrainingOptions
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
+MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -157,7 +158,7 @@ class Resources(Part):
     """What one step may use."""
 
     cpu: float = Field(2, gt=0, description="cores")
-    memory: str = Field("4Gi", pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", description="memory limit")
+    memory: str = Field("4Gi", pattern=MEMORY, description="memory limit")
     gpus: int = Field(0, ge=0, description="GPUs a train step must see, or it fails")
     nodes: int = Field(1, ge=1, description="machines a train step spans")
     gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
@@ -173,14 +174,28 @@ class Replicas(Part):
     """How far an endpoint scales on a cluster."""
 
     min: int = Field(1, ge=1, description="replicas at rest")
-    max: int = Field(1, ge=1, description="replicas under load")
+    max: int | None = Field(None, ge=1, description="replicas under load; as many as at rest when not given")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Replicas":
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max {self.max} is below min {self.min}; it must be at least that")
+        return self
 
 
 class Canary(Part):
     """How a new release takes over on a cluster."""
 
-    steps: list[int] = Field([10, 50, 100], description="percent of traffic at each step")
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
+        [10, 50, 100], min_length=1, description="percent of traffic at each step"
+    )
     bake: Duration = Field("30s", description="time each step is watched")
+
+    @model_validator(mode="after")
+    def _rising(self) -> "Canary":
+        if self.steps != sorted(set(self.steps)):
+            raise ValueError(f"steps {self.steps} must rise, e.g. [10, 50, 100]")
+        return self
 
 
 class Slo(Part):
@@ -188,6 +203,13 @@ class Slo(Part):
 
     p99_ms: float = Field(50, gt=0, description="99th percentile of latency, milliseconds")
     error_rate: float = Field(0.001, ge=0, le=1, description="share of requests that may fail")
+
+
+class ServingResources(Part):
+    """What one replica may use on a cluster."""
+
+    cpu: float = Field(1, gt=0, description="cores at most, and threads of one prediction")
+    memory: str = Field("1Gi", pattern=MEMORY, description="memory limit")
 
 
 class Serving(Part):
@@ -202,7 +224,10 @@ class Serving(Part):
     )
     replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
     canary: Canary | None = Field(None, description="gradual rollout on a cluster")
-    slo: Slo | None = Field(None, description="what the endpoint promises")
+    slo: Slo | None = Field(None, description="what the endpoint promises; a canary must keep it")
+    resources: ServingResources = Field(
+        ServingResources.model_validate({}), description="what one replica may use on a cluster"
+    )
 
 
 class Experiment(Part):

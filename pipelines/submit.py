@@ -18,10 +18,10 @@ from pipelines.errors import PipelineError, UsageError
 from pipelines.executors import make_executor
 from pipelines.facts import gather
 from pipelines.home import Home, RunFolder, RunRecord
+from pipelines.hosting import ensure_live
 from pipelines.load import load_experiment, validate
 from pipelines.plan import Plan, make_plan
 from pipelines.result import Result
-from pipelines.servers import ensure_live
 
 CANCEL_S = 60.0
 

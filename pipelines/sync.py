@@ -23,7 +23,7 @@ from infra.locks import lock
 from infra.store import Ref
 from infra.tracking import Tracker
 from pipelines.home import Home, home_at
-from pipelines.servers import abandon
+from pipelines.hosting import abandon
 from serving.release import load
 
 PATIENCE_S = 20.0

@@ -108,6 +108,34 @@ class Contract(BaseModel):
             for field, categories in self._fields
         }
 
+    def parse_columns(self, columns: Any) -> Columns:
+        """Turn `{input name: [one value a row]}` into raw columns; the same rules and errors as `parse_rows`."""
+        wanted = f"an object with the fields {', '.join(entry.name for entry in self.inputs)}"
+        if not isinstance(columns, dict):
+            raise ContractError("inputs", describe(columns), wanted, "name every input")
+        extra = next((name for name in columns if name not in self._names), None)
+        if extra is not None:
+            raise ContractError(str(extra), "an input the model does not have", wanted, "remove it")
+        absent = next((name for name in self._names if name not in columns), None)
+        if absent is not None:
+            raise ContractError(absent, "no such input", wanted, "add it")
+        self._check_lengths(columns)
+        return {
+            field.name: cast_column(field, categories, columns[field.name])
+            for field, categories in self._fields
+        }
+
+    def _check_lengths(self, columns: dict[str, Any]) -> None:
+        first = None
+        for name, column in columns.items():
+            if not isinstance(column, list) or not column:
+                received = describe(column)
+                raise ContractError(name, received, "an array of one value a row", "send one row or more")
+            first = len(column) if first is None else first
+            if len(column) != first:
+                expected = f"{first} rows, as the other inputs have"
+                raise ContractError(name, f"{len(column)} rows", expected, "send as many of every input")
+
     def _as_objects(self, rows: list[Any]) -> list[dict[str, Any]]:
         names = self._names
         if len(names) == 1:

@@ -5,7 +5,7 @@ The document in the store is the truth about what is live; the registry's alias 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,7 +17,10 @@ ATTEMPTS = 50
 
 
 class Release(BaseModel):
-    """One bento at one endpoint; `key` names what asked for it, `bundle` is a digest, `bento` a tag."""
+    """One bento at one endpoint; `key` names what asked for it, `bundle` is a digest, `bento` a tag.
+
+    `serving` is the experiment's part of that name, so that a rollback serves it as it was served before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,6 +35,7 @@ class Release(BaseModel):
     parity: Parity
     created: str
     state: State = "pending"
+    serving: dict[str, Any] = {}
 
 
 class EndpointState(BaseModel):
@@ -75,6 +79,7 @@ def reserve(
     bento: str,
     runtime: Runtime,
     parity: Parity,
+    serving: dict[str, Any] | None = None,
 ) -> EndpointState:
     """Add a pending release with the next number; a key that has one already changes nothing."""
     if state.find(key) is not None:
@@ -90,6 +95,7 @@ def reserve(
         runtime=runtime,
         parity=parity,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        serving=serving or {},
     )
     return state.model_copy(update={"releases": (*state.releases, release)})
 

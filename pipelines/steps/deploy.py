@@ -1,11 +1,11 @@
-"""deploy: reserve a release and start its server on a private port. It has no traffic yet."""
+"""deploy: reserve a release and start its servers. It has no traffic yet."""
 
 from infra.errors import ConflictError
-from pipelines.address import choose_port, port_is_free
-from pipelines.servers import endpoint_lock, start_server
+from pipelines.hosting import hosting
+from pipelines.hosting.base import Hosting
+from pipelines.spec import Serving
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.package import Outputs as Packaged
-from serving.errors import PortTakenError
 from serving.proof import Parity
 from serving.release import EndpointState, load, reserve, update
 
@@ -15,16 +15,16 @@ class Inputs(StepPart):
 
     run: str
     endpoint: str
-    port: int | None
+    serving: Serving
     packaged: Packaged
     trial: str
 
 
 class Outputs(StepPart):
-    """The reserved release: its number and the port that it will take."""
+    """The reserved release: its number and the port that it will take, where it takes one."""
 
     release: int
-    port: int
+    port: int | None
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
@@ -32,25 +32,21 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     Raises:
         PortTakenError: a foreign process listens on the endpoint's port.
-        ServerStartError: the server did not become ready.
+        ServerStartError: the servers did not become ready.
     """
-    home = context.home
-    with endpoint_lock(home, inputs.endpoint):
-        state = _reserved(inputs, context)
-        port = state.port
-        assert port is not None
-        if state.current is None and not port_is_free(port):
-            raise PortTakenError(port, "127.0.0.1")
+    place = hosting(context.home)
+    with place.lock(inputs.endpoint, inputs.run):
+        state = _reserved(inputs, context, place)
         release = state.find(context.key)
         assert release is not None
-        start_server(home, state, release)
-    print(f"release {release.number} of {inputs.endpoint} is ready on a private port")
-    return Outputs(release=release.number, port=port)
+        place.start(state, release)
+    print(f"release {release.number} of {inputs.endpoint} is ready and has no traffic yet")
+    return Outputs(release=release.number, port=state.port)
 
 
-def _reserved(inputs: Inputs, context: StepContext) -> EndpointState:
+def _reserved(inputs: Inputs, context: StepContext, place: Hosting) -> EndpointState:
     store, packaged = context.home.store, inputs.packaged
-    port = choose_port(context.home, load(store, inputs.endpoint), inputs.port)
+    port = place.choose_port(load(store, inputs.endpoint), inputs.serving.port)
     parity = Parity(max_abs_difference=packaged.parity, tolerance=packaged.tolerance, rows=packaged.rows)
 
     def change(state: EndpointState) -> EndpointState:
@@ -63,6 +59,7 @@ def _reserved(inputs: Inputs, context: StepContext) -> EndpointState:
             bento=packaged.bento,
             runtime=packaged.runtime,
             parity=parity,
+            serving=inputs.serving.model_dump(mode="json"),
         )
 
     return update(store, inputs.endpoint, change, ConflictError)

@@ -4,13 +4,12 @@ import numpy as np
 
 from models.columns import load_columns, rows_of
 from pipelines.errors import PipelineError
-from pipelines.servers import control_of, start_server
+from pipelines.hosting import hosting
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.package import Outputs as Packaged
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
 from serving.client import Client
-from serving.handover import status
 from serving.predictor import probabilities, sample_rows
 from serving.release import load
 
@@ -47,7 +46,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     schema, _ = inputs.prepared.contract(context)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
-    answers = Client(_private_url(inputs, context)).predict(rows)
+    url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
+    with Client(url) as client:
+        answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
     if schema.target.task == "classification":
         reference = probabilities(reference)
@@ -64,12 +65,3 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         )
     print(f"{len(rows)} held-out rows over HTTP, largest difference {largest:.3g}")
     return Outputs(rows=len(rows), max_abs_difference=largest)
-
-
-def _private_url(inputs: Inputs, context: StepContext) -> str:
-    state = load(context.home.store, inputs.endpoint)
-    control = control_of(context.home, state, inputs.release)
-    found = status(control) or status(start_server(context.home, state, state.release(inputs.release)))
-    if found is None:
-        raise PipelineError(f"release {inputs.release} of {inputs.endpoint} does not answer; submit again")
-    return f"http://127.0.0.1:{found['private_port']}"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ModelLoadError
+from serving.untrusted import check_model
 
 Run: TypeAlias = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
 
@@ -38,10 +39,12 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
         float32 `(n, units)`.
 
     Raises:
+        UntrustedModelError: the file is refused; the runtime was not imported.
         ModelLoadError: the file is not loadable.
     """
     if runtime not in RUNTIMES:
         raise ModelLoadError(f"runtime {runtime!r} is unknown; expected one of {', '.join(RUNTIMES)}")
+    check_model(runtime, model, code)
     try:
         run: Run = import_module(RUNTIMES[runtime]).load(model, code, threads or available_cpus())
     except Exception as error:  # a model file can make its runtime raise anything
@@ -53,7 +56,9 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use: its affinity, and below that the container's limit (cgroup v2)."""
+    """How many CPUs this process may use: $TIDEGATE_THREADS, or its affinity and the container's limit (cgroup v2)."""
+    if told := os.environ.get("TIDEGATE_THREADS"):  # a pod's limit, as Kubernetes tells it
+        return max(1, int(told))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()

@@ -1,0 +1,258 @@
+"""One endpoint in a namespace: its releases' pods, and which of them have the traffic."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.cluster.api import Cluster
+from infra.cluster.endpoint_objects import (
+    MANAGED,
+    ReleaseSpec,
+    canary_deployment,
+    release_objects,
+    route,
+    stable_service,
+)
+from infra.cluster.endpoint_pod import PORT
+from infra.cluster.reasons import why_told
+from infra.cluster.servers import failing_container, is_ready, why_not_ready
+from infra.errors import ForbiddenError, NotFoundError, RolloutError
+
+Object = dict[str, Any]
+# What is asked first goes first: nothing may be sent to what is being taken away.
+KINDS = (
+    "HTTPRoute",
+    "Service",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Deployment",
+    "NetworkPolicy",
+)
+CUSTOM_METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
+POLL_S = 0.5
+TROUBLE_S = 15.0  # how long trouble must stand: a registry may hiccup, a Secret may be on its way
+SPREAD_S = 3.0  # until gateways and nodes have taken in what was changed
+ROUTE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A Gateway object."""
+
+    name: str
+    namespace: str
+
+
+class ClusterEndpoint:
+    """An endpoint's objects.
+
+    Args:
+        cluster: the namespace.
+        name: the endpoint's name.
+        gateway: where its HTTPRoute hangs; None for none.
+    """
+
+    def __init__(self, cluster: Cluster, name: str, gateway: Gateway | None) -> None:
+        self._cluster, self.name, self._gateway = cluster, name, gateway
+
+    def foreign(self) -> str:
+        """What in the namespace has the endpoint's name and is not of it, in words; "" when nothing has."""
+        found = self._cluster.get("Service", self.name)
+        labels = found["metadata"].get("labels", {}) if found else {}
+        ours = labels.get("tidegate.dev/endpoint") == self.name and "tidegate.dev/release" not in labels
+        return "" if found is None or ours else f"a Service of the name {self.name}"
+
+    def start(self, spec: ReleaseSpec, timeout_s: float, say: Callable[[str], None] = print) -> None:
+        """Apply a release's objects and wait until its replicas are ready; raises RolloutError."""
+        replicas = max(spec.least, min(spec.most, self.replicas(spec.name)))
+        for obj in release_objects(spec, replicas, self._has_custom_metrics(spec)):
+            self._cluster.apply(obj)
+        self.wait_ready(spec.name, timeout_s, say)
+
+    def start_canary(self, spec: ReleaseSpec, replicas: int, champion: str, timeout_s: float) -> None:
+        """Put so many pods of a release among the champion's; raises RolloutError."""
+        self._cluster.apply(canary_deployment(spec, replicas, champion))
+        self.wait_ready(f"{spec.name}-canary", timeout_s)
+
+    def scale(self, spec: ReleaseSpec, replicas: int, timeout_s: float) -> None:
+        """Make sure of so many replicas, within what the release allows; never of fewer than there are."""
+        wanted = max(spec.least, min(spec.most, replicas))
+        if wanted > self.replicas(spec.name):
+            self._cluster.patch("Deployment", spec.name, {"spec": {"replicas": wanted}})
+            self.wait_ready(spec.name, timeout_s)
+
+    def replicas(self, deployment: str) -> int:
+        """How many replicas are asked for; 0 when there is no such Deployment."""
+        found = self._cluster.get("Deployment", deployment)
+        return int(found["spec"].get("replicas", 1)) if found else 0
+
+    def pods(self, deployment: str) -> list[Object]:
+        """The pods of a Deployment."""
+        return self._cluster.list("Pod", f"tidegate.dev/deployment={deployment}")
+
+    def ready_pods(self, deployment: str) -> list[Object]:
+        """Those that take requests."""
+        return [pod for pod in self.pods(deployment) if is_ready(pod)]
+
+    def wait_ready(self, deployment: str, timeout_s: float, say: Callable[[str], None] = print) -> None:
+        """Wait until all replicas are ready.
+
+        Raises:
+            RolloutError: why they are not, with the end of the log of the container that failed.
+        """
+        deadline, trouble, since = time.monotonic() + timeout_s, "", time.monotonic()
+        while not self._is_complete(deployment):
+            now = time.monotonic()
+            found = self._trouble(deployment)
+            if found != trouble:
+                trouble, since = found, now
+                say(f"{deployment}: {trouble}") if trouble else None
+            waits_for_node = trouble.startswith("no node has room")
+            if now > deadline or (trouble and not waits_for_node and now - since > TROUBLE_S):
+                raise RolloutError(self._in_words(deployment, trouble, now - deadline > 0, timeout_s))
+            time.sleep(POLL_S)
+
+    def _is_complete(self, deployment: str) -> bool:
+        found = self._cluster.get("Deployment", deployment)
+        if found is None:
+            raise RolloutError(f"Deployment {deployment} was deleted while it started. Submit again.")
+        wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
+        seen = bool(status.get("observedGeneration", 0) >= found["metadata"]["generation"])
+        counts = (status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
+        return seen and all(count >= wanted for count in counts)
+
+    def _trouble(self, deployment: str) -> str:
+        pods = self.pods(deployment)
+        found = next((words for pod in pods if (words := why_not_ready(pod))), "")
+        if not found:
+            told = self._cluster.list("Event", fields="type=Warning")
+            own = [one for one in told if one["involvedObject"].get("name", "").startswith(f"{deployment}-")]
+            reason = why_told(own) if not any(is_ready(pod) for pod in pods) else None
+            found = reason.words if reason else ""
+        return found
+
+    def _in_words(self, deployment: str, trouble: str, late: bool, timeout_s: float) -> str:
+        words = trouble or "its pods do not become ready"
+        words = f"{deployment} did not start{f' within {timeout_s:g} s' if late else ''}: {words}"
+        tail = next((tail for pod in self.pods(deployment) if (tail := self.log_tail(pod))), "")
+        return f"{words}; the end of its log: {tail}" if tail else words
+
+    def log_tail(self, pod: Object) -> str:
+        """The last words of a pod's container that failed, on one line; "" when there are none."""
+        container = failing_container(pod)
+        if not container:
+            return ""
+        name = pod["metadata"]["name"]
+        text = self._cluster.logs(name, container=container, tail=20, previous=True)
+        text = text or self._cluster.logs(name, container=container, tail=20)
+        return " ".join(text.split()[-60:])
+
+    def give_traffic(self, live: ReleaseSpec, weights: dict[str, int] | None = None) -> None:
+        """Make the endpoint's address lead to a release.
+
+        Args:
+            live: who answers at the stable Service.
+            weights: release name -> percent of the gateway's requests; None: all to `live`.
+        """
+        changed = self._applied(stable_service(self.name, live.key))
+        if self._gateway is not None:
+            shares = weights or {live.name: 100}
+            changed |= self._applied(route(self.name, self._gateway.name, self._gateway.namespace, shares))
+            self._wait_for_route()
+        if changed:
+            time.sleep(SPREAD_S)
+
+    def _applied(self, obj: Object) -> bool:
+        """Apply; whether that changed anything."""
+        before = self._cluster.get(obj["kind"], obj["metadata"]["name"])
+        after = self._cluster.apply(obj)
+        versions = [known["metadata"]["resourceVersion"] for known in (before, after) if known]
+        return len(set(versions)) > 1 or before is None
+
+    def _wait_for_route(self) -> None:
+        """Wait until the gateway's controller has accepted the route as it is now."""
+        deadline = time.monotonic() + ROUTE_S
+        while time.monotonic() < deadline:
+            found = self._cluster.get("HTTPRoute", self.name) or {"metadata": {}}
+            accepted = [
+                one
+                for parent in found.get("status", {}).get("parents", ())
+                for one in parent.get("conditions", ())
+                if one["type"] == "Accepted"
+                and one.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
+            ]
+            if any(one["status"] == "True" for one in accepted):
+                return
+            if accepted:
+                raise RolloutError(f"The gateway refused the route of {self.name}: {accepted[0]['message']}.")
+            time.sleep(POLL_S)
+        assert self._gateway is not None
+        raise RolloutError(
+            f"No gateway took the route of {self.name} within {ROUTE_S:g} s: expected Gateway "
+            f"{self._gateway.name} in namespace {self._gateway.namespace} to accept routes of this namespace; "
+            "correct `gateway` in targets.yaml, or see the gateway's own log."
+        )
+
+    def live_key(self) -> str:
+        """The `key` of the release that the stable Service leads to; "" when there is none."""
+        found = self._cluster.get("Service", self.name)
+        return str(found["spec"].get("selector", {}).get("tidegate.dev/pool", "")) if found else ""
+
+    def has_route(self) -> bool:
+        """Whether the endpoint can be asked from where its URL says."""
+        return self._gateway is None or self._cluster.get("HTTPRoute", self.name) is not None
+
+    def private_address(self, release: str) -> str:
+        """Address and port of a release's own Service."""
+        found = self._cluster.get("Service", release)
+        if found is None:
+            raise NotFoundError(f"There is no Service {release} any more. Submit again.")
+        return f"{found['spec']['clusterIP']}:{PORT}"
+
+    def remove(self, keep: Iterable[str]) -> list[str]:
+        """Remove what belongs to releases other than those kept, by name, and canaries; return what was removed."""
+        removed, kept = [], set(keep)
+        for kind in KINDS:
+            for obj in self._cluster.list(kind, f"{_selector(self.name)},tidegate.dev/release"):
+                name = obj["metadata"]["name"]
+                if name not in kept and self._cluster.delete(kind, name):
+                    removed.append(f"{kind} {name}")
+        return removed
+
+    def remove_release(self, spec: ReleaseSpec) -> bool:
+        """Remove everything of one release; whether there was anything."""
+        own = f"tidegate.dev/release={spec.number},tidegate.dev/incarnation={spec.incarnation}"
+        removed = [self._cluster.delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS]
+        return any(removed)
+
+    def remove_all(self) -> list[str]:
+        """Remove everything of the endpoint."""
+        return [
+            f"{kind} {name}"
+            for kind in KINDS
+            for name in self._cluster.delete_all(kind, _selector(self.name))
+        ]
+
+    def wait_gone(self, timeout_s: float, keep: Iterable[str] = ()) -> None:
+        """Wait until no pod is left but those of the Deployments kept; pods answer what they have first."""
+        deadline, kept = time.monotonic() + timeout_s, set(keep)
+        while time.monotonic() < deadline:
+            pods = self._cluster.list("Pod", _selector(self.name))
+            if all(pod["metadata"]["labels"].get("tidegate.dev/deployment") in kept for pod in pods):
+                return
+            time.sleep(POLL_S)
+
+    def _has_custom_metrics(self, spec: ReleaseSpec) -> bool:
+        if spec.most <= spec.least:
+            return False
+        try:
+            self._cluster.raw(CUSTOM_METRICS)
+        except (NotFoundError, ForbiddenError):
+            return False
+        return True
+
+
+def _selector(endpoint: str) -> str:
+    labels = {**MANAGED, "tidegate.dev/endpoint": endpoint}
+    return ",".join(f"{key}={value}" for key, value in labels.items())

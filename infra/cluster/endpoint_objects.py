@@ -1,0 +1,241 @@
+"""The objects of an endpoint on Kubernetes, as plain dicts. Pure: what they say depends on the arguments alone.
+
+A release has a Deployment, a Service of the same name, a PodDisruptionBudget, a NetworkPolicy and, where it may
+scale, a HorizontalPodAutoscaler. The endpoint has one stable Service and, behind a gateway, one HTTPRoute: these two
+say who has the traffic.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from infra.cluster.endpoint_pod import PORT, pod_spec
+
+Object = dict[str, Any]
+MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}
+CPU_SHARE = 0.7  # of a replica's limit, above which another replica is started
+IN_FLIGHT_METRIC = "tidegate_in_flight"
+MOST_IN_FLIGHT = "4"  # requests at once in a replica, above which another is started
+
+
+@dataclass(frozen=True)
+class ReleaseSpec:
+    """A release as Kubernetes needs to know it.
+
+    Attributes:
+        endpoint: the endpoint's name.
+        number: the release's number.
+        incarnation: how often the endpoint was deleted; part of every name from 1 on.
+        run: the run that made it.
+        bundle: digest of its bundle.
+        image: the image of its runtime.
+        fetcher: the image whose init container fetches the bundle.
+        least: replicas at rest.
+        most: replicas under load.
+        cpu: cores that a replica may use at most.
+        memory: a replica's memory, as Kubernetes writes it.
+    """
+
+    endpoint: str
+    number: int
+    incarnation: int
+    run: str
+    bundle: str
+    image: str
+    fetcher: str
+    least: int = 1
+    most: int = 1
+    cpu: float = 1.0
+    memory: str = "1Gi"
+
+    @property
+    def name(self) -> str:
+        """The name of the release's objects."""
+        return release_name(self.endpoint, self.number, self.incarnation)
+
+    @property
+    def key(self) -> str:
+        """Incarnation and number, as a label's value."""
+        return f"{self.incarnation}-{self.number}"
+
+
+def release_name(endpoint: str, number: int, incarnation: int) -> str:
+    """`digits-r2`; after the endpoint was deleted once `digits-i1-r2`, so that no name is used twice."""
+    again = f"-i{incarnation}" if incarnation else ""
+    return f"{endpoint}{again}-r{number}"
+
+
+def endpoint_labels(endpoint: str) -> dict[str, str]:
+    """Labels of everything that belongs to an endpoint."""
+    return {**MANAGED, "tidegate.dev/endpoint": endpoint}
+
+
+def release_labels(spec: ReleaseSpec) -> dict[str, str]:
+    """Labels of everything that belongs to a release."""
+    return {
+        **endpoint_labels(spec.endpoint),
+        "tidegate.dev/incarnation": str(spec.incarnation),
+        "tidegate.dev/release": str(spec.number),
+        "tidegate.dev/run": spec.run,
+    }
+
+
+def release_objects(spec: ReleaseSpec, replicas: int, in_flight: bool) -> list[Object]:
+    """Everything of a release, in the order in which it is applied.
+
+    Args:
+        spec: the release.
+        replicas: how many replicas to ask for now; the autoscaler changes it later.
+        in_flight: whether the cluster serves the metric of requests in flight.
+    """
+    scaling = [autoscaler(spec, in_flight)] if spec.most > spec.least else []
+    return [
+        network_policy(spec),
+        service(spec),
+        disruption_budget(spec),
+        deployment(spec, replicas),
+        *scaling,
+    ]
+
+
+def deployment(spec: ReleaseSpec, replicas: int) -> Object:
+    """The release's own pods: they have traffic while the endpoint's Service or route names this release."""
+    return _deployment(spec, spec.name, replicas, spec.key)
+
+
+def canary_deployment(spec: ReleaseSpec, replicas: int, champion: str) -> Object:
+    """Pods of a release among those of the champion, for a share of its traffic where there is no gateway.
+
+    Args:
+        spec: the canary's release.
+        replicas: how many; their ratio to the champion's is the share.
+        champion: the `key` of the champion's release.
+    """
+    return _deployment(spec, f"{spec.name}-canary", replicas, champion)
+
+
+def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Object:
+    chosen = {"tidegate.dev/deployment": name}
+    labels = {**release_labels(spec), **chosen, "tidegate.dev/pool": pool}
+    return {
+        **_head("apps/v1", "Deployment", name, release_labels(spec)),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": 600,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": chosen},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": pod_spec(
+                    name=spec.endpoint,
+                    release=spec.number,
+                    bundle=spec.bundle,
+                    image=spec.image,
+                    fetcher=spec.fetcher,
+                    cpu=spec.cpu,
+                    memory=spec.memory,
+                    spread=chosen,
+                ),
+            },
+        },
+    }
+
+
+def service(spec: ReleaseSpec) -> Object:
+    """The release's own address, for its verification and for the route."""
+    return {
+        **_head("v1", "Service", spec.name, release_labels(spec)),
+        "spec": _service_spec({"tidegate.dev/deployment": spec.name}),
+    }
+
+
+def stable_service(endpoint: str, live: str) -> Object:
+    """The endpoint's address within the cluster; it never changes.
+
+    Args:
+        endpoint: the endpoint's name.
+        live: the `key` of the release that has the traffic.
+    """
+    selector = {"tidegate.dev/endpoint": endpoint, "tidegate.dev/pool": live}
+    return {
+        **_head("v1", "Service", endpoint, endpoint_labels(endpoint)),
+        "spec": _service_spec(selector),
+    }
+
+
+def route(endpoint: str, gateway: str, namespace: str, weights: dict[str, int]) -> Object:
+    """The endpoint's address outside: the gateway's own with `/ENDPOINT`, which the servers do not see.
+
+    Args:
+        endpoint: the endpoint's name.
+        gateway: the Gateway's name.
+        namespace: where the Gateway lives.
+        weights: release name -> percent of the requests.
+    """
+    rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+    backends = [{"name": name, "port": PORT, "weight": weight} for name, weight in weights.items()]
+    return {
+        **_head("gateway.networking.k8s.io/v1", "HTTPRoute", endpoint, endpoint_labels(endpoint)),
+        "spec": {
+            "parentRefs": [{"name": gateway, "namespace": namespace}],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": f"/{endpoint}"}}],
+                    "filters": [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}],
+                    "backendRefs": backends,
+                }
+            ],
+        },
+    }
+
+
+def autoscaler(spec: ReleaseSpec, in_flight: bool) -> Object:
+    """Replicas by CPU, and by requests in flight where the cluster serves that metric."""
+    cores = {"type": "AverageValue", "averageValue": f"{math.ceil(spec.cpu * CPU_SHARE * 1000)}m"}
+    metrics: list[Object] = [{"type": "Resource", "resource": {"name": "cpu", "target": cores}}]
+    if in_flight:
+        target = {"type": "AverageValue", "averageValue": MOST_IN_FLIGHT}
+        pods = {"metric": {"name": IN_FLIGHT_METRIC}, "target": target}
+        metrics.append({"type": "Pods", "pods": pods})
+    return {
+        **_head("autoscaling/v2", "HorizontalPodAutoscaler", spec.name, release_labels(spec)),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.name},
+            "minReplicas": spec.least,
+            "maxReplicas": spec.most,
+            "metrics": metrics,
+        },
+    }
+
+
+def disruption_budget(spec: ReleaseSpec) -> Object:
+    """A node is drained one replica at a time; a single replica must not keep a node from being drained."""
+    return {
+        **_head("policy/v1", "PodDisruptionBudget", spec.name, release_labels(spec)),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {"tidegate.dev/deployment": spec.name}},
+        },
+    }
+
+
+def network_policy(spec: ReleaseSpec) -> Object:
+    """Anyone may ask the endpoint, on its one port. What its pods may reach is the namespace's policy."""
+    chosen = {"tidegate.dev/endpoint": spec.endpoint, "tidegate.dev/release": str(spec.number)}
+    return {
+        **_head("networking.k8s.io/v1", "NetworkPolicy", spec.name, release_labels(spec)),
+        "spec": {
+            "podSelector": {"matchLabels": chosen},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+        },
+    }
+
+
+def _service_spec(selector: dict[str, str]) -> Object:
+    return {"selector": selector, "ports": [{"name": "http", "port": PORT, "targetPort": PORT}]}
+
+
+def _head(version: str, kind: str, name: str, labels: dict[str, str]) -> Object:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels}}

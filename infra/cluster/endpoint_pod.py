@@ -1,0 +1,142 @@
+"""The pod of an endpoint: an init container fetches the bundle and checks it, then one server answers. Pure."""
+
+from typing import Any
+
+Object = dict[str, Any]
+PORT = 3000
+CREDENTIALS = "/etc/tidegate/store"
+BUNDLE = "/bundle"
+KEEP_ALIVE_S = 120  # longer than proxies keep idle connections (60-90 s): a proxy, not we, closes first
+PRE_STOP_S = 8  # a pod that is leaving answers on until proxies and nodes have heard of it
+DRAIN_S = 15
+GRACE_S = PRE_STOP_S + DRAIN_S + 5
+CPU_REQUEST = 0.25  # share of the limit that is set aside: an endpoint at rest uses little
+USER = 65532
+
+
+def pod_spec(
+    *,
+    name: str,
+    release: int,
+    bundle: str,
+    image: str,
+    fetcher: str,
+    cpu: float,
+    memory: str,
+    spread: dict[str, str],
+) -> Object:
+    """The spec of a pod that serves one release.
+
+    Args:
+        name: the endpoint's name.
+        release: the release's number.
+        bundle: digest of the bundle.
+        image: the image of its runtime.
+        fetcher: the image that fetches the bundle.
+        cpu: cores at most, and threads of one prediction.
+        memory: limit and request.
+        spread: labels of the pods that should not share one node.
+    """
+    resources = {
+        "requests": {"cpu": f"{max(1, round(cpu * CPU_REQUEST * 1000))}m", "memory": memory},
+        "limits": {"cpu": f"{round(cpu * 1000)}m", "memory": memory},
+    }
+    return {
+        "serviceAccountName": "tidegate-endpoint",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_S,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": spread},
+            }
+        ],
+        "initContainers": [_fetch(bundle, fetcher, resources)],
+        "containers": [_server(name, release, image, resources)],
+        "volumes": [
+            {"name": "bundle", "emptyDir": {}},
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "store", "secret": {"secretName": "tidegate-store"}},
+        ],
+    }
+
+
+def _fetch(bundle: str, image: str, resources: Object) -> Object:
+    """It alone has the store's credentials."""
+    return {
+        **_container("bundle", image, resources),
+        "command": ["python", "-m", "pipelines.bundles", "fetch", bundle, f"{BUNDLE}/release"],
+        "envFrom": [{"configMapRef": {"name": "tidegate"}}],
+        "env": [
+            {"name": "AWS_SHARED_CREDENTIALS_FILE", "value": f"{CREDENTIALS}/credentials"},
+            *_scratch_variables(),
+        ],
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": BUNDLE},
+            {"name": "scratch", "mountPath": "/scratch"},
+            {"name": "store", "mountPath": CREDENTIALS, "readOnly": True},
+        ],
+    }
+
+
+def _server(name: str, release: int, image: str, resources: Object) -> Object:
+    threads = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
+    argv = ["python", "-m", "serving.server", "--bundle", f"{BUNDLE}/release", "--name", name]
+    argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
+    return {
+        **_container("server", image, resources),
+        "command": [
+            *argv,
+            "--allow-anonymous",
+        ],  # who may ask is the gateway's and the network policy's to say
+        "env": [
+            {"name": "TIDEGATE_THREADS", "valueFrom": threads},
+            {"name": "OPENBLAS_NUM_THREADS", "valueFrom": threads},
+            {"name": "TIDEGATE_KEEP_ALIVE", "value": str(KEEP_ALIVE_S)},
+            *_scratch_variables(),
+        ],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "startupProbe": _probe("/readyz", period=1, failures=180),
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "livenessProbe": _probe("/livez", period=10, failures=3),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "scratch", "mountPath": "/scratch"},
+        ],
+    }
+
+
+def _container(name: str, image: str, resources: Object) -> Object:
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "workingDir": "/scratch",
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _scratch_variables() -> list[Object]:
+    """The one place that a container may write to."""
+    return [{"name": "HOME", "value": "/scratch"}, {"name": "TMPDIR", "value": "/scratch"}]
+
+
+def _probe(path: str, *, period: int, failures: int) -> Object:
+    probe = {"httpGet": {"path": path, "port": PORT}, "periodSeconds": period}
+    return {**probe, "timeoutSeconds": 5, "failureThreshold": failures}

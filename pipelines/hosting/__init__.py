@@ -1,0 +1,44 @@
+"""Where endpoints live. `hosting(home)` gives the place of the home's target; all else goes through it."""
+
+from functools import partial
+
+from infra.errors import ConflictError
+from pipelines.home import Home
+from pipelines.hosting.base import Hosting
+from serving.release import EndpointState, fail, load, update
+
+
+def hosting(home: Home) -> Hosting:
+    """The place where the endpoints of a home live."""
+    if home.target is None:
+        from pipelines.hosting.local import LocalHosting
+
+        return LocalHosting(home)
+    from pipelines.hosting.kubernetes import KubernetesHosting
+
+    return KubernetesHosting(home)
+
+
+def abandon(home: Home, run: str, name: str) -> None:
+    """A release that a run reserved but did not promote gets no traffic, and no server."""
+    if all(release.run != run for release in load(home.store, name).releases):
+        return
+    place = hosting(home)
+    with place.lock(name, run):
+        state = load(home.store, name)
+        for release in state.releases:
+            if release.run == run and release.state == "pending":
+                place.stop(state, release.number)
+                state = update(home.store, name, partial(fail, number=release.number), ConflictError)
+        place.retire_others(state)
+
+
+def ensure_live(home: Home, name: str) -> EndpointState | None:
+    """Start the live release's servers again when they are gone (a reboot, `down`); None when there is no release."""
+    state, place = load(home.store, name), hosting(home)
+    if state.current is None:
+        return None
+    if not place.answers(state):
+        with place.lock(name, ""):
+            state = place.go_live(name, load(home.store, name).current or state.current).state
+    return state

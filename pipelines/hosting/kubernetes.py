@@ -1,0 +1,183 @@
+"""Endpoints in a Kubernetes namespace: a Deployment a release; a Service and a route say which has the traffic."""
+
+import re
+from contextlib import AbstractContextManager
+from functools import partial
+
+from infra.cluster.endpoint import ClusterEndpoint, Gateway
+from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
+from infra.cluster.endpoint_pod import GRACE_S, PORT
+from infra.cluster.jobs import driver_name, is_over
+from infra.cluster.lease import leased
+from infra.errors import ConflictError, RolloutError
+from pipelines.errors import CanaryError, PipelineError, UsageError
+from pipelines.home import Home
+from pipelines.hosting.base import Live, Stage
+from pipelines.hosting.canary import START_S, Rollout, replicas_for
+from pipelines.hosting.manifests import spec_of
+from pipelines.spec import Serving
+from serving.errors import ServerStartError
+from serving.release import EndpointState, Release, fail, load, promote, update
+
+LOCK_S = 120.0
+OWN_NAMES = re.compile(r".*-r\d+(-canary)?")
+
+
+class KubernetesHosting:
+    """The endpoints of a target."""
+
+    def __init__(self, home: Home) -> None:
+        """Use the target's namespace and store."""
+        if home.target is None:
+            raise PipelineError("the home is of the local target; expected one of a cluster; give --target")
+        self._home, self._target, self._cluster = home, home.target, home.cluster
+
+    def check(self, state: EndpointState, serving: Serving) -> None:
+        """Refuse a name that no Service may have, or that something else has in the namespace."""
+        del serving
+        name, fix = state.name, "choose another with serving.endpoint"
+        if not name[0].isalpha():
+            raise UsageError(
+                f'endpoint "{name}": a Service\'s name must begin with a letter on a cluster; {fix}'
+            )
+        if OWN_NAMES.fullmatch(name):
+            raise UsageError(
+                f'endpoint "{name}": names that end like -r1 are those of releases on a cluster; {fix}'
+            )
+        foreign = self._place(name).foreign()
+        if foreign:
+            raise UsageError(f'endpoint "{name}": {foreign} is in namespace {self._target.namespace}; {fix}')
+
+    def describe(self, serving: Serving) -> str:
+        """By weights of the gateway, or by numbers of replicas."""
+        if serving.canary is None:
+            return "a new release gets all of the traffic at once when it is verified; the one before drains"
+        steps, bake = serving.canary.steps, serving.canary.bake
+        if self._target.gateway is not None:
+            shares = ", ".join(str(step) for step in steps)
+            way = f"{shares} % of the requests, by weights of gateway {self._target.gateway.name}"
+        else:
+            shares = ", ".join(_ratio(step, serving.replicas.min) for step in steps)
+            way = f"{shares} of the connections, by numbers of replicas: the target names no gateway"
+        return f"a new release is a canary first: {way}; {bake} each"
+
+    def lock(self, name: str, who: str) -> AbstractContextManager[None]:
+        """Hold the endpoint's Lease."""
+        return leased(self._cluster, f"tidegate-endpoint-{name}", who, LOCK_S, endpoint_labels(name))
+
+    def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
+        """No port: the address is the gateway's, or the Service's."""
+        del state, wanted
+        return None
+
+    def url(self, state: EndpointState) -> str:
+        """Below the gateway's address; without a gateway the Service's, which only pods can ask."""
+        if self._target.gateway is not None:
+            return f"{self._target.gateway.url.rstrip('/')}/{state.name}"
+        return f"http://{state.name}.{self._target.namespace}.svc:{PORT}"
+
+    def answers(self, state: EndpointState) -> bool:
+        """Whether the live release has ready pods, and the traffic."""
+        if state.current is None:
+            return False
+        place, live = self._place(state.name), self._spec(state, state.release(state.current))
+        return place.live_key() == live.key and place.has_route() and bool(place.ready_pods(live.name))
+
+    def start(self, state: EndpointState, release: Release) -> None:
+        """Apply the release's objects and wait for its replicas."""
+        place, spec = self._place(state.name), self._spec(state, release)
+        try:
+            place.start(spec, START_S)
+        except RolloutError as error:
+            if release.number != state.current:
+                place.remove_release(spec)
+            raise ServerStartError(str(error)) from error
+
+    def private_url(self, state: EndpointState, number: int) -> str:
+        """The release's own Service."""
+        self.start(state, state.release(number))
+        spec = self._spec(state, state.release(number))
+        return f"http://{self._place(state.name).private_address(spec.name)}"
+
+    def go_live(self, name: str, number: int, *, guarded: bool = False) -> Live:
+        """Try a canary where one is asked for, then move the pointer; traffic follows the pointer."""
+        state = load(self._home.store, name)
+        release = state.release(number)
+        self.start(state, release)
+        stages: tuple[Stage, ...] = ()
+        if state.current not in (None, number):
+            stages = self._replace(state, release, guarded)
+        state = update(self._home.store, name, lambda known: promote(known, number), ConflictError)
+        self.retire_others(state)
+        return Live(state=state, stages=stages)
+
+    def _replace(self, state: EndpointState, release: Release, guarded: bool) -> tuple[Stage, ...]:
+        place, serving = self._place(state.name), _serving(release)
+        champion, canary = self._spec(state, state.release(state.current or 0)), self._spec(state, release)
+        if not guarded or serving.canary is None or not place.ready_pods(champion.name):
+            place.scale(canary, place.replicas(champion.name), START_S)
+            return ()
+        weighted = self._target.gateway is not None
+        rollout = Rollout(place, champion, canary, serving.canary, serving.slo, weighted=weighted)
+        try:
+            return rollout.run()
+        except CanaryError:
+            self.stop(state, release.number)
+            update(self._home.store, state.name, partial(fail, number=release.number), ConflictError)
+            raise
+
+    def retire_others(self, state: EndpointState) -> None:
+        """Give the live release all traffic, then remove all releases but it and those that wait for promotion."""
+        place = self._place(state.name)
+        kept = [known for known in state.releases if known.state == "pending" and self._is_driven(known.run)]
+        if state.current is not None:
+            live = state.release(state.current)
+            place.give_traffic(self._spec(state, live))
+            kept.append(live)
+        if kept:
+            place.remove(self._spec(state, known).name for known in kept)
+        else:
+            place.remove_all()
+
+    def _is_driven(self, run: str) -> bool:
+        job = self._cluster.get("Job", driver_name(run))
+        return job is not None and not is_over(job)
+
+    def stop(self, state: EndpointState, number: int) -> bool:
+        """Take a release's share of the traffic away, then remove it and wait until its pods are gone."""
+        place = self._place(state.name)
+        if state.current not in (None, number):
+            place.give_traffic(self._spec(state, state.release(state.current or 0)))
+        removed = place.remove_release(self._spec(state, state.release(number)))
+        if removed:
+            others = [known for known in state.releases if known.number != number]
+            place.wait_gone(GRACE_S + 5, [self._spec(state, known).name for known in others])
+        return removed
+
+    def remove(self, state: EndpointState) -> bool:
+        """Remove everything of the endpoint and wait until its pods are gone."""
+        place, ran = self._place(state.name), self.answers(state)
+        if place.remove_all():
+            place.wait_gone(GRACE_S + 5)
+        return ran
+
+    def _place(self, name: str) -> ClusterEndpoint:
+        gateway = self._target.gateway
+        return ClusterEndpoint(
+            self._cluster, name, None if gateway is None else Gateway(gateway.name, gateway.namespace)
+        )
+
+    def _spec(self, state: EndpointState, release: Release) -> ReleaseSpec:
+        return spec_of(self._target, state.incarnation, release)
+
+
+def _serving(release: Release) -> Serving:
+    return Serving.model_validate(release.serving)
+
+
+def _ratio(step: int, champions: int) -> str:
+    """What a step really is with so many replicas, such as `1 of 2 replicas (50 %)`."""
+    if step == 100:
+        return "all"
+    more = replicas_for(step, champions)
+    return f"{more} of {more + champions} replicas ({100 * more / (more + champions):.0f} % for {step} %)"

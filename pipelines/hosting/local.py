@@ -1,0 +1,168 @@
+"""Endpoints on this machine: a server process a release, one of which has the endpoint's port."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from infra import processes
+from infra.errors import ConflictError
+from infra.locks import held, lock
+from pipelines.bundles import fetch_bundle
+from pipelines.errors import PipelineError
+from pipelines.home import Home, RunFolder
+from pipelines.hosting.base import Live
+from pipelines.ports import HOST, check_port, choose_port, port_is_free
+from pipelines.spec import Serving
+from serving.errors import PortTakenError, ServerStartError
+from serving.handover import GRACE, drain, server_argv, status, take_over, wait_ready
+from serving.release import EndpointState, Release, load, promote, update
+
+START_S = 60.0
+ALONE = Serving.model_validate({})
+ELSEWHERE = ("replicas", "canary", "resources")  # what only a cluster can give
+
+
+class LocalHosting:
+    """The servers of a home's endpoints."""
+
+    def __init__(self, home: Home) -> None:
+        """Use the home's processes and store."""
+        self._home = home
+
+    def check(self, state: EndpointState, serving: Serving) -> None:
+        """Refuse a port that the endpoint can not have."""
+        check_port(self._home, state, serving.port)
+
+    def describe(self, serving: Serving) -> str:
+        """One server takes the port over from the one before."""
+        words = "a new release takes over the endpoint's port, with no failed request"
+        asked = [f"serving.{key}" for key in ELSEWHERE if getattr(serving, key) != getattr(ALONE, key)]
+        note = f"; {', '.join(asked)}: for a cluster, here one server answers at once" if asked else ""
+        return words + note
+
+    @contextlib.contextmanager
+    def lock(self, name: str, who: str) -> Iterator[None]:
+        """Hold the endpoint's lock file; the kernel drops it with its holder."""
+        del who
+        with lock(self._home.endpoints / f"{name}.lock", timeout=120):
+            yield
+
+    def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
+        """The port that it has, the one asked for, or the first free one."""
+        port = choose_port(self._home, state, wanted)
+        if state.current is None and not port_is_free(port):
+            raise PortTakenError(port, HOST)
+        return port
+
+    def url(self, state: EndpointState) -> str:
+        """A port of this machine."""
+        return f"http://{HOST}:{state.port}"
+
+    def answers(self, state: EndpointState) -> bool:
+        """Whether the live release's server runs and has the port."""
+        found = status(self._control(state, state.current or 0))
+        return found is not None and found.get("port") == state.port
+
+    def start(self, state: EndpointState, release: Release) -> None:
+        """Make sure that a release's server runs on a private port."""
+        control, name = self._control(state, release.number), _process(state, release.number)
+        if processes.find(self._home.processes, name) is not None and status(control) is not None:
+            return
+        bundle = fetch_bundle(self._home, release.bundle)
+        log = self._home.endpoints / state.name / f"{state.incarnation}-{release.number}.log"
+        record = processes.start(
+            self._home.processes,
+            name,
+            server_argv(bundle, state.name, release.number, control),
+            log=log,
+            cwd=self._home.path,
+            env={"TIDEGATE_HOME": str(self._home.path)},
+            extra={"endpoint": state.name, "release": release.number},
+        )
+        try:
+            wait_ready(control, START_S, lambda: processes.alive(record))
+        except ServerStartError as error:
+            processes.stop(self._home.processes, name)
+            tail = " ".join(log.read_text(errors="replace").split()[-60:])
+            raise ServerStartError(f"{error}; the end of {log}: {tail}") from error
+
+    def private_url(self, state: EndpointState, number: int) -> str:
+        """Its server's private port."""
+        control = self._control(state, number)
+        if status(control) is None:
+            self.start(state, state.release(number))
+        found = status(control)
+        if found is None:
+            raise PipelineError(f"release {number} of {state.name} does not answer; submit again")
+        return f"http://{HOST}:{found['private_port']}"
+
+    def go_live(self, name: str, number: int, *, guarded: bool = False) -> Live:
+        """Give a release the port, move the pointer, retire the others.
+
+        Where somebody took the port since it was chosen, and nobody knows it yet, on another one.
+        """
+        del guarded  # one server has the port: there is no share of the traffic to try it with
+        try:
+            return Live(state=self._take_over(name, number))
+        except PortTakenError:
+            state = load(self._home.store, name)
+            if state.current is not None or state.release(number).serving.get("port") is not None:
+                raise
+        port = choose_port(self._home, state, None)
+        moved = partial(EndpointState.model_copy, update={"port": port})
+        update(self._home.store, name, moved, ConflictError)
+        return Live(state=self._take_over(name, number))
+
+    def _take_over(self, name: str, number: int) -> EndpointState:
+        state = load(self._home.store, name)
+        self.start(state, state.release(number))
+        previous = self._control(state, state.current) if state.current not in (None, number) else None
+        if state.port is None:
+            raise PipelineError(f'endpoint "{name}" has no port; deploy it again')
+        take_over(self._control(state, number), state.port, previous)
+        state = update(self._home.store, name, lambda known: promote(known, number), ConflictError)
+        self.retire_others(state)
+        return state
+
+    def retire_others(self, state: EndpointState) -> None:
+        """Drain and stop every server of the endpoint but the live release's and those that a run drives."""
+        waiting = [release for release in state.releases if release.state == "pending"]
+        driven = [known for known in waiting if held(RunFolder(self._home.runs_path / known.run).lock)]
+        kept = {
+            _process(state, number) for number in (state.current or 0, *(known.number for known in driven))
+        }
+        self._stop_all(state, kept)
+
+    def _stop_all(self, state: EndpointState, kept: set[str]) -> None:
+        for record in processes.all(self._home.processes):
+            if record.extra.get("endpoint") == state.name and record.name not in kept:
+                self._stop(state, int(record.extra["release"]), record.name)
+
+    def stop(self, state: EndpointState, number: int) -> bool:
+        """Let a release's server answer what it has, then end it."""
+        return self._stop(state, number, _process(state, number))
+
+    def _stop(self, state: EndpointState, number: int, name: str) -> bool:
+        ran = processes.find(self._home.processes, name) is not None
+        if drain(self._control(state, number)):
+            deadline = time.monotonic() + GRACE + 1
+            while processes.find(self._home.processes, name) is not None and time.monotonic() < deadline:
+                time.sleep(0.02)
+        return processes.stop(self._home.processes, name) or ran
+
+    def remove(self, state: EndpointState) -> bool:
+        """Stop every server of the endpoint."""
+        ran = self.stop(state, state.current or 0)
+        self._stop_all(state, set())
+        return ran
+
+    def _control(self, state: EndpointState, number: int) -> Path:
+        """The control socket of a release's server."""
+        return self._home.endpoints / state.name / f"{state.incarnation}-{number}.sock"
+
+
+def _process(state: EndpointState, number: int) -> str:
+    """The name under which a release's server process is recorded."""
+    return f"endpoint-{state.name}.{state.incarnation}.{number}"

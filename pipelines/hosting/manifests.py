@@ -1,0 +1,65 @@
+"""What a release puts into a cluster: the experiment's `serving` part as Kubernetes objects. Pure."""
+
+from typing import Any
+
+from infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
+from infra.cluster.images import image
+from pipelines.plan import Plan
+from pipelines.spec import Serving
+from pipelines.targets import Target
+from serving.release import EndpointState, Release
+
+UNKNOWN = "DIGEST-OF-THE-BUNDLE"
+
+
+def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
+    """A release of the store as Kubernetes needs to know it."""
+    serving = Serving.model_validate(release.serving)
+    return _spec(
+        target,
+        serving,
+        endpoint=release.endpoint,
+        number=release.number,
+        incarnation=incarnation,
+        run=release.run,
+        bundle=release.bundle,
+        runtime=release.runtime,
+    )
+
+
+def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> list[dict[str, Any]]:
+    """What deploying and promoting a plan's winner would apply, in that order.
+
+    Args:
+        target: the cluster.
+        plan: of the run; which bundle it makes and, with `runtime: auto`, which runtime serves it is not known yet.
+        state: the endpoint as it is now.
+    """
+    serving = plan.experiment.serving
+    spec = _spec(
+        target,
+        serving,
+        endpoint=plan.experiment.endpoint,
+        number=1 + max((release.number for release in state.releases), default=0),
+        incarnation=state.incarnation,
+        run=plan.run,
+        bundle=UNKNOWN,
+        runtime="onnx" if serving.runtime == "auto" else serving.runtime,
+    )
+    objects = [*release_objects(spec, spec.least, in_flight=False), stable_service(spec.endpoint, spec.key)]
+    gateway = target.gateway
+    if gateway is not None:
+        objects.append(route(spec.endpoint, gateway.name, gateway.namespace, {spec.name: 100}))
+    return objects
+
+
+def _spec(target: Target, serving: Serving, *, runtime: str, **known: Any) -> ReleaseSpec:
+    return ReleaseSpec(
+        image=image(target.images, f"serve-{runtime}"),
+        fetcher=image(target.images, "driver"),
+        least=serving.replicas.min,
+        most=serving.replicas.max or serving.replicas.min,
+        cpu=serving.resources.cpu,
+        memory=serving.resources.memory,
+        **known,
+    )

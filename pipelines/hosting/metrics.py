@@ -1,0 +1,134 @@
+"""What the pods of a release have counted, read from their own `/metrics`."""
+
+import http.client
+import re
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+SCRAPE_S = 3.0
+PREDICTING = {"/predict", "/v1/predict", "/v2/infer", "grpc"}  # routes whose answers users wait for
+COUNTED = "tidegate_requests_total"
+SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+ESCAPED = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one release, over one pod or several.
+
+    Attributes:
+        requests: predictions asked for and answered; those of clients that left are left out.
+        errors: of these, answered with 5xx.
+        latency: upper bound of a bucket in seconds -> requests in it, not cumulative.
+        predictions: predicted class, or upper bound of a bucket of values -> rows.
+    """
+
+    requests: float = 0
+    errors: float = 0
+    latency: Counter[float] = field(default_factory=Counter)
+    predictions: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Counts of both."""
+        return Counts(
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.latency + other.latency,
+            self.predictions + other.predictions,
+        )
+
+    def __sub__(self, before: "Counts") -> "Counts":
+        """What was counted since."""
+        return Counts(
+            self.requests - before.requests,
+            self.errors - before.errors,
+            self.latency - before.latency,
+            self.predictions - before.predictions,
+        )
+
+    def p99_ms(self) -> float:
+        """99th percentile of latency in milliseconds, interpolated within its bucket; 0 without requests."""
+        wanted, below, seen = 0.99 * self.latency.total(), 0.0, 0.0
+        for bound in sorted(self.latency):
+            count = self.latency[bound]
+            if count and seen + count >= wanted:
+                # Of the last bucket only its lower bound is known.
+                share = 0.0 if bound == float("inf") else (wanted - seen) / count
+                return 1000 * (below + (0.0 if bound == float("inf") else (bound - below) * share))
+            seen, below = seen + count, bound
+        return 0.0
+
+    def slower_than(self, limit_ms: float) -> float:
+        """Requests that took longer, interpolated within the bucket that the limit is in."""
+        below, slower = 0.0, 0.0
+        for bound in sorted(self.latency):
+            limit = limit_ms / 1000
+            if below >= limit:
+                slower += self.latency[bound]
+            elif bound > limit and bound != float("inf"):
+                slower += self.latency[bound] * (bound - limit) / (bound - below)
+            elif bound == float("inf"):
+                slower += self.latency[bound]
+            below = bound
+        return slower
+
+
+def parse(page: str) -> Counts | None:
+    """Read a page in Prometheus' text format; None when it is none of an endpoint."""
+    samples = list(_samples(page))
+    if not any(name.startswith("tidegate_") for name, _, _ in samples):
+        return None
+    requests = errors = 0.0
+    latency: dict[float, float] = {}
+    predictions: Counter[str] = Counter()
+    values: dict[float, float] = {}
+    for name, labels, value in samples:
+        code = labels.get("code", "")
+        if name == COUNTED and labels.get("route") in PREDICTING and code != "499":
+            requests += value
+            errors += value if code.startswith("5") else 0
+        elif name == "tidegate_request_seconds_bucket":
+            latency[float(labels["le"])] = latency.get(float(labels["le"]), 0) + value
+        elif name == "tidegate_predictions_total":
+            predictions[labels["label"]] += int(value)
+        elif name == "tidegate_prediction_value_bucket":
+            values[float(labels["le"])] = values.get(float(labels["le"]), 0) + value
+    predictions.update({str(bound): int(count) for bound, count in _apart(values).items()})
+    return Counts(requests, errors, Counter(_apart(latency)), +predictions)
+
+
+def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each line; the driver's image has no library for it."""
+    for name, labels, value in SAMPLE.findall(page):
+        yield name, {key: ESCAPED.sub(r"\1", text) for key, text in LABEL.findall(labels)}, float(value)
+
+
+def _apart(cumulative: dict[float, float]) -> dict[float, int]:
+    """The count of each bucket alone."""
+    found, before = {}, 0.0
+    for bound in sorted(cumulative):
+        found[bound] = int(cumulative[bound] - before)
+        before = cumulative[bound]
+    return found
+
+
+def scrape(addresses: Iterable[str]) -> dict[str, Counts]:
+    """Ask each `HOST:PORT` for its metrics; one that does not answer with any is left out."""
+    found = {}
+    for address in addresses:
+        try:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=SCRAPE_S) as answer:
+                counts = parse(answer.read().decode())
+        except (OSError, ValueError, http.client.HTTPException):
+            continue
+        if counts is not None:
+            found[address] = counts
+    return found
+
+
+def since(before: dict[str, Counts], now: dict[str, Counts]) -> Counts:
+    """What all pods together counted since; one that is new counts from nothing."""
+    return sum((counts - before.get(address, Counts()) for address, counts in now.items()), Counts())

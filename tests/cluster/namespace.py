@@ -1,0 +1,60 @@
+"""A namespace of the testbed with what endpoints need: an account, settings, and the store's credentials."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+from infra.testbed import install, ours
+from infra.testbed.layout import GATEWAY_PORT, Layout
+from infra.testbed.running import kubectl
+from pipelines.targets import Target
+
+Object = dict[str, Any]
+IN_CLUSTER = "http://s3.testbed:9000"
+KINDS = "deployments,services,hpa,pdb,networkpolicies,httproutes,leases,pods"
+
+
+def make_target(layout: Layout, namespace: str, *, gateway: bool = True, images: str = ours.PREFIX) -> Target:
+    """A target of the testbed, with a part of the bucket of its own."""
+    keys = json.loads(layout.s3_credentials.read_bytes())
+    store = {"url": f"s3://{install.BUCKET}/{namespace}-{secrets.token_hex(4)}", "endpoint": keys["endpoint"]}
+    way = {"name": "gateway", "namespace": "testbed", "url": f"http://127.0.0.1:{GATEWAY_PORT}"}
+    rest = {"mlflow": "http://127.0.0.1:1", "images": images, "gateway": way if gateway else None}
+    return Target.model_validate({"name": "testbed", "namespace": namespace, "store": store, **rest})
+
+
+def make_namespace(layout: Layout, target: Target, folder: Path) -> None:
+    """Apply the namespace and what endpoints need in it, pods held to the restricted standard."""
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    settings = {"TIDEGATE_STORE": target.store.url, "TIDEGATE_S3_ENDPOINT": IN_CLUSTER}
+    keys = {"credentials": install.credentials(layout).read_text()}
+
+    def named(kind: str, name: str, **more: Any) -> Object:
+        metadata = {"name": name, "namespace": target.namespace}
+        return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **more}
+
+    objects = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": target.namespace, "labels": restricted},
+        },
+        named("ServiceAccount", "tidegate-endpoint"),
+        named("ConfigMap", "tidegate", data=settings),
+        named("Secret", "tidegate-store", stringData=keys),
+    ]
+    file = folder / f"{target.namespace}.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    kubectl(layout, "apply", "-f", str(file))
+
+
+def remove_namespace(layout: Layout, name: str) -> None:
+    """Delete the namespace and all that is in it."""
+    kubectl(layout, "delete", "namespace", name, "--wait=false")
+
+
+def left_over(layout: Layout, namespace: str, endpoint: str, *labels: str) -> list[str]:
+    """Names of everything that has the endpoint's label, and those given."""
+    chosen = ",".join([f"tidegate.dev/endpoint={endpoint}", *labels])
+    return kubectl(layout, "get", KINDS, "-n", namespace, "-l", chosen, "-o", "name").split()

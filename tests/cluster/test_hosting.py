@@ -1,0 +1,264 @@
+"""Endpoints on a real cluster: deploy, verify, promote, roll back, delete, and releases under load.
+
+Bundles are made by hand and deployed by the product's own steps, so that no training is waited for.
+"""
+
+import os
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cluster.lease import leased
+from infra.errors import LockedError
+from infra.testbed import install, ours
+from infra.testbed.layout import Layout
+from pipelines import endpoints
+from pipelines.errors import CanaryError, UsageError
+from pipelines.home import Home
+from pipelines.hosting import abandon, ensure_live, hosting
+from pipelines.spec import Serving
+from serving.errors import ServerStartError
+from serving.release import EndpointState, load
+
+from .conftest import wait_for
+from .namespace import left_over, make_namespace, make_target, remove_namespace
+from .open_loop import OpenLoop
+from .releases import DEADLY_ROW, RIGHT, ROWS, Releases, labels
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "tidegate-hosting"
+RATE = 30.0  # requests a second
+CANARY: dict[str, Any] = {
+    "canary": {"steps": [50, 100], "bake": "3s"},
+    "slo": {"p99_ms": 200, "error_rate": 0.001},
+}
+Make = Callable[[str], Releases]
+
+
+@pytest.fixture(scope="module")
+def home(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """The home of a target with a gateway."""
+    ours.ensure(layout, ("driver", "serve-onnx"), print)
+    os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(install.credentials(layout))
+    os.environ["MLFLOW_TRACKING_URI"] = (
+        "http://127.0.0.1:9"  # none: the pointer counts, the alias follows later
+    )
+    install.bucket(layout)
+    folder = tmp_path_factory.mktemp("hosting")
+    target = make_target(layout, NAMESPACE)
+    make_namespace(layout, target, folder)
+    yield Home(folder / "home", target)
+    remove_namespace(layout, NAMESPACE)
+
+
+@pytest.fixture
+def endpoint(home: Home, tmp_path: Path) -> Iterator[Make]:
+    """Makes an endpoint, which is removed after the test."""
+    made: list[str] = []
+
+    def make(name: str, where: Home | None = None) -> Releases:
+        made.append(name)
+        return Releases(where or home, name, tmp_path)
+
+    yield make
+    for name in made:
+        hosting(home).remove(load(home.store, name))
+
+
+@pytest.fixture(scope="module")
+def quiet(home: Home) -> Home:
+    """The same namespace as a target that names no gateway."""
+    assert home.target is not None
+    return Home(home.path.with_name("quiet"), home.target.model_copy(update={"gateway": None}))
+
+
+def test_a_release_lives_and_leaves_nothing(endpoint: Make, layout: Layout) -> None:
+    life = endpoint("life")
+    first = life.deploy()
+    assert life.verify(first) == RIGHT
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        life.ask()  # it is verified, and has no traffic yet
+    assert life.promote(first).url == "http://127.0.0.1:8000/life"
+    before = life.ask()
+    assert (before["release"], labels(before["predictions"])) == (first, RIGHT)
+
+    second = life.release("wrong")
+    assert life.ask()["release"] == second
+    assert endpoints.endpoints(life.home).data[0]["live"]
+    rolled = endpoints.rollback(life.home, "life", None).data
+    assert (rolled["release"], rolled["url"]) == (first, life.url)
+    assert life.ask() == before
+
+    endpoints.delete(life.home, "life")
+    assert left_over(layout, NAMESPACE, "life") == []
+    again = life.release()
+    assert (again, life.ask()["release"]) == (1, 1)
+    assert "deployment.apps/life-i1-r1" in left_over(layout, NAMESPACE, "life")
+
+
+def test_five_releases_and_a_rollback_fail_no_request(endpoint: Make) -> None:
+    rolling = endpoint("rolling")
+    allowed, served = {rolling.release()}, []
+    with OpenLoop(rolling.url, ROWS, RATE) as load_:
+        for _ in range(5):
+            number = rolling.deploy()
+            assert rolling.verify(number) == RIGHT
+            served.append((time.monotonic(), set(allowed)))
+            allowed.add(number)
+            rolling.promote(number)
+        served.append((time.monotonic(), set(allowed)))
+        endpoints.rollback(rolling.home, "rolling", None)
+        settled = time.monotonic()
+        time.sleep(2)
+    assert load_.failures == []
+    assert load_.releases(settled + 1) == {5}
+    assert load_.releases() == allowed == set(range(1, 7))
+    for moment, verified in served:
+        early = {answer.release for answer in load_.answers if answer.when <= moment}
+        assert early <= verified, "a release answered before it was verified"
+
+
+def test_a_good_canary_is_promoted_with_its_figures(endpoint: Make) -> None:
+    good = endpoint("good")
+    good.release(**CANARY)
+    number = good.deploy(**CANARY)
+    with OpenLoop(good.url, ROWS, RATE) as load_:
+        outputs = good.promote(number)
+    assert load_.failures == []
+    assert [stage.weight for stage in outputs.canary] == [50, 100]
+    assert all(stage.figures["canary_requests"] >= 100 for stage in outputs.canary)
+    assert good.ask()["release"] == number
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("wrong", "its predictions are distributed"),
+        ("slow", r"its p99 is|requests failed"),  # which of the two depends on the limits of its queue
+        ("deadly", "crashed: OOMKilled"),
+    ],
+)
+def test_a_bad_canary_is_taken_back_by_itself(endpoint: Make, layout: Layout, kind: str, words: str) -> None:
+    bad = endpoint(f"bad-{kind}")
+    champion = bad.release(**CANARY)
+    number = bad.deploy(kind, **CANARY)
+    rows = [*ROWS, DEADLY_ROW] if kind == "deadly" else ROWS
+    with OpenLoop(bad.url, rows, RATE) as load_:
+        with pytest.raises(CanaryError, match=words):
+            bad.promote(number)
+        back = time.monotonic()
+        time.sleep(1)
+    assert load_.releases(back) == {champion}
+    state = load(bad.home.store, bad.name)
+    assert (state.current, state.release(number).state) == (champion, "failed")
+    assert left_over(layout, NAMESPACE, bad.name, f"tidegate.dev/release={number}") == []
+
+
+def test_without_traffic_nothing_is_promoted(endpoint: Make) -> None:
+    silent = endpoint("silent")
+    champion = silent.release(**CANARY)
+    number = silent.deploy(**CANARY)
+    with pytest.raises(CanaryError, match="too few requests to judge it: expected 100"):
+        silent.promote(number)
+    assert silent.ask()["release"] == champion
+
+
+def test_without_a_gateway_replicas_make_the_share(endpoint: Any, quiet: Home, layout: Layout) -> None:
+    ratio = endpoint("ratio", quiet)
+    assert "1 of 2 replicas (50 % for 50 %), all" in hosting(quiet).describe(Serving.model_validate(CANARY))
+    first = ratio.release(**CANARY)
+    service = quiet.cluster.get("Service", "ratio")
+    assert service is not None
+    number = ratio.deploy(**CANARY)
+    with OpenLoop(f"http://{service['spec']['clusterIP']}:3000", ROWS, RATE) as load_:
+        outputs = ratio.promote(number)
+        time.sleep(1)
+    assert load_.failures == []
+    assert load_.releases() == {first, number}
+    assert [stage.weight for stage in outputs.canary] == [50, 100]
+    wait_for(
+        "the old release gone",
+        lambda: not left_over(layout, NAMESPACE, "ratio", f"tidegate.dev/release={first}"),
+    )
+    assert len(left_over(layout, NAMESPACE, "ratio", f"tidegate.dev/release={number}")) == 5
+
+
+def test_what_a_run_left_without_traffic_is_abandoned(endpoint: Make, layout: Layout) -> None:
+    half = endpoint("half")
+    number = half.deploy()
+    run = load(half.home.store, "half").release(number).run
+    abandon(half.home, run, "half")
+    assert load(half.home.store, "half").release(number).state == "failed"
+    assert left_over(layout, NAMESPACE, "half") == []
+
+
+def test_a_driver_that_died_while_promoting_is_replaced(endpoint: Make, home: Home) -> None:
+    """Whatever was moved already: the next one ends with all of it where the pointer says."""
+    half = endpoint("died")
+    half.release()
+    number = half.deploy()
+    home.cluster.delete("HTTPRoute", "died")  # the worst that can be found: no route, the old pods gone
+    home.cluster.delete("Deployment", "died-r1")
+    half.promote(number)
+    assert half.ask()["release"] == number
+    hosting(home).remove(load(home.store, "died"))
+    assert ensure_live(home, "died") is not None
+    assert half.ask()["release"] == number
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": "localhost/nobody"}, "the image localhost/nobody/driver:"),
+        ({"namespace": "tidegate-bare"}, "tidegate-endpoint"),
+    ],
+)
+def test_what_is_missing_is_named(
+    home: Home, layout: Layout, tmp_path: Path, change: dict[str, str], words: str
+) -> None:
+    assert home.target is not None
+    target = home.target.model_copy(update=change)
+    if target.namespace != NAMESPACE:
+        make_namespace(layout, target, tmp_path)
+        Home(tmp_path / "bare", target).cluster.delete("ServiceAccount", "tidegate-endpoint")
+    lost = Releases(Home(tmp_path / "home", target), "lost", tmp_path)
+    try:
+        with pytest.raises(ServerStartError, match=words):
+            lost.deploy()
+    finally:
+        hosting(lost.home).remove(load(lost.home.store, "lost"))
+        if target.namespace != NAMESPACE:
+            remove_namespace(layout, target.namespace)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("3d", "must begin with a letter"),
+        ("digits-r1", "those of releases"),
+        ("stranger", "a Service of the name"),
+    ],
+)
+def test_a_name_that_can_not_be_had_is_refused_first(home: Home, name: str, words: str) -> None:
+    ports = {"ports": [{"port": 80}]}
+    foreign = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stranger"}, "spec": ports}
+    home.cluster.apply(foreign)
+    with pytest.raises(UsageError, match=words):
+        hosting(home).check(EndpointState(name=name), Serving.model_validate({}))
+
+
+def test_one_change_of_an_endpoint_at_a_time(home: Home) -> None:
+    with leased(home.cluster, "lock", "run-a", 1):
+        with (
+            pytest.raises(LockedError, match="lock is held by run-a/"),
+            leased(home.cluster, "lock", "run-b", 1),
+        ):
+            pass
+        with leased(home.cluster, "lock", "run-a", 1):  # its earlier driver is dead
+            pass
+    assert home.cluster.get("Lease", "lock") is None
