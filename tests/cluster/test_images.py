@@ -10,6 +10,7 @@ from infra.cluster.images import NAMES, image, tag
 from infra.testbed import ours
 from infra.testbed.layout import Layout
 from infra.testbed.running import kubectl
+from infra.testbed.shell import wait
 
 pytestmark = pytest.mark.cluster
 MOST_BYTES = 200e6  # of serve-onnx over its base
@@ -51,11 +52,17 @@ def run(layout: Layout, name: str, *command: str) -> str:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"image-{name}"}, "spec": spec}
     kubectl(layout, "create", "-f", "-", stdin=json.dumps(pod))
     try:
-        done = "--for=jsonpath={.status.phase}=Succeeded"
-        kubectl(layout, "wait", done, f"pod/image-{name}", "--timeout=90s")
-        return kubectl(layout, "logs", f"pod/image-{name}")
+        wait(f"A pod of {name}", lambda: phase(layout, name) in ("Succeeded", "Failed"), 90)
+        printed = kubectl(layout, "logs", f"pod/image-{name}")
+        assert phase(layout, name) == "Succeeded", printed
+        return printed
     finally:
         kubectl(layout, "delete", "pod", f"image-{name}", "--grace-period=0", "--force")
+
+
+def phase(layout: Layout, name: str) -> str:
+    """Return how far the pod is."""
+    return kubectl(layout, "get", "pod", f"image-{name}", "-o", "jsonpath={.status.phase}")
 
 
 def test_every_image_is_looked_at() -> None:
