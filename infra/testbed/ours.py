@@ -47,6 +47,11 @@ def ensure(layout: Layout, names: Sequence[str], say: Say) -> list[str]:
     return list(wanted)
 
 
+def size(layout: Layout, full: str) -> int:
+    """Return the bytes of an image's layers over its base, uncompressed."""
+    return sum(layer["size"] for layer in _image(layout, full).layers[1:])  # the base is one layer
+
+
 def _environment(layout: Layout, name: str, say: Say) -> str:
     """Have the node hold everything of an image but our code; return that image's name."""
     full = f"{ENVIRONMENT}/{name}:{_pinned(name)}"

@@ -154,6 +154,7 @@ def metrics_server(layout: Layout) -> list[str]:
         "--kubelet-preferred-address-types=InternalIP",
         "--node-selector=type!=kwok",  # nobody listens there
         "--metric-resolution=10s",
+        "--kubelet-request-timeout=5s",  # it must be shorter
     ]
 
 
