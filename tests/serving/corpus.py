@@ -296,6 +296,10 @@ KERAS: dict[str, tuple[Make, str]] = {
         keras(network(layer("TextVectorization", vocabulary="http://10.0.0.1/"))),
         "vocabulary from 'http://10.0.0.1/'",
     ),
+    "size bomb": (
+        keras(network(layer("Dense", units=1 << 40))),
+        "are 6 numbers where its layers ask for 1099511627776",
+    ),
     "weights no HDF5": (keras(h5=PICKLE), "no HDF5 file"),
     "external link": (
         keras(h5=weights(_put("evil", h5py.ExternalLink("/etc/passwd", "/")))),
