@@ -118,8 +118,8 @@ test-cluster: $(VENV)/.dev
 
 # One resolution for all files: what runs, here and in images, is tested with the very versions that users get.
 lock:
-	@$(LOCK) --extra serve --extra train --extra dev pyproject.toml -o requirements-dev.txt
-	@$(LOCK) --extra serve --extra train -c requirements-dev.txt pyproject.toml -o requirements.txt
+	@$(LOCK) --extra serve --extra train --extra cluster --extra dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --extra serve --extra train --extra cluster -c requirements-dev.txt pyproject.toml -o requirements.txt
 	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
 
 $(IMAGES:%=lock-%): lock-%:
