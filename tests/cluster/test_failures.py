@@ -71,7 +71,7 @@ def started(onto: Onto, *argv: str) -> Iterator[tuple["subprocess.Popen[bytes]",
             process.wait()
 
 
-def test_a_full_quota_is_waited_for(onto: Onto, installed: Layout, api: Cluster) -> None:
+def test_a_full_quota_is_waited_for(onto: Onto, api: Cluster) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -87,7 +87,7 @@ def test_a_full_quota_is_waited_for(onto: Onto, installed: Layout, api: Cluster)
         api.delete("ResourceQuota", "tiny")
 
 
-def test_a_missing_secret(onto: Onto, installed: Layout, api: Cluster) -> None:
+def test_a_missing_secret(onto: Onto, installed: Layout) -> None:
     kubectl(installed, "-n", "tidegate", "delete", "secret", "tidegate-store")
     try:
         ran = onto("submit", "digits", *own(), "--json")
