@@ -175,7 +175,9 @@ class DataPlane:
                 answer = await self._in_thread(dialect, body, headers)
         finally:
             admission.leave(size)
-        await respond(send, answer.status, answer.media, answer.body, pairs + answer.headers)
+        if answer.headers:
+            pairs += answer.headers
+        await respond(send, answer.status, answer.media, answer.body, pairs)
         spent = time.perf_counter() - began
         metrics.count(dialect.label, answer.status)
         if answer.values is None or answer.columns is None:
