@@ -48,7 +48,11 @@ def test_tritonclient_infers(
 ) -> None:
     outputs = [triton.InferRequestedOutput(name, binary_data=binary_output) for name in _outputs(endpoint)]
     answer = client.infer(
-        endpoint.name, _inputs(endpoint, binary_input, rows), outputs=outputs, request_id="mine", model_version="2"
+        endpoint.name,
+        _inputs(endpoint, binary_input, rows),
+        outputs=outputs,
+        request_id="mine",
+        model_version="2",
     )
     about = answer.get_response()
     assert (about["model_name"], about["model_version"], about["id"]) == (endpoint.name, "2", "mine")
@@ -62,7 +66,9 @@ def test_tritonclient_infers(
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_tritonclient_asks_for_nothing_and_compresses(endpoint: Endpoint, client: Any, algorithm: str) -> None:
+def test_tritonclient_asks_for_nothing_and_compresses(
+    endpoint: Endpoint, client: Any, algorithm: str
+) -> None:
     answer = client.infer(endpoint.name, _inputs(endpoint, True, 3), request_compression_algorithm=algorithm)
     np.testing.assert_allclose(answer.as_numpy(_outputs(endpoint)[0]), endpoint.expected[:3], atol=CLOSE)
 
@@ -91,7 +97,9 @@ def test_v2_json_nested_and_flat(endpoint: Endpoint) -> None:
         assert status == 200, answer
         first = answer["outputs"][0]
         assert first["shape"] == [2, endpoint.expected.shape[1]]
-        np.testing.assert_allclose(np.reshape(first["data"], first["shape"]), endpoint.expected[:2], atol=CLOSE)
+        np.testing.assert_allclose(
+            np.reshape(first["data"], first["shape"]), endpoint.expected[:2], atol=CLOSE
+        )
 
 
 def test_tf_serving_rows_and_columns(endpoint: Endpoint) -> None:
