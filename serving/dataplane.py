@@ -166,7 +166,9 @@ class DataPlane:
         admission.enter(self.backlog(), size)
         try:
             limits = self._settings.limits
-            body = await read_body(headers, receive, limits.body, limits.receive)
+            grow = None if b"content-length" in headers else admission.grow
+            body = await read_body(headers, receive, limits.body, limits.receive, grow)
+            size = len(body)
             if b"content-encoding" in headers:
                 body = inflate(body, headers[b"content-encoding"], limits.body)
             if self._answerer.is_quick(len(body)):

@@ -67,6 +67,12 @@ class Admission:
         """A request was given up while its prediction runs on: it keeps a place until `leave`."""
         self.in_flight += 1
 
+    def grow(self, size: int) -> None:
+        """So many more bytes of a body have come that was not announced; raises RefusedError (503)."""
+        if size > 0 and self.held + size > self._limits.held:
+            raise self._overloaded(f"{self.held} bytes of requests are being read")
+        self.held += size
+
     def leave(self, size: int) -> None:
         """One request is answered."""
         self.in_flight -= 1

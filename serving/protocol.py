@@ -71,12 +71,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.transport = cast("asyncio.Transport", Joined(self.transport))
+        self._joined = Joined(self.transport)  # the only one: pipelined requests are answered in turn
+        cycle.transport = cast("asyncio.Transport", self._joined)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Write what is left of an answer without a body."""
-        cast("Joined", self.cycle.transport).flush()
+        self._joined.flush()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
