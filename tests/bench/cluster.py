@@ -96,11 +96,9 @@ def main() -> None:
         nodes.resize(layout, NODES)
         for size in SIZES:
             it = _fresh(size)
-            each, asked = it["seconds"] / size, it["requests"] / size
-            print(
-                f"| {size} | {it['seconds']:.1f} | {each:.3f} | {it['cpu']:.1f} | {it['megabytes']:.0f} | {asked:.1f} |",
-                flush=True,
-            )
+            cells = [f"{it['seconds']:.1f}", f"{it['seconds'] / size:.3f}", f"{it['cpu']:.1f}"]
+            cells += [f"{it['megabytes']:.0f}", f"{it['requests'] / size:.1f}"]
+            print(f"| {size} | {' | '.join(cells)} |", flush=True)
         print(f"\ngoals: <= {MOST_REQUESTS} requests a trial, <= {MOST_MEGABYTES} MB, time linear in trials")
     finally:
         nodes.resize(layout, 0)
