@@ -41,6 +41,7 @@ class NumpyLoop:
         self._loss = LOSSES[loss.name]
         optimizer = model.optimizer
         self._momentum = Momentum(float(optimizer.momentum), bool(optimizer.nesterov))
+        self._scheduled = isinstance(optimizer.get_config()["learning_rate"], dict)
         self._size = batch_size
         self.rows = len(self._target)
         self.batches = -(-self.rows // batch_size)
@@ -52,6 +53,7 @@ class NumpyLoop:
             order: int32 row indices (rows,), each once; None keeps the rows' own order.
         """
         order = np.arange(self.rows) if order is None else order
+        self._rate = float(self._model.optimizer.learning_rate)
         total, answers = 0.0, []
         for batch in range(self.batches):
             chosen = order[batch * self._size : (batch + 1) * self._size]
@@ -72,10 +74,10 @@ class NumpyLoop:
         return mean_loss(self._loss, predictions, target, weights)[0], predictions
 
     def _update(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
-        """Momentum with Keras' learning rate, which a schedule computes from the batches so far."""
-        optimizer = self._model.optimizer
-        self._momentum(parameters, gradients, float(optimizer.learning_rate))
-        optimizer.iterations.assign_add(1)
+        self._momentum(parameters, gradients, self._rate)
+        if self._scheduled:  # Keras computes the rate from the batches so far
+            self._model.optimizer.iterations.assign_add(1)
+            self._rate = float(self._model.optimizer.learning_rate)
 
     def _report(self, loss: float, answers: Array, order: np.ndarray) -> None:
         if self._trains:
