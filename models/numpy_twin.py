@@ -37,9 +37,9 @@ class Twin:
     """
 
     def __init__(self, model: Any, seed: int) -> None:
-        _refuse_penalties(model)
         random = np.random.default_rng([seed, 1])
         self._pairs = [(layer, _equations(layer, random)) for layer in model.operations]
+        _refuse_others(model)
         nodes = [node for layer, chain in self._pairs if chain for node in _nodes(layer, chain)]
         names = [_name(tensor) for tensor in model.inputs]
         made = {*names, *(node.output for node in nodes)}
@@ -60,7 +60,7 @@ class Twin:
                 layer.set_weights([parameter for step in chain for parameter in step.parameters])
 
 
-def _refuse_penalties(model: Any) -> None:
+def _refuse_others(model: Any) -> None:
     if model.losses:
         raise _unknown("a penalty on weights (l2)")
     if model.non_trainable_weights:
