@@ -42,6 +42,11 @@ def _check_parts(experiment: Experiment) -> None:
     check_model(experiment.model.model_dump(exclude_none=True))
     check_optimizer(experiment.training.optimizer)
     check_loss(experiment.training.loss, experiment.data.task)
+    if experiment.training.backend == "numpy" and experiment.resources.gpus:
+        raise ExperimentError(
+            f"resources.gpus: {experiment.resources.gpus}; training.backend: numpy computes on the CPU; "
+            "leave one of the two out"
+        )
 
 
 def _check_space(experiment: Experiment) -> None:

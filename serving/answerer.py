@@ -3,18 +3,17 @@
 import logging
 import os
 import time
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns
-from serving.asgi import JSON, Headers
+from serving.asgi import JSON, Headers, Pairs
 from serving.bundle import Bundle, open_bundle
-from serving.dialects import Dialect, Reading, Served, Written, speak
+from serving.dialects import Dialect, Reading, Served, speak
 from serving.dialects.rows import Rows
 from serving.drift import Drift
 from serving.errors import ContractError, PredictionError
@@ -31,8 +30,7 @@ INLINE_BYTES = 16384
 PLANE = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Status and body; of a prediction also what was predicted from what, and the seconds it took.
 
     `kind` is that of the error, "" for none; `seconds` those in transforms and model, `busy` with reading and writing.
@@ -41,7 +39,7 @@ class Answer:
     status: int
     body: bytes
     media: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: Pairs | None = None
     kind: str = ""
     columns: Columns | None = None
     values: NDArray[np.float32] | None = None
@@ -109,10 +107,10 @@ class Answerer:
         read = time.perf_counter()
         values = self.predict(reading)
         predicted = time.perf_counter()
-        written: Written = dialect.write(values, reading)
+        written = dialect.write(values, reading)
         busy = time.perf_counter() - began
-        more, columns = written.headers or [], reading.columns
-        return Answer(200, written.body, written.media, more, "", columns, values, predicted - read, busy)
+        body, media, headers = written
+        return Answer(200, body, media, headers, "", reading.columns, values, predicted - read, busy)
 
     def _failed(self, dialect: Dialect, error: Exception) -> Answer:
         if isinstance(error, ContractError):

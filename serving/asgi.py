@@ -35,7 +35,9 @@ class DisconnectedError(Exception):
     """The client left before its body was complete."""
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float) -> bytes:
+async def read_body(
+    headers: Headers, receive: Receive, limit: int, seconds: float, grow: Callable[[int], None] | None = None
+) -> bytes:
     """Read a request's body.
 
     Args:
@@ -43,6 +45,8 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
         receive: of the connection.
         limit: bytes.
         seconds: in which a body that comes in parts must be complete.
+        grow: told of each part's bytes where the body's size was not announced, and of minus their sum when it is
+            not read to its end.
 
     Raises:
         RefusedError: 413, or 408 for one that came too slowly.
@@ -54,16 +58,22 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        return await _rest(body, receive, limit, seconds)
+        return await _rest(body, receive, limit, seconds, grow)
     if message["type"] == "http.disconnect":
         raise DisconnectedError
     if len(body) > limit:
         raise too_large(limit)
+    if grow is not None:
+        grow(len(body))
     return body
 
 
-async def _rest(first: bytes, receive: Receive, limit: int, seconds: float) -> bytes:
-    parts, size, more = [first], len(first), True
+async def _rest(
+    first: bytes, receive: Receive, limit: int, seconds: float, grow: Callable[[int], None] | None
+) -> bytes:
+    parts, size, more, whole = [first], len(first), True, False
+    grow = grow or _nothing
+    grow(size)
     try:
         async with asyncio.timeout(seconds):
             while more:
@@ -71,14 +81,23 @@ async def _rest(first: bytes, receive: Receive, limit: int, seconds: float) -> b
                 if message["type"] == "http.disconnect":
                     raise DisconnectedError
                 parts.append(message.get("body", b""))
+                grow(len(parts[-1]))
                 size += len(parts[-1])
                 if size > limit:
                     raise too_large(limit)
                 more = message.get("more_body", False)
+        whole = True
     except TimeoutError:
         words = f"{size} bytes came in {seconds:g} s; expected the whole body by then; send it faster"
         raise RefusedError(408, "slow_client", words) from None
+    finally:
+        if not whole:
+            grow(-size)
     return b"".join(parts)
+
+
+def _nothing(size: int) -> None:
+    del size
 
 
 def too_large(limit: int) -> RefusedError:

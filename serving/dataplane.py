@@ -167,7 +167,9 @@ class DataPlane:
         admission.enter(self.backlog(), size)
         try:
             limits = self._settings.limits
-            body = await read_body(headers, receive, limits.body, limits.receive)
+            grow = None if b"content-length" in headers else admission.grow
+            body = await read_body(headers, receive, limits.body, limits.receive, grow)
+            size = len(body)
             if b"content-encoding" in headers:
                 body = inflate(body, headers[b"content-encoding"], limits.body)
             if self._answerer.is_quick(len(body)):
@@ -176,7 +178,9 @@ class DataPlane:
                 answer = await self._in_thread(dialect, body, headers)
         finally:
             admission.leave(size)
-        await respond(send, answer.status, answer.media, answer.body, pairs + answer.headers)
+        if answer.headers:
+            pairs += answer.headers
+        await respond(send, answer.status, answer.media, answer.body, pairs)
         spent = time.perf_counter() - began
         metrics.count(dialect.label, answer.status)
         if answer.values is None or answer.columns is None:

@@ -7,6 +7,7 @@ keys are valid at once, so that one is replaced without a gap: add the new one, 
 import argparse
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from serving.asgi import Headers
 from serving.errors import RefusedError, ServerError
 
+LOG = logging.getLogger("tidegate")
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
 CHECK = 2.0  # seconds between looks at the file
 WORDS = "expected a key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; ask whoever runs the endpoint for one"
@@ -61,7 +63,7 @@ class Keys:
             try:
                 self._digests = read_keys(self._path)
             except ServerError as error:  # half written, or gone: the keys known so far stay valid
-                print(error, file=sys.stderr)
+                LOG.warning("%s", error)
 
     def _stat(self) -> tuple[int, int] | None:
         try:

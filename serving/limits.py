@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from serving.asgi import too_large
 from serving.errors import RefusedError
 
-WEIGHT = 0.05  # of the newest request in the mean time a request takes
+MORE, LESS = 1.02, 1 / 1.02  # a step of the estimate of how long a request takes
 RETRY = b"1"  # seconds
 
 
@@ -67,14 +67,20 @@ class Admission:
         """A request was given up while its prediction runs on: it keeps a place until `leave`."""
         self.in_flight += 1
 
+    def grow(self, size: int) -> None:
+        """So many more bytes of a body have come that was not announced; raises RefusedError (503)."""
+        if size > 0 and self.held + size > self._limits.held:
+            raise self._overloaded(f"{self.held} bytes of requests are being read")
+        self.held += size
+
     def leave(self, size: int) -> None:
         """One request is answered."""
         self.in_flight -= 1
         self.held -= size
 
     def took(self, seconds: float) -> None:
-        """Learn how long a prediction took."""
-        self._seconds += WEIGHT * (seconds - self._seconds)
+        """Learn how long a request took: the estimate follows the median, which one slow request does not move."""
+        self._seconds *= MORE if seconds > self._seconds else LESS
         self._allowed = self._places()
 
     def _places(self) -> int:

@@ -4,12 +4,11 @@ Plain numbers, changed on the event loop only and turned into Prometheus' famili
 request costs a microsecond of counting instead of ten.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -27,6 +26,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 DECADES = [round(10 ** (step / 5), 9) for step in range(-15, 31)]
 VALUES = (*(-edge for edge in reversed(DECADES)), 0.0, *DECADES)
 MOST_LABELS = 200
+FOLD = 1024  # rows whose counting is put off
 OTHER = "other"
 NAMES = ("endpoint", "release")
 
@@ -35,12 +35,15 @@ class Buckets:
     """A histogram: how many observations up to each edge, and their sum."""
 
     def __init__(self, edges: Sequence[float]) -> None:
-        self.edges, self.counts, self.sum = edges, [0] * (len(edges) + 1), 0.0
+        self.edges, self.sum = edges, 0.0
+        self.counts = np.zeros(len(edges) + 1, np.int64)
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.edges, value)] += 1
-        self.sum += value
+    def observe(self, values: ArrayLike) -> None:
+        """Count values."""
+        array = np.asarray(values, np.float64)
+        places = np.searchsorted(self.edges, array)
+        self.counts += np.bincount(places, minlength=len(self.counts))
+        self.sum += float(array.sum())
 
     def pairs(self) -> list[tuple[str, float]]:
         """`(upper edge, observations up to it)`, as Prometheus wants them."""
@@ -67,7 +70,9 @@ class Metrics(Collector):
         self._labels = labels
         self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._errors: defaultdict[str, int] = defaultdict(int)
-        self._classes = [0] * len(labels)
+        self._classes = np.zeros(len(labels), np.int64)
+        self._new: list[tuple[NDArray[np.float32], float, float]] = []
+        self._new_rows = 0
         self._predicted = Buckets(VALUES)
         self._seconds, self._model, self._batch = Buckets(SECONDS), Buckets(SECONDS), Buckets(ROWS)
         self.gauges: dict[str, Callable[[], float]] = {}
@@ -88,17 +93,10 @@ class Metrics(Collector):
             model: seconds in transforms and model.
             seconds: seconds from the request's start to its answer.
         """
-        self._seconds.observe(seconds)
-        self._model.observe(model)
-        self._batch.observe(len(values))
-        if not self._labels:
-            for value in values[:, 0].tolist():
-                self._predicted.observe(value)
-        elif len(values) == 1:
-            self._classes[int(values.argmax())] += 1
-        else:
-            for place, count in enumerate(np.bincount(values.argmax(axis=1)).tolist()):
-                self._classes[place] += count
+        self._new.append((values, model, seconds))
+        self._new_rows += len(values)
+        if self._new_rows >= FOLD:
+            self._fold()
 
     def add(self, collector: Collector) -> None:
         """Put someone else's counters on the page too."""
@@ -110,6 +108,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All families, as they stand."""
+        self._fold()
         requests = _counter("tidegate_requests", "HTTP requests by route and status", "route", "code")
         for (route, code), count in list(self._requests.items()):
             requests.add_metric([*self._values, route, str(code)], count)
@@ -127,6 +126,20 @@ class Metrics(Collector):
             gauge.add_metric(self._values, value())
             yield gauge
 
+    def _fold(self) -> None:
+        """Count what has come since the last time, all at once: a tenth of the time of one by one."""
+        new, self._new, self._new_rows = self._new, [], 0
+        if not new:
+            return
+        self._seconds.observe([seconds for _, _, seconds in new])
+        self._model.observe([seconds for _, seconds, _ in new])
+        self._batch.observe([len(values) for values, _, _ in new])
+        values = np.concatenate([values for values, _, _ in new])
+        if self._labels:
+            self._classes += np.bincount(values.argmax(axis=1), minlength=len(self._classes))
+        else:
+            self._predicted.observe(values[:, 0])
+
     def _distributions(self) -> Iterable[Metric]:
         yield self._histogram(
             "request_seconds", "Seconds from a request's start to its prediction", self._seconds
@@ -137,10 +150,10 @@ class Metrics(Collector):
             yield self._histogram("prediction_value", "Predicted numbers, the first output", self._predicted)
             return
         classes = _counter("tidegate_predictions", "Predicted rows by class", "label")
-        for label, count in zip(self._labels[:MOST_LABELS], self._classes, strict=False):
+        for label, count in zip(self._labels[:MOST_LABELS], self._classes.tolist(), strict=False):
             classes.add_metric([*self._values, label], count)
         if len(self._labels) > MOST_LABELS:
-            classes.add_metric([*self._values, OTHER], sum(self._classes[MOST_LABELS:]))
+            classes.add_metric([*self._values, OTHER], int(self._classes[MOST_LABELS:].sum()))
         yield classes
 
     def _histogram(self, name: str, words: str, buckets: Buckets) -> HistogramMetricFamily:

@@ -1,17 +1,48 @@
-"""uvicorn's HTTP protocol, with a deadline for requests that come too slowly.
+"""uvicorn's HTTP protocol, with a deadline for requests that come too slowly, and one write an answer.
 
 uvicorn itself waits for ever for the rest of a request. A sweep looks at all connections now and then, so that
-a request that comes in time costs two assignments.
+a request that comes in time costs two assignments. And it writes an answer's head and its body one after the
+other: two system calls, which together are half of the time of a small request; here they are one.
 """
 
 import asyncio
 import json
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+CONTINUE = b"HTTP/1.1 100 "
 SWEEP = 0.5  # seconds between two looks
+
+
+class Joined:
+    """What of a transport an answer is written to; its head waits for the first part of its body."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._head, self._began = transport, b"", False
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep the head until the next write."""
+        if self._head:
+            self._transport.writelines((self._head, data))
+            self._head = b""
+        elif self._began or data.startswith(CONTINUE):
+            self._transport.write(data)
+        else:
+            self._head, self._began = data, True
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self.flush()
+        self._transport.close()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -38,6 +69,16 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request is there."""
         self.since = None
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._joined = Joined(self.transport)  # the only one: pipelined requests are answered in turn
+        cycle.transport = cast("asyncio.Transport", self._joined)
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Write what is left of an answer without a body."""
+        self._joined.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in JSON, as all else."""

@@ -14,6 +14,9 @@ from models.columns import Array, Columns
 from serving.contract import Contract
 
 BINS = 10  # few, so that a few hundred rows tell a change from chance
+# With `m` rows here and `n` asked, chance alone gives an index of about (bins - 1)(1/m + 1/n) (Yurdakul, see
+# `serving.drift`): so there are fewer bins where there are few rows.
+ROWS_A_BIN = 50
 MOST_ROWS = 20_000  # training rows that the reference is made from, spread evenly over all
 DIGITS = 6  # of an edge, so that the last bits of a prediction do not change a bundle's digest
 
@@ -106,26 +109,26 @@ def _feature(name: str, column: Array, kind: str) -> Feature:
     elif column.ndim > 1:
         measure = "mean"
     values = measured(measure, column)
+    bins = max(2, min(BINS, len(values) // ROWS_A_BIN))
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     if measure == "category":
-        common = Counter(value for value in values.tolist() if value is not None).most_common()
-        categories = tuple(
-            sorted(value for value, _ in sorted(common, key=lambda pair: (-pair[1], pair[0]))[:BINS])
-        )
+        common = Counter(value for value in values.tolist() if value is not None)
+        ranked = sorted(common, key=lambda value: (-common[value], value))
+        categories = tuple(sorted(ranked[:bins]))
     else:
-        edges = _edges(values[np.isfinite(values)])
+        edges = _edges(values[np.isfinite(values)], bins)
     empty = Feature(name=name, measure=measure, edges=edges, categories=categories, counts=())
     return empty.model_copy(update={"counts": tuple(empty.count(column).tolist())})
 
 
-def _edges(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """Between distinct values where there are few, else at the deciles."""
+def _edges(values: NDArray[np.float64], bins: int) -> tuple[float, ...]:
+    """Between distinct values where there are few, else so that each bin has as many rows."""
     distinct = np.unique(values)
-    if len(distinct) <= BINS:
+    if len(distinct) <= bins:
         found = (distinct[1:] + distinct[:-1]) / 2
     else:
-        found = np.quantile(values, np.arange(1, BINS) / BINS)
+        found = np.quantile(values, np.arange(1, bins) / bins)
     return tuple(sorted({float(f"{edge:.{DIGITS}g}") for edge in found.tolist()}))
 
 

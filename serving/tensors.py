@@ -4,14 +4,13 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.schema import Field
-from serving.cells import cast_array, cast_column, pack
+from serving.cells import cast_array, cast_column, joined, pack
 from serving.contract import Contract
 from serving.errors import ContractError
 
@@ -98,7 +97,7 @@ def flatten(name: str, data: Any, count: int) -> list[Any]:
     """JSON data, flat or nested, as a flat list of `count` elements; raises ContractError."""
     flat = data if isinstance(data, list) else [data]
     while flat and all(type(part) is list for part in flat):
-        flat = list(chain.from_iterable(flat))
+        flat = flat[0] if len(flat) == 1 else joined(flat)
     if len(flat) != count:
         expected = f"{count} elements, as the shape says"
         raise ContractError(name, f"{len(flat)} elements", expected, "correct data or shape")

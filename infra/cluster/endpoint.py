@@ -103,10 +103,10 @@ class ClusterEndpoint:
         """
         deadline, trouble, since = time.monotonic() + timeout_s, "", time.monotonic()
         while not self._is_complete(deployment):
-            now = time.monotonic()
-            found = self._trouble(deployment)
+            now, found = time.monotonic(), self._trouble(deployment)
             if found != trouble:
-                trouble, since = found, now
+                # Trouble changes its words while it stands: only a moment without any begins anew.
+                trouble, since = found, since if trouble and found else now
                 say(f"{deployment}: {trouble}") if trouble else None
             waits_for_node = trouble.startswith("no node has room")
             if now > deadline or (trouble and not waits_for_node and now - since > TROUBLE_S):

@@ -80,7 +80,7 @@ def _up(layout: Layout, _words: argparse.Namespace) -> int:
     cluster.up(layout, say)
     say("ready")
     print(f"gateway http://127.0.0.1:{GATEWAY_PORT}, S3 in {layout.s3_credentials}", file=sys.stderr)
-    print(layout.kubeconfig)
+    print(f"kubeconfig {layout.kubeconfig}")
     return 0
 
 
@@ -93,9 +93,7 @@ def _install(layout: Layout, _words: argparse.Namespace) -> int:
     say = _timed()
     install.install(layout, say)
     say(f"MLflow answers at {install.MLFLOW_URL}")
-    print(f"export KUBECONFIG={layout.kubeconfig}")
-    print(f"export AWS_SHARED_CREDENTIALS_FILE={install.credentials(layout)}")
-    print(f"export TIDEGATE_TARGETS={install.TARGETS}")
+    print(f"in your shell, before tidegate --target testbed:\n\n. {install.environment(layout)}")
     return 0
 
 

@@ -5,6 +5,7 @@ Every part may be done again: what is there stays, the database's password and i
 
 import json
 import secrets
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
@@ -60,6 +61,18 @@ def credentials(layout: Layout) -> Path:
     if not target.exists() or target.read_text() != text:
         target.touch(mode=0o600)
         target.write_text(text)
+    return target
+
+
+def environment(layout: Layout) -> Path:
+    """Return a file of shell variables with which kubectl, boto3 and tidegate find the testbed, written anew."""
+    words = {
+        "KUBECONFIG": layout.kubeconfig,
+        "AWS_SHARED_CREDENTIALS_FILE": credentials(layout),
+        "TIDEGATE_TARGETS": TARGETS,
+    }
+    target = layout.state / "env"
+    target.write_text("".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in words.items()))
     return target
 
 

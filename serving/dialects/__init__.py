@@ -6,7 +6,7 @@ A dialect is a module with `make(served)` that returns a `Dialect`. To add one, 
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,7 @@ class Served:
         return str(self.release or 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A request that was understood: raw columns, their rows, and what the answer's form depends on."""
 
     columns: Columns
@@ -45,8 +44,7 @@ class Reading:
     wanted: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The body of an answer, its media type and more headers."""
 
     body: bytes

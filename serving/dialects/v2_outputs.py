@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.cells import describe
+from serving.contract import best_of
 from serving.dialects import Served
 from serving.errors import ContractError
 from serving.tensors import output_specs, to_bytes
@@ -48,7 +49,7 @@ class Outputs:
 
     def tensor(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
         """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row."""
-        return self._classes[values.argmax(axis=1)] if name == "label" else values
+        return self._classes[best_of(values)] if name == "label" else values
 
     def datatype(self, name: str) -> str:
         """The datatype of an output."""

@@ -33,6 +33,9 @@ UNSAFE = {
 # Lists that Keras reads from a file, or from the network, where a path stands in their place.
 LISTS = ("vocabulary", "idf_weights")
 
+# Each of them is the length of some weight, which Keras allocates before it looks at the weights' file.
+SIZES = ("units", "filters", "input_dim", "output_dim", "num_heads", "key_dim", "value_dim")
+
 Fault = tuple[str, str]
 
 
@@ -51,6 +54,12 @@ def fault_of(config: Any, code: Path | None) -> Fault | None:
         if fault is not None:
             return fault
     return None
+
+
+def largest_size(config: Any) -> int:
+    """The largest length of a weight that the configuration asks for; 0 where it asks for none."""
+    sizes = (node.get(name) for node in _objects(config) for name in SIZES)
+    return max((size for size in sizes if isinstance(size, int)), default=0)
 
 
 def _objects(root: Any) -> Iterator[dict[str, Any]]:

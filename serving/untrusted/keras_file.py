@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serving.untrusted import looks_like, refusal
-from serving.untrusted.keras_config import fault_of
+from serving.untrusted.keras_config import fault_of, largest_size
 from serving.untrusted.keras_weights import fault_in_weights
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -36,8 +36,8 @@ def check(model: Path, code: Path | None) -> None:
     try:
         with zipfile.ZipFile(model) as archive:
             _check_members(model, archive)
-            _check_config(model, archive, code)
-            _check_weights(model, archive)
+            size = _check_config(model, archive, code)
+            _check_weights(model, archive, size)
     # What zipfile raises for damaged archives, and for encrypted or unknown kinds of them.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise refusal(model, f"it is no whole archive: {error}", "what Keras' own save wrote") from error
@@ -91,7 +91,8 @@ def _check_places(model: Path, members: list[zipfile.ZipInfo]) -> None:
             raise refusal(model, found, "each in a place of its own")
 
 
-def _check_config(model: Path, archive: zipfile.ZipFile, code: Path | None) -> None:
+def _check_config(model: Path, archive: zipfile.ZipFile, code: Path | None) -> int:
+    """Returns the largest length of a weight that is asked for."""
     try:
         config = json.loads(archive.read(CONFIG), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -103,6 +104,7 @@ def _check_config(model: Path, archive: zipfile.ZipFile, code: Path | None) -> N
     fault = fault_of(config, code)
     if fault is not None:
         raise refusal(model, *fault)
+    return largest_size(config)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _check_weights(model: Path, archive: zipfile.ZipFile) -> None:
-    fault = fault_in_weights(archive.read(WEIGHTS))
+def _check_weights(model: Path, archive: zipfile.ZipFile, size: int) -> None:
+    fault = fault_in_weights(archive.read(WEIGHTS), size)
     if fault is not None:
         raise refusal(model, *fault)

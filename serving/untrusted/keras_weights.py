@@ -13,20 +13,25 @@ NUMBERS = "biufV"  # V: bfloat16 and float8
 MOST_OBJECTS = 100_000
 
 
-def fault_in_weights(content: bytes) -> Fault | None:
-    """What was found in the HDF5 file that must not be there and what was expected, or None."""
+def fault_in_weights(content: bytes, size: int = 0) -> Fault | None:
+    """What was found in the HDF5 file that must not be there and what was expected, or None.
+
+    Args:
+        content: the file.
+        size: how many numbers there must be at least.
+    """
     import h5py
 
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            found = _first_fault(h5py, file)
+            found = _first_fault(h5py, file, size)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         found = f"are no HDF5 file ({' '.join(str(error).split())[:200]})"
     return None if found is None else (f"its weights {found}", EXPECTED)
 
 
-def _first_fault(h5py: Any, file: Any) -> str | None:
-    waiting, seen = [file], 0
+def _first_fault(h5py: Any, file: Any, size: int) -> str | None:
+    waiting, seen, numbers = [file], 0, 0
     while waiting:
         group = waiting.pop()
         for name in group:
@@ -43,7 +48,9 @@ def _first_fault(h5py: Any, file: Any) -> str | None:
                 waiting.append(entry)
             elif fault := _fault_of(h5py, entry):
                 return f"have at {where!r} {fault}"
-    return None
+            else:
+                numbers += entry.size or 0
+    return None if size <= numbers else f"are {numbers} numbers where its layers ask for {size}"
 
 
 def _fault_of(h5py: Any, entry: Any) -> str | None:

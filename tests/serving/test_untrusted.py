@@ -12,10 +12,10 @@ from serving.bundle import bundle_digest, open_bundle, write_bundle
 from serving.errors import BundleError, UntrustedModelError
 from serving.runtimes import load_model
 from serving.untrusted import check_model
-from tests.serving import corpus
+from tests.serving import corpus, corpus_onnx
 
 FILES = [(f"{name}.keras", "tensorflow", *entry) for name, entry in corpus.KERAS.items()]
-FILES += [(f"{name}.onnx", "onnx", *entry) for name, entry in corpus.ONNX.items()]
+FILES += [(f"{name}.onnx", "onnx", *entry) for name, entry in corpus_onnx.ONNX.items()]
 
 
 @pytest.mark.parametrize(("name", "runtime", "make", "words"), FILES, ids=[entry[0] for entry in FILES])
@@ -76,7 +76,7 @@ def test_what_keras_writes_for_our_models_is_loaded(
 def test_the_good_ones_of_the_corpus_pass(tmp_path: Path) -> None:
     corpus.keras()(tmp_path / "m.keras")
     corpus.keras(change=corpus.member("assets/lookup/vocabulary.txt"))(tmp_path / "words.keras")
-    corpus.onnx_model()(tmp_path / "m.onnx")
+    corpus_onnx.onnx_model()(tmp_path / "m.onnx")
     for name in ("m.keras", "words.keras"):
         check_model("tensorflow", tmp_path / name)
     check_model("onnx", tmp_path / "m.onnx")
@@ -84,7 +84,7 @@ def test_the_good_ones_of_the_corpus_pass(tmp_path: Path) -> None:
 
 
 def test_a_bundle_of_such_a_model_is_not_written(images: Path, tmp_path: Path) -> None:
-    corpus.ONNX["traversal"][0](tmp_path / "model.onnx")
+    corpus_onnx.ONNX["traversal"][0](tmp_path / "model.onnx")
     good = open_bundle(images)
     with pytest.raises(UntrustedModelError, match="another file"):
         write_bundle(
