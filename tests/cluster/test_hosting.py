@@ -45,7 +45,9 @@ def home(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
     ours.ensure(layout, ("driver", "serve-onnx"), print)
     os.environ["KUBECONFIG"] = str(layout.kubeconfig)
     os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(install.credentials(layout))
-    os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"  # none: the pointer counts, the alias follows later
+    os.environ["MLFLOW_TRACKING_URI"] = (
+        "http://127.0.0.1:9"  # none: the pointer counts, the alias follows later
+    )
     install.bucket(layout)
     folder = tmp_path_factory.mktemp("hosting")
     target = make_target(layout, NAMESPACE)
