@@ -37,7 +37,7 @@ EXTRAS_driver := driver
 EXTRAS_mlflow := mlflow-server
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run test test-slow lint bench images images-gpu cluster-up cluster-down cluster-images test-cluster \
+.PHONY: help setup run test test-slow lint bench images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock $(IMAGES:%=lock-%) clean
 
 help:
@@ -106,6 +106,8 @@ image_words = $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(PUSH),--push) $(if
 # A real Kubernetes on this machine, for people who work on Tidegate; needs root and, once, Go and 20 minutes.
 cluster-up: $(VENV)/.dev
 	@$(BIN)/python -m infra.testbed up
+	@$(BIN)/python -m infra.testbed images >/dev/null
+	@$(BIN)/python -m infra.testbed install
 
 cluster-down: $(VENV)/.dev
 	@$(BIN)/python -m infra.testbed down
@@ -116,10 +118,14 @@ cluster-images: $(VENV)/.dev
 test-cluster: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
+# Needs `make cluster-up`, and its variables in the shell.
+bench-cluster: $(VENV)/.dev
+	@$(BIN)/python -m tests.bench.cluster
+
 # One resolution for all files: what runs, here and in images, is tested with the very versions that users get.
 lock:
-	@$(LOCK) --extra serve --extra train --extra dev pyproject.toml -o requirements-dev.txt
-	@$(LOCK) --extra serve --extra train -c requirements-dev.txt pyproject.toml -o requirements.txt
+	@$(LOCK) --extra serve --extra train --extra cluster --extra dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --extra serve --extra train --extra cluster -c requirements-dev.txt pyproject.toml -o requirements.txt
 	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
 
 $(IMAGES:%=lock-%): lock-%:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from infra.errors import TrackingError
@@ -105,6 +106,36 @@ def _no_database(uri: str, error: Exception, refused: bool) -> str:
     return f"MLflow's database {uri} can't be used: {words}. {fix}"
 
 
+class ThroughTheServer:
+    """MLflow's S3 repository, but for the signed addresses that it would give to clients.
+
+    By itself MLflow sends its clients straight to the S3 server for every download and for large uploads. The address
+    is the one that the server uses, such as http://s3.storage:9000: a client outside the cluster can't resolve it,
+    and tries for ten minutes. This is no instance of the mixins that sign addresses, so it is asked for none.
+    """
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+
+def use_s3(endpoint: str | None) -> None:
+    """Tell MLflow of an S3 server that is not AWS; None changes nothing."""
+    if not endpoint:
+        return
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    def through_the_server(*args: Any, **kwargs: Any) -> ThroughTheServer:
+        return ThroughTheServer(S3ArtifactRepository(*args, **kwargs))
+
+    # Such a server may refuse the checksums that boto3 adds.
+    os.environ |= {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
+    _artifact_repository_registry.register("s3", through_the_server)
+
+
 def main() -> None:
     """Start the server; a problem with the database ends it with one line."""
     parser = argparse.ArgumentParser(
@@ -117,17 +148,12 @@ def main() -> None:
     parser.add_argument("--artifacts", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args()
-    endpoint = os.environ.get("TIDEGATE_S3_ENDPOINT")
-    if endpoint:  # not AWS: such a server may refuse the checksums that boto3 adds
-        os.environ |= {
-            "MLFLOW_S3_ENDPOINT_URL": endpoint,
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        }
     opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
     os.environ |= host_checks(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
     try:
         use_password(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
         prepare(given.database)
+        use_s3(os.environ.get("TIDEGATE_S3_ENDPOINT"))
         run_application(given.database, given.artifacts, socket.create_server(("", given.port)))
     except TrackingError as error:
         sys.exit(str(error))

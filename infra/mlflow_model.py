@@ -5,7 +5,7 @@ The folder is laid out as `mlflow.tensorflow.load_model` and `mlflow.pyfunc` rea
 
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,11 @@ def write_model(
     folder.mkdir(parents=True)
     model = Model(model_uuid=identity["model_id"], signature=_signature(event), **identity)
     _example(model, event, folder)
-    _keras(model, folder, keras_file)
+    pins = (line.partition("==") for line in event.get("requirements") or [])
+    trained_with = {name: version for name, _, version in pins}
+    _keras(model, folder, keras_file, trained_with)
     if onnx_file:
-        _onnx(model, folder, onnx_file)
+        _onnx(model, folder, onnx_file, trained_with)
     model.add_flavor(
         "python_function",
         loader_module="mlflow.tensorflow",
@@ -74,7 +76,7 @@ def _example(model: Any, event: Event, folder: Path) -> None:
         _save_example(model, {name: np.asarray(rows[name], dtypes[name]) for name in dtypes}, str(folder))
 
 
-def _keras(model: Any, folder: Path, keras_file: Path) -> None:
+def _keras(model: Any, folder: Path, keras_file: Path, trained_with: Mapping[str, str]) -> None:
     data = folder / DATA
     data.mkdir()
     shutil.copyfile(keras_file, data / "model.keras")
@@ -86,23 +88,26 @@ def _keras(model: Any, folder: Path, keras_file: Path) -> None:
         data=DATA,
         model_type="keras",
         keras_module="keras",
-        keras_version=_version("keras"),
+        keras_version=_version("keras", trained_with),
         save_format="tf",
     )
 
 
-def _onnx(model: Any, folder: Path, onnx_file: Path) -> None:
+def _onnx(model: Any, folder: Path, onnx_file: Path, trained_with: Mapping[str, str]) -> None:
     shutil.copyfile(onnx_file, folder / "model.onnx")
     model.add_flavor(
         "onnx",
-        onnx_version=_version("onnx"),
+        onnx_version=_version("onnx", trained_with),
         data="model.onnx",
         providers=["CPUExecutionProvider"],
         code=None,
     )
 
 
-def _version(package: str) -> str:
+def _version(package: str, trained_with: Mapping[str, str]) -> str:
+    """Return what the model was trained with: who writes this down may be a driver without Keras."""
+    if package in trained_with:
+        return trained_with[package]
     try:
         return version(package)
     except PackageNotFoundError:

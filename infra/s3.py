@@ -3,17 +3,23 @@
 Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) are found where boto3 finds them.
 """
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache, cached_property
+from contextlib import closing, contextmanager
+from functools import cache
 from typing import Any, BinaryIO, NamedTuple
 
 import boto3
 import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from botocore.loaders import Loader
 from s3transfer.exceptions import RetriesExceededError
 
@@ -26,6 +32,7 @@ READ_S = 30.0
 CONNECTIONS = 16
 PART_SIZE = 16 << 20
 ABSENT = {"NoSuchKey", "404"}
+BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *ABSENT}
 
 
@@ -58,6 +65,8 @@ class Bucket:
         self.url = f"s3://{self.name}/{self.prefix}".rstrip("/")
         self.endpoint = endpoint_of(endpoint)
         self._style = style_of(style, self.endpoint)
+        self._client: Any = None
+        self._making = threading.Lock()
         self._transfer = TransferConfig(
             multipart_threshold=part_size,
             multipart_chunksize=part_size,
@@ -65,9 +74,15 @@ class Bucket:
             preferred_transfer_client="classic",
         )
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """The boto3 client, made at the first use: that takes a fifth of a second."""
+        with self._making:  # threads ask at once
+            if self._client is None:
+                self._client = self._make()
+            return self._client
+
+    def _make(self) -> Any:
         # AWS itself checks a CRC of all that is sent; servers of others may refuse it. Our SHA-256 is always checked.
         checksums = "when_required" if self.endpoint else "when_supported"
         config = Config(
@@ -89,8 +104,10 @@ class Bucket:
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
-        if client := self.__dict__.pop("client", None):
-            client.close()
+        with self._making:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
     @contextmanager
     def in_words(self, doing: str) -> Iterator[None]:
@@ -115,17 +132,30 @@ class Bucket:
                 raise
         return found
 
+    def look(self, key: str) -> Found | None:
+        """Return an object as a listing would tell it, or None where there is none."""
+        found = self.head(key)
+        return None if found is None else _found(key, found | {"Size": found["ContentLength"]})
+
     def get(self, key: str) -> tuple[bytes, str] | None:
         """Return a small object's content and etag, or None where there is none."""
         with self.in_words("Reading from"):
             try:
-                found = self.client.get_object(**self.where(key))
+                try:
+                    return self._get(key)
+                except BROKEN_OFF:  # boto3 asks again until the answer begins, not when it breaks off
+                    return self._get(key)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
-            with found["Body"] as body:
-                return body.read(), found["ETag"]
+
+    def _get(self, key: str) -> tuple[bytes, str]:
+        found = self.client.get_object(**self.where(key))
+        with closing(
+            found["Body"]
+        ) as body:  # its own `with` gives what lies below it, whose errors are others
+            return body.read(), found["ETag"]
 
     def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
         """Put a small object over that of `etag` (None: where there is none).
@@ -175,43 +205,13 @@ class Bucket:
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    key = entry["Key"].removeprefix(self.prefix)
-                    yield Found(key, entry["Size"], entry["ETag"], entry["LastModified"].timestamp())
+                    yield _found(entry["Key"].removeprefix(self.prefix), entry)
 
-    def abort_uploads(self, older_s: float) -> list[str]:
-        """Abort uploads in parts that got none for `older_s` seconds; return their keys."""
-        limit = datetime.now(UTC).timestamp() - older_s
-        with self.in_words("Sweeping"):
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.name, Prefix=self.prefix
-            )
-            uploads = [upload for page in pages for upload in page.get("Uploads", ())]
-            aborted = [
-                upload for upload in uploads if self._last_sign(upload) <= limit and self._abort(upload)
-            ]
-        return [upload["Key"].removeprefix(self.prefix) for upload in aborted]
 
-    def _last_sign(self, upload: dict[str, Any]) -> float:
-        """When an upload was begun or got its newest part; one that is gone meanwhile is of this moment."""
-        which = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-        try:
-            pages = self.client.get_paginator("list_parts").paginate(**which)
-            times = [part["LastModified"] for page in pages for part in page.get("Parts", ())]
-        except ClientError as error:
-            if code_of(error) == "NoSuchUpload":
-                return datetime.now(UTC).timestamp()
-            raise
-        return float(max([upload["Initiated"], *times]).timestamp())
-
-    def _abort(self, upload: dict[str, Any]) -> bool:
-        which = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-        try:
-            self.client.abort_multipart_upload(**which)
-        except ClientError as error:
-            if code_of(error) == "NoSuchUpload":
-                return False
-            raise
-        return True
+def _found(key: str, entry: dict[str, Any]) -> Found:
+    # A gateway to a file system has no etag of files that did not come through it: the time stands for it.
+    modified = entry["LastModified"].timestamp()
+    return Found(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
 
 
 @cache

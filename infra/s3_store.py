@@ -10,6 +10,7 @@ from pathlib import Path
 from infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
 from infra.files import in_words, temporary
 from infra.s3 import CONNECTIONS, PART_SIZE, Bucket
+from infra.s3_uploads import abort_uploads
 from infra.store import FolderStore
 from infra.store_types import KEY, OBJECT, Ref, Stored, checked_key, object_name, short
 
@@ -143,7 +144,7 @@ class S3Store:
 
     def sweep(self, older_s: float = 3600.0) -> list[str]:
         """Abort uploads in parts that killed writers left, and remove their temporary files in the cache."""
-        return self.bucket.abort_uploads(older_s) + self._cache.sweep(older_s)
+        return abort_uploads(self.bucket, older_s) + self._cache.sweep(older_s)
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""

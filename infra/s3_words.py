@@ -93,7 +93,8 @@ def _not_answered(error: Exception, server: str) -> str:
         return f"{error}. Correct AWS_PROFILE, or add that profile with `aws configure`."
     if isinstance(error, SSLError):
         return (
-            f"{server} has a certificate that is not trusted here. Set AWS_CA_BUNDLE to its authority's file."
+            f"{server} can't be spoken to over TLS. Set AWS_CA_BUNDLE to the file of its certificate's authority; "
+            "if it has no TLS, the endpoint begins with http://."
         )
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
         return f"{server} does not answer. Start it, or correct the endpoint ($TIDEGATE_S3_ENDPOINT)."

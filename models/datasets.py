@@ -105,6 +105,16 @@ def _fashion_mnist() -> tuple[Columns, int]:
     }, len(test_labels)
 
 
+def _line() -> tuple[Columns, int]:
+    """y = 3x + 2 and normal noise of deviation 0.5; x evenly over an interval whose mean is 0 and deviation 1.
+
+    So standardising x changes next to nothing, and the weights learned can be read as they are.
+    """
+    x = np.linspace(-np.sqrt(3), np.sqrt(3), 1000)
+    noise = np.random.RandomState(7).normal(0, 0.5, len(x))  # a stream that no version of NumPy changes
+    return {"x": x, "y": 3 * x + 2 + noise}, 0
+
+
 def download_fashion_mnist() -> list[Path]:
     """Let Keras download the four files into its own folder, where they are found from then on.
 
@@ -138,4 +148,5 @@ DATASETS: dict[str, Dataset] = {
     "wine": Dataset("class", "classification", _wine),
     "diabetes": Dataset("progression", "regression", _diabetes),
     "fashion-mnist": Dataset("label", "classification", _fashion_mnist),
+    "line": Dataset("y", "regression", _line),
 }

@@ -15,7 +15,8 @@ from models.compile import compile_model
 from models.errors import NonFiniteLossError, TrainingError
 from models.inputs import inputs_of
 from models.loop import Loop, xla_pays
-from models.losses import encode_target, row_weights
+from models.losses import Loss, encode_target, row_weights
+from models.numpy_fit import NumpyLoop, numpy_loops
 from models.options import parse_options
 from models.training import Training
 
@@ -95,13 +96,14 @@ def fit(
         data = (inputs_of(model, part[0]), encode_target(loss.target, part[1], len(classes)))
         return data if row_weight is None else (*data, row_weight)
 
-    xla = xla_pays(model, batches * options.epochs) if options.xla is None else options.xla
+    xla = _xla(model, options, batches)
+    loop, check = _loops(model, rows(train, weights), held_out and rows(held_out), options, loss, seed, xla)
     course = _Course(
         model=model,
         options=options,
         seed=seed,
-        loop=Loop(model.train_step, rows(train, weights), options.batch_size, xla),
-        check=None if held_out is None else Loop(model.test_step, rows(held_out), ROWS_A_VALIDATION_BATCH),
+        loop=loop,
+        check=check,
         on_epoch=on_epoch or (lambda *_: None),
         on_batch=on_batch or (lambda *_: None),
         medians=medians or (),
@@ -111,6 +113,28 @@ def fit(
     return history
 
 
+def _xla(model: Any, options: Training, batches: int) -> bool:
+    if options.backend == "numpy":
+        return False
+    return xla_pays(model, batches * options.epochs) if options.xla is None else options.xla
+
+
+def _loops(
+    model: Any,
+    train: tuple[Any, ...],
+    held_out: tuple[Any, ...] | None,
+    options: Training,
+    loss: Loss,
+    seed: int,
+    xla: bool,
+) -> tuple[Loop | NumpyLoop, Loop | NumpyLoop | None]:
+    """What goes through the training rows and the held-out rows."""
+    if options.backend == "numpy":
+        return numpy_loops(model, train, held_out, options.batch_size, loss, seed)
+    check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
+    return Loop(model.train_step, train, options.batch_size, xla), check
+
+
 @dataclass
 class _Course:
     """One training, epoch by epoch."""
@@ -118,8 +142,8 @@ class _Course:
     model: Any
     options: Training
     seed: int
-    loop: Loop
-    check: Loop | None
+    loop: Loop | NumpyLoop
+    check: Loop | NumpyLoop | None
     on_epoch: OnEpoch
     on_batch: OnBatch
     medians: Sequence[float | None]
@@ -155,7 +179,7 @@ class _Course:
             values |= {f"val_{name}": value for name, value in checked.items()}
         return values
 
-    def _pass(self, loop: Loop, order: np.ndarray | None, epoch: int) -> dict[str, float]:
+    def _pass(self, loop: Loop | NumpyLoop, order: np.ndarray | None, epoch: int) -> dict[str, float]:
         import tensorflow as tf
 
         self.model.reset_metrics()

@@ -7,7 +7,8 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from models.errors import SourceError
 
@@ -32,7 +33,10 @@ FASHION_FILES = (
 )
 FASHION_VARIABLE = "TIDEGATE_FASHION_MNIST"
 FASHION_FOLDERS = ("/usr/share/datasets/fashion-mnist", "~/.keras/datasets/fashion-mnist")
-DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist")
+AnyPath = TypeVar("AnyPath", bound=PurePath)
+# Made by `models.datasets` and the same everywhere: these words stand for their content, and change with it.
+GENERATED = {"line": "1,000 rows of y = 3x + 2 + noise, first version"}
+DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist", *GENERATED)
 
 
 def source_digest(*, dataset: str | None = None, source: str | Path | None = None) -> str:
@@ -41,6 +45,8 @@ def source_digest(*, dataset: str | None = None, source: str | Path | None = Non
     Raises:
         SourceError: an unknown dataset, or a source that is not there or not readable.
     """
+    if dataset in GENERATED:
+        return hashlib.sha256(GENERATED[dataset].encode()).hexdigest()
     if dataset is not None:
         files = dataset_files(dataset)
         # The published set never changes, and need not be here yet: its name stands for its content.
@@ -80,7 +86,7 @@ def source_files(path: Path) -> list[Path]:
     return [path, idx_labels(path)] if idx_labels(path).is_file() and idx_labels(path) != path else [path]
 
 
-def idx_labels(images: Path) -> Path:
+def idx_labels(images: AnyPath) -> AnyPath:
     """The labels file that belongs to an idx images file; the same path if it is no images file."""
     return images.with_name(
         images.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
@@ -122,7 +128,7 @@ def check_format(name: str) -> str:
 
 
 def dataset_files(name: str) -> list[Path]:
-    """The files of a built-in dataset; empty for a fashion-mnist that has to be downloaded first.
+    """The files of a built-in dataset; empty for a fashion-mnist to be downloaded first, and for one that is made.
 
     Raises:
         SourceError: an unknown name, or a dataset whose package is not installed.
@@ -131,6 +137,8 @@ def dataset_files(name: str) -> list[Path]:
         near = difflib.get_close_matches(name, DATASET_NAMES, 1)
         hint = f"did you mean {near[0]!r}?" if near else "or state data.source: a file or folder"
         raise SourceError(f"data.dataset is {name!r}; expected one of {', '.join(DATASET_NAMES)}; {hint}")
+    if name in GENERATED:
+        return []
     return _fashion_files() if name == "fashion-mnist" else _sklearn_files(name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
@@ -67,9 +67,11 @@ class Training(Settings):
 
     epochs: int = Field(10, ge=1, description="Times the training rows are gone through.")
     batch_size: int = Field(32, ge=1, description="Rows a weight update is computed from.")
-    backend: Literal["tensorflow", "jax", "torch"] = Field("tensorflow", description="Keras' backend.")
+    backend: Literal["tensorflow", "jax", "torch", "numpy"] = Field(
+        "tensorflow", description="Keras' backend, or numpy: the equations of models/equations, to look at."
+    )
     optimizer: str | dict[str, Any] = Field(
-        "adam", description="A Keras optimizer, or {name, learning_rate, ...}."
+        "adam", description="A Keras optimizer, or {name, learning_rate, ...}.", validate_default=True
     )
     loss: str | dict[str, Any] | None = Field(
         None, description="A loss, or {name, ...}; None is the task's default."
@@ -94,6 +96,33 @@ class Training(Settings):
     @field_validator("backend")
     @classmethod
     def _available(cls, backend: str) -> str:
-        if backend != "tensorflow":
-            raise ValueError("only tensorflow is available; leave the option out")
+        if backend not in ("tensorflow", "numpy"):
+            raise ValueError("only tensorflow and numpy are available; leave the option out")
         return backend
+
+    @field_validator("optimizer")
+    @classmethod
+    def _has_an_equation(cls, optimizer: str | dict[str, Any], info: ValidationInfo) -> Any:
+        options = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+        plain = {"name", "learning_rate", "momentum", "nesterov"}
+        known = str(options.get("name", "adam")).lower() == "sgd" and set(options) <= plain
+        if info.data.get("backend") == "numpy" and not known:
+            raise ValueError(
+                "backend numpy knows sgd with learning_rate, momentum and nesterov; "
+                "set optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}, or leave backend out"
+            )
+        return optimizer
+
+    @field_validator("precision", "xla")
+    @classmethod
+    def _is_for_keras(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("backend") == "numpy" and value not in ("float32", None, False):
+            raise ValueError(
+                "backend numpy computes in float64, one operation at a time; leave the option out"
+            )
+        return value
+
+
+def keras_backend(backend: str) -> str:
+    """Return the backend Keras is to have: TensorFlow also holds and exports what the equations train."""
+    return "tensorflow" if backend == "numpy" else backend

@@ -1,118 +1,115 @@
-"""predict and serve: asking an endpoint, and running its server in the foreground."""
+"""predict: asking an endpoint, or a bundle, for any number of rows."""
 
 import json
-import os
-import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.errors import InfraError
-from models.errors import ModelsError
 from pipelines.address import require_endpoint
-from pipelines.answer import outputs_of
+from pipelines.bar import Bar
 from pipelines.bundles import fetch_bundle
 from pipelines.errors import UsageError
+from pipelines.feeds import Feed, open_feed
 from pipelines.home import Home
 from pipelines.hosting import ensure_live, hosting
-from pipelines.ports import FIRST_PORT, port_is_free
+from pipelines.predictions import format_of, writing
 from pipelines.result import Result
 from serving.client import Client
-from serving.handover import server_argv
+from serving.errors import BundleError
+from serving.release import load
+from serving.scoring import IN_FLIGHT, Ask, OnlineAsk, Scored, chunk_rows, offline_ask, score
+
+OFFLINE_THREADS = 2  # one parses and writes rows while the model runs in the other
 
 
-def predict(home: Home, name: str, source: str | None) -> Result:
-    """Ask an endpoint for the rows of a file.
+def predict(
+    home: Home, name: str, source: Sequence[str] | None, output: str | None, format: str | None, offline: bool
+) -> Result:
+    """Predict the rows of a file.
 
     Args:
         home: the home.
-        name: the endpoint.
-        source: a .json (a list of rows, or {"rows": [...]}), .jsonl, .csv or .npz file; None or "-": JSON on stdin.
+        name: the endpoint; with `offline` also the folder of a bundle.
+        source: a file, a folder of images or several image files, see `pipelines.feeds`; None or "-": JSON on
+            stdin.
+        output: a .csv or .jsonl to write, row by row as answers come; None: all predictions in the result.
+        format: csv or jsonl; None: as the output's suffix tells.
+        offline: predict here from the live release's bundle, without a server.
 
     Raises:
         UnknownNameError: no such endpoint.
-        UsageError: the file can not be read as rows.
-        ClientError: the endpoint refused a row, or does not answer.
+        UsageError: the file can not be read as rows, or the output can not be written.
+        ScoringError: a row was refused, or the endpoint does not answer; names the rows.
     """
+    if format is not None and output is None:
+        raise UsageError(f"--format {format} says how --output is written; expected --output FILE beside it")
+    kind = None if output is None else format_of(Path(output), format)
+    with (_offline if offline else _online)(home, name) as (ask, contract):
+        feed = open_feed(source or [], contract["inputs"], chunk_rows(contract))
+        scored = score(feed.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
+        if output is None or kind is None:
+            return _shown(list(_watched(feed, scored)))
+        return _written(feed, scored, Path(output), kind, contract)
+
+
+@contextmanager
+def _online(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
     url = hosting(home).url(require_endpoint(home, name))
     ensure_live(home, name)  # after a reboot or `down`
     with Client(url) as client:
-        rows = _rows(source, [field["name"] for field in client.contract()["inputs"]])
-        answers = list(client.answers(rows))
-    predictions = [prediction for answer in answers for prediction in answer["predictions"]]
-    head = {"model": answers[0]["model"], "release": answers[0]["release"]}
+        contract = client.contract()
+    ask = OnlineAsk(url)
+    try:
+        yield ask, contract
+    finally:
+        ask.close()
+
+
+@contextmanager
+def _offline(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
+    if (Path(name) / "bundle.json").is_file():
+        folder, release = Path(name), None
+    else:
+        require_endpoint(home, name)
+        state = load(home.store, name)
+        release = state.current
+        if release is None:
+            raise BundleError(f'endpoint "{name}" has no live release; expected one; submit its experiment')
+        folder = fetch_bundle(home, state.release(release).bundle)
+    yield offline_ask(folder, None if release is None else name, release)
+
+
+def _watched(feed: Feed, scored: Iterator[Scored]) -> Iterator[Scored]:
+    bar = Bar(feed.total)
+    try:
+        for part in scored:
+            bar.add(len(part.predictions))
+            yield part
+    finally:
+        bar.close()
+
+
+def _shown(parts: list[Scored]) -> Result:
+    predictions = [prediction for part in parts for prediction in part.predictions]
     text = "\n".join(json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
+    head = {"model": parts[0].model, "release": parts[0].release}
     return Result(head | {"predictions": predictions}, text)
 
 
-def _rows(source: str | None, inputs: list[str]) -> list[Any]:
-    if source in (None, "-"):
-        return _listed(sys.stdin.read(), "stdin")
-    path = Path(str(source))
-    try:
-        if path.suffix == ".json":
-            return _listed(path.read_text(encoding="utf-8"), str(path))
-        if path.suffix == ".jsonl":
-            lines = path.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line.strip()]
-        return _columns(path, inputs)
-    except (OSError, ValueError, ModelsError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"--input {path}: can not be read as rows: {reason}") from error
-
-
-def _listed(text: str, where: str) -> list[Any]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise UsageError(
-            f'{where}: not JSON: {error}; expected a list of rows or {{"rows": [...]}}'
-        ) from error
-    rows = document.get("rows") if isinstance(document, dict) else document
-    if not isinstance(rows, list):
-        raise UsageError(f'{where}: expected a list of rows or {{"rows": [...]}}; received {text[:60]}')
-    return rows
-
-
-def _columns(path: Path, inputs: list[str]) -> list[Any]:
-    """Rows of any format that an experiment reads; columns that are no inputs are left out."""
-    from models.columns import rows_of
-    from models.datasets import load
-    from serving.predictor import sample_rows
-
-    columns = load(source=path)
-    missing = [name for name in inputs if name not in columns]
-    if missing:
-        raise UsageError(f"--input {path}: it lacks {', '.join(missing)}; it has {', '.join(columns)}")
-    return sample_rows({name: columns[name] for name in inputs}, rows_of(columns))
-
-
-def serve(home: Home, run_or_bundle: str, port: int | None) -> Result:
-    """Become the endpoint's server, until Ctrl-C; nothing is deployed.
-
-    Args:
-        home: the home.
-        run_or_bundle: a run that was packaged, or the folder of a bundle.
-        port: on 127.0.0.1; None for the first free one from 3000 on.
-    """
-    folder, name = _bundle(home, run_or_bundle)
-    port = port or next(number for number in range(FIRST_PORT, 65536) if port_is_free(number))
-    control = home.path / "endpoints" / f"serve-{os.getpid()}.sock"
-    print(f"serving {folder} at http://127.0.0.1:{port}/predict; Ctrl-C ends it", file=sys.stderr, flush=True)
-    argv = server_argv(folder, name, None, control, port)
-    os.execv(argv[0], argv)
-
-
-def _bundle(home: Home, run_or_bundle: str) -> tuple[Path, str]:
-    folder = Path(run_or_bundle)
-    if (folder / "bundle.json").is_file():
-        return folder, json.loads((folder / "bundle.json").read_text())["name"]
-    record = home.run_folder(run_or_bundle).read()
-    packaged = outputs_of(home, record, "package")
-    if not packaged:
-        raise UsageError(
-            f"run {record.run} is {record.status} and was not packaged; there is nothing to serve"
-        )
-    try:
-        return fetch_bundle(home, packaged[0]["bundle"]), record.endpoint
-    except InfraError as error:
-        raise UsageError(f"run {record.run}: its bundle is gone: {error}; submit it again") from error
+def _written(
+    feed: Feed, scored: Iterator[Scored], output: Path, kind: str, contract: dict[str, Any]
+) -> Result:
+    began, rows, releases = time.monotonic(), 0, list[int | None]()
+    with writing(output, kind, contract, feed.names) as write:
+        for part in _watched(feed, scored):
+            write(part.predictions, part.start)
+            rows += len(part.predictions)
+            releases += [part.release] if part.release not in releases else []
+            model = part.model
+    seconds = round(time.monotonic() - began, 3)
+    data = {"model": model, "release": releases[-1], "releases": releases, "output": str(output)}
+    changed = "" if len(releases) == 1 else f"; the release changed meanwhile: {releases}"
+    text = f"{rows} rows predicted into {output} ({kind}) in {seconds:.1f} s{changed}"
+    return Result(data | {"format": kind, "rows": rows, "seconds": seconds}, text)

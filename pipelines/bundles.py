@@ -44,7 +44,7 @@ def fetch_bundle(home: Home, digest: str) -> Path:
     folder = home.bundles / digest
     if not folder.is_dir():
         _lay_out(home.store, digest, folder)
-    return open_bundle(folder).folder
+    return open_bundle(folder, digest).folder
 
 
 def bundle_refs(store: Store, digest: str) -> list[Ref]:

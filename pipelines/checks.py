@@ -7,13 +7,13 @@ from pathlib import Path
 from models.build import check_model
 from models.losses import check_loss, task_of
 from models.optimizers import check_optimizer
-from models.sources import check_format, existing, guess_format
 from models.space import Choices, space_of
 from pipelines.errors import ExperimentError, nearest
 from pipelines.gate import check_name
 from pipelines.home import Home
 from pipelines.hosting import hosting
 from pipelines.load import validate, with_values
+from pipelines.sources import check_source
 from pipelines.spec import Experiment
 from serving.release import load
 
@@ -28,7 +28,7 @@ def check(experiment: Experiment, home: Home) -> None:
     Raises:
         ExperimentError, ModelsError: naming the key, what was received, what was expected.
     """
-    _check_source(experiment)
+    check_source(experiment.data, home.s3_endpoint)
     _check_model_file(experiment)
     _check_parts(experiment)
     _check_space(experiment)
@@ -38,18 +38,15 @@ def check(experiment: Experiment, home: Home) -> None:
     hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
 
 
-def _check_source(experiment: Experiment) -> None:
-    data = experiment.data
-    if data.format is not None:
-        check_format(data.format)
-    elif data.source is not None:
-        guess_format(existing(data.source))
-
-
 def _check_parts(experiment: Experiment) -> None:
     check_model(experiment.model.model_dump(exclude_none=True))
     check_optimizer(experiment.training.optimizer)
     check_loss(experiment.training.loss, experiment.data.task)
+    if experiment.training.backend == "numpy" and experiment.resources.gpus:
+        raise ExperimentError(
+            f"resources.gpus: {experiment.resources.gpus}; training.backend: numpy computes on the CPU; "
+            "leave one of the two out"
+        )
 
 
 def _check_space(experiment: Experiment) -> None:

@@ -1,7 +1,10 @@
 """endpoints, rollback, delete: the live side."""
 
+from typing import Any
+
 from infra.errors import ConflictError, InfraError
 from pipelines.address import known_endpoints, require_endpoint
+from pipelines.drift import drift_of, in_words
 from pipelines.home import Home
 from pipelines.hosting import hosting
 from pipelines.result import Result, table
@@ -14,21 +17,25 @@ def endpoints(home: Home) -> Result:
     for state in known_endpoints(home):
         release = state.release(state.current or 0)
         row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
-        head = {
-            "name": state.name,
-            "release": release.number,
-            "url": place.url(state),
-            "live": place.answers(state),
-        }
+        url, live = place.url(state), place.answers(state)
+        head: dict[str, Any] = {"name": state.name, "release": release.number, "url": url, "live": live}
+        head["drift"] = drift_of(url) if live else None
         releases = [
             {"release": known.number, "run": known.run, "state": known.state} for known in state.releases
         ]
         data.append(head | row | {"releases": releases})
     rows = [
-        (row["name"], row["release"], row["url"], "answers" if row["live"] else "stopped", row["run"])
+        (
+            row["name"],
+            row["release"],
+            row["url"],
+            "answers" if row["live"] else "stopped",
+            in_words(row["drift"]),
+            row["run"],
+        )
         for row in data
     ]
-    headers = ("name", "release", "url", "", "run")
+    headers = ("name", "release", "url", "", "drift", "run")
     return Result(
         data, table(headers, rows) if rows else "no endpoints here yet; `tidegate submit` makes one"
     )

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from models.search import grid_size
-from models.sources import source_digest
-from pipelines.errors import ExperimentError
 from pipelines.home import Home
 from pipelines.plan import STEPS, Facts, run_id
+from pipelines.sources import digest_of_data
 from pipelines.spec import Experiment
 from serving.release import EndpointState, load
 
@@ -22,7 +21,13 @@ ROOT = Path(__file__).parent.parent
 
 # What a step's result depends on: packages (or files) of ours, and libraries.
 CODE = {
-    "prepare": ("models/*.py", "models/readers", "pipelines/steps/prepare.py"),
+    "prepare": (
+        "models/*.py",
+        "models/readers",
+        "pipelines/sources.py",
+        "pipelines/s3_data.py",
+        "pipelines/steps/prepare.py",
+    ),
     "train": ("models", "pipelines/steps/train.py"),
     "select": ("models/*.py", "serving", "pipelines/steps/select.py"),
     "package": ("models/*.py", "serving", "pipelines/steps/package.py"),
@@ -46,11 +51,11 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         home: where endpoints and earlier runs are recorded.
 
     Raises:
-        ModelsError: the data can not be read.
+        ExperimentError, ModelsError, StoreError: the data can not be read.
     """
     snapshot = _snapshot(experiment)
     facts = Facts(
-        data=source_digest(dataset=experiment.data.dataset, source=_source(experiment)),
+        data=digest_of_data(experiment.data, home.s3_endpoint),
         model=snapshot["digest"] if snapshot else "",
         code={step: code_digest(step) for step in STEPS},
         versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
@@ -66,16 +71,6 @@ def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
     state = load(home.store, experiment.endpoint)
     champion = _champion(state, run_id(experiment, facts), home)
     return replace(facts, champion=champion, incarnation=state.incarnation)
-
-
-def _source(experiment: Experiment) -> Path | None:
-    source = experiment.data.source
-    if source is not None and "://" in source:
-        raise ExperimentError(
-            f"data.source: {source}: the local target reads files and folders; "
-            "copy the data here and give its path"
-        )
-    return Path(source) if source else None
 
 
 def _snapshot(experiment: Experiment) -> dict[str, Any] | None:

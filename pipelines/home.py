@@ -135,6 +135,11 @@ class Home:
         address = self.target.store
         return open_store(address.url, endpoint=address.endpoint, cache=self.path / "cache")
 
+    @property
+    def s3_endpoint(self) -> str | None:
+        """The target's S3 server; None: the one that boto3 and $TIDEGATE_S3_ENDPOINT say."""
+        return self.target.store.endpoint if self.target else None
+
     @cached_property
     def cluster(self) -> "Cluster":
         """The target's namespace.

@@ -19,7 +19,7 @@ from infra.errors import InfraError, LockedError
 from infra.locks import held, lock
 from pipelines.errors import UsageError
 from pipelines.home import Home, RunFolder
-from pipelines.result import Result, table
+from pipelines.result import Result, checked, item
 from pipelines.submit import cancel
 from pipelines.sync import unsynced
 
@@ -49,32 +49,30 @@ def ui(home: Home, *, quiet: bool) -> Result:
 
 
 def check(home: Home) -> Result:
-    """Whether this machine can do the job, item by item; exit code 1 when something is missing."""
+    """Whether the target can do the job, item by item; exit code 1 when something is missing."""
+    if home.target is not None:
+        from pipelines.check_target import check_target
+
+        return checked([_check_python(), *check_target(home)])
     items = [_check_python(), *(_check_library(names) for names in LIBRARIES)]
     items += [_check_store(home), _check_disk(home), _check_memory(), _check_gpu(), _check_mlflow(home)]
-    rows = [("ok" if item["ok"] else "FAIL", item["name"], item["detail"], item["fix"]) for item in items]
-    failed = any(not item["ok"] for item in items)
-    return Result(items, table(("", "item", "detail", "fix"), rows), 1 if failed else 0)
-
-
-def _item(name: str, ok: bool, detail: str, fix: str) -> dict[str, Any]:
-    return {"name": name, "ok": ok, "detail": detail, "fix": "" if ok else fix}
+    return checked(items)
 
 
 def _check_python() -> dict[str, Any]:
     ok = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return _item("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12")
+    return item("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12")
 
 
 def _check_library(names: str) -> dict[str, Any]:
     """One of several distributions that provide the same."""
     for name in names.split("|"):
         try:
-            return _item(name, True, version(name), "")
+            return item(name, True, version(name), "")
         except PackageNotFoundError:
             continue
     name = names.split("|")[0]
-    return _item(name, False, "not installed", "pip install 'tidegate[train,serve]', or make setup")
+    return item(name, False, "not installed", "pip install 'tidegate[train,serve]', or make setup")
 
 
 def _check_store(home: Home) -> dict[str, Any]:
@@ -85,22 +83,22 @@ def _check_store(home: Home) -> dict[str, Any]:
         home.store.fetch(ref)
         home.store.remove(ref.digest)
     except (InfraError, OSError) as error:
-        return _item("store", False, str(error), "choose another folder with --home")
+        return item("store", False, str(error), "choose another folder with --home")
     finally:
         probe.unlink(missing_ok=True)
-    return _item("store", True, f"{home.path / 'store'} takes and gives files", "")
+    return item("store", True, f"{home.path / 'store'} takes and gives files", "")
 
 
 def _check_disk(home: Home) -> dict[str, Any]:
     free = shutil.disk_usage(home.path).free
-    return _item(
+    return item(
         "disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home"
     )
 
 
 def _check_memory() -> dict[str, Any]:
     free = psutil.virtual_memory().available
-    return _item(
+    return item(
         "memory", free >= LEAST_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed"
     )
 
@@ -109,7 +107,7 @@ def _check_gpu() -> dict[str, Any]:
     """No GPU is no failure: only an experiment that asks for one needs it."""
     driver = Path("/proc/driver/nvidia/version")
     detail = driver.read_text().splitlines()[0] if driver.exists() else "none; resources.gpus must be 0 here"
-    return _item("gpu", True, detail, "")
+    return item("gpu", True, detail, "")
 
 
 def _check_mlflow(home: Home) -> dict[str, Any]:
@@ -117,10 +115,10 @@ def _check_mlflow(home: Home) -> dict[str, Any]:
         url = mlflow_server.ensure(home.path)
         mlflow_server.wait_ready(url, home=home.path)
     except InfraError as error:
-        return _item(
+        return item(
             "mlflow", False, str(error), "see the message; `tidegate down`, then `tidegate ui` starts it anew"
         )
-    return _item("mlflow", True, url, "")
+    return item("mlflow", True, url, "")
 
 
 def init(folder: str) -> Result:

@@ -9,6 +9,7 @@ from typing import Any
 from infra import mlflow_server, replay
 from infra.tracking import compare_url
 from pipelines.answer import answer, outputs_of
+from pipelines.drift import drift_of, in_words
 from pipelines.errors import UnknownNameError, UsageError
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.load import flat
@@ -43,8 +44,12 @@ def show(home: Home, run: str) -> Result:
     record = folder.read()
     answered = answer(home, folder)
     data = answered.data | {"name": record.name, "created": record.created, "experiment": record.experiment}
+    # Only what the run's own release is asked now: of one that was replaced nobody asks anything.
+    live = data["release"] is not None and data["release"] == data["live_release"]
+    data["drift"] = drift_of(data["endpoint"]) if live else None
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in answered.data["steps"]]
     reason = f"\n\n{record.reason}" if record.reason else ""
+    reason += f"\n\ndrift  {in_words(data['drift'])}, {data['drift']['rows']} rows" if data["drift"] else ""
     return Result(data, f"{answered.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
 
 

@@ -120,13 +120,29 @@ def _looking(add: Add) -> None:
 
 def _endpoints(add: Add) -> None:
     add("endpoints", "endpoints:endpoints", "list the endpoints", "tidegate endpoints")
-    predict = add("predict", "ask:predict", "ask an endpoint", "tidegate predict digits --input rows.json")
+    predict = add(
+        "predict",
+        "ask:predict",
+        "ask an endpoint, for one row or a million",
+        "tidegate predict digits --input rows.csv --output predictions.csv",
+    )
     predict.add_argument("name", metavar="NAME")
     predict.add_argument(
         "--input",
         dest="source",
+        action="append",
         metavar="FILE",
-        help="rows as .json, .jsonl, .csv or .npz; - or nothing reads JSON from stdin",
+        help="rows as .csv, .parquet, .json, .jsonl, .npz or .npy, an image or a folder of images; "
+        "repeatable for images; - or nothing reads JSON from stdin",
+    )
+    predict.add_argument(
+        "--output", metavar="FILE", help="write predictions to this .csv or .jsonl, as they come"
+    )
+    predict.add_argument("--format", choices=["csv", "jsonl"], help="of --output (default: its suffix)")
+    predict.add_argument(
+        "--offline",
+        action="store_true",
+        help="predict here, from the live release's bundle (or NAME, a bundle's folder), without a server",
     )
     rollback = add(
         "rollback",
@@ -140,7 +156,7 @@ def _endpoints(add: Add) -> None:
     delete.add_argument("name", metavar="NAME")
     serve = add(
         "serve",
-        "ask:serve",
+        "serve:serve",
         "run the endpoint's server in the foreground, without a deployment",
         "tidegate serve digits-1a2b3c4d --port 3333",
     )

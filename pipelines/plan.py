@@ -23,6 +23,7 @@ class Facts:
         champion: digest of the bundle a candidate must beat, or None.
         incarnation: how often the endpoint was deleted; a new one starts anew.
         snapshot: the store's reference of the model file, as plain values, or None.
+        source: the data as it was kept in a store, as plain values; None: it is where the experiment says.
         tags: told to MLflow but part of no result's identity: git commit, user, file.
     """
 
@@ -34,6 +35,7 @@ class Facts:
     champion: str | None = None
     incarnation: int = 0
     snapshot: dict[str, Any] | None = None
+    source: dict[str, Any] | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -124,9 +126,11 @@ def _step(step: str, facts: Facts, parts: Any, inputs: dict[str, Any], **more: A
 
 
 def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> Step:
-    data = experiment.data.model_dump(mode="json")
-    loss = experiment.training.loss
-    return _step("prepare", facts, [content["data"], loss], {"data": data, "loss": loss})
+    data, loss = experiment.data.model_dump(mode="json"), experiment.training.loss
+    if facts.source is not None:
+        data["source"] = facts.source
+    inputs = {"data": data, "loss": loss, "digest": facts.data}
+    return _step("prepare", facts, [content["data"], loss], inputs)
 
 
 def _trials(

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from pipelines.errors import CancelledError, PipelineError, UsageError
 from pipelines.home import Home, RunRecord
 from pipelines.manifests import driver_of
 from pipelines.mirror import RECORD, Mirror, refresh
-from pipelines.plan import Plan
+from pipelines.plan import Facts, Plan
 from pipelines.result import Result
+from pipelines.sources import keep_source
 
 POLL_S = 1.0
 LOOK_S = 5.0  # between looks at the driver's pod while it says nothing
@@ -51,8 +53,8 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     mirror.pull(RECORD)
     known = folder.read() if (folder.path / RECORD).exists() else None
     if known is None or known.status not in ("queued", "running"):
-        _keep_files(home, plan)
-        mirror.write(PLAN, plan_document(plan))
+        _keep_model(home, plan)
+        mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
         _start(home, mirror, known or record)
     if detach:
         status = folder.read().status
@@ -118,8 +120,16 @@ def _wait_gone(home: Home, run: str) -> None:
         time.sleep(0.5)
 
 
-def _keep_files(home: Home, plan: Plan) -> None:
-    """What of this machine the steps need: the model file, by content."""
+def _with_data(home: Home, plan: Plan) -> Facts:
+    """The facts, with the data of this machine kept where the cluster finds it."""
+    source = plan.experiment.data.source
+    if source is None or "://" in source:
+        return plan.facts
+    return replace(plan.facts, source=keep_source(home.store, Path(source)))
+
+
+def _keep_model(home: Home, plan: Plan) -> None:
+    """The user's model file, by content."""
     if plan.facts.snapshot is None:
         return
     ref = Ref.model_validate(plan.facts.snapshot)

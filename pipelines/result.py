@@ -26,3 +26,15 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(row[index]) for row in cells) for index in range(len(headers))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def item(name: str, ok: bool, detail: str, fix: str = "") -> dict[str, Any]:
+    """One line of `check`: what was looked at, how it is, and what to do where it is not well."""
+    return {"name": name, "ok": ok, "detail": detail, "fix": "" if ok else fix}
+
+
+def checked(items: Sequence[dict[str, Any]]) -> Result:
+    """The answer of `check`; exit code 1 when an item is not well."""
+    rows = [("ok" if one["ok"] else "FAIL", one["name"], one["detail"], one["fix"]) for one in items]
+    failed = any(not one["ok"] for one in items)
+    return Result(list(items), table(("", "item", "detail", "fix"), rows), 1 if failed else 0)

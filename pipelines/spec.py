@@ -64,7 +64,9 @@ def _input(value: Any) -> Any:
 class Data(Part):
     """Where the rows come from and which columns matter."""
 
-    source: str | None = Field(None, description="a file or folder, relative to the experiment file")
+    source: str | None = Field(
+        None, description="a file or folder, relative to the experiment file, or s3://BUCKET/KEY"
+    )
     dataset: str | None = Field(None, description="a built-in dataset instead of a source")
     format: str | None = Field(None, description="reader of the source; told from its name when not given")
     inputs: (

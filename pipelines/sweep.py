@@ -1,5 +1,6 @@
 """gc: what may go, found from what must stay."""
 
+import fnmatch
 import json
 import shutil
 import time
@@ -7,10 +8,13 @@ from typing import Any
 
 from infra.locks import held
 from pipelines.home import Home
+from pipelines.mirror import refresh
 from pipelines.run import refs_in
 from serving.bento import delete_bento
 from serving.release import Release, load
 
+# Documents of a target's runs that refer to files: of runs that other machines started, too.
+RUNS_OWN = ("*/calls/*.json", "*/plan.json")
 YOUNG_S = 3600.0  # what was just made may belong to a step that is still running
 
 
@@ -20,6 +24,7 @@ def sweep(home: Home, young_s: float = YOUNG_S) -> list[str]:
     Kept are every step result that a run's record names, everything those refer to, and the bundles and bentos
     of all releases of endpoints. A file younger than `young_s` seconds is left alone.
     """
+    refresh(home)
     releases = _releases(home)
     removed = _sweep_steps(home, releases) + _sweep_bundles(home, releases)
     digests = _needed_digests(home)
@@ -35,9 +40,9 @@ def _releases(home: Home) -> list[Release]:
     return [release for name in names for release in load(home.store, name).releases]
 
 
-def _documents(home: Home, prefix: str) -> dict[str, Any]:
-    """Every document below a prefix, by key."""
-    found = home.store.read_many(home.store.keys(prefix))
+def _documents(home: Home, prefix: str, kind: str = "*.json") -> dict[str, Any]:
+    """Every document below a prefix whose key is of a kind, by key."""
+    found = home.store.read_many(fnmatch.filter(home.store.keys(prefix), kind))
     return {key: json.loads(content) for key, (content, _) in found.items()}
 
 
@@ -81,6 +86,8 @@ def _needed_digests(home: Home) -> set[str]:
     needed: set[str] = set()
     for prefix in ("steps/", "bundles/"):
         needed |= {ref.digest for ref in refs_in(_documents(home, prefix))}
+    for kind in RUNS_OWN:
+        needed |= {ref.digest for ref in refs_in(_documents(home, "runs/", kind))}
     for folder in home.run_folders():
         for call in (folder.path / "calls").glob("*.json"):
             needed |= {ref.digest for ref in refs_in(json.loads(call.read_bytes()))}
@@ -93,7 +100,7 @@ def _sweep_work(home: Home) -> list[str]:
     for folder in home.run_folders():
         if held(folder.lock):
             continue
-        for path in (folder.path / "work").iterdir():
+        for path in (folder.path / "work").glob("*"):  # a target's run that was only looked at has none
             shutil.rmtree(path, ignore_errors=True)
             removed.append(f"work {path.name}")
     return removed

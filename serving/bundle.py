@@ -4,6 +4,7 @@ bundle.json       the manifest: what it is, where it comes from, the digest of e
 contract.json     what clients send and get
 transforms.json   raw columns to model inputs, as data
 sample.json       held-out raw rows, for a first request
+drift.json        how the training rows are spread, see `serving.reference`; older bundles lack it
 model.onnx        or model.keras
 my_model.py       only where the TensorFlow runtime needs the experiment's own layers
 """
@@ -27,11 +28,13 @@ from models.transforms import Transforms
 from serving.contract import Contract
 from serving.errors import BundleError
 from serving.proof import Parity, Runtime
+from serving.reference import Reference
+from serving.untrusted import check_model
 
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
-CODE = "my_model.py"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, *MODEL.values()}
+CODE, DRIFT = "my_model.py", "drift.json"
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, *MODEL.values()}
 
 
 class Entry(BaseModel):
@@ -93,6 +96,11 @@ class Bundle:
         """A few held-out raw rows as a request has them."""
         return list(self._json(SAMPLE))
 
+    @cached_property
+    def reference(self) -> Reference | None:
+        """How the training rows are spread; None in an older bundle."""
+        return Reference.model_validate(self._json(DRIFT)) if DRIFT in self.manifest.files else None
+
     def _json(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text("utf-8"))
 
@@ -112,6 +120,7 @@ def write_bundle(
     versions: Mapping[str, str],
     reason: str = "",
     code: Path | None = None,
+    drift: Path | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole under `folder`, in place of what was there.
 
@@ -129,7 +138,12 @@ def write_bundle(
         versions: package name to version, of what trained and exported it.
         reason: why the runtime is not ONNX.
         code: the experiment's own model file, for its layers.
+        drift: JSON file of the reference that drift is measured against, as `prove` writes it.
+
+    Raises:
+        UntrustedModelError: no endpoint would load the model.
     """
+    check_model(runtime, model, code)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -140,6 +154,8 @@ def write_bundle(
         shutil.copyfile(model, building / MODEL[runtime])
         if code is not None and runtime == "tensorflow":
             shutil.copyfile(code, building / CODE)
+        if drift is not None:
+            shutil.copyfile(drift, building / DRIFT)
         manifest = Manifest(
             name=name,
             run=run,
@@ -161,13 +177,27 @@ def write_bundle(
     return manifest
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
     """Open a bundle after checking every file against the manifest.
+
+    Args:
+        folder: where it lies.
+        digest: the bundle's own digest, where the caller knows it: then the manifest is checked too.
 
     Raises:
         BundleError: no manifest, or a file that is missing, extra, changed, a link or outside the folder.
     """
     manifest = _manifest(folder)
+    if digest is not None and bundle_digest(manifest) != digest:
+        raise BundleError(
+            f"{folder / MANIFEST} was changed: the bundle's digest is {bundle_digest(manifest)}; "
+            f"expected {digest}; remove the folder, and it is laid out again from the store"
+        )
+    if CODE in manifest.files and manifest.runtime != "tensorflow":
+        raise BundleError(
+            f"bundle {folder} holds code, {CODE!r}, that the {manifest.runtime} runtime has no use for; "
+            "expected none; build the bundle again"
+        )
     for name in manifest.files:
         if name not in ALLOWED:
             raise BundleError(
@@ -182,8 +212,11 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def bundle_digest(manifest: Manifest) -> str:
-    """The sha256 (hex) that names a bundle by content: equal for equal files, whenever it was built."""
-    content = manifest.model_dump(mode="json", exclude={"created"})
+    """The sha256 (hex) that names an opened bundle by content: equal for equal files, whenever it was built.
+
+    Over what the manifest's file states, so that a field added here later changes no older bundle's name.
+    """
+    content = manifest.model_dump(mode="json", exclude={"created"}, exclude_unset=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -5,9 +5,8 @@ All rows are cast at once; only when that fails is the row at fault looked for.
 
 import json
 import math
-from array import array
+import struct
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from serving.errors import ContractError
 
 Array = NDArray[Any]
 NUMBERS = {int, float}
-C_TYPES = "fdbBhHiIlLqQ"  # characters that mean the same to NumPy and to `array`
+C_TYPES = "fdbBhHiIlLqQ"  # characters that mean the same to NumPy and to `struct`
 SHOWN = 60
+DEPTH = 32  # of nested arrays; what lies deeper is refused before it is walked through
 
 
 def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> Array:
@@ -45,6 +45,23 @@ def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> A
     return column
 
 
+def cast_array(field: Field, values: Array) -> Array | None:
+    """Cast numbers that are an array already to the field's dtype; None where a value would change.
+
+    Args:
+        field: a numeric or image field; for another the answer is None.
+        values: of any shape; the same shape is returned, uncopied where the dtype fits.
+    """
+    if field.dtype == "str":
+        return None
+    dtype = np.dtype(field.dtype)
+    if values.dtype == dtype:
+        return values if dtype.kind != "f" or np.isfinite(values).all() else None
+    if values.dtype.kind == "b" and not field.shape:
+        return None
+    return _narrow(values, dtype)
+
+
 def describe(value: Any) -> str:
     """A received value in a few words, always printable ASCII."""
     if value is None:
@@ -52,6 +69,8 @@ def describe(value: Any) -> str:
     if isinstance(value, bool):
         return f"the boolean {'true' if value else 'false'}"
     if isinstance(value, list):
+        if _too_deep(value):
+            return f"an array nested deeper than {DEPTH}"
         shape = _shape(value)
         return "an array with rows of different lengths" if shape is None else f"an array of shape {shape}"
     if isinstance(value, dict):
@@ -128,24 +147,33 @@ def _cast_arrays(dtype: np.dtype[Any], shape: tuple[int, ...], values: list[Any]
     for length in shape:
         if set(map(type, flat)) != {list} or set(map(len, flat)) != {length}:
             return None
-        flat = flat[0] if len(flat) == 1 else list(chain.from_iterable(flat))
-    column = _pack(dtype, flat)
+        flat = flat[0] if len(flat) == 1 else joined(flat)
+    column = pack(dtype, flat)
     if column is None and set(map(type, flat)) <= NUMBERS | {bool}:
         column = _narrow(np.array(flat), dtype)
     return None if column is None else column.reshape(len(values), *shape)
 
 
-def _pack(dtype: np.dtype[Any], flat: list[Any]) -> Array | None:
-    """The way of most requests, a third of the time of any other: numbers as they are, in a C array.
+def joined(parts: list[list[Any]]) -> list[Any]:
+    """Lists one after the other; a third of the time of `itertools.chain`."""
+    flat: list[Any] = []
+    for part in parts:
+        flat += part
+    return flat
 
-    It refuses texts and nulls, and for whole numbers fractions and what is out of range.
+
+def pack(dtype: np.dtype[Any], flat: list[Any]) -> Array | None:
+    """The way of most requests, a third of the time of any other: numbers as they are, in C.
+
+    None for texts and nulls, for whole numbers also for fractions and what is out of range.
     """
     if not flat or dtype.char not in C_TYPES:
         return None
     try:
-        column = np.frombuffer(array(dtype.char, flat), dtype)
-    except (TypeError, OverflowError):
+        raw = bytes(flat) if dtype.char == "B" else struct.pack(f"{len(flat)}{dtype.char}", *flat)
+    except (TypeError, ValueError, OverflowError, struct.error):
         return None
+    column = np.frombuffer(raw, dtype)
     return column if dtype.kind != "f" or np.isfinite(column).all() else None
 
 
@@ -179,6 +207,8 @@ def _blame(field: Field, categories: Sequence[str], values: list[Any]) -> Contra
 
 def _reason(field: Field, value: Any) -> tuple[str, str]:
     """What is wrong with one value, and what to do about it."""
+    if _too_deep(value):
+        return describe(value), "send flat values"
     if field.shape and isinstance(value, list) and _shape(value) == list(field.shape):
         culprit = next(
             (leaf for leaf in _leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
@@ -201,6 +231,15 @@ def _odd(value: Any) -> str:
     if isinstance(value, float) and math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return describe(value)
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEPTH):
+        level = [part for entry in level if isinstance(entry, list) for part in entry[:1000]]
+        if not level:
+            return False
+    return True
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -227,5 +266,5 @@ def _number_words(dtype: np.dtype[Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True, default=str)
+    text = json.dumps(value[:SHOWN] if isinstance(value, str) else value, ensure_ascii=True, default=str)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

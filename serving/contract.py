@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +14,8 @@ from serving.cells import cast_column, describe, expectation
 from serving.errors import ContractError
 
 Prediction = dict[str, Any] | float | list[float]
+
+FEW = 8
 
 MISSING = {
     "numeric": "null counts as the mean of the training rows",
@@ -108,6 +109,34 @@ class Contract(BaseModel):
             for field, categories in self._fields
         }
 
+    def parse_columns(self, columns: Any) -> Columns:
+        """Turn `{input name: [one value a row]}` into raw columns; the same rules and errors as `parse_rows`."""
+        wanted = f"an object with the fields {', '.join(entry.name for entry in self.inputs)}"
+        if not isinstance(columns, dict):
+            raise ContractError("inputs", describe(columns), wanted, "name every input")
+        extra = next((name for name in columns if name not in self._names), None)
+        if extra is not None:
+            raise ContractError(str(extra), "an input the model does not have", wanted, "remove it")
+        absent = next((name for name in self._names if name not in columns), None)
+        if absent is not None:
+            raise ContractError(absent, "no such input", wanted, "add it")
+        self._check_lengths(columns)
+        return {
+            field.name: cast_column(field, categories, columns[field.name])
+            for field, categories in self._fields
+        }
+
+    def _check_lengths(self, columns: dict[str, Any]) -> None:
+        first = None
+        for name, column in columns.items():
+            if not isinstance(column, list) or not column:
+                received = describe(column)
+                raise ContractError(name, received, "an array of one value a row", "send one row or more")
+            first = len(column) if first is None else first
+            if len(column) != first:
+                expected = f"{first} rows, as the other inputs have"
+                raise ContractError(name, f"{len(column)} rows", expected, "send as many of every input")
+
     def _as_objects(self, rows: list[Any]) -> list[dict[str, Any]]:
         names = self._names
         if len(names) == 1:
@@ -152,11 +181,19 @@ class Contract(BaseModel):
         rows = values.tolist()
         if self.task == "regression":
             return [row[0] for row in rows] if values.shape[1] == 1 else rows
-        best = np.argmax(values, axis=1).tolist()
+        best = best_of(values)
         return [
             {"label": self.classes[top], "probability": row[top], "probabilities": row}
             for top, row in zip(best, rows, strict=True)
         ]
+
+
+def best_of(values: NDArray[Any]) -> list[int]:
+    """The position of the largest value in each row; for few rows without NumPy, which is slow to begin."""
+    if len(values) <= FEW:
+        return [row.index(max(row)) for row in values.tolist()]
+    best: list[int] = values.argmax(axis=1).tolist()
+    return best
 
 
 def _input(field: Field, categories: Sequence[str]) -> Input:

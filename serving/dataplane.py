@@ -1,264 +1,305 @@
 """The endpoint's fast side: an ASGI application in front of BentoML's own.
 
-It answers `POST /predict` in JSON, `/contract`, `/livez`, `/readyz`, `/metrics` and `/openapi.json` itself and
-passes all else on (Swagger's page, BentoML's other media types). Every body is bounded, and every error has
-one shape.
+It answers the three dialects and all machine pages itself and passes the rest on (Swagger's page, BentoML's
+other media types). Every request has an id and limits; every error has its dialect's shape.
 """
 
 import asyncio
 import gc
-import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from serving.answerer import Answerer
+from serving.answerer import Answer, Answerer
+from serving.asgi import (
+    JSON,
+    KINDS,
+    DisconnectedError,
+    Headers,
+    Message,
+    Pairs,
+    Receive,
+    Send,
+    Shaped,
+    inflate,
+    read_body,
+    replay,
+    respond,
+    respond_unread,
+)
+from serving.behind import MEDIA, PATHS, PREFIX, Behind
+from serving.dialects import Dialect
+from serving.errors import RefusedError
+from serving.limits import Admission
 from serving.metrics import CONTENT_TYPE
 from serving.openapi import describe
 from serving.runtimes import available_cpus
-from serving.wire import encode, error_body
+from serving.settings import Settings
+from serving.tap import Tap
+from serving.wire import encode
 
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
-
-MAX_BODY = 64 << 20
-LINGER = 1.0  # seconds
-JSON = b"application/json"
-BENTOML_MEDIA = (b"multipart/", b"application/vnd.bentoml")
-KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type", 503: "unavailable"}
-
-
-class TooLargeError(Exception):
-    """A body is larger than the limit."""
-
-
-class DisconnectedError(Exception):
-    """The client left before its body was complete."""
+Page: TypeAlias = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
+NO_KEY = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
 
 class DataPlane:
     """The ASGI application of an endpoint.
 
     Args:
-        app: BentoML's application for the service.
-        spec: gives BentoML's OpenAPI document of it.
+        behind: BentoML's application.
         load: gives the loaded release; called at startup.
-        max_body: the largest body read, in bytes.
+        settings: limits, keys, CORS, logs.
     """
 
     def __init__(
-        self,
-        app: App,
-        spec: Callable[[], dict[str, Any]],
-        load: Callable[[], Answerer],
-        max_body: int = MAX_BODY,
+        self, behind: Behind, load: Callable[[], Answerer], settings: Settings | None = None
     ) -> None:
-        self._app, self._spec, self._load, self._max_body = app, spec, load, max_body
-        self._answerer: Answerer | None = None
+        self._behind, self._load, self._settings = behind, load, settings or Settings()
         self._threads = ThreadPoolExecutor(available_cpus(), "predict")
-        self._routes: dict[str, tuple[str, Callable[[Answerer], tuple[int, bytes, bytes]]]] = {
-            "/contract": ("GET", lambda answerer: (200, JSON, answerer.contract)),
-            "/livez": ("GET", lambda _: (200, JSON, b'{"live":true}')),
-            "/readyz": ("GET", self._readiness),
-            "/metrics": ("GET", lambda answerer: (200, CONTENT_TYPE.encode(), answerer.metrics.page())),
-            "/openapi.json": ("GET", self._openapi),
-            "/docs.json": ("GET", self._openapi),
-        }
+        self._pages: dict[str, Page] = {}
+        self._asks: dict[str, Dialect] = {}
         self.draining = False
+        self.backlog: Callable[[], int] = lambda: self._admission.in_flight
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        elif scope["type"] != "http" or self._answerer is None:
-            await self._app(scope, receive, send)
-        else:
-            await self._http(self._answerer, scope, receive, send)
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
 
-    async def _lifespan(self, scope: Message, receive: Receive, send: Send) -> None:
-        async def started(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                self._answerer = self._load()
-                self._answerer.metrics.ready(True)
-                # What is loaded stays: full garbage collections need not walk it and stall requests.
-                gc.collect()
-                gc.freeze()
-            await send(message)
+    def start(self) -> None:
+        """Load the release and what hangs on it; raises what `load` raises."""
+        settings = self._settings
+        self._answerer = answerer = self._load()
+        answerer.most_rows = settings.limits.rows
+        served = answerer.served
+        self._admission = Admission(settings.limits, self._workers(), answerer.seconds)
+        self._journal = settings.journal({"endpoint": served.name, "release": served.release})
+        self._tap = None if answerer.watcher is None else Tap(answerer.watcher)
+        answerer.metrics.gauges = {
+            "in_flight": lambda: self._admission.in_flight,
+            "queued": lambda: self._admission.queued,
+            "body_bytes": lambda: self._admission.held,
+            "ready": lambda: float(not self.draining),
+            "unwatched_requests": lambda: 0 if self._tap is None else self._tap.lost,
+        }
+        self._route(answerer)
+        # What is loaded stays: full garbage collections need not walk it and stall requests.
+        gc.collect()
+        gc.freeze()
 
-        await self._app(scope, receive, started)
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self.start()
+        if self._tap is not None:
+            self._tap.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._behind.stop()
         self._threads.shutdown(wait=False)
+        if self._tap is not None:
+            self._tap.stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, answerer: Answerer, scope: Message, receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
+    def _workers(self) -> int:
+        return 1 if self._answerer.is_quick(0) else available_cpus()
+
+    def _route(self, answerer: Answerer) -> None:
+        def fixed(body: bytes) -> Page:
+            async def page() -> tuple[int, bytes, bytes]:
+                return 200, JSON, body
+
+            return page
+
+        def asked(make: Callable[[bool], tuple[int, bytes]]) -> Page:
+            async def page() -> tuple[int, bytes, bytes]:
+                status, body = make(not self.draining)
+                return status, JSON, body
+
+            return page
+
+        self._pages = {
+            "/contract": fixed(answerer.contract),
+            "/livez": fixed(b'{"live":true}'),
+            "/readyz": self._readiness,
+            "/metrics": self._metrics,
+            "/openapi.json": self._openapi,
+            "/docs.json": self._openapi,
+        }
+        for dialect in answerer.dialects.values():
+            self._asks |= dict.fromkeys(dialect.asks, dialect)
+            self._pages |= {path: asked(make) for path, make in dialect.pages.items()}
+
+    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        path, headers = scope["path"], dict(scope["headers"])
+        pairs = self._journal.headers(headers)
+        dialect = self._asks.get(path)
         try:
-            if path == "/predict" and method == "POST" and not _is_bentomls(scope):
-                return await self._predict(answerer, scope, receive, send)
-            if path in self._routes or (path == "/predict" and method != "POST"):
-                return await self._simple(answerer, path, method, send)
-            await self._pass_on(answerer, scope, receive, send)
-        except TooLargeError:
-            message = (
-                f"the body is larger than {self._max_body} bytes; expected at most that; "
-                "send fewer rows at a time"
-            )
-            answerer.metrics.count(_label(path), 413)
-            await _refuse(receive, send, error_body(KINDS[413], message))
+            cors = self._settings.cors
+            if cors is not None:
+                pairs += cors.headers(headers)
+                if cors.is_preflight(scope["method"], headers):
+                    return await respond(send, 204, JSON, b"", pairs)
+            if self._settings.keys is not None and path not in NO_KEY:
+                self._settings.keys.check(headers)
+            if dialect is None:
+                await self._page(scope, headers, pairs, receive, send)
+            elif scope["method"] != "POST":
+                raise _wrong_method(scope, "POST")
+            elif path == "/predict" and headers.get(b"content-type", b"").startswith(MEDIA):
+                await self._pass_on(scope, headers, receive, send)
+            else:
+                await self._ask(dialect, headers, pairs, receive, send)
+        except RefusedError as error:
+            await self._refuse(error, dialect or self._dialect_of(path), headers, pairs, receive, send)
+            self._answerer.metrics.count(self._label(path), error.status)
         except DisconnectedError:
-            answerer.metrics.count(_label(path), 499)
+            self._answerer.metrics.count(self._label(path), 499)
 
-    async def _predict(self, answerer: Answerer, scope: Message, receive: Receive, send: Send) -> None:
-        body = await self._body(scope, receive)
-        started = time.perf_counter()
-        if answerer.is_quick(len(body)):
-            answer = answerer.answer(body)
-        else:
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._threads, answerer.answer, body)
-        await _send(send, answer.status, JSON, answer.body)
-        answerer.metrics.count("/predict", answer.status)
-        if answer.status == 200:
-            answerer.metrics.predicted(answer.rows, time.perf_counter() - started)
+    async def _ask(
+        self, dialect: Dialect, headers: Headers, pairs: Pairs, receive: Receive, send: Send
+    ) -> None:
+        began = time.perf_counter()
+        admission, metrics = self._admission, self._answerer.metrics
+        size = int(headers.get(b"content-length", 0))
+        admission.enter(self.backlog(), size)
+        try:
+            limits = self._settings.limits
+            grow = None if b"content-length" in headers else admission.grow
+            body = await read_body(headers, receive, limits.body, limits.receive, grow)
+            size = len(body)
+            if b"content-encoding" in headers:
+                body = inflate(body, headers[b"content-encoding"], limits.body)
+            if self._answerer.is_quick(len(body)):
+                answer = self._answerer.answer(dialect, body, headers)
+            else:
+                answer = await self._in_thread(dialect, body, headers)
+        finally:
+            admission.leave(size)
+        if answer.headers:
+            pairs += answer.headers
+        await respond(send, answer.status, answer.media, answer.body, pairs)
+        spent = time.perf_counter() - began
+        metrics.count(dialect.label, answer.status)
+        if answer.values is None or answer.columns is None:
+            metrics.failed(answer.kind)
+            self._journal.note(pairs, dialect.label, answer.status, spent, kind=answer.kind)
+            return
+        metrics.predicted(answer.values, answer.seconds, spent)
+        admission.took(answer.busy)
+        if self._tap is not None:
+            self._tap.put(answer.columns, answer.values)
+        self._journal.note(pairs, dialect.label, 200, spent, len(answer.values))
 
-    async def _simple(self, answerer: Answerer, path: str, method: str, send: Send) -> None:
-        allowed, route = self._routes.get(path, ("POST", None))
-        if route is not None and method in (allowed, "HEAD"):
-            status, media, body = route(answerer)
-            answerer.metrics.count(path, status)
-            return await _send(send, status, media, body, head=method == "HEAD")
-        answerer.metrics.count(path, 405)
-        message = f"{path} was asked with {method}; expected {allowed}; change the method"
-        allow = (b"allow", allowed.encode())
-        return await _send(send, 405, JSON, error_body(KINDS[405], message), allow)
+    async def _in_thread(self, dialect: Dialect, body: bytes, headers: Headers) -> Answer:
+        admission, loop, deadline = (
+            self._admission,
+            asyncio.get_running_loop(),
+            self._settings.limits.deadline,
+        )
+        running = abandoned = False
 
-    def _readiness(self, _: Answerer) -> tuple[int, bytes, bytes]:
-        if self.draining:
-            return 503, JSON, error_body(KINDS[503], "this release is being replaced; ask again")
-        return 200, JSON, b'{"ready":true}'
+        def work() -> Answer:
+            loop.call_soon_threadsafe(started)
+            try:
+                return self._answerer.answer(dialect, body, headers)
+            finally:
+                loop.call_soon_threadsafe(ended)
 
-    def _openapi(self, answerer: Answerer) -> tuple[int, bytes, bytes]:
-        return 200, JSON, encode(describe(self._spec(), answerer))
+        def started() -> None:
+            nonlocal running
+            running = True
+            admission.queued -= 1
 
-    async def _pass_on(self, answerer: Answerer, scope: Message, receive: Receive, send: Send) -> None:
+        def ended() -> None:
+            if abandoned:
+                admission.leave(0)
+
+        admission.queued += 1
+        task = loop.run_in_executor(self._threads, work)
+        try:
+            return await asyncio.wait_for(task, deadline)
+        except TimeoutError:
+            if not running:
+                admission.queued -= 1  # it was taken out of the queue before it began
+            else:
+                abandoned = True
+                admission.abandon()
+            words = f"no prediction within {deadline:g} s; expected one by then; send fewer rows at a time"
+            raise RefusedError(504, "deadline", words) from None
+
+    async def _page(
+        self, scope: Message, headers: Headers, pairs: Pairs, receive: Receive, send: Send
+    ) -> None:
+        path, method = scope["path"], scope["method"]
+        page = self._pages.get(path)
+        if page is None and (path in PATHS or path.startswith(PREFIX)):
+            return await self._pass_on(scope, headers, receive, send)
+        if page is None:
+            raise RefusedError(404, "not_found", f"{method} {path}: there is no such page; see /openapi.json")
+        if method not in ("GET", "HEAD"):
+            raise _wrong_method(scope, "GET")
+        status, media, body = await page()
+        self._answerer.metrics.count(self._label(path), status)
+        return await respond(send, status, media, body, pairs, head=method == "HEAD")
+
+    async def _readiness(self) -> tuple[int, bytes, bytes]:
+        if not self.draining:
+            return 200, JSON, b'{"ready":true}'
+        words = "this release is being replaced; ask again"
+        return 503, JSON, self._answerer.rows.error("unavailable", words)
+
+    async def _metrics(self) -> tuple[int, bytes, bytes]:
+        return 200, CONTENT_TYPE.encode(), self._answerer.metrics.page()
+
+    async def _openapi(self) -> tuple[int, bytes, bytes]:
+        return 200, JSON, encode(describe(await self._behind.document(), self._answerer))
+
+    async def _pass_on(self, scope: Message, headers: Headers, receive: Receive, send: Send) -> None:
         """Let BentoML answer: its body bounded like ours, its errors in our shape."""
-        body = await self._body(scope, receive)
-        shaped = _Shaped(send, scope)
-        await self._app(scope, _replay(body, receive), shaped)
-        answerer.metrics.count(_label(scope["path"]), shaped.status)
+        limits = self._settings.limits
+        size = int(headers.get(b"content-length", 0))
+        self._admission.enter(self.backlog(), size)
+        try:
+            body = await read_body(headers, receive, limits.body, limits.receive)
+            shaped = Shaped(send, scope)
+            await self._behind(scope, replay(body, receive), shaped)
+        finally:
+            self._admission.leave(size)
+        self._answerer.metrics.count(self._label(scope["path"]), shaped.status)
 
-    async def _body(self, scope: Message, receive: Receive) -> bytes:
-        for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._max_body:
-                raise TooLargeError
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            body = await self._rest(body, receive)
-        elif message["type"] == "http.disconnect":
-            raise DisconnectedError
-        if len(body) > self._max_body:
-            raise TooLargeError
-        return body
+    async def _refuse(
+        self,
+        error: RefusedError,
+        dialect: Dialect,
+        headers: Headers,
+        pairs: Pairs,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        body = dialect.error(error.kind, str(error))
+        pairs = [*pairs, *error.headers]
+        self._answerer.metrics.failed(error.kind)
+        self._journal.note(pairs, dialect.label, error.status, 0.0, kind=error.kind)
+        unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        if unread and error.status in (401, 408, 413):
+            return await respond_unread(receive, send, error.status, body, pairs)
+        return await respond(send, error.status, JSON, body, pairs)
 
-    async def _rest(self, first: bytes, receive: Receive) -> bytes:
-        parts, size, more = [first], len(first), True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise DisconnectedError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._max_body:
-                raise TooLargeError
-            more = message.get("more_body", False)
-        return b"".join(parts)
+    def _dialect_of(self, path: str) -> Dialect:
+        dialects = self._answerer.dialects.values()
+        return next((dialect for dialect in dialects if path.startswith(dialect.prefix)), self._answerer.rows)
 
-
-class _Shaped:
-    """A `send` that passes good answers through and rewrites errors."""
-
-    def __init__(self, send: Send, scope: Message) -> None:
-        self._send, self._scope = send, scope
-        self._error = b""
-        self.status = 500
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        if self.status < 400:
-            return await self._send(message)
-        self._error += message.get("body", b"")
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            text = _words(self._error) or f"status {self.status}"
-            where = f"{self._scope['method']} {self._scope['path']}"
-            kind = KINDS.get(self.status, "invalid" if self.status < 500 else "internal")
-            known = b'{"error": {"type":'
-            body = self._error if self._error.startswith(known) else error_body(kind, f"{where}: {text}")
-            await _send(self._send, self.status, JSON, body)
-        return None
+    def _label(self, path: str) -> str:
+        """Paths that a client makes up must not become labels."""
+        dialect = self._asks.get(path)
+        if dialect is not None:
+            return dialect.label
+        return path if path in self._pages or path in PATHS else "other"
 
 
-async def _send(
-    send: Send,
-    status: int,
-    media: bytes,
-    body: bytes,
-    *headers: tuple[bytes, bytes],
-    head: bool = False,
-) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    start = [(b"content-type", media), length, *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": b"" if head else body})
-
-
-async def _refuse(receive: Receive, send: Send, body: bytes) -> None:
-    """Answer 413, then take no notice of what still comes for a while.
-
-    Closing at once resets the connection of a client that is still sending, before it reads the answer.
-    """
-    length = (b"content-length", str(len(body)).encode())
-    start = [(b"content-type", JSON), length, (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": start})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
-            while (await receive()).get("more_body"):
-                pass
-    await send({"type": "http.response.body", "body": b""})
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body already read, then whatever comes next."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return next_message
-
-
-def _is_bentomls(scope: Message) -> bool:
-    """Whether the body is in a media type that only BentoML reads; all else is taken for JSON."""
-    return any(
-        name == b"content-type" and value.startswith(BENTOML_MEDIA) for name, value in scope["headers"]
-    )
-
-
-def _label(path: str) -> str:
-    """Paths that a client makes up must not become labels."""
-    return path if path in ("/predict", "/", "/docs.json", "/schema.json") else "other"
-
-
-def _words(body: bytes) -> str:
-    """The sentence in an error body of BentoML or Starlette."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return body.decode("utf-8", "replace").strip()
-    if isinstance(content, list) and content:
-        content = content[0]
-    return str(content.get("error", content)) if isinstance(content, dict) else str(content)
+def _wrong_method(scope: Message, allowed: str) -> RefusedError:
+    words = f"{scope['path']} was asked with {scope['method']}; expected {allowed}"
+    return RefusedError(405, KINDS[405], words, ((b"allow", allowed.encode()),))

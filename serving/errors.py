@@ -3,7 +3,9 @@
 ServingError
 ├── BundleError            a bundle is missing, damaged or not what its manifest says
 ├── ModelLoadError         no runtime here can load the model file
+│   └── UntrustedModelError  it is refused unread: it could run code, reach outside itself or blow up
 ├── ContractError          a request does not fit the contract; names field and row (HTTP 400)
+├── RefusedError           a request is turned away before the model sees it (limits, overload, no key)
 ├── PredictionError        the model answered with something that is not a prediction (HTTP 500)
 ├── ParityError            the served model could not be compared with the trained one
 ├── BentoError             the bento could not be built
@@ -11,6 +13,7 @@ ServingError
 ├── ServerError            a server process did not do what it was told
 │   ├── ServerStartError   it ended or stayed silent instead of becoming ready
 │   └── PortTakenError     another process listens on the endpoint's port
+├── ScoringError           some of many rows could not be predicted; names them
 └── ClientError            an endpoint could not be reached, or refused the request
 
 Every message says what was received, what was expected and how to fix it.
@@ -29,6 +32,10 @@ class BundleError(ServingError):
 
 class ModelLoadError(ServingError):
     """The model file cannot be loaded by the runtime that is to serve it."""
+
+
+class UntrustedModelError(ModelLoadError):
+    """The model file is refused before a runtime sees it: it could run code or reach outside itself."""
 
 
 class ContractError(ServingError):
@@ -56,6 +63,23 @@ class ContractError(ServingError):
             "fix": self.fix,
             "row": self.row,
         }
+
+
+class RefusedError(ServingError):
+    """A request is turned away before the model sees it.
+
+    Args:
+        status: the HTTP status.
+        kind: a word for programs and metrics.
+        message: what was received, what is expected and how to fix it.
+        headers: more headers of the answer, such as `retry-after`.
+    """
+
+    def __init__(
+        self, status: int, kind: str, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        self.status, self.kind, self.headers = status, kind, headers
+        super().__init__(message)
 
 
 class PredictionError(ServingError):
@@ -96,6 +120,10 @@ class PortTakenError(ServerError):
             f"port {port} of {host} is in use by another process; expected it to be free for the endpoint; "
             "stop that process, or choose another port with --port"
         )
+
+
+class ScoringError(ServingError):
+    """A chunk of many rows could not be predicted."""
 
 
 class ClientError(ServingError):

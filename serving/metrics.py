@@ -1,60 +1,175 @@
-"""What an endpoint counts, for Prometheus: its own registry, every child bound before the first request."""
+"""What an endpoint counts, for Prometheus.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+Plain numbers, changed on the event loop only and turned into Prometheus' families when they are asked for: a
+request costs a microsecond of counting instead of ten.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+DECADES = [round(10 ** (step / 5), 9) for step in range(-15, 31)]
+VALUES = (*(-edge for edge in reversed(DECADES)), 0.0, *DECADES)
+MOST_LABELS = 200
+FOLD = 1024  # rows whose counting is put off
+OTHER = "other"
+NAMES = ("endpoint", "release")
 
 
-class Metrics:
-    """Counters of one release at one endpoint; `release` is None for a bento that is served by itself."""
+class Buckets:
+    """A histogram: how many observations up to each edge, and their sum."""
 
-    def __init__(self, endpoint: str, release: int | None) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, edges: Sequence[float]) -> None:
+        self.edges, self.sum = edges, 0.0
+        self.counts = np.zeros(len(edges) + 1, np.int64)
+
+    def observe(self, values: ArrayLike) -> None:
+        """Count values."""
+        array = np.asarray(values, np.float64)
+        places = np.searchsorted(self.edges, array)
+        self.counts += np.bincount(places, minlength=len(self.counts))
+        self.sum += float(array.sum())
+
+    def pairs(self) -> list[tuple[str, float]]:
+        """`(upper edge, observations up to it)`, as Prometheus wants them."""
+        totals = np.cumsum(self.counts).tolist()
+        edges = [*map(str, map(float, self.edges)), "+Inf"]
+        return list(zip(edges, totals, strict=True))
+
+
+class Metrics(Collector):
+    """Counters of one release at one endpoint; `release` is None for a bento that is served by itself.
+
+    Args:
+        endpoint: the endpoint's name.
+        release: the release's number.
+        labels: a classifier's classes in the order of its outputs; empty for a regressor.
+    """
+
+    def __init__(self, endpoint: str, release: int | None, labels: Sequence[str] = ()) -> None:
+        self._values = [endpoint, "" if release is None else str(release)]
+        self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        self._labels = (endpoint, "" if release is None else str(release))
-        names = ("endpoint", "release")
-        self._requests = Counter(
-            "tidegate_requests",
-            "HTTP requests by route and status",
-            (*names, "route", "code"),
-            registry=self._registry,
-        )
-        self._seconds = Histogram(
-            "tidegate_predict_seconds",
-            "Seconds from a /predict request's last byte to its answer",
-            names,
-            buckets=SECONDS,
-            registry=self._registry,
-        ).labels(*self._labels)
-        self._rows = Counter(
-            "tidegate_predicted_rows", "Rows predicted", names, registry=self._registry
-        ).labels(*self._labels)
-        self._ready = Gauge("tidegate_ready", "1 while the endpoint is ready", names, registry=self._registry)
-        self._bound = {("/predict", 200): self._child("/predict", 200)}
+        self._registry.register(self)
+        self._labels = labels
+        self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._errors: defaultdict[str, int] = defaultdict(int)
+        self._classes = np.zeros(len(labels), np.int64)
+        self._new: list[tuple[NDArray[np.float32], float, float]] = []
+        self._new_rows = 0
+        self._predicted = Buckets(VALUES)
+        self._seconds, self._model, self._batch = Buckets(SECONDS), Buckets(SECONDS), Buckets(ROWS)
+        self.gauges: dict[str, Callable[[], float]] = {}
 
     def count(self, route: str, code: int) -> None:
         """Count one answered request."""
-        child = self._bound.get((route, code))
-        if child is None:
-            child = self._bound[route, code] = self._child(route, code)
-        child.inc()
+        self._requests[route, code] += 1
 
-    def predicted(self, rows: int, seconds: float) -> None:
-        """Count one answered prediction request."""
-        self._rows.inc(rows)
-        self._seconds.observe(seconds)
+    def failed(self, kind: str) -> None:
+        """Count one prediction request that got no prediction."""
+        self._errors[kind] += 1
 
-    def ready(self, is_ready: bool) -> None:
-        """Set the readiness gauge."""
-        self._ready.labels(*self._labels).set(is_ready)
+    def predicted(self, values: NDArray[np.float32], model: float, seconds: float) -> None:
+        """Count one answered prediction request.
+
+        Args:
+            values: the predictions, `(n, classes)` or `(n, outputs)`.
+            model: seconds in transforms and model.
+            seconds: seconds from the request's start to its answer.
+        """
+        self._new.append((values, model, seconds))
+        self._new_rows += len(values)
+        if self._new_rows >= FOLD:
+            self._fold()
+
+    def add(self, collector: Collector) -> None:
+        """Put someone else's counters on the page too."""
+        self._registry.register(collector)
 
     def page(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _child(self, route: str, code: int) -> Counter:
-        return self._requests.labels(*self._labels, route, str(code))
+    def collect(self) -> Iterable[Metric]:
+        """All families, as they stand."""
+        self._fold()
+        requests = _counter("tidegate_requests", "HTTP requests by route and status", "route", "code")
+        for (route, code), count in list(self._requests.items()):
+            requests.add_metric([*self._values, route, str(code)], count)
+        yield requests
+        errors = _counter("tidegate_errors", "Prediction requests without a prediction, by kind", "type")
+        for kind, count in list(self._errors.items()):
+            errors.add_metric([*self._values, kind], count)
+        yield errors
+        rows = _counter("tidegate_predicted_rows", "Rows predicted")
+        rows.add_metric(self._values, self._batch.sum)
+        yield rows
+        yield from self._distributions()
+        for name, value in self.gauges.items():
+            gauge = GaugeMetricFamily(f"tidegate_{name}", GAUGES[name], labels=NAMES)
+            gauge.add_metric(self._values, value())
+            yield gauge
+
+    def _fold(self) -> None:
+        """Count what has come since the last time, all at once: a tenth of the time of one by one."""
+        new, self._new, self._new_rows = self._new, [], 0
+        if not new:
+            return
+        self._seconds.observe([seconds for _, _, seconds in new])
+        self._model.observe([seconds for _, seconds, _ in new])
+        self._batch.observe([len(values) for values, _, _ in new])
+        values = np.concatenate([values for values, _, _ in new])
+        if self._labels:
+            self._classes += np.bincount(values.argmax(axis=1), minlength=len(self._classes))
+        else:
+            self._predicted.observe(values[:, 0])
+
+    def _distributions(self) -> Iterable[Metric]:
+        yield self._histogram(
+            "request_seconds", "Seconds from a request's start to its prediction", self._seconds
+        )
+        yield self._histogram("model_seconds", "Seconds of it in transforms and model", self._model)
+        yield self._histogram("batch_rows", "Rows of a request", self._batch)
+        if not self._labels:
+            yield self._histogram("prediction_value", "Predicted numbers, the first output", self._predicted)
+            return
+        classes = _counter("tidegate_predictions", "Predicted rows by class", "label")
+        for label, count in zip(self._labels[:MOST_LABELS], self._classes.tolist(), strict=False):
+            classes.add_metric([*self._values, label], count)
+        if len(self._labels) > MOST_LABELS:
+            classes.add_metric([*self._values, OTHER], int(self._classes[MOST_LABELS:].sum()))
+        yield classes
+
+    def _histogram(self, name: str, words: str, buckets: Buckets) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(f"tidegate_{name}", words, labels=NAMES)
+        family.add_metric(self._values, buckets.pairs(), buckets.sum)
+        return family
+
+
+GAUGES = {
+    "in_flight": "Prediction requests that are being answered",
+    "queued": "Of these, those that wait for a thread",
+    "body_bytes": "Bytes of request bodies held",
+    "ready": "1 while the endpoint is ready",
+    "unwatched_requests": "Answered requests that drift does not know of, because its queue was full",
+}
+
+
+def _counter(name: str, words: str, *more: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, words, labels=[*NAMES, *more])

@@ -36,7 +36,7 @@ def describe(spec: Spec, answerer: Answerer) -> Spec:
         spec: the document, as BentoML writes it.
         answerer: the loaded release.
     """
-    contract, predict = answerer.predictor.contract, spec["paths"]["/predict"]["post"]
+    contract, predict = answerer.served.contract, spec["paths"]["/predict"]["post"]
     request = {"rows": answerer.sample[:1]}
     predict["requestBody"] = {"required": True, "content": _json(_rows(contract), request)}
     answered = json.loads(answerer.answer_content(request).body)
@@ -61,13 +61,13 @@ def describe(spec: Spec, answerer: Answerer) -> Spec:
 
 
 def _info(answerer: Answerer) -> Spec:
-    contract = answerer.predictor.contract
+    contract = answerer.served.contract
     inputs = ", ".join(f"`{entry.name}`" for entry in contract.inputs)
     target = ", ".join(f"`{name}`" for name in contract.target)
     return {
-        "title": answerer.name,
-        "version": "bento" if answerer.release is None else f"release {answerer.release}",
-        "description": f"# {answerer.name}\n\nA {contract.task} of {target} from {inputs}.",
+        "title": answerer.served.name,
+        "version": "bento" if answerer.served.release is None else f"release {answerer.served.release}",
+        "description": f"# {answerer.served.name}\n\nA {contract.task} of {target} from {inputs}.",
     }
 
 

@@ -1,4 +1,7 @@
-"""The proof that a served model predicts what the trained one did, from raw rows, in a fresh process."""
+"""The proof that a served model predicts what the trained one did, from raw rows, in a fresh process.
+
+The same process, which has the model loaded, makes the reference that drift is measured against.
+"""
 
 import argparse
 import json
@@ -10,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns, load_columns
+from models.columns import Columns, load_columns, rows_of
 from models.schema import Schema
 from models.transforms import Transforms
 from serving.contract import Contract
 from serving.errors import ParityError, ServingError
 from serving.predictor import Predictor, probabilities
 from serving.proof import Parity, Runtime
+from serving.reference import make_reference, spread_rows
 from serving.runtimes import load_model
 
 TOLERANCE = 1e-4
@@ -40,13 +44,8 @@ def measure(
     """
     if predictor.contract.task == "classification":
         reference = probabilities(reference)
-    names = [entry.name for entry in predictor.contract.inputs]
     rows = len(reference)
-    parts = [
-        predictor.predict_columns({name: columns[name][start : start + BATCH] for name in names})
-        for start in range(0, rows, BATCH)
-    ]
-    served = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    served = _predicted(predictor, {name: column[:rows] for name, column in columns.items()})
     if not rows or served.shape != reference.shape:
         raise ParityError(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
@@ -56,6 +55,22 @@ def measure(
     scale = max(1.0, float(np.abs(reference).max())) if regression else 1.0
     difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
     return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
+
+
+def describe(predictor: Predictor, columns: Columns) -> str:
+    """The reference that drift is measured against, as JSON, made from raw training rows."""
+    rows = spread_rows(columns, rows_of(columns))
+    return make_reference(predictor.contract, rows, _predicted(predictor, rows)).model_dump_json()
+
+
+def _predicted(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
+    """Predictions of many rows, a batch at a time."""
+    names = [entry.name for entry in predictor.contract.inputs]
+    parts = [
+        predictor.predict_columns({name: columns[name][start : start + BATCH] for name in names})
+        for start in range(0, rows_of(columns), BATCH)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def prove(
@@ -68,6 +83,8 @@ def prove(
     reference: Path,
     code: Path | None = None,
     tolerance: float | None = None,
+    training: Path | None = None,
+    drift: Path | None = None,
 ) -> Parity:
     """Measure parity in a fresh process.
 
@@ -80,13 +97,17 @@ def prove(
         reference: `.npy` of the trained model's own output for them.
         code: the experiment's own model file.
         tolerance: see `measure`.
+        training: raw training rows, written by `save_columns`.
+        drift: where to write the reference made from them, see `serving.reference`; needs `training`.
 
     Raises:
         ParityError: with the reason, when the model cannot be loaded or run.
     """
     argv = [sys.executable, "-m", "serving.parity", "--runtime", runtime]
     files = {"model": model, "schema": schema, "transforms": transforms, "columns": columns}
-    for option, path in {**files, "reference": reference, "code": code}.items():
+    files |= {"reference": reference}
+    optional = {"code": code, "training": training, "drift": drift}
+    for option, path in {**files, **optional}.items():
         argv += [f"--{option}", str(path)] if path is not None else []
     argv += ["--tolerance", repr(tolerance)] if tolerance is not None else []
     here = str(Path(__file__).resolve().parents[1])
@@ -105,7 +126,8 @@ def main() -> int:
     for name in ("model", "schema", "transforms", "columns", "reference"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--runtime", required=True)
-    parser.add_argument("--code", type=Path)
+    for name in ("code", "training", "drift"):
+        parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
     args = parser.parse_args()
     try:
@@ -115,6 +137,8 @@ def main() -> int:
         predictor = Predictor(Contract.of(schema, transforms.categories), transforms, run)
         reference = np.load(args.reference, allow_pickle=False)
         result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
+        if args.training is not None:
+            args.drift.write_text(describe(predictor, load_columns(args.training)), "utf-8")
     except ServingError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """Raw rows to predictions: the same object offline, in the proof of parity and in the server."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Predictor:
         raw = self._run(self._transforms.apply(columns))
         values = probabilities(raw) if self.contract.task == "classification" else raw
         units = len(self.contract.classes) or len(self.contract.target)
-        if values.ndim != 2 or values.shape[1] != units or not np.isfinite(values).all():
+        if values.ndim != 2 or values.shape[1] != units or not _finite(values):
             raise PredictionError(
                 f"the model answered an array of shape {values.shape}, or a number that is not "
                 f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train again"
@@ -64,6 +65,12 @@ def probabilities(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     if raw.ndim == 2 and raw.shape[1] == 1:
         return np.concatenate([1 - raw, raw], axis=1)
     return raw
+
+
+def _finite(values: NDArray[np.float32]) -> bool:
+    """Whether all are finite; first by one cheap sum of squares, which only an overflow makes look otherwise."""
+    flat = values.ravel()
+    return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
 
 
 def sample_rows(columns: Columns, count: int = 3) -> list[Any]:

@@ -10,6 +10,7 @@ import gc
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,13 +18,19 @@ from typing import Any
 import uvicorn
 
 from serving import answerer
+from serving.arguments import parser, settings_of
+from serving.asgi import App
+from serving.behind import Behind
 from serving.control import Control
 from serving.dataplane import DataPlane
 from serving.errors import ServingError
 from serving.handover import GRACE, bind
+from serving.journal import log_json
+from serving.protocol import GuardedProtocol, sweep
 
 # Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
 KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
+COLLECT = (20_000, 20, 20)  # what a request leaves behind has no cycles
 MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
 
 
@@ -34,9 +41,19 @@ class EndpointServer(uvicorn.Server):
         app: the service's ASGI application.
         control: where its control socket appears when it is ready; None for none.
         about: what `status` says besides process and ports.
+        receive: seconds in which a request must be complete.
+        delay: seconds that a signal to end leaves for others to notice that it is not ready, before it stops
+            accepting.
     """
 
-    def __init__(self, app: DataPlane, control: Path | None, about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        app: DataPlane,
+        control: Path | None,
+        about: dict[str, Any],
+        receive: float,
+        delay: float = 0.0,
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -44,6 +61,8 @@ class EndpointServer(uvicorn.Server):
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=int(GRACE),
+            http=GuardedProtocol,
+            log_config=None,
             ws="none",
             proxy_headers=False,  # nothing here asks who the client is
         )
@@ -53,12 +72,16 @@ class EndpointServer(uvicorn.Server):
         self._plane = app
         self._control = None if control is None else Control(control, self)
         self._draining: asyncio.Task[None] | None = None
+        self._receive, self._delay = receive, delay
+        app.backlog = lambda: len(self.server_state.tasks)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then open the control socket: that it answers means ready."""
         await super().startup(sockets)
+        gc.set_threshold(*COLLECT)
         gc.enable()
         self.loop = asyncio.get_running_loop()
+        self._sweep = asyncio.create_task(sweep(self.server_state, self._receive))
         if self._control is not None and self.started:
             self._control.open()
 
@@ -67,11 +90,14 @@ class EndpointServer(uvicorn.Server):
         self.public = listener.dup()  # to hand on: the event loop owns the other
         self.servers.append(await self.loop.create_server(self._protocol, sock=listener))
 
-    async def drain(self, grace: float) -> None:
-        """Stop accepting, send keep-alive clients elsewhere, finish what is running, end within `grace` s."""
+    async def drain(self, grace: float, delay: float = 0.0) -> None:
+        """Be not ready, after `delay` s stop accepting, finish what is running, end within `grace` s more.
+
+        Clients that keep their connection are told to open another one from the start.
+        """
         if self._draining is None:
             self.config.timeout_graceful_shutdown = max(1, int(grace))
-            self._draining = asyncio.create_task(self._drain())
+            self._draining = asyncio.create_task(self._drain(delay))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down as uvicorn does, and take the control socket away."""
@@ -82,7 +108,7 @@ class EndpointServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal; end at once at the second."""
         if self.started and self._draining is None:
-            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.drain(GRACE)))
+            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.drain(GRACE, self._delay)))
         else:
             super().handle_exit(sig, frame)
 
@@ -96,16 +122,17 @@ class EndpointServer(uvicorn.Server):
             "draining": self._draining is not None,
         }
 
-    async def _drain(self) -> None:
+    async def _drain(self, delay: float) -> None:
+        self._plane.draining = True
+        # uvicorn puts these on every answer, and closes the connection after one that says so.
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        await asyncio.sleep(delay)
         for server in self.servers:
             server.close()
         if self.public is not None:
             self.public.close()
             self.public = None
-        self._plane.draining = True
-        # uvicorn puts these on every answer, and closes the connection after one that says so.
-        self.config.encoded_headers.append((b"connection", b"close"))
-        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         deadline = self.loop.time() + MOVE
         while self.server_state.connections and self.loop.time() < deadline:
             await asyncio.sleep(0.02)
@@ -120,11 +147,12 @@ class EndpointServer(uvicorn.Server):
 
 
 def main() -> int:
-    """Serve until told to stop; exit code 1 and one line on stderr when bundle or port are no good."""
-    args = _parser().parse_args()
+    """Serve until told to stop; exit code 1 and one line on stderr when bundle, keys or port are no good."""
+    args = parser().parse_args()
     _configure(args)
     gc.disable()  # nothing that is loaded now becomes garbage; collecting costs a tenth of the start
     try:
+        settings = settings_of(args)
         # First, so that a port that is taken costs nobody the wait for the model.
         public = None if args.port is None else bind(args.host, args.port)
         loaded = answerer.loaded()
@@ -132,38 +160,34 @@ def main() -> int:
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1
-    # Here, because importing BentoML takes longer than finding that a bundle is damaged.
-    from serving.service import Endpoint
-
-    about = {"name": loaded.name, "release": loaded.release, "bundle": os.environ[answerer.BUNDLE]}
+    log_json()
+    served = loaded.served
+    about = {"name": served.name, "release": served.release, "bundle": os.environ[answerer.BUNDLE]}
     about["private_port"] = private.getsockname()[1]
-    server = EndpointServer(Endpoint.to_asgi(), args.control, about)
+    plane = DataPlane(Behind(_bentoml), answerer.loaded, settings)
+    server = EndpointServer(plane, args.control, about, settings.limits.receive, args.drain_delay)
     server.public = None if public is None else public.dup()
     server.run(sockets=[private] if public is None else [private, public])
     return 0
 
 
+def _bentoml() -> tuple[App, Callable[[], dict[str, Any]]]:
+    """The BentoML service's own application."""
+    from serving.service import Endpoint
+
+    made: tuple[App, Callable[[], dict[str, Any]]] = Endpoint.behind()
+    return made
+
+
 def _configure(args: argparse.Namespace) -> None:
     """Hand the arguments to the service the way `bentoml serve` would get them."""
-    settings = {answerer.NAME: args.name, answerer.RELEASE: args.release}
+    variables = {answerer.NAME: args.name, answerer.RELEASE: args.release}
     os.environ[answerer.BUNDLE] = str(args.bundle.resolve())
-    for variable, value in settings.items():
+    for variable, value in variables.items():
         os.environ.pop(variable, None)
         if value is not None:
             os.environ[variable] = str(value)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--name", help="the endpoint's name; the bundle's own when not given")
-    parser.add_argument("--release", type=int, help="the release's number")
-    parser.add_argument("--control", type=Path, help="path of the control socket")
-    parser.add_argument("--port", type=int, help="take this public port at once")
-    parser.add_argument("--host", default="127.0.0.1", help="address of the public port")
-    parser.add_argument("--allow-anonymous", action="store_true", help="anybody who reaches it may ask")
-    return parser
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ import bentoml
 from starlette.responses import Response
 
 from serving.answerer import loaded
-from serving.dataplane import App, DataPlane
+from serving.asgi import App
+from serving.behind import Behind
+from serving.dataplane import DataPlane
 
 if TYPE_CHECKING:
 
@@ -34,11 +36,11 @@ class FrontedService(Service):
 
     def to_asgi(self, is_main: bool = True) -> DataPlane:
         """Build the ASGI application that a worker runs."""
-        return DataPlane(super().to_asgi(is_main), self._document, loaded)
+        return DataPlane(Behind(lambda: self.behind(is_main)), loaded)
 
-    def _document(self) -> dict[str, Any]:
-        document: dict[str, Any] = self.openapi_spec.asdict()
-        return document
+    def behind(self, is_main: bool = True) -> tuple[App, Callable[[], dict[str, Any]]]:
+        """BentoML's own application, and its OpenAPI document."""
+        return super().to_asgi(is_main), lambda: dict(self.openapi_spec.asdict())
 
 
 class Predictions:

@@ -7,9 +7,17 @@ import orjson
 
 from serving.errors import ContractError
 
+ROWS = 'a JSON object {"rows": [...]}'
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
-def decode(body: bytes) -> Any:
+
+def decode(body: bytes | memoryview, field: str = "rows", expected: str = ROWS) -> Any:
     """Parse a request body; NaN and Infinity are parsed, so that the contract can name their field.
+
+    Args:
+        body: of the request.
+        field: what an error names.
+        expected: what an error says that it should have been.
 
     Raises:
         ContractError: the body is not JSON.
@@ -19,17 +27,17 @@ def decode(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(body)
+        return json.loads(bytes(body))
     except RecursionError:
         reason = "JSON nested too deeply"
     except ValueError as error:
         reason = f"{len(body)} bytes that are not JSON ({_ascii(str(error))})"
-    raise ContractError("rows", reason, 'a JSON object {"rows": [...]}', "correct the request body")
+    raise ContractError(field, reason, expected, "correct the request body")
 
 
 def encode(value: Any) -> bytes:
-    """Write an answer as JSON."""
-    return orjson.dumps(value)
+    """Write an answer as JSON; NumPy arrays as they are."""
+    return orjson.dumps(value, option=OPTIONS)
 
 
 def error_body(kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:

@@ -35,6 +35,8 @@ class S3Server:
         self.root = root / "s3"
         self.folder = self.root / self.bucket
         self.folder.mkdir(parents=True)
+        self.users = root / "users"
+        self.users.mkdir()
         self.credentials = root / "credentials"
         self.key, self.secret = secrets.token_hex(10), secrets.token_hex(20)
         self.write_credentials(self.key, self.secret)
@@ -49,6 +51,12 @@ class S3Server:
         self.credentials.write_text(
             f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
         )
+
+    def add_user(self, key: str, secret: str) -> None:
+        """Make a user who may do nothing in the bucket."""
+        argv = [str(program()), "admin", "--endpoint-url", self.endpoint, "create-user", "--role", "user"]
+        env = {**os.environ, "ADMIN_ACCESS_KEY": self.key, "ADMIN_SECRET_KEY": self.secret}
+        subprocess.run([*argv, "--access", key, "--secret", secret], env=env, check=True, capture_output=True)
 
     def environment(self) -> dict[str, str]:
         """Where a client finds server and credentials, and nothing of this machine's own."""
@@ -66,7 +74,7 @@ class S3Server:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         argv = [str(program()), "--port", f"127.0.0.1:{self.port}", "--quiet"]
-        argv += ["--virtual-domain", VIRTUAL_DOMAIN, "posix", str(self.root)]
+        argv += ["--virtual-domain", VIRTUAL_DOMAIN, "--iam-dir", str(self.users), "posix", str(self.root)]
         env = {**os.environ, "ROOT_ACCESS_KEY": self.key, "ROOT_SECRET_KEY": self.secret}
         with (self.root.parent / "s3.log").open("ab") as log:
             self.process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)

@@ -42,16 +42,17 @@ def tag() -> str:
 
 @cache
 def _computed() -> str:
-    digest = hashlib.sha256()
-    for path in sources(ROOT):
+    return f"{_version()}-{digest(ROOT)}"
+
+
+def digest(root: Path) -> str:
+    """Return the digest of what images are made of: our Python files, the Dockerfile and the requirements."""
+    found = hashlib.sha256()
+    build = root / BUILD
+    for path in sorted((*_code(root), build / "Dockerfile", *(build / "requirements").glob("*.txt"))):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
-    return f"{_version()}-{digest.hexdigest()[:DIGITS]}"
-
-
-def sources(root: Path) -> list[Path]:
-    """Return what the tag depends on: our Python files, the Dockerfile and the requirements, in a fixed order."""
-    return sorted((*_code(root), root / BUILD / "Dockerfile", *(root / BUILD / "requirements").glob("*.txt")))
+        found.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return found.hexdigest()[:DIGITS]
 
 
 def _code(root: Path) -> Iterator[Path]:

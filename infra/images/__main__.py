@@ -1,4 +1,4 @@
-"""`python -m infra.images [--registry R] [--push] [NAME...]`: build our images with docker or buildah, and push them."""
+"""`python -m infra.images [--registry R] [--push] [NAME...]`: build our images, and push them."""
 
 import argparse
 import shutil
@@ -13,9 +13,11 @@ BUILDERS = ("docker", "buildah")
 def main() -> int:
     """Build each image in turn, print its name; exit code 1 at the first that fails."""
     words = _parser().parse_args()
-    builder = words.builder or next((name for name in BUILDERS if shutil.which(name)), None)
+    builder = words.builder or next((name for name in BUILDERS if _works(name)), None)
     if builder is None:
-        print("error: building images needs docker or buildah; found neither on the PATH.", file=sys.stderr)
+        print(
+            "error: building images needs buildah, or docker and its daemon; found neither.", file=sys.stderr
+        )
         return 1
     for name in words.name or NAMES:
         full = image(words.registry, name)
@@ -46,6 +48,16 @@ def commands(builder: str, name: str, full: str, *, base: str | None, push: bool
     for key, value in arguments.items():
         build += ["--build-arg", f"{key}={value}"]
     return [[*build, "."], *([[builder, "push", full]] if push else [])]
+
+
+def _works(builder: str) -> bool:
+    """Tell whether it can build: a docker without its daemon can't."""
+    return (
+        bool(shutil.which(builder))
+        and not subprocess.run(
+            [builder, "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        ).returncode
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

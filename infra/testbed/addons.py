@@ -1,5 +1,6 @@
 """What runs on top of the bare cluster: roles, DNS, the S3 server and the gateway."""
 
+import base64
 import json
 import os
 import secrets
@@ -8,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from infra.testbed import build, images, parts
-from infra.testbed.layout import GATEWAY_PORT, NODE_IP, S3_PORT, Layout
+from infra.testbed.layout import GATEWAY_PORT, METRICS_PORT, NODE_IP, S3_PORT, Layout
 from infra.testbed.running import kubectl, living, start
 from infra.testbed.shell import wait
 
@@ -55,8 +56,16 @@ def gateway(layout: Layout) -> None:
     start(layout, "traefik", parts.traefik(layout, str(token)))
 
 
+def metrics(layout: Layout) -> None:
+    """Start the metrics server and have the API server ask it for `metrics.k8s.io`."""
+    authority = base64.b64encode((layout.pki / "ca.crt").read_bytes()).decode()
+    words = {"address": NODE_IP, "port": METRICS_PORT, "authority": authority}
+    kubectl(layout, "apply", "-f", "-", stdin=_manifest("metrics", **words))
+    start(layout, "metrics-server", parts.metrics_server(layout))
+
+
 def ready(layout: Layout) -> None:
-    """Wait until S3 and the gateway answer.
+    """Wait until S3, the metrics and the gateway answer.
 
     Raises:
         NotReadyError: one of them does not.
@@ -64,6 +73,7 @@ def ready(layout: Layout) -> None:
     kubectl(layout, "-n", "testbed", "rollout", "status", "deployment/s3", "--timeout=40s")
     wait("S3", lambda: living(layout) and _listens("127.0.0.1", S3_PORT), 20)
     wait("The gateway", lambda: living(layout) and _listens("127.0.0.1", GATEWAY_PORT), 20)
+    kubectl(layout, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=40s")
     condition = "--for=condition=Programmed"
     kubectl(layout, "-n", "testbed", "wait", condition, "gateway/gateway", "--timeout=20s")
 

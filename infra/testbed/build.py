@@ -52,6 +52,18 @@ TOOLS = (
         ("github.com/traefik/traefik/v3/cmd/traefik",),
         copied=("sigs.k8s.io/gateway-api", "config/crd/standard"),
     ),
+    Tool(
+        "metrics-server",
+        "sigs.k8s.io/metrics-server",
+        ("sigs.k8s.io/metrics-server/cmd/metrics-server",),
+    ),
+    Tool(
+        "kwok",
+        "sigs.k8s.io/kwok",
+        ("sigs.k8s.io/kwok/cmd/kwok",),
+        copied=("sigs.k8s.io/kwok", "kustomize/stage"),
+    ),
+    Tool("k6", "go.k6.io/k6", ("go.k6.io/k6",)),
 )
 
 
@@ -96,7 +108,7 @@ def build(cache: Path, tool: Tool) -> None:
     go = shutil.which("go")
     if not go:
         raise RefusedError(
-            "Building the testbed needs Go 1.25 or newer: install it, or put `go` on the PATH."
+            "Building the testbed needs Go 1.26 or newer: install it, or put `go` on the PATH."
         )
     target = folder(cache, tool)
     with lock(cache / "build.lock", error=BuildError):

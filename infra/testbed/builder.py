@@ -1,4 +1,4 @@
-"""Images built from our Dockerfile by buildah, its layers kept in the cache."""
+"""Stages of our Dockerfile built by buildah, into the cache."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,10 @@ def has(layout: Layout, image: str) -> bool:
 
 
 def build(layout: Layout, target: str, image: str, **arguments: str) -> None:
-    """Build a stage of the Dockerfile; what did not change comes from the cache.
+    """Build a stage of the Dockerfile.
+
+    No step is kept but the last: of gigabytes, a copy a step would cost more than it ever saves, and the caller
+    knows by the image's name whether it must be built at all.
 
     Raises:
         BuildError: buildah failed; with its last words.
@@ -33,7 +36,7 @@ def build(layout: Layout, target: str, image: str, **arguments: str) -> None:
             error=BuildError,
             env=_env(),
         )
-    words = [*_buildah(layout), "build", "--layers", "--pull-never", "--network", "host"]
+    words = [*_buildah(layout), "build", "--layers=false", "--pull-never", "--network", "host"]
     words += ["--target", target, "--tag", image, "--file", f"{BUILD}/Dockerfile"]
     for key, value in {"BASE_IMAGE": images.BASE, **arguments}.items():
         words += ["--build-arg", f"{key}={value}"]

@@ -50,6 +50,9 @@ IDENTITIES = (
     Identity("kube-proxy", "/CN=system:kube-proxy", kubeconfig=True),
     Identity("coredns", "/CN=testbed:coredns", kubeconfig=True),
     Identity(
+        "metrics-server", "/CN=testbed:metrics-server", ("DNS:metrics-server.testbed.svc",), kubeconfig=True
+    ),
+    Identity(
         "node", f"/O=system:nodes/CN=system:node:{NODE}", (f"IP:{NODE_IP}", f"DNS:{NODE}"), kubeconfig=True
     ),
 )

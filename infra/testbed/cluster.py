@@ -13,7 +13,7 @@ from infra.testbed.shell import wait
 
 # The kubelet first, or it would start anew what is stopped after it.
 STOPS = (
-    ("kubelet", "kube-proxy", "traefik", "coredns"),
+    ("kubelet", "kube-proxy", "traefik", "coredns", "metrics-server", "kwok"),
     ("containerd", "scheduler", "controllers", "apiserver", "etcd"),
 )
 Say = Callable[[str], None]
@@ -46,6 +46,7 @@ def up(layout: Layout, say: Say) -> None:
         addons.roles(layout)
         addons.s3(layout)
         addons.dns(layout)
+        addons.metrics(layout)
         addons.gateway(layout)
         addons.ready(layout)
 

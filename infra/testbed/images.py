@@ -67,6 +67,11 @@ def loaded(layout: Layout) -> set[str]:
     return set(run([*_ctr(layout), "images", "ls", "-q"]).split())
 
 
+def alias(layout: Layout, name: str, other: str) -> None:
+    """Give an image of the node another name, which may have been another image's."""
+    run([*_ctr(layout), "images", "tag", "--force", name, other])
+
+
 def digest(layout: Layout, name: str) -> str:
     """Return the digest of an image's manifest."""
     for line in run([*_ctr(layout), "images", "ls", f"name=={name}"]).splitlines()[1:]:

@@ -5,10 +5,12 @@ Every part may be done again: what is there stays, the database's password and i
 
 import json
 import secrets
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
+from infra.cluster.images import image
 from infra.testbed import images, postgres
 from infra.testbed.errors import RefusedError
 from infra.testbed.layout import NODE, S3_PORT, Layout
@@ -19,7 +21,7 @@ STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"
 TARGETS = Path(__file__).with_name("targets.yaml")
 NAMESPACE = "tidegate"
 BUCKET = "tidegate"
-MLFLOW = "localhost/tidegate/mlflow:testbed"
+MLFLOW = "localhost/tidegate/mlflow:testbed"  # what the overlay names; the tag of the code changes daily
 MLFLOW_URL = "http://127.0.0.1:30500"
 VOLUME = "testbed-1"
 Say = Callable[[str], None]
@@ -59,6 +61,18 @@ def credentials(layout: Layout) -> Path:
     if not target.exists() or target.read_text() != text:
         target.touch(mode=0o600)
         target.write_text(text)
+    return target
+
+
+def environment(layout: Layout) -> Path:
+    """Return a file of shell variables with which kubectl, boto3 and tidegate find the testbed, written anew."""
+    words = {
+        "KUBECONFIG": layout.kubeconfig,
+        "AWS_SHARED_CREDENTIALS_FILE": credentials(layout),
+        "TIDEGATE_TARGETS": TARGETS,
+    }
+    target = layout.state / "env"
+    target.write_text("".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in words.items()))
     return target
 
 
@@ -105,8 +119,11 @@ def _images(layout: Layout) -> None:
     loaded = images.loaded(layout)
     if postgres.NAME not in loaded:
         images.load(layout, postgres.archive(layout))
-    if MLFLOW not in loaded:
-        raise RefusedError(f"The image {MLFLOW} is not on the node: make images, then try again.")
+    ours = image("localhost/tidegate", "mlflow")
+    if ours in loaded:
+        images.alias(layout, ours, MLFLOW)
+    elif MLFLOW not in loaded:
+        raise RefusedError(f"The image {ours} is not on the node: make cluster-images, then try again.")
 
 
 def _secret(layout: Layout, name: str, data: dict[str, str]) -> None:

@@ -38,20 +38,31 @@ def ensure(layout: Layout, names: Sequence[str], say: Say) -> list[str]:
     Raises:
         BuildError: an image could not be built.
     """
-    with lock(layout.cache / "images.lock", error=BuildError):
-        wanted = {image(PREFIX, name): name for name in names}
-        missing = sorted(wanted.keys() - images.loaded(layout))
-        if missing:
-            environments = {full: _environment(layout, wanted[full], say) for full in missing}
+    wanted = {image(PREFIX, name): name for name in names}
+    missing = sorted(wanted.keys() - images.loaded(layout))
+    if missing:
+        environments = {full: _environment(layout, wanted[full], say) for full in missing}
+        with lock(layout.cache / "images.lock", error=BuildError):
             _assemble(layout, environments, say)
     return list(wanted)
+
+
+def size(layout: Layout, full: str) -> int:
+    """Return the bytes of an image's layers over its base, uncompressed."""
+    return sum(layer["size"] for layer in _image(layout, full).layers[1:])  # the base is one layer
 
 
 def _environment(layout: Layout, name: str, say: Say) -> str:
     """Have the node hold everything of an image but our code; return that image's name."""
     full = f"{ENVIRONMENT}/{name}:{_pinned(name)}"
-    if full in images.loaded(layout):
-        return full
+    # A lock an image: who has what he needs does not wait for another one's minutes.
+    with lock(layout.cache / f"environment-{name}.lock", error=BuildError):
+        if full not in images.loaded(layout):
+            _install(layout, name, full, say)
+    return full
+
+
+def _install(layout: Layout, name: str, full: str, say: Say) -> None:
     if not builder.has(layout, full):
         say(f"installing what {name} needs, once (minutes)")
         builder.build(layout, "environment", full, IMAGE=name)
@@ -62,7 +73,6 @@ def _environment(layout: Layout, name: str, say: Say) -> str:
         images.load(layout, archive)
     finally:
         archive.unlink(missing_ok=True)
-    return full
 
 
 def _pinned(name: str) -> str:

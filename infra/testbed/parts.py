@@ -1,7 +1,9 @@
 """The command line of every process of the cluster; each flag was tried on a machine like this one."""
 
+from pathlib import Path
+
 from infra.testbed import build
-from infra.testbed.layout import GATEWAY_PORT, NODE, NODE_IP, POD_CIDR, SERVICE_CIDR, Layout
+from infra.testbed.layout import GATEWAY_PORT, METRICS_PORT, NODE, NODE_IP, POD_CIDR, SERVICE_CIDR, Layout
 
 ETCD = "https://127.0.0.1:12379"
 ETCD_PEER = "http://127.0.0.1:12380"  # listened on, never used: there is one member
@@ -133,4 +135,36 @@ def traefik(layout: Layout, token: str) -> list[str]:
         f"{provider}.endpoint=https://{NODE_IP}:6443",
         f"{provider}.token={token}",
         f"{provider}.certauthfilepath={layout.pki}/ca.crt",
+    ]
+
+
+def metrics_server(layout: Layout) -> list[str]:
+    """Return the metrics server's command line; the autoscaler and `kubectl top` read it through the API server."""
+    pki = layout.pki
+    kubeconfig = f"{pki}/metrics-server.kubeconfig"
+    return [
+        str(build.binary(layout.cache, "metrics-server")),
+        *(f"--{flag}={kubeconfig}" for flag in ("kubeconfig", "authentication-kubeconfig")),
+        f"--authorization-kubeconfig={kubeconfig}",
+        f"--bind-address={NODE_IP}",
+        f"--secure-port={METRICS_PORT}",
+        f"--tls-cert-file={pki}/metrics-server.crt",
+        f"--tls-private-key-file={pki}/metrics-server.key",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--node-selector=type!=kwok",  # nobody listens there
+        "--metric-resolution=10s",
+        "--kubelet-request-timeout=5s",  # it must be shorter
+    ]
+
+
+def kwok(layout: Layout, stages: Path) -> list[str]:
+    """Return the command line of the simulated nodes' keeper; `stages` says what becomes of nodes and pods."""
+    return [
+        str(build.binary(layout.cache, "kwok")),
+        f"--kubeconfig={layout.kubeconfig}",
+        f"--config={stages}",
+        "--manage-all-nodes=false",
+        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+        "--node-lease-duration-seconds=40",
     ]

@@ -19,6 +19,7 @@ FAMILIES = {
     "linear": "models.families.linear",
     "mlp": "models.families.mlp",
     "cnn": "models.families.cnn",
+    "lstm": "models.families.lstm",
     "text": "models.families.text",
 }
 

@@ -18,7 +18,8 @@ from models.columns import Array, Columns, unknown_column
 from models.errors import FormatError
 from models.readers import open_text
 
-ROWS = 50_000  # a chunk
+ROWS = 50_000  # a chunk, or fewer where a row has many cells
+CELLS = 1_000_000
 INTEGER, FLOAT, STRING = 0, 1, 2
 LARGEST_CELL = 2**27  # characters; the module's own limit of 128 Ki is too small for long texts
 
@@ -96,9 +97,9 @@ def _column(cells: Sequence[str], kind: int) -> Array:
 
 
 def _chunks(path: Path, width: int) -> Iterator[list[list[str]]]:
-    lines = _lines(path)
+    lines, size = _lines(path), max(1, min(ROWS, CELLS // width))
     next(lines)
-    while rows := [_checked(path, number, row, width) for number, row in islice(lines, ROWS)]:
+    while rows := [_checked(path, number, row, width) for number, row in islice(lines, size)]:
         yield rows
 
 

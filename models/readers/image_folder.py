@@ -30,18 +30,18 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         if name not in NAMES:
             raise unknown_column(name, NAMES, "input or target")
     files = _files(path)
-    first = _open(files[0])
+    first = open_image(files[0])
     mode, size = "L" if first.mode in GRAY else "RGB", _usual_size(files)
     for start in range(0, len(files), ROWS):
         part = files[start : start + ROWS]
-        images = np.stack([_pixels(file, mode, size) for file in part])
+        images = np.stack([pixels(file, mode, size) for file in part])
         labels = np.array([file.parent.name for file in part], object)
         yield {name: {"image": images, "label": labels}[name] for name in columns or NAMES}
 
 
 def _usual_size(files: Sequence[Path]) -> tuple[int, int]:
     """The size that most images have; the others are resized to it, and that is said."""
-    sizes = Counter(_open(file).size for file in files)
+    sizes = Counter(open_image(file).size for file in files)
     usual, count = sizes.most_common(1)[0]
     if count < len(files):
         print(
@@ -69,7 +69,8 @@ def _images(folder: Path) -> list[Path]:
     return found
 
 
-def _open(file: Path) -> Image:
+def open_image(file: Path) -> Image:
+    """An image file, decoded; raises FormatError."""
     from PIL import Image
 
     try:
@@ -82,6 +83,7 @@ def _open(file: Path) -> Image:
         ) from error
 
 
-def _pixels(file: Path, mode: str, size: tuple[int, int]) -> Array:
-    image = _open(file).convert(mode)
+def pixels(file: Path, mode: str, size: tuple[int, int]) -> Array:
+    """An image file as uint8 `(h, w)` (mode L) or `(h, w, 3)` (RGB), resized to `size` (w, h)."""
+    image = open_image(file).convert(mode)
     return np.asarray(image if image.size == size else image.resize(size), np.uint8)

@@ -11,7 +11,7 @@ from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
 from serving.bento import build_bento
-from serving.bundle import write_bundle
+from serving.bundle import DRIFT, write_bundle
 from serving.errors import ServingError
 from serving.parity import prove
 from serving.predictor import sample_rows
@@ -78,6 +78,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         versions=inputs.versions,
         reason=reason,
         code=_code(inputs, context),
+        drift=context.work / DRIFT,
     )
     digest = keep_bundle(context.home, folder)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
@@ -122,6 +123,8 @@ def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity
             columns=fetch(inputs.prepared.test),
             reference=fetch(inputs.winner.reference),
             code=_code(inputs, context),
+            training=fetch(inputs.prepared.train),
+            drift=context.work / DRIFT,
         )
     except ServingError as error:
         return None, f"the {runtime} model can not be compared with the trained one: {error}"

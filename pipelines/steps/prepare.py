@@ -1,7 +1,6 @@
 """prepare: read the data, validate, split, fit the transforms on the training rows, fingerprint."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from infra.files import write_atomic
@@ -11,14 +10,22 @@ from models.data import prepare
 from models.losses import task_of
 from models.schema import Schema
 from models.transforms import Transforms
+from pipelines.sources import source_here
 from pipelines.steps import StepContext, StepPart
 
 
 class Inputs(StepPart):
-    """The experiment's `data` part, its source absolute, and the loss, which may tell the task."""
+    """The experiment's `data` part, its source a path, s3://... or what `keep_source` returned.
+
+    Attributes:
+        data: see above.
+        loss: may tell the task.
+        digest: of the data that the plan saw; what is in S3 must still have it.
+    """
 
     data: dict[str, Any]
     loss: str | dict[str, Any] | None
+    digest: str | None = None
 
 
 class Outputs(StepPart):
@@ -56,7 +63,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     data = inputs.data
     prepared = prepare(
         dataset=data["dataset"],
-        source=Path(data["source"]) if data["source"] else None,
+        source=source_here(data["source"], context.store, context.work / "source", inputs.digest),
         format=data["format"],
         inputs=data["inputs"],
         target=data["target"],

@@ -18,6 +18,7 @@ from models.errors import ExportError, UserModelError
 from models.metrics import evaluate, to_predictions
 from models.outputs import outputs_for
 from models.search import medians, suggest
+from models.training import keras_backend
 from models.transforms import encode_target
 from pipelines.errors import in_words
 from pipelines.load import with_values
@@ -126,7 +127,7 @@ class _Trial:
         training: dict[str, Any],
         log: TrialLog,
     ) -> None:
-        os.environ["KERAS_BACKEND"] = training["backend"]
+        os.environ["KERAS_BACKEND"] = keras_backend(training["backend"])
         from models.devices import require_gpus
 
         if inputs.gpus:

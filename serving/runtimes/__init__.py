@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ModelLoadError
+from serving.untrusted import check_model
 
 Run: TypeAlias = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
 
@@ -38,10 +39,12 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
         float32 `(n, units)`.
 
     Raises:
+        UntrustedModelError: the file is refused; the runtime was not imported.
         ModelLoadError: the file is not loadable.
     """
     if runtime not in RUNTIMES:
         raise ModelLoadError(f"runtime {runtime!r} is unknown; expected one of {', '.join(RUNTIMES)}")
+    check_model(runtime, model, code)
     try:
         run: Run = import_module(RUNTIMES[runtime]).load(model, code, threads or available_cpus())
     except Exception as error:  # a model file can make its runtime raise anything

@@ -59,7 +59,7 @@ def test_the_endpoint_answers_by_its_name_inside(submitted: dict[str, Any], inst
     pods = kubectl(
         installed, "-n", "tidegate", "get", "pods", "-l", "tidegate.dev/endpoint=digits", "-o", "name"
     )
-    script = "import urllib.request as u; print(u.urlopen('http://digits:3000/contract', timeout=5).status)"
+    script = "import urllib.request as u; print(u.urlopen('http://digits/contract', timeout=5).status)"
     argv = ["-n", "tidegate", "exec", pods.split()[0], "-c", "server", "--", "python", "-c", script]
     assert kubectl(installed, *argv).strip() == "200"
 

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 from infra import replay
+from infra.mlflow_model import write_model
 from infra.spool import Spool
 from infra.tracking import Tracker
 
@@ -81,3 +84,13 @@ def log_model(url: str, run: Told, file: Path) -> str:
     run_id = replay.state(run.folder)["run"]["run_id"]
     (model,) = tracker.models(tracker.experiment("digits"), run.run)[run_id]
     return f"models:/{model.model_id}"
+
+
+def test_the_versions_told_are_those_it_was_trained_with(tmp_path: Path) -> None:
+    file = tmp_path / "model.keras"
+    file.write_bytes(b"")
+    field = {"name": "x", "dtype": "float32", "shape": [-1, 2]}
+    event = {"inputs": [field], "outputs": [field], "requirements": ["keras==9.8.7", "onnx==6.5.4"]}
+    write_model(tmp_path / "model", event, file, file, model_id="m", run_id="r", artifact_path="model")
+    written = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())["flavors"]
+    assert (written["tensorflow"]["keras_version"], written["onnx"]["onnx_version"]) == ("9.8.7", "6.5.4")

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from infra.errors import StoreError
 from infra.s3 import Bucket
 from infra.s3_store import S3Store
+from infra.s3_words import explain
 from infra.store import Ref
 from tests.s3_server import VIRTUAL_DOMAIN, S3Server
 
@@ -75,6 +77,43 @@ class TestTroubleInWords:
         assert f"{s3.endpoint} does not accept the credentials that boto3 found (" in told
         assert not any(word in told for word in ("wrongkey", "wrongsecret", s3.key, s3.secret))
 
+    def test_a_bucket_of_another(
+        self, store: S3Store, s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        s3.add_user("somebody", "somebodys-secret")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "somebodys-secret")
+        told = self.told(store, tmp_path)
+        assert (
+            "denies it (AccessDenied). Give these credentials the right to list, get, put and delete" in told
+        )
+        assert "somebody" not in told
+
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            (
+                "ExpiredToken",
+                "does not accept the credentials that boto3 found (ExpiredToken). Correct or renew",
+            ),
+            ("403", "denies it (403)"),
+            ("QuotaExceeded", "has no more room (QuotaExceeded)"),
+            (
+                "AuthorizationHeaderMalformed",
+                "is in another region (AuthorizationHeaderMalformed). Set $AWS_REGION",
+            ),
+            ("RequestTimeTooSkewed", "the clock of this machine and that of The S3 server"),
+            ("SlowDown", "could not do it, asked several times (SlowDown)"),
+            ("Whatever", "refused PutObject (Whatever, HTTP 418)"),
+        ],
+    )
+    def test_what_a_server_may_answer(self, code: str, words: str) -> None:
+        answer = {"Error": {"Code": code, "Message": "SECRET"}, "ResponseMetadata": {"HTTPStatusCode": 418}}
+        told = explain(ClientError(answer, "PutObject"), "Writing to", "b", "s3://b/x", "http://s3:9000")
+        assert told.startswith("Writing to s3://b/x: ")
+        assert words in told
+        assert "SECRET" not in told
+
     @pytest.mark.usefixtures("s3")
     def test_no_such_bucket(self, tmp_path: Path) -> None:
         store = S3Store("s3://nowhere/x", cache=tmp_path / "c")
@@ -118,7 +157,7 @@ class TestTroubleInWords:
             server.start()
             monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(server.credentials))
             store = S3Store(server.url("x"), endpoint=server.endpoint, cache=tmp_path / "c")
-            with pytest.raises(StoreError, match=r"could not do it|no more room"):
+            with pytest.raises(StoreError, match=r"has no more room \(InsufficientStorage\)\. Free some"):
                 store.put(small(tmp_path, b"0" * 2_000_000))
             assert list(store.objects()) == []
             store.close()
@@ -169,3 +208,9 @@ class TestAddress:
         aws = Bucket("s3://bucket").client.meta
         assert aws.endpoint_url == "https://s3.amazonaws.com"
         assert aws.config.request_checksum_calculation == "when_supported"
+
+    @pytest.mark.usefixtures("s3")
+    def test_how_often_it_is_tried_is_boto3s_own_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Bucket("s3://bucket").client.meta.config.retries["mode"] == "standard"
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+        assert Bucket("s3://bucket").client.meta.config.retries["total_max_attempts"] == 7

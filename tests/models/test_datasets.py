@@ -44,6 +44,18 @@ def test_diabetes():
     assert len(columns["bmi"]) == 442
 
 
+def test_the_line_is_the_same_everywhere_and_needs_no_standardising():
+    columns = load(dataset="line")
+    assert (len(columns["x"]), columns["y"][0], columns["y"][-1]) == (
+        1000,
+        pytest.approx(-2.35089, abs=1e-5),
+        pytest.approx(6.85743, abs=1e-5),
+    )
+    assert (columns["x"].mean(), columns["x"].std()) == pytest.approx((0, 1), abs=2e-3)
+    np.testing.assert_allclose(np.polyfit(columns["x"], columns["y"], 1), [3, 2], atol=0.05)
+    assert source_digest(dataset="line") != source_digest(dataset="digits")
+
+
 def test_built_in_rows_are_scikit_learns():
     sklearn = pytest.importorskip("sklearn.datasets")
     np.testing.assert_array_equal(load(dataset="digits")["image"], sklearn.load_digits().images)

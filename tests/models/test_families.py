@@ -39,6 +39,9 @@ TAKES: dict[str, tuple[dict[str, Any], dict[str, InputSpec]]] = {
         {"family": "cnn", "filters": [4], "pooling": "average", "batch_norm": True, "dropout": 0},
         {"image": IMAGE, "features": FEATURES},
     ),
+    "lstm": ({"family": "lstm", "units": [6, 5], "dense": [4], "dropout": 0.1}, {"series": SERIES}),
+    "lstm on several": ({"family": "lstm"}, {"series": SERIES, "features": FEATURES, "image": IMAGE}),
+    "lstm on one number a step": ({"family": "lstm", "units": [4]}, {"features": FEATURES}),
     "text by pooling": ({"family": "text", "embedding": 8}, {"review": TEXT}),
     "text by convolution": (
         {"family": "text", "mode": "convolution", "filters": 8, "kernel_size": 3},
@@ -84,7 +87,7 @@ def test_a_wrong_value_is_told_with_what_was_received() -> None:
         check_model({"family": "mlp", "dropout": 1.5})
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "lstm"])
 def test_text_is_refused_by_families_of_numbers(name: str) -> None:
     with pytest.raises(OptionsError, match=rf"Family '{name}' cannot take input 'review', which is text"):
         build_model({"family": name}, {"review": TEXT, "image": IMAGE}, Outputs(2, "softmax"), 1)
@@ -94,6 +97,21 @@ def test_text_is_refused_by_families_of_numbers(name: str) -> None:
 def test_a_family_without_its_input_says_so(name: str, kind: str) -> None:
     with pytest.raises(OptionsError, match=rf"needs an input of kind {kind}; received features \(numeric"):
         build_model({"family": name}, {"features": FEATURES}, Outputs(2, "softmax"), 1)
+
+
+@pytest.mark.parametrize(
+    ("specs", "said"),
+    [
+        ({"image": IMAGE}, r"needs an input of kind numeric; received image \(image"),
+        (
+            {"cube": InputSpec((2, 3, 4), "float32", "numeric", 0)},
+            r"shape \(steps, features\) or .*; received cube",
+        ),
+    ],
+)
+def test_an_lstm_without_a_series_says_so(specs: dict[str, InputSpec], said: str) -> None:
+    with pytest.raises(OptionsError, match=said):
+        build_model({"family": "lstm"}, specs, Outputs(2, "softmax"), 1)
 
 
 @pytest.mark.parametrize("mode", ["pooling", "convolution"])

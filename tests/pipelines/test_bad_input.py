@@ -121,7 +121,9 @@ CASES = {
     "set below a scalar": Case(('"name" is str', 'could hold "x"'), ("name.x=1",)),
     "set not yaml": Case(("--set name=[", "not YAML"), ("name=[",)),
     "no data": wrong("rowz.csv", "does not exist", "did you mean 'rows.csv'", data__source="./rowz.csv"),
-    "data elsewhere": wrong("s3://", "copy the data here", data__source="s3://bucket/rows.csv"),
+    "data elsewhere": wrong(
+        "gs://", "s3://BUCKET", "copy the data here", data__source="gs://bucket/rows.csv"
+    ),
     "unknown format": wrong("data.format", "did you mean 'csv'", data__format="cvs"),
     "data empty": data("e.csv", "", "e.csv", "is empty (0 bytes)", "expected rows"),
     "data without rows": data("h.csv", "a,b,y\n", "no rows", "expected at least one"),

@@ -49,6 +49,12 @@ def test_a_submit_answers_with_everything(digits: dict[str, Any]) -> None:
     assert digits["synced"] is True
 
 
+def test_a_live_run_tells_whether_its_data_has_moved(shared: Cli, digits: dict[str, Any]) -> None:
+    shown = shared.ok("show", digits["run"])["drift"]
+    assert set(shown) == {"rows", "status", "features", "predictions"}
+    assert shared.ok("endpoints")[0]["drift"]["status"] == shown["status"]
+
+
 def test_the_curl_line_answers(digits: dict[str, Any]) -> None:
     done = subprocess.run(digits["curl"], shell=True, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)

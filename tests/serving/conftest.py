@@ -1,10 +1,12 @@
 """Small real bundles, and real server processes on free ports that never outlive a test."""
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -146,9 +148,55 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait(10)
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server process and its public port."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of one answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """Returns a function that starts a server of a bundle with more arguments, its stderr in a file if given."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(bundle: Path, *more: str, log: Path | None = None, name: str = "digits") -> Running:
+        port = _free_port()
+        control = tmp_path_factory.mktemp("serve") / "control"
+        argv = [*server_argv(bundle, name, 3, control, port), *more]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with (log or Path(os.devnull)).open("wb") as errors:
+            running.append(subprocess.Popen(argv, env=environment, stderr=errors if log else None))
+        wait_ready(control, 60, lambda: running[-1].poll() is None)
+        return Running(running[-1], port)
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait(10)
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port that was free a moment ago."""
+    return _free_port()
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

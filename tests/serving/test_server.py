@@ -171,7 +171,7 @@ def test_requests_are_counted_by_release(endpoint: dict[str, Any]) -> None:
     _ask(endpoint, "POST", "/predict", json.dumps({"rows": [IMAGE, IMAGE]}).encode())
     page = _ask(endpoint, "GET", "/metrics")[2].decode()
     assert 'tidegate_requests_total{code="200",endpoint="digits",release="3",route="/predict"}' in page
-    assert 'tidegate_predict_seconds_count{endpoint="digits",release="3"}' in page
+    assert 'tidegate_request_seconds_count{endpoint="digits",release="3"}' in page
     assert 'tidegate_predicted_rows_total{endpoint="digits",release="3"}' in page
 
 

@@ -1,0 +1,51 @@
+"""Faults on purpose: a part of the cluster that starts anew, a database that forgets what watchers want to read."""
+
+import base64
+import json
+import ssl
+import urllib.request
+from typing import Any
+
+from infra import processes
+from infra.testbed.errors import RefusedError
+from infra.testbed.layout import Layout
+from infra.testbed.parts import ETCD
+from infra.testbed.running import answers, living, start, stop
+from infra.testbed.shell import wait
+
+
+def restart(layout: Layout, name: str) -> None:
+    """Stop a process of the cluster and start it with the same words; returns when the API server answers.
+
+    Raises:
+        RefusedError: no process of that name runs.
+        NotReadyError: the API server does not answer.
+    """
+    record = processes.recorded(layout.processes, name)
+    if record is None:
+        known = ", ".join(one.name for one in processes.all(layout.processes)) or "nothing is up"
+        raise RefusedError(f"No process {name!r} can be restarted; there is: {known}.")
+    stop(layout, name)
+    start(layout, name, list(record.argv))
+    wait("The API server", lambda: living(layout) and answers(layout, "get", "--raw=/readyz"), 40)
+
+
+def compact(layout: Layout) -> int:
+    """Make etcd forget every older revision; return the one that is kept.
+
+    Whoever goes on reading from an older one (a watch after a pause) is told 410 Gone.
+    """
+    # Any key will do: each answer's header has the newest revision.
+    newest = int(_etcd(layout, "range", {"key": base64.b64encode(b"\0").decode()})["header"]["revision"])
+    _etcd(layout, "compaction", {"revision": str(newest), "physical": True})
+    return newest
+
+
+def _etcd(layout: Layout, what: str, words: dict[str, Any]) -> dict[str, Any]:
+    pki = layout.pki
+    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    context.load_cert_chain(pki / "etcd.crt", pki / "etcd.key")
+    request = urllib.request.Request(f"{ETCD}/v3/kv/{what}", json.dumps(words).encode())
+    with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+        return found

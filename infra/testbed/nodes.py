@@ -1,0 +1,92 @@
+"""Simulated nodes with GPUs, for what one machine can't have: their pods start, run a moment and complete.
+
+They are tainted: only a pod that tolerates `kwok.x-k8s.io/node` can get there.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.testbed import build, parts
+from infra.testbed.layout import Layout
+from infra.testbed.running import kubectl, start, stop
+from infra.testbed.shell import wait
+
+PROCESS = "kwok"
+KEY = "kwok.x-k8s.io/node"  # the annotation kwok goes by, and our taint's
+LABEL = "type=kwok"
+RUNS_FOR = "testbed.tidegate.dev/runs-for"  # a pod's annotation, such as 5s
+RUNS_FOR_MS = 2000
+STAGES = (
+    "node/fast/node-initialize",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease",
+    "pod/fast/pod-ready",
+    "pod/fast/pod-complete",
+    "pod/fast/pod-delete",
+)
+READY_S = 0.3  # seconds a node takes, at most, on two cores
+
+
+def resize(layout: Layout, count: int, gpus: int = 8) -> None:
+    """Have `count` simulated nodes, each with 64 CPUs, 512 GiB and `gpus` GPUs; 0 removes them.
+
+    Raises:
+        NotReadyError: kwok did not make them ready.
+    """
+    present = _names(layout)
+    wanted = [f"fake-{number:04}" for number in range(count)]
+    if count:
+        start(layout, PROCESS, parts.kwok(layout, _stages(layout)))
+    new = [_node(name, gpus) for name in wanted if name not in present]
+    if new:
+        kubectl(
+            layout, "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": new})
+        )
+    gone = sorted(present - set(wanted))
+    if gone:
+        kubectl(layout, "delete", "node", *gone)
+    wait("Simulated nodes", lambda: _ready(layout) >= count, 20 + READY_S * count)
+    if not count:
+        stop(layout, PROCESS)
+
+
+def _names(layout: Layout) -> set[str]:
+    return set(kubectl(layout, "get", "nodes", "-l", LABEL, "-o", "name").replace("node/", "").split())
+
+
+def _ready(layout: Layout) -> int:
+    path = 'jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{" "}{end}'
+    return kubectl(layout, "get", "nodes", "-l", LABEL, "-o", path).split().count("True")
+
+
+def _node(name: str, gpus: int) -> dict[str, Any]:
+    size = {"cpu": "64", "memory": "512Gi", "pods": "110", "nvidia.com/gpu": str(gpus)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": {KEY: "fake", "node.alpha.kubernetes.io/ttl": "0"},
+            "labels": {"type": "kwok", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"},
+        },
+        "spec": {"taints": [{"key": KEY, "value": "fake", "effect": "NoSchedule"}]},
+        "status": {"allocatable": size, "capacity": size},
+    }
+
+
+def _stages(layout: Layout) -> Path:
+    """Write what kwok does with nodes and pods: its own documents, but that a Job's pod runs for a while."""
+    source = build.copied(layout.cache, PROCESS)
+    stages = [yaml.safe_load((source / f"{name}.yaml").read_text()) for name in STAGES]
+    for stage in stages:
+        if stage["metadata"]["name"] == "pod-complete":
+            expression = f'.metadata.annotations["{RUNS_FOR}"]'
+            stage["spec"]["delay"] = {
+                "durationMilliseconds": RUNS_FOR_MS,
+                "durationFrom": {"expressionFrom": expression},
+            }
+    path = layout.state / "kwok.yaml"
+    path.write_text(yaml.safe_dump_all(stages))
+    return path

@@ -1,0 +1,45 @@
+"""A progress bar for many rows, on a terminal only."""
+
+import sys
+import time
+from typing import TextIO
+
+EVERY_S = 0.2
+WIDTH = 28
+
+
+class Bar:
+    """Rows done, of how many, and how fast; nothing where stderr is no terminal.
+
+    Args:
+        total: rows that will come, or about that many; None: not known.
+        stream: where it is drawn (default stderr).
+    """
+
+    def __init__(self, total: int | None, stream: TextIO | None = None) -> None:
+        self._total, self._stream = total, stream or sys.stderr
+        self._shown = self._stream.isatty()
+        self._began = time.monotonic()
+        self._last, self._done = 0.0, 0
+
+    def add(self, rows: int) -> None:
+        """So many more rows are done."""
+        self._done += rows
+        if self._shown and time.monotonic() - self._last >= EVERY_S:
+            self._last = time.monotonic()
+            self._draw()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._shown and self._last:
+            print(f"\r{'':<78}\r", end="", file=self._stream, flush=True)
+
+    def _draw(self) -> None:
+        rate = self._done / max(time.monotonic() - self._began, 1e-3)
+        line = f"{self._done:,} rows  {rate:,.0f} rows/s"
+        if self._total:
+            total = max(self._total, self._done)
+            filled = "#" * round(WIDTH * self._done / total)
+            left = (total - self._done) / max(rate, 1e-3)
+            line = f"[{filled:<{WIDTH}}] {self._done:,}/{total:,} rows  {rate:,.0f} rows/s  {left:.0f} s left"
+        print(f"\r{line[:78]:<78}", end="", file=self._stream, flush=True)

@@ -1,0 +1,47 @@
+"""`POST /predict`, for people: `{"rows": [...]}` in, one prediction a row out."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import rows_of
+from serving.asgi import Headers
+from serving.dialects import Page, Reading, Served, Written
+from serving.wire import decode, encode, error_body
+
+
+class Rows:
+    """Tidegate's own dialect, which is also the BentoML API's."""
+
+    label, prefix = "/predict", "/predict"
+    asks: tuple[str, ...] = ("/predict",)
+
+    def __init__(self, served: Served) -> None:
+        self._contract = served.contract
+        self._head = {"model": served.name, "release": served.release}
+        self.pages: dict[str, Page] = {}
+
+    def read(self, body: bytes, headers: Headers) -> Reading:
+        """Understand a request; raises ContractError."""
+        del headers
+        return self.read_content(decode(body))
+
+    def read_content(self, content: Any) -> Reading:
+        """Understand a request that is parsed already; raises ContractError."""
+        columns = self._contract.parse_request(content)
+        return Reading(columns, rows_of(columns))
+
+    def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
+        """One prediction a row, see `Contract.predictions`."""
+        del reading
+        return Written(encode({**self._head, "predictions": self._contract.predictions(values)}))
+
+    def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
+        """An error that names field, row and fix."""
+        return error_body(kind, message, detail)
+
+
+def make(served: Served) -> Rows:
+    """The dialect for one release."""
+    return Rows(served)

@@ -1,0 +1,112 @@
+"""The Open Inference Protocol, version 2, over HTTP: what KServe, Triton and MLServer speak.
+
+https://github.com/kserve/open-inference-protocol, with the binary tensor extension of
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.asgi import Headers
+from serving.cells import describe
+from serving.dialects import Page, Reading, Served, Written
+from serving.dialects.v2_outputs import Outputs, Wanted
+from serving.dialects.v2_request import Inputs
+from serving.errors import ContractError
+from serving.tensors import input_specs, output_specs
+from serving.wire import decode, encode
+
+JSON_LENGTH = b"inference-header-content-length"
+EXPECTED = 'a JSON object {"inputs": [tensor, ...]}'
+EXTENSIONS = ["binary_tensor_data"]
+SERVER = {"name": "tidegate", "version": "1", "extensions": EXTENSIONS}
+
+
+class V2:
+    """The dialect of KServe's, Triton's and MLServer's clients."""
+
+    label, prefix = "/v2/infer", "/v2"
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._inputs, self._outputs = Inputs(served.contract), Outputs(served)
+        places = [f"/v2/models/{served.name}", f"/v2/models/{served.name}/versions/{served.version}"]
+        self.asks = tuple(f"{place}/infer" for place in places)
+        server, model = encode(SERVER), encode(self.metadata())
+        self.pages: dict[str, Page] = {
+            "/v2": lambda _: (200, server),
+            "/v2/health/live": lambda _: (200, b'{"live":true}'),
+            "/v2/health/ready": _ready,
+        }
+        for place in places:
+            self.pages[place] = lambda _: (200, model)
+            self.pages[f"{place}/ready"] = self._model_ready
+
+    def metadata(self) -> dict[str, Any]:
+        """What `GET /v2/models/NAME` says."""
+
+        def listed(specs: Any) -> list[dict[str, Any]]:
+            return [
+                {"name": spec.name, "datatype": spec.datatype, "shape": [-1, *spec.shape]} for spec in specs
+            ]
+
+        contract = self._served.contract
+        return {
+            "name": self._served.name,
+            "versions": [self._served.version],
+            "platform": "tidegate",
+            "inputs": listed(input_specs(contract)),
+            "outputs": listed(output_specs(contract)),
+        }
+
+    def read(self, body: bytes, headers: Headers) -> Reading:
+        """Understand a request, JSON or with binary tensors behind it; raises ContractError."""
+        length = headers.get(JSON_LENGTH)
+        view = memoryview(body)
+        size = len(body) if length is None else _length(length, len(body))
+        content = decode(view[:size], "inputs", EXPECTED)
+        if not isinstance(content, dict):
+            raise ContractError("inputs", describe(content), EXPECTED, "send a JSON object")
+        columns, rows = self._inputs.read(content, view[size:])
+        return Reading(columns, rows, self._outputs.wanted(content))
+
+    def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
+        """The outputs asked for, binary where asked for."""
+        wanted: Wanted = reading.wanted
+        head, tail = self._outputs.write(values, wanted)
+        if not tail:
+            return Written(head)
+        length = (JSON_LENGTH, str(len(head)).encode())
+        return Written(b"".join([head, *tail]), b"application/octet-stream", [length])
+
+    def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
+        """An error as the protocol has it."""
+        del kind, detail
+        return json.dumps({"error": message}).encode()
+
+    def _model_ready(self, ready: bool) -> tuple[int, bytes]:
+        body = {"name": self._served.name, "ready": ready}
+        return 200 if ready else 503, encode(body)
+
+
+def make(served: Served) -> V2:
+    """The dialect for one release."""
+    return V2(served)
+
+
+def _ready(ready: bool) -> tuple[int, bytes]:
+    return (200, b'{"ready":true}') if ready else (503, b'{"ready":false}')
+
+
+def _length(value: bytes, size: int) -> int:
+    if value.isdigit() and int(value) <= size:
+        return int(value)
+    raise ContractError(
+        "inputs",
+        f"the header Inference-Header-Content-Length {value[:20].decode('latin-1')!r}",
+        f"a number up to {size}, the body's length",
+        "count the bytes of the JSON part",
+    )

@@ -1,0 +1,86 @@
+"""The outputs of an Open Inference Protocol answer: which were asked for, and in JSON or binary."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.cells import describe
+from serving.contract import best_of
+from serving.dialects import Served
+from serving.errors import ContractError
+from serving.tensors import output_specs, to_bytes
+from serving.wire import encode
+
+# The request's id, and for each output its name and whether it is wanted binary.
+Wanted: TypeAlias = tuple[str | None, list[tuple[str, bool]]]
+
+
+class Outputs:
+    """Writes predictions as the tensors that were asked for."""
+
+    def __init__(self, served: Served) -> None:
+        specs = output_specs(served.contract)
+        self._head = {"model_name": served.name, "model_version": served.version}
+        self._datatypes = {spec.name: spec.datatype for spec in specs}
+        self._classes = np.array(served.contract.classes)
+        self._all = {flag: [(spec.name, flag) for spec in specs] for flag in (False, True)}
+
+    def wanted(self, content: dict[str, Any]) -> Wanted:
+        """Which outputs a request asks for; all when it names none. Raises ContractError."""
+        number = content.get("id")
+        if number is not None and not isinstance(number, str):
+            raise ContractError("id", describe(number), "a text", "quote it")
+        binary = _flag(content, "binary_data_output", False)
+        outputs = content.get("outputs")
+        if not outputs:
+            return number, self._all[binary]
+        if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
+            raise ContractError("outputs", describe(outputs), 'an array of {"name": ...}', "correct it")
+        return number, [self._one(output, binary) for output in outputs]
+
+    def write(self, values: NDArray[np.float32], wanted: Wanted) -> tuple[bytes, list[bytes]]:
+        """The JSON part, and the bytes of each binary tensor behind it."""
+        number, names = wanted
+        tail: list[bytes] = []
+        outputs = [self._tensor(name, self.tensor(name, values), binary, tail) for name, binary in names]
+        head = self._head if number is None else {**self._head, "id": number}
+        return encode({**head, "outputs": outputs}), tail
+
+    def tensor(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
+        """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row."""
+        return self._classes[best_of(values)] if name == "label" else values
+
+    def datatype(self, name: str) -> str:
+        """The datatype of an output."""
+        return self._datatypes[name]
+
+    def _one(self, output: dict[str, Any], binary: bool) -> tuple[str, bool]:
+        name = output.get("name")
+        if not isinstance(name, str) or name not in self._datatypes:
+            expected = f"one of {', '.join(self._datatypes)}"
+            raise ContractError("outputs", f"the output {describe(name)}", expected, "correct its name")
+        flag = _flag(output, "binary_data", binary)
+        if "classification" in (output.get("parameters") or {}):
+            raise ContractError(
+                name, "the parameter classification", "no such parameter", "ask for the output label"
+            )
+        return name, flag
+
+    def _tensor(self, name: str, value: NDArray[Any], binary: bool, tail: list[bytes]) -> dict[str, Any]:
+        tensor = {"name": name, "datatype": self._datatypes[name], "shape": value.shape}
+        if not binary:
+            plain = value.tolist() if value.dtype.kind == "U" else value.ravel()
+            return {**tensor, "data": plain}
+        tail.append(to_bytes(value))
+        return {**tensor, "parameters": {"binary_data_size": len(tail[-1])}}
+
+
+def _flag(holder: dict[str, Any], name: str, default: bool) -> bool:
+    parameters = holder.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise ContractError("parameters", describe(parameters), "an object", "correct them")
+    flag = parameters.get(name, default)
+    if not isinstance(flag, bool):
+        raise ContractError(name, describe(flag), "true or false", "correct it")
+    return flag

@@ -1,0 +1,141 @@
+"""The inputs of an Open Inference Protocol request: tensors, in JSON or binary, to raw columns."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Columns
+from models.schema import Field
+from serving.cells import describe
+from serving.contract import Contract
+from serving.errors import ContractError
+from serving.images import decode_image
+from serving.tensors import check_datatype, check_shape, column_of, count_of, flatten, from_bytes
+
+TENSOR = '{"name", "shape", "datatype", "data"}'
+Values = NDArray[Any] | list[Any]
+
+
+class Inputs:
+    """Reads the tensors of a request as the contract's inputs."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._fields: dict[str, tuple[Field, Sequence[str]]] = {
+            field.name: (field, entry.categories)
+            for field, entry in zip(contract.schema_.inputs, contract.inputs, strict=True)
+        }
+
+    def read(self, content: dict[str, Any], tail: memoryview) -> tuple[Columns, int]:
+        """Read all inputs.
+
+        Args:
+            content: the JSON part.
+            tail: the binary tensors, one after the other.
+
+        Returns:
+            Raw columns, and how many rows they have.
+
+        Raises:
+            ContractError: naming the input.
+        """
+        columns: Columns = {}
+        for name, tensor in self._tensors(content):
+            size = _binary_size(name, tensor)
+            if size is not None and size > len(tail):
+                expected = f"at most {len(tail)}, what is left of the body"
+                raise ContractError(name, f"a binary_data_size of {size}", expected, "correct it")
+            raw, tail = (None, tail) if size is None else (tail[:size], tail[size:])
+            columns[name] = self._column(name, tensor, raw)
+        if len(tail):
+            raise ContractError(
+                "inputs", f"{len(tail)} bytes after the last tensor", "none", "state every binary_data_size"
+            )
+        return columns, _rows(columns)
+
+    def _tensors(self, content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        tensors = content.get("inputs")
+        if not isinstance(tensors, list) or not all(isinstance(tensor, dict) for tensor in tensors):
+            raise ContractError("inputs", describe(tensors), f"an array of {TENSOR}", "send every input")
+        names = [tensor.get("name") for tensor in tensors]
+        known = f"each of {', '.join(self._fields)} once"
+        for name in names:
+            if not isinstance(name, str) or name not in self._fields or names.count(name) > 1:
+                raise ContractError("inputs", f"the input {describe(name)}", known, "correct its name")
+        for name in self._fields:
+            if name not in names:
+                raise ContractError(name, "no such input", known, "add it")
+        return list(zip(names, tensors, strict=True))
+
+    def _column(self, name: str, tensor: dict[str, Any], raw: memoryview | None) -> NDArray[Any]:
+        field, categories = self._fields[name]
+        shape = check_shape(name, tensor.get("shape"))
+        datatype = check_datatype(name, tensor.get("datatype"))
+        if raw is not None and "data" in tensor:
+            raise ContractError(name, "data and binary_data_size", "one of them", "remove one")
+        if raw is None and "data" not in tensor:
+            raise ContractError(name, "no data", f"a tensor {TENSOR}", "add data, or binary_data_size")
+        if datatype == "BYTES" and field.kind == "image":
+            return _images(field, _elements(name, tensor, raw, shape), shape)
+        if raw is None:
+            values: Values = flatten(name, tensor["data"], count_of(shape))
+        else:
+            values = from_bytes(name, datatype, count_of(shape), raw)
+            values = _texts(name, values) if isinstance(values, list) else values
+        return column_of(field, categories, shape, values)
+
+
+def _binary_size(name: str, tensor: dict[str, Any]) -> int | None:
+    parameters = tensor.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise ContractError(name, f"parameters {describe(parameters)}", "an object", "correct them")
+    if "shared_memory_region" in parameters:
+        raise ContractError(name, "a shared memory region", "the data itself", "send data or binary data")
+    size = parameters.get("binary_data_size")
+    if size is None or (type(size) is int and size >= 0):
+        return size
+    raise ContractError(name, f"a binary_data_size {describe(size)}", "a number of bytes", "correct it")
+
+
+def _texts(name: str, values: list[bytes]) -> list[str]:
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise ContractError(
+            name, f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text", "encode it"
+        ) from None
+
+
+def _elements(
+    name: str, tensor: dict[str, Any], raw: memoryview | None, shape: tuple[int, ...]
+) -> list[bytes]:
+    count = count_of(shape)
+    if raw is not None:
+        read = from_bytes(name, "BYTES", count, raw)
+        assert isinstance(read, list)
+        return read
+    try:
+        return [base64.b64decode(text, validate=True) for text in flatten(name, tensor["data"], count)]
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise ContractError(
+            name, f"BYTES that are not base64 ({error})", "image files as base64", "encode them"
+        ) from error
+
+
+def _images(field: Field, files: list[bytes], shape: tuple[int, ...]) -> NDArray[Any]:
+    if shape[1:] not in ((), (1,)):
+        raise ContractError(field.name, f"BYTES of shape {list(shape)}", "[rows] image files", "reshape them")
+    return np.stack([decode_image(field, file) for file in files])
+
+
+def _rows(columns: Columns) -> int:
+    counts = {name: len(column) for name, column in columns.items()}
+    first = next(iter(counts.values()))
+    for name, count in counts.items():
+        if count != first:
+            expected = f"{first} rows, as the first input has"
+            raise ContractError(name, f"{count} rows", expected, "send as many rows of every input")
+    return first

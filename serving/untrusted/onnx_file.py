@@ -1,0 +1,119 @@
+"""What an `.onnx` file may hold: one graph of standard operators with all its data in it.
+
+External data is refused whatever its path: a bundle has no other file, and ONNX Runtime would read the one
+named. The file is read with protobuf, as ONNX Runtime reads it, through just the fields that matter here
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3 has the numbers); `onnx` itself is no part of a
+serving environment.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from serving.untrusted import looks_like, refusal
+
+DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+EXTERNAL = 1  # TensorProto.DataLocation
+TEXT, NUMBER, MESSAGE = 9, 5, 11  # FieldDescriptorProto's TYPE_STRING, TYPE_INT32, TYPE_MESSAGE
+# message -> field -> (number, message or type, repeated)
+MESSAGES: dict[str, dict[str, tuple[int, str | int, bool]]] = {
+    "Model": {
+        "graph": (7, "Graph", False),
+        "training": (20, "Training", True),
+        "functions": (25, "Function", True),
+    },
+    "Training": {"initialization": (1, "Graph", False), "algorithm": (2, "Graph", False)},
+    "Function": {"node": (7, "Node", True), "domain": (10, TEXT, False), "defaults": (11, "Attribute", True)},
+    "Graph": {
+        "node": (1, "Node", True),
+        "initializer": (5, "Tensor", True),
+        "sparse": (15, "Sparse", True),
+    },
+    "Node": {
+        "op_type": (4, TEXT, False),
+        "attribute": (5, "Attribute", True),
+        "domain": (7, TEXT, False),
+    },
+    "Attribute": {
+        "t": (5, "Tensor", False),
+        "g": (6, "Graph", False),
+        "tensors": (10, "Tensor", True),
+        "graphs": (11, "Graph", True),
+        "sparse": (22, "Sparse", False),
+        "sparses": (23, "Sparse", True),
+    },
+    "Sparse": {"values": (1, "Tensor", False), "indices": (2, "Tensor", False)},
+    "Tensor": {
+        "name": (8, TEXT, False),
+        "external_data": (13, "Entry", True),
+        "data_location": (14, NUMBER, False),
+    },
+    "Entry": {"key": (1, TEXT, False), "value": (2, TEXT, False)},
+}
+
+
+def check(model: Path, code: Path | None) -> None:
+    """Refuse external data, operators of other domains and what is no ONNX model at all.
+
+    Raises:
+        UntrustedModelError: with the tensor or operator at fault.
+    """
+    del code  # a graph is complete
+    parsed = _parsed(model)
+    if not parsed.HasField("graph") or not parsed.graph.node:
+        raise refusal(model, "it has no graph", "an ONNX model with at least one operator")
+    domains = DOMAINS | {function.domain for function in parsed.functions}
+    for kind, message in _walk(parsed):
+        if kind == "Tensor" and (message.data_location == EXTERNAL or message.external_data):
+            raise _external(model, message)
+        if kind == "Node" and message.domain not in domains:
+            operator = f"{message.domain}:{message.op_type}"
+            raise refusal(model, f"it has the operator {operator!r}", "operators of ONNX itself")
+
+
+def _parsed(model: Path) -> Any:
+    from google.protobuf.message import DecodeError
+
+    content = model.read_bytes()
+    parsed = _model_class()()
+    try:
+        parsed.ParseFromString(content)
+    except (DecodeError, RecursionError) as error:
+        found = f"it is no ONNX model but {looks_like(content[:8])}"
+        raise refusal(model, found, "an ONNX model, with no message nested deeper than 100") from error
+    return parsed
+
+
+def _external(model: Path, tensor: Any) -> Exception:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    found = f"the data of its tensor {tensor.name!r} lies in another file, {entries.get('location', '')!r}"
+    return refusal(model, found, "all data in the model file itself")
+
+
+def _walk(root: Any) -> Iterator[tuple[str, Any]]:
+    """Every message below `root`, with its name."""
+    waiting = [root]
+    while waiting:
+        message = waiting.pop()
+        yield message.DESCRIPTOR.name, message
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                waiting += value if field.is_repeated else [value]
+
+
+@cache
+def _model_class() -> Any:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="tidegate_onnx.proto", package="tidegate", syntax="proto2")
+    for name, fields in MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind, repeated) in fields.items():
+            added = message.field.add(name=field, number=number, label=3 if repeated else 1)
+            added.type = kind if isinstance(kind, int) else MESSAGE
+            if isinstance(kind, str):
+                added.type_name = f".tidegate.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tidegate.Model"))

@@ -1,0 +1,127 @@
+"""Trials that only look as if they trained: real Jobs on simulated nodes, their outputs put into the store.
+
+What is real is the driver's side: the plan, the executor, the API server, the scheduler, the store.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.files import write_atomic
+from pipelines.executors.base import Handle, StepCall
+from pipelines.executors.kubernetes import KubernetesExecutor
+from pipelines.home import Home, RunFolder, RunRecord, StepRecord
+from pipelines.plan import STEPS, Facts, Plan, Step, make_plan
+from pipelines.spec import Experiment
+
+FILES = ("model.keras", "model.onnx", "reference.npy", "report.npz", "events.jsonl")
+ON_SIMULATED_NODES = {
+    "gpus": 1,
+    "cpu": 1,
+    "memory": "1Gi",
+    "node_selector": {"type": "kwok"},
+    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+}
+
+
+def plan_of(name: str, trials: int, parallelism: int) -> Plan:
+    """A run of nothing but trials, each of which asks for a GPU."""
+    space = {"training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
+    search = {
+        "method": "random",
+        "trials": trials,
+        "parallelism": parallelism,
+        "space": space,
+        "pruning": None,
+    }
+    experiment = Experiment.model_validate(
+        {
+            "name": name,
+            "data": {"dataset": "digits"},
+            "model": {"family": "mlp"},
+            "search": search,
+            "resources": ON_SIMULATED_NODES,
+        }
+    )
+    facts = Facts("data", "", dict.fromkeys(STEPS, ""), {step: {} for step in STEPS}, trials)
+    plan = make_plan(experiment, facts)
+    prepare, steps = plan.of("prepare")[0], []
+    for step in plan.of("train"):
+        inputs = {key: value for key, value in step.inputs.items() if key not in ("prepared", "content")}
+        steps.append(Step(step.id, step.step, step.key, inputs, after=()))
+    assert prepare.step == "prepare"
+    return Plan(plan.run, experiment, facts, tuple(steps))
+
+
+class SimulatedExecutor(KubernetesExecutor):
+    """Starts the real Jobs; what their workers would leave is there as soon as they are begun."""
+
+    def start(self, call: StepCall) -> Handle:
+        """Create the Job, and the outputs of its step."""
+        outputs = {"metrics": {"test_accuracy": 0.9}, "params": {}, "pruned": False, **self._files()}
+        document = {"step": call.step, "run": self.run, "outputs": outputs, "began": 0.0, "seconds": 1.0}
+        found = self.home.store.read(f"steps/{call.key}.json")
+        if found is None:
+            self.home.store.write(f"steps/{call.key}.json", json.dumps(document).encode(), None)
+        return super().start(call)
+
+    def _files(self) -> dict[str, Any]:
+        if not hasattr(self, "_kept"):
+            folder = self.home.path / "work"
+            folder.mkdir(exist_ok=True)
+            self._kept = {}
+            for name in FILES:
+                write_atomic(folder / name, name.encode())
+                self._kept[name.partition(".")[0]] = self.home.store.put(folder / name).model_dump()
+        return self._kept
+
+
+@dataclass
+class Recorder:
+    """Keeps the run's record as the driver does."""
+
+    folder: RunFolder
+    record: RunRecord
+    news_told: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
+        """A step changed."""
+        others = [known for known in self.record.steps if known.id != record.id]
+        self.record = self.record.model_copy(update={"steps": [*others, record]})
+        self.folder.write(self.record)
+        self.done += outputs is not None
+
+    def retry(self, step_id: str, signal: int) -> None:
+        """A step was killed."""
+        self.news_told.append(f"{step_id} killed by {signal}")
+
+    def news(self, step_id: str, words: str) -> None:
+        """A step waits."""
+        self.news_told.append(f"{step_id} {words}")
+
+    def tick(self) -> None:
+        """Nothing to show."""
+
+
+def recorder(home: Home, plan: Plan) -> Recorder:
+    """The record of a run that has just begun."""
+    folder = home.folder_of(plan.run)
+    folder.create()
+    record = RunRecord(
+        run=plan.run,
+        name=plan.experiment.name,
+        endpoint=plan.experiment.endpoint,
+        status="running",
+        created=0.0,
+        experiment=plan.experiment.model_dump(mode="json"),
+    )
+    return Recorder(folder, record)
+
+
+def home_on_testbed(path: Path) -> Home:
+    """A home whose target is the testbed."""
+    from pipelines.targets import find_target
+
+    return Home(path, find_target(path, "testbed"))

@@ -1,0 +1,115 @@
+"""The driver's pod, a trial's pod, the API server and etcd's memory are taken away in the middle of a run."""
+
+import random
+import time
+from typing import Any
+
+import pytest
+
+from infra.cluster.api import Cluster
+from infra.testbed import faults
+from infra.testbed.layout import Layout
+
+from ..faults.conftest import mlflow_runs
+from .conftest import Onto, left, wait_for
+
+pytestmark = pytest.mark.cluster
+KILLS = 10
+SEED = 4096
+SIX = ("--set", "search.trials=6", "--set", "search.pruning=null", "--set", "training.epochs=3")
+EASY = ("--set", "gate={metric: test_accuracy, minimum: 0.2, improve_on_champion: null}")
+
+
+def detached(onto: Onto, name: str, *more: str) -> str:
+    """Start a run and return at once."""
+    return str(onto.ok("submit", name, "--detach", *more)["run"])
+
+
+def pods(api: Cluster, run: str, step: str) -> list[dict[str, Any]]:
+    return api.list("Pod", f"tidegate.dev/run={run},tidegate.dev/step={step}")
+
+
+def running(api: Cluster, run: str, step: str, but: set[str]) -> str | None:
+    """A pod of that step that runs and is none of those."""
+    for pod in pods(api, run, step):
+        name, ending = pod["metadata"]["name"], pod["metadata"].get("deletionTimestamp")
+        if name not in but and not ending and pod["status"].get("phase") == "Running":
+            return str(name)
+    return None
+
+
+def ended(onto: Onto, run: str, timeout: float = 400) -> dict[str, Any]:
+    """The run's answer once it has ended."""
+
+    def over() -> dict[str, Any] | None:
+        shown: dict[str, Any] = onto.ok("show", run)
+        return shown if shown["status"] not in ("queued", "running") else None
+
+    return wait_for(f"the end of {run}", over, timeout)
+
+
+def test_a_driver_killed_ten_times_ends_as_if_nothing_had_been(onto: Onto, api: Cluster) -> None:
+    dice = random.Random(SEED)
+    run = detached(onto, "digits-search", *SIX, *EASY, "--set", "serving.endpoint=killed")
+    killed: set[str] = set()
+    for _ in range(KILLS):
+        deadline = time.monotonic() + 120
+        while (name := running(api, run, "driver", killed)) is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert name, "no new driver came"
+        time.sleep(dice.uniform(0, 5))
+        api.delete("Pod", name)
+        killed.add(name)
+    shown = ended(onto, run)
+    assert (shown["status"], len(shown["trials"])) == ("done", 6)
+    best = max(shown["trials"], key=lambda trial: trial["metrics"]["test_accuracy"])
+    assert shown["champion"] == best["id"]
+    for trial in shown["trials"]:
+        tried = api.list("Pod", f"tidegate.dev/step-id={trial['id']}")
+        assert len(tried) <= 1, f"{trial['id']} was trained {len(tried)} times"
+    parents, children = mlflow_runs(onto, run)
+    assert (len(parents), len(children)) == (1, 6)
+    assert left(api, run) == []
+
+
+def test_a_restarted_api_server_and_a_forgetful_etcd_lose_nothing(
+    onto: Onto, api: Cluster, installed: Layout
+) -> None:
+    run = detached(onto, "digits-search", *SIX, *EASY, "--set", "serving.endpoint=restarted")
+    wait_for("a trial", lambda: running(api, run, "train", set()))
+    faults.restart(installed, "apiserver")
+    time.sleep(2)
+    faults.compact(installed)
+    faults.restart(installed, "apiserver")
+    shown = ended(onto, run)
+    assert (shown["status"], len(shown["trials"])) == ("done", 6)
+    assert left(api, run) == []
+
+
+def test_a_trial_whose_pod_is_killed_starts_again_and_the_run_says_so(onto: Onto, api: Cluster) -> None:
+    more = ("--set", "training.epochs=40", "--set", "training.seed=77", "--set", "serving.endpoint=restarted")
+    run = detached(onto, "digits", *more, *EASY)
+    first = wait_for("the trial", lambda: running(api, run, "train", set()))
+    time.sleep(2)
+    api.delete("Pod", first)
+    shown = ended(onto, run)
+    assert shown["status"] == "done"
+    told = onto("logs", run, "driver").stdout
+    assert "its pod was deleted; it starts again" in told
+
+
+@pytest.mark.parametrize("step", ["prepare", "train", "package", "deploy"])
+def test_cancel_leaves_nothing(onto: Onto, api: Cluster, step: str) -> None:
+    seed = {"prepare": 101, "train": 102, "package": 103, "deploy": 104}[step]
+    own = ("--set", f"data.split.seed={seed}", "--set", "serving.endpoint=cancelled")
+    run = detached(onto, "digits", "--set", "training.epochs=3", *own, *EASY)
+
+    def begun() -> bool:
+        return step in [known["step"] for known in onto.ok("show", run)["steps"]]
+
+    wait_for(step, begun, 240)
+    assert onto.ok("cancel", run)["status"] == "cancelled"
+    assert left(api, run) == []
+    labels = "tidegate.dev/endpoint=cancelled"
+    assert [kind for kind in ("Pod", "Deployment", "HTTPRoute") if api.list(kind, labels)] == []
+    assert onto("cancel", run).code == 2

@@ -1,0 +1,91 @@
+"""An endpoint of every model family on every runtime, a real process each."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serving.bundle import open_bundle
+from serving.contract import Contract
+from serving.handover import server_argv, wait_ready
+
+from .families import FAMILIES, RUNTIMES
+
+ROOT = Path(__file__).resolve().parents[2]
+# TensorFlow's import makes a start of ten seconds: one family with it always, the others where time is no matter.
+CASES = [
+    pytest.param((family, runtime), id=f"{family}-{runtime}", marks=pytest.mark.slow if slow else ())
+    for runtime in RUNTIMES
+    for family in FAMILIES
+    for slow in [runtime == "tensorflow" and family != "cnn"]
+]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where it answers, and what it has to answer: `rows` and the offline bundle's `expected` values."""
+
+    name: str
+    port: int
+    contract: Contract
+    rows: list[Any]
+    expected: NDArray[np.float32]
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Status and parsed JSON body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+        finally:
+            connection.close()
+
+    def columns(self, rows: list[Any] | None = None) -> dict[str, NDArray[Any]]:
+        """The rows as one array an input, strings as objects."""
+        parsed = self.contract.parse_rows(self.rows if rows is None else rows)
+        return {name: np.asarray(column) for name, column in parsed.items()}
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundle of every family on every runtime."""
+    folder = tmp_path_factory.mktemp("families")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-m", "tests.conformance.families", str(folder)]
+    subprocess.run(argv, check=True, env=environment, cwd=ROOT)
+    return folder
+
+
+@pytest.fixture(scope="session", params=CASES)
+def endpoint(
+    request: pytest.FixtureRequest, bundles: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    """Each of them in turn, as release 2."""
+    family, runtime = request.param
+    control = tmp_path_factory.mktemp("server") / "control"
+    bundle = bundles / f"{family}-{runtime}"
+    argv = server_argv(bundle, family, 2, control)
+    process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        status = wait_ready(control, 120, lambda: process.poll() is None)
+        rows = json.loads((bundles / f"{family}.json").read_text())
+        expected = np.load(bundles / f"{family}-{runtime}.npy")
+        yield Endpoint(family, status["private_port"], open_bundle(bundle).contract, rows, expected)
+    finally:
+        process.kill()
+        process.wait(10)

@@ -1,0 +1,65 @@
+"""A live release without training: a small random network, its bundle and its place in a home."""
+
+from typing import Any
+
+from infra.errors import ConflictError
+from models.columns import Columns
+from models.schema import Field, Schema, Target
+from models.transforms import Transforms
+from pipelines.address import choose_port
+from pipelines.bundles import keep_bundle
+from pipelines.home import Home
+from serving.bundle import write_bundle
+from serving.contract import Contract
+from serving.parity import describe
+from serving.predictor import Predictor, sample_rows
+from serving.proof import Parity
+from serving.release import load, promote, reserve, update
+from serving.runtimes import load_model
+from tests.serving.conftest import write_onnx
+
+PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
+
+
+def deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, target: Target) -> None:
+    """A release that answers, without training: a small random network."""
+    schema = Schema(inputs=fields, target=target)
+    transforms = Transforms.fit(schema, columns)
+    ((given, spec),) = transforms.input_specs.items()
+    last = "Softmax" if target.classes else "Identity"
+    work = home.path / "work" / name
+    work.mkdir(parents=True)
+    write_onnx(work / "m.onnx", given, spec.shape, len(target.classes) or len(target.names), last)
+    run = load_model("onnx", work / "m.onnx")
+    predictor = Predictor(Contract.of(schema, transforms.categories), transforms, run)
+    (work / "drift.json").write_text(describe(predictor, columns))
+    write_bundle(
+        work / "bundle",
+        name=name,
+        run="run-1",
+        trial="trial-1",
+        schema=schema,
+        transforms=transforms,
+        model=work / "m.onnx",
+        runtime="onnx",
+        parity=PROOF,
+        sample=sample_rows(columns),
+        versions={},
+        drift=work / "drift.json",
+    )
+    digest = keep_bundle(home, work / "bundle")
+    port = choose_port(home, load(home.store, name), None)
+    facts: dict[str, Any] = {
+        "run": "run-1",
+        "trial": "trial-1",
+        "key": "k",
+        "bundle": digest,
+        "bento": f"{name}:1",
+    }
+    update(
+        home.store,
+        name,
+        lambda state: reserve(state.model_copy(update={"port": port}), **facts, runtime="onnx", parity=PROOF),
+        ConflictError,
+    )
+    update(home.store, name, lambda state: promote(state, 1), ConflictError)  # the first `predict` starts it
