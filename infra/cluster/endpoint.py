@@ -15,6 +15,7 @@ from infra.cluster.endpoint_objects import (
     stable_service,
 )
 from infra.cluster.endpoint_pod import PORT
+from infra.cluster.jobs import selector
 from infra.cluster.reasons import why_told
 from infra.cluster.servers import failing_container, is_ready, why_not_ready
 from infra.errors import ForbiddenError, NotFoundError, RolloutError
@@ -253,6 +254,13 @@ class ClusterEndpoint:
         return True
 
 
+def endpoint_names(cluster: Cluster) -> list[str]:
+    """Every endpoint that has anything in the namespace."""
+    found = [
+        obj for kind in KINDS for obj in cluster.list(kind, f"{selector(MANAGED)},tidegate.dev/endpoint")
+    ]
+    return sorted({obj["metadata"]["labels"]["tidegate.dev/endpoint"] for obj in found})
+
+
 def _selector(endpoint: str) -> str:
-    labels = {**MANAGED, "tidegate.dev/endpoint": endpoint}
-    return ",".join(f"{key}={value}" for key, value in labels.items())
+    return selector({**MANAGED, "tidegate.dev/endpoint": endpoint})
