@@ -20,6 +20,7 @@ from serving.errors import ServerStartError
 from serving.release import EndpointState, Release, fail, load, promote, update
 
 LOCK_S = 120.0
+RUN_LOCK_S = 24 * 3600.0  # a run waits for another one's canary; a person is told who has it
 OWN_NAMES = re.compile(r".*-r\d+(-canary)?")
 
 
@@ -63,7 +64,8 @@ class KubernetesHosting:
 
     def lock(self, name: str, who: str) -> AbstractContextManager[None]:
         """Hold the endpoint's Lease."""
-        return leased(self._cluster, f"tidegate-endpoint-{name}", who, LOCK_S, endpoint_labels(name))
+        patience = RUN_LOCK_S if who else LOCK_S
+        return leased(self._cluster, f"tidegate-endpoint-{name}", who, patience, endpoint_labels(name))
 
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
         """No port: the address is the gateway's, or the Service's."""
