@@ -6,9 +6,9 @@ from infra.errors import ConflictError
 from models.columns import Columns
 from models.schema import Field, Schema, Target
 from models.transforms import Transforms
-from pipelines.address import choose_port
 from pipelines.bundles import keep_bundle
 from pipelines.home import Home
+from pipelines.ports import choose_port
 from serving.bundle import write_bundle
 from serving.contract import Contract
 from serving.parity import describe
