@@ -84,7 +84,7 @@ def test_the_good_ones_of_the_corpus_pass(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadError, match="cannot load none.onnx: FileNotFoundError"):
+    with pytest.raises(ModelLoadError, match=r"cannot load none\.onnx: FileNotFoundError"):
         load_model("onnx", tmp_path / "none.onnx")
 
 
