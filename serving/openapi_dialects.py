@@ -74,13 +74,8 @@ def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[
     by_column = {"inputs": inputs, "signature_name": signature}
     request = {
         "oneOf": [
-            {"type": "object", "required": ["instances"], "properties": rows, "additionalProperties": False},
-            {
-                "type": "object",
-                "required": ["inputs"],
-                "properties": by_column,
-                "additionalProperties": False,
-            },
+            {"type": "object", "required": ["instances"], "properties": rows},
+            {"type": "object", "required": ["inputs"], "properties": by_column},
         ]
     }
     answer = {"type": "object", "properties": {"predictions": NUMBERS, "outputs": NUMBERS}}
@@ -98,19 +93,19 @@ def _v2(answerer: Answerer) -> tuple[str, Spec, Spec, Spec]:
             "shape": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
             "datatype": {"type": "string", "enum": [*DTYPES, "BYTES"]},
             "data": {"type": "array"},
-            "parameters": {"type": "object"},
+            "parameters": {"type": "object", "nullable": True},
         },
     }
-    outputs = {"type": "array", "items": {"type": "object", "required": ["name"]}}
+    outputs = {"type": "array", "nullable": True, "items": {"type": "object", "required": ["name"]}}
     listed = {"type": "array", "minItems": len(names), "maxItems": len(names), "items": tensor}
     request = {
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": {"type": "string"},
+            "id": {"type": "string", "nullable": True},
             "inputs": listed,
             "outputs": outputs,
-            "parameters": {"type": "object"},
+            "parameters": {"type": "object", "nullable": True},
         },
     }
     answered: Spec = {"type": "array", "minItems": 1, "maxItems": len(output_specs(contract))}
