@@ -28,12 +28,13 @@ endif
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup run test test-slow lint bench cluster-up cluster-down test-cluster lock clean
+.PHONY: help setup run test test-slow lint bench bench-serving cluster-up cluster-down test-cluster lock clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make bench      ratios against baselines run in the same call"
+	@echo "make bench-serving   the endpoint beside other servers, with wrk"
 	@echo "make setup      only set up: leaves $(TIDEGATE)"
 	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
 	@echo "make lint       ruff, mypy, import-linter"
@@ -82,6 +83,10 @@ test-slow: $(VENV)/.dev $(VENV)/.apt
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
+
+# Needs wrk (Debian: apt-get install wrk); takes half an hour. MODELS, SECONDS and more: make bench-serving ARGS="--help"
+bench-serving: $(VENV)/.dev
+	@$(BIN)/python -m tests.bench.serving $(ARGS)
 
 # A real Kubernetes on this machine, for people who work on Tidegate; needs root and, once, Go and 20 minutes.
 cluster-up: $(VENV)/.dev
