@@ -37,6 +37,9 @@ class Twin:
     """
 
     def __init__(self, model: Any, seed: int) -> None:
+        for layer in model.operations:  # before a setting is told that only such a layer brings
+            if type(layer).__name__ not in EQUATIONS:
+                raise _unknown(f"layer {layer.name!r} ({type(layer).__name__})")
         random = np.random.default_rng([seed, 1])
         self._pairs = [(layer, _equations(layer, random)) for layer in model.operations]
         _refuse_others(model)
@@ -95,10 +98,7 @@ def _nodes(layer: Any, chain: list[Layer]) -> list[Node]:
 
 
 def _equations(layer: Any, random: np.random.Generator) -> list[Layer]:
-    kind = type(layer).__name__
-    if kind not in EQUATIONS:
-        raise _unknown(f"layer {layer.name!r} ({kind})")
-    return EQUATIONS[kind](layer, layer.get_config(), random)
+    return EQUATIONS[type(layer).__name__](layer, layer.get_config(), random)
 
 
 def _require(layer: Any, config: dict[str, Any], **expected: Any) -> None:
