@@ -19,6 +19,7 @@ from infra.errors import InfraError, LockedError
 from infra.locks import held, lock
 from pipelines.errors import UsageError
 from pipelines.home import Home, RunFolder
+from pipelines.hosting import hosting
 from pipelines.result import Result, checked, item
 from pipelines.submit import cancel
 from pipelines.sync import unsynced
@@ -165,6 +166,7 @@ def down(home: Home) -> Result:
     with ThreadPoolExecutor(max_workers=16) as pool:  # each drains for a second or two
         stopped = pool.map(partial(processes.stop, home.processes), names)
         removed += [f"process {name}" for name, ran in zip(names, stopped, strict=True) if ran]
+    removed += hosting(home).down()
     return Result(
         {"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here"
     )
@@ -185,7 +187,7 @@ def gc(home: Home) -> Result:
     """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
     from pipelines.sweep import sweep
 
-    removed = sweep(home)
+    removed = sweep(home) + hosting(home).sweep()
     return Result(
         {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
     )

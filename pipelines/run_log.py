@@ -62,6 +62,9 @@ class RunLog:
             self._say(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
         elif step == "promote":
             self.tags(release=outputs["release"], url=outputs["url"])
+            for stage in outputs.get("canary", ()):
+                name = f"canary-{outputs['release']}-{stage['weight']}"
+                self._spool.write("metrics", name, step=stage["weight"], values=stage["figures"])
             name = self._plan.experiment.endpoint
             endpoint = f"endpoint [{outputs['url']}]({outputs['url']})"
             self._say(f"Release {outputs['release']}: {endpoint}, registered model [{name}](#/models/{name})")

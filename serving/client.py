@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from serving.errors import ClientError
 
 ROWS = 1000  # rows sent in one request
+CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
 class Client:
@@ -26,11 +27,11 @@ class Client:
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None:
+        if parts.scheme not in CONNECTIONS or parts.hostname is None:
             raise ClientError(f"{url!r} is no endpoint; expected a URL such as http://127.0.0.1:8001")
         self.url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
+        self._connection = CONNECTIONS[parts.scheme](parts.hostname, parts.port, timeout=timeout)
 
     def __enter__(self) -> "Client":
         return self

@@ -15,6 +15,7 @@ from infra.cluster.endpoint_objects import (
     stable_service,
 )
 from infra.cluster.endpoint_pod import PORT
+from infra.cluster.jobs import selector
 from infra.cluster.reasons import why_told
 from infra.cluster.servers import failing_container, is_ready, why_not_ready
 from infra.errors import ForbiddenError, NotFoundError, RolloutError
@@ -31,6 +32,7 @@ KINDS = (
 )
 CUSTOM_METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
 POLL_S = 0.5
+QUIET_S = 5.0  # a pod takes as long to start when all is well
 TROUBLE_S = 15.0  # how long trouble must stand: a registry may hiccup, a Secret may be on its way
 SPREAD_S = 3.0  # until gateways and nodes have taken in what was changed
 ROUTE_S = 20.0
@@ -101,16 +103,18 @@ class ClusterEndpoint:
         Raises:
             RolloutError: why they are not, with the end of the log of the container that failed.
         """
-        deadline, trouble, since = time.monotonic() + timeout_s, "", time.monotonic()
+        began, trouble, since = time.monotonic(), "", time.monotonic()
         while not self._is_complete(deployment):
-            now, found = time.monotonic(), self._trouble(deployment)
+            now = time.monotonic()
+            found = self._trouble(deployment, now - began > QUIET_S)
             if found != trouble:
                 # Trouble changes its words while it stands: only a moment without any begins anew.
                 trouble, since = found, since if trouble and found else now
                 say(f"{deployment}: {trouble}") if trouble else None
             waits_for_node = trouble.startswith("no node has room")
-            if now > deadline or (trouble and not waits_for_node and now - since > TROUBLE_S):
-                raise RolloutError(self._in_words(deployment, trouble, now - deadline > 0, timeout_s))
+            late = now - began > timeout_s
+            if late or (trouble and not waits_for_node and now - since > TROUBLE_S):
+                raise RolloutError(self._in_words(deployment, trouble, late, timeout_s))
             time.sleep(POLL_S)
 
     def _is_complete(self, deployment: str) -> bool:
@@ -122,10 +126,11 @@ class ClusterEndpoint:
         counts = (status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
         return seen and all(count >= wanted for count in counts)
 
-    def _trouble(self, deployment: str) -> str:
+    def _trouble(self, deployment: str, ask_events: bool) -> str:
+        """What keeps pods from running, as far as their status says it; the events of the namespace are many."""
         pods = self.pods(deployment)
         found = next((words for pod in pods if (words := why_not_ready(pod))), "")
-        if not found:
+        if not found and ask_events:
             told = self._cluster.list("Event", fields="type=Warning")
             own = [one for one in told if one["involvedObject"].get("name", "").startswith(f"{deployment}-")]
             reason = why_told(own) if not any(is_ready(pod) for pod in pods) else None
@@ -253,6 +258,13 @@ class ClusterEndpoint:
         return True
 
 
+def endpoint_names(cluster: Cluster) -> list[str]:
+    """Every endpoint that has anything in the namespace."""
+    found = [
+        obj for kind in KINDS for obj in cluster.list(kind, f"{selector(MANAGED)},tidegate.dev/endpoint")
+    ]
+    return sorted({obj["metadata"]["labels"]["tidegate.dev/endpoint"] for obj in found})
+
+
 def _selector(endpoint: str) -> str:
-    labels = {**MANAGED, "tidegate.dev/endpoint": endpoint}
-    return ",".join(f"{key}={value}" for key, value in labels.items())
+    return selector({**MANAGED, "tidegate.dev/endpoint": endpoint})

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -58,10 +59,13 @@ class _Lease:
 
     def acquire(self, timeout: float) -> None:
         """Wait for the lock."""
-        deadline = time.monotonic() + timeout
+        deadline, told = time.monotonic() + timeout, ""
         while not self._try():
+            holder = str(self._found().get("spec", {}).get("holderIdentity") or "?")
+            if holder != told:
+                print(f"waiting for {holder.partition('/')[0]}, which is changing the same", file=sys.stderr)
+                told = holder
             if time.monotonic() >= deadline:
-                holder = self._found().get("spec", {}).get("holderIdentity", "?")
                 raise LockedError(
                     f"{self._name} is held by {holder}, and still was after {timeout:g} s. "
                     "Wait for that command or run to end, or cancel it, then try again."

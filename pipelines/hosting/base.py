@@ -95,3 +95,9 @@ class Hosting(Protocol):
 
     def remove(self, state: EndpointState) -> bool:
         """End every server of an endpoint and take its address away; whether the live release ran."""
+
+    def down(self) -> list[str]:
+        """End every server of every endpoint, but no release; what was ended. `ensure_live` starts it again."""
+
+    def sweep(self) -> list[str]:
+        """Remove what belongs to no release that is live or on its way; what was removed."""

@@ -4,7 +4,7 @@ import re
 from contextlib import AbstractContextManager
 from functools import partial
 
-from infra.cluster.endpoint import ClusterEndpoint, Gateway
+from infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
 from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from infra.cluster.endpoint_pod import GRACE_S, PORT
 from infra.cluster.jobs import driver_name, is_over
@@ -20,6 +20,7 @@ from serving.errors import ServerStartError
 from serving.release import EndpointState, Release, fail, load, promote, update
 
 LOCK_S = 120.0
+RUN_LOCK_S = 24 * 3600.0  # a run waits for another one's canary; a person is told who has it
 OWN_NAMES = re.compile(r".*-r\d+(-canary)?")
 
 
@@ -63,7 +64,8 @@ class KubernetesHosting:
 
     def lock(self, name: str, who: str) -> AbstractContextManager[None]:
         """Hold the endpoint's Lease."""
-        return leased(self._cluster, f"tidegate-endpoint-{name}", who, LOCK_S, endpoint_labels(name))
+        patience = RUN_LOCK_S if who else LOCK_S
+        return leased(self._cluster, f"tidegate-endpoint-{name}", who, patience, endpoint_labels(name))
 
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
         """No port: the address is the gateway's, or the Service's."""
@@ -128,6 +130,9 @@ class KubernetesHosting:
 
     def retire_others(self, state: EndpointState) -> None:
         """Give the live release all traffic, then remove all releases but it and those that wait for promotion."""
+        self._settle(state)
+
+    def _settle(self, state: EndpointState) -> list[str]:
         place = self._place(state.name)
         kept = [known for known in state.releases if known.state == "pending" and self._is_driven(known.run)]
         if state.current is not None:
@@ -135,9 +140,24 @@ class KubernetesHosting:
             place.give_traffic(self._spec(state, live))
             kept.append(live)
         if kept:
-            place.remove(self._spec(state, known).name for known in kept)
-        else:
-            place.remove_all()
+            return place.remove(self._spec(state, known).name for known in kept)
+        return place.remove_all()
+
+    def down(self) -> list[str]:
+        """Remove the objects of every endpoint in the namespace."""
+        removed = []
+        for name in endpoint_names(self._cluster):
+            removed += self._place(name).remove_all()
+            self._place(name).wait_gone(GRACE_S + 5)
+        return removed
+
+    def sweep(self) -> list[str]:
+        """Bring every endpoint to what the store says of it."""
+        removed = []
+        for name in endpoint_names(self._cluster):
+            with self.lock(name, ""):
+                removed += self._settle(load(self._home.store, name))
+        return removed
 
     def _is_driven(self, run: str) -> bool:
         job = self._cluster.get("Job", driver_name(run))

@@ -158,6 +158,14 @@ class LocalHosting:
         self._stop_all(state, set())
         return ran
 
+    def down(self) -> list[str]:
+        """Nothing here: they are processes of the home, which are all ended together."""
+        return []
+
+    def sweep(self) -> list[str]:
+        """Nothing is left by a server that ended."""
+        return []
+
     def _control(self, state: EndpointState, number: int) -> Path:
         """The control socket of a release's server."""
         return self._home.endpoints / state.name / f"{state.incarnation}-{number}.sock"

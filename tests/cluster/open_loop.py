@@ -41,6 +41,7 @@ class OpenLoop:
     failures: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _local: threading.local = field(default_factory=threading.local)
+    _connections: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def __enter__(self) -> "OpenLoop":
         self._pool = ThreadPoolExecutor(CLIENTS)
@@ -52,6 +53,8 @@ class OpenLoop:
         self._over.set()
         self._clock.join()
         self._pool.shutdown()
+        for connection in self._connections:
+            connection.close()
 
     def _tick(self) -> None:
         began = time.monotonic()
@@ -75,7 +78,9 @@ class OpenLoop:
             connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        self._connections.append(connection)
+        return connection
 
     def _once(self, connection: http.client.HTTPConnection, due: float, row: Any) -> None:
         body = json.dumps({"rows": [row]}).encode()

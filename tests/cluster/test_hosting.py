@@ -79,7 +79,8 @@ def quiet(home: Home) -> Home:
 
 def test_a_release_lives_and_leaves_nothing(endpoint: Make, layout: Layout) -> None:
     life = endpoint("life")
-    first = life.deploy()
+    first = life.deploy(replicas={"min": 1, "max": 2})
+    assert "horizontalpodautoscaler.autoscaling/life-r1" in left_over(layout, NAMESPACE, "life")
     assert life.verify(first) == RIGHT
     with pytest.raises(urllib.error.HTTPError, match="404"):
         life.ask()  # it is verified, and has no traffic yet
@@ -197,7 +198,7 @@ def test_what_a_run_left_without_traffic_is_abandoned(endpoint: Make, layout: La
     assert left_over(layout, NAMESPACE, "half") == []
 
 
-def test_a_driver_that_died_while_promoting_is_replaced(endpoint: Make, home: Home) -> None:
+def test_a_driver_that_died_while_promoting_is_replaced(endpoint: Make, home: Home, layout: Layout) -> None:
     """Whatever was moved already: the next one ends with all of it where the pointer says."""
     half = endpoint("died")
     half.release()
@@ -206,9 +207,11 @@ def test_a_driver_that_died_while_promoting_is_replaced(endpoint: Make, home: Ho
     home.cluster.delete("Deployment", "died-r1")
     half.promote(number)
     assert half.ask()["release"] == number
-    hosting(home).remove(load(home.store, "died"))
+    assert any("died-r2" in name for name in hosting(home).down())
+    assert left_over(layout, NAMESPACE, "died") == []
     assert ensure_live(home, "died") is not None
     assert half.ask()["release"] == number
+    assert hosting(home).sweep() == []
 
 
 @pytest.mark.parametrize(

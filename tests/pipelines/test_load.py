@@ -87,6 +87,10 @@ def test_single_values_become_lists() -> None:
         ({"name": None}, "name: Input should be a valid string; received NoneType None"),
         ({"gate": [{"minimum": 1}]}, "gate.0.metric: missing; it is required"),
         ({"resources": {"memory": "lots"}}, "resources.memory"),
+        ({"serving": {"replicas": {"min": 3, "max": 2}}}, "max 2 is below min 3; it must be at least that"),
+        ({"serving": {"canary": {"steps": [50, 10]}}}, "steps [50, 10] must rise, e.g. [10, 50, 100]"),
+        ({"serving": {"canary": {"steps": [0]}}}, "serving.canary.steps.0"),
+        ({"serving": {"resources": {"memory": "much"}}}, "serving.resources.memory"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(change: dict[str, Any], words: str) -> None:
