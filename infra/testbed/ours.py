@@ -79,8 +79,9 @@ def _install(layout: Layout, name: str, full: str, say: Say) -> None:
 
 def _pinned(name: str) -> str:
     build = ROOT / BUILD
-    files = (build / "Dockerfile", build / "slim.py", build / "requirements" / f"{name}.txt")
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    stages = (build / "Dockerfile").read_bytes().partition(b" AS code\n")[0]  # those before it install
+    files = (build / "slim.py", build / "requirements" / f"{name}.txt")
+    return hashlib.sha256(stages + b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def _assemble(layout: Layout, environments: dict[str, str], say: Say) -> None:
