@@ -37,13 +37,14 @@ EXTRAS_driver := driver
 EXTRAS_mlflow := mlflow-server
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run test test-slow lint bench images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run test test-slow lint bench bench-serving images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make bench      ratios against baselines run in the same call"
+	@echo "make bench-serving   the endpoint beside other servers, with wrk"
 	@echo "make setup      only set up: leaves $(TIDEGATE)"
 	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
 	@echo "make images     build the container images (REGISTRY=... PUSH=1; make images-gpu: the one with CUDA)"
@@ -102,6 +103,10 @@ images-gpu: $(VENV)/.run
 	@$(BIN)/python -m infra.images $(call image_words) train-gpu
 
 image_words = $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(PUSH),--push) $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
+
+# Needs wrk (Debian: apt-get install wrk); takes half an hour. MODELS, SECONDS and more: make bench-serving ARGS="--help"
+bench-serving: $(VENV)/.dev
+	@$(BIN)/python -m tests.bench.serving $(ARGS)
 
 # A real Kubernetes on this machine, for people who work on Tidegate; needs root and, once, Go and 20 minutes.
 cluster-up: $(VENV)/.dev

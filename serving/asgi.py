@@ -174,6 +174,10 @@ class Shaped:
         """Send one message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.status == 500 and self._scope["method"] == "POST":
+                self.status = (
+                    400  # our service answers every fault itself: this is BentoML failing to read the body
+                )
         if self.status < 400:
             return await self._send(message)
         self._error += message.get("body", b"")
@@ -185,6 +189,8 @@ class Shaped:
         if self._error.startswith(b'{"error": {"type":'):
             return self._error  # ours, from the service
         text = _words(self._error) or f"status {self.status}"
+        if self.status == 400:
+            text = "the body cannot be read as its content-type says; correct it, or send JSON"
         kind = KINDS.get(self.status, "invalid" if self.status < 500 else "internal")
         return error_body(kind, f"{self._scope['method']} {self._scope['path']}: {text}")
 

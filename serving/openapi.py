@@ -3,8 +3,11 @@
 import json
 from typing import Any
 
+import numpy as np
+
 from serving.answerer import Answerer
 from serving.contract import Contract, Input
+from serving.openapi_dialects import paths, refusal
 
 Spec = dict[str, Any]
 
@@ -47,17 +50,23 @@ def describe(spec: Spec, answerer: Answerer) -> Spec:
             "content": _json(_answer(contract), answered),
         },
         "400": {"description": "What is wrong, and in which field", "content": _json(ERROR, refused)},
+        "default": refusal(ERROR),
     }
     page = {"tags": predict["tags"], "description": "What a row is, and what a prediction is."}
     content = _json({"type": "object"}, json.loads(answerer.contract))
     spec["paths"]["/contract"] = {
         "get": page | {"responses": {"200": {"description": "The contract", "content": content}}}
     }
+    fields = {entry.name: _field(entry) for entry in contract.inputs}
+    spec["paths"] |= paths(answerer, _row(fields), fields)
+    for path in spec["paths"].values():
+        for operation in path.values():
+            operation["responses"].setdefault("default", refusal(ERROR))
     first = ("/predict", "/contract")
-    paths = {path: spec["paths"][path] for path in first} | spec["paths"]
+    listed = {path: spec["paths"][path] for path in first} | spec["paths"]
     tags = [{"name": predict["tags"][0], "description": "Predictions, and what they are made from."}]
     others = [tag for tag in spec["tags"] if tag["name"] != tags[0]["name"]]
-    return spec | {"info": _info(answerer), "paths": paths, "tags": tags + others, "components": {}}
+    return spec | {"info": _info(answerer), "paths": listed, "tags": tags + others, "components": {}}
 
 
 def _info(answerer: Answerer) -> Spec:
@@ -76,10 +85,7 @@ def _json(schema: Spec, example: Any) -> Spec:
 
 
 def _rows(contract: Contract) -> Spec:
-    fields = {entry.name: _field(entry) for entry in contract.inputs}
-    row: Spec = {"type": "object", "required": list(fields), "properties": fields}
-    if len(fields) == 1:
-        row = {"oneOf": [*fields.values(), row]}
+    row = _row({entry.name: _field(entry) for entry in contract.inputs})
     return {
         "type": "object",
         "required": ["rows"],
@@ -88,13 +94,36 @@ def _rows(contract: Contract) -> Spec:
     }
 
 
+def _row(fields: dict[str, Spec]) -> Spec:
+    row: Spec = {
+        "type": "object",
+        "required": list(fields),
+        "properties": fields,
+        "additionalProperties": False,
+    }
+    return {"oneOf": [*fields.values(), row]} if len(fields) == 1 else row
+
+
 def _field(entry: Input) -> Spec:
-    schema: Spec = {"type": "string" if entry.dtype == "str" else "number"}
+    schema = _single(entry.dtype)
     if entry.categories:
         schema["description"] = f"one of {', '.join(entry.categories)}"
     for size in reversed(entry.shape):
         schema = {"type": "array", "minItems": size, "maxItems": size, "items": schema}
     return schema if entry.shape else schema | {"nullable": True}
+
+
+def _single(dtype: str) -> Spec:
+    if dtype == "str":
+        return {"type": "string"}
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return {"type": "boolean"}
+    if kind.kind == "f":
+        largest = float(np.finfo(kind).max)
+        return {"type": "number", "minimum": -largest, "maximum": largest}
+    limits = np.iinfo(kind)
+    return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
 
 
 def _answer(contract: Contract) -> Spec:

@@ -21,7 +21,7 @@ def has(layout: Layout, image: str) -> bool:
     return bool(quietly([*_buildah(layout), "images", "--quiet", "--no-trunc", image], env=_env()))
 
 
-def build(layout: Layout, target: str, image: str, **arguments: str) -> None:
+def build(layout: Layout, target: str, image: str, *, nice: int = 0, **arguments: str) -> None:
     """Build a stage of the Dockerfile.
 
     No step is kept but the last: of gigabytes, a copy a step would cost more than it ever saves, and the caller
@@ -43,8 +43,7 @@ def build(layout: Layout, target: str, image: str, **arguments: str) -> None:
     for path in BOUND:
         if Path(path).exists():
             words += ["--volume", f"{path}:{path}:ro"]
-    # The machine is shared: minutes of pip give way to everything else.
-    run(["nice", "-n", "10", *words, "."], cwd=ROOT, error=BuildError, env=_env())
+    run(["nice", "-n", str(nice), *words, "."], cwd=ROOT, error=BuildError, env=_env())
 
 
 def save(layout: Layout, image: str, target: Path) -> None:
@@ -54,6 +53,14 @@ def save(layout: Layout, image: str, target: Path) -> None:
         error=BuildError,
         env=_env(),
     )
+
+
+def keep_only(layout: Layout, image: str) -> None:
+    """Remove what was built earlier under this image's name: gigabytes that nothing will ask for again."""
+    name = image.rpartition(":")[0]
+    listed = run([*_buildah(layout), "images", "--format", "{{.Name}}:{{.Tag}}"], env=_env()).split()
+    for old in (one for one in listed if one.startswith(f"{name}:") and one != image):
+        quietly([*_buildah(layout), "rmi", old], env=_env())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from infra import processes
 from infra.locks import lock
-from infra.testbed import addons, build, certificates, configuration, images, machine, packages, parts
+from infra.testbed import addons, build, certificates, configuration, images, machine, nodes, packages, parts
 from infra.testbed.errors import RefusedError, TestbedError
 from infra.testbed.layout import NODE, Layout
 from infra.testbed.running import answers, forget_dead, living, start, stop
@@ -13,7 +13,7 @@ from infra.testbed.shell import wait
 
 # The kubelet first, or it would start anew what is stopped after it.
 STOPS = (
-    ("kubelet", "kube-proxy", "traefik", "coredns", "metrics-server", "kwok"),
+    ("kubelet", "kube-proxy", "traefik", "coredns", "metrics-server"),
     ("containerd", "scheduler", "controllers", "apiserver", "etcd"),
 )
 Say = Callable[[str], None]
@@ -42,11 +42,11 @@ def up(layout: Layout, say: Say) -> None:
         configuration.write(layout)
         _control_plane(layout, say)
         _node(layout, say)
-        say("DNS, S3, gateway")
+        say("DNS, S3, metrics, gateway")
         addons.roles(layout)
+        addons.metrics(layout)
         addons.s3(layout)
         addons.dns(layout)
-        addons.metrics(layout)
         addons.gateway(layout)
         addons.ready(layout)
 
@@ -57,7 +57,7 @@ def down(layout: Layout) -> bool:
     with lock(layout.cache / "testbed.lock", error=TestbedError):
         if not layout.state.exists():
             return False
-        _stop(layout, STOPS[0])
+        _stop(layout, (nodes.PROCESS, *STOPS[0]))
         machine.kill_pods()
         _stop(layout, STOPS[1])
         machine.restore(layout)

@@ -6,6 +6,7 @@ They are tainted: only a pod that tolerates `kwok.x-k8s.io/node` can get there.
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -45,10 +46,12 @@ def resize(layout: Layout, count: int, gpus: int = 8) -> None:
             layout, "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": new})
         )
     gone = sorted(present - set(wanted))
-    if gone:
-        kubectl(layout, "delete", "node", *gone)
+    if gone and count:
+        kubectl(layout, "delete", "node", "--wait=false", *gone)
     wait("Simulated nodes", lambda: _ready(layout) >= count, 20 + READY_S * count)
     if not count:
+        # One request for all; kubectl's own words would be one a node, each waited for.
+        kubectl(layout, "delete", "--raw", f"/api/v1/nodes?labelSelector={quote(LABEL)}")
         stop(layout, PROCESS)
 
 

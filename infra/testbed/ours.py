@@ -65,12 +65,14 @@ def _environment(layout: Layout, name: str, say: Say) -> str:
 def _install(layout: Layout, name: str, full: str, say: Say) -> None:
     if not builder.has(layout, full):
         say(f"installing what {name} needs, once (minutes)")
-        builder.build(layout, "environment", full, IMAGE=name)
+        # The machine is shared: minutes of pip give way to everything else.
+        builder.build(layout, "environment", full, nice=10, IMAGE=name)
     say(f"importing what {name} needs")
     archive = layout.cache / "images" / f".environment-{name}.tar"
     try:
         builder.save(layout, full, archive)
         images.load(layout, archive)
+        builder.keep_only(layout, full)
     finally:
         archive.unlink(missing_ok=True)
 
@@ -102,6 +104,7 @@ def _code(layout: Layout, target: Path) -> None:
     """Write the layer of our code, byte-compiled by the base image's Python."""
     built = f"{CODE}:{tag()}"
     builder.build(layout, "code", built)
+    builder.keep_only(layout, built)
     with builder.mounted(layout, built) as root, tarfile.open(target, "w") as tar:
         tar.add(root / "app", "app", filter=_anonymous)
 

@@ -1,4 +1,4 @@
-"""The Debian packages the testbed runs on: containers, etcd, firewall."""
+"""The Debian packages the testbed runs on: containers, etcd, firewall, and load."""
 
 import os
 import shutil
@@ -21,6 +21,7 @@ PACKAGES = {
     "openssl": "openssl",
     "mmdebstrap": "mmdebstrap",
     "buildah": "buildah",
+    "wrk": "wrk",
 }
 
 

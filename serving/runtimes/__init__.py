@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import ModelLoadError
+from serving.errors import ModelLoadError, UntrustedModelError
 from serving.untrusted import check_model
 
 Run: TypeAlias = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
@@ -44,9 +44,11 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
     """
     if runtime not in RUNTIMES:
         raise ModelLoadError(f"runtime {runtime!r} is unknown; expected one of {', '.join(RUNTIMES)}")
-    check_model(runtime, model, code)
     try:
+        check_model(runtime, model, code)
         run: Run = import_module(RUNTIMES[runtime]).load(model, code, threads or available_cpus())
+    except UntrustedModelError:
+        raise
     except Exception as error:  # a model file can make its runtime raise anything
         raise ModelLoadError(
             f"the {runtime} runtime cannot load {model.name}: {type(error).__name__}: {error}; "

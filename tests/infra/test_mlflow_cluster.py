@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from sqlalchemy import create_engine, inspect
 
 from infra.errors import TrackingError
-from infra.mlflow_cluster import host_checks, use_password
+from infra.mlflow_cluster import host_checks, prepare, use_password
 
 
 def test_it_answers_to_its_service_a_port_forward_and_the_address_people_open() -> None:
@@ -33,3 +38,22 @@ def test_the_password_is_found_by_the_client_and_read_by_nobody_else(
 def test_a_missing_password_names_its_secret(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="Secret mlflow-db"):
         use_password(tmp_path / "none", tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # of MLflow's own tables
+def test_the_tables_of_an_older_mlflow_are_brought_up_to_date(tmp_path: Path) -> None:
+    """SQLite stands for PostgreSQL here: the migrations are MLflow's own."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    prepare(uri)  # an empty database is left to MLflow
+    engine = create_engine(uri)
+    assert inspect(engine).get_table_names() == []
+    InitialBase.metadata.create_all(engine)
+    config = utils._get_alembic_config(uri)
+    latest, older = [one.revision for one in ScriptDirectory.from_config(config).walk_revisions()][:2]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, older)
+    assert utils._get_schema_version(engine) == older
+    prepare(uri)
+    assert utils._get_schema_version(engine) == latest
+    engine.dispose()

@@ -1,12 +1,13 @@
 """A live release without training: a small random network, its bundle and its place in a home."""
 
+import json
+import socket
 from typing import Any
 
 from infra.errors import ConflictError
 from models.columns import Columns
 from models.schema import Field, Schema, Target
 from models.transforms import Transforms
-from pipelines.address import choose_port
 from pipelines.bundles import keep_bundle
 from pipelines.home import Home
 from serving.bundle import write_bundle
@@ -14,15 +15,17 @@ from serving.contract import Contract
 from serving.parity import describe
 from serving.predictor import Predictor, sample_rows
 from serving.proof import Parity
-from serving.release import load, promote, reserve, update
+from serving.release import promote, reserve, update
 from serving.runtimes import load_model
+from tests.conftest import Cli
 from tests.serving.conftest import write_onnx
 
 PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
 
 
-def deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, target: Target) -> None:
+def deploy(cli: Cli, name: str, fields: tuple[Field, ...], columns: Columns, target: Target) -> None:
     """A release that answers, without training: a small random network."""
+    home = Home(cli.home)
     schema = Schema(inputs=fields, target=target)
     transforms = Transforms.fit(schema, columns)
     ((given, spec),) = transforms.input_specs.items()
@@ -48,7 +51,8 @@ def deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, t
         drift=work / "drift.json",
     )
     digest = keep_bundle(home, work / "bundle")
-    port = choose_port(home, load(home.store, name), None)
+    with socket.create_server(("127.0.0.1", 0)) as probe:  # far from where other homes look for one
+        port = probe.getsockname()[1]
     facts: dict[str, Any] = {
         "run": "run-1",
         "trial": "trial-1",
@@ -62,4 +66,5 @@ def deploy(home: Home, name: str, fields: tuple[Field, ...], columns: Columns, t
         lambda state: reserve(state.model_copy(update={"port": port}), **facts, runtime="onnx", parity=PROOF),
         ConflictError,
     )
-    update(home.store, name, lambda state: promote(state, 1), ConflictError)  # the first `predict` starts it
+    update(home.store, name, lambda state: promote(state, 1), ConflictError)
+    cli.ok("predict", name, stdin=json.dumps(sample_rows(columns)))  # the first one starts the server

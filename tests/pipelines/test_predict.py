@@ -53,13 +53,12 @@ def _images(rows: int, seed: int = 0) -> NDArray[np.uint8]:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """A home with three live endpoints: images (ten classes), homes (two quantities), sizes (three classes)."""
     cli = Cli(tmp_path_factory.mktemp("predict") / "home", {"PYTHONPATH": str(ROOT)})
-    home = Home(cli.home)
     try:
         ten = Target(names=("label",), task="classification", classes=tuple(range(10)))
-        deploy(home, "images", GRAY, {"image": _images(50)}, ten)
-        deploy(home, "homes", HOMES, _homes(50), Target(names=("price", "tax"), task="regression"))
+        deploy(cli, "images", GRAY, {"image": _images(50)}, ten)
+        deploy(cli, "homes", HOMES, _homes(500), Target(names=("price", "tax"), task="regression"))
         three = Target(names=("size",), task="classification", classes=("l", "m", "s"))
-        deploy(home, "sizes", NUMBERS, {name: _homes(50)[name] for name in ("width", "height")}, three)
+        deploy(cli, "sizes", NUMBERS, {name: _homes(50)[name] for name in ("width", "height")}, three)
         yield cli
     finally:
         cli("down")
@@ -271,12 +270,14 @@ def test_a_terminal_shows_a_bar(live: Cli, tmp_path: Path) -> None:
 
 
 def test_endpoints_tell_that_the_data_has_moved(live: Cli, tmp_path: Path) -> None:
-    np.savez(tmp_path / "moved.npz", width=np.full(9000, 9.0), height=_homes(9000)["height"])
-    live.ok("predict", "sizes", "--input", str(tmp_path / "moved.npz"), "--output", str(tmp_path / "o.csv"))
+    moved = _homes(9000) | {"width": np.full(9000, 9.0)}
+    _write(tmp_path / "moved.jsonl", moved)
+    asked = ("predict", "homes", "--input", str(tmp_path / "moved.jsonl"))
+    live.ok(*asked, "--output", str(tmp_path / "o.csv"))
     deadline = time.monotonic() + 30
-    while not (drift := _endpoint(live, "sizes")["drift"])["features"] and time.monotonic() < deadline:
+    while (drift := _endpoint(live, "homes")["drift"])["status"] != "moved" and time.monotonic() < deadline:
         time.sleep(0.2)
     assert drift["status"] == "moved"
     assert drift["features"]["width"] > 0.25
-    assert set(drift["predictions"]) == {"size"}
+    assert set(drift["predictions"]) == {"price", "tax"}
     assert "moved: " in live("endpoints").stdout

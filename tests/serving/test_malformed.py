@@ -170,3 +170,12 @@ def test_malformed(server: Running, case: str) -> None:
 
 def test_there_are_forty() -> None:
     assert len(MALFORMED) >= 40
+
+
+@pytest.mark.parametrize(
+    "media", ["multipart/form-data", "multipart/form-data; boundary=x", "application/vnd.bentoml+x"]
+)
+def test_what_bentoml_cannot_read(server: Running, media: str) -> None:
+    status, _, content = server.ask("POST", "/predict", b"--x\r\nnonsense", Content_Type=media)
+    assert 400 <= status < 500
+    assert json.loads(content)["error"]["type"] in ("invalid", "media_type", "contract")

@@ -9,7 +9,7 @@ import pytest
 
 from models.families import FAMILIES
 from serving.bundle import bundle_digest, open_bundle, write_bundle
-from serving.errors import BundleError, UntrustedModelError
+from serving.errors import BundleError, ModelLoadError, UntrustedModelError
 from serving.runtimes import load_model
 from serving.untrusted import check_model
 from tests.serving import corpus, corpus_onnx
@@ -81,6 +81,11 @@ def test_the_good_ones_of_the_corpus_pass(tmp_path: Path) -> None:
         check_model("tensorflow", tmp_path / name)
     check_model("onnx", tmp_path / "m.onnx")
     assert load_model("onnx", tmp_path / "m.onnx")
+
+
+def test_a_model_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"cannot load none\.onnx: FileNotFoundError"):
+        load_model("onnx", tmp_path / "none.onnx")
 
 
 def test_a_bundle_of_such_a_model_is_not_written(images: Path, tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""The OpenAPI document says what the endpoint does: schemathesis asks what it allows, and what it does not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Endpoint
+
+# Not among them: that what fits the schema is answered 200. That a tensor's data has as many elements as its shape
+# says, no schema can state.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "negative_data_rejection",
+    "allow_header_conformance",
+)
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [("examples,fuzzing", 3), pytest.param("examples,coverage,fuzzing", 100, marks=pytest.mark.slow)],
+)
+def test_schemathesis_finds_nothing(endpoint: Endpoint, phases: str, examples: int, tmp_path: Path) -> None:
+    argv = [str(Path(sys.executable).parent / "schemathesis"), "run", f"http://{endpoint.url}/openapi.json"]
+    argv += ["--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", "1", "--no-color"]
+    argv += ["--phases", phases, "--generation-database", "none"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
