@@ -7,6 +7,7 @@ from functools import partial
 from infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
 from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from infra.cluster.endpoint_pod import GRACE_S, PORT
+from infra.cluster.images import tag
 from infra.cluster.jobs import driver_name, is_over
 from infra.cluster.lease import leased
 from infra.errors import ConflictError, RolloutError
@@ -71,6 +72,10 @@ class KubernetesHosting:
         """No port: the address is the gateway's, or the Service's."""
         del state, wanted
         return None
+
+    def tag(self) -> str:
+        """The images of this very code."""
+        return tag()
 
     def url(self, state: EndpointState) -> str:
         """Below the gateway's address; without a gateway the Service's, which only pods can ask."""
