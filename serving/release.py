@@ -19,7 +19,8 @@ ATTEMPTS = 50
 class Release(BaseModel):
     """One bento at one endpoint; `key` names what asked for it, `bundle` is a digest, `bento` a tag.
 
-    `serving` is the experiment's part of that name, so that a rollback serves it as it was served before.
+    `serving` is the experiment's part of that name, and `tag` that of the images on a cluster: a rollback serves it as
+    it was served before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class Release(BaseModel):
     created: str
     state: State = "pending"
     serving: dict[str, Any] = {}
+    tag: str = ""
 
 
 class EndpointState(BaseModel):
@@ -80,6 +82,7 @@ def reserve(
     runtime: Runtime,
     parity: Parity,
     serving: dict[str, Any] | None = None,
+    tag: str = "",
 ) -> EndpointState:
     """Add a pending release with the next number; a key that has one already changes nothing."""
     if state.find(key) is not None:
@@ -96,6 +99,7 @@ def reserve(
         parity=parity,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         serving=serving or {},
+        tag=tag,
     )
     return state.model_copy(update={"releases": (*state.releases, release)})
 

@@ -58,6 +58,9 @@ class Hosting(Protocol):
             UsageError, PortTakenError: the one asked for can not be had.
         """
 
+    def tag(self) -> str:
+        """The tag of the images that serve a release which is deployed now; "" where there are no images."""
+
     def url(self, state: EndpointState) -> str:
         """The endpoint's base URL; it never changes while the endpoint lives."""
 

@@ -7,6 +7,7 @@ from functools import partial
 from infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
 from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from infra.cluster.endpoint_pod import GRACE_S, PORT
+from infra.cluster.images import tag
 from infra.cluster.jobs import driver_name, is_over
 from infra.cluster.lease import leased
 from infra.errors import ConflictError, RolloutError
@@ -72,6 +73,10 @@ class KubernetesHosting:
         del state, wanted
         return None
 
+    def tag(self) -> str:
+        """The images of this very code."""
+        return tag()
+
     def url(self, state: EndpointState) -> str:
         """Below the gateway's address; without a gateway the Service's, which only pods can ask."""
         if self._target.gateway is not None:
@@ -116,7 +121,10 @@ class KubernetesHosting:
     def _replace(self, state: EndpointState, release: Release, guarded: bool) -> tuple[Stage, ...]:
         place, serving = self._place(state.name), _serving(release)
         champion, canary = self._spec(state, state.release(state.current or 0)), self._spec(state, release)
-        if not guarded or serving.canary is None or not place.ready_pods(champion.name):
+        alone = not place.ready_pods(champion.name)
+        if guarded and serving.canary is not None and alone:
+            print(f"no canary: {champion.name} does not run, so there is nothing to compare with")
+        if not guarded or serving.canary is None or alone:
             place.scale(canary, place.replicas(champion.name), START_S)
             return ()
         weighted = self._target.gateway is not None

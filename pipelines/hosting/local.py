@@ -56,6 +56,10 @@ class LocalHosting:
             raise PortTakenError(port, HOST)
         return port
 
+    def tag(self) -> str:
+        """This very installation serves."""
+        return ""
+
     def url(self, state: EndpointState) -> str:
         """A port of this machine."""
         return f"http://{HOST}:{state.port}"

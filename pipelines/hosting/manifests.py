@@ -3,7 +3,7 @@
 from typing import Any
 
 from infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
-from infra.cluster.images import image
+from infra.cluster.images import image, tag
 from pipelines.plan import Plan
 from pipelines.spec import Serving
 from pipelines.targets import Target
@@ -24,6 +24,7 @@ def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
         run=release.run,
         bundle=release.bundle,
         runtime=release.runtime,
+        tag=release.tag or tag(),
     )
 
 
@@ -45,6 +46,7 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         run=plan.run,
         bundle=UNKNOWN,
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
+        tag=tag(),
     )
     objects = [*release_objects(spec, spec.least, in_flight=False), stable_service(spec.endpoint, spec.key)]
     gateway = target.gateway
@@ -53,10 +55,11 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
     return objects
 
 
-def _spec(target: Target, serving: Serving, *, runtime: str, **known: Any) -> ReleaseSpec:
+def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: Any) -> ReleaseSpec:
+    names = [image(target.images, name).rpartition(":")[0] for name in (f"serve-{runtime}", "driver")]
     return ReleaseSpec(
-        image=image(target.images, f"serve-{runtime}"),
-        fetcher=image(target.images, "driver"),
+        image=f"{names[0]}:{tag}",
+        fetcher=f"{names[1]}:{tag}",
         least=serving.replicas.min,
         most=serving.replicas.max or serving.replicas.min,
         cpu=serving.resources.cpu,

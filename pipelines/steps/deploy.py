@@ -60,6 +60,7 @@ def _reserved(inputs: Inputs, context: StepContext, place: Hosting) -> EndpointS
             runtime=packaged.runtime,
             parity=parity,
             serving=inputs.serving.model_dump(mode="json"),
+            tag=place.tag(),
         )
 
     return update(store, inputs.endpoint, change, ConflictError)

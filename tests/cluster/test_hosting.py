@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infra.cluster.endpoint import ClusterEndpoint
 from infra.cluster.lease import leased
 from infra.errors import LockedError
 from infra.testbed import install, ours
@@ -66,8 +67,8 @@ def endpoint(home: Home, tmp_path: Path) -> Iterator[Make]:
         return Releases(where or home, name, tmp_path)
 
     yield make
-    for name in made:
-        hosting(home).remove(load(home.store, name))
+    for name in made:  # its pods may take their time: names are not used twice
+        ClusterEndpoint(home.cluster, name, None).remove_all()
 
 
 @pytest.fixture(scope="module")
