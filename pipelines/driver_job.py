@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infra.cluster.jobs import LABEL, driver_name, owner_of, run_labels, selector
+from infra.cluster.jobs import driver_name, owner_of, steps_of
 from infra.errors import InfraError
 from infra.files import write_atomic
 from pipelines.driver import Driver
@@ -114,7 +114,7 @@ def _watch_for_cancel(mirror: Mirror, driver: Driver) -> None:
 
 def clean_up(home: Home, run: str) -> None:
     """Nothing of the run's steps is left in the cluster when it has ended."""
-    steps = f"{selector(run_labels(run))},{LABEL}/step!=driver"
+    steps = steps_of(run)
     with contextlib.suppress(InfraError):
         home.cluster.delete_all("Job", steps)
         deadline = time.monotonic() + GONE_S

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.cluster.jobs import (
+    STEP,
     condition,
     driver_name,
     is_over,
@@ -114,7 +115,7 @@ def cancel(home: Home, run: str) -> Result:
 
 def _wait_gone(home: Home, run: str) -> None:
     deadline = time.monotonic() + CANCEL_S
-    while home.cluster.list("Pod", selector(run_labels(run))):
+    while home.cluster.list("Pod", f"{selector(run_labels(run))},{STEP}"):
         if time.monotonic() > deadline:
             raise UsageError(f"run {run}: pods are still there after {CANCEL_S:g} s; see `kubectl get pods`")
         time.sleep(0.5)
@@ -234,7 +235,7 @@ def _failed(home: Home, run: str, words: str) -> PipelineError:
 
 def _why_stuck(home: Home, run: str) -> Reason | None:
     """Why the driver's pod does not run, if it does not."""
-    labels = f"{selector(run_labels(run))},tidegate.dev/step=driver"
+    labels = f"{selector(run_labels(run))},{STEP}=driver"
     pods = home.cluster.list("Pod", labels)
     if any(pod["status"].get("phase") == "Running" for pod in pods):
         return None

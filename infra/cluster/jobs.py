@@ -8,6 +8,7 @@ from typing import Any
 Object = dict[str, Any]
 
 LABEL = "tidegate.dev"
+STEP = f"{LABEL}/step"
 COMPONENT = "app.kubernetes.io/component"  # what the NetworkPolicies choose pods by
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
 USER = 65532
@@ -78,6 +79,11 @@ def run_labels(run: str) -> dict[str, str]:
 def selector(labels: Mapping[str, str]) -> str:
     """A label selector that chooses what has all of these labels."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def steps_of(run: str) -> str:
+    """A label selector that chooses a run's Jobs and their pods, but for the driver's."""
+    return f"{selector(run_labels(run))},{STEP},{STEP}!=driver"
 
 
 def owner_of(job: Object) -> Object:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from infra.cluster.api import Cluster
+from infra.cluster.jobs import steps_of
 from infra.testbed import cluster, install, machine, ours
 from infra.testbed.layout import Layout
 from infra.testbed.shell import quietly
@@ -126,5 +127,5 @@ def wait_for(what: str, probe: Callable[[], T | None], timeout: float = 120) -> 
 
 def left(api: Cluster, run: str) -> list[str]:
     """What a run still has in the cluster, but for its finished driver's Job."""
-    labels = f"tidegate.dev/run={run},tidegate.dev/step!=driver"
+    labels = steps_of(run)
     return [f"{kind} {obj['metadata']['name']}" for kind in ("Job", "Pod") for obj in api.list(kind, labels)]
