@@ -195,6 +195,10 @@ class Home:
     def run_if_known(self, run: str) -> RunRecord | None:
         """The record of a run that may be a new one."""
         folder = self.folder_of(run)
+        if self.target is not None:
+            from pipelines.mirror import RECORD, Mirror
+
+            Mirror(self, run).pull(RECORD)
         return folder.read() if (folder.path / "run.json").is_file() else None
 
     def run_folders(self) -> list[RunFolder]:

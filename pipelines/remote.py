@@ -21,11 +21,13 @@ from infra.store import Ref
 from pipelines.answer import answer
 from pipelines.driver_job import CANCEL, END, PLAN, clean_up, plan_document
 from pipelines.errors import CancelledError, PipelineError, UsageError
-from pipelines.home import Home, RunRecord
+from pipelines.home import Home, RunFolder, RunRecord, StepRecord
+from pipelines.hosting import ensure_live
 from pipelines.manifests import driver_of
 from pipelines.mirror import RECORD, Mirror, refresh
 from pipelines.plan import Facts, Plan
 from pipelines.result import Result
+from pipelines.run import is_cached
 from pipelines.sources import keep_source
 
 POLL_S = 1.0
@@ -53,6 +55,8 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     folder.create()
     mirror.pull(RECORD)
     known = folder.read() if (folder.path / RECORD).exists() else None
+    if known is not None and _is_over(home, plan, known):
+        return _again(home, folder, plan, known)
     if known is None or known.status not in ("queued", "running"):
         _keep_model(home, plan)
         mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
@@ -63,6 +67,21 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
         text = f"run {plan.run} is {status}; follow it with: tidegate logs {plan.run} -f {where}"
         return Result({"run": plan.run, "status": status}, text)
     return follow(home, plan.run)
+
+
+def _is_over(home: Home, plan: Plan, record: RunRecord) -> bool:
+    """Done, known to MLflow, and nothing of it lost."""
+    over = record.status == "done" and record.synced
+    return over and all(is_cached(plan, step, home.store) for step in plan.steps)
+
+
+def _again(home: Home, folder: RunFolder, plan: Plan, record: RunRecord) -> Result:
+    """The answer of a run that is over: nothing needs a driver."""
+    steps = [StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps]
+    folder.write(record.model_copy(update={"steps": steps}))
+    Mirror(home, plan.run).pull_all("spool/*")
+    ensure_live(home, plan.experiment.endpoint)
+    return answer(home, folder)
 
 
 def resume(home: Home, run: str) -> Result:
