@@ -156,6 +156,7 @@ def _name_after_folder(file: Path) -> None:
 
 def down(home: Home) -> Result:
     """Stop what runs here: runs (cancelled), endpoints, the MLflow server. Nothing that was made is lost."""
+    refresh(home)
     underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
     removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     for folder in home.run_folders():
