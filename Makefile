@@ -35,6 +35,9 @@ EXTRAS_serve-onnx := serve
 EXTRAS_serve-tensorflow := serve tensorflow
 EXTRAS_driver := driver
 EXTRAS_mlflow := mlflow-server
+# BentoML's own supervisor: an endpoint of ours is one process.
+SKIP_serve-onnx := kantoku pyzmq tornado
+SKIP_serve-tensorflow := $(SKIP_serve-onnx)
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
 .PHONY: help setup run test test-slow lint bench bench-serving images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
@@ -134,7 +137,7 @@ lock:
 	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
 
 $(IMAGES:%=lock-%): lock-%:
-	@$(LOCK) $(EXTRAS_$*:%=--extra %) -c requirements-dev.txt pyproject.toml -o infra/images/requirements/$*.txt
+	@$(LOCK) $(EXTRAS_$*:%=--extra %) $(SKIP_$*:%=--no-emit-package %) -c requirements-dev.txt pyproject.toml -o infra/images/requirements/$*.txt
 
 clean:
 	@[ ! -x $(TIDEGATE) ] || $(TIDEGATE) down
