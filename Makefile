@@ -35,6 +35,10 @@ EXTRAS_serve-onnx := serve
 EXTRAS_serve-tensorflow := serve tensorflow
 EXTRAS_driver := driver
 EXTRAS_mlflow := mlflow-server
+# Not imported by an endpoint of ours, which is one process: BentoML's own supervisor, its GPU list, its gRPC.
+SKIP_serve := kantoku pyzmq tornado
+SKIP_serve-onnx := $(SKIP_serve) protobuf nvidia-ml-py
+SKIP_serve-tensorflow := $(SKIP_serve)
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
 .PHONY: help setup run test test-slow lint bench bench-serving images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
@@ -134,7 +138,7 @@ lock:
 	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
 
 $(IMAGES:%=lock-%): lock-%:
-	@$(LOCK) $(EXTRAS_$*:%=--extra %) -c requirements-dev.txt pyproject.toml -o infra/images/requirements/$*.txt
+	@$(LOCK) $(EXTRAS_$*:%=--extra %) $(SKIP_$*:%=--no-emit-package %) -c requirements-dev.txt pyproject.toml -o infra/images/requirements/$*.txt
 
 clean:
 	@[ ! -x $(TIDEGATE) ] || $(TIDEGATE) down
