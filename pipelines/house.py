@@ -20,6 +20,7 @@ from infra.locks import held, lock
 from pipelines.errors import UsageError
 from pipelines.home import Home, RunFolder
 from pipelines.hosting import hosting
+from pipelines.mirror import refresh
 from pipelines.result import Result, checked, item
 from pipelines.submit import cancel
 from pipelines.sync import unsynced
