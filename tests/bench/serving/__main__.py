@@ -101,9 +101,8 @@ def bench(model: str, folder: Path, args: argparse.Namespace) -> None:
         started += [servers.guide(graph), servers.mlflow(graph, folder / f"{model}-mlflow")]
     try:
         starts(started)
-        print(
-            "\n| what | connections | server | requests/s | of bare | CPU us a request | of bare | p50 ms | p99 | p99.9 | failed |"
-        )
+        heads = "what, connections, server, requests/s, of bare, CPU us a request, of bare, p50 ms, p99, p99.9, failed"
+        print(f"\n| {heads.replace(', ', ' | ')} |")
         print("|---|---|---|---|---|---|---|---|---|---|---|")
         for rows in (1, 256):
             asked = images(rows)
@@ -134,9 +133,8 @@ def main() -> None:
     args = parser.parse_args()
     require_wrk()
     busy = os.getloadavg()[0]
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {busy:.1f} at the start"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{machine}, load {busy:.1f} at the start")
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         for model in args.models:
             bench(model, Path(folder), args)
