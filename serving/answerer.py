@@ -163,4 +163,4 @@ def _label(name: object) -> str:
 
 
 def _silent(error: Exception) -> tuple[type[Exception], Exception, Any]:
-    return type(error), type(error)("(message left out)"), error.__traceback__
+    return RuntimeError, RuntimeError("(its message is left out)"), error.__traceback__
