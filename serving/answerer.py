@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.columns import Columns
 from serving.asgi import JSON, Headers, Pairs
+from serving.batching import Batcher, measure
 from serving.bundle import Bundle, open_bundle
 from serving.dialects import Dialect, Reading, Served, speak
 from serving.dialects.rows import Rows
@@ -56,6 +57,7 @@ class Answerer:
         seconds: how long it takes to predict one row.
         sample: rows as a request has them, for the OpenAPI page's example.
         most_rows: rows of one request.
+        batch: rows that are predicted together, 1 for none.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class Answerer:
         seconds: float,
         sample: list[Any],
         most_rows: int = PLANE.rows,
+        batch: int = 1,
     ) -> None:
         self.predictor, self.served, self.seconds, self.sample = predictor, served, seconds, sample
         self.most_rows = most_rows
         self.watcher: Watcher | None = None
+        self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None
         self.metrics = Metrics(
             served.name, served.release, [_label(name) for name in served.contract.classes]
         )
@@ -97,7 +101,9 @@ class Answerer:
         if reading.rows > self.most_rows:
             expected = f"at most {self.most_rows} in one request"
             raise ContractError("rows", f"{reading.rows} rows", expected, "send fewer at a time")
-        return self.predictor.predict_columns(reading.columns)
+        if self.batcher is None:
+            return self.predictor.predict_columns(reading.columns)
+        return self.batcher.predict(reading.columns)
 
     def is_quick(self, size: int) -> bool:
         """Whether a body of `size` bytes is answered faster than a thread could be asked."""
@@ -137,12 +143,19 @@ def loaded() -> Answerer:
     predictor, seconds = _fastest(bundle)
     name = os.environ.get(NAME) or bundle.manifest.name
     served = Served(name, int(number) if number else None, predictor.contract)
+<<<<<<< HEAD
     answerer = Answerer(predictor, served, seconds, bundle.sample)
     if bundle.reference is not None:
         drift = Drift(bundle.reference, served.contract, served.name, served.release)
         answerer.watcher = drift
         answerer.metrics.add(drift)
     return answerer
+=======
+    batch = 1
+    if seconds > INLINE_SECONDS:  # else a request is answered before another could wait for it
+        batch = measure(predictor.predict_columns, predictor.contract.parse_rows(bundle.sample))
+    return Answerer(predictor, served, seconds, bundle.sample, batch=batch)
+>>>>>>> serving
 
 
 def _fastest(bundle: Bundle) -> tuple[Predictor, float]:
@@ -169,4 +182,4 @@ def _label(name: object) -> str:
 
 
 def _silent(error: Exception) -> tuple[type[Exception], Exception, Any]:
-    return type(error), type(error)("(message left out)"), error.__traceback__
+    return RuntimeError, RuntimeError("(its message is left out)"), error.__traceback__

@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--release", type=int, help="the release's number")
     build.add_argument("--control", type=Path, help="path of the control socket")
     build.add_argument("--port", type=int, help="take this public port at once")
+    build.add_argument("--grpc-port", type=int, help="also speak the Open Inference Protocol over gRPC, here")
     build.add_argument("--host", default="127.0.0.1", help="address of the public port")
     who = build.add_argument_group("who may ask")
     who.add_argument(
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 def settings_of(args: argparse.Namespace) -> Settings:
     """What the arguments ask for; raises ServerError."""
     keys = None if args.keys is None else Keys(args.keys)
-    if args.port is not None or args.keys is not None:
+    if args.port is not None or args.grpc_port is not None:
         check_binding(args.host, keys, args.allow_anonymous)
     limits = Limits(
         body=args.max_body,

@@ -24,7 +24,19 @@ SERVICE = "serving.service:Endpoint"
 PACKAGES = ("serving", "models")
 BUILDING = ".building-"
 # BentoML adds itself. A bento pins the versions that it was built with.
-REQUIRED = ("httptools", "numpy", "orjson", "pydantic", "python-multipart", "starlette", "uvicorn", "uvloop")
+REQUIRED = (
+    *(
+        "httptools",
+        "numpy",
+        "orjson",
+        "pillow",
+        "prometheus-client",
+        "pydantic",
+        "python-multipart",
+        "starlette",
+    ),
+    *("uvicorn", "uvloop"),
+)
 REQUIRED_BY = {"onnx": (("onnxruntime",),), "tensorflow": (("tensorflow-cpu", "tensorflow"), ("keras",))}
 
 

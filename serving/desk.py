@@ -14,6 +14,10 @@ from serving.runtimes import available_cpus
 from serving.settings import Settings
 from serving.tap import Tap
 
+GATHERING = (
+    16  # threads where requests are predicted together: all but one of them wait, and make up the next batch
+)
+
 
 class Desk:
     """One release at work.
@@ -28,8 +32,9 @@ class Desk:
         self.answerer, self.settings = answerer, settings
         answerer.most_rows = settings.limits.rows
         served = answerer.served
-        self._threads = ThreadPoolExecutor(available_cpus(), "predict")
-        workers = 1 if answerer.is_quick(0) else available_cpus()
+        threads = available_cpus() if answerer.batcher is None else GATHERING
+        self._threads = ThreadPoolExecutor(threads, "predict")
+        workers = 1 if answerer.is_quick(0) else threads
         self.admission = admission = Admission(settings.limits, workers, answerer.seconds)
         self.journal = settings.journal({"endpoint": served.name, "release": served.release})
         self._tap = None if answerer.watcher is None else Tap(answerer.watcher)

@@ -28,7 +28,7 @@ class Limits:
     held: int = 256 << 20
     receive: float = 20.0
     deadline: float = 30.0
-    queue: float = 0.25
+    queue: float = 0.1
     requests: int = 1024
 
 

@@ -31,8 +31,12 @@ def pages_of(answerer: Answerer, behind: Behind, is_ready: Callable[[], bool]) -
     async def metrics() -> Answered:
         return 200, CONTENT_TYPE.encode(), answerer.metrics.page()
 
+    written: list[bytes] = []
+
     async def openapi() -> Answered:
-        return 200, JSON, encode(describe(await behind.document(), answerer))
+        if not written:
+            written.append(encode(describe(await behind.document(), answerer)))
+        return 200, JSON, written[0]
 
     pages = {
         "/contract": _fixed(answerer.contract),

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -23,13 +23,21 @@ from serving.asgi import App
 from serving.behind import Behind
 from serving.control import Control
 from serving.dataplane import DataPlane
+from serving.dialects.v2 import V2
 from serving.errors import ServingError
 from serving.handover import GRACE, bind
 from serving.journal import log_json
 from serving.protocol import GuardedProtocol, sweep
 
+<<<<<<< HEAD
 # Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
 KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
+=======
+if TYPE_CHECKING:
+    from serving.grpc_v2.server import GrpcServer
+
+KEEP_ALIVE = 5  # seconds that an idle connection stays open
+>>>>>>> serving
 COLLECT = (20_000, 20, 20)  # what a request leaves behind has no cycles
 MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
 
@@ -44,6 +52,7 @@ class EndpointServer(uvicorn.Server):
         receive: seconds in which a request must be complete.
         delay: seconds that a signal to end leaves for others to notice that it is not ready, before it stops
             accepting.
+        grpc_at: host and port of the gRPC server; None for none.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class EndpointServer(uvicorn.Server):
         about: dict[str, Any],
         receive: float,
         delay: float = 0.0,
+        grpc_at: tuple[str, int] | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -72,7 +82,8 @@ class EndpointServer(uvicorn.Server):
         self._plane = app
         self._control = None if control is None else Control(control, self)
         self._draining: asyncio.Task[None] | None = None
-        self._receive, self._delay = receive, delay
+        self._receive, self._delay, self._grpc_at = receive, delay, grpc_at
+        self._grpc: GrpcServer | None = None
         app.backlog = lambda: len(self.server_state.tasks)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -81,9 +92,18 @@ class EndpointServer(uvicorn.Server):
         gc.set_threshold(*COLLECT)
         gc.enable()
         self.loop = asyncio.get_running_loop()
+        if self._grpc_at is not None:
+            await self._start_grpc(*self._grpc_at)
         self._sweep = asyncio.create_task(sweep(self.server_state, self._receive))
         if self._control is not None and self.started:
             self._control.open()
+
+    async def _start_grpc(self, host: str, port: int) -> None:
+        from serving.grpc_v2.server import GrpcServer
+
+        desk = self._plane.desk
+        self._grpc = GrpcServer(desk, V2(desk.answerer.served), lambda: not self._plane.draining)
+        await self._grpc.start(host, port)
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on another socket too, the public one."""
@@ -133,6 +153,8 @@ class EndpointServer(uvicorn.Server):
         if self.public is not None:
             self.public.close()
             self.public = None
+        if self._grpc is not None:
+            await self._grpc.stop(GRACE)
         deadline = self.loop.time() + MOVE
         while self.server_state.connections and self.loop.time() < deadline:
             await asyncio.sleep(0.02)
@@ -165,7 +187,8 @@ def main() -> int:
     about = {"name": served.name, "release": served.release, "bundle": os.environ[answerer.BUNDLE]}
     about["private_port"] = private.getsockname()[1]
     plane = DataPlane(Behind(_bentoml), answerer.loaded, settings)
-    server = EndpointServer(plane, args.control, about, settings.limits.receive, args.drain_delay)
+    grpc_at = None if args.grpc_port is None else (args.host, args.grpc_port)
+    server = EndpointServer(plane, args.control, about, settings.limits.receive, args.drain_delay, grpc_at)
     server.public = None if public is None else public.dup()
     server.run(sockets=[private] if public is None else [private, public])
     return 0

@@ -42,33 +42,43 @@ class Inputs:
         Raises:
             ContractError: naming the input.
         """
-        columns: Columns = {}
-        for name, tensor in self._tensors(content):
-            size = _binary_size(name, tensor)
+        tensors = content.get("inputs")
+        if not isinstance(tensors, list) or not all(isinstance(tensor, dict) for tensor in tensors):
+            raise ContractError("inputs", describe(tensors), f"an array of {TENSOR}", "send every input")
+        parts: list[memoryview | None] = []
+        for tensor in tensors:
+            size = _binary_size(tensor)
             if size is not None and size > len(tail):
                 expected = f"at most {len(tail)}, what is left of the body"
-                raise ContractError(name, f"a binary_data_size of {size}", expected, "correct it")
+                raise ContractError("inputs", f"a binary_data_size of {size}", expected, "correct it")
             raw, tail = (None, tail) if size is None else (tail[:size], tail[size:])
-            columns[name] = self._column(name, tensor, raw)
+            parts.append(raw)
         if len(tail):
             raise ContractError(
                 "inputs", f"{len(tail)} bytes after the last tensor", "none", "state every binary_data_size"
             )
+        return self.read_tensors(tensors, parts)
+
+    def read_tensors(
+        self, tensors: list[dict[str, Any]], parts: Sequence[memoryview | None]
+    ) -> tuple[Columns, int]:
+        """Read tensors and, where they are binary, the bytes of each; returns and raises what `read` does."""
+        columns = {
+            name: self._column(name, tensor, raw)
+            for name, tensor, raw in zip(self._names(tensors), tensors, parts, strict=True)
+        }
         return columns, _rows(columns)
 
-    def _tensors(self, content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        tensors = content.get("inputs")
-        if not isinstance(tensors, list) or not all(isinstance(tensor, dict) for tensor in tensors):
-            raise ContractError("inputs", describe(tensors), f"an array of {TENSOR}", "send every input")
-        names = [tensor.get("name") for tensor in tensors]
+    def _names(self, tensors: list[dict[str, Any]]) -> list[str]:
+        names = [str(tensor.get("name")) for tensor in tensors]
         known = f"each of {', '.join(self._fields)} once"
         for name in names:
-            if not isinstance(name, str) or name not in self._fields or names.count(name) > 1:
+            if name not in self._fields or names.count(name) > 1:
                 raise ContractError("inputs", f"the input {describe(name)}", known, "correct its name")
         for name in self._fields:
             if name not in names:
                 raise ContractError(name, "no such input", known, "add it")
-        return list(zip(names, tensors, strict=True))
+        return names
 
     def _column(self, name: str, tensor: dict[str, Any], raw: memoryview | None) -> NDArray[Any]:
         field, categories = self._fields[name]
@@ -88,7 +98,8 @@ class Inputs:
         return column_of(field, categories, shape, values)
 
 
-def _binary_size(name: str, tensor: dict[str, Any]) -> int | None:
+def _binary_size(tensor: dict[str, Any]) -> int | None:
+    name = "inputs"
     parameters = tensor.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise ContractError(name, f"parameters {describe(parameters)}", "an object", "correct them")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ class Endpoint:
 
     name: str
     port: int
+    grpc_port: int
     contract: Contract
     rows: list[Any]
     expected: NDArray[np.float32]
@@ -79,13 +81,18 @@ def endpoint(
     family, runtime = request.param
     control = tmp_path_factory.mktemp("server") / "control"
     bundle = bundles / f"{family}-{runtime}"
-    argv = server_argv(bundle, family, 2, control)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        grpc_port = probe.getsockname()[1]
+    argv = [*server_argv(bundle, family, 2, control), "--grpc-port", str(grpc_port)]
     process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         status = wait_ready(control, 120, lambda: process.poll() is None)
         rows = json.loads((bundles / f"{family}.json").read_text())
         expected = np.load(bundles / f"{family}-{runtime}.npy")
-        yield Endpoint(family, status["private_port"], open_bundle(bundle).contract, rows, expected)
+        yield Endpoint(
+            family, status["private_port"], grpc_port, open_bundle(bundle).contract, rows, expected
+        )
     finally:
         process.kill()
         process.wait(10)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.serving import requests, servers
+from tests.bench.serving.interleaved import interleave, table
 from tests.bench.serving.load import Request, Result, load, require_wrk
 from tests.bench.serving.models import MODELS, images, make_bundle
 from tests.bench.serving.servers import Server
@@ -101,9 +102,14 @@ def bench(model: str, folder: Path, args: argparse.Namespace) -> None:
         started += [servers.guide(graph), servers.mlflow(graph, folder / f"{model}-mlflow")]
     try:
         starts(started)
-        print(
-            "\n| what | connections | server | requests/s | of bare | CPU us a request | of bare | p50 ms | p99 | p99.9 | failed |"
-        )
+        for rows, count in ((1, args.interleaved), (256, args.interleaved // 20)):
+            asked = {BASE: requests.rows(bare.url, images(rows))} | requests.dialects(
+                ours.url, model, images(rows)
+            )
+            title = f"{model}, {rows} row{'s' if rows > 1 else ''}, 1 connection, request by request"
+            table(title, interleave(asked, count), BASE)
+        heads = "what, connections, server, requests/s, of bare, CPU us a request, of bare, p50 ms, p99, p99.9, failed"
+        print(f"\n| {heads.replace(', ', ' | ')} |")
         print("|---|---|---|---|---|---|---|---|---|---|---|")
         for rows in (1, 256):
             asked = images(rows)
@@ -128,15 +134,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.serving", description=__doc__)
     parser.add_argument("--seconds", type=int, default=5, help="of each run of wrk")
     parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median counts")
+    parser.add_argument("--interleaved", type=int, default=4000, help="requests to each, in turn")
     parser.add_argument("--requests", type=int, default=200_000, help="after which memory is looked at again")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--only-bare", action="store_true", help="leave BentoML's guide and mlflow out")
     args = parser.parse_args()
     require_wrk()
     busy = os.getloadavg()[0]
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {busy:.1f} at the start"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{machine}, load {busy:.1f} at the start")
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         for model in args.models:
             bench(model, Path(folder), args)

@@ -1,4 +1,4 @@
-"""Save an ONNX file as an MLflow model, for `mlflow models serve`: `python -m tests.bench.serving.mlflow_model FILE FOLDER`."""
+"""Save an ONNX file as an MLflow model: `python -m tests.bench.serving.mlflow_model FILE FOLDER`."""
 
 import sys
 

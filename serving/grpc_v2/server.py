@@ -1,0 +1,124 @@
+"""The gRPC server, in the event loop of the HTTP server beside it, with the same limits, keys and metrics."""
+
+import time
+from typing import Any
+
+import grpc
+
+from serving.desk import Desk
+from serving.dialects.v2 import SERVER, V2
+from serving.errors import RefusedError, ServerError
+from serving.grpc_v2.dialect import LABEL, GrpcV2
+from serving.grpc_v2.messages import CLASSES, SERVICE
+
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+NO_KEY = ("ServerLive", "ServerReady")
+
+
+class GrpcServer:
+    """Answers `tritonclient.grpc` and every other client of the protocol.
+
+    Args:
+        desk: where requests are answered.
+        v2: the HTTP dialect, whose metadata is the same.
+        is_ready: whether the release takes requests.
+    """
+
+    def __init__(self, desk: Desk, v2: V2, is_ready: Any) -> None:
+        self._desk, self._v2, self._is_ready = desk, v2, is_ready
+        self._dialect = GrpcV2(desk.answerer.served)
+        self._server: Any = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; raises ServerError."""
+        size = [("grpc.max_receive_message_length", self._desk.settings.limits.body)]
+        self._server = grpc.aio.server(options=size)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, self._handlers()),)
+        )
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ServerError(
+                f"gRPC cannot listen on {address}; expected a free port; choose another"
+            ) from error
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more, finish what runs within `grace` seconds."""
+        await self._server.stop(grace)
+
+    def _handlers(self) -> dict[str, Any]:
+        names = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata")
+        handlers = {name: self._page(name) for name in names}
+        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
+        return handlers
+
+    def _page(self, name: str) -> Any:
+        async def answer(request: Any, context: Any) -> Any:
+            if name not in NO_KEY:
+                await self._check_key(context)
+            await self._check_model(request, context)
+            return CLASSES[f"{name}Response"](**self._content(name))
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, CLASSES[f"{name}Request"].FromString, lambda message: message.SerializeToString()
+        )
+
+    def _content(self, name: str) -> dict[str, Any]:
+        if name == "ServerMetadata":
+            return SERVER
+        if name == "ModelMetadata":
+            return self._v2.metadata()
+        return {"live": True} if name == "ServerLive" else {"ready": self._is_ready()}
+
+    async def _check_key(self, context: Any) -> None:
+        keys = self._desk.settings.keys
+        try:
+            if keys is not None:
+                keys.check(_headers(context))
+        except RefusedError as error:
+            self._desk.refused(LABEL, error, self._desk.journal.headers({}))
+            await context.abort(CODES[401], str(error))
+
+    async def _check_model(self, request: Any, context: Any) -> None:
+        served = self._desk.answerer.served
+        name, version = getattr(request, "name", served.name), getattr(request, "version", "")
+        if name != served.name or version not in ("", served.version):
+            await context.abort(
+                CODES[404], f"there is no model {name!r} of that version; here is {served.name!r}"
+            )
+
+    async def _infer(self, body: bytes, context: Any) -> bytes:
+        began, desk = time.perf_counter(), self._desk
+        await self._check_key(context)
+        headers = _headers(context)
+        pairs = desk.journal.headers(headers)
+        try:
+            desk.admission.enter(desk.admission.in_flight, len(body))
+            try:
+                answer = await desk.answer(self._dialect, body, headers)
+            finally:
+                desk.admission.leave(len(body))
+        except RefusedError as error:
+            desk.refused(LABEL, error, pairs)
+            await context.abort(CODES[error.status], str(error))
+            raise
+        desk.finished(self._dialect, answer, pairs, began)
+        if answer.status != 200:
+            await context.abort(CODES[answer.status], answer.body.decode())
+        return answer.body
+
+
+def _headers(context: Any) -> dict[bytes, bytes]:
+    pairs = context.invocation_metadata() or ()
+    return {key.encode(): value if isinstance(value, bytes) else value.encode() for key, value in pairs}
