@@ -143,19 +143,15 @@ def loaded() -> Answerer:
     predictor, seconds = _fastest(bundle)
     name = os.environ.get(NAME) or bundle.manifest.name
     served = Served(name, int(number) if number else None, predictor.contract)
-<<<<<<< HEAD
-    answerer = Answerer(predictor, served, seconds, bundle.sample)
+    batch = 1
+    if seconds > INLINE_SECONDS:  # else a request is answered before another could wait for it
+        batch = measure(predictor.predict_columns, predictor.contract.parse_rows(bundle.sample))
+    answerer = Answerer(predictor, served, seconds, bundle.sample, batch=batch)
     if bundle.reference is not None:
         drift = Drift(bundle.reference, served.contract, served.name, served.release)
         answerer.watcher = drift
         answerer.metrics.add(drift)
     return answerer
-=======
-    batch = 1
-    if seconds > INLINE_SECONDS:  # else a request is answered before another could wait for it
-        batch = measure(predictor.predict_columns, predictor.contract.parse_rows(bundle.sample))
-    return Answerer(predictor, served, seconds, bundle.sample, batch=batch)
->>>>>>> serving
 
 
 def _fastest(bundle: Bundle) -> tuple[Predictor, float]:

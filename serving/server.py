@@ -29,15 +29,11 @@ from serving.handover import GRACE, bind
 from serving.journal import log_json
 from serving.protocol import GuardedProtocol, sweep
 
-<<<<<<< HEAD
-# Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
-KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
-=======
 if TYPE_CHECKING:
     from serving.grpc_v2.server import GrpcServer
 
-KEEP_ALIVE = 5  # seconds that an idle connection stays open
->>>>>>> serving
+# Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
+KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
 COLLECT = (20_000, 20, 20)  # what a request leaves behind has no cycles
 MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
 
