@@ -35,10 +35,10 @@ EXTRAS_serve-onnx := serve
 EXTRAS_serve-tensorflow := serve tensorflow
 EXTRAS_driver := driver
 EXTRAS_mlflow := mlflow-server
-# Not imported by an endpoint of ours, which is one process: BentoML's own supervisor, its GPU list, its gRPC.
-SKIP_serve := kantoku pyzmq tornado
-SKIP_serve-onnx := $(SKIP_serve) protobuf nvidia-ml-py
-SKIP_serve-tensorflow := $(SKIP_serve)
+# Not imported by an endpoint of ours, which is one process: BentoML's own supervisor, its GPU list and its HTTP client.
+SKIP_serve-tensorflow := kantoku pyzmq tornado
+SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumentation-aiohttp-client aiohttp \
+  aiohttp-asgi-connector aiohappyeyeballs aiosignal frozenlist multidict propcache yarl
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
 .PHONY: help setup run test test-slow lint bench bench-serving images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
