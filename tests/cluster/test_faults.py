@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from infra.cluster.api import Cluster
+from infra.cluster.jobs import driver_name, is_over
 from infra.testbed import faults
 from infra.testbed.layout import Layout
 
@@ -38,14 +39,16 @@ def running(api: Cluster, run: str, step: str, but: set[str]) -> str | None:
     return None
 
 
-def ended(onto: Onto, run: str, timeout: float = 400) -> dict[str, Any]:
-    """The run's answer once it has ended."""
+def ended(onto: Onto, api: Cluster, run: str, timeout: float = 400) -> dict[str, Any]:
+    """The run's answer once its driver has ended."""
 
-    def over() -> dict[str, Any] | None:
-        shown: dict[str, Any] = onto.ok("show", run)
-        return shown if shown["status"] not in ("queued", "running") else None
+    def over() -> bool:
+        job = api.get("Job", driver_name(run))
+        return job is None or is_over(job)
 
-    return wait_for(f"the end of {run}", over, timeout)
+    wait_for(f"the end of {run}", over, timeout)
+    shown: dict[str, Any] = onto.ok("show", run)
+    return shown
 
 
 def test_a_driver_killed_ten_times_ends_as_if_nothing_had_been(onto: Onto, api: Cluster) -> None:
@@ -60,7 +63,7 @@ def test_a_driver_killed_ten_times_ends_as_if_nothing_had_been(onto: Onto, api: 
         time.sleep(dice.uniform(0, 5))
         api.delete("Pod", name)
         killed.add(name)
-    shown = ended(onto, run)
+    shown = ended(onto, api, run)
     assert (shown["status"], len(shown["trials"])) == ("done", 6)
     best = max(shown["trials"], key=lambda trial: trial["metrics"]["test_accuracy"])
     assert shown["champion"] == best["id"]
@@ -81,7 +84,7 @@ def test_a_restarted_api_server_and_a_forgetful_etcd_lose_nothing(
     time.sleep(2)
     faults.compact(installed)
     faults.restart(installed, "apiserver")
-    shown = ended(onto, run)
+    shown = ended(onto, api, run)
     assert (shown["status"], len(shown["trials"])) == ("done", 6)
     assert left(api, run) == []
 
@@ -92,7 +95,7 @@ def test_a_trial_whose_pod_is_killed_starts_again_and_the_run_says_so(onto: Onto
     first = wait_for("the trial", lambda: running(api, run, "train", set()))
     time.sleep(2)
     api.delete("Pod", first)
-    shown = ended(onto, run)
+    shown = ended(onto, api, run)
     assert shown["status"] == "done"
     told = onto("logs", run, "driver").stdout
     assert "its pod was deleted; it starts again" in told
