@@ -7,11 +7,13 @@ other media types). Every request has an id and limits; every error has its dial
 import gc
 import time
 from collections.abc import Callable
+from typing import Any
 
 from serving.answerer import Answerer
 from serving.asgi import (
     JSON,
     KINDS,
+    WHOLE,
     DisconnectedError,
     Headers,
     Message,
@@ -32,6 +34,7 @@ from serving.errors import RefusedError
 from serving.pages import Page, pages_of
 from serving.settings import Settings
 
+NOTHING: dict[str, Any] = {}
 NO_KEY = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
 
@@ -108,7 +111,7 @@ class DataPlane:
             elif path == "/predict" and headers.get(b"content-type", b"").startswith(MEDIA):
                 await self._pass_on(scope, headers, receive, send)
             else:
-                await self._ask(dialect, headers, pairs, receive, send)
+                await self._ask(dialect, scope, headers, pairs, receive, send)
         except RefusedError as error:
             self.desk.refused(self._label(path), error, pairs)
             body = (dialect or self._dialect_of(path)).error(error.kind, str(error))
@@ -117,7 +120,7 @@ class DataPlane:
             self.desk.answerer.metrics.count(self._label(path), 499)
 
     async def _ask(
-        self, dialect: Dialect, headers: Headers, pairs: Pairs, receive: Receive, send: Send
+        self, dialect: Dialect, scope: Message, headers: Headers, pairs: Pairs, receive: Receive, send: Send
     ) -> None:
         began = time.perf_counter()
         desk, limits = self.desk, self._settings.limits
@@ -134,7 +137,9 @@ class DataPlane:
         finally:
             admission.leave(size)
         more = pairs + answer.headers if answer.headers else pairs
-        await respond(send, answer.status, answer.media, answer.body, more)
+        whole = scope.get("extensions", NOTHING).get(WHOLE)
+        if whole is None or not whole(answer.status, answer.media, answer.body, more):
+            await respond(send, answer.status, answer.media, answer.body, more)
         desk.finished(dialect, answer, pairs, began)
 
     async def _page(

@@ -21,6 +21,7 @@ class Limits:
         deadline: seconds after which a request that is not answered is given up.
         queue: seconds that a request may have to wait for those before it; past that, new ones are refused.
         requests: requests at once, whatever they take.
+        least: requests at once that are never too many.
     """
 
     body: int = 64 << 20
@@ -30,6 +31,7 @@ class Limits:
     deadline: float = 30.0
     queue: float = 0.1
     requests: int = 1024
+    least: int = 32
 
 
 class Admission:
@@ -85,7 +87,7 @@ class Admission:
 
     def _places(self) -> int:
         fits = int(self._limits.queue * self._workers / max(self._seconds, 1e-6))
-        return max(2 * self._workers, min(self._limits.requests, fits))
+        return max(self._limits.least, min(self._limits.requests, fits))
 
     def _overloaded(self, received: str) -> RefusedError:
         words = f"{received}; expected fewer at once; ask again in a second, or add replicas"

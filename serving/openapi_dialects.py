@@ -62,7 +62,7 @@ def _page() -> Spec:
 
 
 def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[str, Spec, Spec, Spec]:
-    signature = {"type": "string", "enum": ["serving_default"]}
+    signature = {"type": "string", "enum": ["serving_default", "", None], "nullable": True}
     columns = {name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()}
     inputs: Spec = {
         "type": "object",

@@ -7,11 +7,15 @@ other: two system calls, which together are half of the time of a small request;
 
 import asyncio
 import json
+from functools import partial
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from serving.asgi import WHOLE, Pairs
+
+CLOSE = (b"connection", b"close")
 CONTINUE = b"HTTP/1.1 100 "
 SWEEP = 0.5  # seconds between two looks
 
@@ -73,7 +77,30 @@ class GuardedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._joined = Joined(self.transport)  # the only one: pipelined requests are answered in turn
         cycle.transport = cast("asyncio.Transport", self._joined)
+        scope = cast("dict[str, Any]", cycle.scope)
+        scope["extensions"] = {WHOLE: partial(self._answer, cycle)}
         super()._start_asgi_task(cycle, app)
+
+    def _answer(
+        self, cycle: RequestResponseCycle, status: int, media: bytes, body: bytes, pairs: Pairs
+    ) -> bool:
+        """Write a whole answer at once, what `send` does in two messages; False where that cannot be."""
+        if cycle.response_started or cycle.disconnected or self.flow.write_paused:
+            return False
+        if CLOSE in cycle.default_headers:
+            cycle.keep_alive = False
+        headers = [*cycle.default_headers, *pairs]
+        if not cycle.keep_alive and CLOSE not in headers:
+            headers.append(CLOSE)
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        head = b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n"
+        self.transport.write(head % (STATUS_LINE[status], media, len(body), lines) + body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def on_response_complete(self) -> None:
         """Write what is left of an answer without a body."""

@@ -49,8 +49,8 @@ class TFServing:
         content = decode(body, "instances", EXPECTED)
         if not isinstance(content, dict):
             raise ContractError("instances", describe(content), EXPECTED, "send a JSON object")
-        signature = content.get("signature_name") or SIGNATURE
-        if signature != SIGNATURE:
+        signature = content.get("signature_name")
+        if signature not in (None, "", SIGNATURE):
             raise ContractError("signature_name", describe(signature), f'"{SIGNATURE}"', "leave it out")
         if ("instances" in content) == ("inputs" in content):
             received = "both" if "inputs" in content else "neither"

@@ -77,7 +77,9 @@ class Outputs:
 
 
 def _flag(holder: dict[str, Any], name: str, default: bool) -> bool:
-    parameters = holder.get("parameters") or {}
+    parameters = holder.get("parameters")
+    if parameters is None:
+        return default
     if not isinstance(parameters, dict):
         raise ContractError("parameters", describe(parameters), "an object", "correct them")
     flag = parameters.get(name, default)

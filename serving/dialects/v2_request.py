@@ -100,7 +100,9 @@ class Inputs:
 
 def _binary_size(tensor: dict[str, Any]) -> int | None:
     name = "inputs"
-    parameters = tensor.get("parameters") or {}
+    parameters = tensor.get("parameters")
+    if parameters is None:
+        return None
     if not isinstance(parameters, dict):
         raise ContractError(name, f"parameters {describe(parameters)}", "an object", "correct them")
     if "shared_memory_region" in parameters:

@@ -36,6 +36,7 @@ class Endpoint:
     """Where it answers, and what it has to answer: `rows` and the offline bundle's `expected` values."""
 
     name: str
+    runtime: str
     port: int
     grpc_port: int
     contract: Contract
@@ -91,7 +92,7 @@ def endpoint(
         rows = json.loads((bundles / f"{family}.json").read_text())
         expected = np.load(bundles / f"{family}-{runtime}.npy")
         yield Endpoint(
-            family, status["private_port"], grpc_port, open_bundle(bundle).contract, rows, expected
+            family, runtime, status["private_port"], grpc_port, open_bundle(bundle).contract, rows, expected
         )
     finally:
         process.kill()

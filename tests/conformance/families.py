@@ -70,7 +70,8 @@ def build(family: str, folder: Path) -> None:
     network.save(folder / f"{family}.keras")
 
     def trained(columns: Columns) -> np.ndarray:
-        return probabilities(predict(network, transforms.apply(columns)))
+        raw = predict(network, transforms.apply(columns))
+        return probabilities(raw) if schema.target.task == "classification" else raw
 
     export_onnx(network, folder / f"{family}.onnx")
     names = [entry.name for entry in schema.inputs]

@@ -16,7 +16,7 @@ def _refused(admission: Admission, waiting: int = 0, size: int = 0) -> RefusedEr
 
 
 def test_places_follow_how_long_a_request_takes() -> None:
-    admission = Admission(Limits(queue=0.1), workers=2, seconds=0.02)  # room for 0.1 * 2 / 0.02
+    admission = Admission(Limits(queue=0.1, least=4), workers=2, seconds=0.02)  # room for 0.1 * 2 / 0.02
     for _ in range(10):
         admission.enter(0, 0)
     error = _refused(admission)
@@ -30,7 +30,7 @@ def test_places_follow_how_long_a_request_takes() -> None:
 
 
 def test_one_slow_request_moves_little() -> None:
-    admission = Admission(Limits(queue=0.1), workers=1, seconds=0.001)
+    admission = Admission(Limits(queue=0.1, least=1), workers=1, seconds=0.001)
     admission.took(30.0)
     for _ in range(90):
         admission.enter(0, 0)
