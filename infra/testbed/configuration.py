@@ -113,4 +113,5 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
         # Other people's disk and images are none of this kubelet's business.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
+        "nodeStatusMaxImages": -1,  # `tidegate check` looks for ours among them
     }
