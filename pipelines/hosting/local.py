@@ -1,4 +1,7 @@
-"""Endpoints on this machine: a server process a release, one of which has the endpoint's port."""
+"""Endpoints on this machine: a server process a release, one of which has the endpoint's port.
+
+`plan` comes here too, so what starts slowly (psutil, NumPy behind the bundles) is imported where it is used.
+"""
 
 import contextlib
 import time
@@ -6,10 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from infra import processes
 from infra.errors import ConflictError
 from infra.locks import held, lock
-from pipelines.bundles import fetch_bundle
 from pipelines.errors import PipelineError
 from pipelines.home import Home, RunFolder
 from pipelines.hosting.base import Live
@@ -71,6 +72,9 @@ class LocalHosting:
 
     def start(self, state: EndpointState, release: Release) -> None:
         """Make sure that a release's server runs on a private port."""
+        from infra import processes
+        from pipelines.bundles import fetch_bundle
+
         control, name = self._control(state, release.number), _process(state, release.number)
         if processes.find(self._home.processes, name) is not None and status(control) is not None:
             return
@@ -140,6 +144,8 @@ class LocalHosting:
         self._stop_all(state, kept)
 
     def _stop_all(self, state: EndpointState, kept: set[str]) -> None:
+        from infra import processes
+
         for record in processes.all(self._home.processes):
             if record.extra.get("endpoint") == state.name and record.name not in kept:
                 self._stop(state, int(record.extra["release"]), record.name)
@@ -149,6 +155,8 @@ class LocalHosting:
         return self._stop(state, number, _process(state, number))
 
     def _stop(self, state: EndpointState, number: int, name: str) -> bool:
+        from infra import processes
+
         ran = processes.find(self._home.processes, name) is not None
         if drain(self._control(state, number)):
             deadline = time.monotonic() + GRACE + 1

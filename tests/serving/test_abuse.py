@@ -164,7 +164,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_more_than_there_is_room_for(serve: Serve, heavy: Path) -> None:
-    """Sixty clients, each as fast as it can, and a queue of 50 ms: some are served, the others told when to come."""
+    """A hundred and more clients, each as fast as it can, and a queue of 50 ms: some are served, the others told when to come."""
     server = serve(heavy, "--queue-seconds", "0.05", name="heavy")
     body = json.dumps({"rows": [[0.0] * 8] * 4}).encode()
     seen: Counter[int] = Counter()
@@ -178,7 +178,7 @@ def test_more_than_there_is_room_for(serve: Serve, heavy: Path) -> None:
             if status == 503 and headers.get("retry-after") != "1":
                 wrong.append(str(headers))
 
-    clients = [threading.Thread(target=client) for _ in range(60)]
+    clients = [threading.Thread(target=client) for _ in range(128)]
     for thread in clients:
         thread.start()
     for thread in clients:

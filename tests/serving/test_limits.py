@@ -87,7 +87,8 @@ def test_a_tap_hands_over_and_survives_its_watcher() -> None:
     tap = Tap(watch, every=0.01)
     tap.start()
     tap.put({"x": np.zeros(3)}, np.zeros((3, 2), np.float32))
-    tap.put({"x": np.zeros(9999)}, np.zeros((9999, 2), np.float32))
+    tap.put({"x": np.arange(39 * MOST_ROWS)}, np.zeros((39 * MOST_ROWS, 2), np.float32))
     tap.stop()
     assert [len(values) for _, values in taken] == [3, MOST_ROWS]
     assert [len(columns["x"]) for columns, _ in taken] == [3, MOST_ROWS]
+    assert taken[1][0]["x"].tolist() == list(range(0, 39 * MOST_ROWS, 39))  # of all of it, not its first rows
