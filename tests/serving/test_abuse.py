@@ -164,7 +164,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_more_than_there_is_room_for(serve: Serve, heavy: Path) -> None:
-    """A hundred and more clients, each as fast as it can, and a queue of 50 ms: some are served, the others told when to come."""
+    """Over a hundred clients, each as fast as it can, a queue of 50 ms: some are served, others told when to come."""
     server = serve(heavy, "--queue-seconds", "0.05", name="heavy")
     body = json.dumps({"rows": [[0.0] * 8] * 4}).encode()
     seen: Counter[int] = Counter()
