@@ -19,7 +19,7 @@ from ..faults.conftest import mlflow_runs
 from .conftest import Onto, left, wait_for
 
 pytestmark = pytest.mark.cluster
-# The Job controller waits 10 s before the second driver, then twice as long before each next one: ten take half an hour.
+# The Job controller waits 10 s before the second driver, then twice as long each time: ten take half an hour.
 KILLS = 4
 SEED = 4096
 SIX = ("--set", "search.trials=6", "--set", "search.pruning=null", "--set", "training.epochs=3")
