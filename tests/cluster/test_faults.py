@@ -24,7 +24,7 @@ KILLS = 4
 SEED = 4096
 SIX = ("--set", "search.trials=6", "--set", "search.pruning=null", "--set", "training.epochs=3")
 # One row a batch and one trial at a time: the run outlasts its drivers.
-SLOW = ("--set", "search.parallelism=1", "--set", "training.batch_size=1", "--set", "training.epochs=30")
+SLOW = ("--set", "search.parallelism=1", "--set", "training.batch_size=1", "--set", "training.epochs=20")
 EASY = ("--set", "gate={metric: test_accuracy, minimum: 0.2, improve_on_champion: null}")
 
 
