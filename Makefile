@@ -94,7 +94,7 @@ test: $(VENV)/.dev $(VENV)/.apt lint
 	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev $(VENV)/.apt
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m "slow and not cluster"
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
@@ -124,8 +124,9 @@ cluster-down: $(VENV)/.dev
 cluster-images: $(VENV)/.dev
 	@$(BIN)/python -m infra.testbed images
 
+# QUICK=1 leaves out what takes longest: ten killed drivers, a restarted API server, waits of a minute.
 test-cluster: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m cluster tests/cluster
+	@$(BIN)/python -m pytest -m "cluster$(if $(QUICK), and not slow)" tests/cluster
 
 # Needs `make cluster-up`, and its variables in the shell.
 bench-cluster: $(VENV)/.dev

@@ -31,10 +31,10 @@ KINDS = (
     "NetworkPolicy",
 )
 CUSTOM_METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
-POLL_S = 0.5
+POLL_S = 0.2
 QUIET_S = 5.0  # a pod takes as long to start when all is well
 TROUBLE_S = 15.0  # how long trouble must stand: a registry may hiccup, a Secret may be on its way
-SPREAD_S = 3.0  # until gateways and nodes have taken in what was changed
+SPREAD_S = 2.5  # until gateways and nodes have taken in what was changed
 ROUTE_S = 20.0
 
 

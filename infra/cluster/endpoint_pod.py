@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from infra.cluster import restricted
+
 Object = dict[str, Any]
 PORT = 3000
 CREDENTIALS = "/etc/tidegate/store"
@@ -11,7 +13,6 @@ PRE_STOP_S = 8  # a pod that is leaving answers on until proxies and nodes have 
 DRAIN_S = 15
 GRACE_S = PRE_STOP_S + DRAIN_S + 5
 CPU_REQUEST = 0.25  # share of the limit that is set aside: an endpoint at rest uses little
-USER = 65532
 
 
 def pod_spec(
@@ -46,13 +47,7 @@ def pod_spec(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_S,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.POD,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -124,11 +119,7 @@ def _container(name: str, image: str, resources: Object) -> Object:
         "imagePullPolicy": "IfNotPresent",
         "workingDir": "/scratch",
         "resources": resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted.CONTAINER,
     }
 
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.cluster import restricted
+
 Object = dict[str, Any]
 
 LABEL = "tidegate.dev"
 STEP = f"{LABEL}/step"
 COMPONENT = "app.kubernetes.io/component"  # what the NetworkPolicies choose pods by
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
-USER = 65532
 KEEP_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
 STORE_FOLDER = "/etc/tidegate/store"
 BROKEN = 1  # exit code of a worker whose step failed by itself
@@ -200,11 +201,7 @@ def _pod(
         "env": own,
         "envFrom": [{"configMapRef": {"name": "tidegate"}}],
         "resources": place.resources(),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted.CONTAINER,
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/scratch"},
             {"name": "store", "mountPath": STORE_FOLDER, "readOnly": True},
@@ -217,13 +214,7 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.POD,
         "containers": [container],
         "volumes": [
             {"name": "scratch", "emptyDir": {}},

@@ -74,6 +74,9 @@ def controllers(layout: Layout) -> list[str]:
         f"--cluster-signing-cert-file={pki}/ca.crt",
         f"--cluster-signing-key-file={pki}/ca.key",
         "--use-service-account-credentials=true",
+        # The defaults, 20 and 30 a second, are what a thousand Jobs would wait for.
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
         f"--flex-volume-plugin-dir={layout.state}/volume-plugins",  # or it makes one in /usr
     ]
 

@@ -46,7 +46,7 @@ def drive(trials: int) -> dict[str, Any]:
     return {"trials": trials, "seconds": seconds, "cpu": cpu, "requests": requests, "megabytes": megabytes}
 
 
-def submit() -> tuple[float, float]:
+def submit() -> dict[str, float]:
     """Seconds from a submit to the first training batch, and from the winner to the ready endpoint."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
@@ -63,10 +63,14 @@ def submit() -> tuple[float, float]:
         train = next(step["id"] for step in answer["steps"] if step["step"] == "train")
         progress = json.loads(mirror.pull(f"progress/{train}.json") or b"{}")
         subprocess.run([*tidegate, "delete", "bench", *where], capture_output=True, check=False)
-    release = sum(
-        step["seconds"] for step in answer["steps"] if step["step"] in ("deploy", "verify", "promote")
-    )
-    return progress["began"] - began, release
+    seconds = {step["step"]: step["seconds"] for step in answer["steps"]}
+    live = seconds["deploy"] + seconds["verify"] + seconds["promote"]
+    return {
+        "submit to first training batch": progress["began"] - began,
+        "winner proved and packaged": seconds["package"],
+        "its pods ready": seconds["deploy"],
+        f"its endpoint live: deploy, verify, promote (goal <= {MOST_READY_S})": live,
+    }
 
 
 def _fresh(trials: int) -> dict[str, Any]:
@@ -84,10 +88,9 @@ def main() -> None:
     if trials:
         print(json.dumps(drive(trials)))
         return
-    first, release = submit()
-    print("| what | seconds | goal |\n|---|---|---|")
-    print(f"| submit to first training batch | {first:.1f} | |")
-    print(f"| winner to ready endpoint (deploy, verify, promote) | {release:.1f} | <= {MOST_READY_S} |\n")
+    print("| what | seconds |\n|---|---|")
+    print("\n".join(f"| {what} | {seconds:.1f} |" for what, seconds in submit().items()), flush=True)
+    print()
     layout = Layout.default()
     print(
         "| trials | seconds | a trial | driver's CPU s | MB | API requests a trial |\n|---|---|---|---|---|---|"

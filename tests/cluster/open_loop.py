@@ -1,23 +1,26 @@
-"""A client that asks at a fixed rate whatever comes back, for a bounded time: requests are never held back."""
+"""k6 as a client that asks at a fixed rate whatever comes back, for a bounded time: requests are never held back."""
 
-import http.client
-import itertools
 import json
-import random
-import threading
+import os
+import signal
+import subprocess
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-LONGEST_S = 300.0  # whatever a test does, the load ends by itself
-CLIENTS = 16
+from infra.testbed import build
+from infra.testbed.layout import Layout
+
+SCRIPT = Path(__file__).with_name("open_loop.js")
+LONGEST = "300s"  # whatever a test does, the load ends by itself
+LONGEST_WAIT_S = 40
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: when it came, how long it took from its appointed time (s), which release gave it, its classes."""
+    """One answer: when it came by `time.time`, how long it took (s), which release gave it, its classes."""
 
     when: float
     seconds: float
@@ -27,10 +30,10 @@ class Answer:
 
 @dataclass
 class OpenLoop:
-    """Asks `url` for `rows` so many times a second; half of the clients keep their connection.
+    """Asks `url` for `rows` so many times a second; half of the requests open a connection of their own.
 
     Attributes:
-        answers: what came back with status 200.
+        answers: what came back with status 200; known once the load has ended.
         failures: everything else, in words.
     """
 
@@ -39,62 +42,37 @@ class OpenLoop:
     rate: float
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _local: threading.local = field(default_factory=threading.local)
-    _connections: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def __enter__(self) -> "OpenLoop":
-        self._pool = ThreadPoolExecutor(CLIENTS)
-        self._clock = threading.Thread(target=self._tick)
-        self._clock.start()
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        (folder / "rows.json").write_text(json.dumps(self.rows))
+        words = {"URL": self.url, "ROWS": f"{folder}/rows.json", "RATE": f"{self.rate:g}", "LONGEST": LONGEST}
+        argv = [str(build.binary(Layout.default().cache, "k6")), "run", "--quiet", "--no-summary"]
+        argv += ["--no-usage-report", "--address=", "--log-format=raw", f"--log-output=file={folder}/log"]
+        self._k6 = subprocess.Popen(
+            [*argv, str(SCRIPT)], env=os.environ | words, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._clock.join()
-        self._pool.shutdown()
-        for connection in self._connections:
-            connection.close()
+        stopped = time.time()
+        self._k6.send_signal(signal.SIGINT)
+        self._k6.wait(LONGEST_WAIT_S)
+        for line in (Path(self._folder.name) / "log").read_text().splitlines():
+            self._note(line, stopped)
+        self._folder.cleanup()
 
-    def _tick(self) -> None:
-        began = time.monotonic()
-        for number in itertools.count():
-            due = began + number / self.rate
-            if self._over.wait(max(0.0, due - time.monotonic())) or due - began > LONGEST_S:
-                return
-            self._pool.submit(self._ask, due, number)
-
-    def _ask(self, due: float, number: int) -> None:
-        keep = number % 2 == 0
-        connection = getattr(self._local, "connection", None) or self._connect()
-        self._local.connection = connection
-        try:
-            # Not in turn: a gateway that takes turns would send each kind of row to one release.
-            self._once(connection, due, random.Random(number).choice(self.rows))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.failures.append(f"{'kept' if keep else 'new'} connection: {error!r}")
-            connection.close()
-        if not keep:
-            connection.close()
-
-    def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
-        self._connections.append(connection)
-        return connection
-
-    def _once(self, connection: http.client.HTTPConnection, due: float, row: Any) -> None:
-        body = json.dumps({"rows": [row]}).encode()
-        path = f"{urlsplit(self.url).path}/predict"
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            self.failures.append(f"{answer.status} {content[:200]!r}")
+    def _note(self, line: str, stopped: float) -> None:
+        if not line.startswith("{"):  # k6's own words: it could not keep the rate, or failed
+            self.failures.append(line) if "test run was aborted" not in line else None
             return
-        document, now = json.loads(content), time.monotonic()
-        labels = tuple(prediction["label"] for prediction in document["predictions"])
-        self.answers.append(Answer(now, now - due, document["release"], labels))
+        told = json.loads(line)
+        if "failure" not in told:
+            self.answers.append(Answer(told["when"], told["seconds"], told["release"], tuple(told["labels"])))
+        elif told["when"] < stopped:
+            self.failures.append(told["failure"])
 
     def releases(self, since: float = 0.0) -> set[int]:
-        """Releases that answered since a moment of `time.monotonic`."""
+        """Releases that answered since a moment of `time.time`."""
         return {answer.release for answer in self.answers if answer.when >= since}

@@ -71,6 +71,7 @@ def started(onto: Onto, *argv: str) -> Iterator[tuple["subprocess.Popen[bytes]",
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_full_quota_is_waited_for(onto: Onto, api: Cluster) -> None:
     quota = {
         "apiVersion": "v1",

@@ -1,9 +1,10 @@
-"""The objects of an endpoint as a person reads them: tests/golden/endpoint-*.yaml.
+"""The objects of a run and of an endpoint as a person reads them: tests/golden/{run,endpoint}-{plain,full}.yaml.
 
 After a wanted change `TIDEGATE_GOLDEN=write` in the environment of this test writes them anew; read the difference.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import yaml
 
 from pipelines.hosting.manifests import endpoint_objects_of
 from pipelines.load import validate
-from pipelines.plan import STEPS, Facts, make_plan
+from pipelines.manifests import jobs_of
+from pipelines.plan import STEPS, Facts, Plan, make_plan
 from pipelines.targets import Target
 from serving.release import EndpointState
 
@@ -27,6 +29,21 @@ FACTS = Facts(
 STORE = {"url": "s3://models/tidegate"}
 PLAIN: dict[str, Any] = {"name": "wine", "data": {"dataset": "wine"}, "model": {"family": "mlp"}}
 FULL: dict[str, Any] = PLAIN | {
+    "search": {
+        "method": "random",
+        "trials": 2,
+        "space": {"training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
+    },
+    "resources": {
+        "cpu": 8,
+        "memory": "32Gi",
+        "gpus": 2,
+        "node_selector": {"example.com/gpu": "h100"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priority_class": "research",
+        "queue": "team-a",
+        "deadline": "6h",
+    },
     "serving": {
         "endpoint": "cellar",
         "runtime": "tensorflow",
@@ -34,7 +51,7 @@ FULL: dict[str, Any] = PLAIN | {
         "canary": {"steps": [10, 50, 100], "bake": "5m"},
         "slo": {"p99_ms": 80, "error_rate": 0.0005},
         "resources": {"cpu": 4, "memory": "3Gi"},
-    }
+    },
 }
 TARGETS = {
     "plain": {"name": "team", "store": STORE, "mlflow": "http://mlflow"},
@@ -58,17 +75,26 @@ class Spelled(yaml.SafeDumper):
         return True
 
 
-@pytest.mark.parametrize(("kind", "document"), [("plain", PLAIN), ("full", FULL)])
-def test_an_endpoints_objects(kind: str, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", [jobs_of, endpoint_objects_of], ids=["run", "endpoint"])
+@pytest.mark.parametrize(("kind", "document"), [("plain", PLAIN), ("full", FULL)], ids=["plain", "full"])
+def test_the_objects_of(
+    what: Any, kind: str, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TIDEGATE_IMAGE_TAG", "0.1.0-c0de")
     plan = make_plan(validate(document, "here"), FACTS)
     target = Target.model_validate(TARGETS[kind])
-    objects = endpoint_objects_of(target, plan, STATES[kind])
-    text = yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110)
-    text = text.replace(
-        plan.run, f"{document['name']}-0123abcd"
-    )  # it changes with every new key of the experiment
-    path = GOLDEN / f"endpoint-{kind}.yaml"
+    of_run = what is jobs_of
+    objects = jobs_of(target, plan) if of_run else endpoint_objects_of(target, plan, STATES[kind])
+    path = GOLDEN / f"{'run' if of_run else 'endpoint'}-{kind}.yaml"
+    text = stable(yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110), plan)
     if os.environ.get("TIDEGATE_GOLDEN") == "write":
         path.write_text(text)
     assert text == path.read_text()
+
+
+def stable(text: str, plan: Plan) -> str:
+    """Without what changes with every new key of the experiment: the hashes in the ids of run and steps."""
+    text = text.replace(plan.run, f"{plan.experiment.name}-0123abcd")
+    for step in plan.steps:
+        text = text.replace(step.id, f"{step.id.rpartition('-')[0]}-0123456789")
+    return re.sub(r"^(  name: .*)-[0-9a-f]{6}$", r"\1-abcdef", text, flags=re.M)
