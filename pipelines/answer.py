@@ -12,6 +12,7 @@ from pipelines.plan import STEPS
 from pipelines.result import Result, table
 from pipelines.run import find_outputs
 from serving.bundle import open_bundle
+from serving.proof import Batching
 from serving.release import EndpointState, load
 
 REFUSED = 3
@@ -61,6 +62,7 @@ def answer(home: Home, folder: RunFolder) -> Result:
         "runtime": packaged["runtime"] if packaged else None,
         "runtime_reason": packaged["reason"] if packaged else "",
         "parity": packaged["parity"] if packaged else None,
+        "batching": packaged.get("batching") if packaged else None,
         "bento": packaged["bento"] if packaged else None,
         "curl": curl_for(home, state, state.current) if live and state.current else None,
         "steps": steps_of(record),
@@ -121,6 +123,8 @@ def _summary(data: dict[str, Any]) -> str:
             rows.append(("live now", f"release {data['live_release']}, promoted since; {back}"))
     if data["runtime_reason"]:
         rows.append(("", data["runtime_reason"]))
+    if data["batching"] and data["batching"]["rows"] > 1:
+        rows.append(("requests", Batching.model_validate(data["batching"]).in_words))
     rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))
     rows.append(("endpoint", data["endpoint"] or "none"))
     lines = [table(("", ""), rows).strip("\n ")]

@@ -1,5 +1,6 @@
 """A loaded release that answers: body in, body out, with nothing of HTTP but status codes."""
 
+import json
 import logging
 import os
 import time
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.columns import Columns
 from serving.asgi import JSON, Headers, Pairs
-from serving.batching import Batcher, measure
+from serving.batching import Batcher
 from serving.bundle import Bundle, open_bundle
 from serving.dialects import Dialect, Reading, Served, speak
 from serving.dialects.rows import Rows
@@ -21,14 +22,23 @@ from serving.errors import ContractError, PredictionError
 from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.predictor import Predictor
+from serving.proof import INLINE_SECONDS
 from serving.runtimes import available_cpus
 from serving.tap import Watcher
 
 LOG = logging.getLogger("tidegate")
 BUNDLE, NAME, RELEASE = "TIDEGATE_BUNDLE", "TIDEGATE_NAME", "TIDEGATE_RELEASE"
-INLINE_SECONDS = 0.002  # a prediction that takes longer leaves the event loop to a thread
 INLINE_BYTES = 16384
+BINARY = 4  # times smaller than in JSON a row may be
+WARM, ENOUGH = 5, 0.2  # predictions to warm up with, and the seconds after which fewer will do
 PLANE = Limits()
+
+
+class Pace(NamedTuple):
+    """Seconds that a model takes: for a request of one row, and for each row of a larger one."""
+
+    one: float
+    row: float
 
 
 class Answer(NamedTuple):
@@ -54,7 +64,7 @@ class Answerer:
     Args:
         predictor: the loaded bundle, warmed up.
         served: the endpoint's name, the release's number and the contract.
-        seconds: how long it takes to predict one row.
+        pace: how long it takes to predict.
         sample: rows as a request has them, for the OpenAPI page's example.
         most_rows: rows of one request.
         batch: rows that are predicted together, 1 for none.
@@ -64,12 +74,12 @@ class Answerer:
         self,
         predictor: Predictor,
         served: Served,
-        seconds: float,
+        pace: Pace,
         sample: list[Any],
         most_rows: int = PLANE.rows,
         batch: int = 1,
     ) -> None:
-        self.predictor, self.served, self.seconds, self.sample = predictor, served, seconds, sample
+        self.predictor, self.served, self.pace, self.sample = predictor, served, pace, sample
         self.most_rows = most_rows
         self.watcher: Watcher | None = None
         self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None
@@ -79,6 +89,7 @@ class Answerer:
         self.dialects = speak(served)
         self.rows = Rows(served)
         self.contract = predictor.contract.model_dump_json().encode()
+        self._quick = 0 if batch > 1 else _quick_bytes(pace, sample)
 
     def answer(self, dialect: Dialect, body: bytes, headers: Headers) -> Answer:
         """Answer one request body; every fault of the request is an answer too."""
@@ -106,8 +117,11 @@ class Answerer:
         return self.batcher.predict(reading.columns)
 
     def is_quick(self, size: int) -> bool:
-        """Whether a body of `size` bytes is answered faster than a thread could be asked."""
-        return size <= INLINE_BYTES and self.seconds <= INLINE_SECONDS
+        """Whether a body of `size` bytes is answered about as fast as a thread could be asked.
+
+        What takes longer would keep all other requests waiting, those that are to be refused too.
+        """
+        return size < self._quick
 
     def _predict(self, dialect: Dialect, reading: Reading, began: float) -> Answer:
         read = time.perf_counter()
@@ -140,13 +154,11 @@ def loaded() -> Answerer:
     folder = Path(os.environ.get(BUNDLE) or Path(__file__).resolve().parents[1] / "bundle")
     bundle = open_bundle(folder)
     number = os.environ.get(RELEASE)
-    predictor, seconds = _fastest(bundle)
+    predictor, pace = _fastest(bundle)
     name = os.environ.get(NAME) or bundle.manifest.name
     served = Served(name, int(number) if number else None, predictor.contract)
-    batch = 1
-    if seconds > INLINE_SECONDS:  # else a request is answered before another could wait for it
-        batch = measure(predictor.predict_columns, predictor.contract.parse_rows(bundle.sample))
-    answerer = Answerer(predictor, served, seconds, bundle.sample, batch=batch)
+    batching = bundle.manifest.batching  # measured when it was packaged; an older bundle has none
+    answerer = Answerer(predictor, served, pace, bundle.sample, batch=batching.rows if batching else 1)
     if bundle.reference is not None:
         drift = Drift(bundle.reference, served.contract, served.name, served.release)
         answerer.watcher = drift
@@ -154,23 +166,38 @@ def loaded() -> Answerer:
     return answerer
 
 
-def _fastest(bundle: Bundle) -> tuple[Predictor, float]:
+def _fastest(bundle: Bundle) -> tuple[Predictor, Pace]:
     """Load with one thread where a row is predicted faster than others could be woken, else with all."""
     for threads in (1, available_cpus()) if bundle.manifest.runtime == "onnx" else (available_cpus(),):
         predictor = Predictor.of(bundle, threads)
-        seconds = _warm_up(predictor, bundle.sample)
-        if seconds <= INLINE_SECONDS:
+        pace = _warm_up(predictor, bundle.sample)
+        if pace.one <= INLINE_SECONDS:
             break
-    return predictor, seconds
+    return predictor, pace
 
 
-def _warm_up(predictor: Predictor, rows: list[object]) -> float:
-    """Seconds a row takes, the first predictions left out: a runtime allocates in them."""
-    for _ in range(3):
-        started = time.perf_counter()
-        predictor.predict_rows(rows)
-        seconds = (time.perf_counter() - started) / len(rows)
-    return seconds
+def _warm_up(predictor: Predictor, rows: list[object]) -> Pace:
+    """How fast it is once it is warm: of a few predictions the fastest, the others waited for something else."""
+
+    def seconds(rows: list[object]) -> float:
+        taken: list[float] = []
+        while len(taken) < WARM and sum(taken) < ENOUGH:
+            started = time.perf_counter()
+            predictor.predict_rows(rows)
+            taken.append(time.perf_counter() - started)
+        return min(taken)
+
+    together = seconds(rows) / len(rows)
+    return Pace(seconds(rows[:1]), together)
+
+
+def _quick_bytes(pace: Pace, sample: list[Any]) -> int:
+    """Requests of fewer bytes are quick: none where one row takes too long, else at least one row in JSON."""
+    if pace.one > INLINE_SECONDS:
+        return 0
+    row = len(json.dumps({"rows": sample[:1]}))
+    rows = 1 + (INLINE_SECONDS - pace.one) / max(pace.row, 1e-6)
+    return max(2 * row, min(INLINE_BYTES, int(rows * row / BINARY)))
 
 
 def _label(name: object) -> str:

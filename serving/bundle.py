@@ -27,7 +27,7 @@ from models.schema import Schema, Task
 from models.transforms import Transforms
 from serving.contract import Contract
 from serving.errors import BundleError
-from serving.proof import Parity, Runtime
+from serving.proof import Batching, Parity, Runtime
 from serving.reference import Reference
 from serving.untrusted import check_model
 
@@ -47,7 +47,11 @@ class Entry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a bundle is; `reason` says why the runtime is not ONNX, `versions` what it was made with."""
+    """What a bundle is.
+
+    `reason` says why the runtime is not ONNX, `versions` what it was made with, `batching` what was measured of
+    requests predicted together; older bundles lack it, and their endpoints predict each by itself.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,6 +66,7 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     files: dict[str, Entry]
     created: str
+    batching: Batching | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def write_bundle(
     reason: str = "",
     code: Path | None = None,
     drift: Path | None = None,
+    batching: Batching | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole under `folder`, in place of what was there.
 
@@ -139,6 +145,7 @@ def write_bundle(
         reason: why the runtime is not ONNX.
         code: the experiment's own model file, for its layers.
         drift: JSON file of the reference that drift is measured against, as `prove` writes it.
+        batching: what was measured of requests predicted together; None: not measured, each by itself.
 
     Raises:
         UntrustedModelError: no endpoint would load the model.
@@ -167,6 +174,7 @@ def write_bundle(
             versions=dict(versions),
             files={path.name: _entry(path) for path in sorted(building.iterdir())},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            batching=batching,
         )
         _write(building / MANIFEST, manifest.model_dump(mode="json"))
         building.chmod(0o755)
@@ -214,9 +222,10 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
 def bundle_digest(manifest: Manifest) -> str:
     """The sha256 (hex) that names an opened bundle by content: equal for equal files, whenever it was built.
 
-    Over what the manifest's file states, so that a field added here later changes no older bundle's name.
+    Over what the manifest's file states, so that a field added here later changes no older bundle's name; without
+    the speeds, which are others each time.
     """
-    content = manifest.model_dump(mode="json", exclude={"created"}, exclude_unset=True)
+    content = manifest.model_dump(mode="json", exclude={"created", "batching"}, exclude_unset=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

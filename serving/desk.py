@@ -34,8 +34,8 @@ class Desk:
         served = answerer.served
         threads = available_cpus() if answerer.batcher is None else GATHERING
         self._threads = ThreadPoolExecutor(threads, "predict")
-        workers = 1 if answerer.is_quick(0) else threads
-        self.admission = admission = Admission(settings.limits, workers, answerer.seconds)
+        workers = 1 if answerer.is_quick(0) else threads  # quick ones are answered by the event loop
+        self.admission = admission = Admission(settings.limits, workers, answerer.pace.one)
         self.journal = settings.journal({"endpoint": served.name, "release": served.release})
         self._tap = None if answerer.watcher is None else Tap(answerer.watcher)
         if self._tap is not None:

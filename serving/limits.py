@@ -1,5 +1,14 @@
-"""How much an endpoint takes on at once, and what it turns away."""
+"""How much an endpoint takes on at once, and what it turns away.
 
+A burst may wait: the places are as many as can be answered within `Limits.queue` seconds. Once they were all taken it
+is no burst but overload, and a queue that never empties again would only make each request late, whoever gets a place.
+So from then on there are no more places than keep the workers busy, until a request comes that finds a worker free
+when for `queue` seconds none was refused.
+The idea, to judge a queue by whether it empties, is that of Nichols, Jacobson, "Controlling Queue Delay", ACM Queue
+10(5), 2012.
+"""
+
+import time
 from dataclasses import dataclass
 
 from serving.asgi import too_large
@@ -20,6 +29,7 @@ class Limits:
         receive: seconds in which a request's headers and body must have come.
         deadline: seconds after which a request that is not answered is given up.
         queue: seconds that a request may have to wait for those before it; past that, new ones are refused.
+        standing: the same, under overload.
         requests: requests at once, whatever they take.
         least: requests at once that are never too many.
     """
@@ -30,6 +40,7 @@ class Limits:
     receive: float = 20.0
     deadline: float = 30.0
     queue: float = 0.1
+    standing: float = 0.01
     requests: int = 1024
     least: int = 32
 
@@ -41,25 +52,36 @@ class Admission:
         limits: of the endpoint.
         workers: predictions that can run at once.
         seconds: how long a request takes, as far as is known at the start.
+
+    Attributes:
+        strained: whether there is overload, and not only a burst.
+        in_flight: requests being read and answered.
+        queued: of these, the ones that wait for a worker.
+        held: bytes of their bodies.
     """
 
     def __init__(self, limits: Limits, workers: int, seconds: float) -> None:
         self._limits, self._workers, self._seconds = limits, workers, seconds
-        self._allowed = self._places()
+        self._places()
+        self.strained, self._refused = False, 0.0
         self.in_flight = 0
         self.queued = 0
         self.held = 0
 
     def enter(self, waiting: int, size: int) -> None:
-        """Take on one more request of `size` bytes (as announced), of which `waiting` are known to be there.
+        """Take on one more request of `size` bytes (as announced); `waiting` are there, itself among them.
 
         Raises:
             RefusedError: 413, or 503 with the seconds after which to ask again.
         """
         if size > self._limits.body:
             raise too_large(self._limits.body)
-        if waiting > self._allowed or self.in_flight >= self._allowed:
-            raise self._overloaded(f"{max(waiting, self.in_flight)} requests are waiting")
+        ahead = max(waiting - 1, self.in_flight)
+        if self.strained and ahead < self._workers:
+            self.strained = time.monotonic() - self._refused < self._limits.queue
+        if ahead >= (self._few if self.strained else self._many):
+            self.strained, self._refused = True, time.monotonic()
+            raise self._overloaded(f"{ahead} requests are waiting")
         if self.held + size > self._limits.held:
             raise self._overloaded(f"{self.held} bytes of requests are being read")
         self.in_flight += 1
@@ -83,11 +105,12 @@ class Admission:
     def took(self, seconds: float) -> None:
         """Learn how long a request took: the estimate follows the median, which one slow request does not move."""
         self._seconds *= MORE if seconds > self._seconds else LESS
-        self._allowed = self._places()
+        self._places()
 
-    def _places(self) -> int:
-        fits = int(self._limits.queue * self._workers / max(self._seconds, 1e-6))
-        return max(self._limits.least, min(self._limits.requests, fits))
+    def _places(self) -> None:
+        limits, rate = self._limits, self._workers / max(self._seconds, 1e-6)
+        self._many = max(limits.least, min(limits.requests, int(limits.queue * rate)))
+        self._few = min(self._many, max(self._workers + 1, int(limits.standing * rate)))
 
     def _overloaded(self, received: str) -> RefusedError:
         words = f"{received}; expected fewer at once; ask again in a second, or add replicas"

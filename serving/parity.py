@@ -1,6 +1,7 @@
 """The proof that a served model predicts what the trained one did, from raw rows, in a fresh process.
 
-The same process, which has the model loaded, makes the reference that drift is measured against.
+The same process, which has the model loaded, makes the reference that drift is measured against, and measures whether
+requests are better predicted together.
 """
 
 import argparse
@@ -13,18 +14,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns, load_columns, rows_of
+from models.columns import Columns, load_columns, rows_of, take
 from models.schema import Schema
 from models.transforms import Transforms
+from serving import batching as together
 from serving.contract import Contract
 from serving.errors import ParityError, ServingError
 from serving.predictor import Predictor, probabilities
 from serving.proof import Parity, Runtime
 from serving.reference import make_reference, spread_rows
-from serving.runtimes import load_model
+from serving.runtimes import available_cpus, load_model
 
 TOLERANCE = 1e-4
 BATCH = 1024
+FEW = 32
 
 
 def measure(
@@ -63,6 +66,12 @@ def describe(predictor: Predictor, columns: Columns) -> str:
     return make_reference(predictor.contract, rows, _predicted(predictor, rows)).model_dump_json()
 
 
+def _batching(predictor: Predictor, columns: Columns) -> str:
+    names = [entry.name for entry in predictor.contract.inputs]
+    few = take({name: columns[name] for name in names}, np.arange(min(FEW, rows_of(columns))))
+    return together.measure(predictor.predict_columns, few, available_cpus()).model_dump_json()
+
+
 def _predicted(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
     """Predictions of many rows, a batch at a time."""
     names = [entry.name for entry in predictor.contract.inputs]
@@ -85,6 +94,7 @@ def prove(
     tolerance: float | None = None,
     training: Path | None = None,
     drift: Path | None = None,
+    batching: Path | None = None,
 ) -> Parity:
     """Measure parity in a fresh process.
 
@@ -99,6 +109,7 @@ def prove(
         tolerance: see `measure`.
         training: raw training rows, written by `save_columns`.
         drift: where to write the reference made from them, see `serving.reference`; needs `training`.
+        batching: where to write what `serving.batching.measure` found, as JSON.
 
     Raises:
         ParityError: with the reason, when the model cannot be loaded or run.
@@ -106,7 +117,7 @@ def prove(
     argv = [sys.executable, "-m", "serving.parity", "--runtime", runtime]
     files = {"model": model, "schema": schema, "transforms": transforms, "columns": columns}
     files |= {"reference": reference}
-    optional = {"code": code, "training": training, "drift": drift}
+    optional = {"code": code, "training": training, "drift": drift, "batching": batching}
     for option, path in {**files, **optional}.items():
         argv += [f"--{option}", str(path)] if path is not None else []
     argv += ["--tolerance", repr(tolerance)] if tolerance is not None else []
@@ -126,7 +137,7 @@ def main() -> int:
     for name in ("model", "schema", "transforms", "columns", "reference"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--runtime", required=True)
-    for name in ("code", "training", "drift"):
+    for name in ("code", "training", "drift", "batching"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
     args = parser.parse_args()
@@ -139,6 +150,8 @@ def main() -> int:
         result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
         if args.training is not None:
             args.drift.write_text(describe(predictor, load_columns(args.training)), "utf-8")
+        if args.batching is not None:
+            args.batching.write_text(_batching(predictor, load_columns(args.columns)), "utf-8")
     except ServingError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1

@@ -15,7 +15,9 @@ from serving.bundle import DRIFT, write_bundle
 from serving.errors import ServingError
 from serving.parity import prove
 from serving.predictor import sample_rows
-from serving.proof import Parity, Runtime
+from serving.proof import Batching, Parity, Runtime
+
+BATCHING = "batching.json"
 
 
 class Inputs(StepPart):
@@ -41,6 +43,7 @@ class Outputs(StepPart):
         parity: the maximum absolute difference found.
         tolerance: the difference allowed.
         rows: held-out rows compared.
+        batching: what was measured of requests predicted together.
     """
 
     bundle: str
@@ -50,6 +53,7 @@ class Outputs(StepPart):
     parity: float
     tolerance: float
     rows: int
+    batching: Batching | None = None
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
@@ -64,6 +68,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     folder = context.work / "bundle"
     schema, transforms = inputs.prepared.contract(context)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
+    batching = Batching.model_validate_json((context.work / BATCHING).read_bytes())
     write_bundle(
         folder,
         name=inputs.endpoint,
@@ -79,11 +84,13 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         reason=reason,
         code=_code(inputs, context),
         drift=context.work / DRIFT,
+        batching=batching,
     )
     digest = keep_bundle(context.home, folder)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
     print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
+    print(f"requests: {batching.in_words}")
     return Outputs(
         bundle=digest,
         bento=bento,
@@ -92,6 +99,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         parity=parity.max_abs_difference,
         tolerance=parity.tolerance,
         rows=parity.rows,
+        batching=batching,
     )
 
 
@@ -125,6 +133,7 @@ def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity
             code=_code(inputs, context),
             training=fetch(inputs.prepared.train),
             drift=context.work / DRIFT,
+            batching=context.work / BATCHING,
         )
     except ServingError as error:
         return None, f"the {runtime} model can not be compared with the trained one: {error}"

@@ -75,5 +75,16 @@ def test_a_batch_is_chosen_only_where_it_pays() -> None:
         time.sleep(0.004 * len(columns["x"]))
         return np.zeros((len(columns["x"]), 1), np.float32)
 
-    assert measure(flat, sample) > 1
-    assert measure(linear, sample) == 1
+    found = measure(flat, sample, 2)
+    assert found.rows == 32
+    assert f"{found.speeds[32]:.0f} rows/s, {found.speeds[1]:.0f} rows/s one by one" in found.in_words
+    assert measure(linear, sample, 2).rows == 1
+
+
+def test_measuring_a_slow_model_takes_no_longer() -> None:
+    def slow(columns: Columns) -> NDArray[np.float32]:
+        time.sleep(0.3 * len(columns["x"]))
+        return np.zeros((len(columns["x"]), 1), np.float32)
+
+    found = measure(slow, {"x": np.zeros(3)}, 2)
+    assert (found.rows, list(found.speeds)) == (1, [1])

@@ -1,5 +1,7 @@
 """How many requests are taken on, what they may hold, and what is counted: without a server."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -21,12 +23,33 @@ def test_places_follow_how_long_a_request_takes() -> None:
         admission.enter(0, 0)
     error = _refused(admission)
     assert (error.status, error.kind, error.headers) == (503, "overloaded", ((b"retry-after", b"1"),))
-    admission.leave(0)
-    admission.enter(0, 0)
+    for _ in range(10):
+        admission.leave(0)
+    time.sleep(0.15)
     for _ in range(200):
         admission.took(0.001)
-    admission.enter(0, 0)
+    for _ in range(100):
+        admission.enter(0, 0)
     assert _refused(admission, waiting=10_000).status == 503
+
+
+def test_under_overload_nobody_waits_long() -> None:
+    admission = Admission(Limits(queue=0.1, standing=0.01, least=4), workers=2, seconds=0.02)
+    for _ in range(10):
+        admission.enter(0, 0)
+    _refused(admission)
+    for _ in range(7):
+        admission.leave(0)
+        _refused(admission)  # two are worked at, and one waits: no more, as long as that is so
+    admission.leave(0)
+    admission.enter(0, 0)
+    _refused(admission)
+    for _ in range(2):
+        admission.leave(0)
+    time.sleep(0.15)
+    for _ in range(9):  # a worker was free and none was refused for a while: a burst may wait again
+        admission.enter(0, 0)
+    _refused(admission)
 
 
 def test_one_slow_request_moves_little() -> None:

@@ -1,14 +1,16 @@
-"""Ten times more than there is room for, open loop: `python -m tests.bench.serving.overload [SECONDS]`.
+"""Ten times more than there is room for, open loop: `python -m tests.bench.serving.overload`.
 
 A model of some milliseconds is asked by closed loops first, to know what it can do and how long it takes; then
-ten times as often, whether it answers or not, with the queue as it is set.
+ten times as often, whether it answers or not.
 """
 
-import asyncio
+import argparse
+import http.client
 import json
-import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +19,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.schema import Field, Schema, Target
 from models.transforms import Transforms
+from serving.batching import measure
 from serving.bundle import write_bundle
-from serving.proof import Parity
+from serving.predictor import Predictor
+from serving.proof import Batching, Parity
+from serving.runtimes import available_cpus
 from tests.bench.serving import servers
+from tests.bench.serving.asker import open_loop
 
 BODY = json.dumps({"rows": [[0.0] * 8] * 4}).encode()
 WIDTH = 3072
 
 
-def heavy(folder: Path) -> Path:
+def heavy(folder: Path, batching: Batching | None = None) -> Path:
     """A bundle whose model multiplies two large matrices."""
     columns = {"x": np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)}
     field = Field(name="x", kind="numeric", dtype="float32", shape=(8,))
@@ -58,91 +64,83 @@ def heavy(folder: Path) -> Path:
         parity=proof,
         sample=columns["x"][:2].tolist(),
         versions={},
+        batching=batching,
     )
     return folder / "heavy"
 
 
-class Asker:
-    """Asks over kept connections, and notes status and milliseconds."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.seen: list[tuple[str, float]] = []
-
-    async def ask(self) -> None:
-        """Once."""
-        began = time.perf_counter()
-        try:
-            while self._idle and self._idle[-1][0].at_eof():
-                self._idle.pop()  # closed, because it was idle
-            reader, writer = self._idle.pop() if self._idle else await self._connect()
-            writer.write(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
-            )
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            status = head[9:12].decode()
-            self._idle.append((reader, writer))
-        except (OSError, asyncio.IncompleteReadError) as error:
-            status = type(error).__name__
-        self.seen.append((status, (time.perf_counter() - began) * 1000))
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self._port)
+def packaged(folder: Path) -> Path:
+    """The same with what a package step would have measured of it."""
+    columns = {"x": np.zeros((32, 8), np.float32)}
+    found = measure(Predictor.of(heavy(folder)).predict_columns, columns, available_cpus())
+    print(f"batching: {found.in_words}\n")
+    return heavy(folder, found)
 
 
-async def closed(port: int, seconds: float, clients: int = 2) -> Asker:
-    """As many clients as cores, each as fast as it is answered."""
-    asker, until = Asker(port), time.perf_counter() + seconds
+def closed(port: int, seconds: float, clients: int) -> list[tuple[str, float]]:
+    """As many clients, each as fast as it is answered."""
+    seen: list[tuple[str, float]] = []
+    until = time.perf_counter() + seconds
 
-    async def client() -> None:
-        while time.perf_counter() < until:
-            await asker.ask()
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while (began := time.perf_counter()) < until:
+            connection.request("POST", "/predict", BODY)
+            answer = connection.getresponse()
+            answer.read()
+            seen.append((str(answer.status), (time.perf_counter() - began) * 1000))
+        connection.close()
 
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return asker
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seen
 
 
-async def opened(port: int, seconds: float, rate: float) -> Asker:
-    """`rate` requests a second, answered or not."""
-    asker, began, tasks = Asker(port), time.perf_counter(), set()
-    for number in range(int(rate * seconds)):
-        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-        tasks.add(asyncio.create_task(asker.ask()))
-    await asyncio.gather(*tasks)
-    return asker
-
-
-def report(what: str, asker: Asker, seconds: float) -> None:
+def report(what: str, seen: list[tuple[str, float]], seconds: float) -> None:
     """Print it by status."""
-    for status in sorted({status for status, _ in asker.seen}):
-        taken = [ms for found, ms in asker.seen if found == status]
-        p50, p99 = np.percentile(taken, (50, 99))
-        rate = len(taken) / seconds
-        print(f"| {what} | {status} | {rate:.0f} | {p50:.1f} | {p99:.1f} |", flush=True)
+    for status, count in sorted(Counter(status for status, _ in seen).items()):
+        taken = [ms for found, ms in seen if found == status]
+        cells = [f"{value:.1f}" for value in (*np.percentile(taken, (50, 99, 99.9)), max(taken))]
+        print(f"| {' | '.join([what, status, f'{count / seconds:.0f}', *cells])} |", flush=True)
 
 
 def main() -> None:
-    """Run both."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    """Run all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.serving.overload", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of overload")
+    parser.add_argument("--before", type=float, default=5.0, help="seconds of each other load")
+    parser.add_argument("--times", type=float, default=10.0, help="what it can do")
+    parser.add_argument("--no-batching", action="store_true", help="as if nothing had been measured")
+    parser.add_argument("server", nargs="*", help="more arguments of the server")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tidegate-overload-") as folder:
-        server = servers.ours("heavy", heavy(Path(folder)))
+        make = heavy if args.no_batching else packaged
+        server = servers.ours("heavy", make(Path(folder)))
+        server.argv += args.server
         server.start()
         try:
-            before = asyncio.run(closed(server.port, 5))
-            rate = len(before.seen) / 5
-            print("| load | answered | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|")
-            report("2 clients, closed loop", before, 5)
-            report(
-                f"10x: {10 * rate:.0f} requests/s",
-                asyncio.run(opened(server.port, seconds, 10 * rate)),
-                seconds,
-            )
-            report("2 clients, right after", asyncio.run(closed(server.port, 5)), 5)
+            run(server.port, args)
         finally:
             server.stop()
+
+
+def run(port: int, args: argparse.Namespace) -> None:
+    """All loads, one after the other."""
+    print("| load | answered | requests/s | p50 ms | p99 ms | p99.9 ms | longest ms |")
+    print("|---|---|---|---|---|---|---|")
+    closed(port, 1.0, 2)
+    report("1 client, closed loop", closed(port, args.before, 1), args.before)
+    before = closed(port, args.before, 2)
+    report("2 clients, closed loop", before, args.before)
+    report("4 clients, closed loop", closed(port, args.before, 4), args.before)
+    rate = args.times * len(before) / args.before
+    asker = open_loop(port, BODY, args.seconds, rate)
+    report(f"{args.times:g}x open loop: {rate:.0f} requests/s", asker.seen, args.seconds)
+    report("2 clients, right after", closed(port, args.before, 2), args.before)
+    print(f"\n{asker.lines} connections; the client itself was at most {asker.late:.1f} ms behind")
 
 
 if __name__ == "__main__":
