@@ -108,7 +108,7 @@ images-gpu: $(VENV)/.run
 
 image_words = $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(PUSH),--push) $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
-# Needs wrk (Debian: apt-get install wrk); takes half an hour. MODELS, SECONDS and more: make bench-serving ARGS="--help"
+# Needs wrk (Debian: apt-get install wrk); takes ten minutes. In pieces: make bench-serving ARGS="--help"
 bench-serving: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench.serving $(ARGS)
 

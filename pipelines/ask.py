@@ -16,7 +16,7 @@ from pipelines.home import Home
 from pipelines.hosting import ensure_live, hosting
 from pipelines.predictions import format_of, writing
 from pipelines.result import Result
-from serving.client import Client
+from serving.client import Client, api_key
 from serving.errors import BundleError
 from serving.release import load
 from serving.scoring import IN_FLIGHT, Ask, OnlineAsk, Scored, chunk_rows, offline_ask, score
@@ -25,28 +25,36 @@ OFFLINE_THREADS = 2  # one parses and writes rows while the model runs in the ot
 
 
 def predict(
-    home: Home, name: str, source: Sequence[str] | None, output: str | None, format: str | None, offline: bool
+    home: Home,
+    name: str,
+    source: Sequence[str] | None,
+    output: str | None,
+    format: str | None,
+    offline: bool,
+    key_file: str | None = None,
 ) -> Result:
     """Predict the rows of a file.
 
     Args:
         home: the home.
-        name: the endpoint; with `offline` also the folder of a bundle.
+        name: the endpoint, or its http(s) URL, whoever deployed it; with `offline` also the folder of a bundle.
         source: a file, a folder of images or several image files, see `pipelines.feeds`; None or "-": JSON on
             stdin.
         output: a .csv or .jsonl to write, row by row as answers come; None: all predictions in the result.
         format: csv or jsonl; None: as the output's suffix tells.
         offline: predict here from the live release's bundle, without a server.
+        key_file: holds the API key that the endpoint asks for; None: `$TIDEGATE_API_KEY`, if it is set.
 
     Raises:
         UnknownNameError: no such endpoint.
         UsageError: the file can not be read as rows, or the output can not be written.
         ScoringError: a row was refused, or the endpoint does not answer; names the rows.
+        ClientError: the endpoint cannot be asked for its contract, or wants another key.
     """
     if format is not None and output is None:
         raise UsageError(f"--format {format} says how --output is written; expected --output FILE beside it")
     kind = None if output is None else format_of(Path(output), format)
-    with (_offline if offline else _online)(home, name) as (ask, contract):
+    with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
         feed = open_feed(source or [], contract["inputs"], chunk_rows(contract))
         scored = score(feed.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
         if output is None or kind is None:
@@ -55,12 +63,15 @@ def predict(
 
 
 @contextmanager
-def _online(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
-    url = hosting(home).url(require_endpoint(home, name))
-    ensure_live(home, name)  # after a reboot or `down`
-    with Client(url) as client:
+def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, dict[str, Any]]]:
+    key = api_key(None if key_file is None else Path(key_file))
+    url = name
+    if "://" not in name:
+        url = hosting(home).url(require_endpoint(home, name))
+        ensure_live(home, name)  # after a reboot or `down`
+    with Client(url, key=key) as client:
         contract = client.contract()
-    ask = OnlineAsk(url)
+    ask = OnlineAsk(url, key)
     try:
         yield ask, contract
     finally:

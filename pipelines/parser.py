@@ -126,7 +126,7 @@ def _endpoints(add: Add) -> None:
         "ask an endpoint, for one row or a million",
         "tidegate predict digits --input rows.csv --output predictions.csv",
     )
-    predict.add_argument("name", metavar="NAME")
+    predict.add_argument("name", metavar="NAME", help="an endpoint, or the URL of one that others deployed")
     predict.add_argument(
         "--input",
         dest="source",
@@ -143,6 +143,11 @@ def _endpoints(add: Add) -> None:
         "--offline",
         action="store_true",
         help="predict here, from the live release's bundle (or NAME, a bundle's folder), without a server",
+    )
+    predict.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="its first line is the API key that the endpoint asks for (default: $TIDEGATE_API_KEY)",
     )
     rollback = add(
         "rollback",

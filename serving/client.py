@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import ssl
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,26 +14,58 @@ from serving.errors import ClientError
 
 ROWS = 1000  # rows sent in one request
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+API_KEY = "TIDEGATE_API_KEY"
+
+
+def api_key(file: Path | None = None) -> str | None:
+    """The key to bring to an endpoint: the first line of a file, else `$TIDEGATE_API_KEY`, else none.
+
+    Raises:
+        ClientError: the file cannot be read, or what it holds is no key.
+    """
+    if file is None:
+        key, source = os.environ.get(API_KEY, "").strip(), f"${API_KEY}"
+        if not key:
+            return None
+    else:
+        key, source = _first_line(file), str(file)
+    if not key.isascii() or not key.isprintable() or " " in key or not key:
+        raise ClientError(
+            f"{source} holds no key; expected one word of printable ASCII, as `python -m serving.keys NAME` shows it"
+        )
+    return key
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return next(iter(file.read_text("utf-8").splitlines()), "").strip()
+    except (OSError, ValueError) as error:
+        raise ClientError(
+            f"the key file {file} cannot be read ({error}); expected a file whose first line is the API key"
+        ) from error
 
 
 class Client:
     """Talks to one endpoint over one kept connection.
 
     Args:
-        url: the endpoint's base URL, such as http://127.0.0.1:8001.
+        url: the endpoint's base URL, such as http://127.0.0.1:8001; of https the certificate is checked, against the
+            authorities of `$SSL_CERT_FILE` where that is set.
         timeout: seconds to wait for an answer.
+        key: the API key to bring, see `api_key`.
 
     Example:
         with Client("http://127.0.0.1:8001") as client:
             client.predict([{"x": 1.0, "city": "Oslo"}])
     """
 
-    def __init__(self, url: str, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, timeout: float = 30.0, key: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in CONNECTIONS or parts.hostname is None:
             raise ClientError(f"{url!r} is no endpoint; expected a URL such as http://127.0.0.1:8001")
         self.url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
+        self._key = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._connection = CONNECTIONS[parts.scheme](parts.hostname, parts.port, timeout=timeout)
 
     def __enter__(self) -> "Client":
@@ -72,6 +107,8 @@ class Client:
 
     def _json(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         status, content = self._request(method, path, body)
+        if status in (401, 403):
+            raise self._barred(status)
         try:
             answer = json.loads(content)
         except ValueError as error:
@@ -106,12 +143,28 @@ class Client:
             raise self._unreachable(error) from error
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = self._key | ({"Content-Type": "application/json"} if body is not None else {})
         self._connection.request(method, self._prefix + path, body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 
+    def _barred(self, status: int) -> ClientError:
+        """Whatever stands before the endpoint may answer this, so its words are not quoted."""
+        received = (
+            "the key it was given is not valid there" if self._key else "it was asked without an API key"
+        )
+        return ClientError(
+            f"{self.url} answered {status}: {received}; expected a key that it knows; put one into ${API_KEY}, or into "
+            "a file named with --key-file",
+            status,
+        )
+
     def _unreachable(self, error: Exception) -> ClientError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ClientError(
+                f"the certificate of {self.url} is not trusted ({error.verify_message}); expected one of a known "
+                "authority; for one of your own, name its file in $SSL_CERT_FILE"
+            )
         reason = str(error) or type(error).__name__
         return ClientError(
             f"{self.url} does not answer ({reason}); expected a running endpoint; see `tidegate endpoints`"

@@ -63,8 +63,9 @@ class OnlineAsk:
     A busy endpoint is asked again for a minute; a chunk that is too large for it is asked in halves.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url, self._own, self._clients = url, threading.local(), list[Client]()
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self._url, self._key = url, key
+        self._own, self._clients = threading.local(), list[Client]()
 
     def __call__(self, rows: list[Any]) -> Answered:
         """Ask; raises ClientError."""
@@ -88,7 +89,7 @@ class OnlineAsk:
 
     def _client(self) -> Client:
         if not hasattr(self._own, "client"):
-            self._own.client = Client(self._url, timeout=PATIENCE)
+            self._own.client = Client(self._url, PATIENCE, self._key)
             self._clients.append(self._own.client)
         client: Client = self._own.client
         return client

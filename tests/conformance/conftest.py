@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from serving.bundle import open_bundle
 from serving.contract import Contract
 from serving.handover import server_argv, wait_ready
 
-from .families import FAMILIES, RUNTIMES
+from .families import CASES as FAMILIES
+from .families import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[2]
 # TensorFlow's import makes a start of ten seconds: one family with it always, the others where time is no matter.
@@ -74,17 +76,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=CASES)
-def endpoint(
-    request: pytest.FixtureRequest, bundles: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Endpoint]:
-    """Each of them in turn, as release 2."""
-    family, runtime = request.param
-    control = tmp_path_factory.mktemp("server") / "control"
-    bundle = bundles / f"{family}-{runtime}"
+@contextmanager
+def _serving(family: str, runtime: str, bundles: Path, kind: str, folder: Path) -> Iterator[Endpoint]:
+    bundle = bundles / f"{family}-{runtime}{kind}"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         grpc_port = probe.getsockname()[1]
+    control = folder / "control"
     argv = [*server_argv(bundle, family, 2, control), "--grpc-port", str(grpc_port)]
     process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
@@ -97,3 +95,21 @@ def endpoint(
     finally:
         process.kill()
         process.wait(10)
+
+
+@pytest.fixture(scope="session", params=CASES)
+def endpoint(
+    request: pytest.FixtureRequest, bundles: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    """Each of them in turn, as release 2."""
+    with _serving(*request.param, bundles, "", tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=CASES)
+def batched(
+    request: pytest.FixtureRequest, bundles: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    """The same, of bundles that say that waiting requests are to be predicted together."""
+    with _serving(*request.param, bundles, "-batched", tmp_path_factory.mktemp("server")) as running:
+        yield running

@@ -1,4 +1,6 @@
-"""Bundles of every model family on every runtime, each with rows and the offline bundle's answers.
+"""Bundles of every model family and of a user's own model, on every runtime, with rows and the bundle's own answers.
+
+A family that this module does not know yet gets series of numbers, as the mlp.
 
 `python -m tests.conformance.families FOLDER`, in a process of its own: it imports TensorFlow.
 """
@@ -13,52 +15,84 @@ import numpy as np
 from models.build import build_model
 from models.columns import Columns
 from models.export import export_onnx
+from models.families import FAMILIES
 from models.outputs import Outputs
 from models.predict import predict
 from models.schema import Field, Schema, Target
 from models.transforms import Transforms
 from serving.bundle import write_bundle
 from serving.predictor import Predictor, probabilities, sample_rows
-from serving.proof import Parity
+from serving.proof import Batching, Parity
 
 ROWS = 64
-FAMILIES = ("linear", "mlp", "cnn", "text")
+CASES = (*FAMILIES, "user")
 RUNTIMES = ("onnx", "tensorflow")
+USER = Path(__file__).with_name("user_model.py")
+BATCHED = Batching(rows=48, speeds={1: 1.0, 48: 48.0})  # whether it pays or not
 WORDS = np.array(["a", "river", "runs", "through", "the", "quiet", "town", "æøå", "水"])
 
 
-def case(family: str) -> tuple[dict[str, Any], Schema, Columns, Outputs]:
+Case = tuple[dict[str, Any], Schema, Columns, Outputs]
+
+
+def case(family: str) -> Case:
     """A model, its schema, raw rows, and what it answers: each family another kind of input and target."""
     random = np.random.default_rng(5)
+    known = {"linear": _regression, "cnn": _images, "text": _texts, "lstm": _steps, "user": _own}
+    return known.get(family, lambda random: _series(random, family))(random)
 
-    def field(name: str, kind: str, dtype: str, shape: tuple[int, ...] = ()) -> Field:
-        return Field.model_validate({"name": name, "kind": kind, "dtype": dtype, "shape": shape})
 
-    if family == "linear":
-        columns: Columns = {
-            "age": random.normal(40, 9, ROWS),
-            "rooms": random.integers(1, 9, ROWS),
-            "city": random.choice(np.array(["Oslo", "Rome", "Bergen"], object), ROWS),
-        }
-        kinds = [("age", "numeric", "float64"), ("rooms", "numeric", "int64"), ("city", "categorical", "str")]
-        schema = Schema(
-            inputs=tuple(field(*kind) for kind in kinds), target=Target(names=("price",), task="regression")
-        )
-        return {"family": "linear"}, schema, columns, Outputs(1, "linear")
-    if family == "mlp":
-        columns = {"series": random.normal(size=(ROWS, 4, 3)).astype(np.float32)}
-        target = Target(names=("kind",), task="classification", classes=("calm", "storm", "wind"))
-        schema = Schema(inputs=(field("series", "numeric", "float32", (4, 3)),), target=target)
-        return {"family": "mlp", "hidden": [9]}, schema, columns, Outputs(3, "softmax")
-    if family == "cnn":
-        columns = {"image": random.integers(0, 256, (ROWS, 8, 8)).astype(np.uint8)}
-        target = Target(names=("digit",), task="classification", classes=tuple(range(10)))
-        schema = Schema(inputs=(field("image", "image", "uint8", (8, 8)),), target=target)
-        return {"family": "cnn", "filters": [4, 4], "dense": [8]}, schema, columns, Outputs(10, "softmax")
+def _field(name: str, kind: str, dtype: str, shape: tuple[int, ...] = ()) -> Field:
+    return Field.model_validate({"name": name, "kind": kind, "dtype": dtype, "shape": shape})
+
+
+def _regression(random: np.random.Generator) -> Case:
+    columns: Columns = {
+        "age": random.normal(40, 9, ROWS),
+        "rooms": random.integers(1, 9, ROWS),
+        "city": random.choice(np.array(["Oslo", "Rome", "Bergen"], object), ROWS),
+    }
+    kinds = [("age", "numeric", "float64"), ("rooms", "numeric", "int64"), ("city", "categorical", "str")]
+    inputs = tuple(_field(*kind) for kind in kinds)
+    target = Target(names=("price",), task="regression")
+    return {"family": "linear"}, Schema(inputs=inputs, target=target), columns, Outputs(1, "linear")
+
+
+def _own(random: np.random.Generator) -> Case:
+    _, schema, columns, _ = _regression(random)
+    target = Target(names=("price", "tax"), task="regression")
+    return (
+        {"file": str(USER), "width": 5},
+        Schema(inputs=schema.inputs, target=target),
+        columns,
+        Outputs(2, "linear"),
+    )
+
+
+def _series(random: np.random.Generator, family: str) -> Case:
+    columns: Columns = {"series": random.normal(size=(ROWS, 4, 3)).astype(np.float32)}
+    target = Target(names=("kind",), task="classification", classes=("calm", "storm", "wind"))
+    schema = Schema(inputs=(_field("series", "numeric", "float32", (4, 3)),), target=target)
+    return {"family": family}, schema, columns, Outputs(3, "softmax")
+
+
+def _steps(random: np.random.Generator) -> Case:
+    model, schema, columns, outputs = _series(random, "lstm")
+    return model | {"units": [6, 5], "dense": [4]}, schema, columns, outputs
+
+
+def _images(random: np.random.Generator) -> Case:
+    columns: Columns = {"image": random.integers(0, 256, (ROWS, 8, 8)).astype(np.uint8)}
+    target = Target(names=("digit",), task="classification", classes=tuple(range(10)))
+    schema = Schema(inputs=(_field("image", "image", "uint8", (8, 8)),), target=target)
+    return {"family": "cnn", "filters": [4, 4], "dense": [8]}, schema, columns, Outputs(10, "softmax")
+
+
+def _texts(random: np.random.Generator) -> Case:
     texts = [" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(ROWS)]
-    columns = {"review": np.array(texts, object)}
     target = Target(names=("good",), task="classification", classes=(False, True))
-    schema = Schema(inputs=(field("review", "text", "str"),), target=target)
+    schema = Schema(inputs=(_field("review", "text", "str"),), target=target)
+    columns: Columns = {"review": np.array(texts, object)}
     return {"family": "text", "embedding": 8}, schema, columns, Outputs(1, "sigmoid")
 
 
@@ -77,26 +111,29 @@ def build(family: str, folder: Path) -> None:
     names = [entry.name for entry in schema.inputs]
     rows = sample_rows({name: columns[name] for name in names}, ROWS)
     (folder / f"{family}.json").write_text(json.dumps(rows))
+    files = {"onnx": folder / f"{family}.onnx", "tensorflow": folder / f"{family}.keras"}
     for runtime in RUNTIMES:
-        bundle = folder / f"{family}-{runtime}"
-        write_bundle(
-            bundle,
-            name=family,
-            run="run",
-            trial="trial",
-            schema=schema,
-            transforms=transforms,
-            model=folder / f"{family}.{'onnx' if runtime == 'onnx' else 'keras'}",
-            runtime="onnx" if runtime == "onnx" else "tensorflow",
-            parity=Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
-            sample=rows[:3],
-            versions={},
-        )
+        for name, batching in ((f"{family}-{runtime}", None), (f"{family}-{runtime}-batched", BATCHED)):
+            write_bundle(
+                folder / name,
+                name=family,
+                run="run",
+                trial="trial",
+                schema=schema,
+                transforms=transforms,
+                model=files[runtime],
+                runtime="onnx" if runtime == "onnx" else "tensorflow",
+                parity=Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
+                sample=rows[:3],
+                versions={},
+                code=USER if family == "user" else None,
+                batching=batching,
+            )
         # TensorFlow's own bundle cannot be loaded where TensorFlow trained: there the network itself answers.
-        offline = Predictor.of(bundle).predict_columns if runtime == "onnx" else trained
+        offline = Predictor.of(folder / f"{family}-onnx").predict_columns if runtime == "onnx" else trained
         np.save(folder / f"{family}-{runtime}.npy", offline(columns))
 
 
 if __name__ == "__main__":
-    for name in FAMILIES:
+    for name in CASES:
         build(name, Path(sys.argv[1]))

@@ -50,40 +50,41 @@ def write_onnx(path: Path, name: str, shape: tuple[int, ...], units: int, last: 
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
+def write_images(folder: Path, seed: int = 0, name: str = "digits") -> Path:
+    """Write a bundle of 8x8 images and ten classes into a folder."""
+    random = np.random.default_rng(7)
+    columns: Columns = {
+        "image": random.integers(0, 17, (50, 8, 8)).astype(np.uint8),
+        "label": random.integers(0, 10, 50),
+    }
+    schema = Schema(
+        inputs=(Field(name="image", kind="image", dtype="uint8", shape=(8, 8)),),
+        target=Target(names=("label",), task="classification", classes=tuple(range(10))),
+    )
+    transforms = Transforms.fit(schema, columns)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    model = folder.parent / f"{folder.name}.onnx"
+    write_onnx(model, "image", transforms.input_specs["image"].shape, 10, "Softmax", seed)
+    write_bundle(
+        folder,
+        name=name,
+        run="run-1",
+        trial="trial-1",
+        schema=schema,
+        transforms=transforms,
+        model=model,
+        runtime="onnx",
+        parity=PROOF,
+        sample=sample_rows({"image": columns["image"]}),
+        versions={"onnx": onnx.__version__},
+    )
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_bundle() -> Callable[..., Path]:
-    """Returns a function that writes a bundle of 8x8 images and ten classes into a folder."""
-
-    def make(folder: Path, seed: int = 0, name: str = "digits") -> Path:
-        random = np.random.default_rng(7)
-        columns: Columns = {
-            "image": random.integers(0, 17, (50, 8, 8)).astype(np.uint8),
-            "label": random.integers(0, 10, 50),
-        }
-        schema = Schema(
-            inputs=(Field(name="image", kind="image", dtype="uint8", shape=(8, 8)),),
-            target=Target(names=("label",), task="classification", classes=tuple(range(10))),
-        )
-        transforms = Transforms.fit(schema, columns)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        model = folder.parent / f"{folder.name}.onnx"
-        write_onnx(model, "image", transforms.input_specs["image"].shape, 10, "Softmax", seed)
-        write_bundle(
-            folder,
-            name=name,
-            run="run-1",
-            trial="trial-1",
-            schema=schema,
-            transforms=transforms,
-            model=model,
-            runtime="onnx",
-            parity=PROOF,
-            sample=sample_rows({"image": columns["image"]}),
-            versions={"onnx": onnx.__version__},
-        )
-        return folder
-
-    return make
+    """Returns `write_images`."""
+    return write_images
 
 
 @pytest.fixture(scope="session")

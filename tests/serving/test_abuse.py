@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -67,16 +68,41 @@ def test_slow_clients_are_sent_away(server: Running, sent: bytes) -> None:
     assert good.answered > 5
 
 
-def test_a_body_without_end_is_cut_off(server: Running) -> None:
+GIGABYTE = 1 << 30
+
+
+def _pour(connection: socket.socket, content: bytes, chunked: bool) -> int:
+    """Send a gigabyte, as far as it is taken; the bytes that were sent."""
+    part = b"%x\r\n" % len(content) + content + b"\r\n" if chunked else content
+    sent = 0
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while sent < GIGABYTE:
+            connection.sendall(part)
+            sent += len(content)
+    return sent
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "not announced"])
+def test_a_body_of_a_gigabyte_is_refused_and_never_held(serve: Serve, images: Path, chunked: bool) -> None:
+    """At the limit as it is set when nobody sets it, 64 MiB."""
+    server = serve(images)
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    size = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % GIGABYTE
     with GoodClient(server.port) as good, _connect(server.port) as connection:
-        connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
-        chunk = b"4000\r\n" + bytes(1 << 14) + b"\r\n"
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for _ in range(80):
-                connection.sendall(chunk)
+        connection.sendall(HEAD + size + b"\r\n\r\n")
+        sent = _pour(connection, bytes(1 << 20), chunked)
         with contextlib.suppress(ConnectionResetError):
             assert _answer(connection).startswith(b"HTTP/1.1 413 ")
+    assert sent < GIGABYTE
     assert good.failures == []
+    assert process.memory_info().rss - before < 200e6  # the body's first 64 MiB, when it was not announced
+    assert 'tidegate_errors_total{endpoint="digits",release="3",type="too_large"} 1.0' in (
+        server.ask("GET", "/metrics")[2].decode()
+    )
+    assert (
+        'tidegate_body_bytes{endpoint="digits",release="3"} 0.0' in server.ask("GET", "/metrics")[2].decode()
+    )
 
 
 def test_half_closed_and_vanishing_clients(server: Running) -> None:

@@ -4,6 +4,7 @@ import http.client
 import json
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,7 @@ class GoodClient(threading.Thread):
         body = json.dumps({"rows": [IMAGE]}).encode()
         while not self.over.wait(0.002):
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+            began = time.perf_counter()
             try:
                 connection.request("POST", "/predict", body)
                 answer = connection.getresponse()
@@ -139,6 +141,7 @@ class GoodClient(threading.Thread):
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
             connection.close()
+            self.slowest = max(self.slowest, time.perf_counter() - began)
             self.answered += 1
 
 

@@ -1,4 +1,7 @@
-"""`python -m tests.bench.serving`: prints the table that the README keeps. Needs wrk, and a quiet machine."""
+"""`python -m tests.bench.serving`: prints the tables that the README keeps. Needs wrk; about ten minutes in all.
+
+In pieces: `--parts alternating --models mlp` is the comparison that the goals are about, a minute a model.
+"""
 
 import argparse
 import os
@@ -9,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.serving import requests, servers
-from tests.bench.serving.interleaved import interleave, table
+from tests.bench.serving.interleaved import HEAD, one_by_one, show, slices
 from tests.bench.serving.load import Request, Result, load, require_wrk
 from tests.bench.serving.models import MODELS, images, make_bundle
 from tests.bench.serving.servers import Server
 
 CONNECTIONS = (1, 16, 64)
 BASE = "bare"
+PARTS = ("starts", "alternating", "wrk", "memory")
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,14 @@ def compare(title: str, lanes: list[Lane], connections: int, args: argparse.Name
         print(f"| {' | '.join([*cells, str(failed)])} |", flush=True)
 
 
-def starts(lanes: list[Server]) -> None:
-    """Start each three times in turn; the last ones stay."""
+def starts(lanes: list[Server], times: int) -> None:
+    """Start each so many times in turn; the last ones stay."""
     taken: dict[str, list[float]] = {server.name: [] for server in lanes}
-    for last in (False, False, True):
+    for number in range(times):
         for server in lanes:
-            taken[server.name].append(server.start())
-            if not last:
+            if number:
                 server.stop()
+            taken[server.name].append(server.start())
     print("\n| server | ready after, s | MB PSS at start |\n|---|---|---|")
     for server in lanes:
         print(f"| {server.name} | {min(taken[server.name]):.2f} | {server.memory():.0f} |", flush=True)
@@ -92,38 +96,46 @@ def memory(server: Server, request: Request, count: int, folder: Path) -> None:
     )
 
 
+def alternating(model: str, bare: Server, ours: Server, args: argparse.Namespace) -> None:
+    """Every dialect and the bare server in turn: the table that the goals are about."""
+    print(f"\n{HEAD}")
+    for rows, connections in ((1, 1), (1, 16), (1, 64), (256, 1)):
+        asked = {BASE: requests.rows(bare.url, images(rows))}
+        asked |= requests.dialects(ours.url, model, images(rows))
+        if connections == 1:
+            found = one_by_one(asked, args.asked if rows == 1 else args.asked // 20, BASE)
+        else:
+            found = slices(asked, connections, args.slices, BASE)
+        show(f"{model}, {rows} row{'s' if rows > 1 else ''}", connections, found)
+
+
+def with_wrk(model: str, lanes: list[Lane], args: argparse.Namespace, folder: Path) -> None:
+    """All servers, others too, one after the other."""
+    heads = "what, connections, server, requests/s, of bare, CPU us a request, of bare, p50 ms, p99, p99.9, failed"
+    print(f"\n| {heads.replace(', ', ' | ')} |\n|{'---|' * 11}")
+    for connections in CONNECTIONS:
+        compare(f"{model}, 1 row, wrk", lanes, connections, args, folder)
+
+
 def bench(model: str, folder: Path, args: argparse.Namespace) -> None:
-    """Everything for one model."""
-    bundle = make_bundle(model, folder)
-    graph = folder / f"{model}.onnx"
+    """The parts asked for, for one model."""
+    bundle, graph, one = make_bundle(model, folder), folder / f"{model}.onnx", images(1)
     bare, ours = servers.bare(graph), servers.ours(model, bundle)
-    started = [bare, ours]
-    if not args.only_bare:
-        started += [servers.guide(graph), servers.mlflow(graph, folder / f"{model}-mlflow")]
+    lanes = [Lane(BASE, bare, requests.rows(bare.url, one))]
+    lanes += [Lane(name, ours, asked) for name, asked in requests.dialects(ours.url, model, one).items()]
+    if not args.only_bare and {"starts", "wrk"} & set(args.parts):
+        guide, mlflow = servers.guide(graph), servers.mlflow(graph, folder / f"{model}-mlflow")
+        lanes.append(Lane(guide.name, guide, requests.rows(guide.url, one)))
+        lanes.append(Lane(mlflow.name, mlflow, requests.invocations(mlflow.url, one)))
+    started = list(dict.fromkeys(lane.server for lane in lanes))
     try:
-        starts(started)
-        for rows, count in ((1, args.interleaved), (256, args.interleaved // 20)):
-            asked = {BASE: requests.rows(bare.url, images(rows))} | requests.dialects(
-                ours.url, model, images(rows)
-            )
-            title = f"{model}, {rows} row{'s' if rows > 1 else ''}, 1 connection, request by request"
-            table(title, interleave(asked, count), BASE)
-        heads = "what, connections, server, requests/s, of bare, CPU us a request, of bare, p50 ms, p99, p99.9, failed"
-        print(f"\n| {heads.replace(', ', ' | ')} |")
-        print("|---|---|---|---|---|---|---|---|---|---|---|")
-        for rows in (1, 256):
-            asked = images(rows)
-            lanes = [Lane(BASE, bare, requests.rows(bare.url, asked))]
-            lanes += [
-                Lane(name, ours, one) for name, one in requests.dialects(ours.url, model, asked).items()
-            ]
-            if not args.only_bare and rows == 1:
-                guide, mlflow = started[2:]
-                lanes.append(Lane(guide.name, guide, requests.rows(guide.url, asked)))
-                lanes.append(Lane(mlflow.name, mlflow, requests.invocations(mlflow.url, asked)))
-            for connections in CONNECTIONS if rows == 1 else CONNECTIONS[:2]:
-                compare(f"{model}, {rows} row{'s' if rows > 1 else ''}", lanes, connections, args, folder)
-        memory(ours, requests.dialects(ours.url, model, images(1))["/predict"], args.requests, folder)
+        starts(started, 3 if "starts" in args.parts else 1)
+        if "alternating" in args.parts:
+            alternating(model, bare, ours, args)
+        if "wrk" in args.parts:
+            with_wrk(model, lanes, args, folder)
+        if "memory" in args.parts:
+            memory(ours, requests.dialects(ours.url, model, one)["/predict"], args.requests, folder)
     finally:
         for server in started:
             server.stop()
@@ -132,14 +144,21 @@ def bench(model: str, folder: Path, args: argparse.Namespace) -> None:
 def main() -> None:
     """Run all."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.serving", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5, help="of each run of wrk")
-    parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median counts")
-    parser.add_argument("--interleaved", type=int, default=4000, help="requests to each, in turn")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--seconds", type=int, default=3, help="of each run of wrk")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of wrk, of which the median counts")
+    parser.add_argument(
+        "--asked", type=int, default=4000, help="requests to each in turn, over one connection"
+    )
+    parser.add_argument(
+        "--slices", type=int, default=20, help="turns of a fifth of a second to each, over several"
+    )
     parser.add_argument("--requests", type=int, default=200_000, help="after which memory is looked at again")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--only-bare", action="store_true", help="leave BentoML's guide and mlflow out")
     args = parser.parse_args()
-    require_wrk()
+    if {"wrk", "memory"} & set(args.parts):
+        require_wrk()
     busy = os.getloadavg()[0]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}, load {busy:.1f} at the start")

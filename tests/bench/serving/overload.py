@@ -137,7 +137,8 @@ def run(port: int, args: argparse.Namespace) -> None:
     report("2 clients, closed loop", before, args.before)
     report("4 clients, closed loop", closed(port, args.before, 4), args.before)
     rate = args.times * len(before) / args.before
-    asker = open_loop(port, BODY, args.seconds, rate)
+    content = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+    asker = open_loop(port, content, args.seconds, rate)
     report(f"{args.times:g}x open loop: {rate:.0f} requests/s", asker.seen, args.seconds)
     report("2 clients, right after", closed(port, args.before, 2), args.before)
     print(f"\n{asker.lines} connections; the client itself was at most {asker.late:.1f} ms behind")

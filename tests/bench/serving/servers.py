@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 
 
-@dataclass
+@dataclass(eq=False)
 class Server:
     """A server as a command with its port, and where it says that it is ready."""
 
