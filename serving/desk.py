@@ -35,7 +35,9 @@ class Desk:
         threads = available_cpus() if answerer.batcher is None else GATHERING
         self._threads = ThreadPoolExecutor(threads, "predict")
         workers = 1 if answerer.is_quick(0) else threads  # quick ones are answered by the event loop
-        self.admission = admission = Admission(settings.limits, workers, answerer.pace.one)
+        # Threads that gather a batch share the CPUs: until it is known how long a request takes, no gain is assumed.
+        seconds = answerer.pace.one * max(1.0, workers / available_cpus())
+        self.admission = admission = Admission(settings.limits, workers, seconds)
         self.journal = settings.journal({"endpoint": served.name, "release": served.release})
         self._tap = None if answerer.watcher is None else Tap(answerer.watcher)
         if self._tap is not None:
