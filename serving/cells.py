@@ -191,8 +191,14 @@ def _narrow(values: Array, dtype: np.dtype[Any]) -> Array | None:
         limits = np.iinfo(dtype)
         # Compared as Python numbers: float64 cannot tell 2**63 from the largest int64.
         fits = not len(values) or (limits.min <= int(values.min()) and int(values.max()) <= limits.max)
-        fits = fits and (values.dtype.kind != "f" or bool((values == np.floor(values)).all()))
+        fits = fits and (values.dtype.kind != "f" or _whole(values, limits.min))
     return values.astype(dtype) if fits else None
+
+
+def _whole(values: Array, smallest: int) -> bool:
+    """Whether all are whole and what was sent: -2**63 - 1, which is parsed as a float, has become -2**63."""
+    sent = smallest > -(2**63) or float(values.min(initial=0)) > smallest
+    return sent and bool((values == np.floor(values)).all())
 
 
 def _blame(field: Field, categories: Sequence[str], values: list[Any]) -> ContractError:

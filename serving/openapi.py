@@ -106,6 +106,8 @@ def _row(fields: dict[str, Spec]) -> Spec:
 
 def _field(entry: Input) -> Spec:
     schema = _single(entry.dtype)
+    if entry.shape and entry.dtype != "bool":
+        schema = {"anyOf": [schema, {"type": "boolean"}]}  # inside an array of numbers true counts as 1
     if entry.categories:
         schema["description"] = f"one of {', '.join(entry.categories)}"
     for size in reversed(entry.shape):

@@ -71,6 +71,8 @@ def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[
         "additionalProperties": False,
     }
     rows = {"instances": {"type": "array", "minItems": 1, "items": row}, "signature_name": signature}
+    if len(fields) == 1:  # its column may be sent without its name
+        inputs = {"anyOf": [inputs, *columns.values()]}
     by_column = {"inputs": inputs, "signature_name": signature}
     request = {
         "oneOf": [

@@ -33,7 +33,7 @@ class Outputs:
             raise ContractError("id", describe(number), "a text", "quote it")
         binary = _flag(content, "binary_data_output", False)
         outputs = content.get("outputs")
-        if not outputs:
+        if outputs is None or outputs == []:
             return number, self._all[binary]
         if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
             raise ContractError("outputs", describe(outputs), 'an array of {"name": ...}', "correct it")

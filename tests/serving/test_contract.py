@@ -174,3 +174,14 @@ def test_the_contract_reads_itself_back(homes: Contract) -> None:
     assert Contract.model_validate(content) == homes
     assert content["inputs"][2]["categories"] == ["Oslo", "Rome"]
     assert content["classes"] == ["no", "yes"]
+
+
+def test_an_int64_that_json_made_a_float_is_not_taken_for_its_neighbour() -> None:
+    schema = Schema(
+        inputs=(Field(name="n", kind="numeric", dtype="int64"),),
+        target=Target(names=("y",), task="regression"),
+    )
+    contract = Contract.of(schema, {})
+    assert contract.parse_rows([{"n": -(2**63)}])["n"].tolist() == [-(2**63)]
+    with pytest.raises(ContractError, match="whole number from -9223372036854775808"):
+        contract.parse_rows([{"n": float(-(2**63) - 1)}])
