@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Endpoint
 
-# Not among them, `positive_data_acceptance`: that what fits the schema is answered 200. That a tensor's data has as many
+# Not among them, `positive_data_acceptance`: that what fits is answered 200. That a tensor's data has as many
 # elements as its shape says, or that all columns are equally long, no schema can state.
 CHECKS = (
     "not_a_server_error",
