@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from models.columns import save_columns
-from serving.bundle import open_bundle
+from serving.bundle import bundle_digest, open_bundle
 from serving.errors import ModelLoadError, ParityError
 from serving.parity import prove
 from serving.predictor import Predictor, probabilities
+from serving.proof import Batching
 from serving.runtimes import available_cpus, load_model
 
 KERAS = """
@@ -74,6 +75,18 @@ def test_equal_predictions_pass_and_others_do_not(images: Path, tmp_path: Path) 
     other = prove(model=model, runtime="onnx", **_files(images, tmp_path, reference + np.float32(0.01)))
     assert not other.passed
     assert other.max_abs_difference == pytest.approx(0.01, abs=1e-4)
+
+
+def test_the_same_process_measures_batches(images: Path, tmp_path: Path) -> None:
+    found = tmp_path / "batching.json"
+    files = _files(images, tmp_path, _predictions(images))
+    prove(model=images / "model.onnx", runtime="onnx", **files, batching=found)
+    batching = Batching.model_validate_json(found.read_bytes())
+    assert batching.rows == 1  # so quick a model answers before another request could wait for it
+    assert list(batching.speeds) == [1, 2, 4, 8, 16, 32]
+    manifest = open_bundle(images).manifest
+    assert manifest.batching is None
+    assert bundle_digest(manifest.model_copy(update={"batching": batching})) == bundle_digest(manifest)
 
 
 def test_what_cannot_be_compared_says_why(images: Path, tmp_path: Path) -> None:
