@@ -34,9 +34,14 @@ def error_of(code: int, content: bytes) -> ClusterError:
         return AlreadyExistsError(message)
     if code == 410:
         return ExpiredError(message)
-    if code in BUSY:
+    if code in BUSY or (code == 409 and _is_counting(status)):
         return UnreachableError(f"The API server is busy or broken (HTTP {code}): {message}")
     return ClusterError(f"The API server refused it (HTTP {code}): {message}")
+
+
+def _is_counting(status: dict[str, Any]) -> bool:
+    """Whether many objects were created at once, and the quota's count lost the race: nothing was created."""
+    return str((status.get("details") or {}).get("kind")) == "resourcequotas"
 
 
 def unreachable(host: str, error: Exception) -> str:
