@@ -15,6 +15,7 @@ from serving.asgi import too_large
 from serving.errors import RefusedError
 
 MORE, LESS = 1.02, 1 / 1.02  # a step of the estimate of how long a request takes
+LOOK = 16  # requests between two looks at the places
 RETRY = b"1"  # seconds
 
 
@@ -62,6 +63,7 @@ class Admission:
 
     def __init__(self, limits: Limits, workers: int, seconds: float) -> None:
         self._limits, self._workers, self._seconds = limits, workers, seconds
+        self._learned = 0
         self._places()
         self.strained, self._refused = False, 0.0
         self.in_flight = 0
@@ -105,7 +107,9 @@ class Admission:
     def took(self, seconds: float) -> None:
         """Learn how long a request took: the estimate follows the median, which one slow request does not move."""
         self._seconds *= MORE if seconds > self._seconds else LESS
-        self._places()
+        self._learned += 1
+        if self._learned % LOOK == 0:
+            self._places()
 
     def _places(self) -> None:
         limits, rate = self._limits, self._workers / max(self._seconds, 1e-6)

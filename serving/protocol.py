@@ -23,6 +23,8 @@ SWEEP = 0.5  # seconds between two looks
 class Joined:
     """What of a transport an answer is written to; its head waits for the first part of its body."""
 
+    __slots__ = ("_began", "_head", "_transport", "is_closing")
+
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport, self._head, self._began = transport, b"", False
         self.is_closing = transport.is_closing
@@ -103,8 +105,13 @@ class GuardedProtocol(HttpToolsProtocol):
         return True
 
     def on_response_complete(self) -> None:
-        """Write what is left of an answer without a body."""
+        """Write what is left of an answer without a body, and let go of the request.
+
+        It holds what holds it: left to the garbage collector, a thousand of them stop all others for 10 ms.
+        """
         self._joined.flush()
+        if self.cycle is not None:
+            self.cycle.scope["extensions"] = {}
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
