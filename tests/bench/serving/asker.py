@@ -43,6 +43,8 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the answer; when it is whole, tell."""
+        if not self._began:
+            return  # 408 to a connection that was there for nothing
         if self._left < 0:
             self._buffer += data
             head, found, body = self._buffer.partition(b"\r\n\r\n")
