@@ -70,7 +70,7 @@ def state(model: Any) -> list[bytes]:
 
 @pytest.mark.parametrize("xla", [False, True])
 def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, xla: bool) -> None:
-    """Five batches an epoch, stopped every seven: at every place of an epoch."""
+    """Five batches an epoch, stopped every eighth: at every place of an epoch."""
     training = {"xla": xla}
     expected, course = trained(None, training=training)
     stops = 0
@@ -92,7 +92,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, xla:
 
 def test_what_was_done_is_told_when_it_goes_on(tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="in epoch 2, after batch 3 of 5"):
-        trained(Files(tmp_path, most=8))
+        trained(Files(tmp_path, most=7))
     told: list[tuple[Progress, int]] = []
     epochs: list[int] = []
     _, history = trained(
@@ -119,7 +119,7 @@ def test_a_bad_checkpoint_is_skipped_for_the_one_before(tmp_path: Path, harm: st
         newest.write_bytes(newest.read_bytes()[: 0 if harm == "emptied" else -200])
     keeper = Files(tmp_path)
     found, history = trained(keeper)
-    assert history.resumed == (1, 2) and len(keeper.reasons) == 1
+    assert history.resumed == (1, 3) and len(keeper.reasons) == 1
     if harm == "of another model":
         assert "has shape (4, 7), expected (4, 6)" in keeper.reasons[0]
     assert state(found) == state(trained(None)[0])
