@@ -41,7 +41,7 @@ SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumen
   aiohttp-asgi-connector aiohappyeyeballs aiosignal frozenlist multidict propcache yarl
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run test test-slow lint bench bench-serving images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run test test-slow lint bench bench-serving bench-training images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock $(IMAGES:%=lock-%) clean
 
 help:
@@ -49,6 +49,7 @@ help:
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make bench-serving   the endpoint beside other servers, with wrk"
+	@echo "make bench-training  an epoch of ours beside plain model.fit, on each backend"
 	@echo "make setup      only set up: leaves $(TIDEGATE)"
 	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
 	@echo "make images     build the container images (REGISTRY=... PUSH=1; make images-gpu: the one with CUDA)"
@@ -98,6 +99,10 @@ test-slow: $(VENV)/.dev $(VENV)/.apt
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
+
+# An epoch of ours over plain model.fit's, for each kind of network and backend that is installed.
+bench-training: $(VENV)/.dev
+	@$(BIN)/python -m tests.bench.training
 
 # With docker or buildah; BASE_IMAGE=... for another base than the public one.
 images: $(VENV)/.run

@@ -86,12 +86,18 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
 
 
 def repeatable(seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow, and let TensorFlow use only operations that repeat to the bit."""
+    """Seed Python, NumPy and the backend, and let it use only operations that repeat to the bit."""
     import keras
-    import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
 
 
 def as_float32(

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
-from models.errors import GpuNotFoundError
+from models.errors import GpuNotFoundError, OptionsError
+
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
+
+
+def require_backend(backend: str) -> None:
+    """Refuse a backend whose package is not installed here; imports nothing.
+
+    Raises:
+        OptionsError: what to install.
+    """
+    package = "tensorflow" if backend == "numpy" else backend
+    if find_spec(package) is None:
+        raise OptionsError(
+            f"Option 'training.backend' is {backend!r}, and the package {package} is not installed here. "
+            f"Install it with `pip install {package}`, or choose another: tensorflow, jax, torch, numpy."
+        )
 
 
 def gpus_seen() -> list[str]:
-    """Return the names of the GPUs TensorFlow can use."""
-    import tensorflow as tf
+    """Return the names of the GPUs that Keras' backend can use."""
+    import keras
 
-    return [device.name for device in tf.config.list_physical_devices("GPU")]
+    return list(keras.distribution.list_devices("gpu"))
 
 
 def require_gpus(count: int) -> None:
     """Refuse to go on with fewer than `count` GPUs; 0 asks for nothing and imports nothing.
 
     Raises:
-        GpuNotFoundError: what TensorFlow saw, what the machine shows, and what to do.
+        GpuNotFoundError: what the backend saw, what the machine shows, and what to do.
     """
     if count < 1:
         return
-    seen = gpus_seen()
+    import keras
+
+    seen, name = gpus_seen(), NAMES[keras.backend.backend()]
     if len(seen) < count:
         raise GpuNotFoundError(
-            f"resources.gpus is {count} and TensorFlow sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"
+            f"resources.gpus is {count} and {name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"
             f"{_place()}. {_hint()} Or set resources.gpus: {len(seen)}."
         )
 
@@ -38,10 +57,18 @@ def _place() -> str:
 
 
 def _hint() -> str:
-    import tensorflow as tf
+    import keras
 
     if not Path("/proc/driver/nvidia/version").exists():
         return "No NVIDIA driver is loaded: install it, or run where `nvidia-smi` lists a GPU."
-    if not tf.test.is_built_with_cuda():
+    if keras.backend.backend() == "jax":
+        return "Install `jax[cuda12]` in place of `jax`, and check that `nvidia-smi` lists the GPU."
+    if keras.backend.backend() == "tensorflow" and not _tensorflow_has_cuda():
         return "This TensorFlow has no CUDA: install `tensorflow[and-cuda]` in place of `tensorflow-cpu`."
     return "The driver is there: check CUDA_VISIBLE_DEVICES and that `nvidia-smi` lists the GPU."
+
+
+def _tensorflow_has_cuda() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.test.is_built_with_cuda())

@@ -12,6 +12,7 @@ ModelsError
 │   └── UserModelError        the user's own model file is wrong; names file and line
 ├── TrainingError             the training cannot go on
 │   ├── NonFiniteLossError    the loss became NaN or infinite; names epoch and batch
+│   ├── StoppedError          the process was told to end; its state was kept
 │   └── GpuNotFoundError      a GPU was asked for and none is there
 └── ExportError               the trained model has no faithful ONNX form
 
@@ -67,6 +68,10 @@ class TrainingError(ModelsError):
 
 class NonFiniteLossError(TrainingError):
     """The loss became NaN or infinite; the message names epoch and batch."""
+
+
+class StoppedError(TrainingError):
+    """The process was told to end; the training's state was kept, and the same training goes on from it."""
 
 
 class GpuNotFoundError(TrainingError):

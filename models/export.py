@@ -6,6 +6,8 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,6 +50,45 @@ def export_onnx(model: Any, path: Path) -> Exported:
         tuple(answer.name for answer in proto.graph.output),
         int(next(used.version for used in proto.opset_import if used.domain in ("", "ai.onnx"))),
     )
+
+
+def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -> None:
+    """Write a trained model as an ONNX file; from its `.keras` file where Keras does not run on TensorFlow.
+
+    The converter reads TensorFlow's graphs only, so that a process of its own loads the file on TensorFlow.
+
+    Args:
+        model: the trained model.
+        saved: its `.keras` file.
+        path: the file to write.
+        code: the user's model file, whose layers the model may be made of.
+
+    Raises:
+        ExportError: see `export_onnx`.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        export_onnx(model, path)
+        return
+    argv = [sys.executable, "-m", "models.export", str(saved), str(path), *([code] if code else [])]
+    env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ExportError((done.stderr.strip().splitlines() or ["The export ended without a word."])[-1])
+
+
+def main(saved: str, path: str, code: str | None = None) -> None:
+    """What the process of its own does: `python -m models.export KERAS ONNX [CODE]`."""
+    import keras
+
+    from models.user_model import own_objects
+
+    own = own_objects(Path(code)) if code else {}
+    try:
+        export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
+    except Exception as error:
+        sys.exit(" ".join(str(error).split()))
 
 
 def _converted(model: Any) -> Any:
@@ -164,3 +205,7 @@ def _silence() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

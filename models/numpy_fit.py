@@ -6,7 +6,8 @@ epoch computes is in `models.equations.loop.learn`, line by line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ from models.equations import Array
 from models.equations.loop import Momentum, learn
 from models.equations.losses import LOSSES, mean_loss
 from models.errors import OptionsError
+from models.loops import Parts
 from models.losses import Loss
 from models.numpy_twin import Twin
 
 
 class NumpyLoop:
-    """Goes through rows in memory by the equations, as `models.loop.Loop` does by Keras.
+    """Goes through rows in memory by the equations, as `models.loops.tensorflow.Loop` does by Keras.
 
     Args:
         model: the compiled Keras model; gets the weights, loss and metrics at the end of each run.
@@ -30,6 +32,8 @@ class NumpyLoop:
         loss: from `supported_loss`.
         trains: whether to learn from the rows, or only to look.
     """
+
+    errors = (ValueError, TypeError)
 
     def __init__(
         self, model: Any, twin: Twin, data: tuple[Any, ...], batch_size: int, loss: Loss, trains: bool
@@ -43,26 +47,50 @@ class NumpyLoop:
         self._momentum = Momentum(float(optimizer.momentum), bool(optimizer.nesterov))
         self._scheduled = isinstance(optimizer.get_config()["learning_rate"], dict)
         self._size = batch_size
+        self._total, self._answers = 0.0, list[Array]()
         self.rows = len(self._target)
         self.batches = -(-self.rows // batch_size)
 
-    def run(self, order: np.ndarray | None = None) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; yield batches done and the last one's number if its loss is not finite, or None.
-
-        Args:
-            order: int32 row indices (rows,), each once; None keeps the rows' own order.
-        """
+    def run(
+        self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
+    ) -> Iterator[tuple[int, int | None]]:
+        """Go through the rows once, yielding after every batch; see `models.loops.Loop`."""
+        del every  # it stops after each one anyway
         order = np.arange(self.rows) if order is None else order
         self._rate = float(self._model.optimizer.learning_rate)
-        total, answers = 0.0, []
-        for batch in range(self.batches):
+        if start == 0:
+            self._total, self._answers = 0.0, []
+        for batch in range(start, self.batches):
             chosen = order[batch * self._size : (batch + 1) * self._size]
             with np.errstate(over="ignore", invalid="ignore"):  # told below, with the batch
                 value, predictions = self._batch(chosen)
-            total += value * len(chosen)
-            answers.append(predictions)
+            self._total += value * len(chosen)
+            self._answers.append(predictions)
             yield batch + 1, None if np.isfinite(value) else batch
-        self._report(total / self.rows, np.concatenate(answers), order)
+        self._report(self._total / self.rows, np.concatenate(self._answers), order)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The float64 parameters and velocities, what Dropout draws next, and the epoch so far."""
+        arrays = {f"parameter/{i}": array for i, array in enumerate(self._twin.network.parameters)}
+        arrays |= {f"velocity/{i}": array for i, array in enumerate(self._momentum.velocities)}
+        arrays["random"] = np.array(json.dumps(self._twin.random.bit_generator.state))
+        arrays["total"] = np.array(self._total)
+        arrays["answers"] = np.concatenate(self._answers) if self._answers else np.zeros((0, 0))
+        return arrays
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state`."""
+        for index, parameter in enumerate(self._twin.network.parameters):
+            parameter[...] = state[f"parameter/{index}"]
+        count = sum(name.startswith("velocity/") for name in state)
+        self._momentum.velocities = [state[f"velocity/{index}"].copy() for index in range(count)]
+        self._twin.random.bit_generator.state = json.loads(str(state["random"]))
+        self._total = float(state["total"])
+        self._answers = [state["answers"]] if len(state["answers"]) else []
+
+    def batches_a_call(self) -> int:
+        """There are no calls here."""
+        return 1
 
     def _batch(self, chosen: np.ndarray) -> tuple[float, Array]:
         inputs = {name: array[chosen] for name, array in self._inputs.items()}
@@ -87,35 +115,23 @@ class NumpyLoop:
         self._model.compute_metrics(None, self._target[order], answers.astype(np.float32))
 
 
-def numpy_loops(
-    model: Any,
-    train: tuple[Any, ...],
-    held_out: tuple[Any, ...] | None,
-    batch_size: int,
-    loss: Loss,
-    seed: int,
-) -> tuple[NumpyLoop, NumpyLoop | None]:
-    """Return what goes through the training rows and, where there are some, the held-out rows.
-
-    Args:
-        model: the compiled Keras model.
-        train, held_out: see `NumpyLoop`.
-        batch_size: rows a step.
-        loss: the experiment's.
-        seed: seeds what Dropout leaves out.
+def make_loops(parts: Parts) -> tuple[NumpyLoop, NumpyLoop | None]:
+    """See `models.loops.make_loops`.
 
     Raises:
         OptionsError: the model or the loss has no equation here.
     """
+    loss, size = parts.loss, parts.options.batch_size
     if loss.name not in LOSSES or loss.options:
         raise OptionsError(
             f"Option 'training.backend' is 'numpy', which has no equation for loss {loss.name!r} with "
             f"{loss.options or 'no options'}. Known here, without options: {', '.join(LOSSES)}. "
             "Choose one of them, or leave backend out."
         )
-    twin = Twin(model, seed)
-    check = None if held_out is None else NumpyLoop(model, twin, held_out, batch_size, loss, trains=False)
-    return NumpyLoop(model, twin, train, batch_size, loss, trains=True), check
+    model, held_out = parts.model, parts.held_out
+    twin = Twin(model, parts.seed)
+    check = None if held_out is None else NumpyLoop(model, twin, held_out, size, loss, trains=False)
+    return NumpyLoop(model, twin, parts.train, size, loss, trains=True), check
 
 
 def _as_outputs(target: np.ndarray, loss: Loss, units: int) -> Array:

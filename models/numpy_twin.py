@@ -40,8 +40,8 @@ class Twin:
         for layer in model.operations:  # before a setting is told that only such a layer brings
             if type(layer).__name__ not in EQUATIONS:
                 raise _unknown(f"layer {layer.name!r} ({type(layer).__name__})")
-        random = np.random.default_rng([seed, 1])
-        self._pairs = [(layer, _equations(layer, random)) for layer in model.operations]
+        self.random = np.random.default_rng([seed, 1])  # of every Dropout
+        self._pairs = [(layer, _equations(layer, self.random)) for layer in model.operations]
         _refuse_others(model)
         nodes = [node for layer, chain in self._pairs if chain for node in _nodes(layer, chain)]
         names = [_name(tensor) for tensor in model.inputs]

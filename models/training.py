@@ -62,6 +62,27 @@ class Plateau(Settings):
 Schedule = Cosine | Exponential | Step | Plateau
 
 
+class Checkpoint(Settings):
+    """How often the training's state is kept, so that a killed one goes on from there."""
+
+    every: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9]\d*(ms|s|m|h)$")] = Field(
+        "30s", description="A time such as 30s or 5m, or a number of batches."
+    )
+
+    @property
+    def batches(self) -> int | None:
+        """Batches between two checkpoints; None where it is a time."""
+        return self.every if isinstance(self.every, int) else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds between two checkpoints; 0 where it is a number of batches."""
+        if isinstance(self.every, int):
+            return 0.0
+        digits = self.every.rstrip("smh")
+        return int(digits) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[self.every[len(digits) :]]
+
+
 class Training(Settings):
     """How a model learns."""
 
@@ -93,12 +114,9 @@ class Training(Settings):
         None, description="Compile the training with XLA; None decides by layers and steps."
     )
 
-    @field_validator("backend")
-    @classmethod
-    def _available(cls, backend: str) -> str:
-        if backend not in ("tensorflow", "numpy"):
-            raise ValueError("only tensorflow and numpy are available; leave the option out")
-        return backend
+    checkpoint: Checkpoint | None = Field(
+        Checkpoint(every="30s"), description="How often the training's state is kept; null: never."
+    )
 
     @field_validator("optimizer")
     @classmethod

@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from models.errors import OptionsError, UserModelError
@@ -47,7 +47,7 @@ def build_user_model(path: Path, inputs: Inputs, outputs: Outputs, options: Mapp
     return _checked(model, inputs, outputs, where)
 
 
-def _import(path: Path) -> Callable[..., Any]:
+def _module(path: Path) -> ModuleType:
     require_file(path)
     spec = importlib.util.spec_from_file_location("tidegate_user_model", path)
     assert spec and spec.loader
@@ -58,6 +58,11 @@ def _import(path: Path) -> Callable[..., Any]:
         raise UserModelError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise _told(path, error, "importing the file raised") from error
+    return module
+
+
+def _import(path: Path) -> Callable[..., Any]:
+    module = _module(path)
     build = getattr(module, "build", None)
     if not inspect.isfunction(build):
         names = [name for name, member in vars(module).items() if inspect.isfunction(member)]
@@ -66,6 +71,17 @@ def _import(path: Path) -> Callable[..., Any]:
             f"Expected {SHAPE}."
         )
     return build
+
+
+def own_objects(path: Path) -> dict[str, Any]:
+    """The classes and functions that a model file defines, by name, for Keras to load what is made of them."""
+    module = _module(path)
+    members = vars(module).items()
+    return {
+        name: one
+        for name, one in members
+        if callable(one) and getattr(one, "__module__", "") == module.__name__
+    }
 
 
 def _check_options(build: Callable[..., Any], options: Mapping[str, Any], path: Path) -> None:

@@ -98,6 +98,7 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
                 "params": outputs["params"] if outputs else {},
                 "metrics": outputs["metrics"] if outputs else {},
                 "pruned": outputs["pruned"] if outputs else False,
+                "resumed": outputs.get("resumed", "") if outputs else "",
                 "mlflow_run_id": known.get(step.id, {}).get("run_id"),
             }
         )
@@ -113,6 +114,9 @@ def _summary(data: dict[str, Any]) -> str:
     shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
     rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
     rows += [("metrics", "  ".join(f"{key} {value:.4f}" for key, value in shown))] if shown else []
+    rows += [
+        ("went on", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
+    ]
     if data["status"] == "refused":
         rows.append(("refused", data["reason"]))
     if data["release"] is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.build import check_model
+from models.devices import require_backend
 from models.losses import check_loss, task_of
 from models.optimizers import check_optimizer
 from models.space import Choices, space_of
@@ -31,6 +32,8 @@ def check(experiment: Experiment, home: Home) -> None:
     check_source(experiment.data, home.s3_endpoint)
     _check_model_file(experiment)
     _check_parts(experiment)
+    if home.target is None:  # a target's images have what they have
+        require_backend(experiment.training.backend)
     _check_space(experiment)
     task = experiment.data.task or task_of(experiment.training.loss)
     for criterion in experiment.gate:

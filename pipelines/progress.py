@@ -9,6 +9,7 @@ from pipelines.home import RunFolder, StepRecord
 
 EVERY_S = 0.2
 WIDTH = 28
+TOLD = ("epoch ", "went on from ", "skipped a checkpoint")  # lines of a trial's log that its driver repeats
 
 
 class Progress:
@@ -64,7 +65,7 @@ class Progress:
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._shown[step_id] += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            if line.startswith("epoch "):
+            if line.startswith(TOLD):
                 print(f"{step_id:<24} {line}", file=self._stream, flush=True)
 
     def _draw(self, step_id: str) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from infra.locks import held
+from pipelines.checkpoints import PREFIX, clear
 from pipelines.home import Home
 from pipelines.mirror import refresh
 from pipelines.run import refs_in
@@ -27,6 +28,7 @@ def sweep(home: Home, young_s: float = YOUNG_S) -> list[str]:
     refresh(home)
     releases = _releases(home)
     removed = _sweep_steps(home, releases) + _sweep_bundles(home, releases)
+    removed += _sweep_checkpoints(home)
     digests = _needed_digests(home)
     for stored in list(home.store.objects()):
         if stored.digest not in digests and time.time() - stored.modified >= young_s:
@@ -64,6 +66,14 @@ def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
     return removed
 
 
+def _sweep_checkpoints(home: Home) -> list[str]:
+    """Checkpoints of trials that are done, and of those that no run's record names."""
+    named = {step.key for folder in home.run_folders() for step in folder.read().steps}
+    keys = [key.removeprefix(PREFIX).removesuffix(".json") for key in home.store.keys(PREFIX)]
+    gone = [key for key in keys if key not in named or home.store.read(f"steps/{key}.json")]
+    return [document for key in gone for document in clear(home.store, key)]
+
+
 def _sweep_bundles(home: Home, releases: list[Release]) -> list[str]:
     """Bundles that no release serves and no packaged run may serve, and folders laid out of them."""
     manifests = _documents(home, "steps/").values()
@@ -84,7 +94,7 @@ def _sweep_bundles(home: Home, releases: list[Release]) -> list[str]:
 def _needed_digests(home: Home) -> set[str]:
     """Digests of everything that a kept document refers to."""
     needed: set[str] = set()
-    for prefix in ("steps/", "bundles/"):
+    for prefix in ("steps/", "bundles/", PREFIX):
         needed |= {ref.digest for ref in refs_in(_documents(home, prefix))}
     for kind in RUNS_OWN:
         needed |= {ref.digest for ref in refs_in(_documents(home, "runs/", kind))}

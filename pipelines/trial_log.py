@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -18,6 +18,9 @@ from models.transforms import Transforms
 from pipelines.load import flat
 from pipelines.steps import StepContext
 from pipelines.steps.prepare import Outputs as Prepared
+
+if TYPE_CHECKING:
+    from models.checkpoint import Progress
 
 SAMPLE_S = 5.0
 EXAMPLE_ROWS = 5
@@ -53,6 +56,11 @@ def tell_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -
             schema=schema.model_dump(mode="json"),
             profile={"num_rows": prepared.summary["rows"][split]},
         )
+
+
+def place(epoch: int, batch: int, batches: int) -> str:
+    """Name a place in a training, in words that count from 1."""
+    return f"epoch {epoch + 1}, batch {batch} of {batches}"
 
 
 class TrialLog:
@@ -101,6 +109,19 @@ class TrialLog:
         words = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
         print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {words}", flush=True)
         self.batch(epoch + 1, 0, 1)
+
+    def resumed(self, progress: "Progress", batches: int) -> None:
+        """Training goes on after it was killed: one line, a tag, and what was done before, if MLflow missed it."""
+        words = place(progress.epoch, progress.batch, batches)
+        print(f"went on from {words}", flush=True)
+        self._spool.write("tags", f"resumed-{words}", values={"tidegate.resumed": words})
+        for epoch, (values, ended) in enumerate(zip(progress.epochs, progress.ended_ms, strict=True)):
+            self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=ended)
+
+    def loop(self, backend: str, xla: bool, batches_a_call: int) -> None:
+        """How the training was driven."""
+        values = {"backend": backend, "xla": xla, "batches_a_call": batches_a_call}
+        self._spool.write("params", "loop", values={f"loop.{key}": value for key, value in values.items()})
 
     def batch(self, epoch: int, batch: int, batches: int) -> None:
         """Leave how far training is, for the driver's bar."""

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlparse
 
 from infra.errors import ConflictError, InfraError
 from infra.files import write_atomic
+from pipelines.checkpoints import clear
 from pipelines.errors import in_words
 from pipelines.executors.base import StepCall
 from pipelines.home import Home, RunFolder, home_at
@@ -126,6 +127,9 @@ def _keep(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
         home.store.write(key, json.dumps(manifest).encode(), before[1] if before and stale else None)
     except ConflictError:
         print(f"{call.id}: another run finished the same step first; its result is used")
+    if call.step == "train":
+        with contextlib.suppress(InfraError):  # gc does it, then
+            clear(home.store, call.key)
 
 
 def _leave_error(folder: RunFolder, step: str, error: Exception) -> None:

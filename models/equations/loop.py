@@ -93,14 +93,17 @@ class Momentum:
     Args:
         factor: the momentum; 0 is plain SGD.
         nesterov: look ahead.
+
+    Attributes:
+        velocities: of each parameter, float64 of its shape; none before the first move.
     """
 
     def __init__(self, factor: float, nesterov: bool = False) -> None:
         self._factor, self._nesterov = factor, nesterov
-        self._velocities: list[Array] = []
+        self.velocities: list[Array] = []
 
     def __call__(self, parameters: Sequence[Array], gradients: Sequence[Array], rate: float) -> None:
         """Move `parameters`, which must be the same ones each time."""
-        self._velocities = self._velocities or [np.zeros_like(parameter) for parameter in parameters]
-        for parameter, velocity, gradient in zip(parameters, self._velocities, gradients, strict=True):
+        self.velocities = self.velocities or [np.zeros_like(parameter) for parameter in parameters]
+        for parameter, velocity, gradient in zip(parameters, self.velocities, gradients, strict=True):
             momentum(parameter, velocity, gradient, rate, self._factor, self._nesterov)

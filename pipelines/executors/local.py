@@ -1,6 +1,8 @@
 """Run each step as a process of its own on this machine."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -33,15 +35,15 @@ class LocalHandle:
         return []
 
     def cancel(self) -> None:
-        """Close the pipe and terminate; kill after GRACE_S seconds."""
+        """Terminate, which lets a training keep its state; kill what is left after GRACE_S seconds, children too."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         if self._process.stdin:
             self._process.stdin.close()
-        self._process.terminate()
-        try:
-            self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 class LocalExecutor:

@@ -6,6 +6,8 @@ TensorFlow is imported here and nowhere else: every later step works from the fi
 import json
 import os
 import shutil
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +16,22 @@ import numpy as np
 from infra.store import Ref
 from models.callbacks import higher_is_better
 from models.columns import load_columns
+from models.devices import require_backend, require_gpus
 from models.errors import ExportError, UserModelError
 from models.metrics import evaluate, to_predictions
 from models.outputs import outputs_for
 from models.search import medians, suggest
 from models.training import keras_backend
 from models.transforms import encode_target
+from pipelines.checkpoints import StoreKeeper
 from pipelines.errors import in_words
 from pipelines.load import with_values
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.trial_log import TrialLog, version_tags
+from pipelines.trial_log import TrialLog, place, version_tags
 
 if TYPE_CHECKING:
+    from models.checkpoint import Progress
     from models.fit import History
 
 
@@ -48,6 +53,7 @@ class Outputs(StepPart):
         curve: its value after each epoch.
         events: what the trial told MLflow, for another run that uses it too.
         pruned: whether the median rule stopped it.
+        resumed: the place it went on from after it was killed, in words; "" where it was not.
     """
 
     id: str
@@ -66,6 +72,7 @@ class Outputs(StepPart):
     curve: list[float]
     pruned: bool
     epochs: int
+    resumed: str = ""
 
 
 class Inputs(StepPart):
@@ -127,13 +134,12 @@ class _Trial:
         training: dict[str, Any],
         log: TrialLog,
     ) -> None:
+        require_backend(training["backend"])
         os.environ["KERAS_BACKEND"] = keras_backend(training["backend"])
-        from models.devices import require_gpus
-
         if inputs.gpus:
             require_gpus(inputs.gpus)
         self.inputs, self.context, self.log = inputs, context, log
-        self.seed = training["seed"]
+        self.seed, self._resumed = training["seed"], ""
         self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = inputs.prepared.contract(context)
         self.model_options = self._with_snapshot(model)
@@ -185,25 +191,37 @@ class _Trial:
             curve=monitored,
             pruned=history.stopped == "pruned",
             epochs=len(history.epochs),
+            resumed=self._resumed,
         )
 
     def _fit(self, model: Any, rows: dict[str, tuple[dict[str, Any], Any]]) -> "History":
         from models.fit import fit
 
         self.log.begin(self.training["epochs"])
-        target = self.schema.target
-        return fit(
-            model,
-            rows["train"],
-            rows["validation"],
-            self.training,
-            task=target.task,
-            classes=target.classes,
-            seed=self.seed,
-            on_epoch=self.log.epoch,
-            on_batch=self.log.batch,
-            medians=_medians(self.inputs),
-        )
+        target, context = self.schema.target, self.context
+        keeper = StoreKeeper(context.store, context.key, context.work, partial(print, flush=True))
+        # Without checkpoints nobody would look whether SIGTERM came.
+        with keeper.listening() if self.training["checkpoint"] else nullcontext():
+            history = fit(
+                model,
+                rows["train"],
+                rows["validation"],
+                self.training,
+                task=target.task,
+                classes=target.classes,
+                seed=self.seed,
+                on_epoch=self.log.epoch,
+                on_batch=self.log.batch,
+                on_resume=self._went_on,
+                keeper=keeper,
+                medians=_medians(self.inputs),
+            )
+        self.log.loop(self.training["backend"], history.xla, history.batches_a_call)
+        return history
+
+    def _went_on(self, progress: "Progress", batches: int) -> None:
+        self._resumed = place(progress.epoch, progress.batch, batches)
+        self.log.resumed(progress, batches)
 
     def _require_probabilities(self, raw: Any) -> None:
         """A classifier's answers are told to people as probabilities: they must be some."""
@@ -229,7 +247,7 @@ class _Trial:
 
     def _files(self, model: Any, raw: Any, history: "History", truth: Any) -> dict[str, Any]:
         """Save everything later steps work from; a model that has no ONNX form says why."""
-        from models.export import export_onnx
+        from models.export import export_saved
 
         work, put = self.context.work, self.context.put
         model.save(work / "model.keras", include_optimizer=False)
@@ -237,7 +255,7 @@ class _Trial:
         self._save_report(work / "report.npz", raw, history, truth)
         onnx, export_error = None, ""
         try:
-            export_onnx(model, work / "model.onnx")
+            export_saved(model, work / "model.keras", work / "model.onnx", self.model_options.get("file"))
             onnx = put(work / "model.onnx")
         except ExportError as error:
             export_error = str(error)

@@ -16,7 +16,7 @@ from models.build import build_model
 from models.devices import gpus_seen, require_gpus
 from models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
 from models.fit import History, fit
-from models.loop import Loop, xla_pays
+from models.loops.tensorflow import Loop, xla_pays
 from models.losses import row_weights
 from models.outputs import outputs_for
 from models.predict import predict
@@ -250,7 +250,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"class_weights": {"yess": 2.0}},
         "Class 'yess' in 'training.class_weights' is none. Did you",
     ),
-    "backend": ({"backend": "jax"}, "'training.backend' is 'jax': Value error, only tensorflow"),
+    "backend": ({"backend": "jax"}, "'training.backend' is 'jax' and Keras runs on tensorflow. Set"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The compiled training loop: many batches a call, over data that stays in memory as tensors.
+"""The loop of the TensorFlow backend: many batches a call, over data that stays in memory as tensors.
 
 `Model.fit` spends most of a small network's time between batches: the iterator, the copy and the call of
 each. Here a call runs many of Keras' own `train_step`s, gathering their rows inside the graph, so losses,
@@ -9,26 +9,20 @@ through 784-128-64-10 in batches of 32: fit 2.2 s, this loop 0.9 s, this loop wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-# Layers that XLA fuses on the CPU. In a compiled loop a convolution is 30 times slower there and a Dropout's random
-# numbers 12 times, so one layer that is not listed keeps the model out.
-FUSED = {
-    *("Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "Embedding", "Flatten"),
-    *("InputLayer", "LayerNormalization", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape"),
-    *("Cast", "Divide", "ExpandDims", "Maximum", "NotEqual", "Sum"),  # of keras.ops
-}
+from models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts, fused
+
 # Compiling with XLA costs 0.5 s and gains 0.1 to 0.4 ms a batch.
 XLA_PAYS_FROM = 5_000  # batches
 
 
 def xla_pays(model: Any, batches: int) -> bool:
     """Return whether XLA makes a training of `batches` batches shorter; the same answer on every machine."""
-    operations = getattr(model, "operations", [model])
-    return batches >= XLA_PAYS_FROM and all(type(operation).__name__ in FUSED for operation in operations)
+    return batches >= XLA_PAYS_FROM and fused(model)
 
 
 class Loop:
@@ -53,6 +47,7 @@ class Loop:
         import keras
         import tensorflow as tf
 
+        self.errors = (tf.errors.OpError, ValueError, TypeError)
         self._data = keras.tree.map_structure(tf.convert_to_tensor, data)
         self.rows = len(data[1])
         self._size = batch_size
@@ -60,31 +55,42 @@ class Loop:
         self._whole = self.rows // batch_size if xla else 0
         self._any = _block(step, batch_size, xla=False)
         self._xla = _block(step, batch_size, xla=True)
-        self._seconds = seconds_a_call
-        self._chunk = 64
+        self._pace = Pace(seconds_a_call)
 
-    def run(self, order: np.ndarray | None = None) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; yield batches done and the first whose loss was not finite, or None.
-
-        Args:
-            order: int32 row indices (rows,), each once; None keeps the rows' own order.
-        """
+    def run(
+        self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
+    ) -> Iterator[tuple[int, int | None]]:
+        """Go through the rows once; see `models.loops.Loop`."""
         import tensorflow as tf
 
         rows = tf.constant(np.arange(self.rows, dtype=np.int32) if order is None else order)
-        done = 0
+        done = start
         while done < self.batches:
             end, block = (self._whole, self._xla) if done < self._whole else (self.batches, self._any)
-            stop = min(end, done + self._chunk)
-            begin = time.perf_counter()
+            stop = self._pace.stop(done, end, every)
+            began = time.perf_counter()
             bad = int(block(self._data, rows, tf.constant(done), tf.constant(stop)))
-            self._adapt(time.perf_counter() - begin, stop - done)
+            self._pace.learn(began, stop - done)
             done = stop
             yield done, bad if bad >= 0 else None
 
-    def _adapt(self, seconds: float, batches: int) -> None:
-        fitting = int(batches * self._seconds / max(seconds, 1e-6))
-        self._chunk = max(1, self._chunk // 4, min(fitting, self._chunk * 4))
+    def state(self) -> dict[str, np.ndarray]:
+        """Nothing: all is in variables."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Nothing to do."""
+
+    def batches_a_call(self) -> int:
+        """What the pace has learned."""
+        return self._pace.batches
+
+
+def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+    """See `models.loops.make_loops`."""
+    model, held_out = parts.model, parts.held_out
+    check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
+    return Loop(model.train_step, parts.train, parts.options.batch_size, parts.xla), check
 
 
 def _block(step: Callable[..., Any], size: int, xla: bool) -> Any:

@@ -1,0 +1,142 @@
+"""The loop of the JAX backend: many batches a compiled call, over data that stays on the device.
+
+Keras' own stateless `train_step` gathers its rows from the device's copy of the data. Where XLA fuses all layers
+(`models.loops.fused`) it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer is slower in
+a loop than outside one, so that other models take a call a batch, which does not wait for the one before. The state is
+written back to the model after each round of batches, which copies nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts, fused
+
+TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
+TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
+
+
+class Loop:
+    """Runs one of a compiled model's steps over rows in memory.
+
+    Args:
+        model: a compiled Keras model on the JAX backend.
+        step: its `train_step` or `test_step`.
+        parts: the kinds of variables the step takes and gives: `TRAIN` or `TEST`.
+        data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
+        batch_size: rows a step.
+        fused: one call for many batches.
+        seconds_a_call: what a call aims at.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        step: Callable[..., Any],
+        parts: tuple[str, ...],
+        data: tuple[Any, ...],
+        batch_size: int,
+        fused: bool = True,
+        seconds_a_call: float = 0.25,
+    ) -> None:
+        import jax
+
+        self.errors = (jax.errors.JaxRuntimeError, ValueError, TypeError)
+        self.rows = len(data[1])
+        self.batches = -(-self.rows // batch_size)
+        self._data = jax.tree.map(jax.numpy.asarray, data)
+        self._variables = [_variables(model, part) for part in parts]
+        whole = self.rows // batch_size
+        self._blocks = [(whole, _block(step, batch_size, 0, fused))]
+        if whole < self.batches:
+            rest = self.rows - whole * batch_size
+            self._blocks.append((self.batches, _block(step, rest, whole * batch_size, fused)))
+        self._pace = Pace(seconds_a_call)
+
+    def run(
+        self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
+    ) -> Iterator[tuple[int, int | None]]:
+        """Go through the rows once; see `models.loops.Loop`."""
+        rows = np.arange(self.rows, dtype=np.int32) if order is None else order
+        done = start
+        while done < self.batches:
+            end, block = next(pair for pair in self._blocks if done < pair[0])
+            stop = self._pace.stop(done, end, every)
+            began = time.perf_counter()
+            state, bad = block(self._read(), self._data, rows, done, stop)
+            bad = int(bad)
+            self._pace.learn(began, stop - done)
+            self._write(state)
+            done = stop
+            yield done, bad if bad >= 0 else None
+
+    def _read(self) -> tuple[list[Any], ...]:
+        return tuple([variable.value for variable in part] for part in self._variables)
+
+    def _write(self, state: tuple[list[Any], ...]) -> None:
+        for part, values in zip(self._variables, state, strict=True):
+            for variable, value in zip(part, values, strict=True):
+                variable.assign(value)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Nothing: all is in variables."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Nothing to do."""
+
+    def batches_a_call(self) -> int:
+        """What the pace has learned."""
+        return self._pace.batches
+
+
+def _variables(model: Any, part: str) -> list[Any]:
+    return list(model.optimizer.variables if part == "optimizer_variables" else getattr(model, part))
+
+
+def _block(step: Callable[..., Any], size: int, offset: int, fused: bool) -> Any:
+    """Batches of `size` rows; the last, smaller one has a block of its own, which begins at row `offset`."""
+    import jax
+    from jax import lax, numpy
+
+    def body(index: Any, carry: Any, data: Any, rows: Any) -> Any:
+        state, bad = carry
+        chosen = lax.dynamic_slice_in_dim(rows, offset if offset else index * size, size)
+        logs, after = step(state, jax.tree.map(lambda array: array[chosen], data))
+        # The loss in the logs is the epoch's mean so far: not finite from the first such batch on.
+        broken = ~numpy.isfinite(logs["loss"]) if "loss" in logs else False
+        return _like(after, state), numpy.where((bad < 0) & broken, index, bad)
+
+    def block(state: Any, data: Any, rows: Any, start: Any, stop: Any) -> Any:
+        begun = (state, numpy.int32(-1))
+        return lax.fori_loop(start, stop, lambda index, carry: body(index, carry, data, rows), begun)
+
+    one = jax.jit(body)
+
+    def steps(state: Any, data: Any, rows: Any, start: int, stop: int) -> Any:
+        carry, rows = (state, numpy.int32(-1)), numpy.asarray(rows)
+        for index in range(start, stop):
+            carry = one(numpy.int32(index), carry, data, rows)
+        return carry
+
+    return jax.jit(block) if fused else steps
+
+
+def _like(after: Any, before: Any) -> Any:
+    """The state in the types it came in: a loop's state must not change its types."""
+    import jax
+
+    return jax.tree.map(lambda new, old: jax.numpy.asarray(new, old.dtype), tuple(after), before)
+
+
+def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+    """See `models.loops.make_loops`."""
+    model, held_out = parts.model, parts.held_out
+    check = None
+    if held_out is not None:
+        check = Loop(model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False)
+    return Loop(model, model.train_step, TRAIN, parts.train, parts.options.batch_size, fused(model)), check

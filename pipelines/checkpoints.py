@@ -1,0 +1,119 @@
+"""Checkpoints of a training in the store: two objects, and a document that names them, the newest first.
+
+The same in a folder and in a bucket, so that a trial that was killed goes on wherever it is started again. They are
+found by the step's key, which stands for everything the training depends on; two runs of one trial at one time write
+the same states, so that either may go on from the other's.
+"""
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from infra.errors import ConflictError, InfraError
+from infra.store import Ref, Store
+
+PREFIX = "checkpoints/"
+KEPT = 2
+
+
+class StoreKeeper:
+    """Keeps the state of one trial; see `models.checkpoint.Keeper`.
+
+    A store that is away costs a training nothing but its checkpoints.
+
+    Args:
+        store: the home's.
+        key: the step's.
+        work: a folder for temporary files.
+        say: told in a sentence what goes wrong.
+    """
+
+    def __init__(self, store: Store, key: str, work: Path, say: Callable[[str], None]) -> None:
+        self.store, self.work = store, work
+        self._document = f"{PREFIX}{key}.json"
+        self._say = say
+        self._told = threading.Event()
+
+    def put(self, path: Path) -> None:
+        """Keep this checkpoint and the one before it."""
+        try:
+            ref = self.store.put(path, "checkpoint.npz")
+            before = [known for known in _write(self.store, self._document, ref) if known != ref]
+            for old in before[KEPT - 1 :]:
+                self.store.remove(old.digest)
+        except InfraError as error:
+            self._say(f"no checkpoint could be kept: {error}")
+
+    def found(self) -> Iterator[Path]:
+        """Checkpoints whose digest is right, the newest first; what is damaged or gone is told."""
+        try:
+            refs = _read(self.store, self._document)[0]
+        except InfraError as error:
+            self._say(f"checkpoints can not be read: {error}")
+            return
+        for ref in refs:
+            try:
+                path = self.store.fetch(ref)
+            except InfraError as error:
+                self.skipped(str(error))
+            else:
+                yield path
+
+    def skipped(self, reason: str) -> None:
+        """Say that a checkpoint is of no use."""
+        self._say(f"skipped a checkpoint: {reason}")
+
+    def ending(self) -> bool:
+        """Whether SIGTERM came."""
+        return self._told.is_set()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let SIGTERM wait until the training has kept its state; then it does what it would have done."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
+
+        def note(*_: object) -> None:
+            self._told.set()
+
+        before = signal.signal(signal.SIGTERM, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if self._told.is_set():
+                signal.raise_signal(signal.SIGTERM)
+
+
+def _read(store: Store, document: str) -> tuple[list[Ref], str | None]:
+    found = store.read(document)
+    if found is None:
+        return [], None
+    return [Ref.model_validate(ref) for ref in json.loads(found[0])], found[1]
+
+
+def _write(store: Store, document: str, ref: Ref) -> list[Ref]:
+    """Put a reference first and return those that stood there before."""
+    while True:
+        before, etag = _read(store, document)
+        kept: list[Any] = [one.model_dump() for one in [ref, *(old for old in before if old != ref)][:KEPT]]
+        with contextlib.suppress(ConflictError):  # another run of the same trial was quicker
+            store.write(document, json.dumps(kept).encode(), etag)
+            return before
+
+
+def clear(store: Store, key: str) -> list[str]:
+    """Remove the checkpoints of a step and return the names of what was removed."""
+    document = f"{PREFIX}{key}.json"
+    refs, etag = _read(store, document)
+    if etag is None:
+        return []
+    store.delete(document)
+    for ref in refs:
+        store.remove(ref.digest)
+    return [document]

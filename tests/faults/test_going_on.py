@@ -1,0 +1,68 @@
+"""A killed or cancelled trial goes on from its last checkpoint, through the whole pipeline; on JAX too."""
+
+import json
+from typing import Any
+
+import psutil
+import pytest
+
+from ..conftest import Cli
+from .conftest import known_runs, new_run, wait, wait_for, workers
+
+GATE = "gate={metric: test_accuracy, minimum: 0.5, improve_on_champion: null}"
+LONG = ["--set", "training.epochs=150", "--set", GATE]
+OFTEN = ["--set", "training.checkpoint.every=100ms"]
+
+
+def checkpoints(cli: Cli) -> list[Any]:
+    """The documents that name checkpoints."""
+    return [json.loads(path.read_bytes()) for path in (cli.home / "store/docs/checkpoints").glob("*.json")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(house: Cli) -> dict[str, Any]:
+    """The same training without a checkpoint and without a kill."""
+    answer: dict[str, Any] = house.ok("submit", "digits", *LONG, "--set", "training.checkpoint=null")
+    assert [trial["resumed"] for trial in answer["trials"]] == [""]
+    return answer
+
+
+def test_a_killed_trial_goes_on(house: Cli, undisturbed: dict[str, Any]) -> None:
+    submit = house.start("submit", "digits", *LONG, *OFTEN, "--json")
+    wait_for("two checkpoints", lambda: any(len(refs) == 2 for refs in checkpoints(house)))
+    psutil.Process(workers(house)[0].pid).kill()
+    ended = wait(submit)
+    assert ended.code == 0, ended.stderr
+    assert "went on from epoch " in ended.stderr
+    assert ended.json["trials"][0]["resumed"].startswith("epoch ")
+    assert ended.json["metrics"] == undisturbed["metrics"]
+    assert checkpoints(house) == []
+
+
+def test_a_cancelled_run_goes_on(house: Cli, undisturbed: dict[str, Any]) -> None:
+    """No checkpoint is due for 10 minutes: what the trial goes on from was kept when it was told to end."""
+    before = known_runs(house)
+    slow = ["--set", "training.checkpoint.every=10m", "--set", "description=cancelled", "--detach"]
+    house.ok("submit", "digits", *LONG, *slow)
+    run = new_run(house, before)
+    log = house.home / "runs" / run / "logs"
+    wait_for("an epoch", lambda: any("epoch 3/" in path.read_text() for path in log.glob("train-*")))
+    assert house.ok("cancel", run)["status"] == "cancelled"
+    assert len(checkpoints(house)) == 1
+    resumed = house.ok("resume", run)
+    assert resumed["trials"][0]["resumed"].startswith("epoch ")
+    assert resumed["metrics"] == undisturbed["metrics"]
+    assert checkpoints(house) == []
+
+
+def test_gc_takes_what_nobody_goes_on_with(house: Cli) -> None:
+    document = house.home / "store/docs/checkpoints" / f"{'0' * 64}.json"
+    document.write_text("[]")
+    assert f"checkpoints/{'0' * 64}.json" in house.ok("gc")["removed"]
+    assert not document.exists()
+
+
+def test_a_run_on_jax_ends_at_a_live_endpoint(house: Cli) -> None:
+    answer = house.ok("submit", "digits", "--set", "training.backend=jax", "--set", GATE)
+    assert (answer["status"], answer["runtime"]) == ("done", "onnx")
+    assert answer["metrics"]["test_accuracy"] > 0.9 and answer["parity"] < 1e-5
