@@ -19,7 +19,10 @@ FAMILIES = {
     "linear": "models.families.linear",
     "mlp": "models.families.mlp",
     "cnn": "models.families.cnn",
+    "inception": "models.families.inception",
+    "rnn": "models.families.rnn",
     "lstm": "models.families.lstm",
+    "gru": "models.families.gru",
     "text": "models.families.text",
 }
 
