@@ -22,12 +22,14 @@ def topics(files: list[Path]) -> tuple[Columns, int]:
 
 def _table(file: Path) -> tuple[Array, Array]:
     with open_text(file) as stream:
-        rows = [line.strip("\r\n").split("\t") for line in stream if line.strip()][HEAD:]
-    odd = next((number for number, row in enumerate(rows, HEAD + 1) if len(row) != 2), None)
-    if odd is not None:
+        lines = [
+            (number, line.strip("\r\n").split("\t")) for number, line in enumerate(stream, 1) if line.strip()
+        ]
+    odd = next((number for number, row in lines[HEAD:] if len(row) != 2), None)
+    if odd is not None or len(lines) <= HEAD:
         raise FormatError(
-            f"{file}, line {odd}: expected a topic, one tab and a text; install the package again"
+            f"{file}, line {odd or HEAD + 1}: expected a topic, one tab and a text; install the package again"
         )
-    topic, text = np.empty(len(rows), object), np.empty(len(rows), object)
-    topic[:], text[:] = [row[0] for row in rows], [row[1] for row in rows]
+    topic, text = np.empty(len(lines) - HEAD, object), np.empty(len(lines) - HEAD, object)
+    topic[:], text[:] = [row[0] for _, row in lines[HEAD:]], [row[1] for _, row in lines[HEAD:]]
     return topic, text

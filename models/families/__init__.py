@@ -24,6 +24,7 @@ FAMILIES = {
     "lstm": "models.families.lstm",
     "gru": "models.families.gru",
     "text": "models.families.text",
+    "transformer": "models.families.transformer",
 }
 
 
@@ -34,7 +35,10 @@ class FamilyOptions(BaseModel):
 
 
 class Family(Protocol):
-    """What a family's module offers; importing it does not import Keras."""
+    """What a family's module offers; importing it does not import Keras.
+
+    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training.
+    """
 
     Options: type[FamilyOptions]
 
