@@ -31,7 +31,8 @@ def guess_words(
     """Train `encoder` in place and return the loss of each epoch, nats a hidden word.
 
     Args:
-        encoder: a Keras model of word ids (rows, length) to (rows, length, width), with a layer "words", its Embedding.
+        encoder: a Keras model of word ids (rows, length) to (rows, length, width), with a layer "words", its
+            ReversibleEmbedding.
         ids: int32 (rows, length), 0 being padding.
         seed: seeds everything random.
         epochs, batch_size, learning_rate: of Adam under a falling cosine.
@@ -45,7 +46,7 @@ def guess_words(
     random = np.random.default_rng([seed, 3])
     parts = [hide(ids, vocabulary, masked, random) for _ in range(copies)]
     hidden, places, words = (np.concatenate(part) for part in zip(*parts, strict=True))
-    model = _with_guess(encoder, length, places.shape[1], vocabulary)
+    model = _with_guess(encoder, length, places.shape[1])
     history = fit(
         model,
         ({"ids": hidden, "places": places}, words),
@@ -91,8 +92,8 @@ def hide(ids: Ids, vocabulary: int, masked: float, random: np.random.Generator) 
     return hidden, np.where(chosen, order, 0).astype(np.int32), words
 
 
-def _with_guess(encoder: Any, length: int, most: int, vocabulary: int) -> Any:
-    """The encoder with a guess at the places asked for: probabilities (rows, most, vocabulary)."""
+def _with_guess(encoder: Any, length: int, most: int) -> Any:
+    """The encoder with a guess at the places asked for: probabilities (rows, most, words)."""
     import keras
     from keras import layers, ops
 
@@ -100,5 +101,7 @@ def _with_guess(encoder: Any, length: int, most: int, vocabulary: int) -> Any:
     places = keras.Input((most,), dtype="int32", name="places")
     x = ops.take_along_axis(encoder(ids), ops.expand_dims(places, -1), axis=1)
     x = layers.LayerNormalization()(layers.Dense(x.shape[-1], activation="gelu")(x))
-    guess = layers.Dense(vocabulary, activation="softmax", dtype="float32")(x)
+    # The words' own vectors tell how probable each is: what is learned by guessing stays in the encoder.
+    likely = encoder.get_layer("words")(x, reverse=True)
+    guess = layers.Softmax(dtype="float32")(likely)
     return keras.Model({"ids": ids, "places": places}, guess, name="guess")

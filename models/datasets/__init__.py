@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.columns import Columns, concat
-from models.datasets import built_in, news, series, speech, tables
+from models.datasets import built_in, news, series, speech, tables, waves
 from models.readers import read, readable
 from models.sources import check_format, dataset_files, existing, guess_format
 
@@ -38,6 +38,7 @@ DATASETS: dict[str, Dataset] = {
     "italy-power": Dataset("class", "classification", series.equal_length),
     "gunpoint": Dataset("class", "classification", series.equal_length),
     "japanese-vowels": Dataset("class", "classification", series.any_length, (("series", "sequence"),)),
+    "blood-pressure": Dataset("next", "classification", waves.blood_pressure),
     "spoken-digits": Dataset("digit", "classification", speech.digits, (("mfcc", "sequence"),)),
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),

@@ -23,6 +23,7 @@ FAMILIES = {
     "rnn": "models.families.rnn",
     "lstm": "models.families.lstm",
     "gru": "models.families.gru",
+    "wavenet": "models.families.wavenet",
     "text": "models.families.text",
     "transformer": "models.families.transformer",
 }

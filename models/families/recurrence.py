@@ -51,7 +51,7 @@ def build_recurrent(
     import keras
 
     inputs.refuse("text", name, "text")
-    series = _series(inputs, name)
+    series = series_of(inputs, name)
     others = [tensor for key, tensor in inputs.tensors.items() if key not in series]
     towers = [_tower(tensor, inputs.specs[key].kind, options, cell) for key, tensor in series.items()]
     x = joined([*towers, *others])
@@ -62,7 +62,8 @@ def build_recurrent(
     return keras.Model(inputs.tensors, outputs.layer(x), name=name)
 
 
-def _series(inputs: Inputs, name: str) -> dict[str, Any]:
+def series_of(inputs: Inputs, name: str) -> dict[str, Any]:
+    """Return the inputs that are series, see `build_recurrent`; OptionsError where there is none."""
     sequences = inputs.of_kind("sequence")
     if sequences:
         return sequences

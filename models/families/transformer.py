@@ -103,7 +103,7 @@ def _encoder(spec: Any, name: str, options: Options) -> Any:
     from keras import layers, ops
 
     ids = keras.Input(spec.shape, dtype="int32", name="ids")
-    words = layers.Embedding(spec.vocabulary, options.width, name="words")(ids)
+    words = layers.ReversibleEmbedding(spec.vocabulary, options.width, name="words")(ids)
     # Each row's 0, 1, 2, …: a constant would be no part of the graph.
     places = ops.cumsum(ops.ones_like(ids), axis=1) - 1
     x = layers.Add()([words, layers.Embedding(spec.shape[0], options.width, name="places")(places)])

@@ -61,3 +61,27 @@ def boosting(schema: Any, transforms: Transforms, train: Columns, test: Columns)
     truth = encode_target(schema, test)
     model.fit(known, encode_target(schema, train).ravel())
     return float(model.score(asked, truth.ravel()))
+
+
+def markov_loss(train: Columns, test: Columns, order: int = 3) -> float:
+    """Nats a sample of a Markov model of `order` samples, Witten-Bell smoothed down to equal probabilities.
+
+    Witten and Bell, "The Zero-Frequency Problem", IEEE Transactions on Information Theory 37(4), 1991: what has
+    followed n times with d different samples counts n / (n + d), the next shorter context d / (n + d).
+    """
+    levels = int(max(train["next"].max(), test["next"].max())) + 1
+    counts: list[dict[tuple[int, ...], Floats]] = [{} for _ in range(order + 1)]
+    for past, following in zip(train["past"].tolist(), train["next"].tolist(), strict=True):
+        for length in range(order + 1):
+            context = tuple(past[len(past) - length :])
+            counts[length].setdefault(context, np.zeros(levels))[following] += 1
+    logs = []
+    for past, following in zip(test["past"].tolist(), test["next"].tolist(), strict=True):
+        chance = np.full(levels, 1 / levels)
+        for length in range(order + 1):
+            seen = counts[length].get(tuple(past[len(past) - length :]))
+            if seen is not None:
+                kinds = (seen > 0).sum()
+                chance = (seen + kinds * chance) / (seen.sum() + kinds)
+        logs.append(np.log(chance[following]))
+    return float(-np.mean(logs))

@@ -6,8 +6,9 @@ from typing import Any
 
 from models.data import prepare
 from pipelines.spec import Experiment
-from tests.zoo.baselines import boosting, dtw_accuracy
+from tests.zoo.baselines import boosting, dtw_accuracy, markov_loss
 
+COMPUTED = ("series-rnn", "series-lstm", "series-gru", "imbalanced", "regression", "wavenet")
 PUBLISHED = {
     "fashion-cnn": "0.925 published for two convolutions",
     "fashion-inception": "0.925 published for two convolutions",
@@ -22,7 +23,7 @@ def beside(name: str, document: dict[str, Any]) -> str:
     """In a few words; "" where nothing stands beside it."""
     if name in PUBLISHED:
         return PUBLISHED[name]
-    if name not in ("series-rnn", "series-lstm", "series-gru", "imbalanced", "regression"):
+    if name not in COMPUTED:
         return ""
     data = Experiment.model_validate(document).data
     prepared = prepare(
@@ -31,4 +32,6 @@ def beside(name: str, document: dict[str, Any]) -> str:
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
         return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
+    if name == "wavenet":
+        return f"order-3 Markov model {markov_loss(train, test):.3f}"
     return f"gradient boosting {boosting(prepared.schema, prepared.transforms, train, test):.3f}"
