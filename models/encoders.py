@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Array, Columns
+from models.ragged import present
 from models.schema import Field
 
 MOST_CATEGORIES = 1000  # of one field, the most frequent; the others count as unseen
@@ -115,6 +116,37 @@ class ArrayEncoder:
         return encoded
 
 
+class SequenceEncoder:
+    """Steps of any number, each feature standardised by its own mean and scale; the last feature is 1 where a step is.
+
+    A step that does not exist is all zeros, so that a model knows it from one of average values.
+    """
+
+    def __init__(self, name: str, shape: list[int], mean: list[float], scale: list[float]) -> None:
+        self.content = {"name": name, "shape": shape, "mean": mean, "scale": scale}
+        self._name, self._mean, self._factor = name, np.array(mean), 1.0 / np.array(scale)
+        self.spec = InputSpec((shape[0], len(mean) + 1), "float32", "sequence")
+
+    @classmethod
+    def fit(cls, field: Field, columns: Columns) -> SequenceEncoder:
+        """Learn each feature's mean and scale from the steps of the training rows."""
+        column = columns[field.name]
+        features = column[:, :, None] if column.ndim == 2 else column
+        moments = [_moments(features[:, :, place]) for place in range(features.shape[2])]
+        return cls(
+            field.name, list(field.shape), [mean for mean, _ in moments], [scale for _, scale in moments]
+        )
+
+    def apply(self, columns: Columns) -> NDArray[np.float32]:
+        """Encode `n` rows as `(n, steps, features + 1)`."""
+        column = columns[self._name]
+        encoded = np.empty((len(column), *self.spec.shape), np.float32)
+        encoded[:, :, -1] = present(column)
+        steps = column[:, :, None] if column.ndim == 2 else column
+        encoded[:, :, :-1] = _standardised(steps.astype(np.float64), self._mean, self._factor)
+        return encoded
+
+
 class ImageEncoder:
     """One image a row, divided by one number; gray images get a channel axis; NaN pixels become 0."""
 
@@ -143,22 +175,24 @@ class ImageEncoder:
 
 
 class TextEncoder:
-    """Words as numbers: 0 pads, 1 is a word that training has not seen; longer texts are cut at the end."""
+    """Words or characters as numbers: 0 pads, 1 is one that training has not seen; longer texts are cut at the end."""
 
-    def __init__(self, name: str, words: list[str], length: int) -> None:
-        self.content = {"name": name, "words": words, "length": length}
-        self._name, self._length = name, length
+    def __init__(self, name: str, words: list[str], length: int, tokens: str = "words") -> None:
+        self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
+        self._name, self._length, self._cut = name, length, CUTS[tokens]
         self._numbers = {word: number for number, word in enumerate(words, 2)}
         self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
 
     @classmethod
     def fit(cls, field: Field, columns: Columns) -> TextEncoder:
-        """Keep the most frequent training words; the length holds 95 of 100 training texts whole."""
-        texts = [_words(text) for text in columns[field.name].tolist()]
+        """Keep the most frequent training words; the length, if it is not stated, holds 95 of 100 texts whole."""
+        tokens = field.tokens or "words"
+        texts = [CUTS[tokens](text) for text in columns[field.name].tolist()]
         counts = Counter(word for words in texts for word in words)
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         length = math.ceil(np.percentile([len(words) for words in texts], 95))
-        return cls(field.name, ranked[:MOST_WORDS], min(max(length, 1), LONGEST_TEXT))
+        kept = field.length or min(max(length, 1), LONGEST_TEXT)
+        return cls(field.name, ranked[: field.vocabulary or MOST_WORDS], kept, tokens)
 
     def apply(self, columns: Columns) -> NDArray[np.int32]:
         """Encode `n` rows as `(n, length)`; a missing text is all padding."""
@@ -166,7 +200,7 @@ class TextEncoder:
         encoded = np.zeros((len(column), self._length), np.int32)
         number = self._numbers.get
         for row, text in enumerate(column):
-            words = _words(text)[: self._length]
+            words = self._cut(text)[: self._length]
             encoded[row, : len(words)] = [number(word, 1) for word in words]
         return encoded
 
@@ -181,12 +215,20 @@ ENCODERS: dict[str, Any] = {
     "features": FeaturesEncoder,
     "array": ArrayEncoder,
     "image": ImageEncoder,
+    "sequence": SequenceEncoder,
     "text": TextEncoder,
 }
 
 
 def _words(text: str | None) -> list[str]:
     return WORD.findall(text.lower()) if text else []
+
+
+def _characters(text: str | None) -> list[str]:
+    return list(text or "")
+
+
+CUTS = {"words": _words, "characters": _characters}
 
 
 def _standardised(block: NDArray[np.float64], mean: Any, factor: Any) -> NDArray[np.float64]:

@@ -11,17 +11,23 @@ from pydantic import BaseModel, ConfigDict
 from models.columns import Array, Columns, missing, rows_of, unknown_column
 from models.errors import SchemaError
 
-Kind = Literal["numeric", "categorical", "text", "image"]
+Kind = Literal["numeric", "categorical", "text", "image", "sequence"]
+Tokens = Literal["words", "characters"]
 Task = Literal["classification", "regression"]
 Class = bool | int | str
 
 KINDS: tuple[str, ...] = get_args(Kind)
+READING = ("tokens", "length", "vocabulary")
 MOST_INTEGER_CLASSES = 100  # a whole-number target with more distinct values is a quantity
 TEXT_WORDS = 3.0  # strings of more words than this, on average, are text
 
 
 class Field(BaseModel):
-    """One input column; `dtype` is NumPy's name or "str", `shape` that of one row (() is one value)."""
+    """One input column; `dtype` is NumPy's name or "str", `shape` that of one row (() is one value).
+
+    Of a sequence the first size of `shape` is the most steps a row may have, see `models.ragged`. `tokens`, `length`
+    and `vocabulary` are how a text is read: what is counted, how many of them, and how many distinct ones are known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,6 +35,14 @@ class Field(BaseModel):
     kind: Kind
     dtype: str
     shape: tuple[int, ...] = ()
+    tokens: Tokens | None = None
+    length: int | None = None
+    vocabulary: int | None = None
+
+    @property
+    def free_shape(self) -> tuple[int, ...]:
+        """The shape of a row as a tensor: -1 where any size up to the stated one is taken."""
+        return (-1, *self.shape[1:]) if self.kind == "sequence" else self.shape
 
 
 class Target(BaseModel):
@@ -63,7 +77,8 @@ def infer_schema(
 
     Args:
         columns: the raw rows.
-        inputs: `{"name", "kind" or None}` each; None means all columns but the target.
+        inputs: `{"name", "kind" or None}` each, and of a text `tokens`, `length` and `vocabulary`; None means all
+            columns but the target.
         target: names of the target columns.
         task: "classification", "regression" or None.
 
@@ -77,7 +92,7 @@ def infer_schema(
             raise unknown_column(name, columns, "target")
     wanted = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
     _check_names([entry["name"] for entry in wanted], columns, target)
-    fields = tuple(_field(entry["name"], entry.get("kind"), columns[entry["name"]]) for entry in wanted)
+    fields = tuple(_field(entry, columns[entry["name"]]) for entry in wanted)
     return Schema(inputs=fields, target=_target(columns, tuple(target), task))
 
 
@@ -94,13 +109,18 @@ def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) 
         raise SchemaError(f"input {twice!r} is listed twice; expected each column once; remove one")
 
 
-def _field(name: str, kind: str | None, column: Array) -> Field:
-    shape = tuple(column.shape[1:])
-    chosen = _kind_of(column) if kind is None else kind
+def _field(entry: Mapping[str, Any], column: Array) -> Field:
+    name, shape = entry["name"], tuple(column.shape[1:])
+    chosen = entry.get("kind") or _kind_of(column)
     _check_kind(name, chosen, column)
     texts = column.dtype == object or chosen == "categorical"
     dtype = "str" if texts else str(column.dtype)
-    return Field.model_validate({"name": name, "kind": chosen, "dtype": dtype, "shape": shape})
+    reading = {key: entry[key] for key in READING if entry.get(key) is not None}
+    if reading and chosen != "text":
+        raise SchemaError(
+            f"input {name!r} is {chosen} and has {', '.join(reading)}; expected them of a text only; leave them out"
+        )
+    return Field.model_validate({"name": name, "kind": chosen, "dtype": dtype, "shape": shape, **reading})
 
 
 def _kind_of(column: Array) -> str:
@@ -121,6 +141,11 @@ def _check_kind(name: str, kind: str, column: Array) -> None:
         "image": (
             numbers and dimensions in (3, 4),
             "rows of shape (h, w) or (h, w, c)",
+            "state kind: numeric",
+        ),
+        "sequence": (
+            column.dtype.kind == "f" and dimensions in (2, 3),
+            "float rows of shape (steps,) or (steps, features), NaN behind the end of each",
             "state kind: numeric",
         ),
     }[kind]

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from models.errors import SourceError
+from models.packaged import PACKAGED, packaged_files
 
 FORMATS = {
     "npz": (".npz",),
@@ -36,7 +37,7 @@ FASHION_FOLDERS = ("/usr/share/datasets/fashion-mnist", "~/.keras/datasets/fashi
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 # Made by `models.datasets` and the same everywhere: these words stand for their content, and change with it.
 GENERATED = {"line": "1,000 rows of y = 3x + 2 + noise, first version"}
-DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist", *GENERATED)
+DATASET_NAMES = (*SKLEARN_FILES, "fashion-mnist", *GENERATED, *PACKAGED)
 
 
 def source_digest(*, dataset: str | None = None, source: str | Path | None = None) -> str:
@@ -139,6 +140,8 @@ def dataset_files(name: str) -> list[Path]:
         raise SourceError(f"data.dataset is {name!r}; expected one of {', '.join(DATASET_NAMES)}; {hint}")
     if name in GENERATED:
         return []
+    if name in PACKAGED:
+        return packaged_files(name)
     return _fashion_files() if name == "fashion-mnist" else _sklearn_files(name)
 
 

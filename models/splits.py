@@ -34,13 +34,14 @@ def split(
             is a fraction of the other rows.
 
     Raises:
-        SplitError: fractions out of range, or too few rows for them.
+        SplitError: fractions out of range, too few rows for them, or a class that only a published test split has.
     """
     _check_fractions(validation, test)
     generator = np.random.default_rng(seed)
     classes = _classes(schema, columns)
     if fixed_test is not None:
         kept = np.setdiff1d(np.arange(rows_of(columns)), fixed_test)
+        _check_learnable(schema, classes[kept], classes[fixed_test])
         train, held = _divide(kept, classes, {"validation": validation}, generator)
         return {"train": train, "validation": held["validation"], "test": fixed_test.astype(np.int64)}
     fractions = {"test": test, "validation": validation}
@@ -66,6 +67,16 @@ def _check_fractions(validation: float, test: float) -> None:
             f"data.split is validation {validation} and test {test}; expected validation of at least "
             "0, test above 0 and a sum below 1, so that rows are left for training; "
             "such as {validation: 0.1, test: 0.2}"
+        )
+
+
+def _check_learnable(schema: Schema, learned: Rows, asked: Rows) -> None:
+    unseen = np.setdiff1d(asked, learned)
+    if len(unseen):
+        names = ", ".join(repr(schema.target.classes[place]) for place in unseen[:5].tolist())
+        raise SplitError(
+            f"class {names} stands in the published test rows only, so that nothing could learn it; expected each "
+            "class among the training rows too; leave those rows out, or move some to the training rows"
         )
 
 

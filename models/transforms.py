@@ -4,7 +4,8 @@ Transforms are data: fitted once on the training rows, written to JSON, read bac
 the same on both sides:
 
 - a missing number (None, NaN, infinite) is the training mean, a missing or unseen category is all zeros, a
-  word that training has not seen is word 1, a missing text is empty, a missing pixel is 0;
+  word that training has not seen is word 1, a missing text is empty, a missing pixel is 0, a missing number of a
+  sequence's step its feature's mean;
 - numbers are standardised by their training mean and standard deviation and limited to a million deviations;
   of a category field the 1000 most frequent training values are known.
 """
@@ -25,6 +26,7 @@ from models.encoders import (
     FeaturesEncoder,
     ImageEncoder,
     InputSpec,
+    SequenceEncoder,
     TextEncoder,
     build,
 )
@@ -39,7 +41,8 @@ class Transforms:
 
     Single numbers and categories share the float32 input `features` `(n, width)`. Every other field is an
     input of its own name (with characters that Keras refuses replaced by `_`): numeric arrays float32 of
-    their shape, images float32 `(n, h, w, c)`, texts int32 word numbers `(n, length)`.
+    their shape, images float32 `(n, h, w, c)`, texts int32 word numbers `(n, length)`, sequences float32
+    `(n, steps, features + 1)`, the last feature being 1 where a step is and 0 behind the end.
 
     Example:
         transforms = Transforms.fit(schema, training_columns)
@@ -142,6 +145,8 @@ def _fit_one(field: Field, columns: Columns) -> tuple[str, Encoder]:
         return "text", TextEncoder.fit(field, columns)
     if field.kind == "image":
         return "image", ImageEncoder.fit(field, columns)
+    if field.kind == "sequence":
+        return "sequence", SequenceEncoder.fit(field, columns)
     return "array", ArrayEncoder.fit(field, columns)
 
 

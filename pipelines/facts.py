@@ -24,6 +24,7 @@ CODE = {
     "prepare": (
         "models/*.py",
         "models/readers",
+        "models/datasets",
         "pipelines/sources.py",
         "pipelines/s3_data.py",
         "pipelines/steps/prepare.py",

@@ -31,9 +31,16 @@ class InputSpec(Part):
     """One input column and, where it can not be told from the data, its kind."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["numeric", "categorical", "text", "image"] | None = Field(
+    kind: Literal["numeric", "categorical", "text", "image", "sequence"] | None = Field(
         None, description="how the column is read; inferred from its values when not given"
     )
+    tokens: Literal["words", "characters"] | None = Field(
+        None, description="what a text is cut into; words when not given"
+    )
+    length: int | None = Field(
+        None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
+    )
+    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
 
 
 class Split(Part):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ragged import padded
 from models.schema import Field
 from serving.errors import ContractError
 
@@ -31,8 +32,8 @@ def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> A
         values: what `json.loads` gave for each row.
 
     Returns:
-        `(n, *shape)` in the field's dtype (a whole-number field with missing values: float64, NaN where
-        missing); for categorical and text an object array `(n,)` of str or None.
+        `(n, *shape)` in the field's dtype (of a sequence NaN behind each end; a whole-number field with missing values:
+        float64, NaN where missing); for categorical and text an object array `(n,)` of str or None.
 
     A boolean is no number; only inside an array of numbers true and false count as 1 and 0.
 
@@ -89,6 +90,13 @@ def expectation(field: Field, categories: Sequence[str] = ()) -> str:
         more = f" and {len(categories) - 8} more" if len(categories) > 8 else ""
         return f"the name of a category ({known}{more}), or null for a missing one"
     number = _number_words(np.dtype(field.dtype))
+    if field.kind == "sequence":
+        steps = (
+            f"an array of shape {list(field.shape[1:])}, every element {number}"
+            if field.shape[1:]
+            else number
+        )
+        return f"an array of 1 to {field.shape[0]} steps, every step {steps}"
     if field.shape:
         return f"an array of shape {list(field.shape)}, every element {number}"
     return f"{number}, or null for a missing one"
@@ -97,6 +105,8 @@ def expectation(field: Field, categories: Sequence[str] = ()) -> str:
 def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
     if field.kind in ("categorical", "text"):
         return _cast_texts(field, categories, values)
+    if field.kind == "sequence":
+        return _cast_sequences(field, values)
     if field.shape:
         return _cast_arrays(np.dtype(field.dtype), field.shape, values)
     return _cast_scalars(np.dtype(field.dtype), values)
@@ -152,6 +162,15 @@ def _cast_arrays(dtype: np.dtype[Any], shape: tuple[int, ...], values: list[Any]
     if column is None and set(map(type, flat)) <= NUMBERS | {bool}:
         column = _narrow(np.array(flat), dtype)
     return None if column is None else column.reshape(len(values), *shape)
+
+
+def _cast_sequences(field: Field, values: list[Any]) -> Array | None:
+    most, *shape = field.shape
+    if set(map(type, values)) != {list} or not all(1 <= len(value) <= most for value in values):
+        return None
+    rows = [_cast_arrays(np.dtype(field.dtype), (len(value), *shape), [value]) for value in values]
+    there = [row[0] for row in rows if row is not None]
+    return padded(there, most).astype(field.dtype, copy=False) if len(there) == len(rows) else None
 
 
 def joined(parts: list[list[Any]]) -> list[Any]:
@@ -215,13 +234,15 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
     """What is wrong with one value, and what to do about it."""
     if _too_deep(value):
         return describe(value), "send flat values"
-    if field.shape and isinstance(value, list) and _shape(value) == list(field.shape):
+    if field.shape and isinstance(value, list) and _has_shape(field, _shape(value)):
         culprit = next(
             (leaf for leaf in _leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
         )
         return f"an array that holds {_odd(culprit)}", "replace that element"
     if isinstance(value, float) and not math.isfinite(value):
         return _odd(value), "send null for a missing value"
+    if field.kind == "sequence":
+        return describe(value), "send the steps of one sequence a row; cut one that is longer"
     if field.shape:
         return describe(value), "reshape the array, one row at a time"
     if isinstance(value, str) and field.kind == "numeric":
@@ -229,6 +250,12 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
     if field.kind in ("categorical", "text"):
         return describe(value), "send it as a quoted string"
     return describe(value), "send one number"
+
+
+def _has_shape(field: Field, shape: list[int] | None) -> bool:
+    if field.kind == "sequence" and shape:
+        return shape[1:] == list(field.shape[1:]) and 1 <= shape[0] <= field.shape[0]
+    return shape == list(field.shape)
 
 
 def _odd(value: Any) -> str:

@@ -21,6 +21,7 @@ MISSING = {
     "numeric": "null counts as the mean of the training rows",
     "categorical": "null and a category not listed count as no category",
     "text": "null counts as empty text; a word not seen in training counts as unknown",
+    "sequence": "null is refused; a row has 1 to shape[0] steps, and a longer one is refused",
 }
 
 
@@ -197,7 +198,7 @@ def best_of(values: NDArray[Any]) -> list[int]:
 
 
 def _input(field: Field, categories: Sequence[str]) -> Input:
-    rule = MISSING.get(field.kind) if not field.shape else None
+    rule = MISSING.get(field.kind) if not field.shape or field.kind == "sequence" else None
     return Input(
         name=field.name,
         kind=field.kind,

@@ -110,8 +110,9 @@ def _field(entry: Input) -> Spec:
         schema = {"anyOf": [schema, {"type": "boolean"}]}  # inside an array of numbers true counts as 1
     if entry.categories:
         schema["description"] = f"one of {', '.join(entry.categories)}"
-    for size in reversed(entry.shape):
-        schema = {"type": "array", "minItems": size, "maxItems": size, "items": schema}
+    for place, size in reversed(list(enumerate(entry.shape))):
+        least = 1 if entry.kind == "sequence" and place == 0 else size
+        schema = {"type": "array", "minItems": least, "maxItems": size, "items": schema}
     return schema if entry.shape else schema | {"nullable": True}
 
 

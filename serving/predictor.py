@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns
+from models.ragged import cut
 from models.transforms import Transforms
 from serving.bundle import Bundle, open_bundle
 from serving.contract import Contract, Prediction
@@ -88,6 +89,12 @@ def sample_rows(columns: Columns, count: int = 3) -> list[Any]:
 
 def _json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return _listed(value)
     plain = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(plain, float) and not np.isfinite(plain) else plain
+
+
+def _listed(value: NDArray[Any]) -> Any:
+    """A row's array; of a sequence only the steps that exist."""
+    whole = value.dtype.kind != "f" or value.ndim not in (1, 2) or np.isfinite(value[-1:]).any()
+    return (value if whole else cut(value)).tolist()

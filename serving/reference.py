@@ -98,8 +98,17 @@ def measured(measure: Measure, column: Array) -> Array:
         lengths = (np.nan if value is None else len(value) for value in column)
         return np.fromiter(lengths, np.float64, len(column))
     if measure == "mean":
-        return np.asarray(column.reshape(len(column), -1).mean(axis=1, dtype=np.float64))
+        return _means(column.reshape(len(column), -1))
     return column.astype(np.float64)
+
+
+def _means(flat: Array) -> Array:
+    """Each row's mean; of a sequence of what is there."""
+    means = np.asarray(flat.mean(axis=1, dtype=np.float64))
+    for row in np.flatnonzero(~np.isfinite(means)):
+        there = flat[row][np.isfinite(flat[row])]
+        means[row] = there.mean(dtype=np.float64) if there.size else np.nan
+    return means
 
 
 def _feature(name: str, column: Array, kind: str) -> Feature:

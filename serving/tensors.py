@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ragged import padded
 from models.schema import Field
 from serving.cells import cast_array, cast_column, joined, pack
 from serving.contract import Contract
@@ -38,7 +39,10 @@ class TensorSpec:
 
 def input_specs(contract: Contract) -> list[TensorSpec]:
     """The raw inputs as tensors, in the contract's order."""
-    return [TensorSpec(entry.name, datatype_of(entry.dtype), entry.shape) for entry in contract.inputs]
+    return [
+        TensorSpec(field.name, datatype_of(field.dtype), field.free_shape)
+        for field in contract.schema_.inputs
+    ]
 
 
 def output_specs(contract: Contract) -> list[TensorSpec]:
@@ -107,10 +111,17 @@ def flatten(name: str, data: Any, count: int) -> list[Any]:
 def column_of(
     field: Field, categories: Sequence[str], shape: tuple[int, ...], values: Array | list[Any]
 ) -> Array:
-    """The column of a tensor `shape` (rows first) given flat; raises ContractError, naming the row."""
+    """The column of a tensor `shape` (rows first) given flat; raises ContractError, naming the row.
+
+    A tensor of sequences may have fewer steps than the longest, all rows the same number.
+    """
     inner = shape[1:]
+    if field.kind == "sequence" and inner[1:] == field.shape[1:] and inner and 1 <= inner[0] < field.shape[0]:
+        short = field.model_copy(update={"shape": inner, "kind": "numeric"})
+        rows = column_of(short, (), shape, values)
+        return padded(list(rows), field.shape[0]).astype(field.dtype, copy=False)
     if inner != field.shape and not (inner == (1,) and not field.shape):
-        expected = f"shape {[-1, *field.shape]}"
+        expected = f"shape {[-1, *field.shape]}" + (" or fewer steps" if field.kind == "sequence" else "")
         raise ContractError(field.name, f"shape {list(shape)}", expected, "reshape the tensor")
     if isinstance(values, np.ndarray):
         column = cast_array(field, values)

@@ -19,8 +19,13 @@ FAMILIES = {
     "linear": "models.families.linear",
     "mlp": "models.families.mlp",
     "cnn": "models.families.cnn",
+    "inception": "models.families.inception",
+    "rnn": "models.families.rnn",
     "lstm": "models.families.lstm",
+    "gru": "models.families.gru",
+    "wavenet": "models.families.wavenet",
     "text": "models.families.text",
+    "transformer": "models.families.transformer",
 }
 
 
@@ -31,7 +36,10 @@ class FamilyOptions(BaseModel):
 
 
 class Family(Protocol):
-    """What a family's module offers; importing it does not import Keras."""
+    """What a family's module offers; importing it does not import Keras.
+
+    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training.
+    """
 
     Options: type[FamilyOptions]
 

@@ -160,12 +160,13 @@ class _Trial:
         return self.transforms.apply(columns), encode_target(self.schema, columns)
 
     def run(self, params: dict[str, Any]) -> Outputs:
-        from models.build import as_float32, build_model
+        from models.build import as_float32, build_model, pretrain
         from models.predict import predict
 
         rows = {split: self._rows(split) for split in ("train", "validation", "test")}
         precision = self.training["precision"]
         model = build_model(self.model_options, self.transforms.input_specs, self.head, self.seed, precision)
+        pretrain(model, self.model_options, rows["train"][0], self.seed)
         history = self._fit(model, rows)
         model = as_float32(model, self.model_options, self.transforms.input_specs, self.head)
         raw = {split: predict(model, rows[split][0]) for split in ("validation", "test")}

@@ -118,7 +118,7 @@ class TFServing:
 
     def _metadata(self) -> dict[str, Any]:
         inputs = {
-            field.name: _tensor(f"{SIGNATURE}_{field.name}:0", _dtype(field.dtype), field.shape)
+            field.name: _tensor(f"{SIGNATURE}_{field.name}:0", _dtype(field.dtype), field.free_shape)
             for field in self._fields.values()
         }
         spec = output_specs(self._contract)[0]

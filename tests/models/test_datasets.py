@@ -108,7 +108,7 @@ def test_fashion_mnist_that_nobody_can_give_names_all_ways(tmp_path):
     broken = "def load_data():\n    raise Exception('URL fetch failure')\n"
     (tmp_path / "keras" / "datasets" / "fashion_mnist.py").write_text(broken)
     code = (
-        "from models.datasets import download_fashion_mnist; from models.errors import SourceError\n"
+        "from models.datasets.built_in import download_fashion_mnist; from models.errors import SourceError\n"
         "try: download_fashion_mnist()\n"
         "except SourceError as error: print(error)"
     )

@@ -1,0 +1,85 @@
+"""The built-in datasets, and `load`: rows from a built-in or from a source.
+
+To add one, write a function that returns its columns and how many of its last rows are its published test split, name
+it in DATASETS, and its files in `models.sources` or `models.packaged`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.columns import Columns, concat
+from models.datasets import built_in, news, series, speech, tables, waves
+from models.readers import read, readable
+from models.sources import check_format, dataset_files, existing, guess_format
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A built-in: its target, its task, and its rows with the number of last rows that are its test split.
+
+    `kinds` names the kind of inputs that their values do not tell.
+    """
+
+    target: str
+    task: str
+    rows: Callable[[list[Path]], tuple[Columns, int]]
+    kinds: tuple[tuple[str, str], ...] = ()
+
+
+DATASETS: dict[str, Dataset] = {
+    "digits": Dataset("label", "classification", built_in.digits),
+    "wine": Dataset("class", "classification", built_in.wine),
+    "diabetes": Dataset("progression", "regression", built_in.diabetes),
+    "fashion-mnist": Dataset("label", "classification", built_in.fashion_mnist),
+    "line": Dataset("y", "regression", built_in.line),
+    "italy-power": Dataset("class", "classification", series.equal_length),
+    "gunpoint": Dataset("class", "classification", series.equal_length),
+    "japanese-vowels": Dataset("class", "classification", series.any_length, (("series", "sequence"),)),
+    "blood-pressure": Dataset("next", "classification", waves.blood_pressure),
+    "spoken-digits": Dataset("digit", "classification", speech.digits, (("mfcc", "sequence"),)),
+    "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
+    "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),
+    "bikeshare": Dataset("bikers", "regression", tables.bikeshare),
+}
+
+
+def load(
+    *,
+    dataset: str | None = None,
+    source: str | Path | None = None,
+    format: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Columns:
+    """All rows of a built-in dataset or of a source, column-wise.
+
+    Args:
+        dataset: the name of a built-in; else `source`, a file or folder, is read.
+        format: a key of `models.readers.READERS`; None guesses it from the suffix.
+        columns: the columns wanted; None means all.
+
+    Raises:
+        SourceError: nothing there, not readable, or no reader for it.
+        FormatError: the content is not what the format promises.
+        SchemaError: a column of `columns` is not there.
+    """
+    if dataset is not None:
+        return load_dataset(dataset)[0]
+    path = existing(source)
+    name = check_format(format) if format else guess_format(path)
+    return concat(list(read(path, name, columns)))
+
+
+def load_dataset(name: str) -> tuple[Columns, int]:
+    """A built-in's columns, and how many of its last rows are its published test split (0: none).
+
+    Raises:
+        SourceError: an unknown name, or its files are not here.
+    """
+    files = dataset_files(name)
+    if files:
+        with readable(files[0]):
+            return DATASETS[name].rows(files)
+    return DATASETS[name].rows(files)

@@ -1,0 +1,21 @@
+"""Tables that come as CSV inside a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.columns import Columns, as_strings, concat
+from models.readers import read
+
+CATEGORIES = ("mnth", "hr", "weekday", "season", "weathersit")
+
+
+def bikeshare(files: list[Path]) -> tuple[Columns, int]:
+    """8,645 hours of 2011 and 2012: the weather and the calendar, and `bikers`, the bicycles rented.
+
+    `casual` and `registered`, which add up to `bikers`, are left out, and so is `atemp`, which `temp` nearly equals.
+    """
+    columns = concat(list(read(files[0], "csv")))
+    for name in ("casual", "registered", "atemp"):
+        del columns[name]
+    return {name: as_strings(column) if name in CATEGORIES else column for name, column in columns.items()}, 0

@@ -1,0 +1,41 @@
+"""Boxes in images: how much two of them overlap, and which of many that overlap to keep."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
+    """Intersection over union `(n, m)` of boxes `(n, 4)` and `(m, 4)`, each left, top, right, bottom; 0 without area.
+
+    The Jaccard index as in Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 2010.
+    """
+    one, two = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    corner, opposite = np.maximum(one[..., :2], two[..., :2]), np.minimum(one[..., 2:], two[..., 2:])
+    shared = np.clip(opposite - corner, 0, None).prod(axis=2)
+    areas = [np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=2) for boxes in (one, two)]
+    union = areas[0] + areas[1] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def suppress(boxes: Floats, scores: Floats, limit: float = 0.5) -> NDArray[np.int64]:
+    """Non-maximum suppression: positions of the boxes kept, the highest score first.
+
+    Greedily, as in Dalal, Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005: the best box is
+    kept, all that overlap it by more than `limit` go, and so on; of equal scores the first counts as the better one.
+
+    Args:
+        boxes: `(n, 4)`, each left, top, right, bottom.
+        scores: `(n,)`.
+        limit: the overlap above which the lower box goes.
+    """
+    order = np.argsort(-scores, kind="stable")
+    near = overlaps(boxes[order], boxes[order]) > limit
+    kept = np.ones(len(order), np.bool_)
+    for place in range(len(order)):
+        if kept[place]:
+            kept[place + 1 :] &= ~near[place, place + 1 :]
+    return np.asarray(order[kept], np.int64)

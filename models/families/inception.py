@@ -1,0 +1,80 @@
+"""The inception family: blocks that look at each image at several scales at once, then an average over all places.
+
+Source: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015: each block joins a 1x1, a 3x3 and a 5x5 convolution
+and a pooling, the larger ones behind a 1x1 convolution that makes them cheap; global average pooling as in Lin, Chen,
+Yan, "Network In Network", 2013. The 5x5 convolution is two of 3x3, and every convolution is normalised over the batch,
+as in Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.families.mlp import Width
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+
+class Options(FamilyOptions):
+    """Options of `family: inception`."""
+
+    stem: int = Field(32, ge=1, description="Filters of the first convolution, which is pooled once.")
+    stages: tuple[tuple[Width, ...], ...] = Field(
+        ((64, 64), (128, 128)),
+        min_length=1,
+        description="For each size of the image the filters of its blocks; it is halved between sizes.",
+    )
+    dropout: float = Field(0.3, ge=0, lt=1, description="Part left out at random before the outputs.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of inception blocks on images (height, width, channels); float32 (rows, units) out.
+
+    Raises:
+        OptionsError: no input is an image, or one is text.
+    """
+    import keras
+
+    inputs.refuse("text", "inception", "text")
+    towers = [_tower(image, options) for image in inputs.require("image", "inception").values()]
+    x = joined([*towers, *inputs.without("image")])
+    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    return keras.Model(inputs.tensors, outputs.layer(x), name="inception")
+
+
+def _tower(x: Any, options: Options) -> Any:
+    from keras import layers
+
+    x = _halved(_convolution(x, options.stem, 3))
+    for place, widths in enumerate(options.stages):
+        x = _halved(x) if place else x
+        for width in widths:
+            x = _block(x, width)
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _block(x: Any, width: int) -> Any:
+    """A quarter of the filters looks at single pixels, half at 3x3, an eighth each at 5x5 and the maximum near."""
+    from keras import layers
+
+    narrow, eighth = max(1, width // 4), max(1, width // 8)
+    middle = _convolution(_convolution(x, narrow, 1), max(1, width // 2), 3)
+    large = _convolution(_convolution(_convolution(x, eighth, 1), eighth, 3), eighth, 3)
+    near = _convolution(layers.MaxPooling2D(3, strides=1, padding="same")(x), eighth, 1)
+    return layers.Concatenate()([_convolution(x, narrow, 1), middle, large, near])
+
+
+def _convolution(x: Any, filters: int, size: int) -> Any:
+    from keras import layers
+
+    x = layers.Conv2D(filters, size, padding="same", use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def _halved(x: Any) -> Any:
+    from keras import layers
+
+    return x if min(x.shape[1:3]) < 2 else layers.MaxPooling2D(2)(x)

@@ -1,0 +1,127 @@
+"""What the rnn, lstm and gru families share: a recurrent layer over each series, joined with all other inputs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.errors import OptionsError
+from models.families import FamilyOptions
+from models.families.mlp import Width
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+
+class RecurrentOptions(FamilyOptions):
+    """Options of every recurrent family."""
+
+    units: tuple[Width, ...] = Field(
+        (64,), min_length=1, description="Width of each recurrent layer's state."
+    )
+    bidirectional: bool = Field(
+        False, description="Read each series also from its end, with a layer of its own."
+    )
+    patch: int = Field(
+        1, ge=1, description="Neighbouring steps that are read as one; a long series gets short."
+    )
+    pooling: Literal["last", "mean", "max"] = Field(
+        "last", description="What goes on from a series: its last state, or the mean or maximum of all."
+    )
+    dense: tuple[Width, ...] = Field((), description="Width of each dense layer after the recurrent ones.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before each dense layer.")
+
+
+def build_recurrent(
+    inputs: Inputs, outputs: Outputs, options: RecurrentOptions, cell: type[Any], name: str
+) -> Any:
+    """Return a model of series; float32 (rows, units) out.
+
+    A series is an input of kind sequence, (steps, features), whose steps behind the end count
+    for nothing; where there is none, a numeric input of shape (steps, features); where there is none of these, one
+    of shape (steps,): a number a step.
+
+    Args:
+        cell: the Keras layer, such as keras.layers.LSTM.
+        name: the family's.
+
+    Raises:
+        OptionsError: no input is a series, or one is text.
+    """
+    import keras
+
+    inputs.refuse("text", name, "text")
+    series = series_of(inputs, name)
+    others = [tensor for key, tensor in inputs.tensors.items() if key not in series]
+    towers = [_tower(tensor, inputs.specs[key].kind, options, cell) for key, tensor in series.items()]
+    x = joined([*towers, *others])
+    for width in options.dense:
+        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+        x = keras.layers.Dense(width, activation="relu")(x)
+    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    return keras.Model(inputs.tensors, outputs.layer(x), name=name)
+
+
+def series_of(inputs: Inputs, name: str) -> dict[str, Any]:
+    """Return the inputs that are series, see `build_recurrent`; OptionsError where there is none."""
+    sequences = inputs.of_kind("sequence")
+    if sequences:
+        return sequences
+    numbers = inputs.require("numeric", name)
+    found = {key: tensor for key, tensor in numbers.items() if len(tensor.shape) == 3}
+    found = found or {key: tensor for key, tensor in numbers.items() if len(tensor.shape) == 2}
+    if not found:
+        shapes = ", ".join(f"{key} {spec.shape}" for key, spec in inputs.specs.items())
+        raise OptionsError(
+            f"Family {name!r} needs a numeric input of shape (steps, features) or (steps,); received {shapes}. "
+            "Bring the data into that shape, or use family 'mlp'."
+        )
+    return found
+
+
+def _tower(x: Any, kind: str, options: RecurrentOptions, cell: type[Any]) -> Any:
+    from keras import layers
+
+    mask = None
+    if kind == "sequence":
+        x, mask = steps_and_mask(x)
+    if len(x.shape) == 2:
+        x = layers.Reshape((x.shape[1], 1))(x)
+    if options.patch > 1:
+        x, mask = _patched(x, mask, options.patch)
+    last = len(options.units) - 1
+    for place, units in enumerate(options.units):
+        layer = cell(units, return_sequences=place < last or options.pooling != "last")
+        layer = layers.Bidirectional(layer) if options.bidirectional else layer
+        x = layer(x) if mask is None else layer(x, mask=mask)
+    return x if options.pooling == "last" else pooled(x, mask, options.pooling)
+
+
+def steps_and_mask(x: Any) -> tuple[Any, Any]:
+    """Return a sequence's steps (rows, steps, features) and which of them exist, bool (rows, steps)."""
+    from keras import ops
+
+    return x[:, :, :-1], ops.greater(x[:, :, -1], 0.5)
+
+
+def pooled(x: Any, mask: Any, how: str) -> Any:
+    """Return the mean or maximum over steps of `x` (rows, steps, width), of those that `mask` has."""
+    from keras import layers, ops
+
+    if mask is None:
+        return layers.GlobalAveragePooling1D()(x) if how == "mean" else layers.GlobalMaxPooling1D()(x)
+    there = ops.expand_dims(ops.cast(mask, x.dtype), -1)
+    if how == "max":
+        return ops.max(x * there + (there - 1) * 1e4, axis=1)
+    return ops.sum(x * there, axis=1) / ops.maximum(ops.sum(there, axis=1), 1)
+
+
+def _patched(x: Any, mask: Any, patch: int) -> tuple[Any, Any]:
+    """Each `patch` steps as one of so many features more; the last is filled up with zeros."""
+    from keras import layers, ops
+
+    steps, features = x.shape[1], x.shape[2]
+    missing = -steps % patch
+    x = layers.ZeroPadding1D((0, missing))(x) if missing else x
+    x = layers.Reshape(((steps + missing) // patch, patch * features))(x)
+    return x, None if mask is None else ops.identity(mask[:, ::patch])

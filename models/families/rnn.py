@@ -1,0 +1,24 @@
+"""The rnn family: a simple recurrent network over each series, joined with all other inputs before the dense head.
+
+Source: Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990. The equations stand in
+`models/equations/recurrent.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.families.recurrence import RecurrentOptions, build_recurrent
+from models.inputs import Inputs
+from models.outputs import Outputs
+
+
+class Options(RecurrentOptions):
+    """Options of `family: rnn`."""
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of series, see `build_recurrent`; float32 (rows, units) out."""
+    import keras
+
+    return build_recurrent(inputs, outputs, options, keras.layers.SimpleRNN, "rnn")

@@ -1,0 +1,86 @@
+"""The wavenet family: dilated causal convolutions over samples, to tell a series' class or the sample that comes next.
+
+Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016: layers that look 1, 2, 4, ... samples
+back, each the product of a tanh and a sigmoid, with what goes on added to what came in and with a sum of all layers at
+the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.families.recurrence import pooled, series_of, steps_and_mask
+from models.inputs import Inputs, joined
+from models.outputs import Outputs
+
+
+class Options(FamilyOptions):
+    """Options of `family: wavenet`."""
+
+    filters: int = Field(32, ge=1, description="Width of each layer.")
+    skip: int = Field(64, ge=1, description="Width of the sum of all layers.")
+    depth: int = Field(6, ge=1, description="Layers of a stack; the last looks 2 ** (depth - 1) steps back.")
+    stacks: int = Field(1, ge=1, description="How often the dilations begin again with 1.")
+    pooling: Literal["last", "mean", "max"] = Field(
+        "last", description="What goes on from a series: its last step, or the mean or maximum of all."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before the outputs.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of series, the inputs that the recurrent families take too; float32 (rows, units) out.
+
+    Raises:
+        OptionsError: no input is a series, or one is text.
+    """
+    import keras
+
+    inputs.refuse("text", "wavenet", "text")
+    series = series_of(inputs, "wavenet")
+    towers = [_tower(tensor, inputs.specs[name].kind, options) for name, tensor in series.items()]
+    others = [tensor for name, tensor in inputs.tensors.items() if name not in series]
+    x = joined([*towers, *others])
+    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    return keras.Model(inputs.tensors, outputs.layer(x), name="wavenet")
+
+
+def _tower(x: Any, kind: str, options: Options) -> Any:
+    from keras import layers
+
+    mask = None
+    if kind == "sequence":
+        x, mask = steps_and_mask(x)
+    x = layers.Reshape((x.shape[1], 1))(x) if len(x.shape) == 2 else x
+    x = layers.Conv1D(options.filters, 2, padding="causal")(x)
+    skips = []
+    for dilation in [2**place for place in range(options.depth)] * options.stacks:
+        x, skip = _layer(x, dilation, options)
+        skips.append(skip)
+    whole = layers.Add()(skips) if len(skips) > 1 else skips[0]
+    whole = layers.Conv1D(options.skip, 1, activation="relu")(layers.ReLU()(whole))
+    return _last(whole, mask) if options.pooling == "last" else pooled(whole, mask, options.pooling)
+
+
+def _layer(x: Any, dilation: int, options: Options) -> tuple[Any, Any]:
+    from keras import layers
+
+    def causal(activation: str) -> Any:
+        return layers.Conv1D(
+            options.filters, 2, padding="causal", dilation_rate=dilation, activation=activation
+        )(x)
+
+    gated = layers.Multiply()([causal("tanh"), causal("sigmoid")])
+    return layers.Add()([x, layers.Conv1D(options.filters, 1)(gated)]), layers.Conv1D(options.skip, 1)(gated)
+
+
+def _last(x: Any, mask: Any) -> Any:
+    """The last step that exists, zeros where none does."""
+    from keras import ops
+
+    if mask is None:
+        return x[:, -1]
+    count = ops.sum(ops.cast(mask, "int32"), axis=1)
+    return ops.sum(x * ops.expand_dims(ops.one_hot(count - 1, x.shape[1], dtype=x.dtype), -1), axis=1)

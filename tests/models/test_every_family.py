@@ -1,0 +1,125 @@
+"""What holds for every family, found by its name: a new one is tested as soon as it is named in FAMILIES."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+
+from models.build import build_model
+from models.errors import OptionsError
+from models.export import export_onnx
+from models.families import FAMILIES, family
+from models.fit import fit
+from models.outputs import Outputs
+from models.predict import predict
+from models.transforms import InputSpec
+from serving.untrusted import check_model
+
+ROWS = 12
+# Smaller than by default, so that the tests are quick.
+SMALL: dict[str, dict[str, Any]] = {
+    "inception": {"stem": 4, "stages": [[8], [8]], "dropout": 0},
+    "transformer": {"width": 16, "feed_forward": 16, "layers": 2, "heads": 2},
+}
+INPUTS = (
+    InputSpec((5,), "float32", "numeric"),
+    InputSpec((8, 3), "float32", "numeric"),
+    InputSpec((8, 8, 1), "float32", "image"),
+    InputSpec((6,), "int32", "text", 20),
+    InputSpec((8, 4), "float32", "sequence"),
+)
+
+
+def values(spec: InputSpec) -> np.ndarray:
+    """Rows of one input; of sequences and texts each of another length, one of them none at all."""
+    random = np.random.default_rng(0)
+    there = np.arange(spec.shape[0]) < random.integers(1, spec.shape[0] + 1, (ROWS, 1))
+    there[0] = spec.kind not in ("text", "sequence")
+    if spec.kind == "text":
+        return np.where(there, random.integers(1, spec.vocabulary, (ROWS, *spec.shape)), 0).astype(np.int32)
+    numbers = random.normal(size=(ROWS, *spec.shape)).astype(np.float32)
+    if spec.kind == "sequence":
+        numbers[:, :, -1] = 1
+        numbers *= there[:, :, None]
+    return numbers
+
+
+def built(name: str, spec: InputSpec) -> Any:
+    return build_model({"family": name, **SMALL.get(name, {})}, {"given": spec}, Outputs(3, "softmax"), 1)
+
+
+def taken(name: str) -> list[InputSpec]:
+    """The inputs that the family takes; the others it has to refuse in words."""
+    found = []
+    for spec in INPUTS:
+        try:
+            built(name, spec)
+            found.append(spec)
+        except OptionsError as error:
+            assert f"Family {name!r}" in str(error) and "given" in str(error)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own, under NumPy 2
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_answers_alike_when_saved_and_when_exported(name: str, tmp_path: Path) -> None:
+    accepted = taken(name)
+    assert accepted
+    for spec in accepted:
+        model, inputs = built(name, spec), {"given": values(spec)}
+        answers = predict(model, inputs)
+        assert answers.shape == (ROWS, 3) and np.isfinite(answers).all()
+        model.save(tmp_path / "model.keras")
+        check_model("tensorflow", tmp_path / "model.keras", None)
+        np.testing.assert_array_equal(
+            predict(keras.models.load_model(tmp_path / "model.keras"), inputs), answers
+        )
+        export_onnx(model, tmp_path / "model.onnx")
+        check_model("onnx", tmp_path / "model.onnx", None)
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+        for rows in (slice(None), slice(0, 1), slice(3, 5)):
+            served = session.run(None, {"given": inputs["given"][rows]})[0]
+            np.testing.assert_allclose(served, answers[rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_learns(name: str) -> None:
+    spec = taken(name)[0]
+    y = np.arange(ROWS, dtype=np.int64) % 3
+    training = {"epochs": 15, "batch_size": 4, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+    rows = ({"given": values(spec)}, y)
+    history = fit(built(name, spec), rows, None, training, task="classification", classes=(0, 1, 2), seed=1)
+    assert history.epochs[-1]["loss"] < 0.9 * history.epochs[0]["loss"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_says_where_it_comes_from_and_what_its_options_are(name: str) -> None:
+    module = family(name)
+    assert module.__doc__ and (name in ("linear", "mlp", "cnn", "text") or "Source: " in module.__doc__)
+    assert all(field.description for field in module.Options.model_fields.values())
+    assert module.Options.model_config["frozen"] and module.Options.model_config["extra"] == "forbid"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_behind_the_end_of_a_sequence_or_text_changes_nothing(name: str) -> None:
+    for spec in taken(name):
+        if spec.kind not in ("text", "sequence") or name in ("linear", "mlp"):
+            continue
+        longer = InputSpec((spec.shape[0] + 4, *spec.shape[1:]), spec.dtype, spec.kind, spec.vocabulary)
+        short, long = built(name, spec), built(name, longer)
+        for source, target in zip(short.weights, long.weights, strict=True):
+            if source.shape == target.shape:
+                target.assign(source)
+            else:  # an embedding of places
+                target.assign(
+                    np.pad(np.asarray(source.value), ((0, target.shape[0] - source.shape[0]), (0, 0)))
+                )
+        given = values(spec)
+        padding = ((0, 0), (0, 4), *((0, 0),) * (given.ndim - 2))
+        answers = predict(long, {"given": np.pad(given, padding)})
+        np.testing.assert_allclose(answers, predict(short, {"given": given}), atol=1e-5)

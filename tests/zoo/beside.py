@@ -1,0 +1,37 @@
+"""The figure that stands beside an example's: what another method reaches on the same rows, or what was published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.data import prepare
+from pipelines.spec import Experiment
+from tests.zoo.baselines import boosting, dtw_accuracy, markov_loss
+
+COMPUTED = ("series-rnn", "series-lstm", "series-gru", "imbalanced", "regression", "wavenet")
+PUBLISHED = {
+    "fashion-cnn": "0.925 published for two convolutions",
+    "fashion-inception": "0.925 published for two convolutions",
+    "fashion-mlp": "0.883 published for dense networks",
+    "mnist-mlp": "0.883 published for dense networks",
+    "news-bert": "0.97 published for R8",
+    "spoken-digits": "0.925 to 0.97 published",
+}
+
+
+def beside(name: str, document: dict[str, Any]) -> str:
+    """In a few words; "" where nothing stands beside it."""
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    if name not in COMPUTED:
+        return ""
+    data = Experiment.model_validate(document).data
+    prepared = prepare(
+        dataset=data.dataset, target=data.target, task=data.task, split=data.split.model_dump()
+    )
+    train, test = prepared.splits["train"], prepared.splits["test"]
+    if name.startswith("series"):
+        return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
+    if name == "wavenet":
+        return f"order-3 Markov model {markov_loss(train, test):.3f}"
+    return f"gradient boosting {boosting(prepared.schema, prepared.transforms, train, test):.3f}"

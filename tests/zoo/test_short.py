@@ -1,0 +1,73 @@
+"""Every example in short: few rows and one epoch, from its file to an exported model that answers raw rows.
+
+An example is found by its file. The whole of it, with its figures, is `make zoo`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.build import build_model, pretrain
+from models.columns import Columns, take
+from models.data import prepare
+from models.export import export_onnx
+from models.fit import fit
+from models.losses import task_of
+from models.outputs import outputs_for
+from models.predict import predict
+from models.transforms import encode_target
+from pipelines.load import load_experiment
+from serving.contract import Contract
+from serving.parity import measure
+from serving.predictor import Predictor, sample_rows
+from serving.runtimes import load_model
+from tests.zoo.__main__ import EXPERIMENTS
+
+ROWS = 48
+# What makes the learning long and the test no better.
+SHORTER: dict[str, dict[str, Any]] = {
+    "transformer": {"pretrain": {"epochs": 1, "copies": 1}},
+    "inception": {"stages": [[16], [16]]},
+}
+
+
+def few(columns: Columns) -> Columns:
+    return take(columns, np.arange(min(ROWS, len(next(iter(columns.values()))))))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")))
+def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path: Path) -> None:
+    experiment = load_experiment(name, [])
+    data, training = experiment.data, experiment.training
+    prepared = prepare(
+        dataset=data.dataset,
+        inputs=data.inputs and [entry.model_dump() for entry in data.inputs],
+        split=data.split.model_dump(),
+        task=data.task or task_of(training.loss),
+    )
+    target, specs = prepared.schema.target, prepared.transforms.input_specs
+    train, test = (few(prepared.splits[part]) for part in ("train", "test"))
+    inputs = prepared.transforms.apply(train)
+    options = experiment.model.model_dump(exclude_none=True)
+    options |= SHORTER.get(options["family"], {})
+    head = outputs_for(target.task, len(target.classes), len(target.names), training.loss)
+    model = build_model(options, specs, head, 7)
+    pretrain(model, options, inputs, 7)
+    settings = training.model_dump(exclude={"seed"}) | {"epochs": 1}
+    rows = (inputs, encode_target(prepared.schema, train))
+    history = fit(model, rows, None, settings, task=target.task, classes=target.classes, seed=7)
+    assert np.isfinite(history.epochs[-1]["loss"])
+    export_onnx(model, tmp_path / "model.onnx")
+    contract = Contract.of(prepared.schema, prepared.transforms.categories)
+    predictor = Predictor(contract, prepared.transforms, load_model("onnx", tmp_path / "model.onnx"))
+    parity = measure(predictor, test, predict(model, prepared.transforms.apply(test)))
+    assert parity.passed and parity.rows == len(next(iter(test.values())))
+    asked = sample_rows({field.name: test[field.name] for field in prepared.schema.inputs}, 3)
+    answers = predictor.predict_rows(asked)
+    assert len(answers) == 3
+    if target.task == "classification":
+        assert all(answer["label"] in target.classes for answer in answers)
