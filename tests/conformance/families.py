@@ -1,6 +1,6 @@
 """Bundles of every model family and of a user's own model, on every runtime, with rows and the bundle's own answers.
 
-A family that this module does not know yet gets series of numbers, as the mlp.
+A family that this module does not know yet gets series of numbers, as the mlp, the recurrent ones and wavenet.
 
 `python -m tests.conformance.families FOLDER`, in a process of its own: it imports TensorFlow.
 """
@@ -38,7 +38,17 @@ Case = tuple[dict[str, Any], Schema, Columns, Outputs]
 def case(family: str) -> Case:
     """A model, its schema, raw rows, and what it answers: each family another kind of input and target."""
     random = np.random.default_rng(5)
-    known = {"linear": _regression, "cnn": _images, "text": _texts, "lstm": _steps, "user": _own}
+    known = {
+        "linear": _regression,
+        "cnn": lambda random: _images(random, family="cnn", filters=[4, 4], dense=[8]),
+        "inception": lambda random: _images(random, family="inception", stem=4, stages=[[8], [8]], dropout=0),
+        "text": lambda random: _texts(random, family="text", embedding=8),
+        "transformer": lambda random: _texts(
+            random, family="transformer", width=16, feed_forward=16, layers=2, heads=2
+        ),
+        "lstm": _steps,
+        "user": _own,
+    }
     return known.get(family, lambda random: _series(random, family))(random)
 
 
@@ -81,19 +91,19 @@ def _steps(random: np.random.Generator) -> Case:
     return model | {"units": [6, 5], "dense": [4]}, schema, columns, outputs
 
 
-def _images(random: np.random.Generator) -> Case:
+def _images(random: np.random.Generator, **model: Any) -> Case:
     columns: Columns = {"image": random.integers(0, 256, (ROWS, 8, 8)).astype(np.uint8)}
     target = Target(names=("digit",), task="classification", classes=tuple(range(10)))
     schema = Schema(inputs=(_field("image", "image", "uint8", (8, 8)),), target=target)
-    return {"family": "cnn", "filters": [4, 4], "dense": [8]}, schema, columns, Outputs(10, "softmax")
+    return model, schema, columns, Outputs(10, "softmax")
 
 
-def _texts(random: np.random.Generator) -> Case:
+def _texts(random: np.random.Generator, **model: Any) -> Case:
     texts = [" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(ROWS)]
     target = Target(names=("good",), task="classification", classes=(False, True))
     schema = Schema(inputs=(_field("review", "text", "str"),), target=target)
     columns: Columns = {"review": np.array(texts, object)}
-    return {"family": "text", "embedding": 8}, schema, columns, Outputs(1, "sigmoid")
+    return model, schema, columns, Outputs(1, "sigmoid")
 
 
 def build(family: str, folder: Path) -> None:
