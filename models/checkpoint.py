@@ -83,9 +83,9 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> Progress:
 
     Raises:
         ValueError: the file is of another model or version.
-        OSError, KeyError, zipfile.BadZipFile: the file is not whole.
+        OSError, EOFError, KeyError, zipfile.BadZipFile: the file is not whole.
     """
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = dict(file)
     facts = json.loads(str(arrays.pop("facts")))
     progress = Progress(**facts["progress"])

@@ -201,7 +201,7 @@ class Course:
         for path in keeper.found():
             try:
                 self.progress = checkpoint.read(path, self.model, self.loop, self.callbacks)
-            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 keeper.skipped(f"{type(error).__name__}: {error}")
                 continue
             self.resumed = (self.progress.epoch, self.progress.batch)
