@@ -24,6 +24,7 @@ ROWS = 12
 # Smaller than by default, so that the tests are quick.
 SMALL: dict[str, dict[str, Any]] = {
     "inception": {"stem": 4, "stages": [[8], [8]], "dropout": 0},
+    "wavenet": {"filters": 8, "skip": 8, "depth": 3},
     "transformer": {"width": 16, "feed_forward": 16, "layers": 2, "heads": 2},
 }
 INPUTS = (
