@@ -62,6 +62,7 @@ def test_gc_takes_what_nobody_goes_on_with(house: Cli) -> None:
     assert not document.exists()
 
 
+@pytest.mark.slow
 def test_a_run_on_jax_ends_at_a_live_endpoint(house: Cli) -> None:
     answer = house.ok("submit", "digits", "--set", "training.backend=jax", "--set", GATE)
     assert (answer["status"], answer["runtime"]) == ("done", "onnx")

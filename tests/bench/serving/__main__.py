@@ -124,7 +124,7 @@ def bench(model: str, folder: Path, args: argparse.Namespace) -> None:
     lanes = [Lane(BASE, bare, requests.rows(bare.url, one))]
     lanes += [Lane(name, ours, asked) for name, asked in requests.dialects(ours.url, model, one).items()]
     if not args.only_bare and {"starts", "wrk"} & set(args.parts):
-        guide, mlflow = servers.guide(graph), servers.mlflow(graph, folder / f"{model}-mlflow")
+        guide, mlflow = servers.guide(graph), servers.mlflow(model, folder / f"{model}-mlflow")
         lanes.append(Lane(guide.name, guide, requests.rows(guide.url, one)))
         lanes.append(Lane(mlflow.name, mlflow, requests.invocations(mlflow.url, one)))
     started = list(dict.fromkeys(lane.server for lane in lanes))

@@ -106,10 +106,10 @@ def guide(model: Path) -> Server:
     return Server("BentoML's guide", argv, port, env={"MODEL": str(model)})
 
 
-def mlflow(model: Path, folder: Path) -> Server:
+def mlflow(model: str, folder: Path) -> Server:
     """`mlflow models serve`."""
     port = free_port()
-    argv = [sys.executable, "-m", "tests.bench.serving.mlflow_model", str(model), str(folder)]
+    argv = [sys.executable, "-m", "tests.bench.serving.mlflow_model", model, str(folder)]
     subprocess.run(
         argv, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True
     )
