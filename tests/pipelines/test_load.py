@@ -12,6 +12,7 @@ from pipelines.checks import check
 from pipelines.errors import ExperimentError, UsageError
 from pipelines.home import Home
 from pipelines.load import EXAMPLES, find_file, flat, load_experiment, validate, with_values
+from pipelines.spec import InputSpec
 
 GOOD: dict[str, Any] = {"name": "a", "data": {"dataset": "wine"}, "model": {"family": "mlp"}}
 
@@ -51,7 +52,7 @@ def test_a_path_comes_before_an_example(tmp_path: Path, monkeypatch: pytest.Monk
         ("training.optimizer.learning_rate=1.5e-2", {"training": {"optimizer": {"learning_rate": 0.015}}}),
         (
             "data.inputs=[a, b]",
-            {"data": {"inputs": [{"name": "a", "kind": None}, {"name": "b", "kind": None}]}},
+            {"data": {"inputs": [InputSpec(name="a").model_dump(), InputSpec(name="b").model_dump()]}},
         ),
         ("description=a = b", {"description": "a = b"}),
         ("training.early_stopping=null", {"training": {"early_stopping": None}}),
