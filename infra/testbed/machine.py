@@ -106,7 +106,8 @@ def _killed() -> bool:
 def _pod_processes() -> set[int]:
     found: set[int] = set()
     for root in _pod_cgroups():
-        for path in root.rglob("cgroup.procs"):
+        # os.walk: unlike rglob it does not mind that a folder goes while it looks.
+        for path in (Path(folder, "cgroup.procs") for folder, _, _ in os.walk(root)):
             with suppress(OSError):
                 found.update(int(word) for word in path.read_text().split())
     return found
@@ -140,7 +141,7 @@ def _unmount(folder: Path) -> None:
 
 def _remove_cgroup(root: Path) -> None:
     # A cgroup goes by rmdir alone, its children first; its files go with it.
-    for path in sorted((p for p in root.rglob("*") if p.is_dir()), reverse=True):
+    for path in sorted((Path(folder) for folder, _, _ in os.walk(root)), reverse=True):
         with suppress(OSError):
             path.rmdir()
     with suppress(OSError):
