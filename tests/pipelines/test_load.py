@@ -52,7 +52,7 @@ def test_a_path_comes_before_an_example(tmp_path: Path, monkeypatch: pytest.Monk
         ("training.optimizer.learning_rate=1.5e-2", {"training": {"optimizer": {"learning_rate": 0.015}}}),
         (
             "data.inputs=[a, b]",
-            {"data": {"inputs": [InputSpec(name="a").model_dump(), InputSpec(name="b").model_dump()]}},
+            {"data": {"inputs": [InputSpec.model_validate({"name": name}).model_dump() for name in "ab"]}},
         ),
         ("description=a = b", {"description": "a = b"}),
         ("training.early_stopping=null", {"training": {"early_stopping": None}}),
