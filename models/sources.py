@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import TypeVar
 
 from models.errors import SourceError
-from models.packaged import PACKAGED, packaged_files
+from models.packaged import PACKAGED, package_folders, packaged_files
 
 FORMATS = {
     "npz": (".npz",),
@@ -146,9 +145,7 @@ def dataset_files(name: str) -> list[Path]:
 
 
 def _sklearn_files(name: str) -> list[Path]:
-    # Finding the package does not run it: importing scikit-learn takes a second.
-    found = importlib.util.find_spec("sklearn")
-    folders = list(found.submodule_search_locations or ()) if found else []
+    folders = package_folders("sklearn")  # importing it takes a second
     files = [Path(folder, "datasets", "data", file) for folder in folders for file in SKLEARN_FILES[name]]
     if files and all(file.is_file() for file in files):
         return files

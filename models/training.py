@@ -6,6 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(duration: str) -> float:
+    """The seconds of a duration such as 250ms, 30s, 15m or 24h."""
+    digits = duration.rstrip("smh")
+    return int(digits) * UNITS[duration[len(digits) :]]
+
 
 class Settings(BaseModel):
     """Settings do not change and have no unknown keys."""
@@ -77,10 +85,7 @@ class Checkpoint(Settings):
     @property
     def seconds(self) -> float:
         """Seconds between two checkpoints; 0 where it is a number of batches."""
-        if isinstance(self.every, int):
-            return 0.0
-        digits = self.every.rstrip("smh")
-        return int(digits) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[self.every[len(digits) :]]
+        return 0.0 if isinstance(self.every, int) else seconds(self.every)
 
 
 class Training(Settings):

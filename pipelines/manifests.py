@@ -2,9 +2,10 @@
 
 from infra.cluster.images import image
 from infra.cluster.jobs import Object, Place, driver_job, step_job
+from models.training import seconds
 from pipelines.plan import Plan
 from pipelines.run import RELEASING
-from pipelines.spec import Resources, seconds
+from pipelines.spec import Resources
 from pipelines.targets import IN_POD, Target
 
 DRIVER = Place(cpu=1, memory="1Gi", deadline_s=7 * 86400)

@@ -12,13 +12,6 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(duration: str) -> float:
-    """The seconds of a Duration such as 250ms, 30s, 15m or 24h."""
-    digits = duration.rstrip("smh")
-    return int(digits) * UNITS[duration[len(digits) :]]
 
 
 class Part(BaseModel):

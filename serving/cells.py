@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from models.ragged import padded
 from models.schema import Field
 from serving.errors import ContractError
+from serving.wording import describe, expectation, has_shape, leaves, odd, too_deep
 
 Array = NDArray[Any]
 NUMBERS = {int, float}
 C_TYPES = "fdbBhHiIlLqQ"  # characters that mean the same to NumPy and to `struct`
-SHOWN = 60
-DEPTH = 32  # of nested arrays; what lies deeper is refused before it is walked through
 
 
 def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> Array:
@@ -61,45 +60,6 @@ def cast_array(field: Field, values: Array) -> Array | None:
     if values.dtype.kind == "b" and not field.shape:
         return None
     return _narrow(values, dtype)
-
-
-def describe(value: Any) -> str:
-    """A received value in a few words, always printable ASCII."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"the boolean {'true' if value else 'false'}"
-    if isinstance(value, list):
-        if _too_deep(value):
-            return f"an array nested deeper than {DEPTH}"
-        shape = _shape(value)
-        return "an array with rows of different lengths" if shape is None else f"an array of shape {shape}"
-    if isinstance(value, dict):
-        return f"an object with the keys {_short(list(value))}"
-    if isinstance(value, str):
-        return f"the text {_short(value)}"
-    return f"the number {_short(value)}"
-
-
-def expectation(field: Field, categories: Sequence[str] = ()) -> str:
-    """What a value of the field has to be, in words."""
-    if field.kind == "text":
-        return "text, or null for a missing one"
-    if field.kind == "categorical":
-        known = ", ".join(json.dumps(name) for name in categories[:8])
-        more = f" and {len(categories) - 8} more" if len(categories) > 8 else ""
-        return f"the name of a category ({known}{more}), or null for a missing one"
-    number = _number_words(np.dtype(field.dtype))
-    if field.kind == "sequence":
-        steps = (
-            f"an array of shape {list(field.shape[1:])}, every element {number}"
-            if field.shape[1:]
-            else number
-        )
-        return f"an array of 1 to {field.shape[0]} steps, every step {steps}"
-    if field.shape:
-        return f"an array of shape {list(field.shape)}, every element {number}"
-    return f"{number}, or null for a missing one"
 
 
 def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
@@ -232,15 +192,15 @@ def _blame(field: Field, categories: Sequence[str], values: list[Any]) -> Contra
 
 def _reason(field: Field, value: Any) -> tuple[str, str]:
     """What is wrong with one value, and what to do about it."""
-    if _too_deep(value):
+    if too_deep(value):
         return describe(value), "send flat values"
-    if field.shape and isinstance(value, list) and _has_shape(field, _shape(value)):
+    if field.shape and has_shape(field, value):
         culprit = next(
-            (leaf for leaf in _leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
+            (leaf for leaf in leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
         )
-        return f"an array that holds {_odd(culprit)}", "replace that element"
+        return f"an array that holds {odd(culprit)}", "replace that element"
     if isinstance(value, float) and not math.isfinite(value):
-        return _odd(value), "send null for a missing value"
+        return odd(value), "send null for a missing value"
     if field.kind == "sequence":
         return describe(value), "send the steps of one sequence a row; cut one that is longer"
     if field.shape:
@@ -250,54 +210,3 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
     if field.kind in ("categorical", "text"):
         return describe(value), "send it as a quoted string"
     return describe(value), "send one number"
-
-
-def _has_shape(field: Field, shape: list[int] | None) -> bool:
-    if field.kind == "sequence" and shape:
-        return shape[1:] == list(field.shape[1:]) and 1 <= shape[0] <= field.shape[0]
-    return shape == list(field.shape)
-
-
-def _odd(value: Any) -> str:
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN"
-    if isinstance(value, float) and math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return describe(value)
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEPTH):
-        level = [part for entry in level if isinstance(entry, list) for part in entry[:1000]]
-        if not level:
-            return False
-    return True
-
-
-def _leaves(value: Any) -> list[Any]:
-    return [leaf for part in value for leaf in _leaves(part)] if isinstance(value, list) else [value]
-
-
-def _shape(value: Any) -> list[int] | None:
-    """The shape of nested lists; None when ragged."""
-    if not isinstance(value, list):
-        return []
-    inner = [_shape(part) for part in value]
-    if any(shape is None or shape != inner[0] for shape in inner):
-        return None
-    return [len(value), *(inner[0] or [])] if inner else [0]
-
-
-def _number_words(dtype: np.dtype[Any]) -> str:
-    if dtype.kind == "b":
-        return "true or false"
-    if dtype.kind == "f":
-        return f"a number ({dtype.name})"
-    limits = np.iinfo(dtype)
-    return f"a whole number from {limits.min} to {limits.max}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value[:SHOWN] if isinstance(value, str) else value, ensure_ascii=True, default=str)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from models.columns import Columns
 from models.schema import Class, Field, Kind, Schema, Target, Task
-from serving.cells import cast_column, describe, expectation
+from serving.cells import cast_column
 from serving.errors import ContractError
+from serving.wording import describe, expectation
 
 Prediction = dict[str, Any] | float | list[float]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from models.equations import Array
@@ -18,7 +20,7 @@ from models.equations.pooling import (
 from models.equations.recurrent import recurrent, recurrent_backward
 
 
-class Layer:
+class Layer(ABC):
     """A step of a network.
 
     Attributes:
@@ -33,13 +35,13 @@ class Layer:
         self.parameters = list(parameters)
         self.gradients: list[Array] = []
 
+    @abstractmethod
     def forward(self, *inputs: Array) -> Array:
         """Return the output for inputs (rows, ...)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, gradient: Array) -> tuple[Array, ...]:
         """Return the gradient for each input from that of the output, and set `gradients`."""
-        raise NotImplementedError
 
 
 class Activate(Layer):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.families import FamilyOptions
+from models.families.head import dense_head
 from models.families.mlp import Activation, Width
 from models.inputs import Inputs, joined
 from models.outputs import Outputs
@@ -35,10 +36,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     inputs.refuse("text", "cnn", "text")
     towers = [_tower(image, options) for image in inputs.require("image", "cnn").values()]
     x = joined([*towers, *inputs.without("image")])
-    for width in options.dense:
-        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
-        x = keras.layers.Dense(width, activation=options.activation)(x)
-    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    x = dense_head(x, options.dense, options.dropout, options.activation)
     return keras.Model(inputs.tensors, outputs.layer(x), name="cnn")
 
 

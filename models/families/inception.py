@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from models.families import FamilyOptions
+from models.families.head import dense_head
 from models.families.mlp import Width
 from models.inputs import Inputs, joined
 from models.outputs import Outputs
@@ -41,7 +42,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     inputs.refuse("text", "inception", "text")
     towers = [_tower(image, options) for image in inputs.require("image", "inception").values()]
     x = joined([*towers, *inputs.without("image")])
-    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    x = dense_head(x, (), options.dropout)
     return keras.Model(inputs.tensors, outputs.layer(x), name="inception")
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models.errors import OptionsError
 from models.families import FamilyOptions
+from models.families.head import dense_head
 from models.families.mlp import Width
 from models.inputs import Inputs, joined
 from models.outputs import Outputs
@@ -55,10 +56,7 @@ def build_recurrent(
     others = [tensor for key, tensor in inputs.tensors.items() if key not in series]
     towers = [_tower(tensor, inputs.specs[key].kind, options, cell) for key, tensor in series.items()]
     x = joined([*towers, *others])
-    for width in options.dense:
-        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
-        x = keras.layers.Dense(width, activation="relu")(x)
-    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    x = dense_head(x, options.dense, options.dropout)
     return keras.Model(inputs.tensors, outputs.layer(x), name=name)
 
 
@@ -82,11 +80,7 @@ def series_of(inputs: Inputs, name: str) -> dict[str, Any]:
 def _tower(x: Any, kind: str, options: RecurrentOptions, cell: type[Any]) -> Any:
     from keras import layers
 
-    mask = None
-    if kind == "sequence":
-        x, mask = steps_and_mask(x)
-    if len(x.shape) == 2:
-        x = layers.Reshape((x.shape[1], 1))(x)
+    x, mask = steps_of(x, kind)
     if options.patch > 1:
         x, mask = _patched(x, mask, options.patch)
     last = len(options.units) - 1
@@ -97,11 +91,13 @@ def _tower(x: Any, kind: str, options: RecurrentOptions, cell: type[Any]) -> Any
     return x if options.pooling == "last" else pooled(x, mask, options.pooling)
 
 
-def steps_and_mask(x: Any) -> tuple[Any, Any]:
-    """Return a sequence's steps (rows, steps, features) and which of them exist, bool (rows, steps)."""
-    from keras import ops
+def steps_of(x: Any, kind: str) -> tuple[Any, Any]:
+    """Return a series' steps (rows, steps, features) and, of a sequence, which exist, bool (rows, steps); else None."""
+    from keras import layers, ops
 
-    return x[:, :, :-1], ops.greater(x[:, :, -1], 0.5)
+    if kind == "sequence":
+        return x[:, :, :-1], ops.greater(x[:, :, -1], 0.5)
+    return (layers.Reshape((x.shape[1], 1))(x) if len(x.shape) == 2 else x), None
 
 
 def pooled(x: Any, mask: Any, how: str) -> Any:

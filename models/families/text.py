@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.families import FamilyOptions
+from models.families.head import dense_head
 from models.families.mlp import Width
 from models.inputs import Inputs, joined
 from models.outputs import Outputs
@@ -36,10 +37,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     texts = inputs.require("text", "text")
     towers = [_tower(ids, inputs.specs[name].vocabulary, options) for name, ids in texts.items()]
     x = joined([*towers, *inputs.without("text")])
-    for width in options.dense:
-        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
-        x = keras.layers.Dense(width, activation="relu")(x)
-    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    x = dense_head(x, options.dense, options.dropout)
     return keras.Model(inputs.tensors, outputs.layer(x), name="text")
 
 

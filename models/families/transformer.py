@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from models.errors import OptionsError
 from models.families import FamilyOptions
+from models.families.head import dense_head
 from models.families.mlp import Width
 from models.families.recurrence import pooled
 from models.inputs import Inputs, joined
@@ -73,10 +74,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
         words = _encoder(inputs.specs[name], f"encoder_{name}", options)(ids)
         towers.append(pooled(words, ops.not_equal(ids, 0), "mean"))
     x = joined([*towers, *inputs.without("text")])
-    for width in options.dense:
-        x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
-        x = keras.layers.Dense(width, activation="gelu")(x)
-    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    x = dense_head(x, options.dense, options.dropout, "gelu")
     return keras.Model(inputs.tensors, outputs.layer(x), name="transformer")
 
 

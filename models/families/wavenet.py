@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.families import FamilyOptions
-from models.families.recurrence import pooled, series_of, steps_and_mask
+from models.families.head import dense_head
+from models.families.recurrence import pooled, series_of, steps_of
 from models.inputs import Inputs, joined
 from models.outputs import Outputs
 
@@ -43,17 +44,14 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     towers = [_tower(tensor, inputs.specs[name].kind, options) for name, tensor in series.items()]
     others = [tensor for name, tensor in inputs.tensors.items() if name not in series]
     x = joined([*towers, *others])
-    x = keras.layers.Dropout(options.dropout)(x) if options.dropout else x
+    x = dense_head(x, (), options.dropout)
     return keras.Model(inputs.tensors, outputs.layer(x), name="wavenet")
 
 
 def _tower(x: Any, kind: str, options: Options) -> Any:
     from keras import layers
 
-    mask = None
-    if kind == "sequence":
-        x, mask = steps_and_mask(x)
-    x = layers.Reshape((x.shape[1], 1))(x) if len(x.shape) == 2 else x
+    x, mask = steps_of(x, kind)
     x = layers.Conv1D(options.filters, 2, padding="causal")(x)
     skips = []
     for dilation in [2**place for place in range(options.depth)] * options.stacks:

@@ -71,6 +71,17 @@ class Loop(Protocol):
         """Batches that a call was found to do in the time it aims at; 1 where there are no calls."""
 
 
+class InVariables:
+    """What holds for a loop that keeps nothing beside the Keras model's variables."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Nothing: all is in variables."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Nothing to do."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a backend makes its loops of.

@@ -9,18 +9,18 @@ written back to the model after each round of batches, which copies nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts, fused
+from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
 
 
-class Loop:
+class Loop(InVariables):
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
@@ -81,13 +81,6 @@ class Loop:
         for part, values in zip(self._variables, state, strict=True):
             for variable, value in zip(part, values, strict=True):
                 variable.assign(value)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Nothing: all is in variables."""
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Nothing to do."""
 
     def batches_a_call(self) -> int:
         """What the pace has learned."""

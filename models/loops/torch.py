@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from models.loops import ROWS_A_VALIDATION_BATCH, Parts
+from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Parts
 
 LOOK_EVERY = 64  # batches between two looks at the loss, each of which waits for the device
 
 
-class Loop:
+class Loop(InVariables):
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
@@ -46,13 +46,6 @@ class Loop:
             if done % (every or LOOK_EVERY) == 0 or done % LOOK_EVERY == 0 or done == self.batches:
                 # The epoch's mean so far: not finite from some batch since the last look on.
                 yield done, None if math.isfinite(float(logs["loss"])) else batch
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Nothing: all is in variables."""
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Nothing to do."""
 
     def batches_a_call(self) -> int:
         """There are no calls here."""

@@ -12,13 +12,14 @@ from infra.cluster.jobs import LABEL, Object, is_over, run_labels, selector, ste
 from infra.cluster.reasons import Reason, why_ended, why_failed, why_told, why_waiting
 from infra.errors import AlreadyExistsError
 from infra.files import write_atomic
+from models.training import seconds
 from pipelines.executors.base import Handle, StepCall
 from pipelines.executors.local import LocalExecutor
 from pipelines.home import Home
 from pipelines.manifests import job_of
 from pipelines.mirror import Mirror
 from pipelines.run import RELEASING
-from pipelines.spec import Resources, seconds
+from pipelines.spec import Resources
 
 PULL_S = 3.0  # between looks at a running step's progress, log and events,
 PULL_EACH_S = 0.2  # or this for each step that runs: a thousand must not keep the driver busy

@@ -10,11 +10,12 @@ from infra.cluster.endpoint_objects import ReleaseSpec
 from infra.cluster.endpoint_pod import PORT
 from infra.cluster.servers import last_end, restarts
 from infra.errors import RolloutError
+from models.training import seconds
 from pipelines.errors import CanaryError
 from pipelines.hosting.base import Stage
 from pipelines.hosting.judge import ENOUGH, judge
 from pipelines.hosting.metrics import Counts, scrape, since
-from pipelines.spec import Canary, Slo, seconds
+from pipelines.spec import Canary, Slo
 
 POLL_S = 1.0
 LONGEST = 10  # times the bake, until too few requests are too few

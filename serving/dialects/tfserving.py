@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from models.columns import Columns, rows_of
 from models.schema import Field
 from serving.asgi import Headers
-from serving.cells import describe
 from serving.dialects import Page, Reading, Served, Written
 from serving.errors import ContractError
 from serving.images import decode_image
 from serving.tensors import output_specs
 from serving.wire import decode, encode
+from serving.wording import describe
 
 SIGNATURE = "serving_default"
 DTYPES = {"bool": "DT_BOOL", "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}

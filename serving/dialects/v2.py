@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.asgi import Headers
-from serving.cells import describe
 from serving.dialects import Page, Reading, Served, Written
 from serving.dialects.v2_outputs import Outputs, Wanted
 from serving.dialects.v2_request import Inputs
 from serving.errors import ContractError
 from serving.tensors import input_specs, output_specs
 from serving.wire import decode, encode
+from serving.wording import describe
 
 JSON_LENGTH = b"inference-header-content-length"
 EXPECTED = 'a JSON object {"inputs": [tensor, ...]}'

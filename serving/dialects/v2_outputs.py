@@ -5,12 +5,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.cells import describe
 from serving.contract import best_of
 from serving.dialects import Served
 from serving.errors import ContractError
 from serving.tensors import output_specs, to_bytes
 from serving.wire import encode
+from serving.wording import describe
 
 # The request's id, and for each output its name and whether it is wanted binary.
 Wanted: TypeAlias = tuple[str | None, list[tuple[str, bool]]]

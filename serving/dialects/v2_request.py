@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from models.columns import Columns
 from models.schema import Field
-from serving.cells import describe
 from serving.contract import Contract
 from serving.errors import ContractError
 from serving.images import decode_image
 from serving.tensors import check_datatype, check_shape, column_of, count_of, flatten, from_bytes
+from serving.wording import describe
 
 TENSOR = '{"name", "shape", "datatype", "data"}'
 Values = NDArray[Any] | list[Any]

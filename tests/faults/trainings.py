@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,8 @@ def forked(work: Callable[[int], str], beats: int = 0, pause: float = 0.0) -> st
 
 def main(backend: str, kills: int, folder: Path) -> dict[str, Any]:
     """Kill the training so many times at seeded moments, and let it end."""
-    import models.fit  # noqa: F401  what every fork needs
-
-    __import__({"numpy": "tensorflow"}.get(backend, backend))
+    for module in ("models.fit", {"numpy": "tensorflow"}.get(backend, backend)):
+        import_module(module)  # what every fork needs
     dice, places = random.Random(SEED), folder / "places"
     places.touch()
 
