@@ -126,7 +126,8 @@ class Course:
                     raise _not_finite(progress.epoch, bad, loop.batches)
                 progress.batch = done
                 self._keep_if_due()
-                if time.monotonic() - reported >= SECONDS_A_REPORT:
+                # The last one is told by the epoch's end.
+                if done < loop.batches and time.monotonic() - reported >= SECONDS_A_REPORT:
                     self.watch.on_batch(progress.epoch, done, loop.batches)
                     reported = time.monotonic()
         except loop.errors as error:
