@@ -122,6 +122,9 @@ def restore(layout: Layout) -> None:
     path = layout.state / "before.json"
     before = json.loads(path.read_bytes()) if path.exists() else None
     _unmount(layout.state)
+    # The kernel takes its time with those of pods that were killed.
+    for port in Path(f"/sys/class/net/{BRIDGE}/brif").glob("*"):
+        quietly(["ip", "link", "delete", port.name])
     quietly(["ip", "link", "delete", BRIDGE])
     for root in _pod_cgroups():
         _remove_cgroup(root)
