@@ -18,7 +18,7 @@ Headers: TypeAlias = Mapping[bytes, bytes]
 Pairs: TypeAlias = list[tuple[bytes, bytes]]
 
 WHOLE = "tidegate.answer"  # an extension of our own server: writes a whole answer at once
-LINGER = 1.0  # seconds
+LINGER = 1.0, 64 << 20  # seconds, bytes
 JSON = b"application/json"
 WINDOWS = {b"gzip": 31, b"deflate": 47}  # what zlib calls the two; 47 also takes a bare zlib stream
 KINDS = {
@@ -37,7 +37,7 @@ class DisconnectedError(Exception):
 
 
 async def read_body(
-    headers: Headers, receive: Receive, limit: int, seconds: float, grow: Callable[[int], None] | None = None
+    headers: Headers, receive: Receive, limit: int, seconds: float, grow: Callable[[int], None]
 ) -> bytes:
     """Read a request's body.
 
@@ -46,11 +46,10 @@ async def read_body(
         receive: of the connection.
         limit: bytes.
         seconds: in which a body that comes in parts must be complete.
-        grow: told of each part's bytes where the body's size was not announced, and of minus their sum when it is
-            not read to its end.
+        grow: told of each part's bytes, and of minus their sum when the body is not read to its end.
 
     Raises:
-        RefusedError: 413, or 408 for one that came too slowly.
+        RefusedError: 413, or 408 for one that came too slowly; what `grow` raises.
         DisconnectedError: the client left.
     """
     announced = headers.get(b"content-length")
@@ -64,16 +63,14 @@ async def read_body(
         raise DisconnectedError
     if len(body) > limit:
         raise too_large(limit)
-    if grow is not None:
-        grow(len(body))
+    grow(len(body))
     return body
 
 
 async def _rest(
-    first: bytes, receive: Receive, limit: int, seconds: float, grow: Callable[[int], None] | None
+    first: bytes, receive: Receive, limit: int, seconds: float, grow: Callable[[int], None]
 ) -> bytes:
     parts, size, more, whole = [first], len(first), True, False
-    grow = grow or _nothing
     grow(size)
     try:
         async with asyncio.timeout(seconds):
@@ -81,9 +78,10 @@ async def _rest(
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise DisconnectedError
-                parts.append(message.get("body", b""))
-                grow(len(parts[-1]))
-                size += len(parts[-1])
+                part: bytes = message.get("body", b"")
+                grow(len(part))
+                parts.append(part)
+                size += len(part)
                 if size > limit:
                     raise too_large(limit)
                 more = message.get("more_body", False)
@@ -95,10 +93,6 @@ async def _rest(
         if not whole:
             grow(-size)
     return b"".join(parts)
-
-
-def _nothing(size: int) -> None:
-    del size
 
 
 def too_large(limit: int) -> RefusedError:
@@ -146,10 +140,11 @@ async def respond_unread(receive: Receive, send: Send, status: int, body: bytes,
     start = [(b"content-type", JSON), length, *more, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body, "more_body": True})
+    seconds, left = LINGER
     with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
-            while (await receive()).get("more_body"):
-                pass
+        async with asyncio.timeout(seconds):
+            while left > 0 and (message := await receive()).get("more_body"):
+                left -= len(message["body"])
     await send({"type": "http.response.body", "body": b""})
 
 

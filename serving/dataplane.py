@@ -48,7 +48,7 @@ class DataPlane:
 
     Attributes:
         draining: whether the release is on its way out, and not ready any more.
-        backlog: how many requests are there; whoever runs the server may know it better.
+        backlog: how many requests have come whole and are not answered; whoever runs the server may know it better.
     """
 
     desk: Desk
@@ -60,7 +60,7 @@ class DataPlane:
         self._pages: dict[str, Page] = {}
         self._asks: dict[str, Dialect] = {}
         self.draining = False
-        self.backlog: Callable[[], int] = lambda: self.desk.admission.in_flight
+        self.backlog: Callable[[], int] = lambda: 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -123,16 +123,13 @@ class DataPlane:
         self, dialect: Dialect, scope: Message, headers: Headers, pairs: Pairs, receive: Receive, send: Send
     ) -> None:
         began = time.perf_counter()
-        desk, limits = self.desk, self._settings.limits
-        admission = desk.admission
-        size = int(headers.get(b"content-length", 0))
-        admission.enter(self.backlog(), size)
+        desk, admission, size = self.desk, self.desk.admission, 0
+        admission.enter(self.backlog(), int(headers.get(b"content-length", 0)))
         try:
-            grow = None if b"content-length" in headers else admission.grow
-            body = await read_body(headers, receive, limits.body, limits.receive, grow)
+            body = await self._read(headers, receive)
             size = len(body)
             if b"content-encoding" in headers:
-                body = inflate(body, headers[b"content-encoding"], limits.body)
+                body = inflate(body, headers[b"content-encoding"], self._settings.limits.body)
             answer = await desk.answer(dialect, body, headers)
         finally:
             admission.leave(size)
@@ -141,6 +138,14 @@ class DataPlane:
         if whole is None or not whole(answer.status, answer.media, answer.body, more):
             await respond(send, answer.status, answer.media, answer.body, more)
         desk.finished(dialect, answer, pairs, began)
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes:
+        limits, admission = self._settings.limits, self.desk.admission
+        admission.reading += 1
+        try:
+            return await read_body(headers, receive, limits.body, limits.receive, admission.grow)
+        finally:
+            admission.reading -= 1
 
     async def _page(
         self, scope: Message, headers: Headers, pairs: Pairs, receive: Receive, send: Send
@@ -159,12 +164,10 @@ class DataPlane:
 
     async def _pass_on(self, scope: Message, headers: Headers, receive: Receive, send: Send) -> None:
         """Let BentoML answer: its body bounded like ours, its errors in our shape."""
-        limits, admission = self._settings.limits, self.desk.admission
-        size = int(headers.get(b"content-length", 0))
-        admission.enter(self.backlog(), size)
+        admission, size = self.desk.admission, 0
+        admission.enter(self.backlog(), int(headers.get(b"content-length", 0)))
         try:
-            grow = None if b"content-length" in headers else admission.grow
-            body = await read_body(headers, receive, limits.body, limits.receive, grow)
+            body = await self._read(headers, receive)
             size = len(body)
             shaped = Shaped(send, scope)
             await self._behind(scope, replay(body, receive), shaped)

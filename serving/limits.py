@@ -57,8 +57,9 @@ class Admission:
     Attributes:
         strained: whether there is overload, and not only a burst.
         in_flight: requests being read and answered.
+        reading: of these, the ones whose body is still to come: who sends slowly takes nobody's place.
         queued: of these, the ones that wait for a worker.
-        held: bytes of their bodies.
+        held: bytes of their bodies that have come: what is only announced takes no room from others.
     """
 
     def __init__(self, limits: Limits, workers: int, seconds: float) -> None:
@@ -67,40 +68,42 @@ class Admission:
         self._places()
         self.strained, self._refused = False, 0.0
         self.in_flight = 0
+        self.reading = 0
         self.queued = 0
         self.held = 0
 
     def enter(self, waiting: int, size: int) -> None:
-        """Take on one more request of `size` bytes (as announced); `waiting` are there, itself among them.
+        """Take on one more request of `size` bytes (as announced).
+
+        Args:
+            waiting: requests that have come whole and are not answered, this one among them.
+            size: bytes of its body, as announced.
 
         Raises:
             RefusedError: 413, or 503 with the seconds after which to ask again.
         """
         if size > self._limits.body:
             raise too_large(self._limits.body)
-        ahead = max(waiting - 1, self.in_flight)
+        ahead = max(waiting - 1, self.in_flight - self.reading)
         if self.strained and ahead < self._workers:
             self.strained = time.monotonic() - self._refused < self._limits.queue
         if ahead >= (self._few if self.strained else self._many):
             self.strained, self._refused = True, time.monotonic()
             raise self._overloaded(f"{ahead} requests are waiting")
-        if self.held + size > self._limits.held:
-            raise self._overloaded(f"{self.held} bytes of requests are being read")
         self.in_flight += 1
-        self.held += size
 
     def abandon(self) -> None:
         """A request was given up while its prediction runs on: it keeps a place until `leave`."""
         self.in_flight += 1
 
     def grow(self, size: int) -> None:
-        """So many more bytes of a body have come that was not announced; raises RefusedError (503)."""
+        """So many more bytes of a body have come, or are given up; raises RefusedError (503)."""
         if size > 0 and self.held + size > self._limits.held:
             raise self._overloaded(f"{self.held} bytes of requests are being read")
         self.held += size
 
     def leave(self, size: int) -> None:
-        """One request is answered."""
+        """One request is answered, whose body had so many bytes."""
         self.in_flight -= 1
         self.held -= size
 

@@ -8,7 +8,7 @@ other: two system calls, which together are half of the time of a small request;
 import asyncio
 import json
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -57,9 +57,12 @@ class GuardedProtocol(HttpToolsProtocol):
     Attributes:
         since: the loop's time at which the request began that is not complete; of a new connection, at which it
             was made. None when there is nothing to wait for.
+        whole: requests of all connections that have come whole and are not answered.
     """
 
+    whole: ClassVar[int] = 0
     since: float | None = None
+    _whole = 0  # of this connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -74,7 +77,16 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there."""
         self.since = None
+        if not self.cycle.response_complete:
+            self._whole += 1
+            GuardedProtocol.whole += 1
         super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody waits any more for what was asked here."""
+        GuardedProtocol.whole -= self._whole
+        self._whole = 0
+        super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._joined = Joined(self.transport)  # the only one: pipelined requests are answered in turn
@@ -112,6 +124,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._joined.flush()
         if self.cycle is not None:
             self.cycle.scope["extensions"] = {}
+        if self._whole:  # none, when it was answered before it came whole
+            self._whole -= 1
+            GuardedProtocol.whole -= 1
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -80,7 +80,7 @@ class EndpointServer(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
         self._receive, self._delay, self._grpc_at = receive, delay, grpc_at
         self._grpc: GrpcServer | None = None
-        app.backlog = lambda: len(self.server_state.tasks)
+        app.backlog = lambda: GuardedProtocol.whole
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then open the control socket: that it answers means ready."""

@@ -105,10 +105,13 @@ class GrpcServer:
         pairs = desk.journal.headers(headers)
         try:
             desk.admission.enter(desk.admission.in_flight, len(body))
+            size = 0
             try:
+                desk.admission.grow(len(body))
+                size = len(body)
                 answer = await desk.answer(self._dialect, body, headers)
             finally:
-                desk.admission.leave(len(body))
+                desk.admission.leave(size)
         except RefusedError as error:
             desk.refused(LABEL, error, pairs)
             await context.abort(CODES[error.status], str(error))

@@ -41,7 +41,8 @@ def _answer(connection: socket.socket) -> bytes:
 
 @pytest.fixture(scope="module")
 def server(serve: Serve, images: Path) -> Running:
-    return serve(images, "--receive-seconds", "1.5", "--max-body", "100000")
+    """An endpoint with room for 32 requests at once, as that of a slow model on a slow machine."""
+    return serve(images, "--receive-seconds", "1.5", "--max-body", "100000", "--queue-seconds", "1e-6")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,18 @@ def test_a_body_of_a_gigabyte_is_refused_and_never_held(serve: Serve, images: Pa
     assert (
         'tidegate_body_bytes{endpoint="digits",release="3"} 0.0' in server.ask("GET", "/metrics")[2].decode()
     )
+
+
+def test_a_body_that_comes_after_its_answer_takes_no_place(server: Running) -> None:
+    """On more connections than there is room for at once."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(_connect(server.port))
+            connection.sendall(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+            connection.sendall(b"0123456789")
+        connection.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_half_closed_and_vanishing_clients(server: Running) -> None:

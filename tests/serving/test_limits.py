@@ -62,14 +62,26 @@ def test_one_slow_request_moves_little() -> None:
 def test_bodies_are_bounded_together() -> None:
     admission = Admission(Limits(body=10, held=25), workers=1, seconds=0.001)
     assert _refused(admission, size=11).status == 413
-    admission.enter(0, 10)
-    admission.enter(0, 10)
-    assert _refused(admission, size=6).kind == "overloaded"
+    for _ in range(3):
+        admission.enter(0, 10)
+    admission.grow(10)
+    admission.grow(10)
+    with pytest.raises(RefusedError, match="20 bytes of requests are being read"):
+        admission.grow(6)
     admission.grow(5)
-    with pytest.raises(RefusedError):
-        admission.grow(1)
     admission.leave(10)
-    admission.enter(0, 10)
+    admission.grow(10)
+
+
+def test_a_body_still_to_come_takes_no_place() -> None:
+    """However many send slowly, there is room for who does not."""
+    admission = Admission(Limits(queue=0.1, least=4), workers=1, seconds=0.02)
+    for _ in range(100):
+        admission.enter(0, 1 << 20)
+        admission.reading += 1
+    for _ in range(5):
+        admission.enter(0, 10)
+    assert _refused(admission).kind == "overloaded"
 
 
 def test_predictions_are_counted_by_class() -> None:
