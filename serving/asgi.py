@@ -17,7 +17,6 @@ App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = Mapping[bytes, bytes]
 Pairs: TypeAlias = list[tuple[bytes, bytes]]
 
-WHOLE = "tidegate.answer"  # an extension of our own server: writes a whole answer at once
 LINGER = 1.0, 64 << 20  # seconds, bytes
 JSON = b"application/json"
 WINDOWS = {b"gzip": 31, b"deflate": 47}  # what zlib calls the two; 47 also takes a bare zlib stream

@@ -7,13 +7,11 @@ other media types). Every request has an id and limits; every error has its dial
 import gc
 import time
 from collections.abc import Callable
-from typing import Any
 
 from serving.answerer import Answerer
 from serving.asgi import (
     JSON,
     KINDS,
-    WHOLE,
     DisconnectedError,
     Headers,
     Message,
@@ -34,7 +32,10 @@ from serving.errors import RefusedError
 from serving.pages import Page, pages_of
 from serving.settings import Settings
 
-NOTHING: dict[str, Any] = {}
+Write = Callable[[int, bytes, bytes, Pairs], None]
+
+# Headers of requests that take more than to read the body and to answer.
+SPECIAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
 NO_KEY = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
 
@@ -59,6 +60,7 @@ class DataPlane:
         self._behind, self._load, self._settings = behind, load, settings or Settings()
         self._pages: dict[str, Page] = {}
         self._asks: dict[str, Dialect] = {}
+        self._quick: dict[bytes, Dialect] = {}
         self.draining = False
         self.backlog: Callable[[], int] = lambda: 0
 
@@ -76,9 +78,46 @@ class DataPlane:
         self._pages = pages_of(answerer, self._behind, self._is_ready)
         for dialect in answerer.dialects.values():
             self._asks |= dict.fromkeys(dialect.asks, dialect)
+        self._quick = {path.encode(): dialect for path, dialect in self._asks.items()}
         # What is loaded stays: full garbage collections need not walk it and stall requests.
         gc.collect()
         gc.freeze()
+
+    def at_once(self, method: bytes, url: bytes, headers: Headers) -> Dialect | None:
+        """Whether a request is plain, small and quick, so that `answer` may answer it: its dialect, else None."""
+        dialect = self._quick.get(url)
+        if dialect is None or method != b"POST" or not SPECIAL.isdisjoint(headers):
+            return None
+        size = headers.get(b"content-length")
+        if size is None or not self.desk.answerer.is_quick(int(size)):
+            return None
+        return None if url == b"/predict" and _is_behind(headers) else dialect
+
+    def answer(self, dialect: Dialect, headers: Headers, body: bytes, write: Write) -> None:
+        """Answer a request for which `at_once` gave a dialect, without ASGI.
+
+        Args:
+            dialect: it is in.
+            headers: of the request.
+            body: the whole of it.
+            write: takes the answer's status, media type, body and other headers.
+        """
+        began = time.perf_counter()
+        desk, settings = self.desk, self._settings
+        pairs = desk.journal.headers(headers)
+        try:
+            if settings.cors is not None:
+                pairs += settings.cors.headers(headers)
+            if settings.keys is not None:
+                settings.keys.check(headers)
+            desk.admission.check(self.backlog(), len(body))
+        except RefusedError as error:
+            desk.refused(dialect.label, error, pairs)
+            write(error.status, JSON, dialect.error(error.kind, str(error)), [*pairs, *error.headers])
+            return
+        answer = desk.answerer.answer(dialect, body, headers)
+        write(answer.status, answer.media, answer.body, pairs + answer.headers if answer.headers else pairs)
+        desk.finished(dialect, answer, pairs, began)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -108,10 +147,10 @@ class DataPlane:
                 await self._page(scope, headers, pairs, receive, send)
             elif scope["method"] != "POST":
                 raise _wrong_method(scope, "POST")
-            elif path == "/predict" and headers.get(b"content-type", b"").startswith(MEDIA):
+            elif path == "/predict" and _is_behind(headers):
                 await self._pass_on(scope, headers, receive, send)
             else:
-                await self._ask(dialect, scope, headers, pairs, receive, send)
+                await self._ask(dialect, headers, pairs, receive, send)
         except RefusedError as error:
             self.desk.refused(self._label(path), error, pairs)
             body = (dialect or self._dialect_of(path)).error(error.kind, str(error))
@@ -120,7 +159,7 @@ class DataPlane:
             self.desk.answerer.metrics.count(self._label(path), 499)
 
     async def _ask(
-        self, dialect: Dialect, scope: Message, headers: Headers, pairs: Pairs, receive: Receive, send: Send
+        self, dialect: Dialect, headers: Headers, pairs: Pairs, receive: Receive, send: Send
     ) -> None:
         began = time.perf_counter()
         desk, admission, size = self.desk, self.desk.admission, 0
@@ -134,9 +173,7 @@ class DataPlane:
         finally:
             admission.leave(size)
         more = pairs + answer.headers if answer.headers else pairs
-        whole = scope.get("extensions", NOTHING).get(WHOLE)
-        if whole is None or not whole(answer.status, answer.media, answer.body, more):
-            await respond(send, answer.status, answer.media, answer.body, more)
+        await respond(send, answer.status, answer.media, answer.body, more)
         desk.finished(dialect, answer, pairs, began)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
@@ -186,6 +223,10 @@ class DataPlane:
         if dialect is not None:
             return dialect.label
         return path if path in self._pages or path in PATHS else "other"
+
+
+def _is_behind(headers: Headers) -> bool:
+    return headers.get(b"content-type", b"").startswith(MEDIA)
 
 
 async def _refuse(

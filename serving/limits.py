@@ -73,7 +73,12 @@ class Admission:
         self.held = 0
 
     def enter(self, waiting: int, size: int) -> None:
-        """Take on one more request of `size` bytes (as announced).
+        """Take on one more request; as `check`."""
+        self.check(waiting, size)
+        self.in_flight += 1
+
+    def check(self, waiting: int, size: int) -> None:
+        """Look whether there is room for one more request.
 
         Args:
             waiting: requests that have come whole and are not answered, this one among them.
@@ -90,7 +95,6 @@ class Admission:
         if ahead >= (self._few if self.strained else self._many):
             self.strained, self._refused = True, time.monotonic()
             raise self._overloaded(f"{ahead} requests are waiting")
-        self.in_flight += 1
 
     def abandon(self) -> None:
         """A request was given up while its prediction runs on: it keeps a place until `leave`."""

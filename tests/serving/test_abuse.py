@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import signal
 import socket
 import threading
@@ -146,6 +147,34 @@ def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
         answer = _answer(connection)
     assert answer.count(b"HTTP/1.1 200 OK") == 21
     assert answer.endswith(b'{"live":true}')
+
+
+def test_short_and_long_ways_keep_their_order(server: Running) -> None:
+    """Small requests are answered without ASGI; on one connection nothing overtakes, also where a body comes late."""
+
+    def asked(number: int) -> bytes:
+        path = "/predict" if number % 2 else "/predict?x=1"  # with a query it goes the long way
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-request-id: n{number}\r\n".encode()
+        if number % 5 == 0:
+            return head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+        return head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+
+    stream = b"".join(map(asked, range(40))) + b"GET /livez HTTP/1.0\r\n\r\n"
+    with _connect(server.port) as connection:
+        for begin in range(0, len(stream), 777):
+            connection.sendall(stream[begin : begin + 777])
+            time.sleep(0.001)
+        answer = _answer(connection)
+    assert re.findall(rb"x-request-id: n(\d+)", answer) == [b"%d" % number for number in range(40)]
+    assert answer.count(b"HTTP/1.1 200 OK") == 41
+
+
+def test_an_old_client_is_answered_and_let_go(server: Running) -> None:
+    with _connect(server.port) as connection:
+        connection.sendall(b"POST /predict HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY)
+        answer = _answer(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
 
 
 def test_head_and_continue(server: Running) -> None:

@@ -110,7 +110,7 @@ def alternating(model: str, bare: Server, ours: Server, args: argparse.Namespace
 
 
 def with_wrk(model: str, lanes: list[Lane], args: argparse.Namespace, folder: Path) -> None:
-    """All servers, others too, one after the other."""
+    """All servers, others too, in turn."""
     heads = "what, connections, server, requests/s, of bare, CPU us a request, of bare, p50 ms, p99, p99.9, failed"
     print(f"\n| {heads.replace(', ', ' | ')} |\n|{'---|' * 11}")
     for connections in CONNECTIONS:
@@ -145,8 +145,8 @@ def main() -> None:
     """Run all."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.serving", description=__doc__)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
-    parser.add_argument("--seconds", type=int, default=3, help="of each run of wrk")
-    parser.add_argument("--rounds", type=int, default=1, help="runs of wrk, of which the median counts")
+    parser.add_argument("--seconds", type=int, default=2, help="of each run of wrk")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of wrk, of which the median counts")
     parser.add_argument(
         "--asked", type=int, default=4000, help="requests to each in turn, over one connection"
     )
