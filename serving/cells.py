@@ -163,8 +163,10 @@ def _narrow(values: Array, dtype: np.dtype[Any]) -> Array | None:
     if values.dtype.kind not in "iufb":
         return None
     if dtype.kind == "f":
-        fits = np.abs(values).max(initial=0) <= np.finfo(dtype).max
-    elif dtype.kind == "b":
+        with np.errstate(over="ignore"):
+            cast = values.astype(dtype)
+        return cast if np.isfinite(cast).all() else None
+    if dtype.kind == "b":
         fits = bool(((values == 0) | (values == 1)).all())
     else:
         limits = np.iinfo(dtype)

@@ -1,6 +1,7 @@
 """The OpenAPI page: BentoML's description of the service, with this release's own rows and predictions in it."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -123,10 +124,18 @@ def _single(dtype: str) -> Spec:
     if kind.kind == "b":
         return {"type": "boolean"}
     if kind.kind == "f":
-        largest = float(np.finfo(kind).max)
+        largest = _largest(kind)
         return {"type": "number", "minimum": -largest, "maximum": largest}
     limits = np.iinfo(kind)
     return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+
+
+def _largest(kind: np.dtype[Any]) -> float:
+    """The largest number that is rounded to a finite one."""
+    info = np.finfo(kind)
+    if kind.itemsize == 8:
+        return float(info.max)
+    return math.nextafter(float(info.max) + math.ldexp(1.0, info.maxexp - info.nmant - 2), 0)
 
 
 def _answer(contract: Contract) -> Spec:

@@ -71,6 +71,16 @@ def test_one_input_takes_a_bare_value(contract: Contract, row: Any, value: Any) 
     assert contract.parse_rows([row])["x"].tolist() == [value]
 
 
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_what_rounds_to_a_finite_number_is_taken(shape: tuple[int, ...]) -> None:
+    contract, largest = _single("float32", shape), float(np.finfo(np.float32).max)
+    edge = 2.0**128 - 2.0**103  # from here on it rounds to infinity
+    below, over = (value if shape == () else [value] for value in (np.nextafter(edge, 0).item(), edge))
+    assert contract.parse_rows([below])["x"].ravel().tolist() == [largest]
+    with pytest.raises(ContractError, match="float32"):
+        contract.parse_rows([over])
+
+
 BAD_HOMES = [
     ({"age": "31"}, "age", "without quotes"),
     ({"age": True}, "age", "the boolean true"),
