@@ -134,8 +134,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         plane = cast("DataPlane", self.config.app)
-        plane.answer(dialect, headers, body, partial(self._write, keep))
-        self._answered()
+        try:
+            plane.answer(dialect, headers, body, partial(self._write, keep))
+        finally:
+            self._answered()
         self.server_state.total_requests += 1
         if self._is_idle and self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
