@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
 KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
 COLLECT = (20_000, 20, 20)  # what a request leaves behind has no cycles
+ACCEPTS = 16  # connections in one turn of the loop; it takes one for each handle on a socket
 MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
 
 
@@ -103,8 +104,9 @@ class EndpointServer(uvicorn.Server):
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on another socket too, the public one."""
-        self.public = listener.dup()  # to hand on: the event loop owns the other
-        self.servers.append(await self.loop.create_server(self._protocol, sock=listener))
+        self.public = listener.dup()  # to hand on: the event loop owns the others
+        for handle in handles(listener):
+            self.servers.append(await self.loop.create_server(self._protocol, sock=handle))
 
     async def drain(self, grace: float, delay: float = 0.0) -> None:
         """Be not ready, after `delay` s stop accepting, finish what is running, end within `grace` s more.
@@ -186,8 +188,13 @@ def main() -> int:
     grpc_at = None if args.grpc_port is None else (args.host, args.grpc_port)
     server = EndpointServer(plane, args.control, about, settings.limits.receive, args.drain_delay, grpc_at)
     server.public = None if public is None else public.dup()
-    server.run(sockets=[private] if public is None else [private, public])
+    server.run(sockets=[private, *([] if public is None else handles(public))])
     return 0
+
+
+def handles(listener: socket.socket) -> list[socket.socket]:
+    """A listening socket, so many times: a loop whose turns are long must not keep new connections waiting."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
 
 
 def _bentoml() -> tuple[App, Callable[[], dict[str, Any]]]:
