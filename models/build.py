@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelsError, OptionsError
-from models.families import family
+from models.families import FAMILIES, family
 from models.inputs import Inputs
 from models.options import parse_options
 from models.outputs import Outputs
@@ -36,6 +36,23 @@ def check_model(model: Mapping[str, Any]) -> None:
         require_file(Path(file))
     else:
         parse_options(family(str(name)).Options, options, "model")
+
+
+def check_writes(model: Mapping[str, Any], task: str | None) -> None:
+    """Refuse a family that does not fit a stated task, before any data is read.
+
+    Raises:
+        OptionsError: it writes no texts and is to, or the other way round.
+    """
+    name = model.get("family")
+    if name is None or task is None or _writes(str(name)) == (task == "generation"):
+        return
+    fitting = [known for known in FAMILIES if _writes(known) == (task == "generation")]
+    raise OptionsError(f"Family {name!r} is not made for a {task}. Expected one of: {', '.join(fitting)}.")
+
+
+def _writes(name: str) -> bool:
+    return bool(getattr(family(name), "GENERATES", False))
 
 
 def build_model(
@@ -77,12 +94,29 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
         return build_user_model(Path(options.pop("file")), inputs, outputs, options)
     name = str(options.pop("family"))
     chosen = family(name)
+    _check_prefix(name, inputs)
     try:
         return chosen.build(inputs, outputs, parse_options(chosen.Options, options, "model"))
     except ModelsError:
         raise
     except ValueError as error:  # a combination of options and shapes that a layer refuses
         raise OptionsError(f"Family {name!r} cannot be built with {options}: {error}") from error
+
+
+def _check_prefix(name: str, inputs: Inputs) -> None:
+    prefixes = ", ".join(inputs.of_kind("prefix"))
+    if prefixes and not _writes(name):
+        writers = " or ".join(repr(known) for known in FAMILIES if _writes(known))
+        raise OptionsError(
+            f"Family {name!r} cannot take input {prefixes!r}, the text to answer. Use family {writers}, or a "
+            "target that is no text."
+        )
+    if _writes(name) and not prefixes:
+        have = ", ".join(f"{name} ({spec.kind}, {spec.shape})" for name, spec in inputs.specs.items())
+        raise OptionsError(
+            f"Family {name!r} answers a text; the target is none, and the inputs are {have}. State "
+            "data.task: generation, or use another family."
+        )
 
 
 def pretrain(model: Any, options: Mapping[str, Any], inputs: Mapping[str, Any], seed: int) -> None:

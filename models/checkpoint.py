@@ -37,6 +37,10 @@ class Keeper(Protocol):
         """Whether the process was told to end: the training keeps its state and stops."""
 
     @property
+    def keeps(self) -> bool:
+        """Whether this process keeps any; of several that train together one does, and all go on from its."""
+
+    @property
     def work(self) -> Path:
         """A folder for temporary files."""
 

@@ -17,6 +17,7 @@ from models.training import Training
 DEFAULT_METRICS = {
     "classification": ("accuracy",),
     "regression": ("root_mean_squared_error", "mean_absolute_error"),
+    "generation": (),  # Keras' accuracy would count what is behind a text's end
 }
 LONG = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
 

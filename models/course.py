@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from models.callbacks import callbacks_for, higher_is_better, is_better
 from models.checkpoint import Keeper, Progress
 from models.devices import NAMES
 from models.errors import NonFiniteLossError, StoppedError, TrainingError
+from models.group import Group, lost
 from models.loops import Loop
 from models.training import Training
 
@@ -36,12 +37,18 @@ class Watch:
         on_batch: called with epoch, batches done and batches an epoch, at most twice a second.
         on_resume: called with the progress a killed training had made, and the batches an epoch.
         keeper: keeps checkpoints; None: nobody does.
+        group: the processes that train together; None: this one alone.
     """
 
     on_epoch: OnEpoch = lambda *_: None
     on_batch: OnBatch = lambda *_: None
     on_resume: OnResume = lambda *_: None
     keeper: Keeper | None = None
+    group: Group | None = None
+
+    def following(self, calls: Iterator[tuple[int, int | None]]) -> Iterator[tuple[int, int | None]]:
+        """The same calls of a loop; the group hears when each begins and when it is done."""
+        return calls if self.group is None else self.group.following(calls)
 
 
 @dataclass
@@ -74,6 +81,7 @@ class Course:
         Raises:
             NonFiniteLossError: the loss became NaN or infinite.
             StoppedError: the keeper says that the process is to end; the state is kept.
+            MemberLostError: another process of the group is gone.
             TrainingError: the framework could not run a batch.
         """
         checkpoint.global_seeds()
@@ -121,7 +129,7 @@ class Course:
         reported = time.monotonic()
         every = self.options.checkpoint.batches if self.options.checkpoint and self.watch.keeper else None
         try:
-            for done, bad in loop.run(order, progress.batch, every):
+            for done, bad in self.watch.following(loop.run(order, progress.batch, every)):
                 if bad is not None:
                     raise _not_finite(progress.epoch, bad, loop.batches)
                 progress.batch = done
@@ -137,7 +145,7 @@ class Course:
     def _validate(self, check: Loop) -> dict[str, float]:
         self.model.reset_metrics()
         try:
-            for _ in check.run():
+            for _ in self.watch.following(check.run()):
                 if self.watch.keeper and self.watch.keeper.ending():
                     self._keep_if_due()
         except check.errors as error:
@@ -172,7 +180,7 @@ class Course:
             due = self.progress.batch % options.batches == 0
         else:
             due = time.monotonic() - self._kept_at >= self._pause
-        if due or ending:
+        if (due or ending) and keeper.keeps:
             self._keep(keeper)
         if ending:
             raise StoppedError(
@@ -210,6 +218,9 @@ class Course:
             return
 
     def _failed(self, error: Exception) -> TrainingError:
+        gone = lost(self.watch.group, error)
+        if gone is not None:
+            return gone
         cause = " ".join(str(error).split())[:500]
         return TrainingError(
             f"{NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from models.answers import cut
 from models.columns import Array, Columns, as_strings, missing, rows_of, take, unknown_column
 from models.datasets import DATASETS, load, load_dataset
 from models.errors import SchemaError, SplitError
-from models.schema import Field, Schema, infer_schema
+from models.schema import READING, Field, Schema, infer_schema
 from models.splits import fingerprint
 from models.splits import split as divide
 from models.transforms import Transforms, encode_target
 
+PROMPT = "prompt"  # the input of a language model
+PROMPT_SHARE = 0.25  # of a text's words, which its prompt is
 SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0}
 
 
@@ -39,7 +42,7 @@ def prepare(
     source: str | Path | None = None,
     format: str | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
-    target: Sequence[str] | None = None,
+    target: Sequence[str | Mapping[str, Any]] | None = None,
     split: Mapping[str, Any] | None = None,
     task: str | None = None,
 ) -> Prepared:
@@ -48,27 +51,37 @@ def prepare(
     Rows without a target are dropped and counted in the summary. A target column that is itself an array of
     `k` numbers a row becomes the `k` columns NAME_0, NAME_1, ...
 
+    A target that is a text and has no inputs is a language model's: its input `prompt` is how the text begins, and is
+    made here, so that held-out rows have one.
+
     Args:
         dataset: a built-in, which knows its target; else `source` and, if the suffix does not tell, `format`.
         inputs: `{"name", "kind" or None}` each; None means all columns but the target.
-        target: the target's columns.
+        target: the target's columns; of a text also `{"name", "kind": "text"}` with `tokens`, `length` and
+            `vocabulary`.
         split: fractions `validation` and `test`, and `seed`.
-        task: "classification", "regression", or None to infer it.
+        task: "classification", "regression", "generation", or None to infer it.
 
     Raises:
         DataError: the data cannot be used as asked; its subclasses say in which way.
     """
-    columns, published = _read(dataset, source, format, inputs, target)
-    names = list(target) if target else [_own_target(dataset)]
+    named, reading, task = _target(target, task)
+    columns, published = _read(dataset, source, format, inputs, named)
+    names = named or [_own_target(dataset)]
+    own = _own_task(dataset, names)
+    task = own if own == "generation" else task or own  # its loss is a classifier's
+    _check_reading(names, reading, task)
     columns, names = _spread(columns, names)
     kept = np.flatnonzero(~_without_target(columns, names))
     fixed = kept >= rows_of(columns) - published
     dropped = rows_of(columns) - len(kept)
     columns = take(columns, kept) if dropped else columns
     _check_kept(names, len(kept), dropped)
-    schema = infer_schema(
-        columns, _wanted(dataset, columns, inputs, names), names, task or _own_task(dataset, names)
-    )
+    wanted = _wanted(dataset, columns, inputs, names)
+    if task == "generation" and not (set(columns) - set(names) if wanted is None else wanted):
+        columns, wanted = _with_prompt(columns, names[0], reading)
+        reading = reading | {"prompt": PROMPT}
+    schema = infer_schema(columns, wanted, names, task, reading)
     columns = _conformed(schema, columns)
     splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
     transforms = Transforms.fit(schema, splits["train"])
@@ -76,6 +89,44 @@ def prepare(
     summary = _summary(schema, columns, splits) | {"dropped_rows": dropped, "fingerprints": digests}
     whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     return Prepared(schema, transforms, splits, whole, summary)
+
+
+def _target(
+    target: Sequence[str | Mapping[str, Any]] | None, task: str | None
+) -> tuple[list[str], dict[str, Any], str | None]:
+    """Names, how a text is read, and the task, which a target of kind text tells."""
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in target or ()]
+    reading = {key: entry[key] for entry in entries for key in READING if entry.get(key) is not None}
+    texts = any(entry.get("kind") == "text" for entry in entries)
+    return [entry["name"] for entry in entries], reading, "generation" if texts else task
+
+
+def _check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
+    if reading and task != "generation":
+        raise SchemaError(
+            f"target {', '.join(names)} has {', '.join(reading)}; expected them of a text only; state data.task: "
+            "generation, or leave them out"
+        )
+
+
+def _with_prompt(
+    columns: Columns, name: str, reading: Mapping[str, Any]
+) -> tuple[Columns, list[dict[str, Any]]]:
+    """The columns with `prompt`, the first quarter of each text's words, and the inputs: that one."""
+    if name == PROMPT:
+        raise SchemaError(
+            f"the target is called {PROMPT!r}, as the input that goes before it; rename the column"
+        )
+    if columns[name].dtype != object:
+        raise SchemaError(
+            f"target {name!r} is to be a text and holds numbers; expected strings; name another column or task"
+        )
+    prompts = np.empty(rows_of(columns), object)
+    for row, text in enumerate(columns[name].tolist()):
+        words = cut(text, "words")
+        prompts[row] = " ".join(words[: round(PROMPT_SHARE * len(words))])
+    told = {key: value for key, value in reading.items() if key in ("tokens", "length")}
+    return columns | {PROMPT: prompts}, [{"name": PROMPT, "kind": "text", **told}]
 
 
 def _read(
@@ -166,6 +217,8 @@ def _divided(
 
 def _summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
     target = schema.target
+    if target.task == "generation":
+        return _told_texts(schema, columns, splits)
     summary: dict[str, Any] = {
         "task": target.task,
         "rows": {name: rows_of(part) for name, part in splits.items()},
@@ -180,6 +233,18 @@ def _summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) ->
             str(label): {name: int(count[place]) for name, count in counts.items()}
             for place, label in enumerate(target.classes)
         }
+    }
+
+
+def _told_texts(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
+    target = schema.target
+    fields = {field.name: _told(field, columns[field.name]) for field in schema.inputs}
+    tokens = [len(cut(text, target.tokens or "characters")) for text in columns[target.names[0]].tolist()]
+    return {
+        "task": target.task,
+        "rows": {name: rows_of(part) for name, part in splits.items()},
+        "fields": fields,
+        "target": {"mean_tokens": round(sum(tokens) / len(tokens), 1), "most_tokens": max(tokens)},
     }
 
 

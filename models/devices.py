@@ -25,10 +25,43 @@ def require_backend(backend: str) -> None:
         )
 
 
+def require_spread(backend: str, gpus: int, nodes: int, batch_size: int) -> None:
+    """Refuse several devices where a backend can not share a batch among them; imports nothing.
+
+    Args:
+        backend: the experiment's.
+        gpus: devices of each node; 0 and 1 are one.
+        nodes: processes.
+        batch_size: rows of a batch, which all devices share.
+
+    Raises:
+        OptionsError: the backend trains on one device, or a batch can not be shared equally.
+    """
+    devices = max(1, gpus) * nodes
+    asked = f"resources.gpus is {gpus} and resources.nodes is {nodes}"
+    if devices > 1 and backend != "jax":
+        raise OptionsError(
+            f"{asked}, and training.backend is {backend!r}, which trains on one device. Set training.backend: jax, "
+            "which shares each batch among all of them, or set gpus to 1 and nodes to 1."
+        )
+    if batch_size % devices:
+        raise OptionsError(
+            f"{asked}, and training.batch_size is {batch_size}, which {devices} devices can not share equally. "
+            f"Set a multiple of {devices}, e.g. batch_size: {-(-batch_size // devices) * devices}."
+        )
+
+
 def gpus_seen() -> list[str]:
-    """Return the names of the GPUs that Keras' backend can use."""
+    """Return the names of this machine's GPUs that Keras' backend can use."""
     import keras
 
+    if keras.backend.backend() == "jax":
+        import jax
+
+        try:
+            return [f"gpu:{device.id}" for device in jax.local_devices(backend="gpu")]
+        except RuntimeError:  # it knows no such platform
+            return []
     return list(keras.distribution.list_devices("gpu"))
 
 

@@ -13,6 +13,8 @@ ModelsError
 ├── TrainingError             the training cannot go on
 │   ├── NonFiniteLossError    the loss became NaN or infinite; names epoch and batch
 │   ├── StoppedError          the process was told to end; its state was kept
+│   ├── GroupError            the processes of one training did not meet; names who did not come
+│   ├── MemberLostError       one of them was lost in the middle; it is named, and all end
 │   └── GpuNotFoundError      a GPU was asked for and none is there
 └── ExportError               the trained model has no faithful ONNX form
 
@@ -72,6 +74,14 @@ class NonFiniteLossError(TrainingError):
 
 class StoppedError(TrainingError):
     """The process was told to end; the training's state was kept, and the same training goes on from it."""
+
+
+class GroupError(TrainingError):
+    """The processes of one training did not meet; the message names who did not come."""
+
+
+class MemberLostError(TrainingError):
+    """One process of a training's group was lost; the same training goes on when all are started again."""
 
 
 class GpuNotFoundError(TrainingError):

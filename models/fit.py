@@ -13,6 +13,7 @@ from models.checkpoint import Keeper
 from models.compile import compile_model
 from models.course import Course, OnBatch, OnEpoch, OnResume, Watch
 from models.errors import OptionsError
+from models.group import Group
 from models.inputs import inputs_of
 from models.loops import Parts, make_loops
 from models.loops.tensorflow import xla_pays
@@ -62,6 +63,8 @@ def fit(
     on_resume: OnResume | None = None,
     keeper: Keeper | None = None,
     medians: Sequence[float | None] | None = None,
+    gpus: int = 0,
+    group: Group | None = None,
 ) -> History:
     """Train `model` in place and return what happened.
 
@@ -82,11 +85,14 @@ def fit(
         on_resume: called with what a killed training had done before, and the batches an epoch.
         keeper: keeps the state as `training.checkpoint` says; None: nobody does.
         medians: other trials' best monitored value at each epoch, see `search.medians`; None: no rule.
+        gpus: devices of this process that share each batch; 0: what there is, see `models.loops.spread`.
+        group: the other processes that share each batch, all called with the same arguments; None: none.
 
     Raises:
         OptionsError: a setting is unknown, wrong, or does not fit the model.
         NonFiniteLossError: the loss became NaN or infinite.
         StoppedError: the keeper says that the process is to end; the state is kept.
+        MemberLostError: another process of the group is gone.
         TrainingError: the framework could not run a batch.
     """
     options = parse_options(Training, training, "training")
@@ -102,11 +108,15 @@ def fit(
         return data if row_weight is None else (*data, row_weight)
 
     xla = _xla(model, options, batches)
-    parts = Parts(model, rows(train, weights), held_out and rows(held_out), options, loss, seed, xla)
+    parts = Parts(model, rows(train, weights), held_out and rows(held_out), options, loss, seed, xla, gpus)
     loop, check = make_loops(parts)
     nothing = Watch()
     watch = Watch(
-        on_epoch or nothing.on_epoch, on_batch or nothing.on_batch, on_resume or nothing.on_resume, keeper
+        on_epoch or nothing.on_epoch,
+        on_batch or nothing.on_batch,
+        on_resume or nothing.on_resume,
+        keeper,
+        group,
     )
     course = Course(model, options, seed, loop, check, watch, medians or ())
     done = course.run()

@@ -29,8 +29,9 @@ class Inputs:
         self.specs = dict(specs)
         self.tensors: dict[str, Any] = {}
         for name, spec in self.specs.items():
-            self.tensors[name] = keras.Input(spec.shape, dtype=spec.dtype, name=name)
-            if spec.kind == "text":
+            shape = (None,) if spec.kind == "prefix" else spec.shape  # a prefix is as long as it is by now
+            self.tensors[name] = keras.Input(shape, dtype=spec.dtype, name=name)
+            if spec.kind in ("text", "prefix"):
                 self.tensors[name].vocabulary = spec.vocabulary
 
     def of_kind(self, kind: str) -> dict[str, Any]:

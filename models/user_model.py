@@ -115,11 +115,13 @@ def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
                 "with the weights. Call the functions of keras.ops on the tensors instead."
             )
     answers = model.outputs
-    if len(answers) != 1 or tuple(answers[0].shape) != (None, outputs.units):
+    steps = (None,) if inputs.of_kind("prefix") else ()  # of a text the tokens after each step
+    if len(answers) != 1 or tuple(answers[0].shape) != (None, *steps, outputs.units):
         received = ", ".join(str(tuple(answer.shape)) for answer in answers)
         raise UserModelError(
             f"{where}: build returned a model with output shape {received}. Expected one output of shape "
-            f"(None, {outputs.units}); end it with outputs.layer(x) on features of shape (None, any)."
+            f"{(None, *steps, outputs.units)}; end it with outputs.layer(x) on features of shape "
+            f"({', '.join(['None', *map(str, steps), 'any'])})."
         )
     return model
 

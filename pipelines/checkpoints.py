@@ -25,12 +25,17 @@ class StoreKeeper:
 
     A store that is away costs a training nothing but its checkpoints.
 
+    Attributes:
+        keeps: False in `Follower`.
+
     Args:
         store: the home's.
         key: the step's.
         work: a folder for temporary files.
         say: told in a sentence what goes wrong.
     """
+
+    keeps = True
 
     def __init__(self, store: Store, key: str, work: Path, say: Callable[[str], None]) -> None:
         self.store, self.work = store, work
@@ -88,6 +93,16 @@ class StoreKeeper:
             signal.signal(signal.SIGTERM, before)
             if self._told.is_set():
                 signal.raise_signal(signal.SIGTERM)
+
+
+class Follower(StoreKeeper):
+    """Goes on from the checkpoints of another process of the same training, keeps none, and ends after that one."""
+
+    keeps = False
+
+    def ending(self) -> bool:
+        """No: it waits for the process that keeps the state, whose end ends this one."""
+        return False
 
 
 def _read(store: Store, document: str) -> tuple[list[Ref], str | None]:

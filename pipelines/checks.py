@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.build import check_model
+from models.build import check_model, check_writes
 from models.devices import require_backend
 from models.losses import check_loss, task_of
 from models.optimizers import check_optimizer
@@ -35,16 +35,26 @@ def check(experiment: Experiment, home: Home) -> None:
     if home.target is None:  # a target's images have what they have
         require_backend(experiment.training.backend)
     _check_space(experiment)
-    task = experiment.data.task or task_of(experiment.training.loss)
+    task = _task(experiment)
     for criterion in experiment.gate:
         check_name(criterion.metric, task)
     hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
 
 
+def _task(experiment: Experiment) -> str | None:
+    """The task that is stated: by the target's kind, by name, or by the loss."""
+    stated = experiment.data.task
+    if stated is None and any(getattr(entry, "kind", None) for entry in experiment.data.target or ()):
+        stated = "generation"
+    return stated or task_of(experiment.training.loss)
+
+
 def _check_parts(experiment: Experiment) -> None:
-    check_model(experiment.model.model_dump(exclude_none=True))
+    model = experiment.model.model_dump(exclude_none=True)
+    check_model(model)
+    check_writes(model, _task(experiment) if experiment.data.dataset is None else experiment.data.task)
     check_optimizer(experiment.training.optimizer)
-    check_loss(experiment.training.loss, experiment.data.task)
+    check_loss(experiment.training.loss, _task(experiment))
     if experiment.training.backend == "numpy" and experiment.resources.gpus:
         raise ExperimentError(
             f"resources.gpus: {experiment.resources.gpus}; training.backend: numpy computes on the CPU; "

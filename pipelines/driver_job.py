@@ -116,7 +116,8 @@ def clean_up(home: Home, run: str) -> None:
     """Nothing of the run's steps is left in the cluster when it has ended."""
     steps = steps_of(run)
     with contextlib.suppress(InfraError):
-        home.cluster.delete_all("Job", steps)
+        for kind in ("Job", "Service"):
+            home.cluster.delete_all(kind, steps)
         deadline = time.monotonic() + GONE_S
         while home.cluster.list("Pod", steps) and time.monotonic() < deadline:
             time.sleep(0.5)

@@ -5,12 +5,13 @@ from typing import Any
 
 from pipelines.errors import ExperimentError, nearest
 
-LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse")
-DEFAULTS = {"classification": "test_accuracy", "regression": "test_rmse"}
+LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
+DEFAULTS = {"classification": "test_accuracy", "regression": "test_rmse", "generation": "test_perplexity"}
 SPLITS = ("test_", "validation_")
 METRICS = {
     "classification": ("accuracy", "loss", "f1", "ece", "auc"),
     "regression": ("rmse", "mae", "r2", "loss"),
+    "generation": ("perplexity", "accuracy", "loss", "error_rate"),
 }
 
 
@@ -30,14 +31,14 @@ def check_name(metric: str, task: str | None) -> None:
 
     Args:
         metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
-        task: "classification" or "regression"; None where the data is to tell.
+        task: "classification", "regression" or "generation"; None where the data is to tell.
 
     Raises:
         ExperimentError: naming the nearest metric there is.
     """
     names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
     known = [f"{split}{name}" for split in SPLITS for name in dict.fromkeys(names)]
-    of_column = task != "classification" and metric.startswith(
+    of_column = task in (None, "regression") and metric.startswith(
         tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
     )
     if metric not in known and not of_column:

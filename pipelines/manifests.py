@@ -1,7 +1,7 @@
 """What a run puts into a cluster, as `plan --manifests` prints it and the driver applies it. Pure."""
 
 from infra.cluster.images import image
-from infra.cluster.jobs import Object, Place, driver_job, step_job
+from infra.cluster.jobs import Object, Place, driver_job, meeting_service, step_job
 from models.training import seconds
 from pipelines.plan import Plan
 from pipelines.run import RELEASING
@@ -47,6 +47,7 @@ def job_of(
         ],
         place=place,
         owner=owner,
+        members=resources.nodes if step == "train" else 1,
     )
 
 
@@ -62,8 +63,11 @@ def driver_of(target: Target, run: str) -> Object:
 
 
 def jobs_of(target: Target, plan: Plan) -> list[Object]:
-    """Every Job of a run, the driver's first."""
-    resources = plan.experiment.resources
-    steps = [step for step in plan.steps if step.step not in RELEASING]
-    jobs = [job_of(target, plan.run, step.id, step.step, resources, None) for step in steps]
-    return [driver_of(target, plan.run), *jobs]
+    """Every Job of a run, the driver's first; behind one of several members the Service by which they meet."""
+    resources, objects = plan.experiment.resources, [driver_of(target, plan.run)]
+    for step in plan.steps:
+        if step.step not in RELEASING:
+            objects.append(job_of(target, plan.run, step.id, step.step, resources, None))
+            if step.step == "train" and resources.nodes > 1:
+                objects.append(meeting_service(objects[-1]))
+    return objects

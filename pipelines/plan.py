@@ -165,8 +165,9 @@ def _trial(
     if search is not None:
         # The number of trials is no part of a trial's identity: more trials later keep the old ones.
         searched = {**search.model_dump(mode="json", exclude={"trials", "parallelism"}), "index": index}
-    parts = [prepare.key, content["model"], content["training"], experiment.resources.gpus]
-    parts += [searched, [step.key for step in seen]]
+    resources, decoding = experiment.resources, content["serving"]["decoding"]
+    parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
+    parts += [searched, [step.key for step in seen], *([decoding] if decoding else [])]
     inputs = {
         "run": run,
         "name": experiment.name,
@@ -174,8 +175,11 @@ def _trial(
         "prepared": From(prepare.id),
         "model": experiment.model.model_dump(mode="json", exclude_none=True),
         "training": experiment.training.model_dump(mode="json"),
-        "gpus": experiment.resources.gpus,
+        "gpus": resources.gpus,
+        "nodes": resources.nodes,
+        "member_timeout": resources.member_timeout,
         "snapshot": facts.snapshot,
+        "decoding": decoding,
         "search": searched,
         "history": [From(step.id) for step in seen],
         "content": content,
@@ -204,14 +208,16 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
 
 def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, run: str) -> list[Step]:
     endpoint = experiment.endpoint
+    decoding = experiment.serving.decoding and experiment.serving.decoding.model_dump(mode="json")
     package = _step(
         "package",
         facts,
-        [select.key, run, endpoint, experiment.serving.runtime],
+        [select.key, run, endpoint, experiment.serving.runtime, *([decoding] if decoding else [])],
         {
             "run": run,
             "endpoint": endpoint,
             "runtime": experiment.serving.runtime,
+            "decoding": decoding,
             "winner": From(select.id, "winner"),
             "prepared": From(prepare.id),
             "snapshot": facts.snapshot,

@@ -41,7 +41,8 @@ def writing(
 
     The file appears under its name when the block ends well, and not at all when it does not. A .csv has a
     line a row: its number from 0, or the image's file, and then label, probability and the probability of each
-    class, or the predicted quantities by their names. A .jsonl has in line n what `/predict` answers for row n.
+    class, the predicted quantities by their names, or text and log-probability. A .jsonl has in line n what
+    `/predict` answers for row n.
 
     Args:
         output: the file; replaced if it is there.
@@ -63,7 +64,8 @@ def writing(
 def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) -> Write:
     writer = csv.writer(stream)
     classes = [f"probability_{name}" for name in contract["classes"]]
-    values = ["label", "probability", *classes] if classes else contract["target"]
+    values = ["label", "probability", *classes] if classes else list(contract["target"])
+    values += ["log_probability"] if contract["task"] == "generation" else []
     writer.writerow(["row" if names is None else "file", *values])
 
     def write(predictions: list[Any], start: int) -> None:
@@ -74,6 +76,8 @@ def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) 
 
 
 def _cells(prediction: Any) -> list[Any]:
+    if isinstance(prediction, dict) and "text" in prediction:
+        return [prediction["text"], prediction["log_probability"]]
     if isinstance(prediction, dict):
         return [prediction["label"], prediction["probability"], *prediction["probabilities"]]
     return prediction if isinstance(prediction, list) else [prediction]

@@ -54,6 +54,7 @@ def preview(
             "step": step.step,
             "cached": is_cached(plan, step, home.store),
             "gpus": experiment.resources.gpus if step.step == "train" else 0,
+            "nodes": experiment.resources.nodes if step.step == "train" else 1,
         }
         for step in plan.steps
     ]
@@ -89,9 +90,14 @@ def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
     return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys]
 
 
+def _devices(gpus: int, nodes: int) -> str:
+    return f"{gpus} on each of {nodes} nodes" if nodes > 1 else str(gpus or "")
+
+
 def _text(data: dict[str, Any]) -> str:
     rows = [
-        (step["id"], "cached" if step["cached"] else "to do", step["gpus"] or "") for step in data["steps"]
+        (step["id"], "cached" if step["cached"] else "to do", _devices(step["gpus"], step["nodes"]))
+        for step in data["steps"]
     ]
     lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
     if data["changes"]:

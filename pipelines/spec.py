@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from models.decoding.settings import Decoding
+from models.devices import require_spread
+from models.errors import OptionsError
 from models.training import Training as TrainingOptions
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -32,6 +35,20 @@ class InputSpec(Part):
     )
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
+    )
+    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+
+
+class TargetSpec(Part):
+    """One target column and, of a text that is to be written, what it is made of."""
+
+    name: str = Field(description="the column's name")
+    kind: Literal["text"] | None = Field(None, description="text: the column is a text to be written")
+    tokens: Literal["words", "characters"] | None = Field(
+        None, description="what is written one after the other; characters when not given"
+    )
+    length: int | None = Field(
+        None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"
     )
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
 
@@ -72,11 +89,16 @@ class Data(Part):
     inputs: (
         list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
     ) = Field(None, description="input columns; all but the target when not given")
-    target: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] | None = (
-        Field(None, description="the column to predict, or several for a regression")
-    )
-    task: Literal["classification", "regression"] | None = Field(
-        None, description="what the target is; inferred from the loss or its values when not given"
+    target: (
+        Annotated[
+            list[str | TargetSpec],
+            BeforeValidator(_listed, json_schema_input_type=list[str | TargetSpec] | str | TargetSpec),
+        ]
+        | None
+    ) = Field(None, description="the column to predict, or several for a regression")
+    task: Literal["classification", "regression", "generation"] | None = Field(
+        None,
+        description="what the target is; inferred from the loss or its values when not given; generation: a text",
     )
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
 
@@ -87,6 +109,11 @@ class Data(Part):
             raise ValueError(f"give either source (a file or folder) or dataset (a built-in); received {got}")
         if self.source is not None and not self.target:
             raise ValueError("target is missing; name the column to predict, e.g. target: label")
+        texts = [entry.name for entry in self.target or () if isinstance(entry, TargetSpec) and entry.kind]
+        if texts and self.task not in (None, "generation"):
+            raise ValueError(
+                f"target {texts[0]} is a text, and task is {self.task}; leave the kind or the task out"
+            )
         return self
 
 
@@ -160,7 +187,15 @@ class Resources(Part):
     cpu: float = Field(2, gt=0, description="cores")
     memory: str = Field("4Gi", pattern=MEMORY, description="memory limit")
     gpus: int = Field(0, ge=0, description="GPUs a train step must see, or it fails")
-    nodes: int = Field(1, ge=1, description="machines a train step spans")
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="processes of a train step, each with its GPUs: pods on a cluster, here on this machine",
+    )
+    member_timeout: Duration = Field(
+        "10m",
+        description="a train step of several nodes ends when one of them does not come, or move, for so long",
+    )
     gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
     node_selector: dict[str, str] = Field({}, description="labels of the nodes it may run on, on a cluster")
     tolerations: list[dict[str, Any]] = Field([], description="taints it tolerates, as Kubernetes has them")
@@ -224,6 +259,9 @@ class Serving(Part):
     )
     replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
     canary: Canary | None = Field(None, description="gradual rollout on a cluster")
+    decoding: Decoding | None = Field(
+        None, description="how a text is chosen, of a model that writes one; greedily when not given"
+    )
     slo: Slo | None = Field(None, description="what the endpoint promises; a canary must keep it")
     resources: ServingResources = Field(
         ServingResources.model_validate({}), description="what one replica may use on a cluster"
@@ -244,6 +282,15 @@ class Experiment(Part):
     ] = Field([], description="what a candidate must meet; not worse than the champion when not given")
     resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
     serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
+
+    @model_validator(mode="after")
+    def _can_spread(self) -> "Experiment":
+        resources, training = self.resources, self.training
+        try:
+            require_spread(training.backend, resources.gpus, resources.nodes, training.batch_size)
+        except OptionsError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @property
     def endpoint(self) -> str:

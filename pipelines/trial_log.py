@@ -157,7 +157,7 @@ class TrialLog:
         transforms: Transforms,
         schema: Schema,
         files: Mapping[str, Any],
-        units: int,
+        answered: list[int],
         requirements: list[str],
     ) -> None:
         """Training ended well: final metrics, dataset, pictures and the model itself."""
@@ -173,10 +173,14 @@ class TrialLog:
             ref=files["keras"].model_dump(),
             onnx=files["onnx"].model_dump() if files["onnx"] else None,
             inputs=[
-                {"name": name, "dtype": spec.dtype, "shape": [-1, *spec.shape]}
+                {
+                    "name": name,
+                    "dtype": spec.dtype,
+                    "shape": [-1, *([-1] if spec.kind == "prefix" else spec.shape)],
+                }
                 for name, spec in transforms.input_specs.items()
             ],
-            outputs=[{"name": "output", "dtype": "float32", "shape": [-1, units]}],
+            outputs=[{"name": "output", "dtype": "float32", "shape": [-1, *answered]}],
             input_example={name: array.tolist() for name, array in example.items()},
             requirements=requirements,
         )

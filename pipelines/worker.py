@@ -1,7 +1,9 @@
 """The one entry every executor starts: inputs -> step -> outputs.
 
-Exit code 0: the outputs are in the store. 1: the step failed; its words are in the run's `errors/`. In a pod the run's
-folder is a copy: what the step needs of it is brought from the store first, and what it leaves is brought there.
+Exit code 0: the outputs are in the store. 1: the step failed; its words are in the run's `errors/`. 75: another process
+of the same step was lost. In a pod the run's folder is a copy: what the step needs of it is brought from the store
+first, and what it leaves is brought there. A step of several processes is this entry several times; the first one's
+outputs count.
 """
 
 import argparse
@@ -16,19 +18,21 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from infra.errors import ConflictError, InfraError
 from infra.files import write_atomic
+from models.errors import MemberLostError
+from models.group import LOST, Member, member_here
 from pipelines.checkpoints import clear
 from pipelines.errors import in_words
-from pipelines.executors.base import StepCall
+from pipelines.executors.base import StepCall, member_name
 from pipelines.home import Home, RunFolder, home_at
 from pipelines.mirror import Mirror
 from pipelines.run import RELEASING, find_outputs
-from pipelines.steps import StepContext, StepPart, load_step
+from pipelines.steps import StepContext, StepPart, follow, load_step
 from pipelines.tee import tee
 
 LEFT = (
@@ -54,32 +58,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--step", required=True, help="the step's id in the plan")
     arguments = parser.parse_args(argv)
-    with _opened(arguments.run, arguments.step) as (home, folder):
+    member = member_here()
+    name = member_name(arguments.step, member.rank)
+    with _opened(arguments.run, arguments.step, name) as (home, folder, push):
+        last_words = _LastWords(folder, name, push)
         try:
-            _run(home, folder, StepCall.model_validate_json(folder.call(arguments.step).read_bytes()))
+            call = StepCall.model_validate_json(folder.call(arguments.step).read_bytes())
+            _run(home, folder, call, member, last_words)
         except Exception as error:
-            _leave_error(folder, arguments.step, error)
-            return 1
+            last_words(error)
+            return LOST if isinstance(error, MemberLostError) else 1
     return 0
 
 
 @contextlib.contextmanager
-def _opened(uri: str, step: str) -> Iterator[tuple[Home, RunFolder]]:
-    """The run's folder: here, or copied from and to the store."""
+def _opened(uri: str, step: str, name: str) -> Iterator[tuple[Home, RunFolder, Callable[[], None]]]:
+    """The run's folder: here, or copied from and to the store; and what brings there what was left so far.
+
+    Args:
+        uri: of the run.
+        step: the step's id.
+        name: what this process's log and error are called.
+    """
     path = Path(unquote(urlparse(uri).path))
     if urlparse(uri).scheme == "file":
         home = home_at(path.parent.parent)
-        yield home, home.folder_of(path.name)
+        yield home, home.folder_of(path.name), lambda: None
         return
     home = home_at(Path(os.environ["TIDEGATE_HOME"]), pod=True)
     folder, mirror = home.folder_of(path.name), Mirror(home, path.name)
     folder.create()
     # An earlier try's events: this one writes none of them again.
-    for name in (f"calls/{step}.json", f"spool/{step}.jsonl", f"logs/{step}.log"):
-        mirror.pull(name)
-    kept = [f"{part}/{step}.{kind}" for part, kind in LEFT]
-    with _leaving(mirror, kept), mirror.pushing(*kept), tee(folder.log(step)):
-        yield home, folder
+    for document in (f"calls/{step}.json", f"spool/{name}.jsonl", f"logs/{name}.log"):
+        mirror.pull(document)
+    kept = [f"{part}/{name}.{kind}" for part, kind in LEFT]
+    with _leaving(mirror, kept), mirror.pushing(*kept), tee(folder.log(name)):
+        yield home, folder, lambda: mirror.push_all(*kept)
 
 
 @contextlib.contextmanager
@@ -98,14 +112,19 @@ def _leaving(mirror: Mirror, kept: Sequence[str]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(home: Home, folder: RunFolder, call: StepCall) -> None:
+def _run(
+    home: Home, folder: RunFolder, call: StepCall, member: Member, last_words: Callable[[Exception], None]
+) -> None:
     began = time.time()
     inputs_type, run = load_step(call.step)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
-        context = StepContext(home, folder, call.id, call.key, work)
-        outputs = run(inputs_type.model_validate(call.inputs), context)
-        _keep(home, call, outputs, began)
+        context = StepContext(home, folder, call.id, call.key, work, last_words)
+        inputs = inputs_type.model_validate(call.inputs)
+        if member.rank:
+            follow(inputs, context)
+        else:
+            _keep(home, call, run(inputs, context), began)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -132,8 +151,30 @@ def _keep(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
             clear(home.store, call.key)
 
 
+class _LastWords:
+    """Leaves an error for the driver, from any thread; the first error is the cause of all others.
+
+    Args:
+        folder: the run's.
+        name: what the error is called.
+        push: brings it to the store.
+    """
+
+    def __init__(self, folder: RunFolder, name: str, push: Callable[[], None]) -> None:
+        self._folder, self._name, self._push = folder, name, push
+        self._lock, self._said = threading.Lock(), False
+
+    def __call__(self, error: Exception) -> None:
+        with self._lock:
+            if not self._said:
+                self._said = True
+                _leave_error(self._folder, self._name, error)
+                with contextlib.suppress(InfraError):
+                    self._push()
+
+
 def _leave_error(folder: RunFolder, step: str, error: Exception) -> None:
-    trace = traceback.format_exc()
+    trace = "".join(traceback.format_exception(error))
     print(trace, file=sys.stderr)
     document = {"message": in_words(error), "trace": trace, "kind": type(error).__name__}
     try:
@@ -157,4 +198,8 @@ def _wait_and_die() -> None:
 
 if __name__ == "__main__":
     _end_with_driver()
-    sys.exit(main())
+    code = main()
+    if member_here().size > 1:  # at its end JAX would wait for the others, which may be gone
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

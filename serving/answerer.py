@@ -80,6 +80,7 @@ class Answerer:
         batch: int = 1,
     ) -> None:
         self.predictor, self.served, self.pace, self.sample = predictor, served, pace, sample
+        self.deadline: float | None = None  # seconds that texts may take
         self.most_rows = most_rows
         self.watcher: Watcher | None = None
         self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None
@@ -88,8 +89,10 @@ class Answerer:
         )
         self.dialects = speak(served)
         self.rows = Rows(served)
-        self.contract = predictor.contract.model_dump_json().encode()
-        self._quick = 0 if batch > 1 else _quick_bytes(pace, sample)
+        contract = predictor.contract
+        self.contract = contract.model_dump_json(exclude_none=True).encode()
+        # What a text takes is not told by its request's size.
+        self._quick = 0 if batch > 1 or contract.decoding else _quick_bytes(pace, sample)
 
     def answer(self, dialect: Dialect, body: bytes, headers: Headers) -> Answer:
         """Answer one request body; every fault of the request is an answer too."""
@@ -109,9 +112,13 @@ class Answerer:
 
     def predict(self, reading: Reading) -> NDArray[np.float32]:
         """Predict what was read; raises ContractError for too many rows, PredictionError."""
-        if reading.rows > self.most_rows:
-            expected = f"at most {self.most_rows} in one request"
+        most = min(self.most_rows, self.served.contract.most_rows or self.most_rows)
+        if reading.rows > most:
+            expected = f"at most {most} in one request"
             raise ContractError("rows", f"{reading.rows} rows", expected, "send fewer at a time")
+        if self.served.contract.decoding is not None:
+            until = None if self.deadline is None else time.monotonic() + self.deadline
+            return self.predictor.predict_columns(reading.columns, reading.decoding, until)
         if self.batcher is None:
             return self.predictor.predict_columns(reading.columns)
         return self.batcher.predict(reading.columns)
@@ -168,6 +175,12 @@ def loaded() -> Answerer:
 
 def _fastest(bundle: Bundle) -> tuple[Predictor, Pace]:
     """Load with one thread where a row is predicted faster than others could be woken, else with all."""
+    if bundle.contract.decoding is not None:
+        predictor = Predictor.of(bundle, available_cpus())
+        began = time.perf_counter()
+        predictor.predict_rows(bundle.sample[:1])
+        taken = time.perf_counter() - began
+        return predictor, Pace(taken, taken)
     for threads in (1, available_cpus()) if bundle.manifest.runtime == "onnx" else (available_cpus(),):
         predictor = Predictor.of(bundle, threads)
         pace = _warm_up(predictor, bundle.sample)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from models.decoding.settings import Decoding
 from models.schema import Schema, Task
 from models.transforms import Transforms
 from serving.contract import Contract
@@ -127,6 +128,7 @@ def write_bundle(
     code: Path | None = None,
     drift: Path | None = None,
     batching: Batching | None = None,
+    decoding: Decoding | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole under `folder`, in place of what was there.
 
@@ -146,6 +148,7 @@ def write_bundle(
         code: the experiment's own model file, for its layers.
         drift: JSON file of the reference that drift is measured against, as `prove` writes it.
         batching: what was measured of requests predicted together; None: not measured, each by itself.
+        decoding: how texts are chosen, of a model that writes them; None: the default.
 
     Raises:
         UntrustedModelError: no endpoint would load the model.
@@ -154,8 +157,9 @@ def write_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        contract = Contract.of(schema, transforms.categories)
-        _write(building / CONTRACT, contract.model_dump(mode="json"))
+        length = transforms.answers.length if transforms.answers else 0
+        contract = Contract.of(schema, transforms.categories, decoding, length)
+        _write(building / CONTRACT, contract.model_dump(mode="json", exclude_none=True))
         _write(building / TRANSFORMS, transforms.to_dict())
         _write(building / SAMPLE, list(sample))
         shutil.copyfile(model, building / MODEL[runtime])

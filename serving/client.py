@@ -4,7 +4,7 @@ import http.client
 import json
 import os
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -91,18 +91,24 @@ class Client:
         except ClientError:
             return False
 
-    def predict(self, rows: Sequence[Any]) -> list[Any]:
+    def predict(self, rows: Sequence[Any], decoding: Mapping[str, Any] | None = None) -> list[Any]:
         """Predict any number of rows, a thousand a request; raises ClientError.
 
         Args:
             rows: objects `{input name: value}`, or bare values where there is one input.
+            decoding: of texts, how they are chosen where not as the release does, such as `{"seed": 1}`; a request of
+                texts has at most the contract's `most_rows`.
         """
-        return [prediction for answer in self.answers(rows) for prediction in answer["predictions"]]
+        found = self.answers(rows, decoding=decoding)
+        return [prediction for answer in found for prediction in answer["predictions"]]
 
-    def answers(self, rows: Sequence[Any], size: int = ROWS) -> Iterator[dict[str, Any]]:
+    def answers(
+        self, rows: Sequence[Any], size: int = ROWS, decoding: Mapping[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """The whole answer `{"model", "release", "predictions"}` to each `size` rows, one after the other."""
+        more = {} if decoding is None else {"decoding": dict(decoding)}
         for start in range(0, max(len(rows), 1), size):
-            content = json.dumps({"rows": list(rows[start : start + size])}).encode()
+            content = json.dumps({"rows": list(rows[start : start + size]), **more}).encode()
             yield self._json("POST", "/predict", content)
 
     def _json(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.columns import Columns
+from models.decoding.settings import GREEDY, Decoding
 from models.schema import Class, Field, Kind, Schema, Target, Task
 from serving.cells import cast_column
 from serving.errors import ContractError
@@ -17,6 +18,7 @@ from serving.wording import describe, expectation
 Prediction = dict[str, Any] | float | list[float]
 
 FEW = 8
+MOST_TOKENS = 8192  # that one request's texts may have together
 
 MISSING = {
     "numeric": "null counts as the mean of the training rows",
@@ -40,7 +42,11 @@ class Input(BaseModel):
 
 
 class Contract(BaseModel):
-    """What an endpoint takes and gives; `classes` is the order of `probabilities`."""
+    """What an endpoint takes and gives; `classes` is the order of `probabilities`.
+
+    `decoding` is how a text is chosen, of a model that writes one, and `most_rows` how many of them a request may ask
+    for; for all others both are left out.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,15 +54,37 @@ class Contract(BaseModel):
     inputs: tuple[Input, ...]
     target: tuple[str, ...]
     classes: tuple[Class, ...] = ()
+    prompt: str | None = None
+    decoding: Decoding | None = None
+    most_rows: int | None = None
 
     @classmethod
-    def of(cls, schema: Schema, categories: Mapping[str, Sequence[str]]) -> "Contract":
-        """Build it from the schema and the categories that each categorical field had in training."""
+    def of(
+        cls,
+        schema: Schema,
+        categories: Mapping[str, Sequence[str]],
+        decoding: Decoding | None = None,
+        length: int = 0,
+    ) -> "Contract":
+        """Build it from the data's schema.
+
+        Args:
+            schema: of the data.
+            categories: that each categorical field had in training.
+            decoding: of a text that is to be written; None: the default.
+            length: tokens of such a text at most, where `decoding` does not say.
+        """
+        writes = schema.target.task == "generation"
+        decoding = decoding or GREEDY
+        longest = decoding.max_length or length or 1
         return cls(
             task=schema.target.task,
             inputs=tuple(_input(field, categories.get(field.name, ())) for field in schema.inputs),
             target=schema.target.names,
             classes=schema.target.classes,
+            prompt=schema.target.prompt,
+            decoding=decoding.model_copy(update={"max_length": longest}) if writes else None,
+            most_rows=max(1, MOST_TOKENS // longest) if writes else None,
         )
 
     @cached_property
@@ -66,7 +94,8 @@ class Contract(BaseModel):
             Field(name=entry.name, kind=entry.kind, dtype=entry.dtype, shape=entry.shape)
             for entry in self.inputs
         )
-        return Schema(inputs=fields, target=Target(names=self.target, task=self.task, classes=self.classes))
+        target = Target(names=self.target, task=self.task, classes=self.classes, prompt=self.prompt)
+        return Schema(inputs=fields, target=target)
 
     @cached_property
     def _fields(self) -> list[tuple[Field, tuple[str, ...]]]:
@@ -78,15 +107,53 @@ class Contract(BaseModel):
         return frozenset(entry.name for entry in self.inputs)
 
     def parse_request(self, body: Any) -> Columns:
-        """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError."""
+        """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError.
+
+        Beside them `decoding` may stand where a text is written, see `parse_decoding`.
+        """
         if not isinstance(body, dict) or "rows" not in body:
             raise ContractError(
                 "rows", describe(body), 'an object {"rows": [...]}', 'put the rows under "rows"'
             )
-        if len(body) > 1:
-            extra = next(key for key in body if key != "rows")
-            raise ContractError(extra, "an unknown key of the request", 'only the key "rows"', "remove it")
+        known = ("rows",) if self.decoding is None else ("rows", "decoding")
+        extra = next((key for key in body if key not in known), None)
+        if extra is not None:
+            listed = " and ".join(f'"{key}"' for key in known)
+            raise ContractError(extra, "an unknown key of the request", f"only the key {listed}", "remove it")
         return self.parse_rows(body["rows"])
+
+    def parse_decoding(self, body: Any) -> Decoding | None:
+        """How the texts of a request are chosen: as the release does, with what its `decoding` says instead.
+
+        `width` and `max_length` may be smaller than the release's, and not larger: they are what a request costs.
+
+        Raises:
+            ContractError: naming the key.
+        """
+        given = body.get("decoding") if isinstance(body, dict) else None
+        if self.decoding is None or given is None:
+            return self.decoding
+        if not isinstance(given, dict):
+            raise ContractError("decoding", describe(given), 'an object such as {"seed": 1}', "correct it")
+        own = self.decoding.model_dump()
+        for key, value in given.items():
+            if key not in own:
+                received, expected = "an unknown key", f"one of {', '.join(own)}"
+                raise ContractError(f"decoding.{key}", received, expected, "remove it")
+            most = own[key] if key in ("width", "max_length") else None
+            if most is not None and not (type(value) in (int, float) and value <= most):
+                expected = f"a whole number from 1 to {most}, the release's own"
+                raise ContractError(f"decoding.{key}", describe(value), expected, "ask for less")
+        whole = {key: int(value) if _is_whole(value) else value for key, value in given.items()}
+        try:
+            return Decoding.model_validate({**own, **whole}, strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = str(problem["loc"][0])
+            expected = problem["msg"].removeprefix("Input should be ")
+            raise ContractError(
+                f"decoding.{key}", describe(given[key]), expected, "correct it, or leave it out"
+            ) from None
 
     def parse_rows(self, rows: Any) -> Columns:
         """Turn rows of a request into raw columns.
@@ -174,13 +241,16 @@ class Contract(BaseModel):
         """Write predictions as answers have them.
 
         Args:
-            values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float.
+            values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float; of texts objects
+                `(n, 2)`, log-probability and text.
 
         Returns:
-            For a classifier `{"label", "probability", "probabilities"}` a row; else a number a row,
-            or a list of numbers where there are several outputs.
+            For a classifier `{"label", "probability", "probabilities"}` a row; for a text `{"text",
+            "log_probability"}`; else a number a row, or a list of numbers where there are several outputs.
         """
         rows = values.tolist()
+        if self.task == "generation":
+            return [{"text": text, "log_probability": score} for score, text in rows]
         if self.task == "regression":
             return [row[0] for row in rows] if values.shape[1] == 1 else rows
         best = best_of(values)
@@ -188,6 +258,10 @@ class Contract(BaseModel):
             {"label": self.classes[top], "probability": row[top], "probabilities": row}
             for top, row in zip(best, rows, strict=True)
         ]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def best_of(values: NDArray[Any]) -> list[int]:

@@ -30,7 +30,7 @@ class Desk:
 
     def __init__(self, answerer: Answerer, settings: Settings, is_ready: Callable[[], bool]) -> None:
         self.answerer, self.settings = answerer, settings
-        answerer.most_rows = settings.limits.rows
+        answerer.most_rows, answerer.deadline = settings.limits.rows, settings.limits.deadline
         served = answerer.served
         threads = available_cpus() if answerer.batcher is None else GATHERING
         self._threads = ThreadPoolExecutor(threads, "predict")

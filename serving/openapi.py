@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models.decoding.settings import Decoding
 from serving.answerer import Answerer
 from serving.contract import Contract, Input
 from serving.openapi_dialects import paths, refusal
@@ -42,7 +43,7 @@ def describe(spec: Spec, answerer: Answerer) -> Spec:
     """
     contract, predict = answerer.served.contract, spec["paths"]["/predict"]["post"]
     request = {"rows": answerer.sample[:1]}
-    predict["requestBody"] = {"required": True, "content": _json(_rows(contract), request)}
+    predict["requestBody"] = {"required": True, "content": _json(_request(contract), request)}
     answered = json.loads(answerer.answer_content(request).body)
     refused = json.loads(answerer.answer_content({"rows": []}).body)
     predict["responses"] = {
@@ -85,14 +86,35 @@ def _json(schema: Spec, example: Any) -> Spec:
     return {"application/json": {"schema": schema, "example": example}}
 
 
-def _rows(contract: Contract) -> Spec:
+def _request(contract: Contract) -> Spec:
     row = _row({entry.name: _field(entry) for entry in contract.inputs})
+    rows: Spec = {"type": "array", "minItems": 1, "items": row}
+    if contract.most_rows is not None:
+        rows["maxItems"] = contract.most_rows
+    properties: Spec = {"rows": rows}
+    if contract.decoding is not None:
+        properties["decoding"] = _decoding(contract.decoding)
     return {
         "type": "object",
         "required": ["rows"],
         "additionalProperties": False,
-        "properties": {"rows": {"type": "array", "minItems": 1, "items": row}},
+        "properties": properties,
     }
+
+
+def _decoding(own: Decoding) -> Spec:
+    """What a request may say of its texts: the settings, none of them costlier than the release's own."""
+    schema = Decoding.model_json_schema()
+    properties: Spec = {}
+    for name, told in schema["properties"].items():
+        kinds = told.get("anyOf", [told])
+        chosen = dict(next(kind for kind in kinds if kind.get("type") != "null"))
+        if len(kinds) > 1 and name != "max_length":
+            chosen["nullable"] = True
+        if name in ("width", "max_length"):
+            chosen["maximum"] = getattr(own, name)
+        properties[name] = chosen | {"description": told["description"]}
+    return {"type": "object", "additionalProperties": False, "nullable": True, "properties": properties}
 
 
 def _row(fields: dict[str, Spec]) -> Spec:
@@ -146,6 +168,11 @@ def _answer(contract: Contract) -> Spec:
         several = {"type": "array", "items": number}
         properties = {"label": label, "probability": number, "probabilities": several}
         prediction = {"type": "object", "properties": properties}
+    if contract.decoding is not None:
+        prediction = {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "log_probability": number},
+        }
     release = {"type": "integer", "nullable": True}
     predictions = {"type": "array", "items": prediction}
     return {

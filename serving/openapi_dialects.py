@@ -80,7 +80,9 @@ def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[
             {"type": "object", "required": ["inputs"], "properties": by_column},
         ]
     }
-    answer = {"type": "object", "properties": {"predictions": NUMBERS, "outputs": NUMBERS}}
+    texts = answerer.served.contract.decoding is not None
+    values: Spec = {"type": "array", "items": {"type": "string"}} if texts else NUMBERS
+    answer = {"type": "object", "properties": {"predictions": values, "outputs": values}}
     return "TensorFlow Serving", request, answer, {"instances": answerer.sample[:1]}
 
 

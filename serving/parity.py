@@ -9,25 +9,28 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns, load_columns, rows_of, take
+from models.decoding.settings import Decoding
 from models.schema import Schema
 from models.transforms import Transforms
 from serving import batching as together
 from serving.contract import Contract
 from serving.errors import ParityError, ServingError
 from serving.predictor import Predictor, probabilities
-from serving.proof import Parity, Runtime
+from serving.proof import Batching, Parity, Runtime
 from serving.reference import make_reference, spread_rows
 from serving.runtimes import available_cpus, load_model
 
 TOLERANCE = 1e-4
 BATCH = 1024
 FEW = 32
+FEW_TEXTS = 128  # training rows that are decoded for the reference of drift
 
 
 def measure(
@@ -38,7 +41,8 @@ def measure(
     Args:
         predictor: what would serve.
         columns: held-out raw rows.
-        reference: the trained model's own output for them, `(n, units)` or `(n, classes)`.
+        reference: the trained model's own output for them, `(n, units)` or `(n, classes)`; of texts what
+            `models.text_metrics.chances` gives, `(n, 2, steps)`.
         tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
             regression 1e-4 * max(1, the largest absolute reference).
 
@@ -48,7 +52,8 @@ def measure(
     if predictor.contract.task == "classification":
         reference = probabilities(reference)
     rows = len(reference)
-    served = _predicted(predictor, {name: column[:rows] for name, column in columns.items()})
+    few = {name: column[:rows] for name, column in columns.items()}
+    served = predictor.chances(few) if predictor.contract.decoding else _predicted(predictor, few)
     if not rows or served.shape != reference.shape:
         raise ParityError(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
@@ -63,10 +68,17 @@ def measure(
 def describe(predictor: Predictor, columns: Columns) -> str:
     """The reference that drift is measured against, as JSON, made from raw training rows."""
     rows = spread_rows(columns, rows_of(columns))
-    return make_reference(predictor.contract, rows, _predicted(predictor, rows)).model_dump_json()
+    if predictor.contract.decoding is None:
+        return make_reference(predictor.contract, rows, _predicted(predictor, rows)).model_dump_json()
+    few = take(rows, np.arange(min(FEW_TEXTS, rows_of(rows))))
+    return make_reference(predictor.contract, rows, _predicted(predictor, few)).model_dump_json()
 
 
 def _batching(predictor: Predictor, columns: Columns) -> str:
+    if predictor.contract.decoding is not None:  # each request may be decoded in another way
+        began = time.perf_counter()
+        _predicted(predictor, take(columns, np.arange(1)))
+        return Batching(rows=1, speeds={1: 1 / (time.perf_counter() - began)}).model_dump_json()
     names = [entry.name for entry in predictor.contract.inputs]
     few = take({name: columns[name] for name in names}, np.arange(min(FEW, rows_of(columns))))
     return together.measure(predictor.predict_columns, few, available_cpus()).model_dump_json()
@@ -91,6 +103,7 @@ def prove(
     columns: Path,
     reference: Path,
     code: Path | None = None,
+    decoding: Decoding | None = None,
     tolerance: float | None = None,
     training: Path | None = None,
     drift: Path | None = None,
@@ -106,6 +119,7 @@ def prove(
         columns: held-out raw rows, written by `save_columns`.
         reference: `.npy` of the trained model's own output for them.
         code: the experiment's own model file.
+        decoding: how the drift's texts are chosen, as they will be.
         tolerance: see `measure`.
         training: raw training rows, written by `save_columns`.
         drift: where to write the reference made from them, see `serving.reference`; needs `training`.
@@ -121,6 +135,7 @@ def prove(
     for option, path in {**files, **optional}.items():
         argv += [f"--{option}", str(path)] if path is not None else []
     argv += ["--tolerance", repr(tolerance)] if tolerance is not None else []
+    argv += ["--decoding", decoding.model_dump_json()] if decoding is not None else []
     here = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths}
@@ -140,12 +155,15 @@ def main() -> int:
     for name in ("code", "training", "drift", "batching"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--decoding", type=Decoding.model_validate_json)
     args = parser.parse_args()
     try:
         schema = Schema.model_validate_json(args.schema.read_bytes())
         transforms = Transforms.from_dict(json.loads(args.transforms.read_text("utf-8")))
         run = load_model(args.runtime, args.model, code=args.code)
-        predictor = Predictor(Contract.of(schema, transforms.categories), transforms, run)
+        length = transforms.answers.length if transforms.answers else 0
+        contract = Contract.of(schema, transforms.categories, args.decoding, length)
+        predictor = Predictor(contract, transforms, run)
         reference = np.load(args.reference, allow_pickle=False)
         result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
         if args.training is not None:

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns
+from models.decoding.settings import Decoding
+from models.decoding.texts import decode
 from models.ragged import cut
+from models.text_metrics import chances
 from models.transforms import Transforms
 from serving.bundle import Bundle, open_bundle
 from serving.contract import Contract, Prediction
@@ -27,8 +30,8 @@ class Predictor:
 
     def __init__(self, contract: Contract, transforms: Transforms, run: Run) -> None:
         self.contract = contract
-        self._transforms = transforms
-        self._run = run
+        self.transforms = transforms
+        self.run = run
 
     @classmethod
     def of(cls, bundle: Bundle | Path, threads: int | None = None) -> "Predictor":
@@ -37,16 +40,26 @@ class Predictor:
         run = load_model(opened.manifest.runtime, opened.model, code=opened.code, threads=threads)
         return cls(opened.contract, opened.transforms, run)
 
-    def predict_columns(self, columns: Columns) -> NDArray[np.float32]:
+    def predict_columns(
+        self, columns: Columns, decoding: Decoding | None = None, until: float | None = None
+    ) -> NDArray[Any]:
         """Predict from raw columns.
 
+        Args:
+            columns: one an input of the contract.
+            decoding: how texts are chosen; None: as the contract says.
+            until: `time.monotonic()` after which texts are given up; None: never.
+
         Returns:
-            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32.
+            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32; of texts
+            objects `(n, 2)`, log-probability and text.
 
         Raises:
-            PredictionError: the model's output has another shape, or is not finite.
+            PredictionError: the model's output has another shape, or is not finite; or time is over.
         """
-        raw = self._run(self._transforms.apply(columns))
+        if self.contract.decoding is not None:
+            return self._texts(columns, decoding or self.contract.decoding, until)
+        raw = self.run(self.transforms.apply(columns))
         values = probabilities(raw) if self.contract.task == "classification" else raw
         units = len(self.contract.classes) or len(self.contract.target)
         if values.ndim != 2 or values.shape[1] != units or not _finite(values):
@@ -54,6 +67,32 @@ class Predictor:
                 f"the model answered an array of shape {values.shape}, or a number that is not "
                 f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train again"
             )
+        return values
+
+    def chances(self, columns: Columns) -> NDArray[np.float32]:
+        """What a model of texts says of held-out texts, see `models.text_metrics.chances`."""
+        transforms = self.transforms
+        assert transforms.answers is not None
+        return chances(self.run, transforms.apply(columns), transforms.answers.wanted(columns))
+
+    def _texts(self, columns: Columns, decoding: Decoding, until: float | None) -> NDArray[Any]:
+        answers, prompt = self.transforms.answers, self.contract.prompt
+        if answers is None:
+            raise PredictionError("the bundle has no tokens to write texts with; build it again")
+        count = len(next(iter(columns.values())))
+        leads = [answers.lead(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
+        try:
+            texts = decode(self.run, answers, self.transforms.apply(columns), leads, decoding, until)
+        except TimeoutError as error:
+            raise PredictionError(
+                "the time for this request is over; ask for fewer or shorter texts"
+            ) from error
+        except (ValueError, IndexError) as error:
+            raise PredictionError(
+                f"the model answered no probabilities of tokens ({error}); train it again"
+            ) from error
+        values = np.empty((count, 2), object)
+        values[:] = [(text.log_probability, answers.text(text.tokens)) for text in texts]
         return values
 
     def predict_rows(self, rows: list[Any]) -> list[Prediction]:

@@ -69,10 +69,11 @@ def make_reference(contract: Contract, columns: Columns, values: NDArray[np.floa
     Args:
         contract: names and kinds of the inputs.
         columns: raw training rows, `n` of them.
-        values: predictions for them, as `Predictor.predict_columns` gives them.
+        values: predictions for them, as `Predictor.predict_columns` gives them; of texts for the first rows alone.
     """
+    kind = "text" if contract.task == "generation" else ""
     features = [_feature(entry.name, columns[entry.name], entry.kind) for entry in contract.inputs]
-    predicted = [_feature(name, column, "") for name, column in predicted_columns(contract, values).items()]
+    predicted = [_feature(name, column, kind) for name, column in predicted_columns(contract, values).items()]
     return Reference(rows=len(values), features=tuple(features), predictions=tuple(predicted))
 
 
@@ -83,7 +84,9 @@ def spread_rows(columns: Columns, rows: int) -> Columns:
 
 
 def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Columns:
-    """Predictions as columns by target name: labels as texts `(n,)`, or numbers `(n,)` a target."""
+    """Predictions as columns by target name: labels or answered texts `(n,)`, or numbers `(n,)` a target."""
+    if contract.task == "generation":
+        return {contract.target[0]: values[:, 1]}
     if contract.task == "classification":
         names = np.array([str(name) for name in contract.classes], object)
         return {contract.target[0]: names[values.argmax(axis=1)]}

@@ -46,7 +46,9 @@ def input_specs(contract: Contract) -> list[TensorSpec]:
 
 
 def output_specs(contract: Contract) -> list[TensorSpec]:
-    """A classifier's `probabilities` and `label`, a regressor's `predictions`."""
+    """A classifier's `probabilities` and `label`, a regressor's `predictions`, a written `text` and its probability."""
+    if contract.decoding is not None:
+        return [TensorSpec("text", "BYTES", ()), TensorSpec("log_probability", "FP32", ())]
     if not contract.classes:
         return [TensorSpec("predictions", "FP32", (len(contract.target),))]
     kinds = {type(name) for name in contract.classes}

@@ -1,4 +1,7 @@
-"""The Jobs of a run: one for its driver, one a step. Pure functions that return plain dicts."""
+"""The Jobs of a run: one for its driver, one a step, with a Service where a step's pods must find each other.
+
+Pure functions that return plain dicts.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +17,8 @@ STEP = f"{LABEL}/step"
 COMPONENT = "app.kubernetes.io/component"  # what the NetworkPolicies choose pods by
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
 KEEP_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
+MEMBERS = f"{LABEL}/members"  # of a pod that is one of several; how many they are
+MEETING_PORT = 8476  # where the first of them listens
 STORE_FOLDER = "/etc/tidegate/store"
 BROKEN = 1  # exit code of a worker whose step failed by itself
 ENVIRONMENT = {
@@ -117,11 +122,13 @@ def step_job(
     argv: Sequence[str],
     place: Place,
     owner: Object | None = None,
+    members: int = 1,
 ) -> Object:
     """The Job of a step.
 
     A step that failed by itself (exit code 1) is not tried again; one whose pod was evicted, or whose node is gone,
-    is, and does not count; any other end counts, twice at most.
+    is, and does not count; any other end counts, twice at most. Of several members none can go on without the others:
+    the first that ends badly ends the Job, and the driver starts all again.
     """
     labels = {**run_labels(run), f"{LABEL}/step": step, f"{LABEL}/step-id": step_id}
     queue = {"kueue.x-k8s.io/queue-name": place.queue} if place.queue else {}
@@ -132,7 +139,47 @@ def step_job(
     ]
     job = _job(step_name(run, step_id), {**labels, **queue}, pod, place.deadline_s, 2, policy)
     job["metadata"] |= {"ownerReferences": [owner]} if owner else {}
+    return job if members == 1 else _of_members(job, members)
+
+
+def _of_members(job: Object, members: int) -> Object:
+    """The same Job with so many pods at once, each of which knows its index and where the first one listens."""
+    name, spec = job["metadata"]["name"], job["spec"]
+    del spec["podFailurePolicy"]
+    spec |= {
+        "completionMode": "Indexed",
+        "completions": members,
+        "parallelism": members,
+        "backoffLimit": 0,
+    }
+    pod = spec["template"]
+    pod["metadata"]["labels"] |= {MEMBERS: str(members)}
+    pod["spec"]["subdomain"] = name  # with the Service of that name each pod has a name of its own
+    pod["spec"]["containers"][0]["env"] += [
+        {"name": "TIDEGATE_MEMBERS", "value": str(members)},
+        {"name": "TIDEGATE_MEETING", "value": f"{name}-0.{name}:{MEETING_PORT}"},
+    ]
     return job
+
+
+def meeting_service(job: Object) -> Object:
+    """The headless Service by which the members of a step's Job find each other, in every try of it.
+
+    Args:
+        job: from `step_job`; the Service has the same name and owner.
+    """
+    metadata = dict(job["metadata"])
+    metadata["labels"] = {key: value for key, value in metadata["labels"].items() if "queue" not in key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "clusterIP": "None",
+            "selector": {"batch.kubernetes.io/job-name": metadata["name"]},
+            "ports": [{"name": "meeting", "port": MEETING_PORT, "protocol": "TCP"}],
+        },
+    }
 
 
 def driver_job(

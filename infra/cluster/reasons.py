@@ -1,5 +1,6 @@
 """Why a pod does not run, or did not end well, in words that a person can act on. Pure functions."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,9 @@ def why_ended(pod: Object) -> Reason | None:
     for state in _states(status):
         ended = state.get("state", {}).get("terminated") or {}
         if ended.get("exitCode"):
-            return Reason("killed" if ended["exitCode"] > 128 else "failed", _exit(ended, pod))
+            # A member that lost another one is to blame for nothing.
+            killed = ended["exitCode"] > 128 or ended["exitCode"] == os.EX_TEMPFAIL
+            return Reason("killed" if killed else "failed", _exit(ended, pod))
     return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.columns import Columns, concat
-from models.datasets import built_in, news, series, speech, tables, waves
+from models.datasets import built_in, news, series, speech, tables, texts, waves
 from models.readers import read, readable
 from models.sources import check_format, dataset_files, existing, guess_format
 
@@ -43,6 +43,8 @@ DATASETS: dict[str, Dataset] = {
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "bikeshare": Dataset("bikers", "regression", tables.bikeshare),
+    "bible": Dataset("text", "generation", texts.verses),
+    "cmudict": Dataset("phonemes", "generation", texts.pronunciations, (("spelling", "text"),)),
 }
 
 

@@ -2,8 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+
+# Logarithms of the next token's probabilities `(n, vocabulary)` for prefixes `(n, steps)` of the rows `(n,)`.
+Next = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
+
+
+def sample(
+    following: Next,
+    rows: int,
+    *,
+    end: int,
+    longest: int,
+    temperature: float,
+    most: int | None = None,
+    seed: int | None = None,
+) -> list[tuple[tuple[int, ...], float]]:
+    """A text a row, token by token; a temperature of 0 is greedy decoding.
+
+    Each row has its own draws, so that a text does not depend on the company it is asked in; with a seed they are the
+    same for every row.
+
+    Args:
+        following: the network; it is asked for all unfinished rows of a step at once.
+        rows: number of rows, each a text of its own.
+        end: the token that ends a text, which every prefix begins with too.
+        longest: tokens of a text; one that is not over by then is cut.
+        temperature, most: see `tempered`.
+        seed: of the draws; None: other ones each time.
+
+    Returns:
+        Of each row the tokens without the end, and the logarithm of their probability at temperature 1, the end's
+        included where it was drawn.
+    """
+    draws = [np.random.default_rng(seed) for _ in range(rows)]
+    prefixes = np.full((rows, 1), end, np.int64)
+    scores, alive = np.zeros(rows), np.arange(rows)
+    texts: list[tuple[int, ...]] = [()] * rows
+    for _ in range(longest):
+        logs = following(alive, prefixes)
+        chances = tempered(np.exp(logs), temperature, most)
+        tokens = np.array(
+            [draw(chance[None], draws[row])[0] for chance, row in zip(chances, alive.tolist(), strict=True)]
+        )
+        scores[alive] += logs[np.arange(len(alive)), tokens]
+        prefixes = np.concatenate([prefixes, tokens[:, None]], axis=1)
+        going = tokens != end
+        alive, prefixes = alive[going], prefixes[going]
+        for row, prefix in zip(alive.tolist(), prefixes.tolist(), strict=True):
+            texts[row] = tuple(prefix[1:])
+        if not len(alive):
+            break
+    return list(zip(texts, scores.tolist(), strict=True))
 
 
 def tempered(

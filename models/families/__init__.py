@@ -26,6 +26,8 @@ FAMILIES = {
     "wavenet": "models.families.wavenet",
     "text": "models.families.text",
     "transformer": "models.families.transformer",
+    "char_lm": "models.families.char_lm",
+    "seq2seq": "models.families.seq2seq",
 }
 
 
@@ -38,7 +40,8 @@ class FamilyOptions(BaseModel):
 class Family(Protocol):
     """What a family's module offers; importing it does not import Keras.
 
-    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training.
+    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training, and
+    `GENERATES = True`, where its models answer texts: one of their inputs is the `prefix`, see `models.answers`.
     """
 
     Options: type[FamilyOptions]

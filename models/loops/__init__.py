@@ -94,6 +94,7 @@ class Parts:
         loss: the experiment's.
         seed: seeds what a loop draws itself.
         xla: compile with XLA where the backend has a choice.
+        gpus: devices of each process that share a batch; 0 asks for none.
     """
 
     model: Any
@@ -103,6 +104,7 @@ class Parts:
     loss: Loss
     seed: int
     xla: bool
+    gpus: int = 0
 
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:

@@ -3,18 +3,21 @@
 Keras' own stateless `train_step` gathers its rows from the device's copy of the data. Where XLA fuses all layers
 (`models.loops.fused`) it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer is slower in
 a loop than outside one, so that other models take a call a batch, which does not wait for the one before. The state is
-written back to the model after each round of batches, which copies nothing.
+written back to the model after each round of batches, which copies nothing. On several devices it is the same program;
+only where its arrays lie differs (`models.loops.spread`).
 """
 
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from models.loops.spread import Spread, spread_over
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
@@ -31,6 +34,7 @@ class Loop(InVariables):
         batch_size: rows a step.
         fused: one call for many batches.
         seconds_a_call: what a call aims at.
+        spread: the devices that share each batch; None: one.
     """
 
     def __init__(
@@ -42,20 +46,23 @@ class Loop(InVariables):
         batch_size: int,
         fused: bool = True,
         seconds_a_call: float = 0.25,
+        spread: Spread | None = None,
     ) -> None:
         import jax
 
         self.errors = (jax.errors.JaxRuntimeError, ValueError, TypeError)
         self.rows = len(data[1])
         self.batches = -(-self.rows // batch_size)
-        self._data = jax.tree.map(jax.numpy.asarray, data)
+        self._spread = spread
+        self._data = jax.tree.map(spread.whole if spread else jax.numpy.asarray, data)
         self._variables = [_variables(model, part) for part in parts]
         whole = self.rows // batch_size
-        self._blocks = [(whole, _block(step, batch_size, 0, fused))]
+        self._blocks = [(whole, _block(step, batch_size, 0, fused, spread))]
         if whole < self.batches:
             rest = self.rows - whole * batch_size
-            self._blocks.append((self.batches, _block(step, rest, whole * batch_size, fused)))
+            self._blocks.append((self.batches, _block(step, rest, whole * batch_size, fused, spread)))
         self._pace = Pace(seconds_a_call)
+        self._written: dict[int, tuple[Any, Any]] = {}
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
@@ -63,9 +70,14 @@ class Loop(InVariables):
         """Go through the rows once; see `models.loops.Loop`."""
         rows = np.arange(self.rows, dtype=np.int32) if order is None else order
         done = start
+        if self._spread:
+            self._require_same_place(self._spread, rows, start)
+            rows = self._spread.whole(rows)
         while done < self.batches:
             end, block = next(pair for pair in self._blocks if done < pair[0])
             stop = self._pace.stop(done, end, every)
+            if self._spread:
+                stop = int(self._spread.agreed(np.int32(stop)))
             began = time.perf_counter()
             state, bad = block(self._read(), self._data, rows, done, stop)
             bad = int(bad)
@@ -74,13 +86,31 @@ class Loop(InVariables):
             done = stop
             yield done, bad if bad >= 0 else None
 
+    def _require_same_place(self, spread: Spread, rows: np.ndarray, start: int) -> None:
+        """Member 0's weights to begin with: others may have come to slightly different ones on another machine."""
+        place = [zlib.crc32(rows.tobytes()) & 0x7FFFFFFF, start]
+        if spread.agreed(np.array(place, np.int32)).tolist() != place:
+            raise ValueError("this process and member 0 are not at the same place of the training")
+        if not self._written and spread.processes > 1:
+            for variable in (variable for part in self._variables for variable in part):
+                variable.assign(spread.agreed(variable.value))
+
     def _read(self) -> tuple[list[Any], ...]:
-        return tuple([variable.value for variable in part] for part in self._variables)
+        return tuple([self._everywhere(variable) for variable in part] for part in self._variables)
+
+    def _everywhere(self, variable: Any) -> Any:
+        """A variable's value as a call wants it: as the last call left it, unless somebody changed it."""
+        if self._spread is None:
+            return variable.value
+        here, everywhere = self._written.get(id(variable), (None, None))
+        return everywhere if here is variable.value else self._spread.whole(variable.value)
 
     def _write(self, state: tuple[list[Any], ...]) -> None:
         for part, values in zip(self._variables, state, strict=True):
             for variable, value in zip(part, values, strict=True):
-                variable.assign(value)
+                variable.assign(self._spread.here(value) if self._spread else value)
+                if self._spread:
+                    self._written[id(variable)] = (variable.value, value)
 
     def batches_a_call(self) -> int:
         """What the pace has learned."""
@@ -91,7 +121,7 @@ def _variables(model: Any, part: str) -> list[Any]:
     return list(model.optimizer.variables if part == "optimizer_variables" else getattr(model, part))
 
 
-def _block(step: Callable[..., Any], size: int, offset: int, fused: bool) -> Any:
+def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread: Spread | None) -> Any:
     """Batches of `size` rows; the last, smaller one has a block of its own, which begins at row `offset`."""
     import jax
     from jax import lax, numpy
@@ -99,21 +129,25 @@ def _block(step: Callable[..., Any], size: int, offset: int, fused: bool) -> Any
     def body(index: Any, carry: Any, data: Any, rows: Any) -> Any:
         state, bad = carry
         chosen = lax.dynamic_slice_in_dim(rows, offset if offset else index * size, size)
-        logs, after = step(state, jax.tree.map(lambda array: array[chosen], data))
+        batch = jax.tree.map(lambda array: array[chosen], data)
+        logs, after = step(state, spread.shared(batch) if spread else batch)
         # The loss in the logs is the epoch's mean so far: not finite from the first such batch on.
         broken = ~numpy.isfinite(logs["loss"]) if "loss" in logs else False
-        return _like(after, state), numpy.where((bad < 0) & broken, index, bad)
+        result = _like(after, state), numpy.where((bad < 0) & broken, index, bad)
+        return spread.same(result) if spread else result
 
     def block(state: Any, data: Any, rows: Any, start: Any, stop: Any) -> Any:
         begun = (state, numpy.int32(-1))
         return lax.fori_loop(start, stop, lambda index, carry: body(index, carry, data, rows), begun)
 
-    one = jax.jit(body)
+    one, wait = jax.jit(body), cast(Any, jax.block_until_ready)
 
     def steps(state: Any, data: Any, rows: Any, start: int, stop: int) -> Any:
-        carry, rows = (state, numpy.int32(-1)), numpy.asarray(rows)
+        carry, rows = (state, np.int32(-1)), rows if spread else numpy.asarray(rows)
         for index in range(start, stop):
-            carry = one(numpy.int32(index), carry, data, rows)
+            carry = one(np.int32(index), carry, data, rows)
+            if spread and spread.patient:
+                wait(carry)
         return carry
 
     return jax.jit(block) if fused else steps
@@ -128,8 +162,10 @@ def _like(after: Any, before: Any) -> Any:
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
     """See `models.loops.make_loops`."""
-    model, held_out = parts.model, parts.held_out
-    check = None
+    model, held_out, size = parts.model, parts.held_out, parts.options.batch_size
+    spread, check = spread_over(parts.gpus, size), None
     if held_out is not None:
-        check = Loop(model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False)
-    return Loop(model, model.train_step, TRAIN, parts.train, parts.options.batch_size, fused(model)), check
+        check = Loop(
+            model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, spread=spread
+        )
+    return Loop(model, model.train_step, TRAIN, parts.train, size, fused(model), spread=spread), check

@@ -26,6 +26,11 @@ class StepCall(BaseModel):
     inputs: dict[str, Any]
     log: Path
 
+    @property
+    def members(self) -> int:
+        """Processes that do it together: as many as a train step spans nodes."""
+        return int(self.inputs.get("nodes", 1))
+
 
 class Handle(Protocol):
     """A started step."""
@@ -63,6 +68,11 @@ class Executor(Protocol):
             OSError: it can not be started.
         """
         ...
+
+
+def member_name(step_id: str, rank: int) -> str:
+    """What the log and the error of one process of a step are called: the first one's as the step."""
+    return f"{step_id}.member-{rank}" if rank else step_id
 
 
 def worker_arguments(call: StepCall) -> list[str]:

@@ -1,19 +1,27 @@
 """Run each step as a Job of the target's cluster; used by a driver that is a Job itself.
 
 Steps that move a release need the cluster's API, which no step's pod has a token for: they are processes of the
-driver's own pod.
+driver's own pod. Of a step of several members, any that is lost ends the Job; all of them are started again then.
 """
 
 import json
 import time
 
 from infra.cluster.follower import Follower
-from infra.cluster.jobs import LABEL, Object, is_over, run_labels, selector, step_name
+from infra.cluster.jobs import (
+    LABEL,
+    Object,
+    is_over,
+    meeting_service,
+    run_labels,
+    selector,
+    step_name,
+)
 from infra.cluster.reasons import Reason, why_ended, why_failed, why_told, why_waiting
 from infra.errors import AlreadyExistsError
 from infra.files import write_atomic
 from models.training import seconds
-from pipelines.executors.base import Handle, StepCall
+from pipelines.executors.base import Handle, StepCall, member_name
 from pipelines.executors.local import LocalExecutor
 from pipelines.home import Home
 from pipelines.manifests import job_of
@@ -57,24 +65,31 @@ class KubernetesExecutor:
         """
         if call.step in RELEASING:
             return LocalExecutor().start(call)
-        self.mirror.delete(f"errors/{call.id}.json")
         self.mirror.write(f"calls/{call.id}.json", call.model_dump_json().encode())
+        return KubernetesHandle(self, call, *self.launch(call))
+
+    def launch(self, call: StepCall) -> tuple[str, bool]:
+        """Create what a step needs; return its Job's uid, and whether it was there already and runs."""
+        for rank in range(call.members):
+            self.mirror.delete(f"errors/{member_name(call.id, rank)}.json")
         target = self.home.target
         assert target is not None
         job = job_of(target, self.run, call.id, call.step, self.resources, self.owner)
-        return KubernetesHandle(self, call, self._ensure(job))
+        if call.members > 1:
+            self.home.cluster.apply(meeting_service(job))
+        made, adopted = self._ensure(job)
+        return made["metadata"]["uid"], adopted
 
-    def _ensure(self, job: Object) -> bool:
-        """Create a Job; True when one that runs was there already."""
+    def _ensure(self, job: Object) -> tuple[Object, bool]:
+        """Create a Job, and return it; True when one that runs was there already."""
         cluster, name = self.home.cluster, job["metadata"]["name"]
         while True:
             try:
-                cluster.create(job)
-                return False
+                return cluster.create(job), False
             except AlreadyExistsError:
                 found = cluster.get("Job", name)
             if found and not is_over(found) and not found["metadata"].get("deletionTimestamp"):
-                return True
+                return found, True
             cluster.delete("Job", name)  # it failed in an earlier try of the run
             time.sleep(0.3)
 
@@ -82,10 +97,11 @@ class KubernetesExecutor:
 class KubernetesHandle:
     """A step's Job."""
 
-    def __init__(self, executor: KubernetesExecutor, call: StepCall, adopted: bool) -> None:
+    def __init__(self, executor: KubernetesExecutor, call: StepCall, uid: str, adopted: bool) -> None:
         """Wrap a Job that was just created, or adopted."""
         self._executor = executor
         self._call = call
+        self._uid = uid
         self._name = step_name(executor.run, call.id)
         self._began = self._pulled = self._asked = time.monotonic()
         self._lists = executor.follower.lists("Job")
@@ -98,6 +114,8 @@ class KubernetesHandle:
     def poll(self) -> int | None:
         """None while it runs; 0 done, 1 failed, -9 when its Job was deleted."""
         job = self._executor.follower.find("Job", self._name)
+        if job is not None and job["metadata"]["uid"] != self._uid:
+            return None  # an earlier one, whose end has not been heard of yet
         if job is None:
             # Seen before, or missing in a list that began after it was created: somebody deleted it.
             gone = self._seen or self._executor.follower.lists("Job") > self._lists + 1
@@ -108,7 +126,8 @@ class KubernetesHandle:
             self._pull()
             reason = why_failed(job)
             if reason is not None:
-                return self._failed(self._reason_of_pods() or reason)
+                found = self._reason_of_pods() or reason
+                return self._again() if self._broken(found) else self._failed(found)
             self._executor.running -= 1
             return 0
         if time.monotonic() - self._pulled >= max(PULL_S, PULL_EACH_S * self._executor.running):
@@ -144,9 +163,39 @@ class KubernetesHandle:
             found = reason or found
         return found if found and (found.hopeless or found.kind == "failed") else None
 
+    def _broken(self, reason: Reason) -> bool:
+        """Whether a group of members ended because one was lost, and not because of what one found wrong."""
+        if self._call.members == 1 or reason.kind in ("oom", "deadline"):
+            return False
+        ends = {found.kind for pod in self._pods() if (found := why_ended(pod)) is not None}
+        words = self._words()
+        return "failed" not in ends and (words is None or words["kind"] == "MemberLostError")
+
+    def _again(self) -> int | None:
+        """Start all members again: at once after an eviction, which does not count; else as the driver sees fit."""
+        executor = self._executor
+        evicted = any(
+            found.kind == "evicted" for pod in self._pods() if (found := why_ended(pod)) is not None
+        )
+        executor.home.cluster.delete("Job", self._name)
+        if not evicted:
+            executor.running -= 1
+            return -9
+        self._uid, _ = executor.launch(self._call)
+        self._seen, self._lists = False, executor.follower.lists("Job")
+        return None
+
+    def _words(self) -> dict[str, str] | None:
+        """What the workers say went wrong: a member's own error rather than that it lost another one."""
+        call, mirror = self._call, self._executor.mirror
+        names = [f"errors/{member_name(call.id, rank)}.json" for rank in range(call.members)]
+        found: list[dict[str, str]] = [json.loads(told) for name in names if (told := mirror.pull(name))]
+        return min(found, key=lambda one: one["kind"] == "MemberLostError", default=None)
+
     def _why_waiting(self) -> Reason | None:
         living = [pod for pod in self._pods() if pod["status"].get("phase") in ("Pending", None)]
         begun = [pod for pod in self._pods() if pod["status"].get("phase") == "Running"]
+        begun = [] if living and self._call.members > 1 else begun  # all wait for the one that has no place
         reason = None if begun else next(filter(None, map(why_waiting, living)), None)
         if begun:
             self._waiting, self._began = None, time.monotonic()
@@ -177,10 +226,11 @@ class KubernetesHandle:
         """Leave the worker's own words, or else the cluster's, where the driver looks for them."""
         executor, call = self._executor, self._call
         executor.running -= 1
-        if executor.mirror.pull(f"errors/{call.id}.json") is None or reason.kind in ("oom", "deadline"):
-            document = {"message": reason.words, "trace": self._tail(), "kind": "PodError"}
-            path = executor.home.folder_of(executor.run).error(call.id)
-            write_atomic(path, json.dumps(document).encode())
+        words = self._words()
+        if words is None or reason.kind in ("oom", "deadline"):
+            words = {"message": reason.words, "trace": self._tail(), "kind": "PodError"}
+        path = executor.home.folder_of(executor.run).error(call.id)
+        write_atomic(path, json.dumps(words).encode())
         self.cancel()
         return 1
 
@@ -200,3 +250,5 @@ class KubernetesHandle:
         mirror, step = self._executor.mirror, self._call.id
         for name in (f"logs/{step}.log", f"progress/{step}.json", f"spool/{step}.jsonl"):
             mirror.pull(name)
+        for rank in range(1, self._call.members):
+            mirror.pull(f"logs/{member_name(step, rank)}.log")

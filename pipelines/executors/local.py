@@ -1,14 +1,19 @@
-"""Run each step as a process of its own on this machine."""
+"""Run each step as a process of its own on this machine; a step of several members as so many."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
 
-from pipelines.executors.base import StepCall, worker_arguments
+from models.group import LOST, Member, meeting_here
+from pipelines.executors.base import Handle, StepCall, member_name, worker_arguments
 
 GRACE_S = 5.0
+SETTLE_S = 8.0  # after one of several has ended badly, the others find out by themselves
 
 
 class LocalHandle:
@@ -39,6 +44,10 @@ class LocalHandle:
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it and its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -46,23 +55,92 @@ class LocalHandle:
             self._process.stdin.close()
 
 
+class GroupHandle:
+    """The members of one step: they end well together, or all of them end."""
+
+    def __init__(self, members: list[LocalHandle], call: StepCall) -> None:
+        """Wrap processes that were just started, by rank."""
+        self._members = members
+        self._call = call
+        self._broken_at: float | None = None
+        self._news: list[str] = []
+
+    def poll(self) -> int | None:
+        """None while one runs; 0 done, 1 one failed by itself, below 0 when one was lost: all may start again."""
+        codes = [member.poll() for member in self._members]
+        if not any(codes):
+            return None if None in codes else 0
+        if self._broken_at is None:
+            self._broken_at = time.monotonic()
+        if None in codes and time.monotonic() - self._broken_at < SETTLE_S:
+            return None
+        for member in self._members:
+            member.kill()
+        return self._verdict(codes)
+
+    def logs(self) -> str:
+        """What the first one has printed so far."""
+        return self._call.log.read_text()
+
+    def news(self) -> list[str]:
+        """Which member was lost."""
+        told, self._news = self._news, []
+        return told
+
+    def cancel(self) -> None:
+        """End them; the first one, which keeps the training's state, before the others."""
+        for member in self._members:
+            member.cancel()
+
+    def _verdict(self, codes: list[int | None]) -> int:
+        """The code of whoever is to blame: one that failed by itself, or else one that was killed."""
+        ends = {rank: code for rank, code in enumerate(codes) if code}
+        failed = next((rank for rank, code in ends.items() if code > 0 and code != LOST), None)
+        if failed is not None:
+            self._tell_of(failed)
+            return 1
+        killed = {rank: code for rank, code in ends.items() if code < 0 and code != -signal.SIGABRT}
+        for rank, code in killed.items():
+            self._news.append(f"member {rank} of {len(codes)} was killed by signal {-code}")
+        return next(iter(killed.values()), -signal.SIGABRT)
+
+    def _tell_of(self, rank: int) -> None:
+        """A member's error is the step's."""
+        if rank and _error(self._call, rank).exists():
+            _error(self._call, rank).replace(_error(self._call, 0))
+
+
 class LocalExecutor:
     """Starts `python -m pipelines.worker` with its output in the step's log."""
 
     poll_s = 0.01
 
-    def start(self, call: StepCall) -> LocalHandle:
-        """Start the step's process, in a session of its own: Ctrl-C reaches the driver only."""
-        with call.log.open("ab") as log:
+    def start(self, call: StepCall) -> Handle:
+        """Start the step's process or processes, each in a session of its own: Ctrl-C reaches the driver only."""
+        if call.members == 1:
+            return self._start(call, 0, {})
+        for rank in range(call.members):  # of an earlier try
+            _error(call, rank).unlink(missing_ok=True)
+        meeting = meeting_here()
+        members = [Member(rank, call.members, meeting) for rank in range(call.members)]
+        return GroupHandle([self._start(call, one.rank, one.environment()) for one in members], call)
+
+    def _start(self, call: StepCall, rank: int, environment: Mapping[str, str]) -> LocalHandle:
+        with call.log.with_name(f"{member_name(call.id, rank)}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *worker_arguments(call)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
             )
         return LocalHandle(process, call)
+
+
+def _error(call: StepCall, rank: int) -> Path:
+    """Where a member leaves its error, beside the logs."""
+    return call.log.parents[1] / "errors" / f"{member_name(call.id, rank)}.json"
 
 
 def make() -> LocalExecutor:

@@ -39,6 +39,7 @@ class StepContext:
         id: the step's id in the plan.
         key: the content hash of its result.
         work: an empty folder of its own, removed when it ends.
+        last_words: leaves an error where the driver finds it, for a process that is about to end; from any thread.
     """
 
     home: Home
@@ -46,6 +47,7 @@ class StepContext:
     id: str
     key: str
     work: Path
+    last_words: Callable[[Exception], None] = lambda _: None
 
     @property
     def store(self) -> Store:
@@ -59,6 +61,11 @@ class StepContext:
     def put(self, path: Path) -> Ref:
         """Keep a file of the work folder in the store."""
         return self.store.put(path)
+
+
+def follow(inputs: Any, context: StepContext) -> None:
+    """What all processes of a train step do but the first: the same training, of which they tell and keep nothing."""
+    import_module(MODULES["train"]).follow(inputs, context)
 
 
 def load_step(name: str) -> tuple[type[StepPart], Callable[[Any, StepContext], StepPart]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from infra.store import Ref
 from models.columns import load_columns
+from models.decoding.settings import Decoding
 from pipelines.bundles import keep_bundle
 from pipelines.errors import PipelineError
 from pipelines.steps import StepContext, StepPart
@@ -21,11 +22,12 @@ BATCHING = "batching.json"
 
 
 class Inputs(StepPart):
-    """The winner, the data it is proved on, and the runtime asked for."""
+    """The winner, the data it is proved on, the runtime asked for, and how texts are decoded."""
 
     run: str
     endpoint: str
     runtime: str
+    decoding: Decoding | None = None
     winner: Trial
     prepared: Prepared
     snapshot: Ref | None
@@ -85,6 +87,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         code=_code(inputs, context),
         drift=context.work / DRIFT,
         batching=batching,
+        decoding=inputs.decoding,
     )
     digest = keep_bundle(context.home, folder)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
@@ -131,6 +134,7 @@ def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity
             columns=fetch(inputs.prepared.test),
             reference=fetch(inputs.winner.reference),
             code=_code(inputs, context),
+            decoding=inputs.decoding,
             training=fetch(inputs.prepared.train),
             drift=context.work / DRIFT,
             batching=context.work / BATCHING,

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from models.columns import load_columns
+from models.columns import Columns, load_columns
 from models.metrics import evaluate
+from models.text_metrics import judge
 from models.transforms import encode_target
 from pipelines.bundles import fetch_bundle
 from pipelines.gate import check_metric, criteria_for, rank, reasons_against
@@ -96,6 +97,8 @@ def _champion_metrics(inputs: Inputs, context: StepContext) -> tuple[dict[str, f
             if (field.kind, tuple(field.shape)) != (ours[field.name].kind, tuple(ours[field.name].shape)):
                 shape = tuple(field.shape) or "one value"
                 return None, _incomparable(inputs, f'its input "{field.name}" is {field.kind}, {shape}')
+        if theirs.decoding is not None:
+            return _champion_of_texts(predictor, columns), ""
         names = [field.name for field in theirs.inputs]
         predictions = predictor.predict_columns({name: columns[name] for name in names})
     except KeyError as error:
@@ -106,6 +109,14 @@ def _champion_metrics(inputs: Inputs, context: StepContext) -> tuple[dict[str, f
     truth = encode_target(schema, columns)
     values = evaluate(target.task, truth, predictions, target.classes, target.names)
     return {f"test_{name}": value for name, value in values.items()}, ""
+
+
+def _champion_of_texts(predictor: Predictor, columns: Columns) -> dict[str, float]:
+    """The champion's figures, decoded as it is at its endpoint."""
+    contract, transforms = predictor.contract, predictor.transforms
+    assert contract.decoding is not None
+    values = judge(predictor.run, contract.schema_, transforms, columns, contract.decoding)
+    return {f"test_{name}": value for name, value in values.items()}
 
 
 def _incomparable(inputs: Inputs, why: str) -> str:

@@ -15,15 +15,16 @@ import numpy as np
 
 from infra.store import Ref
 from models.callbacks import higher_is_better
-from models.columns import load_columns
-from models.devices import require_backend, require_gpus
-from models.errors import ExportError, UserModelError
+from models.columns import Columns, load_columns
+from models.decoding.settings import GREEDY, Decoding
+from models.devices import require_backend, require_gpus, require_spread
+from models.errors import ExportError, MemberLostError, OptionsError, UserModelError
+from models.group import Group, join, member_here
 from models.metrics import evaluate, to_predictions
 from models.outputs import outputs_for
 from models.search import medians, suggest
-from models.training import keras_backend
-from models.transforms import encode_target
-from pipelines.checkpoints import StoreKeeper
+from models.training import keras_backend, seconds
+from pipelines.checkpoints import Follower, StoreKeeper
 from pipelines.errors import in_words
 from pipelines.load import with_values
 from pipelines.steps import StepContext, StepPart
@@ -43,7 +44,8 @@ class Outputs(StepPart):
         index: number of the trial.
         keras: the model as Keras saves it.
         onnx: its ONNX export, or None with the reason in `export_error`.
-        reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
+        reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy; of a
+            text model what `models.text_metrics.chances` gives.
         report: history and predictions for the pictures, .npz.
         activation: of the model's last layer.
         params: the values searched, by dotted key.
@@ -76,7 +78,7 @@ class Outputs(StepPart):
 
 
 class Inputs(StepPart):
-    """One trial's data, model, training and, in a search, what earlier trials found."""
+    """One trial's data, model, training, how its texts are decoded and, in a search, what earlier trials found."""
 
     run: str
     name: str
@@ -85,7 +87,10 @@ class Inputs(StepPart):
     model: dict[str, Any]
     training: dict[str, Any]
     gpus: int
+    nodes: int = 1
+    member_timeout: str = "10m"
     snapshot: Ref | None
+    decoding: Decoding | None = None
     search: dict[str, Any] | None
     history: list[Outputs]
     content: dict[str, Any]
@@ -110,9 +115,21 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         told = str(error).replace(str(context.work), str(Path(inputs.model.get("file", "")).parent))
         log.failed(told)
         raise UserModelError(told) from error
+    except MemberLostError:
+        raise  # all of them start again, and the trial goes on
     except Exception as error:
         log.failed(in_words(error))
         raise
+
+
+def follow(inputs: Inputs, context: StepContext) -> None:
+    """Train the same trial as another process of its group does, which alone tells of it and keeps it.
+
+    Raises:
+        ModelsError: see `run`.
+    """
+    chosen = with_values({"model": inputs.model, "training": inputs.training}, _suggest(inputs))
+    _Trial(inputs, context, chosen["model"], chosen["training"], None).follow()
 
 
 def _suggest(inputs: Inputs) -> dict[str, Any]:
@@ -121,6 +138,9 @@ def _suggest(inputs: Inputs) -> dict[str, Any]:
     history = [{"params": trial.params, "value": trial.value} for trial in inputs.history]
     direction = "maximize" if history and higher_is_better(inputs.history[0].monitor) else "minimize"
     return suggest({**inputs.search, "direction": direction}, inputs.index, history)
+
+
+Rows = dict[str, tuple[dict[str, Any], Any]]
 
 
 class _Trial:
@@ -132,19 +152,28 @@ class _Trial:
         context: StepContext,
         model: dict[str, Any],
         training: dict[str, Any],
-        log: TrialLog,
+        log: TrialLog | None,
     ) -> None:
         require_backend(training["backend"])
+        require_spread(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
         os.environ["KERAS_BACKEND"] = keras_backend(training["backend"])
+        self.group = _group(inputs, context)
         if inputs.gpus:
             require_gpus(inputs.gpus)
-        self.inputs, self.context, self.log = inputs, context, log
+        self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
         self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = inputs.prepared.contract(context)
         self.model_options = self._with_snapshot(model)
-        target = self.schema.target
-        self.head = outputs_for(target.task, len(target.classes), len(target.names), training["loss"])
+        target, answers = self.schema.target, self.transforms.answers
+        classes = answers.spec.vocabulary if answers else len(target.classes)
+        self.head = outputs_for(target.task, classes, len(target.names), training["loss"])
+
+    @property
+    def log(self) -> TrialLog:
+        """What is told of the trial; by the first process of a group only."""
+        assert self._log is not None
+        return self._log
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
         """The user's model as it was at submit, whatever the file says by now."""
@@ -156,27 +185,27 @@ class _Trial:
 
     def _rows(self, split: str) -> tuple[dict[str, Any], Any]:
         """A split as the model sees it: inputs by name, and the encoded target."""
-        columns = load_columns(self.context.store.fetch(getattr(self.inputs.prepared, split)))
-        return self.transforms.apply(columns), encode_target(self.schema, columns)
+        columns = self._columns(split)
+        return self.transforms.apply(columns), self.transforms.target(self.schema, columns)
+
+    def _columns(self, split: str) -> Columns:
+        return load_columns(self.context.store.fetch(getattr(self.inputs.prepared, split)))
 
     def run(self, params: dict[str, Any]) -> Outputs:
-        from models.build import as_float32, build_model, pretrain
-        from models.predict import predict
+        from models.build import as_float32
 
         rows = {split: self._rows(split) for split in ("train", "validation", "test")}
-        precision = self.training["precision"]
-        model = build_model(self.model_options, self.transforms.input_specs, self.head, self.seed, precision)
-        pretrain(model, self.model_options, rows["train"][0], self.seed)
+        model = self._untrained(rows)
         history = self._fit(model, rows)
         model = as_float32(model, self.model_options, self.transforms.input_specs, self.head)
-        raw = {split: predict(model, rows[split][0]) for split in ("validation", "test")}
+        raw = {split: self._answers(model, rows[split]) for split in ("validation", "test")}
         self._require_probabilities(raw["test"])
-        metrics = self._metrics(raw, rows)
+        metrics = self._metrics(raw, rows) | self._error_rate(model)
         files = self._files(model, raw["test"], history, rows["test"][1])
-        units = self.head.units
+        answered = [*([-1] if self.transforms.answers else []), self.head.units]
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         self.log.results(
-            metrics, self.inputs.prepared, self.transforms, self.schema, files, units, requirements
+            metrics, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
         return Outputs(
@@ -195,12 +224,31 @@ class _Trial:
             resumed=self._resumed,
         )
 
-    def _fit(self, model: Any, rows: dict[str, tuple[dict[str, Any], Any]]) -> "History":
+    def follow(self) -> None:
+        rows = {split: self._rows(split) for split in ("train", "validation")}
+        self._train(self._untrained(rows), rows, Follower)
+
+    def _untrained(self, rows: Rows) -> Any:
+        from models.build import build_model, pretrain
+
+        precision = self.training["precision"]
+        model = build_model(self.model_options, self.transforms.input_specs, self.head, self.seed, precision)
+        pretrain(model, self.model_options, rows["train"][0], self.seed)
+        return model
+
+    def _fit(self, model: Any, rows: Rows) -> "History":
+        log = self.log
+        log.begin(self.training["epochs"])
+        told = {"on_epoch": log.epoch, "on_batch": log.batch, "on_resume": self._went_on}
+        history = self._train(model, rows, StoreKeeper, **told)
+        log.loop(self.training["backend"], history.xla, history.batches_a_call)
+        return history
+
+    def _train(self, model: Any, rows: Rows, keeper_type: type[StoreKeeper], **told: Any) -> "History":
         from models.fit import fit
 
-        self.log.begin(self.training["epochs"])
         target, context = self.schema.target, self.context
-        keeper = StoreKeeper(context.store, context.key, context.work, partial(print, flush=True))
+        keeper = keeper_type(context.store, context.key, context.work, partial(print, flush=True))
         # Without checkpoints nobody would look whether SIGTERM came.
         with keeper.listening() if self.training["checkpoint"] else nullcontext():
             history = fit(
@@ -211,24 +259,50 @@ class _Trial:
                 task=target.task,
                 classes=target.classes,
                 seed=self.seed,
-                on_epoch=self.log.epoch,
-                on_batch=self.log.batch,
-                on_resume=self._went_on,
                 keeper=keeper,
                 medians=_medians(self.inputs),
+                gpus=self.inputs.gpus,
+                group=self.group,
+                **told,
             )
-        self.log.loop(self.training["backend"], history.xla, history.batches_a_call)
+        if self.group is not None:
+            self.group.leave()
         return history
 
     def _went_on(self, progress: "Progress", batches: int) -> None:
         self._resumed = place(progress.epoch, progress.batch, batches)
         self.log.resumed(progress, batches)
 
+    def _answers(self, model: Any, rows: tuple[dict[str, Any], Any]) -> Any:
+        """What is compared later: raw predictions, or of a text what `chances` finds."""
+        from models.predict import predict
+
+        if self.transforms.answers is None:
+            return predict(model, rows[0])
+        from models.text_metrics import chances
+
+        return chances(partial(predict, model), *rows)
+
+    def _error_rate(self, model: Any) -> dict[str, float]:
+        if self.transforms.answers is None:
+            return {}
+        from models.predict import predict
+        from models.text_metrics import error_rate
+
+        found: dict[str, float] = {}
+        for split in ("validation", "test"):
+            decoding = self.inputs.decoding or GREEDY
+            run, columns = partial(predict, model), self._columns(split)
+            rate = error_rate(run, self.schema, self.transforms, columns, decoding)
+            found |= {f"{split}_{name}": value for name, value in rate.items()}
+        return found
+
     def _require_probabilities(self, raw: Any) -> None:
         """A classifier's answers are told to people as probabilities: they must be some."""
         if self.head.activation == "linear":
             return
-        sums = raw.sum(axis=1) if self.head.activation == "softmax" else np.ones(len(raw))
+        whole = self.head.activation == "softmax" and raw.ndim == 2
+        sums = raw.sum(axis=1) if whole else np.ones(len(raw))
         if raw.min() < -1e-4 or raw.max() > 1 + 1e-4 or np.abs(sums - 1).max() > 1e-2:
             raise UserModelError(
                 f"the model's outputs are no probabilities: they lie between {raw.min():.3g} and {raw.max():.3g}; "
@@ -236,11 +310,16 @@ class _Trial:
                 "end build() with outputs.layer(x), or with that activation"
             )
 
-    def _metrics(self, raw: dict[str, Any], rows: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, float]:
+    def _metrics(self, raw: dict[str, Any], rows: Rows) -> dict[str, float]:
         found: dict[str, float] = {}
         target = self.schema.target
         for split, answers in raw.items():
-            if len(answers):
+            if len(answers) and answers.ndim > 2:
+                from models.text_metrics import evaluate_tokens
+
+                values = evaluate_tokens(rows[split][1], answers)
+                found |= {f"{split}_{name}": value for name, value in values.items()}
+            elif len(answers):
                 predictions = to_predictions(answers, self.head.activation)
                 values = evaluate(target.task, rows[split][1], predictions, target.classes, target.names)
                 found |= {f"{split}_{name}": value for name, value in values.items()}
@@ -276,12 +355,28 @@ class _Trial:
             "names": target.names,
             "history": history.epochs,
         }
+        texts = self.transforms.answers is not None  # of which there is a curve to see, and no more
         np.savez(
             path,
             facts=np.array(json.dumps(facts)),
-            y_true=truth,
-            y_pred=to_predictions(raw, self.head.activation),
+            y_true=np.zeros(0) if texts else truth,
+            y_pred=np.zeros(0) if texts else to_predictions(raw, self.head.activation),
         )
+
+
+def _group(inputs: Inputs, context: StepContext) -> Group | None:
+    """The other processes of this trial, once all are here; None where there are none."""
+    member = member_here()
+    if member.size != inputs.nodes:
+        raise OptionsError(
+            f"resources.nodes is {inputs.nodes} and this process is one of {member.size}. Expected an executor that "
+            "starts as many: local, or a Kubernetes target. Or set resources.nodes: 1."
+        )
+    if member.size == 1:
+        return None
+    return join(
+        member, seconds(inputs.member_timeout), lambda words: context.last_words(MemberLostError(words))
+    )
 
 
 def _medians(inputs: Inputs) -> list[float | None] | None:

@@ -1,8 +1,13 @@
-"""verify: replay every held-out row against the new release over HTTP and compare with the trained model."""
+"""verify: replay every held-out row against the new release over HTTP and compare with the trained model.
+
+A model of texts is compared on every row when it is packaged; here its texts for a few rows must be those that the
+bundle writes in this process.
+"""
 
 import numpy as np
 
-from models.columns import load_columns, rows_of
+from models.columns import Columns, load_columns, rows_of
+from pipelines.bundles import fetch_bundle
 from pipelines.errors import PipelineError
 from pipelines.hosting import hosting
 from pipelines.steps import StepContext, StepPart
@@ -10,8 +15,10 @@ from pipelines.steps.package import Outputs as Packaged
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
 from serving.client import Client
-from serving.predictor import probabilities, sample_rows
+from serving.predictor import Predictor, probabilities, sample_rows
 from serving.release import load
+
+FEW_TEXTS = 16
 
 
 class Inputs(StepPart):
@@ -45,8 +52,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     """
     schema, _ = inputs.prepared.contract(context)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
-    rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
     url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
+    if schema.target.task == "generation":
+        return _texts(inputs, context, url, {field.name: columns[field.name] for field in schema.inputs})
+    rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
     with Client(url) as client:
         answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
@@ -65,3 +74,23 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         )
     print(f"{len(rows)} held-out rows over HTTP, largest difference {largest:.3g}")
     return Outputs(rows=len(rows), max_abs_difference=largest)
+
+
+def _texts(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> Outputs:
+    predictor = Predictor.of(fetch_bundle(context.home, inputs.packaged.bundle))
+    rows = sample_rows(columns, min(FEW_TEXTS, predictor.contract.most_rows or FEW_TEXTS))
+    with Client(url) as client:
+        answers = client.predict(rows, decoding={"seed": 0})
+    assert predictor.contract.decoding is not None
+    decoding = predictor.contract.decoding.model_copy(update={"seed": 0})
+    expected = predictor.predict_columns(predictor.contract.parse_rows(rows), decoding)
+    difference = 0.0
+    for row, (answer, (score, text)) in enumerate(zip(answers, expected.tolist(), strict=True)):
+        if answer["text"] != text:
+            raise PipelineError(
+                f"release {inputs.release} of {inputs.endpoint} answers row {row} of the held-out rows with "
+                f"{answer['text'][:80]!r}, and its bundle writes {text[:80]!r}; it gets no traffic"
+            )
+        difference = max(difference, abs(answer["log_probability"] - score))
+    print(f"{len(rows)} held-out rows over HTTP, the texts that the bundle writes")
+    return Outputs(rows=len(rows), max_abs_difference=difference)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns
+from models.decoding.settings import Decoding
 from serving.asgi import JSON, Headers, Pairs
 from serving.contract import Contract
 
@@ -37,11 +38,13 @@ class Served:
 
 
 class Reading(NamedTuple):
-    """A request that was understood: raw columns, their rows, and what the answer's form depends on."""
+    """A request that was understood: raw columns, their rows, what the answer's form depends on, and how texts are
+    chosen where the request says so."""
 
     columns: Columns
     rows: int
     wanted: Any = None
+    decoding: Decoding | None = None
 
 
 class Written(NamedTuple):
@@ -74,7 +77,7 @@ class Dialect(Protocol):
         """Understand a request; raises ContractError."""
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """Write predictions `(n, classes)` or `(n, outputs)` as the answer."""
+        """Write predictions `(n, classes)` or `(n, outputs)`, or texts, as the answer."""
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
         """Write an error, JSON."""

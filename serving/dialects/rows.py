@@ -30,7 +30,7 @@ class Rows:
     def read_content(self, content: Any) -> Reading:
         """Understand a request that is parsed already; raises ContractError."""
         columns = self._contract.parse_request(content)
-        return Reading(columns, rows_of(columns))
+        return Reading(columns, rows_of(columns), decoding=self._contract.parse_decoding(content))
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
         """One prediction a row, see `Contract.predictions`."""

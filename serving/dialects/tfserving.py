@@ -64,8 +64,9 @@ class TFServing:
         return Reading(columns, rows_of(columns), "instances" in content)
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`."""
-        return Written(encode({"predictions" if reading.wanted else "outputs": values}))
+        """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; of texts one a row."""
+        answered = values if self._contract.decoding is None else values[:, 1].tolist()
+        return Written(encode({"predictions" if reading.wanted else "outputs": answered}))
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
         """An error as TensorFlow Serving writes it."""
@@ -122,7 +123,8 @@ class TFServing:
             for field in self._fields.values()
         }
         spec = output_specs(self._contract)[0]
-        outputs = {spec.name: _tensor("StatefulPartitionedCall:0", "DT_FLOAT", spec.shape)}
+        kind = "DT_STRING" if spec.datatype == "BYTES" else "DT_FLOAT"
+        outputs = {spec.name: _tensor("StatefulPartitionedCall:0", kind, spec.shape)}
         signature = {"inputs": inputs, "outputs": outputs, "method_name": "tensorflow/serving/predict"}
         model = {"name": self._served.name, "signature_name": "", "version": self._served.version}
         return {

@@ -27,7 +27,8 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     infer = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
 
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        output = infer([tf.constant(inputs[name]) for name in names])
+        # By name, as it was trained: a list is refused by a model of several inputs.
+        output = infer({name: tf.constant(inputs[name]) for name in names})
         return np.asarray(output, np.float32)
 
     return run

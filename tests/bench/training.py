@@ -1,7 +1,9 @@
-"""`make bench-training`: an epoch of ours over an epoch of plain `model.fit`, for each kind of network and backend.
+"""`make bench-training`: an epoch of ours over an epoch of plain `model.fit`, for each kind of network and backend;
+and what a second process is worth.
 
 Each backend is a process of its own. In it the loops are driven in slices of some batches, ours and Keras' in turn, so
-that a slow moment of the machine hits both; the ratio is that of their median seconds a batch.
+that a slow moment of the machine hits both; the ratio is that of their median seconds a batch. In the same way one
+process on a core and two on a core each go through the same epochs in turn.
 """
 
 import json
@@ -18,6 +20,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 7
+PAIR_ROWS, PAIR_BATCH = 4_096, 512
 BACKENDS = ("tensorflow", "jax", "torch")
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
 # What, rows of an epoch, batch size, shape of a row, model, epochs that such a training has.
@@ -108,7 +111,55 @@ class Plain:
         return sum(self.ends)
 
 
+def measure_pair() -> dict[str, Any]:
+    """As a member of two, each on a core of its own: seconds an epoch of the first one alone, and of both."""
+    from models.group import join, member_here
+
+    member, cores = member_here(), sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[member.rank % len(cores)]})
+    group = join(member, 600.0, print)
+    loops, order = (_loop(spread=False), _loop(spread=True)), np.arange(PAIR_ROWS, dtype=np.int32)
+    alone, both = [], []
+    for _ in range(ROUNDS):
+        if member.rank == 0:
+            alone.append(_seconds(loops[0], order))
+        _seconds(loops[1], order)  # the second member has waited for the first: not counted
+        both.append(_seconds(loops[1], order))
+    group.leave()
+    return {"alone": statistics.median(alone[2:] or [0.0]), "both": statistics.median(both[2:])}
+
+
+def _loop(spread: bool) -> Any:
+    from models.build import build_model, repeatable
+    from models.compile import compile_model
+    from models.loops.jax import TRAIN, Loop
+    from models.loops.spread import spread_over
+    from models.outputs import Outputs
+    from models.training import Training
+    from models.transforms import InputSpec
+
+    random = np.random.default_rng(0)
+    x, y = random.random((PAIR_ROWS, 784), dtype=np.float32), random.integers(0, 10, PAIR_ROWS)
+    repeatable(7)
+    specs = {"x": InputSpec((784,), "float32", "numeric")}
+    model = build_model({"family": "mlp", "hidden": [512, 256]}, specs, Outputs(10, "softmax"), 7)
+    options = Training.model_validate({"batch_size": PAIR_BATCH, "optimizer": SGD, "backend": "jax"})
+    compile_model(model, ({"x": x}, y), options, "classification", 10, PAIR_ROWS // PAIR_BATCH)
+    data, devices = ({"x": x}, y.astype(np.int32)), spread_over(0, PAIR_BATCH) if spread else None
+    return Loop(model, model.train_step, TRAIN, data, PAIR_BATCH, spread=devices)
+
+
+def _seconds(loop: Any, order: np.ndarray) -> float:
+    began = time.perf_counter()
+    for _ in loop.run(order):
+        pass
+    return time.perf_counter() - began
+
+
 def main() -> None:
+    if len(sys.argv) == 2:
+        print(json.dumps(measure_pair() if sys.argv[1] == "member" else pair()))
+        return
     if len(sys.argv) == 3:
         print(json.dumps(measure(sys.argv[2])))
         return
@@ -123,6 +174,31 @@ def main() -> None:
                     f"| {name} | {how} | {own} | {fit} | {row['fit'] / row['ours']:.2f}x |",
                     flush=True,
                 )
+
+    print("\n| network | processes | one, an epoch | two | speed | efficiency |\n|---|---|---|---|---|---|")
+    row = pair()
+    one, two = (f"{row[key] * 1000:.0f} ms" for key in ("alone", "both"))
+    speed = row["alone"] / row["both"]
+    print(
+        f"| 784-512-256-10, batch 512 | jax, a core each | {one} | {two} | {speed:.2f}x | {speed / 2:.0%} |"
+    )
+
+
+def pair() -> dict[str, Any]:
+    """What the first of two members measured."""
+    from models.group import Member, meeting_here
+
+    meeting = meeting_here()
+    argv = [sys.executable, "-m", "tests.bench.training", "member"]
+    members = []
+    for rank in (0, 1):
+        env = {**os.environ, "KERAS_BACKEND": "jax", **Member(rank, 2, meeting).environment()}
+        members.append(subprocess.Popen(argv, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE))
+    told = [member.communicate()[0] for member in members]
+    if any(member.returncode for member in members):
+        raise SystemExit("a member failed")
+    row: dict[str, Any] = json.loads(told[0].splitlines()[-1])
+    return row
 
 
 def asked(backend: str, name: str) -> dict[str, Any]:

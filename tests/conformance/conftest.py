@@ -78,7 +78,17 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def _serving(family: str, runtime: str, bundles: Path, kind: str, folder: Path) -> Iterator[Endpoint]:
-    bundle = bundles / f"{family}-{runtime}{kind}"
+    rows = json.loads((bundles / f"{family}.json").read_text())
+    expected = np.load(bundles / f"{family}-{runtime}.npy")
+    with serving(bundles / f"{family}-{runtime}{kind}", family, runtime, rows, expected, folder) as running:
+        yield running
+
+
+@contextmanager
+def serving(
+    bundle: Path, family: str, runtime: str, rows: list[Any], expected: NDArray[Any], folder: Path
+) -> Iterator[Endpoint]:
+    """A server of a bundle, as release 2; `folder` is for its control socket."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         grpc_port = probe.getsockname()[1]
@@ -87,8 +97,6 @@ def _serving(family: str, runtime: str, bundles: Path, kind: str, folder: Path) 
     process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         status = wait_ready(control, 120, lambda: process.poll() is None)
-        rows = json.loads((bundles / f"{family}.json").read_text())
-        expected = np.load(bundles / f"{family}-{runtime}.npy")
         yield Endpoint(
             family, runtime, status["private_port"], grpc_port, open_bundle(bundle).contract, rows, expected
         )

@@ -25,7 +25,8 @@ from serving.predictor import Predictor, probabilities, sample_rows
 from serving.proof import Batching, Parity
 
 ROWS = 64
-CASES = (*FAMILIES, "user")
+WRITERS = ("char_lm", "seq2seq")  # they answer texts, see `texts.py`
+CASES = (*(name for name in FAMILIES if name not in WRITERS), "user")
 RUNTIMES = ("onnx", "tensorflow")
 USER = Path(__file__).with_name("user_model.py")
 BATCHED = Batching(rows=48, speeds={1: 1.0, 48: 48.0})  # whether it pays or not

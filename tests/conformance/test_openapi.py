@@ -26,6 +26,10 @@ CHECKS = (
     [("examples,fuzzing", 3), pytest.param("examples,coverage,fuzzing", 100, marks=pytest.mark.slow)],
 )
 def test_schemathesis_finds_nothing(endpoint: Endpoint, phases: str, examples: int, tmp_path: Path) -> None:
+    run_schemathesis(endpoint, phases, examples, tmp_path)
+
+
+def run_schemathesis(endpoint: Endpoint, phases: str, examples: int, tmp_path: Path) -> None:
     assert endpoint.ask("GET", "/openapi.json")[0] == 200  # the first time BentoML is imported for it
     argv = [str(Path(sys.executable).parent / "schemathesis"), "run", f"http://{endpoint.url}/openapi.json"]
     argv += ["--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", "1", "--no-color"]

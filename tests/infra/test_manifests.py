@@ -123,7 +123,7 @@ def _line(spec: Object) -> str:
     for way, kind, peers in (("in", "Ingress", "from"), ("out", "Egress", "to")):
         rules = spec.get(kind.lower(), [])
         for rule in rules:
-            ports = ",".join(str(port["port"]) for port in rule["ports"])
+            ports = ",".join(str(port["port"]) for port in rule.get("ports", [{"port": "any"}]))
             words.append(f"{way} {' or '.join(map(_peer, rule[peers]))}:{ports}")
         words += [f"nothing {way}"] if kind in spec["policyTypes"] and not rules else []
     return "; ".join(words)
@@ -148,6 +148,7 @@ def test_within_the_namespace_only_these_talk() -> None:
         "default-deny": "all; nothing in; nothing out",
         "driver-to-endpoints": "step=driver; out endpoint Exists:3000",
         "endpoints-from-driver": "endpoint Exists; in step=driver or client=true:3000",
+        "members-to-members": "members Exists; in members Exists:any; out members Exists:any",
         "runs-to-mlflow": "step Exists; out component=mlflow:5000",
         "mlflow": "component=mlflow; in step Exists:5000; out component=mlflow-db:5432",
         "mlflow-db": "component=mlflow-db; in component In mlflow mlflow-backup:5432",

@@ -78,6 +78,7 @@ def test_a_pod_that_is_merely_starting_is_no_problem() -> None:
     [
         (ended(137, "OOMKilled"), "oom", ["OOMKilled", "node1", "resources.memory"]),
         (ended(143), "killed", ["signal 15"]),
+        (ended(75, message="error: member 1 of 2 ended"), "killed", ["code 75", "member 1 of 2 ended"]),
         (ended(2, message="Traceback\nValueError: no"), "failed", ["code 2", "ValueError: no"]),
         (
             pod({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),

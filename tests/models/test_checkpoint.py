@@ -36,6 +36,8 @@ TRAINING = {
 class Files:
     """Keeps every checkpoint in a folder; says that the process is to end once there are `most` more."""
 
+    keeps = True
+
     def __init__(self, work: Path, most: int | None = None) -> None:
         self.work, self.most, self.reasons = work, most, list[str]()
         self.kept = sorted(work.glob("kept-*"))
@@ -145,3 +147,10 @@ def test_how_often_is_a_time_or_a_number_of_batches() -> None:
     for wrong in ("soon", 0, "0s"):
         with pytest.raises(OptionsError, match=r"training\.checkpoint\.every"):
             parse_options(Training, {"checkpoint": {"every": wrong}}, "training")
+
+
+def test_who_only_goes_on_from_checkpoints_writes_none(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.keeps = False
+    trained(files)
+    assert list(tmp_path.iterdir()) == []

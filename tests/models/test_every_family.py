@@ -26,19 +26,30 @@ SMALL: dict[str, dict[str, Any]] = {
     "inception": {"stem": 4, "stages": [[8], [8]], "dropout": 0},
     "wavenet": {"filters": 8, "skip": 8, "depth": 3},
     "transformer": {"width": 16, "feed_forward": 16, "layers": 2, "heads": 2},
+    "char_lm": {"units": [12, 8], "embedding": 6},
+    "seq2seq": {"units": 12, "embedding": 6},
 }
+STEPS = 7
+PREFIX = InputSpec((STEPS,), "int32", "prefix", 20)
+BESIDE = {"seq2seq": {"prefix": PREFIX}}  # what a family needs beside the one input
+WRITERS = [name for name in FAMILIES if getattr(family(name), "GENERATES", False)]
 INPUTS = (
     InputSpec((5,), "float32", "numeric"),
     InputSpec((8, 3), "float32", "numeric"),
     InputSpec((8, 8, 1), "float32", "image"),
     InputSpec((6,), "int32", "text", 20),
     InputSpec((8, 4), "float32", "sequence"),
+    PREFIX,
 )
 
 
 def values(spec: InputSpec) -> np.ndarray:
     """Rows of one input; of sequences and texts each of another length, one of them none at all."""
     random = np.random.default_rng(0)
+    if spec.kind == "prefix":
+        ids = random.integers(1, spec.vocabulary, (ROWS, *spec.shape)).astype(np.int32)
+        ids[:, 0] = 0
+        return ids
     there = np.arange(spec.shape[0]) < random.integers(1, spec.shape[0] + 1, (ROWS, 1))
     there[0] = spec.kind not in ("text", "sequence")
     if spec.kind == "text":
@@ -51,7 +62,13 @@ def values(spec: InputSpec) -> np.ndarray:
 
 
 def built(name: str, spec: InputSpec) -> Any:
-    return build_model({"family": name, **SMALL.get(name, {})}, {"given": spec}, Outputs(3, "softmax"), 1)
+    specs = {"given": spec, **BESIDE.get(name, {})}
+    return build_model({"family": name, **SMALL.get(name, {})}, specs, Outputs(3, "softmax"), 1)
+
+
+def rows_for(name: str, spec: InputSpec) -> dict[str, np.ndarray]:
+    """Rows of all inputs that the family has then."""
+    return {key: values(one) for key, one in {"given": spec, **BESIDE.get(name, {})}.items()}
 
 
 def taken(name: str) -> list[InputSpec]:
@@ -72,9 +89,11 @@ def test_it_answers_alike_when_saved_and_when_exported(name: str, tmp_path: Path
     accepted = taken(name)
     assert accepted
     for spec in accepted:
-        model, inputs = built(name, spec), {"given": values(spec)}
+        model, inputs = built(name, spec), rows_for(name, spec)
         answers = predict(model, inputs)
-        assert answers.shape == (ROWS, 3) and np.isfinite(answers).all()
+        assert (
+            answers.shape == (ROWS, *([STEPS] if name in WRITERS else []), 3) and np.isfinite(answers).all()
+        )
         model.save(tmp_path / "model.keras")
         check_model("tensorflow", tmp_path / "model.keras", None)
         np.testing.assert_array_equal(
@@ -84,17 +103,20 @@ def test_it_answers_alike_when_saved_and_when_exported(name: str, tmp_path: Path
         check_model("onnx", tmp_path / "model.onnx", None)
         session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
         for rows in (slice(None), slice(0, 1), slice(3, 5)):
-            served = session.run(None, {"given": inputs["given"][rows]})[0]
+            served = session.run(None, {key: array[rows] for key, array in inputs.items()})[0]
             np.testing.assert_allclose(served, answers[rows], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_it_learns(name: str) -> None:
     spec = taken(name)[0]
+    task, classes = ("generation", ()) if name in WRITERS else ("classification", (0, 1, 2))
     y = np.arange(ROWS, dtype=np.int64) % 3
+    if name in WRITERS:
+        y = np.where(np.arange(STEPS) < 4, y[:, None], -1)  # and then nothing
     training = {"epochs": 15, "batch_size": 4, "optimizer": {"name": "adam", "learning_rate": 0.01}}
-    rows = ({"given": values(spec)}, y)
-    history = fit(built(name, spec), rows, None, training, task="classification", classes=(0, 1, 2), seed=1)
+    rows = (rows_for(name, spec), y)
+    history = fit(built(name, spec), rows, None, training, task=task, classes=classes, seed=1)
     assert history.epochs[-1]["loss"] < 0.9 * history.epochs[0]["loss"]
 
 
@@ -120,7 +142,20 @@ def test_what_is_behind_the_end_of_a_sequence_or_text_changes_nothing(name: str)
                 target.assign(
                     np.pad(np.asarray(source.value), ((0, target.shape[0] - source.shape[0]), (0, 0)))
                 )
-        given = values(spec)
-        padding = ((0, 0), (0, 4), *((0, 0),) * (given.ndim - 2))
-        answers = predict(long, {"given": np.pad(given, padding)})
-        np.testing.assert_allclose(answers, predict(short, {"given": given}), atol=1e-5)
+        inputs = rows_for(name, spec)
+        padding = ((0, 0), (0, 4), *((0, 0),) * (inputs["given"].ndim - 2))
+        answers = predict(long, inputs | {"given": np.pad(inputs["given"], padding)})
+        np.testing.assert_allclose(answers, predict(short, inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_writer_does_not_look_ahead_and_takes_any_number_of_steps(name: str) -> None:
+    (spec,) = taken(name)
+    model, inputs = built(name, spec), rows_for(name, spec)
+    key = "prefix" if "prefix" in inputs else "given"
+    whole = predict(model, inputs)
+    for steps in (1, 3, STEPS):
+        begun = inputs | {key: inputs[key][:, :steps]}
+        np.testing.assert_allclose(predict(model, begun), whole[:, :steps], atol=1e-5)
+    longer = inputs | {key: np.pad(inputs[key], ((0, 0), (0, 5)), constant_values=3)}
+    np.testing.assert_allclose(predict(model, longer)[:, :STEPS], whole, atol=1e-5)

@@ -10,6 +10,7 @@ import pytest
 from models.datasets import load_dataset
 from models.datasets.news import topics
 from models.datasets.series import read_ts
+from models.datasets.texts import pronunciations, verses
 from models.errors import FormatError
 from models.packaged import PACKAGED, packaged_files
 from models.ragged import lengths
@@ -41,6 +42,14 @@ def test_bikeshare_has_no_column_that_gives_the_answer_away():
     columns, _ = load_dataset("bikeshare")
     assert len(columns["bikers"]) == 8645 and not {"casual", "registered"} & set(columns)
     assert columns["hr"].dtype == object and columns["temp"].dtype == np.float64
+
+
+def test_texts_are_whole_and_of_one_kind():
+    verses = load_dataset("bible")[0]["text"]
+    assert (len(verses), verses[0]) == (31102, "In the beginning God created the heaven and the earth.")
+    spoken = dict(zip(*load_dataset("cmudict")[0].values(), strict=True))
+    assert spoken["adelphi"] == "AH D EH L F IY" and len(spoken) == 124926
+    assert len({phoneme for text in spoken.values() for phoneme in text.split()}) == 39
 
 
 def test_nothing_of_the_packages_is_imported():
@@ -89,6 +98,16 @@ def test_a_damaged_news_file_is_told(tmp_path):
     file.write_text("Category\tText\nd\tstring\nclass\t\n\nearn\n")
     with pytest.raises(FormatError, match="line 5: expected a topic"):
         topics([file])
+
+
+def test_damaged_texts_are_told(tmp_path):
+    file = tmp_path / "bible.db"
+    file.write_bytes(b"no database at all, but long enough to be taken for the head of one" * 20)
+    with pytest.raises(FormatError, match=r"expected a database with the table bible"):
+        verses([file])
+    file.write_text("word W ER1 D\nalone\n")
+    with pytest.raises(FormatError, match="line 2: expected a word and its phonemes"):
+        pronunciations([file])
 
 
 def test_files_come_training_rows_first():

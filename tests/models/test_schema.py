@@ -102,7 +102,12 @@ def named(*names, kind=None):
         ),
         (named("signal", kind="image"), ["y"], None, r"holds rows of shape \(16,\); expected rows of shape"),
         (named("photo", kind="categorical"), ["y"], None, "expected one value a row; state kind"),
-        (named("age"), ["y"], "clustering", "task is 'clustering'; expected classification or regression"),
+        (
+            named("age"),
+            ["y"],
+            "clustering",
+            "task is 'clustering'; expected one of classification, regression, generation",
+        ),
         (named("age"), ["city"], "regression", "'city' holds strings, such as 'Bern'; a regression expects"),
         (named("city"), ["age"], "classification", "'age' holds 41.5; a class must be.*state task"),
         (named("age"), ["y", "city"], "classification", "has one target column; received y, city"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.store import FolderStore
-from pipelines.checkpoints import StoreKeeper, clear
+from pipelines.checkpoints import Follower, StoreKeeper, clear
 
 
 def keeper(folder: Path) -> tuple[StoreKeeper, list[str]]:
@@ -64,5 +64,20 @@ def test_sigterm_waits_until_the_state_is_kept(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             assert kept.ending() and came == []
         assert len(came) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_who_follows_goes_on_from_the_others_and_waits_for_its_end(tmp_path: Path) -> None:
+    kept, _ = keeper(tmp_path)
+    put(kept, "one")
+    follower = Follower(kept.store, "k" * 64, tmp_path, print)
+    assert [path.read_text() for path in follower.found()] == ["one"]
+    assert not follower.keeps
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with follower.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not follower.ending()
     finally:
         signal.signal(signal.SIGTERM, before)

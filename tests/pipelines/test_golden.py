@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.cluster.jobs import step_name
 from pipelines.hosting.manifests import endpoint_objects_of
 from pipelines.load import validate
 from pipelines.manifests import jobs_of
@@ -34,7 +35,9 @@ FULL: dict[str, Any] = PLAIN | {
         "trials": 2,
         "space": {"training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
     },
+    "training": {"backend": "jax", "batch_size": 64},
     "resources": {
+        "nodes": 4,
         "cpu": 8,
         "memory": "32Gi",
         "gpus": 2,
@@ -94,7 +97,8 @@ def test_the_objects_of(
 
 def stable(text: str, plan: Plan) -> str:
     """Without what changes with every new key of the experiment: the hashes in the ids of run and steps."""
-    text = text.replace(plan.run, f"{plan.experiment.name}-0123abcd")
     for step in plan.steps:
+        text = text.replace(step_name(plan.run, step.id), f"{step.id}-abcdef")
         text = text.replace(step.id, f"{step.id.rpartition('-')[0]}-0123456789")
+    text = text.replace(plan.run, f"{plan.experiment.name}-0123abcd")
     return re.sub(r"^(  name: .*)-[0-9a-f]{6}$", r"\1-abcdef", text, flags=re.M)

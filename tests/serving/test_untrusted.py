@@ -142,6 +142,8 @@ FEATURES, IMAGE = InputSpec((5,), "float32", "numeric", 0), InputSpec((8, 8, 1),
 REVIEW, STEPS = InputSpec((6,), "int32", "text", 20), InputSpec((5, 2), "float32", "numeric", 0)
 SPECS = {"cnn": {"image": IMAGE, "features": FEATURES}, "inception": {"image": IMAGE}, "text": {"review": REVIEW}}
 SPECS |= {"transformer": {"review": REVIEW}, "wavenet": {"steps": STEPS}}
+PREFIX = InputSpec((7,), "int32", "prefix", 20)
+SPECS |= {"char_lm": {"prefix": PREFIX}, "seq2seq": {"review": REVIEW, "prefix": PREFIX}}
 head = outputs_for("classification", 3, 1, None)
 for family in json.loads(sys.argv[2]):
     model = build_model({"family": family}, SPECS.get(family, {"features": FEATURES}), head, 1, "float32")

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from models.data import prepare
+from models.losses import NOTHING
 from pipelines.spec import Experiment
-from tests.zoo.baselines import boosting, dtw_accuracy, markov_loss
+from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 
-COMPUTED = ("series-rnn", "series-lstm", "series-gru", "imbalanced", "regression", "wavenet")
+COMPUTED = (
+    "series-rnn",
+    "series-lstm",
+    "series-gru",
+    "imbalanced",
+    "regression",
+    "wavenet",
+    "text-generation",
+)
 PUBLISHED = {
     "fashion-cnn": "0.925 published for two convolutions",
     "fashion-inception": "0.925 published for two convolutions",
@@ -16,6 +25,7 @@ PUBLISHED = {
     "mnist-mlp": "0.883 published for dense networks",
     "news-bert": "0.97 published for R8",
     "spoken-digits": "0.925 to 0.97 published",
+    "translation": "0.055 published (Yao, Zweig, 2015)",
 }
 
 
@@ -26,12 +36,17 @@ def beside(name: str, document: dict[str, Any]) -> str:
     if name not in COMPUTED:
         return ""
     data = Experiment.model_validate(document).data
-    prepared = prepare(
-        dataset=data.dataset, target=data.target, task=data.task, split=data.split.model_dump()
-    )
+    target = data.target and [
+        entry if isinstance(entry, str) else entry.model_dump() for entry in data.target
+    ]
+    prepared = prepare(dataset=data.dataset, target=target, task=data.task, split=data.split.model_dump())
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
         return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
     if name == "wavenet":
         return f"order-3 Markov model {markov_loss(train, test):.3f}"
+    answers = prepared.transforms.answers
+    if answers is not None:
+        texts = [[row[row != NOTHING].tolist() for row in answers.wanted(part)] for part in (train, test)]
+        return f"order-4 Kneser-Ney {kneser_ney(*texts, answers.spec.vocabulary):.3f}"
     return f"gradient boosting {boosting(prepared.schema, prepared.transforms, train, test):.3f}"

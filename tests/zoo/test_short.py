@@ -5,6 +5,7 @@ An example is found by its file. The whole of it, with its figures, is `make zoo
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from models.fit import fit
 from models.losses import task_of
 from models.outputs import outputs_for
 from models.predict import predict
-from models.transforms import encode_target
+from models.text_metrics import chances
 from pipelines.load import load_experiment
 from serving.contract import Contract
 from serving.parity import measure
@@ -46,6 +47,8 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     prepared = prepare(
         dataset=data.dataset,
         inputs=data.inputs and [entry.model_dump() for entry in data.inputs],
+        target=data.target
+        and [entry if isinstance(entry, str) else entry.model_dump() for entry in data.target],
         split=data.split.model_dump(),
         task=data.task or task_of(training.loss),
     )
@@ -54,20 +57,33 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     inputs = prepared.transforms.apply(train)
     options = experiment.model.model_dump(exclude_none=True)
     options |= SHORTER.get(options["family"], {})
-    head = outputs_for(target.task, len(target.classes), len(target.names), training.loss)
+    answers = prepared.transforms.answers
+    classes = answers.spec.vocabulary if answers else len(target.classes)
+    head = outputs_for(target.task, classes, len(target.names), training.loss)
     model = build_model(options, specs, head, 7)
     pretrain(model, options, inputs, 7)
     settings = training.model_dump(exclude={"seed"}) | {"epochs": 1}
-    rows = (inputs, encode_target(prepared.schema, train))
+    rows = (inputs, prepared.transforms.target(prepared.schema, train))
     history = fit(model, rows, None, settings, task=target.task, classes=target.classes, seed=7)
     assert np.isfinite(history.epochs[-1]["loss"])
     export_onnx(model, tmp_path / "model.onnx")
-    contract = Contract.of(prepared.schema, prepared.transforms.categories)
+    contract = Contract.of(
+        prepared.schema,
+        prepared.transforms.categories,
+        experiment.serving.decoding,
+        answers.length if answers else 0,
+    )
     predictor = Predictor(contract, prepared.transforms, load_model("onnx", tmp_path / "model.onnx"))
-    parity = measure(predictor, test, predict(model, prepared.transforms.apply(test)))
+    held_out = prepared.transforms.apply(test)
+    reference = predict(model, held_out)
+    if answers is not None:
+        reference = chances(partial(predict, model), held_out, answers.wanted(test))
+    parity = measure(predictor, test, reference)
     assert parity.passed and parity.rows == len(next(iter(test.values())))
     asked = sample_rows({field.name: test[field.name] for field in prepared.schema.inputs}, 3)
-    answers = predictor.predict_rows(asked)
-    assert len(answers) == 3
+    answered = predictor.predict_rows(asked)
+    assert len(answered) == 3
     if target.task == "classification":
-        assert all(answer["label"] in target.classes for answer in answers)
+        assert all(answer["label"] in target.classes for answer in answered)
+    if target.task == "generation":
+        assert all(isinstance(answer["text"], str) and answer["log_probability"] < 0 for answer in answered)

@@ -1,0 +1,44 @@
+"""How a text is decoded: plain data, in the experiment, in the bundle and, in part, in a request."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_TOKENS = 4096  # of one text
+
+
+class Decoding(BaseModel):
+    """Which of the texts that a model finds probable is answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["greedy", "beam", "sample"] = Field(
+        "greedy",
+        description="the most probable token each time; the best of several texts; or tokens drawn at random",
+    )
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_TOKENS,
+        description="tokens of an answer at most; the target's length when not given",
+    )
+    width: int = Field(4, ge=1, le=64, description="texts that beam goes on with")
+    length_penalty: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="beam compares log-probability / length ** this; longer ones gain with it",
+    )
+    temperature: float = Field(1.0, ge=0, le=100, description="sample is more daring above 1, greedy at 0")
+    top_k: int | None = Field(None, ge=1, description="sample draws among so many tokens; all when not given")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=(1 << 63) - 1,
+        description="sample repeats its draws for the same text; none when not given",
+    )
+
+
+GREEDY = Decoding.model_validate({})  # where nothing else is said

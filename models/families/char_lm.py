@@ -1,0 +1,52 @@
+"""The char_lm family: a recurrent language model, which goes on with a text token by token.
+
+Source: Graves, "Generating Sequences With Recurrent Neural Networks", 2013: LSTM layers over the tokens so far, each
+also fed to the output; characters or words, as the target's tokens are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.families import FamilyOptions
+from models.families.mlp import Width
+from models.inputs import Inputs
+from models.outputs import Outputs
+
+GENERATES = True
+
+
+class Options(FamilyOptions):
+    """Options of `family: char_lm`."""
+
+    cell: Literal["lstm", "gru"] = Field("lstm", description="The recurrent layers' kind.")
+    units: tuple[Width, ...] = Field(
+        (256,), min_length=1, description="Width of each recurrent layer's state."
+    )
+    embedding: int = Field(64, ge=1, description="Numbers a token is represented by.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before the outputs.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of a text's tokens so far, int32 (rows, steps); float32 (rows, steps, units) out.
+
+    Raises:
+        OptionsError: there are other inputs beside the text.
+    """
+    import keras
+    from keras import layers
+
+    for kind in ("numeric", "image", "text", "sequence"):
+        inputs.refuse(kind, "char_lm", "seq2seq")
+    ((name, prefix),) = inputs.of_kind("prefix").items()
+    cell = layers.LSTM if options.cell == "lstm" else layers.GRU
+    x = layers.Embedding(inputs.specs[name].vocabulary, options.embedding)(prefix)
+    states = []
+    for units in options.units:
+        x = cell(units, return_sequences=True)(x)
+        states.append(x)
+    x = layers.Concatenate()(states) if len(states) > 1 else x
+    x = layers.Dropout(options.dropout)(x) if options.dropout else x
+    return keras.Model(inputs.tensors, outputs.layer(x), name="char_lm")

@@ -1,0 +1,72 @@
+"""The seq2seq family: an encoder reads a text, and a decoder that attends to it writes another one token by token.
+
+Source: Sutskever, Vinyals, Le, "Sequence to Sequence Learning with Neural Networks", NeurIPS 2014, with the global
+attention and the `general` score of Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine
+Translation", EMNLP 2015; the encoder reads from both ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from models.errors import OptionsError
+from models.families import FamilyOptions
+from models.inputs import Inputs
+from models.outputs import Outputs
+
+GENERATES = True
+
+
+class Options(FamilyOptions):
+    """Options of `family: seq2seq`."""
+
+    units: int = Field(128, ge=1, description="Width of the decoder's state; the encoder's is half each way.")
+    embedding: int = Field(64, ge=1, description="Numbers a token is represented by.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before the outputs.")
+
+
+def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    """Return a model of one text, int32 (rows, length), 0 being padding, and of the tokens written so far.
+
+    Its output is float32 (rows, steps, units).
+
+    Raises:
+        OptionsError: the inputs are anything but one text.
+    """
+    import keras
+    from keras import layers, ops
+
+    for kind in ("numeric", "image", "sequence"):
+        inputs.refuse(kind, "seq2seq", "char_lm")
+    texts = inputs.require("text", "seq2seq")
+    if len(texts) > 1:
+        raise OptionsError(
+            f"Family 'seq2seq' reads one text; received {', '.join(texts)}. Name one in data.inputs."
+        )
+    ((source, ids),) = texts.items()
+    ((target, prefix),) = inputs.of_kind("prefix").items()
+    there = ops.not_equal(ids, 0)
+    x = layers.Embedding(inputs.specs[source].vocabulary, options.embedding)(ids)
+    half = -(-options.units // 2)
+    read, *ends = layers.Bidirectional(layers.GRU(half, return_sequences=True, return_state=True))(
+        x, mask=there
+    )
+    begin = layers.Dense(options.units, activation="tanh")(layers.Concatenate()(ends))
+    y = layers.Embedding(inputs.specs[target].vocabulary, options.embedding)(prefix)
+    y = layers.GRU(options.units, return_sequences=True)(y, initial_state=begin)
+    found = _attended(y, layers.Dense(options.units, use_bias=False)(read), read, there)
+    y = layers.Dense(options.units, activation="tanh")(layers.Concatenate()([y, found]))
+    y = layers.Dropout(options.dropout)(y) if options.dropout else y
+    return keras.Model(inputs.tensors, outputs.layer(y), name="seq2seq")
+
+
+def _attended(states: Any, keys: Any, read: Any, there: Any) -> Any:
+    """Of what was read (rows, length, width) the mean by the softmax of each state's score with the keys."""
+    from keras import layers, ops
+
+    scores = ops.matmul(states, ops.transpose(keys, (0, 2, 1)))
+    # A text without tokens has nothing to attend to: all scores alike, and what was read is zeros.
+    scores = scores + (ops.expand_dims(ops.cast(there, scores.dtype), 1) - 1) * 1e4
+    return ops.matmul(layers.Softmax()(scores), read)

@@ -1,0 +1,95 @@
+"""Bundles of the families that write texts, on every runtime; the weights are drawn, not learned.
+
+`python -m tests.conformance.texts FOLDER`, in a process of its own: it imports TensorFlow.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.build import build_model
+from models.columns import Columns, save_columns
+from models.decoding.settings import Decoding
+from models.export import export_onnx
+from models.outputs import outputs_for
+from models.schema import Schema, infer_schema
+from models.transforms import Transforms
+from serving.bundle import write_bundle
+from serving.parity import describe
+from serving.predictor import Predictor, sample_rows
+from serving.proof import Parity
+
+ROWS = 64
+CASES = ("char_lm", "seq2seq")
+RUNTIMES = ("onnx", "tensorflow")
+DECODING = {
+    "char_lm": Decoding(method="sample", temperature=0.5, top_k=5, max_length=12),
+    "seq2seq": Decoding(method="beam", width=3),
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "char_lm": {"family": "char_lm", "units": [16], "embedding": 8},
+    "seq2seq": {"family": "seq2seq", "units": 16, "embedding": 8},
+}
+
+
+def case(family: str) -> tuple[Schema, Columns]:
+    """A schema and raw rows: prompts of letters to go on from, or words to write backwards."""
+    random = np.random.default_rng(5)
+    words = ["".join(random.choice(list("abcdæ水"), random.integers(0, 7))) for _ in range(ROWS)]
+    given, wanted = (
+        np.array(words, object),
+        np.array([" ".join(reversed(word)).upper() for word in words], object),
+    )
+    if family == "seq2seq":
+        inputs = [{"name": "word", "kind": "text", "tokens": "characters", "length": 8}]
+        columns: Columns = {"word": given, "backwards": wanted}
+        return infer_schema(
+            columns, inputs, ["backwards"], "generation", {"tokens": "words", "length": 7}
+        ), columns
+    columns = {"prompt": given, "text": wanted}
+    reading = {"prompt": "prompt", "length": 9}
+    return infer_schema(
+        columns, [{"name": "prompt", "kind": "text"}], ["text"], "generation", reading
+    ), columns
+
+
+def build(family: str, folder: Path) -> None:
+    """Write `folder/FAMILY-RUNTIME` for each runtime, and its rows beside it."""
+    schema, columns = case(family)
+    transforms = Transforms.fit(schema, columns)
+    assert transforms.answers is not None
+    outputs = outputs_for("generation", transforms.answers.spec.vocabulary, 1)
+    network = build_model(MODELS[family], transforms.input_specs, outputs, 3)
+    random = np.random.default_rng(1)
+    # As drawn by default, all tokens are about equally probable after whatever.
+    network.set_weights([random.normal(size=weight.shape) for weight in network.get_weights()])
+    network.save(folder / f"{family}.keras")
+    export_onnx(network, folder / f"{family}.onnx")
+    save_columns(folder / f"{family}.npz", columns)
+    files = {"onnx": folder / f"{family}.onnx", "tensorflow": folder / f"{family}.keras"}
+    for runtime in RUNTIMES:
+        bundle, drift = folder / f"{family}-{runtime}", folder / "drift.json"
+        options: dict[str, Any] = {
+            "name": family,
+            "run": "run",
+            "trial": "trial",
+            "schema": schema,
+            "transforms": transforms,
+            "model": files[runtime],
+            "runtime": runtime,
+            "parity": Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
+            "sample": sample_rows({field.name: columns[field.name] for field in schema.inputs}),
+            "versions": {},
+            "decoding": DECODING[family],
+        }
+        write_bundle(bundle, **options)
+        if runtime == "onnx":
+            drift.write_text(describe(Predictor.of(bundle), columns), "utf-8")
+        write_bundle(bundle, **options, drift=drift)
+
+
+if __name__ == "__main__":
+    for name in CASES:
+        build(name, Path(sys.argv[1]))

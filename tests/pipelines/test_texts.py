@@ -1,0 +1,96 @@
+"""From a table of texts to an endpoint that writes them, and what is refused before a step runs."""
+
+import csv
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli
+
+EXPERIMENT = """
+name: backwards
+data:
+  source: pairs.csv
+  inputs: [{name: word, kind: text, tokens: characters}]
+  target: {name: backwards, kind: text, tokens: words}
+model: {family: seq2seq, units: 24, embedding: 8}
+training: {epochs: 4, batch_size: 16, optimizer: {name: adam, learning_rate: 0.02}}
+gate: {metric: test_error_rate, maximum: 0.9}
+serving: {decoding: {method: beam, width: 3}}
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """Words of five letters, and each of them backwards."""
+    choice = random.Random(3)
+    with (tmp_path / "pairs.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["word", "backwards"])
+        for _ in range(300):
+            word = "".join(choice.choices("abcde", k=choice.randint(1, 5)))
+            table.writerow([word, " ".join(reversed(word)).upper()])
+    path = tmp_path / "backwards.yaml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def asked(cli: Cli, *args: str, rows: list[Any]) -> list[dict[str, Any]]:
+    return list(cli.ok("predict", "backwards", *args, stdin=json.dumps(rows))["predictions"])
+
+
+def test_a_text_goes_the_whole_way(cli: Cli, experiment: Path) -> None:
+    answer = cli.ok("submit", str(experiment))
+    assert answer["status"] == "done" and answer["runtime"] == "onnx" and answer["parity"] < 1e-4
+    figures = {"loss", "perplexity", "accuracy", "error_rate"}
+    assert set(answer["metrics"]) == {
+        f"{split}_{name}" for split in ("validation", "test") for name in figures
+    }
+    assert answer["metrics"]["test_perplexity"] < 5  # of 7 tokens
+    rows = ["abc", "", "zzz"]
+    online = asked(cli, rows=rows)
+    offline = asked(cli, "--offline", rows=rows)
+    assert [text["text"] for text in online] == [text["text"] for text in offline]
+    assert all(set(text["text"].split()) <= set("ABCDE") for text in online)
+    output = experiment.with_name("out.csv")
+    source = experiment.with_name("pairs.csv")
+    assert cli.ok("predict", "backwards", "--input", str(source), "--output", str(output))["rows"] == 300
+    with output.open() as stream:
+        table = list(csv.DictReader(stream))
+    assert (
+        list(table[0]) == ["row", "backwards", "log_probability"] and float(table[0]["log_probability"]) < 0
+    )
+
+
+@pytest.mark.slow
+def test_a_worse_one_is_held_against_the_champion_s_own_texts(cli: Cli, experiment: Path) -> None:
+    champion = cli.ok("submit", str(experiment))["metrics"]["test_error_rate"]
+    worse = cli("submit", str(experiment), "--json", "--set", "training.optimizer.learning_rate=0.0001")
+    assert worse.code == 3, worse.stderr
+    assert f"the champion's on the same rows is {champion:.6g}" in worse.json["reason"]
+    assert cli.ok("endpoints")[0]["release"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.task=regression", "target backwards is a text, and task is regression"),
+        (
+            "model={family: mlp}",
+            "Family 'mlp' is not made for a generation. Expected one of: char_lm, seq2seq",
+        ),
+        ("serving.decoding.method=magic", "serving.decoding.method"),
+        ("serving.decoding.with=3", "serving.decoding.with: unknown key"),
+        ("training.loss=mean_squared_error", "does not fit a generation"),
+        ("gate.metric=test_rmse", 'no run has a metric "test_rmse"'),
+        ("data.target.token=words", "data.target"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_step_runs(
+    cli: Cli, experiment: Path, change: str, said: str
+) -> None:
+    ran = cli("plan", str(experiment), "--set", change)
+    assert ran.code == 2 and said in ran.stderr

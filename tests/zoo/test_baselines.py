@@ -1,0 +1,29 @@
+"""The counted language model: its chances sum to one, and it is the one of the paper."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from tests.zoo.baselines import kneser_ney
+
+
+def test_kneser_ney_is_a_distribution_over_what_follows() -> None:
+    random = np.random.default_rng(2)
+    train = [[*random.integers(1, 4, 12).tolist(), 0] for _ in range(5)]
+    for past in product(range(1, 4), repeat=3):
+        # exp(-mean of the logs) over the past and one more token; the past alone is common to all of them.
+        alone = 3 * math.log(kneser_ney(train, [list(past)], 4))
+        whole = [4 * math.log(kneser_ney(train, [[*past, token]], 4)) for token in range(4)]
+        assert sum(math.exp(alone - one) for one in whole) == pytest.approx(1)
+
+
+def test_kneser_ney_by_hand() -> None:
+    # "ab" twice, end each: pieces of two (-1 a) 2, (a b) 2, (b 0) 2, none of them once: the discount is 0.
+    assert kneser_ney([[1, 2, 0]] * 2, [[1, 2, 0]], 3, order=2) == pytest.approx(1)
+    # With (a c) once: n1 = 2 (a c), (c 0); n2 = 2 (a b), (b 0); discount 1 / 3; of (-1 a) there are 3.
+    # Single tokens by how many stand before them: a 1, b 1, c 1, 0 2, of 5; n1 = 3, n2 = 1, discount 3 / 5.
+    given = kneser_ney([[1, 2, 0], [1, 2, 0], [1, 3, 0]], [[3]], 4, order=2)
+    single = (1 - 3 / 5 + 3 / 5 * 4 / 4) / 5
+    assert 1 / given == pytest.approx((0 + 1 / 3 * 1 * single) / 3)
