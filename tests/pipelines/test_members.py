@@ -89,8 +89,10 @@ class Blow:
     def __call__(self) -> None:
         progress = self.home.folder_of(self.plan.run).path / "progress" / f"{self.plan.steps[1].id}.json"
         if self.struck is None and progress.exists():
-            found = member(self.home, self.plan, self.rank)
-            if json.loads(progress.read_text())["epoch"] >= self.epoch and found is not None:
+            found, told = member(self.home, self.plan, self.rank), json.loads(progress.read_text())
+            if found is None or told["t"] < found.create_time():  # it is of an earlier try
+                return
+            if told["epoch"] >= self.epoch:
                 self.struck = found
                 os.kill(found.pid, self.signal)
 
@@ -103,7 +105,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def test_of_two_processes_one_tells_keeps_and_writes(home: Home) -> None:
     plan = plan_of(home, 2, 3)
     found = trained(home, plan)
-    assert (found["epochs"], found["resumed"]) == (3, "")
+    assert (found["epochs"], found["resumed"], found["export_error"]) == (3, "", "")
     step, folder = plan.steps[1].id, home.folder_of(plan.run)
     assert [path.name for path in (home.spool / plan.run).iterdir()] == [f"{step}.jsonl"]
     assert [path.name for path in (folder.path / "progress").iterdir()] == [f"{step}.json"]
@@ -131,7 +133,7 @@ def test_two_processes_learn_what_one_does_though_one_is_killed(home: Home) -> N
 
 @pytest.mark.slow
 def test_a_member_that_stops_again_and_again_is_named(home: Home) -> None:
-    plan = plan_of(home, 2, 400, member_timeout="15s")
+    plan = plan_of(home, 2, 400, member_timeout="25s")
     blows = [Blow(home, plan, 1, signal.SIGSTOP, 1) for _ in range(3)]
 
     def tick() -> None:
