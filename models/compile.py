@@ -9,10 +9,10 @@ import numpy as np
 
 from models.errors import OptionsError
 from models.inputs import inputs_of
-from models.losses import Loss, encode_target, loss_function, loss_named
+from models.losses import Loss, encode_target, loss_function, loss_named, smoothed
 from models.optimizers import build_optimizer
 from models.options import did_you_mean
-from models.training import Training
+from models.training import Regularization, Training
 
 DEFAULT_METRICS = {
     "classification": ("accuracy",),
@@ -43,18 +43,36 @@ def compile_model(
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit each other.
     """
-    loss = loss_named(options.loss, task, classes)
+    loss = smoothed(loss_named(options.loss, task, classes), options.label_smoothing)
+    _penalise(model, options.regularization)
     metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
     schedule = options.learning_rate_schedule
     model.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
         loss=loss_function(loss),
-        metrics=metrics,
+        **{"weighted_metrics" if options.privacy else "metrics": metrics},
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
     _try_one_row(model, train, loss, classes)
     return loss
+
+
+def _penalise(model: Any, wanted: Regularization | None) -> None:
+    """Put the penalties on the weights themselves: what is saved is the network without them."""
+    if wanted is None or not (wanted.l1 or wanted.l2):
+        return
+    import keras
+
+    own = [variable.path for variable in model.trainable_variables if variable.regularizer is not None]
+    if own:
+        raise OptionsError(
+            f"Option 'training.regularization' is {wanted.model_dump()}, and the model has a penalty of its own on "
+            f"{own[0]!r}. Leave one of the two out, such as model.l2."
+        )
+    for variable in model.trainable_variables:
+        if variable.name.endswith("kernel"):
+            variable.regularizer = keras.regularizers.L1L2(wanted.l1, wanted.l2)
 
 
 def metric_named(name: str) -> str:

@@ -60,6 +60,7 @@ class Course:
         loop, check: what goes through the training rows and the held-out rows.
         watch: who is told.
         medians: see `models.fit.fit`.
+        order: draws an epoch's rows; None: each once.
         stopped: "" after all epochs, "early" by early stopping, "pruned" by the medians.
         resumed: epoch and batch it went on from, both from 0; None: it began at the beginning.
     """
@@ -71,6 +72,7 @@ class Course:
     check: Loop | None
     watch: Watch
     medians: Sequence[float | None]
+    order: Callable[[np.random.Generator], np.ndarray] | None = None
     stopped: str = ""
     resumed: tuple[int, int] | None = None
     progress: Progress = field(default_factory=Progress)
@@ -123,7 +125,8 @@ class Course:
     def _learn(self) -> dict[str, float]:
         """The rest of the training rows, in the epoch's own order."""
         progress, loop = self.progress, self.loop
-        order = np.random.default_rng([self.seed, progress.epoch]).permutation(loop.rows).astype(np.int32)
+        generator = np.random.default_rng([self.seed, progress.epoch])
+        order = self.order(generator) if self.order else generator.permutation(loop.rows).astype(np.int32)
         if progress.batch == 0:
             self.model.reset_metrics()
         reported = time.monotonic()

@@ -16,13 +16,13 @@ from models.columns import Array, Columns, as_strings, missing, rows_of, take, u
 from models.datasets import DATASETS, load, load_dataset
 from models.errors import SchemaError, SplitError
 from models.schema import READING, Field, Schema, infer_schema
-from models.splits import fingerprint
+from models.splits import fingerprint, fold_rows
 from models.splits import split as divide
 from models.transforms import Transforms, encode_target
 
 PROMPT = "prompt"  # the input of a language model
 PROMPT_SHARE = 0.25  # of a text's words, which its prompt is
-SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0}
+SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": None}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def prepare(
         inputs: `{"name", "kind" or None}` each; None means all columns but the target.
         target: the target's columns; of a text also `{"name", "kind": "text"}` with `tokens`, `length` and
             `vocabulary`.
-        split: fractions `validation` and `test`, and `seed`.
+        split: fractions `validation` and `test`, `seed`, and `folds`, which divides nothing here.
         task: "classification", "regression", "generation", or None to infer it.
 
     Raises:
@@ -211,7 +211,11 @@ def _divided(
         raise SplitError(
             f"data.split has {', '.join(unknown)}; expected {', '.join(SPLIT)}; remove the others"
         )
-    rows = divide(schema, columns, **{**SPLIT, **stated}, fixed_test=fixed_test)
+    chosen = {**SPLIT, **stated}
+    folds = chosen.pop("folds")
+    rows = divide(schema, columns, **chosen, fixed_test=fixed_test)
+    if folds is not None:  # told now, not when a model has been trained
+        fold_rows(schema, take(columns, np.concatenate([rows["train"], rows["validation"]])), folds, 0)
     return {name: take(columns, index) for name, index in rows.items()}
 
 

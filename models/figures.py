@@ -24,7 +24,8 @@ def render(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     Args:
         report: "history": a dict of values an epoch; "task"; "classes"; "names": the target's columns;
             "y_true": int class indices (rows,) or numbers (rows, values); "y_pred": probabilities
-            (rows, classes) or numbers (rows, values).
+            (rows, classes) or numbers (rows, values); "y_uncalibrated": the probabilities before calibration, if
+            there was one.
     """
     truth, predicted = np.asarray(report["y_true"]), np.asarray(report["y_pred"])
     figures = []
@@ -33,17 +34,19 @@ def render(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     if report["task"] == "classification" and len(truth):
         truth, classes = truth.astype(np.int64), [str(one) for one in report["classes"]]
         figures.append(("confusion_matrix.png", confusion_matrix(truth, predicted.argmax(axis=1), classes)))
-        figures.append(("reliability_curve.png", reliability_curve(truth, predicted)))
+        figures.append(
+            ("reliability_curve.png", reliability_curve(truth, predicted, report.get("y_uncalibrated")))
+        )
     elif len(truth):
         names = [str(name) for name in report.get("names", ())]
         figures.append(("predicted_vs_true.png", predicted_vs_true(truth, predicted, names)))
-    return [(name, _png(figure)) for name, figure in figures]
+    return [(name, png(figure)) for name, figure in figures]
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
     """Return a figure with a plot a value: training and validation over epochs."""
     names = [name for name in history[0] if not name.startswith("val_")]
-    figure = _figure(5.2 * len(names), 3.8)
+    figure = new_figure(5.2 * len(names), 3.8)
     epochs = range(1, len(history) + 1)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         _line(axes, epochs, [values[name] for values in history], BLUE, "training")
@@ -53,7 +56,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
         title = name.replace("_", " ")
         axes.set(title=title, xlabel="epoch", ylabel=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _plain(axes)
+        plain(axes)
     return figure
 
 
@@ -63,7 +66,7 @@ def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classe
     counts = np.bincount(truth * size + chosen, minlength=size * size).reshape(size, size)
     parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(2.4 + 0.42 * size, 4.2, 14))
-    figure = _figure(side + 1, side)
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     image = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="part of the true class")
@@ -83,7 +86,7 @@ def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Seque
     predicted = predicted.reshape(truth.shape).astype(np.float64)
     shown = np.linspace(0, len(truth) - 1, min(len(truth), MOST_POINTS)).astype(int)
     count = truth.shape[1]
-    figure = _figure(4.8 * min(count, 4), 4.6 * -(-count // 4))
+    figure = new_figure(4.8 * min(count, 4), 4.6 * -(-count // 4))
     grid = np.atleast_1d(figure.subplots(-(-count // 4), min(count, 4))).ravel()
     for column in range(count):
         axes, true, guess = grid[column], truth[shown, column], predicted[shown, column]
@@ -93,31 +96,36 @@ def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Seque
         title = names[column] if column < len(names) else f"output {column + 1}"
         axes.set(title=title, xlabel="true", ylabel="predicted")
         axes.legend(frameon=False)
-        _plain(axes)
+        plain(axes)
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure
 
 
-def reliability_curve(truth: NDArray[np.int64], probabilities: NDArray[Any]) -> Any:
-    """Return a figure of accuracy over confidence, with the rows of each bin below.
+def reliability_curve(
+    truth: NDArray[np.int64], probabilities: NDArray[Any], before: NDArray[Any] | None = None
+) -> Any:
+    """Return a figure of accuracy over confidence, with the rows of each bin below; also of those before calibration.
 
     DeGroot and Fienberg, "The Comparison and Evaluation of Forecasters" (1983).
     """
     counts, accuracy, confidence = reliability(truth, np.asarray(probabilities, dtype=np.float64))
     filled = counts > 0
     error = float(np.sum(counts * np.abs(accuracy - confidence)) / max(1, counts.sum()))
-    figure = _figure(5.2, 5.6)
+    figure = new_figure(5.2, 5.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     above.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect")
+    if before is not None:
+        rows, right, sure = reliability(truth, np.asarray(before, dtype=np.float64))
+        _line(above, sure[rows > 0], right[rows > 0], ORANGE, "before calibration")
     _line(above, confidence[filled], accuracy[filled], BLUE, "model")
     above.set(title=f"Reliability, calibration error {error:.3f}", ylabel="accuracy", ylim=(0, 1.02))
     above.legend(frameon=False)
     edges = np.linspace(0, 1, len(counts) + 1)
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=GREEN, edgecolor="white")
     below.set(xlabel="confidence", ylabel="rows", xlim=(0, 1))
-    _plain(above)
-    _plain(below)
+    plain(above)
+    plain(below)
     return figure
 
 
@@ -132,7 +140,8 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     axes.set_yticks(range(len(short)), short)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure of a size in inches, known to no window system."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -142,13 +151,14 @@ def _line(axes: Any, across: Any, up: Any, color: str, label: str) -> None:
     axes.plot(across, up, color=color, linewidth=2, marker="o", markersize=4, label=label)
 
 
-def _plain(axes: Any) -> None:
+def plain(axes: Any) -> None:
+    """Take from a plot what it does not need."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
-def _png(figure: Any) -> bytes:
-    """A plain canvas: no window system is asked for, and no figure is kept by the library."""
+def png(figure: Any) -> bytes:
+    """Return a figure as PNG, from a plain canvas: no window system is asked for, and the library keeps no figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from models.augmentation import augmented
 from models.build import repeatable
 from models.checkpoint import Keeper
 from models.compile import compile_model
@@ -19,6 +20,7 @@ from models.loops import Parts, make_loops
 from models.loops.tensorflow import xla_pays
 from models.losses import encode_target, row_weights
 from models.options import parse_options
+from models.privacy import Sampling, require_plain, spent
 from models.training import Training, keras_backend
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
@@ -36,6 +38,7 @@ class History:
         seconds: wall time, from the first batch to the last; before it was killed too.
         xla: whether the loop was compiled with XLA.
         batches_a_call: how many batches a call was found to do best in the end; changes no result.
+        epsilon: what `training.privacy` has spent; None without.
         resumed: epoch and batch that a killed training went on from, both from 0; None: it was not killed.
     """
 
@@ -46,6 +49,7 @@ class History:
     seconds: float = 0.0
     xla: bool = False
     batches_a_call: int = 1
+    epsilon: float | None = None
     resumed: tuple[int, int] | None = None
 
 
@@ -58,6 +62,7 @@ def fit(
     task: str,
     classes: Sequence[Any],
     seed: int,
+    images: Sequence[str] = (),
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
     on_resume: OnResume | None = None,
@@ -80,6 +85,7 @@ def fit(
         task: "classification" or "regression".
         classes: the target's classes in the order of their indices; empty for regression.
         seed: seeds the order of rows and everything random in the model.
+        images: names of the inputs that are images, which `training.augmentation` changes.
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
         on_batch: called with epoch, batches done and batches an epoch, at most twice a second.
         on_resume: called with what a killed training had done before, and the batches an epoch.
@@ -99,8 +105,13 @@ def fit(
     _require_keras_on(options.backend)
     repeatable(seed)
     batches = -(-len(train[1]) // options.batch_size)
+    sampling = Sampling(len(train[1]), min(options.batch_size, len(train[1]))) if options.privacy else None
     held_out = validation if validation is not None and len(validation[1]) else None
+    if options.augmentation is not None:
+        model = augmented(model, images, options.augmentation, seed)
     loss = compile_model(model, train, options, task, len(classes), batches)
+    if sampling is not None:
+        require_plain(model)
     weights = row_weights(options.class_weights, train[1], classes)
 
     def rows(part: Rows, row_weight: np.ndarray | None = None) -> tuple[Any, ...]:
@@ -108,7 +119,8 @@ def fit(
         return data if row_weight is None else (*data, row_weight)
 
     xla = _xla(model, options, batches)
-    parts = Parts(model, rows(train, weights), held_out and rows(held_out), options, loss, seed, xla, gpus)
+    learned = rows(train, weights) if sampling is None else sampling.filled(rows(train, weights))
+    parts = Parts(model, learned, held_out and rows(held_out), options, loss, seed, xla, gpus, sampling)
     loop, check = make_loops(parts)
     nothing = Watch()
     watch = Watch(
@@ -118,7 +130,8 @@ def fit(
         keeper,
         group,
     )
-    course = Course(model, options, seed, loop, check, watch, medians or ())
+    order = None if sampling is None else sampling.order
+    course = Course(model, options, seed, loop, check, watch, medians or (), order)
     done = course.run()
     return History(
         epochs=done.epochs,
@@ -128,6 +141,7 @@ def fit(
         seconds=done.seconds,
         xla=xla,
         batches_a_call=loop.batches_a_call(),
+        epsilon=spent(options.privacy, sampling, model) if options.privacy and sampling else None,
         resumed=course.resumed,
     )
 
@@ -143,6 +157,8 @@ def _require_keras_on(backend: str) -> None:
 
 
 def _xla(model: Any, options: Training, batches: int) -> bool:
+    if options.privacy is not None and options.backend == "tensorflow":
+        return False
     if options.backend != "tensorflow":
         return options.backend == "jax"  # which always compiles
     return xla_pays(model, batches * options.epochs) if options.xla is None else options.xla

@@ -77,6 +77,28 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
     return Loss(name, options, table[name])
 
 
+def smoothed(loss: Loss, part: float) -> Loss:
+    """Return a loss whose targets have `part` spread evenly over all classes.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
+
+    Raises:
+        OptionsError: the loss does not compare probabilities, or says its own smoothing.
+    """
+    if not part:
+        return loss
+    if loss.name == "sparse_categorical_crossentropy":
+        loss = Loss("categorical_crossentropy", loss.options, "one_hot")
+    if not loss.name.endswith("_crossentropy") or "label_smoothing" in loss.options:
+        known = ", ".join(name for name in CLASSIFICATION if name.endswith("_crossentropy"))
+        raise OptionsError(
+            f"Option 'training.label_smoothing' is {part} and the loss is {loss.name!r} with "
+            f"{loss.options or 'no options'}. Expected one of: {known}, with no smoothing of its own. Leave one of the "
+            "two out."
+        )
+    return Loss(loss.name, {**loss.options, "label_smoothing": part}, loss.target)
+
+
 def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
     """Return the task a loss is for; None where no loss is given or none has that name."""
     name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
@@ -103,6 +125,11 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
         )
     if task is not None:
         loss_named(loss, task, classes=2)
+
+
+def check_smoothing(part: float, loss: str | Mapping[str, Any] | None, task: str | None) -> None:
+    """Refuse smoothing of what has no classes, before any data is read; see `smoothed`."""
+    smoothed(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
 
 
 def loss_function(loss: Loss) -> Any:

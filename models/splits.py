@@ -49,6 +49,46 @@ def split(
     return {"train": train, "validation": held["validation"], "test": held["test"]}
 
 
+def hold_out(schema: Schema, columns: Columns, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Row numbers of a part to learn from and of one held out, stratified as in `split`.
+
+    Raises:
+        SplitError: too few rows.
+    """
+    classes = _classes(schema, columns)
+    rows, generator = np.arange(len(classes)), np.random.default_rng(seed)
+    kept, held = _divide(rows, classes, {"validation": fraction}, generator)
+    return kept, held["validation"]
+
+
+def fold_rows(schema: Schema, columns: Columns, folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Row numbers of all other folds and of the fold itself, for each; every row is in one fold.
+
+    Of a classification each class is spread over the folds in proportion.
+
+    Raises:
+        SplitError: there are fewer rows than folds, or a class has one row, which no other fold could teach.
+    """
+    classes = _classes(schema, columns)
+    if len(classes) < 2 * folds:
+        raise SplitError(
+            f"data.split.folds is {folds} and there are {len(classes)} rows beside the test rows; expected at least "
+            "two a fold; lower folds, or add rows"
+        )
+    counts = np.bincount(classes)
+    if 1 in counts:
+        name = schema.target.classes[int(np.flatnonzero(counts == 1)[0])]
+        raise SplitError(
+            f"class {name!r} has one row beside the test rows, and data.split.folds needs two, so that each fold can "
+            "learn it from the others; add rows of it, or leave folds out"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(classes))
+    ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    fold_of = np.empty(len(classes), np.int64)
+    fold_of[ordered] = np.arange(len(classes)) % folds
+    return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
+
+
 def fingerprint(columns: Columns) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and values; the order of the columns does not matter."""
     whole = hashlib.sha256()

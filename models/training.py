@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from models.errors import OptionsError
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -88,6 +91,48 @@ class Checkpoint(Settings):
         return 0.0 if isinstance(self.every, int) else seconds(self.every)
 
 
+class Regularization(Settings):
+    """Penalties in the loss on all kernels, the output's too; biases have none.
+
+    Sources: Tibshirani, "Regression Shrinkage and Selection via the Lasso" (1996), for L1; Krogh and Hertz, "A Simple
+    Weight Decay Can Improve Generalization" (1991), for L2.
+    """
+
+    l1: float = Field(0.0, ge=0, description="Weight of the sum of the absolute weights.")
+    l2: float = Field(0.0, ge=0, description="Weight of the sum of the squared weights.")
+
+
+class Augmentation(Settings):
+    """How images are changed at random while they are learned from, each anew each time; never at the endpoint."""
+
+    flip: Literal["horizontal", "vertical", "both"] | None = Field(
+        None, description="Mirror half of them; both: each way by its own chance."
+    )
+    rotate: float = Field(0.0, ge=0, le=180, description="Turn them by up to so many degrees, either way.")
+    shift: float = Field(0.0, ge=0, lt=1, description="Shift them by up to this part of height and width.")
+    noise: float = Field(
+        0.0, ge=0, description="Standard deviation of normal noise; the images' values lie between 0 and 1."
+    )
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Augmentation:
+        if not (self.flip or self.rotate or self.shift or self.noise):
+            raise ValueError("augmentation changes nothing; name one of flip, rotate, shift, noise")
+        return self
+
+
+class Privacy(Settings):
+    """Learn by DP-SGD (Abadi et al. 2016), and tell the `epsilon` that the weights have spent; see `models.privacy`."""
+
+    noise_multiplier: float = Field(
+        1.0, gt=0, description="Standard deviation of the noise over clip_norm; more is more private."
+    )
+    clip_norm: float = Field(1.0, gt=0, description="What the gradient of one row may have as its norm.")
+    delta: float = Field(
+        1e-5, gt=0, lt=1, description="Chance that epsilon does not hold; well below 1 / training rows."
+    )
+
+
 class Training(Settings):
     """How a model learns."""
 
@@ -111,6 +156,23 @@ class Training(Settings):
     )
     class_weights: Literal["balanced"] | dict[str | int | bool, float] | None = Field(
         None, description="'balanced', or a weight for each class that shall count more or less than 1."
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Part of each target that is spread evenly over all classes."
+    )
+    regularization: Regularization | None = Field(None, description="Penalties on large weights.")
+    augmentation: Augmentation | None = Field(
+        None, description="How images are changed while they are learned from."
+    )
+    privacy: Privacy | None = Field(
+        None, description="Hide every training row in noise; keep seed secret: the noise is drawn from it."
+    )
+    calibration: Literal["temperature"] | None = Field(
+        None,
+        description="temperature: a classifier's probabilities are made as sure as they are right, on validation rows.",
+    )
+    explain: int = Field(
+        0, ge=0, le=64, description="Test rows explained by integrated gradients, as pictures in MLflow."
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         "float32", description="What layers compute in; the mixed ones are for GPUs."
@@ -136,6 +198,32 @@ class Training(Settings):
             )
         return optimizer
 
+    @field_validator("augmentation")
+    @classmethod
+    def _has_layers(cls, value: Augmentation | None, info: ValidationInfo) -> Augmentation | None:
+        if info.data.get("backend") == "numpy" and value is not None:
+            raise ValueError("backend numpy has no equation for changing images; leave one of the two out")
+        return value
+
+    @field_validator("privacy")
+    @classmethod
+    def _has_gradients_a_row(cls, value: Privacy | None, info: ValidationInfo) -> Privacy | None:
+        backend = info.data.get("backend")
+        if value is not None and backend not in ("tensorflow", "jax"):
+            raise ValueError(
+                f"backend {backend} has no gradients of single rows here; use tensorflow or jax, or leave privacy out"
+            )
+        return value
+
+    @field_validator("explain")
+    @classmethod
+    def _has_gradients(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("backend") == "torch":
+            raise ValueError(
+                "backend torch is not explained here; use tensorflow or jax, or leave explain out"
+            )
+        return value
+
     @field_validator("precision", "xla")
     @classmethod
     def _is_for_keras(cls, value: Any, info: ValidationInfo) -> Any:
@@ -149,3 +237,24 @@ class Training(Settings):
 def keras_backend(backend: str) -> str:
     """Return the backend Keras is to have: TensorFlow also holds and exports what the equations train."""
     return "tensorflow" if backend == "numpy" else backend
+
+
+def check_privacy(model: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Refuse what would let training rows into the weights past the noise.
+
+    Raises:
+        OptionsError: naming it.
+    """
+    if training["privacy"] is None:
+        return
+    others = {
+        "model.pretrain": model.get("pretrain"),
+        "training.augmentation": training["augmentation"],
+        "training.regularization": training["regularization"],
+    }
+    for name, given in others.items():
+        if given is not None:
+            raise OptionsError(
+                f"Options 'training.privacy' and {name!r} are both given, and the privacy spent is known without the "
+                "latter only. Leave one of the two out."
+            )

@@ -88,6 +88,23 @@ class Transforms:
         kind, encoder = self._encoders.get("features", ("", None))
         return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
 
+    def labels(self, name: str, values: Array) -> list[Any]:
+        """What people call the parts of a model input: its features, or of a text the words of each row; else nothing.
+
+        Args:
+            name: of the input.
+            values: rows of it.
+        """
+        kind, encoder = self._encoders[name]
+        content = encoder.content
+        if kind == "features":
+            known = content["categories"].items()
+            return [*content["names"], *(f"{field}={value}" for field, given in known for value in given)]
+        if kind != "text":
+            return []
+        words = ["", "?", *content["words"]]  # 0 is padding, 1 a word that training has not seen
+        return [[words[number] for number in row if number] for row in values.tolist()]
+
     def apply(self, columns: Columns) -> dict[str, Array]:
         """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`.
 

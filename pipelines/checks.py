@@ -6,16 +6,17 @@ from pathlib import Path
 
 from models.build import check_model, check_writes
 from models.devices import require_backend
-from models.losses import check_loss, task_of
+from models.losses import check_loss, check_smoothing, task_of
 from models.optimizers import check_optimizer
 from models.space import Choices, space_of
+from models.training import check_privacy
 from pipelines.errors import ExperimentError, nearest
-from pipelines.gate import check_name
+from pipelines.gate import EPSILON, check_name
 from pipelines.home import Home
 from pipelines.hosting import hosting
 from pipelines.load import validate, with_values
 from pipelines.sources import check_source
-from pipelines.spec import Experiment
+from pipelines.spec import Criterion, Experiment
 from serving.release import load
 
 
@@ -38,6 +39,7 @@ def check(experiment: Experiment, home: Home) -> None:
     task = _task(experiment)
     for criterion in experiment.gate:
         check_name(criterion.metric, task)
+        _check_criterion(criterion, experiment)
     hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
 
 
@@ -49,16 +51,68 @@ def _task(experiment: Experiment) -> str | None:
     return stated or task_of(experiment.training.loss)
 
 
+def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
+    """What a metric needs: folds, or privacy; and the champion is scored on the test rows only."""
+    if criterion.metric.startswith("folds_") and experiment.data.split.folds is None:
+        raise ExperimentError(
+            f"gate.metric: {criterion.metric} is a mean over folds, and there are none; set data.split.folds, such as 5"
+        )
+    if criterion.metric == EPSILON and experiment.training.privacy is None:
+        raise ExperimentError(
+            "gate.metric: epsilon is what training.privacy spends, and there is none; set training.privacy, such as "
+            "{noise_multiplier: 1.0, clip_norm: 1.0}"
+        )
+    if criterion.improve_on_champion and not criterion.metric.startswith("test_"):
+        raise ExperimentError(
+            f"gate.improve_on_champion: {criterion.improve_on_champion} of {criterion.metric}; the champion has only "
+            "metrics of the test rows; name a test_ metric, or leave improve_on_champion out here"
+        )
+
+
+def _check_shared(experiment: Experiment) -> None:
+    """What several devices or nodes can not do together."""
+    gpus, nodes = experiment.resources.gpus, experiment.resources.nodes
+    if experiment.training.privacy is not None and max(gpus, nodes) > 1:
+        raise ExperimentError(
+            f"training.privacy: set, with resources.gpus: {gpus} and resources.nodes: {nodes}; its batches are "
+            "drawn on one device; set both to 1 at most, or leave training.privacy out"
+        )
+    if experiment.data.split.folds is not None and nodes > 1:
+        raise ExperimentError(
+            f"data.split.folds: {experiment.data.split.folds}, with resources.nodes: {nodes}; folds are trained on "
+            "one node; set resources.nodes: 1, or leave data.split.folds out"
+        )
+
+
 def _check_parts(experiment: Experiment) -> None:
-    model = experiment.model.model_dump(exclude_none=True)
+    model, training, task = experiment.model.options, experiment.training, _task(experiment)
     check_model(model)
-    check_writes(model, _task(experiment) if experiment.data.dataset is None else experiment.data.task)
-    check_optimizer(experiment.training.optimizer)
-    check_loss(experiment.training.loss, _task(experiment))
+    check_writes(model, task if experiment.data.dataset is None else experiment.data.task)
+    check_optimizer(training.optimizer)
+    check_loss(training.loss, task)
+    check_privacy(model, training.model_dump())
+    check_smoothing(training.label_smoothing, training.loss, task)
+    _check_shared(experiment)
     if experiment.training.backend == "numpy" and experiment.resources.gpus:
         raise ExperimentError(
             f"resources.gpus: {experiment.resources.gpus}; training.backend: numpy computes on the CPU; "
             "leave one of the two out"
+        )
+    _check_calibration(experiment)
+
+
+def _check_calibration(experiment: Experiment) -> None:
+    if experiment.training.calibration is None:
+        return
+    if (experiment.data.task or task_of(experiment.training.loss)) == "regression":
+        raise ExperimentError(
+            "training.calibration: temperature is for the probabilities of a classification, and this is a "
+            "regression; leave it out"
+        )
+    if not experiment.data.split.validation:
+        raise ExperimentError(
+            "training.calibration: temperature is fitted on validation rows, and data.split.validation is 0; "
+            "set it, such as 0.1, or leave calibration out"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.search import grid_size
+from pipelines.errors import ExperimentError
 from pipelines.home import Home
 from pipelines.plan import STEPS, Facts, run_id
 from pipelines.sources import digest_of_data
@@ -62,6 +63,7 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
         trials=_trial_count(experiment),
         snapshot=snapshot,
+        start=_start(experiment, home),
         tags=_tags(),
     )
     return with_champion(facts, experiment, home)
@@ -79,6 +81,34 @@ def _snapshot(experiment: Experiment) -> dict[str, Any] | None:
         return None
     content = Path(experiment.model.file).read_bytes()
     return {"digest": hashlib.sha256(content).hexdigest(), "size": len(content), "name": "my_model.py"}
+
+
+def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
+    """The winner of the run that training begins with.
+
+    Raises:
+        ExperimentError, UnknownNameError: there is no such run, or it has no winner yet.
+    """
+    from pipelines.answer import outputs_of
+
+    asked = experiment.model.from_
+    if asked is None:
+        return None
+    if asked == experiment.name:
+        raise ExperimentError(
+            f"model.from: {asked} is this experiment's own name, whose newest run changes with each one; name a run: "
+            "`tidegate runs` lists them"
+        )
+    done = [folder for folder in home.run_folders() if folder.read().status == "done"]
+    newest = next((folder.run for folder in done if folder.read().name == asked), asked)
+    record = home.run_folder(newest).read()
+    selected, prepared = (outputs_of(home, record, step) for step in ("select", "prepare"))
+    if not selected or not prepared:
+        raise ExperimentError(
+            f"model.from: run {newest} is {record.status} and its files are not here; expected one that is done; "
+            "submit it again, or name another"
+        )
+    return {"run": newest, "keras": selected[0]["winner"]["keras"], "transforms": prepared[0]["transforms"]}
 
 
 def _champion(state: EndpointState, run: str, home: Home) -> str | None:

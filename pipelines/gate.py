@@ -7,7 +7,8 @@ from pipelines.errors import ExperimentError, nearest
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
 DEFAULTS = {"classification": "test_accuracy", "regression": "test_rmse", "generation": "test_perplexity"}
-SPLITS = ("test_", "validation_")
+SPLITS = ("test_", "validation_", "folds_")
+EPSILON = "epsilon"  # of a training with `privacy`
 METRICS = {
     "classification": ("accuracy", "loss", "f1", "ece", "auc"),
     "regression": ("rmse", "mae", "r2", "loss"),
@@ -17,7 +18,9 @@ METRICS = {
 
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of the metric is the better one."""
-    return any(metric.removeprefix(split).startswith(LOWER_IS_BETTER) for split in SPLITS)
+    return metric == EPSILON or any(
+        metric.removeprefix(split).startswith(LOWER_IS_BETTER) for split in SPLITS
+    )
 
 
 def criteria_for(gate: Sequence[Mapping[str, Any]], task: str) -> list[dict[str, Any]]:
@@ -37,7 +40,7 @@ def check_name(metric: str, task: str | None) -> None:
         ExperimentError: naming the nearest metric there is.
     """
     names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
-    known = [f"{split}{name}" for split in SPLITS for name in dict.fromkeys(names)]
+    known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys(names)] + [EPSILON]
     of_column = task in (None, "regression") and metric.startswith(
         tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
     )
@@ -45,6 +48,10 @@ def check_name(metric: str, task: str | None) -> None:
         raise ExperimentError(
             f'gate.metric: no run has a metric "{metric}"{nearest(metric, known)}; expected one of: {", ".join(known)}'
         )
+
+
+def _metric(split: str, name: str) -> str:
+    return f"{split}{name}_mean" if split == "folds_" else f"{split}{name}"
 
 
 def check_metric(metric: str, known: Mapping[str, float]) -> None:
@@ -81,13 +88,14 @@ def reasons_against(
     Args:
         criteria: what must hold.
         candidate: its metrics.
-        champion: the champion's on the same rows, or None where there is none.
+        champion: the champion's on the same rows, or None where there is none; it is compared by what both have.
     """
     reasons: list[str] = []
     for criterion in criteria:
         check_metric(criterion["metric"], candidate)
         reasons += _absolute(criterion, candidate[criterion["metric"]])
-        if champion is not None and criterion["improve_on_champion"] is not None:
+        compared = criterion["improve_on_champion"] is not None and criterion["metric"] in (champion or {})
+        if champion is not None and compared:
             reasons += _relative(criterion, candidate[criterion["metric"]], champion[criterion["metric"]])
     return reasons
 

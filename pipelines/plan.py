@@ -23,6 +23,8 @@ class Facts:
         champion: digest of the bundle a candidate must beat, or None.
         incarnation: how often the endpoint was deleted; a new one starts anew.
         snapshot: the store's reference of the model file, as plain values, or None.
+        start: the earlier run that training begins with: `run`, and the store's references `keras` and `transforms`, as
+            plain values, or None.
         source: the data as it was kept in a store, as plain values; None: it is where the experiment says.
         tags: told to MLflow but part of no result's identity: git commit, user, file.
     """
@@ -35,6 +37,7 @@ class Facts:
     champion: str | None = None
     incarnation: int = 0
     snapshot: dict[str, Any] | None = None
+    start: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -94,6 +97,8 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     document["data"]["source"] = facts.data
     if document["model"]["file"]:
         document["model"]["file"] = facts.model
+    if facts.start is not None:
+        document["model"]["from"] = facts.start["keras"]["digest"]
     return document
 
 
@@ -173,7 +178,8 @@ def _trial(
         "name": experiment.name,
         "index": index,
         "prepared": From(prepare.id),
-        "model": experiment.model.model_dump(mode="json", exclude_none=True),
+        "model": experiment.model.options,
+        "start": facts.start and {**facts.start, "freeze": experiment.model.freeze or []},
         "training": experiment.training.model_dump(mode="json"),
         "gpus": resources.gpus,
         "nodes": resources.nodes,

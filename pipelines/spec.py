@@ -59,6 +59,12 @@ class Split(Part):
     validation: Fraction = Field(0.1, description="share of rows that steers training")
     test: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of rows held out for the gate")
     seed: int = Field(7, ge=0, description="seed of the shuffle")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="as many models more are trained on all but the test rows, each judged on a fold the others learn "
+        "from; what is released learns from the training rows: validation 0 gives it all but the test rows",
+    )
 
     @model_validator(mode="after")
     def _leave_rows_to_train_on(self) -> "Split":
@@ -120,15 +126,35 @@ class Data(Part):
 class Model(Part):
     """A built-in family or the user's own file; every other key is an option of it."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True)
     family: str | None = Field(None, description="a built-in model family")
     file: str | None = Field(None, description="a Python file that defines build(inputs, outputs, **options)")
+    from_: str | None = Field(
+        None,
+        alias="from",
+        description="a run's id, or the name of an experiment, whose newest run it is then: training begins with the "
+        "weights of its winner; a last layer of another shape begins anew",
+    )
+    freeze: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] | None = (
+        Field(None, description="names of that model's layers that stay as they are, such as conv2d*")
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the model is built from."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"from_", "freeze"})
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Model":
         if (self.family is None) == (self.file is None):
             got = "both" if self.family else "neither"
             raise ValueError(f"give either family (e.g. mlp) or file (./my_model.py); received {got}")
+        if self.freeze and self.from_ is None:
+            raise ValueError("freeze keeps layers of an earlier run; say which one: from: RUN")
+        if self.from_ is not None and self.options.get("pretrain"):
+            raise ValueError(
+                "from begins with trained weights, and pretrain would be lost; leave one of the two out"
+            )
         return self
 
 

@@ -47,7 +47,7 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         folder,
         uri,
         fetch=lambda ref: home.store.fetch(Ref.model_validate(ref)),
-        render=lambda ref: _pictures(home.store.fetch(Ref.model_validate(ref))),
+        render=lambda ref: pictures(home.store.fetch(Ref.model_validate(ref))),
         finished=lambda: driver_left is None or driver_left.is_set(),
         ready=lambda: _wait_for_server(home, uri),
         patience_s=PATIENCE_S,
@@ -60,12 +60,15 @@ def _wait_for_server(home: Home, uri: str) -> None:
         mlflow_server.wait_ready(uri, home=home.path)
 
 
-def _pictures(report: Path) -> Iterable[tuple[str, bytes]]:
+def pictures(report: Path) -> Iterable[tuple[str, bytes]]:
+    """Draw what a trial's report tells: file name and content of each picture."""
+    from models.attributions import render_attributions
     from models.figures import render
 
     with np.load(report, allow_pickle=False) as arrays:
         facts: dict[str, Any] = json.loads(str(arrays["facts"]))
-        return render(facts | {"y_true": arrays["y_true"], "y_pred": arrays["y_pred"]})
+        whole = facts | {name: arrays[name] for name in arrays if name != "facts"}
+    return [*render(whole), *(render_attributions(whole) if "explained" in facts else ())]
 
 
 def follow_release(home: Home, endpoint: str) -> str:

@@ -118,6 +118,13 @@ class TrialLog:
         for epoch, (values, ended) in enumerate(zip(progress.epochs, progress.ended_ms, strict=True)):
             self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=ended)
 
+    def fold(self, fold: int, metrics: Mapping[str, float]) -> None:
+        """A fold was judged: one line, and a point of each `fold_` metric."""
+        words = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        print(f"fold {fold + 1}  {words}", flush=True)
+        values = {f"fold_{name}": value for name, value in metrics.items()}
+        self._spool.write("metrics", f"fold-{fold}", step=fold, values=values)
+
     def loop(self, backend: str, xla: bool, batches_a_call: int) -> None:
         """How the training was driven."""
         values = {"backend": backend, "xla": xla, "batches_a_call": batches_a_call}

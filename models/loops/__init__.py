@@ -17,6 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from models.losses import Loss
+    from models.privacy import Sampling
     from models.training import Training
 
 BACKENDS = {
@@ -95,6 +96,7 @@ class Parts:
         seed: seeds what a loop draws itself.
         xla: compile with XLA where the backend has a choice.
         gpus: devices of each process that share a batch; 0 asks for none.
+        sampling: how batches are drawn for DP-SGD, `train` being filled for it; None: in the order of an epoch.
     """
 
     model: Any
@@ -105,6 +107,7 @@ class Parts:
     seed: int
     xla: bool
     gpus: int = 0
+    sampling: Sampling | None = None
 
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:

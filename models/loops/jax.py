@@ -18,6 +18,7 @@ import numpy as np
 
 from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
 from models.loops.spread import Spread, spread_over
+from models.privacy import jax_step
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
@@ -33,6 +34,7 @@ class Loop(InVariables):
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
         batch_size: rows a step.
         fused: one call for many batches.
+        rows: how many an epoch goes through; all of them once when not given.
         seconds_a_call: what a call aims at.
         spread: the devices that share each batch; None: one.
     """
@@ -45,13 +47,14 @@ class Loop(InVariables):
         data: tuple[Any, ...],
         batch_size: int,
         fused: bool = True,
+        rows: int | None = None,
         seconds_a_call: float = 0.25,
         spread: Spread | None = None,
     ) -> None:
         import jax
 
         self.errors = (jax.errors.JaxRuntimeError, ValueError, TypeError)
-        self.rows = len(data[1])
+        self.rows = rows or len(data[1])
         self.batches = -(-self.rows // batch_size)
         self._spread = spread
         self._data = jax.tree.map(spread.whole if spread else jax.numpy.asarray, data)
@@ -168,4 +171,8 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
         check = Loop(
             model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, spread=spread
         )
-    return Loop(model, model.train_step, TRAIN, parts.train, size, fused(model), spread=spread), check
+    if parts.sampling is None:
+        return Loop(model, model.train_step, TRAIN, parts.train, size, fused(model), spread=spread), check
+    step = jax_step(model, parts.options, parts.sampling, parts.seed)
+    room = parts.sampling.room
+    return Loop(model, step, TRAIN, parts.train, room, fused(model), parts.sampling.batches * room), check

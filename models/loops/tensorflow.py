@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from models.privacy import tensorflow_step
 
 # Compiling with XLA costs 0.5 s and gains 0.1 to 0.4 ms a batch.
 XLA_PAYS_FROM = 5_000  # batches
@@ -33,6 +34,7 @@ class Loop(InVariables):
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
         batch_size: rows a step.
         xla: compile whole batches with XLA; the last, smaller one is not worth it.
+        rows: how many an epoch goes through; all of them once when not given.
         seconds_a_call: what a call aims at, which is how often progress is seen and changes nothing else.
     """
 
@@ -42,6 +44,7 @@ class Loop(InVariables):
         data: tuple[Any, ...],
         batch_size: int,
         xla: bool = False,
+        rows: int | None = None,
         seconds_a_call: float = 0.25,
     ) -> None:
         import keras
@@ -49,7 +52,7 @@ class Loop(InVariables):
 
         self.errors = (tf.errors.OpError, ValueError, TypeError)
         self._data = keras.tree.map_structure(tf.convert_to_tensor, data)
-        self.rows = len(data[1])
+        self.rows = rows or len(data[1])
         self._size = batch_size
         self.batches = -(-self.rows // batch_size)
         self._whole = self.rows // batch_size if xla else 0
@@ -83,6 +86,10 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
     """See `models.loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
     check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
+    if parts.sampling is not None:
+        step = tensorflow_step(model, parts.options, parts.sampling, parts.seed)
+        room = parts.sampling.room
+        return Loop(step, parts.train, room, rows=parts.sampling.batches * room), check
     return Loop(model.train_step, parts.train, parts.options.batch_size, parts.xla), check
 
 

@@ -3,10 +3,11 @@
 TensorFlow is imported here and nowhere else: every later step works from the files this one leaves.
 """
 
+import contextlib
 import json
 import os
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ import numpy as np
 
 from infra.store import Ref
 from models.callbacks import higher_is_better
-from models.columns import Columns, load_columns
+from models.columns import Columns, concat, load_columns
 from models.decoding.settings import GREEDY, Decoding
 from models.devices import require_backend, require_gpus, require_spread
 from models.errors import ExportError, MemberLostError, OptionsError, UserModelError
+from models.folds import cross_validate
 from models.group import Group, join, member_here
-from models.metrics import evaluate, to_predictions
-from models.outputs import outputs_for
+from models.metrics import to_predictions
+from models.recipe import Recipe, Rows
 from models.search import medians, suggest
 from models.training import keras_backend, seconds
+from models.transfer import Start
 from pipelines.checkpoints import Follower, StoreKeeper
 from pipelines.errors import in_words
 from pipelines.load import with_values
@@ -44,8 +47,7 @@ class Outputs(StepPart):
         index: number of the trial.
         keras: the model as Keras saves it.
         onnx: its ONNX export, or None with the reason in `export_error`.
-        reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy; of a
-            text model what `models.text_metrics.chances` gives.
+        reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
         report: history and predictions for the pictures, .npz.
         activation: of the model's last layer.
         params: the values searched, by dotted key.
@@ -77,6 +79,15 @@ class Outputs(StepPart):
     resumed: str = ""
 
 
+class Earlier(StepPart):
+    """The run that training begins with; see `models.transfer.Start`."""
+
+    run: str
+    keras: Ref
+    transforms: Ref
+    freeze: list[str]
+
+
 class Inputs(StepPart):
     """One trial's data, model, training, how its texts are decoded and, in a search, what earlier trials found."""
 
@@ -89,6 +100,7 @@ class Inputs(StepPart):
     gpus: int
     nodes: int = 1
     member_timeout: str = "10m"
+    start: Earlier | None = None
     snapshot: Ref | None
     decoding: Decoding | None = None
     search: dict[str, Any] | None
@@ -140,9 +152,6 @@ def _suggest(inputs: Inputs) -> dict[str, Any]:
     return suggest({**inputs.search, "direction": direction}, inputs.index, history)
 
 
-Rows = dict[str, tuple[dict[str, Any], Any]]
-
-
 class _Trial:
     """Everything that lives while one trial is trained."""
 
@@ -166,14 +175,27 @@ class _Trial:
         self.schema, self.transforms = inputs.prepared.contract(context)
         self.model_options = self._with_snapshot(model)
         target, answers = self.schema.target, self.transforms.answers
-        classes = answers.spec.vocabulary if answers else len(target.classes)
-        self.head = outputs_for(target.task, classes, len(target.names), training["loss"])
+        tokens = answers.spec.vocabulary if answers else 0
+        self.recipe = Recipe(self.model_options, self.training, target, self.seed, self._start(), tokens)
+        self.head = self.recipe.head
+        if answers:
+            self._require_plain()
 
     @property
     def log(self) -> TrialLog:
         """What is told of the trial; by the first process of a group only."""
         assert self._log is not None
         return self._log
+
+    def _require_plain(self) -> None:
+        """Refuse what is made for one answer a row, and not for one a token."""
+        asked = {f"training.{key}": self.training[key] for key in ("calibration", "privacy", "explain")}
+        asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
+        for name, value in asked.items():
+            if value:
+                raise OptionsError(
+                    f"Option {name!r} is set, and the target is a text. Leave it out; it is not for texts."
+                )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
         """The user's model as it was at submit, whatever the file says by now."""
@@ -183,7 +205,17 @@ class _Trial:
         shutil.copyfile(self.context.store.fetch(self.inputs.snapshot), path)
         return {**model, "file": str(path)}
 
-    def _rows(self, split: str) -> tuple[dict[str, Any], Any]:
+    def _start(self) -> Start | None:
+        earlier, fetch = self.inputs.start, self.context.store.fetch
+        if earlier is None:
+            return None
+        transforms = json.loads(fetch(earlier.transforms).read_bytes())
+        code = self.model_options.get("file")
+        return Start(
+            earlier.run, fetch(earlier.keras), transforms, earlier.freeze, Path(code) if code else None
+        )
+
+    def _rows(self, split: str) -> Rows:
         """A split as the model sees it: inputs by name, and the encoded target."""
         columns = self._columns(split)
         return self.transforms.apply(columns), self.transforms.target(self.schema, columns)
@@ -192,16 +224,24 @@ class _Trial:
         return load_columns(self.context.store.fetch(getattr(self.inputs.prepared, split)))
 
     def run(self, params: dict[str, Any]) -> Outputs:
-        from models.build import as_float32
-
         rows = {split: self._rows(split) for split in ("train", "validation", "test")}
-        model = self._untrained(rows)
-        history = self._fit(model, rows)
-        model = as_float32(model, self.model_options, self.transforms.input_specs, self.head)
-        raw = {split: self._answers(model, rows[split]) for split in ("validation", "test")}
+        self.log.begin(self.training["epochs"])
+        model, history = self._learn(rows)
+        folds = self._cross_validate(rows)
+        before = raw = self._answers(model, rows)
         self._require_probabilities(raw["test"])
         metrics = self._metrics(raw, rows) | self._error_rate(model)
-        files = self._files(model, raw["test"], history, rows["test"][1])
+        temperature = self._calibrate(model, rows["validation"])
+        if temperature is not None:
+            raw = self._answers(model, rows)
+            changed = {f"{split}_ece_uncalibrated": metrics[f"{split}_ece"] for split in raw}
+            metrics = {**self._metrics(raw, rows), **changed, "temperature": temperature}
+        metrics |= folds
+        if history.epsilon is not None:
+            metrics["epsilon"] = history.epsilon
+        report = self._report(raw["test"], before["test"], history, rows["test"][1])
+        report |= self._explained(model, rows["test"], report["facts"])
+        files = self._files(model, raw["test"], report)
         answered = [*([-1] if self.transforms.answers else []), self.head.units]
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         self.log.results(
@@ -225,63 +265,66 @@ class _Trial:
         )
 
     def follow(self) -> None:
-        rows = {split: self._rows(split) for split in ("train", "validation")}
-        self._train(self._untrained(rows), rows, Follower)
+        with self._keeping(self.context.key, Follower) as keeper:
+            self._trained({split: self._rows(split) for split in ("train", "validation")}, keeper)
 
-    def _untrained(self, rows: Rows) -> Any:
-        from models.build import build_model, pretrain
+    def _learn(self, rows: dict[str, Rows]) -> tuple[Any, "History"]:
+        told = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._went_on}
+        with self._keeping(self.context.key) as keeper:
+            model, history = self._trained(rows, keeper, **told)
+        self.log.loop(self.training["backend"], history.xla, history.batches_a_call)
+        return model, history
 
-        precision = self.training["precision"]
-        model = build_model(self.model_options, self.transforms.input_specs, self.head, self.seed, precision)
-        pretrain(model, self.model_options, rows["train"][0], self.seed)
-        return model
-
-    def _fit(self, model: Any, rows: Rows) -> "History":
-        log = self.log
-        log.begin(self.training["epochs"])
-        told = {"on_epoch": log.epoch, "on_batch": log.batch, "on_resume": self._went_on}
-        history = self._train(model, rows, StoreKeeper, **told)
-        log.loop(self.training["backend"], history.xla, history.batches_a_call)
-        return history
-
-    def _train(self, model: Any, rows: Rows, keeper_type: type[StoreKeeper], **told: Any) -> "History":
-        from models.fit import fit
-
-        target, context = self.schema.target, self.context
-        keeper = keeper_type(context.store, context.key, context.work, partial(print, flush=True))
-        # Without checkpoints nobody would look whether SIGTERM came.
-        with keeper.listening() if self.training["checkpoint"] else nullcontext():
-            history = fit(
-                model,
-                rows["train"],
-                rows["validation"],
-                self.training,
-                task=target.task,
-                classes=target.classes,
-                seed=self.seed,
-                keeper=keeper,
-                medians=_medians(self.inputs),
-                gpus=self.inputs.gpus,
-                group=self.group,
-                **told,
-            )
+    def _trained(self, rows: dict[str, Rows], keeper: StoreKeeper, **told: Any) -> tuple[Any, "History"]:
+        result = self.recipe.learn(
+            self.transforms,
+            rows["train"],
+            rows["validation"],
+            keeper=keeper,
+            medians=_medians(self.inputs),
+            gpus=self.inputs.gpus,
+            group=self.group,
+            **told,
+        )
         if self.group is not None:
             self.group.leave()
-        return history
+        return result
+
+    @contextlib.contextmanager
+    def _keeping(self, key: str, keeper_type: type[StoreKeeper] = StoreKeeper) -> Iterator[StoreKeeper]:
+        """Who keeps a training's checkpoints under this key."""
+        keeper = keeper_type(self.context.store, key, self.context.work, partial(print, flush=True))
+        # Without checkpoints nobody would look whether SIGTERM came.
+        with keeper.listening() if self.training["checkpoint"] else contextlib.nullcontext():
+            yield keeper
+
+    def _cross_validate(self, rows: dict[str, Rows]) -> dict[str, float]:
+        """The metrics over the folds, where there are any."""
+        split = self.inputs.content["data"]["split"]
+        if split["folds"] is None:
+            return {}
+        steering, learned = (len(rows[part][1]) for part in ("validation", "train"))
+        split = {**split, "validation": steering / (learned + steering)}
+        refs = (self.inputs.prepared.train, self.inputs.prepared.validation)
+        columns = concat([load_columns(self.context.store.fetch(ref)) for ref in refs])
+        keep = [f"{self.context.key}-fold-{fold}" for fold in range(split["folds"])]
+        return cross_validate(
+            self.recipe, self.schema, columns, split, lambda fold: self._keeping(keep[fold]), self.log.fold
+        )
 
     def _went_on(self, progress: "Progress", batches: int) -> None:
         self._resumed = place(progress.epoch, progress.batch, batches)
         self.log.resumed(progress, batches)
 
-    def _answers(self, model: Any, rows: tuple[dict[str, Any], Any]) -> Any:
-        """What is compared later: raw predictions, or of a text what `chances` finds."""
+    def _answers(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
+        """What is compared later, by split of held-out rows: raw predictions, or of texts what `chances` finds."""
         from models.predict import predict
 
         if self.transforms.answers is None:
-            return predict(model, rows[0])
+            return {split: predict(model, rows[split][0]) for split in ("validation", "test")}
         from models.text_metrics import chances
 
-        return chances(partial(predict, model), *rows)
+        return {split: chances(partial(predict, model), *rows[split]) for split in ("validation", "test")}
 
     def _error_rate(self, model: Any) -> dict[str, float]:
         if self.transforms.answers is None:
@@ -297,6 +340,14 @@ class _Trial:
             found |= {f"{split}_{name}": value for name, value in rate.items()}
         return found
 
+    def _calibrate(self, model: Any, validation: Rows) -> float | None:
+        """The temperature that is now in the model's last layer, or None."""
+        temperature = self.recipe.calibrate(model, validation)
+        if self.training["calibration"] is not None:
+            told = "the validation rows tell none" if temperature is None else f"{temperature:.4g}"
+            print(f"calibration: temperature {told}", flush=True)
+        return temperature
+
     def _require_probabilities(self, raw: Any) -> None:
         """A classifier's answers are told to people as probabilities: they must be some."""
         if self.head.activation == "linear":
@@ -310,29 +361,23 @@ class _Trial:
                 "end build() with outputs.layer(x), or with that activation"
             )
 
-    def _metrics(self, raw: dict[str, Any], rows: Rows) -> dict[str, float]:
+    def _metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> dict[str, float]:
         found: dict[str, float] = {}
-        target = self.schema.target
         for split, answers in raw.items():
-            if len(answers) and answers.ndim > 2:
-                from models.text_metrics import evaluate_tokens
-
-                values = evaluate_tokens(rows[split][1], answers)
-                found |= {f"{split}_{name}": value for name, value in values.items()}
-            elif len(answers):
-                predictions = to_predictions(answers, self.head.activation)
-                values = evaluate(target.task, rows[split][1], predictions, target.classes, target.names)
+            if len(answers):
+                values = self.recipe.metrics(answers, rows[split][1])
                 found |= {f"{split}_{name}": value for name, value in values.items()}
         return found
 
-    def _files(self, model: Any, raw: Any, history: "History", truth: Any) -> dict[str, Any]:
+    def _files(self, model: Any, raw: Any, report: dict[str, Any]) -> dict[str, Any]:
         """Save everything later steps work from; a model that has no ONNX form says why."""
         from models.export import export_saved
 
         work, put = self.context.work, self.context.put
         model.save(work / "model.keras", include_optimizer=False)
         np.save(work / "reference.npy", raw)
-        self._save_report(work / "report.npz", raw, history, truth)
+        facts = np.array(json.dumps(report.pop("facts")))
+        np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
         onnx, export_error = None, ""
         try:
             export_saved(model, work / "model.keras", work / "model.onnx", self.model_options.get("file"))
@@ -347,21 +392,36 @@ class _Trial:
             "report": put(work / "report.npz"),
         }
 
-    def _save_report(self, path: Path, raw: Any, history: "History", truth: Any) -> None:
-        target = self.schema.target
+    def _report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
+        """What the pictures show: `facts`, and arrays."""
+        target, activation = self.schema.target, self.head.activation
         facts = {
             "task": target.task,
             "classes": target.classes,
             "names": target.names,
             "history": history.epochs,
         }
-        texts = self.transforms.answers is not None  # of which there is a curve to see, and no more
-        np.savez(
-            path,
-            facts=np.array(json.dumps(facts)),
-            y_true=np.zeros(0) if texts else truth,
-            y_pred=np.zeros(0) if texts else to_predictions(raw, self.head.activation),
-        )
+        if self.transforms.answers is not None:  # of texts there is a curve to see, and no more
+            return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
+        uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
+        return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
+
+    def _explained(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
+        """Arrays of the rows explained, told in `facts`; a model that can not be explained is released all the same."""
+        count = self.training["explain"]
+        if not count:
+            return {}
+        from models.explain import integrated_gradients, told
+
+        some = {name: array[:count] for name, array in test[0].items()}
+        try:
+            found = integrated_gradients(model, some, self.transforms.input_specs, self.head.activation)
+        except OptionsError as error:
+            print(f"not explained: {error}", flush=True)
+            return {}
+        facts["explained"], arrays = told(found, self.transforms, test[1][:count], self.schema.target)
+        print(f"explained {len(found.chosen)} rows, largest gap {np.abs(found.gaps).max():.2g}", flush=True)
+        return arrays
 
 
 def _group(inputs: Inputs, context: StepContext) -> Group | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.figures import confusion_matrix, render
+from models.figures import confusion_matrix, reliability_curve, render
 
 RANDOM = np.random.default_rng(0)
 HISTORY = [
@@ -32,6 +32,14 @@ def test_a_classifier_has_three_pictures(classes: int) -> None:
     for content in pictures.values():
         with Image.open(io.BytesIO(content)) as image:
             assert image.format == "PNG" and min(image.size) >= 300 and max(image.size) < 2500
+
+
+def test_reliability_is_shown_before_and_after_calibration() -> None:
+    truth, sure = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    figure = reliability_curve(truth, (sure + 0.5) / 2, before=sure)
+    lines = {line.get_label(): line.get_xdata().tolist() for line in figure.axes[0].lines}
+    assert lines["before calibration"] == pytest.approx([0.7, 0.8, 0.9])
+    assert lines["model"] == pytest.approx([0.6, 0.65, 0.7])
 
 
 def test_a_regressor_has_a_plot_for_each_number() -> None:

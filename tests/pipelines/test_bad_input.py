@@ -155,6 +155,92 @@ CASES = {
     "unknown class": replace(
         wrong("'maybe'", "training.class_weights", "no, yes", training__class_weights="{maybe: 2}"), code=1
     ),
+    "unknown calibration": wrong(
+        "training.calibration", "'temperature'", "received str 'platt'", training__calibration="platt"
+    ),
+    "calibration of numbers": wrong(
+        "training.calibration", "regression", training__calibration="temperature", data__task="regression"
+    ),
+    "calibration on no rows": wrong(
+        "training.calibration",
+        "data.split.validation is 0",
+        training__calibration="temperature",
+        data__split__validation=0,
+    ),
+    "smoothing of numbers": wrong(
+        "training.label_smoothing",
+        "mean_squared_error",
+        training__label_smoothing=0.1,
+        data__task="regression",
+    ),
+    "augmentation of nothing": wrong(
+        "training.augmentation", "changes nothing; name one of flip", training__augmentation="{}"
+    ),
+    "augmentation without images": replace(
+        wrong("training.augmentation", "kind: image", training__augmentation="{flip: horizontal}"), code=1
+    ),
+    "unknown penalty": wrong(
+        "training.regularization.l3: unknown key", "did you mean", training__regularization="{l3: 1}"
+    ),
+    "one fold": wrong("data.split.folds", "greater than or equal to 2", "int 1", data__split__folds=1),
+    "more folds than rows": replace(
+        wrong("data.split.folds is 25", "beside the test rows", "lower folds", data__split__folds=25), code=1
+    ),
+    "folds against the champion": wrong(
+        "gate.improve_on_champion",
+        "name a test_ metric",
+        gate="{metric: folds_loss_mean, improve_on_champion: 0.1}",
+        data__split__folds=2,
+    ),
+    "a gate of no folds": wrong("gate.metric", "set data.split.folds", gate="{metric: folds_loss_mean}"),
+    "privacy by torch": wrong(
+        "training.privacy", "use tensorflow or jax", training__backend="torch", training__privacy="{}"
+    ),
+    "privacy on two nodes": wrong(
+        "training.privacy",
+        "set both to 1",
+        training__backend="jax",
+        training__privacy="{}",
+        resources__nodes=2,
+    ),
+    "folds on two nodes": wrong(
+        "data.split.folds: 2",
+        "set resources.nodes: 1",
+        training__backend="jax",
+        data__split__folds=2,
+        resources__nodes=2,
+    ),
+    "privacy of a clip of 0": wrong("clip_norm", "greater than 0", training__privacy="{clip_norm: 0}"),
+    "privacy and pretraining": wrong(
+        "training.privacy",
+        "'model.pretrain'",
+        model="{family: transformer, pretrain: {}}",
+        training__privacy="{}",
+    ),
+    "privacy and dropout": replace(
+        wrong(
+            "training.privacy",
+            "leave out dropout",
+            model="{family: mlp, dropout: 0.1}",
+            training__privacy="{}",
+        ),
+        code=1,
+    ),
+    "explain what": wrong("training.explain", "valid integer", training__explain="image"),
+    "explain too much": wrong("training.explain", "less than or equal to 64", training__explain=1000),
+    "explain by torch": wrong(
+        "training.explain", "use tensorflow or jax", training__backend="torch", training__explain=2
+    ),
+    "from no run": wrong('no run "nothing"', "tidegate runs", model="{family: linear, from: nothing}"),
+    "from itself": wrong("model.from", "name a run", model="{family: linear, from: bad-input}"),
+    "frozen of nothing": wrong("say which one: from: RUN", model="{family: linear, freeze: [dense]}"),
+    "from other inputs": replace(
+        wrong("model.from", "whose inputs are image", "features", model="{family: linear, from: {run}}"),
+        code=1,
+    ),
+    "a gate of no privacy": wrong(
+        "gate.metric", "set training.privacy", gate="{metric: epsilon, maximum: 3}"
+    ),
     "unknown metric": wrong("test_acuracy", 'did you mean "test_accuracy"', gate="{metric: test_acuracy}"),
     "no gpu": replace(wrong("resources.gpus is 1", "sees 0 GPUs", "gpus: 0", resources__gpus=1), code=1),
     "search elsewhere": search("{data.target: [a]}", "data.target", "must begin with model. or training."),

@@ -38,6 +38,8 @@ def criterion(metric: str, **more: float | None) -> dict[str, Any]:
         ("test_rmse_depth", True),
         ("test_mae", True),
         ("test_ece", True),
+        ("folds_loss_mean", True),
+        ("folds_accuracy_mean", False),
     ],
 )
 def test_the_better_direction(metric: str, lower: bool) -> None:
@@ -93,6 +95,11 @@ def test_a_criterion(asked: dict[str, Any], value: float, champion: float | None
     reasons = reasons_against([asked], {metric: value}, None if champion is None else {metric: champion})
     assert len(reasons) == (1 if reason else 0)
     assert reason in "".join(reasons)
+
+
+def test_what_the_champion_has_not_is_not_compared() -> None:
+    asked = criterion("folds_accuracy_mean", minimum=0.5, improve_on_champion=0.0)
+    assert reasons_against([asked], {"folds_accuracy_mean": 0.6}, {"test_accuracy": 0.9}) == []
 
 
 def test_every_criterion_that_is_not_met_is_told() -> None:

@@ -1,0 +1,70 @@
+"""Images that are a little different each time they are learned from: flipped, turned, shifted, with noise.
+
+The changes are Keras' own layers before the model, in a model around it that is only trained. Their random
+numbers come from seed generators, which are variables: a checkpoint holds them, and a killed training goes on to the
+same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models.errors import OptionsError
+from models.training import Augmentation
+
+
+def augmented(model: Any, images: Sequence[str], options: Augmentation, seed: int) -> Any:
+    """Return a Keras model that changes the images in training, and shares all weights with `model`.
+
+    What it answers outside of training is what `model` answers.
+
+    Args:
+        model: an untrained Keras model.
+        images: names of the inputs that are images, float32 (rows, height, width, channels).
+        options: which changes, see `Augmentation`.
+        seed: of the changes.
+
+    Raises:
+        OptionsError: the model reads no image.
+    """
+    import keras
+
+    read = [tensor.name for tensor in model.inputs if tensor.name in images]
+    if not read:
+        have = ", ".join(f"{tensor.name} {tuple(tensor.shape[1:])}" for tensor in model.inputs)
+        raise OptionsError(
+            f"Option 'training.augmentation' changes images, and the model's inputs are {have}. State "
+            "{name: ..., kind: image} in data.inputs, or leave augmentation out."
+        )
+    tensors = {
+        tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    }
+    changed = dict(tensors)
+    for place, name in enumerate(read):
+        for layer in _layers(options, seed + place):
+            changed[name] = layer(changed[name])
+    return keras.Model(tensors, model(changed), name="augmented")
+
+
+def _layers(options: Augmentation, seed: int) -> list[Any]:
+    """What changes an image, in this order, each by its own chance; an edge is continued by its own pixels."""
+    from keras import layers
+
+    seeds = (int(drawn) for drawn in np.random.SeedSequence(seed).generate_state(5))
+    across, upright, turn, move, noise = ({"seed": one, "dtype": "float32"} for one in seeds)
+    found: list[Any] = []
+    if options.flip in ("horizontal", "both"):
+        found.append(layers.RandomFlip("horizontal", **across))
+    if options.flip in ("vertical", "both"):
+        found.append(layers.RandomFlip("vertical", **upright))
+    if options.rotate:
+        found.append(layers.RandomRotation(options.rotate / 360, fill_mode="nearest", **turn))
+    if options.shift:
+        found.append(layers.RandomTranslation(options.shift, options.shift, fill_mode="nearest", **move))
+    if options.noise:
+        found.append(layers.GaussianNoise(options.noise, **noise))
+    return found

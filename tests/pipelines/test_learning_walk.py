@@ -1,0 +1,83 @@
+"""What an experiment may ask of its training, from the file to the endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from infra.spool import events, names
+from infra.store import Ref
+from pipelines.answer import outputs_of
+from pipelines.home import Home
+from pipelines.sync import pictures
+from tests.conftest import Cli
+
+ASKED = {
+    "training.calibration": "temperature",
+    "training.label_smoothing": 0.1,
+    "training.regularization": "{l2: 0.0001}",
+    "training.augmentation": "{shift: 0.1, rotate: 5}",
+    "training.explain": 3,
+    "data.split.folds": 2,
+    "gate": "[{metric: test_accuracy, minimum: 0.9}, {metric: folds_accuracy_mean, minimum: 0.85}]",
+}
+
+
+@pytest.fixture(scope="module")
+def asked(shared: Cli, digits: dict[str, Any]) -> dict[str, Any]:
+    """A submit of `digits` that asks for everything at once, and begins with the weights of an earlier one."""
+    given = ASKED | {"model.from": digits["run"], "model.freeze": "[dense]"}
+    sets = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
+    answer: dict[str, Any] = shared.ok("submit", "digits", "--set", "name=asked", *sets)
+    return answer
+
+
+def test_a_calibrated_classifier_is_served_as_it_was_evaluated(asked: dict[str, Any], shared: Cli) -> None:
+    metrics = asked["metrics"]
+    assert metrics["temperature"] > 0 and asked["parity"] < 1e-5 and asked["runtime"] == "onnx"
+    assert metrics["test_ece"] != metrics["test_ece_uncalibrated"]
+    home = Home(shared.home)
+    (trained,) = outputs_of(home, home.run_folder(asked["run"]).read(), "train")
+    with np.load(home.store.fetch(Ref.model_validate(trained["report"]))) as report:
+        chosen = [report[name].argmax(axis=1) for name in ("y_pred", "y_uncalibrated")]
+        assert not np.array_equal(report["y_pred"], report["y_uncalibrated"])
+    np.testing.assert_array_equal(*chosen)
+
+
+def test_the_metrics_over_the_folds_are_in_the_run_and_before_the_gate(
+    asked: dict[str, Any], shared: Cli
+) -> None:
+    assert asked["status"] == "done" and asked["metrics"]["folds_accuracy_std"] >= 0
+    folder = Home(shared.home).spool / asked["run"]
+    told = [event for event in events(folder) if event["kind"] == "metrics"]
+    assert told[-1]["values"]["folds_accuracy_mean"] == asked["metrics"]["folds_accuracy_mean"] > 0.85
+    of_trial = [event.get("values", {}) for event in events(folder, names(folder)[1])]
+    points = [values["fold_accuracy"] for values in of_trial if "fold_accuracy" in values]
+    assert np.mean(points) == pytest.approx(asked["metrics"]["folds_accuracy_mean"]) and len(points) == 2
+
+
+def test_the_explained_rows_are_pictures_of_the_run(asked: dict[str, Any], shared: Cli) -> None:
+    home = Home(shared.home)
+    (trained,) = outputs_of(home, home.run_folder(asked["run"]).read(), "train")
+    names = [name for name, _ in pictures(home.store.fetch(Ref.model_validate(trained["report"])))]
+    assert names == [
+        "learning_curves.png",
+        "confusion_matrix.png",
+        "reliability_curve.png",
+        "explanation_image.png",
+    ]
+
+
+def test_a_training_begins_with_the_earlier_weights_and_keeps_the_frozen_ones(
+    asked: dict[str, Any], digits: dict[str, Any], shared: Cli
+) -> None:
+    home, kernels = Home(shared.home), []
+    for run in (digits["run"], asked["run"]):
+        (trained,) = outputs_of(home, home.run_folder(run).read(), "train")
+        model = keras.models.load_model(home.store.fetch(Ref.model_validate(trained["keras"])))
+        kernels.append([np.asarray(layer.get_weights()[0]) for layer in model.layers if layer.weights])
+    np.testing.assert_array_equal(kernels[0][0], kernels[1][0])
+    assert not np.array_equal(kernels[0][1], kernels[1][1])
