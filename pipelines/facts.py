@@ -89,11 +89,11 @@ def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
     Raises:
         ExperimentError, UnknownNameError: there is no such run, or it has no winner yet.
     """
-    from pipelines.answer import outputs_of
-
     asked = experiment.model.from_
     if asked is None:
         return None
+    from pipelines.answer import outputs_of
+
     if asked == experiment.name:
         raise ExperimentError(
             f"model.from: {asked} is this experiment's own name, whose newest run changes with each one; name a run: "
