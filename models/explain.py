@@ -215,15 +215,16 @@ def _gradient(answer: Callable[..., Any], picks: NDArray[np.float32]) -> Callabl
         )
     import tensorflow as tf
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def taped(tensors: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             value = tf.reduce_sum(answer(tensors) * picks)
         return tape.gradient(value, tensors, unconnected_gradients="zero")
 
+    compiled: Any = tf.function(taped, autograph=False)
+
     def gradient(point: Arrays) -> Arrays:
-        found = taped({name: tf.constant(array) for name, array in point.items()})
+        found = compiled({name: tf.constant(array) for name, array in point.items()})
         return {name: np.asarray(tf.convert_to_tensor(array)) for name, array in found.items()}
 
     return gradient

@@ -19,7 +19,7 @@ from models.schema import Schema
 from models.splits import fold_rows, hold_out
 from models.transforms import Transforms, encode_target
 
-Keep = Callable[[int], AbstractContextManager[Keeper]]
+Keep = Callable[[int], AbstractContextManager[Keeper | None]]
 OnFold = Callable[[int, dict[str, float]], None]
 
 
@@ -41,7 +41,7 @@ def cross_validate(
         schema: of the columns.
         columns: all rows but the test rows.
         split: `folds`, how many; `validation`, the part of a training's rows that steers it; `seed`.
-        keep: who keeps the checkpoints of a fold, from 0.
+        keep: who keeps the checkpoints of a fold, from 0; None: nobody does.
         on_fold: told each fold, from 0, and its metrics.
 
     Returns:
@@ -73,7 +73,7 @@ def _deviation(values: list[float]) -> float:
 
 
 def _judged(
-    recipe: Recipe, schema: Schema, parts: tuple[Columns, Columns, Columns], keeper: Keeper
+    recipe: Recipe, schema: Schema, parts: tuple[Columns, Columns, Columns], keeper: Keeper | None
 ) -> dict[str, float]:
     """The metrics of the last part's rows, by a model of the first's that the second's steer."""
     from models.predict import predict

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,6 +17,7 @@ from models.outputs import Outputs
 from models.predict import predict
 from models.schema import infer_schema
 from models.transforms import InputSpec, Transforms
+from tests.models.on_jax import printed_on_jax
 from tests.models.test_every_family import INPUTS, SMALL, WRITERS, taken, values
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
@@ -134,14 +130,5 @@ print(json.dumps([float(abs(found.gaps).max()), float(abs(found.predictions - fo
 
 @pytest.mark.slow  # a process of its own, in which JAX compiles
 def test_they_are_complete_on_jax_as_well() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    gap, difference = json.loads(done.stdout.splitlines()[-1])
+    gap, difference = printed_on_jax("-c", CODE)
     assert gap < 0.02 * difference

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ import pytest
 
 from models.augmentation import augmented
 from models.build import build_model
-from models.checkpoint import Keeper
 from models.compile import compile_model
 from models.errors import OptionsError, SplitError
 from models.folds import cross_validate
@@ -28,6 +24,7 @@ from models.recipe import Recipe
 from models.schema import infer_schema
 from models.splits import fold_rows
 from models.training import Augmentation, Training
+from tests.models.on_jax import printed_on_jax
 from tests.models.resumed import SPECS, X, Y, digests, trained
 
 # Keras' own, under NumPy 2.
@@ -159,17 +156,8 @@ def test_an_augmented_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path
 
 @pytest.mark.slow  # JAX compiles each batch's step anew in every process
 def test_the_same_on_jax(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "tests.models.resumed", json.dumps({"augmentation": ALL}), str(tmp_path)]
-    done = subprocess.run(
-        argv,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(set(json.loads(done.stdout))) == 1
+    found = printed_on_jax("-m", "tests.models.resumed", json.dumps({"augmentation": ALL}), str(tmp_path))
+    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize(
@@ -221,11 +209,10 @@ def test_folds_give_the_mean_and_the_samples_standard_deviation() -> None:
     recipe = Recipe({"family": "linear"}, training, schema.target, 1)
     told: list[dict[str, float]] = []
 
-    def keep(_: int) -> AbstractContextManager[Keeper]:
-        return nullcontext(None)  # type: ignore[arg-type]  # nobody keeps checkpoints
-
     split = {"folds": 3, "seed": 1, "validation": 0.1}
-    found = cross_validate(recipe, schema, columns, split, keep, lambda _, values: told.append(values))
+    found = cross_validate(
+        recipe, schema, columns, split, lambda _: nullcontext(), lambda _, values: told.append(values)
+    )
     accuracy = [values["accuracy"] for values in told]
     assert len(accuracy) == 3 and found["folds_accuracy_mean"] > 0.75
     assert found["folds_accuracy_mean"] == pytest.approx(np.mean(accuracy))

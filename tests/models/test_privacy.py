@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from models.outputs import outputs_for
 from models.privacy import Sampling, require_plain, tensorflow_step
 from models.training import Training
 from models.transforms import InputSpec
+from tests.models.on_jax import printed_on_jax
 from tests.models.resumed import digests
 
 RANDOM = np.random.default_rng(0)
@@ -179,21 +177,7 @@ def test_a_private_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path: P
 @pytest.mark.slow  # JAX compiles each batch's step anew in every process
 def test_the_same_on_jax(tmp_path: Path) -> None:
     training = {"privacy": {"noise_multiplier": 0.5}}
-    argv = [
-        sys.executable,
-        "-m",
-        "tests.models.resumed",
-        json.dumps(training),
-        str(tmp_path),
-        '{"dropout": 0}',
-    ]
-    done = subprocess.run(
-        argv,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
+    found = printed_on_jax(
+        "-m", "tests.models.resumed", json.dumps(training), str(tmp_path), '{"dropout": 0}'
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(set(json.loads(done.stdout))) == 1
+    assert len(set(found)) == 1

@@ -1,0 +1,22 @@
+"""A Python process on the JAX backend: Keras has one backend a process, and the tests' own is TensorFlow."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def printed_on_jax(*words: str) -> Any:
+    """What `python WORDS...` printed, the last line of it as JSON; an AssertionError with its stderr when it failed."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
