@@ -30,7 +30,7 @@ CODE = {
         "pipelines/s3_data.py",
         "pipelines/steps/prepare.py",
     ),
-    "train": ("models", "pipelines/steps/train.py"),
+    "train": ("models", "pipelines/steps/train.py", "pipelines/trial_results.py"),
     "select": ("models/*.py", "serving", "pipelines/steps/select.py"),
     "package": ("models/*.py", "serving", "pipelines/steps/package.py"),
     "deploy": ("serving", "pipelines/steps/deploy.py"),

@@ -12,17 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from infra.store import Ref
 from models.callbacks import higher_is_better
 from models.columns import Columns, concat, load_columns
-from models.decoding.settings import GREEDY, Decoding
+from models.decoding.settings import Decoding
 from models.devices import require_backend, require_gpus, require_spread
-from models.errors import ExportError, MemberLostError, OptionsError, UserModelError
+from models.errors import MemberLostError, OptionsError, UserModelError
 from models.folds import cross_validate
 from models.group import Group, join, member_here
-from models.metrics import to_predictions
 from models.recipe import Recipe, Rows
 from models.search import medians, suggest
 from models.training import keras_backend, seconds
@@ -33,6 +30,7 @@ from pipelines.load import with_values
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.trial_log import TrialLog, place, version_tags
+from pipelines.trial_results import TrialResults
 
 if TYPE_CHECKING:
     from models.checkpoint import Progress
@@ -178,6 +176,9 @@ class _Trial:
         tokens = answers.spec.vocabulary if answers else 0
         self.recipe = Recipe(self.model_options, self.training, target, self.seed, self._start(), tokens)
         self.head = self.recipe.head
+        self.results = TrialResults(
+            context, self.schema, self.transforms, self.recipe, self._columns, inputs.decoding
+        )
         if answers:
             self._require_plain()
 
@@ -228,20 +229,21 @@ class _Trial:
         self.log.begin(self.training["epochs"])
         model, history = self._learn(rows)
         folds = self._cross_validate(rows)
-        before = raw = self._answers(model, rows)
-        self._require_probabilities(raw["test"])
-        metrics = self._metrics(raw, rows) | self._error_rate(model)
+        results = self.results
+        before = raw = results.answers(model, rows)
+        results.require_probabilities(raw["test"])
+        metrics = results.metrics(raw, rows) | results.error_rate(model)
         temperature = self._calibrate(model, rows["validation"])
         if temperature is not None:
-            raw = self._answers(model, rows)
+            raw = results.answers(model, rows)
             changed = {f"{split}_ece_uncalibrated": metrics[f"{split}_ece"] for split in raw}
-            metrics = {**self._metrics(raw, rows), **changed, "temperature": temperature}
+            metrics = {**results.metrics(raw, rows), **changed, "temperature": temperature}
         metrics |= folds
         if history.epsilon is not None:
             metrics["epsilon"] = history.epsilon
-        report = self._report(raw["test"], before["test"], history, rows["test"][1])
-        report |= self._explained(model, rows["test"], report["facts"])
-        files = self._files(model, raw["test"], report)
+        report = results.report(raw["test"], before["test"], history, rows["test"][1])
+        report |= results.explained(model, rows["test"], report["facts"])
+        files = results.files(model, raw["test"], report)
         answered = [*([-1] if self.transforms.answers else []), self.head.units]
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         self.log.results(
@@ -305,8 +307,7 @@ class _Trial:
             return {}
         steering, learned = (len(rows[part][1]) for part in ("validation", "train"))
         split = {**split, "validation": steering / (learned + steering)}
-        refs = (self.inputs.prepared.train, self.inputs.prepared.validation)
-        columns = concat([load_columns(self.context.store.fetch(ref)) for ref in refs])
+        columns = concat([self._columns(part) for part in ("train", "validation")])
         keep = [f"{self.context.key}-fold-{fold}" for fold in range(split["folds"])]
         return cross_validate(
             self.recipe, self.schema, columns, split, lambda fold: self._keeping(keep[fold]), self.log.fold
@@ -316,30 +317,6 @@ class _Trial:
         self._resumed = place(progress.epoch, progress.batch, batches)
         self.log.resumed(progress, batches)
 
-    def _answers(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
-        """What is compared later, by split of held-out rows: raw predictions, or of texts what `chances` finds."""
-        from models.predict import predict
-
-        if self.transforms.answers is None:
-            return {split: predict(model, rows[split][0]) for split in ("validation", "test")}
-        from models.text_metrics import chances
-
-        return {split: chances(partial(predict, model), *rows[split]) for split in ("validation", "test")}
-
-    def _error_rate(self, model: Any) -> dict[str, float]:
-        if self.transforms.answers is None:
-            return {}
-        from models.predict import predict
-        from models.text_metrics import error_rate
-
-        found: dict[str, float] = {}
-        for split in ("validation", "test"):
-            decoding = self.inputs.decoding or GREEDY
-            run, columns = partial(predict, model), self._columns(split)
-            rate = error_rate(run, self.schema, self.transforms, columns, decoding)
-            found |= {f"{split}_{name}": value for name, value in rate.items()}
-        return found
-
     def _calibrate(self, model: Any, validation: Rows) -> float | None:
         """The temperature that is now in the model's last layer, or None."""
         temperature = self.recipe.calibrate(model, validation)
@@ -347,81 +324,6 @@ class _Trial:
             told = "the validation rows tell none" if temperature is None else f"{temperature:.4g}"
             print(f"calibration: temperature {told}", flush=True)
         return temperature
-
-    def _require_probabilities(self, raw: Any) -> None:
-        """A classifier's answers are told to people as probabilities: they must be some."""
-        if self.head.activation == "linear":
-            return
-        whole = self.head.activation == "softmax" and raw.ndim == 2
-        sums = raw.sum(axis=1) if whole else np.ones(len(raw))
-        if raw.min() < -1e-4 or raw.max() > 1 + 1e-4 or np.abs(sums - 1).max() > 1e-2:
-            raise UserModelError(
-                f"the model's outputs are no probabilities: they lie between {raw.min():.3g} and {raw.max():.3g}; "
-                f"expected {self.head.activation} outputs, because the task is a classification; "
-                "end build() with outputs.layer(x), or with that activation"
-            )
-
-    def _metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for split, answers in raw.items():
-            if len(answers):
-                values = self.recipe.metrics(answers, rows[split][1])
-                found |= {f"{split}_{name}": value for name, value in values.items()}
-        return found
-
-    def _files(self, model: Any, raw: Any, report: dict[str, Any]) -> dict[str, Any]:
-        """Save everything later steps work from; a model that has no ONNX form says why."""
-        from models.export import export_saved
-
-        work, put = self.context.work, self.context.put
-        model.save(work / "model.keras", include_optimizer=False)
-        np.save(work / "reference.npy", raw)
-        facts = np.array(json.dumps(report.pop("facts")))
-        np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
-        onnx, export_error = None, ""
-        try:
-            export_saved(model, work / "model.keras", work / "model.onnx", self.model_options.get("file"))
-            onnx = put(work / "model.onnx")
-        except ExportError as error:
-            export_error = str(error)
-        return {
-            "keras": put(work / "model.keras"),
-            "onnx": onnx,
-            "export_error": export_error,
-            "reference": put(work / "reference.npy"),
-            "report": put(work / "report.npz"),
-        }
-
-    def _report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
-        """What the pictures show: `facts`, and arrays."""
-        target, activation = self.schema.target, self.head.activation
-        facts = {
-            "task": target.task,
-            "classes": target.classes,
-            "names": target.names,
-            "history": history.epochs,
-        }
-        if self.transforms.answers is not None:  # of texts there is a curve to see, and no more
-            return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
-        uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
-        return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
-
-    def _explained(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
-        """Arrays of the rows explained, told in `facts`; a model that can not be explained is released all the same."""
-        count = self.training["explain"]
-        if not count:
-            return {}
-        from models.explain import integrated_gradients, told
-
-        some = {name: array[:count] for name, array in test[0].items()}
-        try:
-            found = integrated_gradients(model, some, self.transforms.input_specs, self.head.activation)
-        except OptionsError as error:
-            print(f"not explained: {error}", flush=True)
-            return {}
-        facts["explained"], arrays = told(found, self.transforms, test[1][:count], self.schema.target)
-        print(f"explained {len(found.chosen)} rows, largest gap {np.abs(found.gaps).max():.2g}", flush=True)
-        return arrays
 
 
 def _group(inputs: Inputs, context: StepContext) -> Group | None:
