@@ -4,6 +4,7 @@ What is real is the driver's side: the plan, the executor, the API server, the s
 """
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ ON_SIMULATED_NODES = {
 
 
 def plan_of(name: str, trials: int, parallelism: int) -> Plan:
-    """A run of nothing but trials, each of which asks for a GPU."""
+    """A run of nothing but trials that no store knows yet, each of which asks for a GPU."""
     space = {"training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
     search = {
         "method": "random",
@@ -41,6 +42,7 @@ def plan_of(name: str, trials: int, parallelism: int) -> Plan:
             "data": {"dataset": "digits"},
             "model": {"family": "mlp"},
             "search": search,
+            "training": {"seed": time.time_ns() % 2**31},
             "resources": ON_SIMULATED_NODES,
         }
     )
