@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelsError, OptionsError
-from models.families import FAMILIES, family
+from models.families import FAMILIES, family, tasks_of
 from models.inputs import Inputs
 from models.options import parse_options
 from models.outputs import Outputs
@@ -38,21 +38,17 @@ def check_model(model: Mapping[str, Any]) -> None:
         parse_options(family(str(name)).Options, options, "model")
 
 
-def check_writes(model: Mapping[str, Any], task: str | None) -> None:
+def check_task(model: Mapping[str, Any], task: str | None) -> None:
     """Refuse a family that does not fit a stated task, before any data is read.
 
     Raises:
-        OptionsError: it writes no texts and is to, or the other way round.
+        OptionsError: it is not made for it; those that are are named.
     """
     name = model.get("family")
-    if name is None or task is None or _writes(str(name)) == (task == "generation"):
+    if name is None or task is None or task in tasks_of(str(name)):
         return
-    fitting = [known for known in FAMILIES if _writes(known) == (task == "generation")]
+    fitting = [known for known in FAMILIES if task in tasks_of(known)]
     raise OptionsError(f"Family {name!r} is not made for a {task}. Expected one of: {', '.join(fitting)}.")
-
-
-def _writes(name: str) -> bool:
-    return bool(getattr(family(name), "GENERATES", False))
 
 
 def build_model(
@@ -105,13 +101,13 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
 
 def _check_prefix(name: str, inputs: Inputs) -> None:
     prefixes = ", ".join(inputs.of_kind("prefix"))
-    if prefixes and not _writes(name):
-        writers = " or ".join(repr(known) for known in FAMILIES if _writes(known))
+    if prefixes and "generation" not in tasks_of(name):
+        writers = " or ".join(repr(known) for known in FAMILIES if "generation" in tasks_of(known))
         raise OptionsError(
             f"Family {name!r} cannot take input {prefixes!r}, the text to answer. Use family {writers}, or a "
             "target that is no text."
         )
-    if _writes(name) and not prefixes:
+    if tasks_of(name) == ("generation",) and not prefixes:
         have = ", ".join(f"{name} ({spec.kind}, {spec.shape})" for name, spec in inputs.specs.items())
         raise OptionsError(
             f"Family {name!r} answers a text; the target is none, and the inputs are {have}. State "

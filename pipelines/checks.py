@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.build import check_model, check_writes
+from models.build import check_model, check_task
 from models.devices import require_backend
 from models.losses import check_loss, check_smoothing, task_of
 from models.optimizers import check_optimizer
@@ -87,7 +87,7 @@ def _check_shared(experiment: Experiment) -> None:
 def _check_parts(experiment: Experiment) -> None:
     model, training, task = experiment.model.options, experiment.training, _task(experiment)
     check_model(model)
-    check_writes(model, task if experiment.data.dataset is None else experiment.data.task)
+    check_task(model, task if experiment.data.dataset is None else experiment.data.task)
     check_optimizer(training.optimizer)
     check_loss(training.loss, task)
     check_privacy(model, training.model_dump())

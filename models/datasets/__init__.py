@@ -38,7 +38,7 @@ DATASETS: dict[str, Dataset] = {
     "italy-power": Dataset("class", "classification", series.equal_length),
     "gunpoint": Dataset("class", "classification", series.equal_length),
     "japanese-vowels": Dataset("class", "classification", series.any_length, (("series", "sequence"),)),
-    "blood-pressure": Dataset("next", "classification", waves.blood_pressure),
+    "blood-pressure": Dataset("wave", "generation", waves.blood_pressure),
     "spoken-digits": Dataset("digit", "classification", speech.digits, (("mfcc", "sequence"),)),
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),

@@ -31,6 +31,9 @@ FAMILIES = {
 }
 
 
+USUAL_TASKS = ("classification", "regression")
+
+
 class FamilyOptions(BaseModel):
     """The base of every family's options: they do not change and have no unknown keys."""
 
@@ -40,14 +43,19 @@ class FamilyOptions(BaseModel):
 class Family(Protocol):
     """What a family's module offers; importing it does not import Keras.
 
-    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training, and
-    `GENERATES = True`, where its models answer texts: one of their inputs is the `prefix`, see `models.answers`.
+    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training, and `TASKS`,
+    where it is made for others than these: of a generation one of the inputs is the `prefix`, see `models.answers`.
     """
 
     Options: type[FamilyOptions]
 
     def build(self, inputs: Inputs, outputs: Outputs, options: Any) -> Any:
         """Return a `keras.Model` from `inputs` to `outputs.layer(...)`."""
+
+
+def tasks_of(name: str) -> tuple[str, ...]:
+    """Return the tasks that a family is made for."""
+    return tuple(getattr(family(name), "TASKS", USUAL_TASKS))
 
 
 def family(name: str) -> Family:

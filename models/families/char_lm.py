@@ -15,7 +15,7 @@ from models.families.mlp import Width
 from models.inputs import Inputs
 from models.outputs import Outputs
 
-GENERATES = True
+TASKS = ("generation",)
 
 
 class Options(FamilyOptions):

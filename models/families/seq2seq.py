@@ -16,7 +16,7 @@ from models.families import FamilyOptions
 from models.inputs import Inputs
 from models.outputs import Outputs
 
-GENERATES = True
+TASKS = ("generation",)
 
 
 class Options(FamilyOptions):

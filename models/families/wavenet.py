@@ -1,4 +1,4 @@
-"""The wavenet family: dilated causal convolutions over samples, to tell a series' class or the sample that comes next.
+"""The wavenet family: dilated causal convolutions over samples, to tell a series' class or to go on with it.
 
 Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016: layers that look 1, 2, 4, ... samples
 back, each the product of a tanh and a sigmoid, with what goes on added to what came in and with a sum of all layers at
@@ -17,6 +17,8 @@ from models.families.recurrence import pooled, series_of, steps_of
 from models.inputs import Inputs, joined
 from models.outputs import Outputs
 
+TASKS = ("classification", "regression", "generation")
+
 
 class Options(FamilyOptions):
     """Options of `family: wavenet`."""
@@ -34,11 +36,16 @@ class Options(FamilyOptions):
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     """Return a model of series, the inputs that the recurrent families take too; float32 (rows, units) out.
 
+    Where samples are to be written it is one of those so far, int32 (rows, steps); float32 (rows, steps, units) out.
+
     Raises:
-        OptionsError: no input is a series, or one is text.
+        OptionsError: no input is a series, or one is text; there are other inputs beside the samples so far.
     """
     import keras
 
+    written = inputs.of_kind("prefix")
+    if written:
+        return _writer(written, inputs, outputs, options)
     inputs.refuse("text", "wavenet", "text")
     series = series_of(inputs, "wavenet")
     towers = [_tower(tensor, inputs.specs[name].kind, options) for name, tensor in series.items()]
@@ -48,18 +55,35 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     return keras.Model(inputs.tensors, outputs.layer(x), name="wavenet")
 
 
-def _tower(x: Any, kind: str, options: Options) -> Any:
+def _writer(written: dict[str, Any], inputs: Inputs, outputs: Outputs, options: Options) -> Any:
+    import keras
     from keras import layers
 
+    for kind in ("numeric", "image", "text", "sequence"):
+        inputs.refuse(kind, "wavenet", "seq2seq")
+    ((name, samples),) = written.items()
+    x = layers.Embedding(inputs.specs[name].vocabulary, options.filters)(samples)
+    x = layers.Dropout(options.dropout)(_stack(x, options))
+    return keras.Model(inputs.tensors, outputs.layer(x), name="wavenet")
+
+
+def _tower(x: Any, kind: str, options: Options) -> Any:
     x, mask = steps_of(x, kind)
+    whole = _stack(x, options)
+    return _last(whole, mask) if options.pooling == "last" else pooled(whole, mask, options.pooling)
+
+
+def _stack(x: Any, options: Options) -> Any:
+    """All layers over samples (rows, steps, features); what they sum up to after each, (rows, steps, skip)."""
+    from keras import layers
+
     x = layers.Conv1D(options.filters, 2, padding="causal")(x)
     skips = []
     for dilation in [2**place for place in range(options.depth)] * options.stacks:
         x, skip = _layer(x, dilation, options)
         skips.append(skip)
     whole = layers.Add()(skips) if len(skips) > 1 else skips[0]
-    whole = layers.Conv1D(options.skip, 1, activation="relu")(layers.ReLU()(whole))
-    return _last(whole, mask) if options.pooling == "last" else pooled(whole, mask, options.pooling)
+    return layers.Conv1D(options.skip, 1, activation="relu")(layers.ReLU()(whole))
 
 
 def _layer(x: Any, dilation: int, options: Options) -> tuple[Any, Any]:

@@ -64,27 +64,32 @@ def boosting(schema: Any, transforms: Transforms, train: Columns, test: Columns)
     return float(model.score(asked, truth.ravel()))
 
 
-def markov_loss(train: Columns, test: Columns, order: int = 3) -> float:
-    """Nats a sample of a Markov model of `order` samples, Witten-Bell smoothed down to equal probabilities.
+def markov_loss(train: list[list[int]], test: list[list[int]], kinds: int, order: int = 3) -> float:
+    """Nats a token of a Markov model of `order` tokens, Witten-Bell smoothed down to equal probabilities.
 
     Witten and Bell, "The Zero-Frequency Problem", IEEE Transactions on Information Theory 37(4), 1991: what has
-    followed n times with d different samples counts n / (n + d), the next shorter context d / (n + d).
+    followed n times with d different tokens counts n / (n + d), the next shorter context d / (n + d).
+
+    Args:
+        train, test: series as token numbers; before a series there is nothing, and contexts are shorter there.
+        kinds: distinct tokens.
+        order: tokens of the longest context.
     """
-    levels = int(max(train["next"].max(), test["next"].max())) + 1
-    counts: list[dict[tuple[int, ...], Floats]] = [{} for _ in range(order + 1)]
-    for past, following in zip(train["past"].tolist(), train["next"].tolist(), strict=True):
-        for length in range(order + 1):
-            context = tuple(past[len(past) - length :])
-            counts[length].setdefault(context, np.zeros(levels))[following] += 1
+    counts: dict[tuple[int, ...], Floats] = {}
+    for series in train:
+        for place, token in enumerate(series):
+            for length in range(min(order, place) + 1):
+                counts.setdefault(tuple(series[place - length : place]), np.zeros(kinds))[token] += 1
     logs = []
-    for past, following in zip(test["past"].tolist(), test["next"].tolist(), strict=True):
-        chance = np.full(levels, 1 / levels)
-        for length in range(order + 1):
-            seen = counts[length].get(tuple(past[len(past) - length :]))
-            if seen is not None:
-                kinds = (seen > 0).sum()
-                chance = (seen + kinds * chance) / (seen.sum() + kinds)
-        logs.append(np.log(chance[following]))
+    for series in test:
+        for place, token in enumerate(series):
+            chance = np.full(kinds, 1 / kinds)
+            for length in range(min(order, place) + 1):
+                seen = counts.get(tuple(series[place - length : place]))
+                if seen is not None:
+                    different = (seen > 0).sum()
+                    chance = (seen + different * chance) / (seen.sum() + different)
+            logs.append(np.log(chance[token]))
     return float(-np.mean(logs))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from models.data import prepare
 from models.losses import NOTHING
 from pipelines.spec import Experiment
@@ -11,6 +13,7 @@ from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 
 COMPUTED = (
     "series-rnn",
+    "series-wavenet",
     "series-lstm",
     "series-gru",
     "imbalanced",
@@ -43,10 +46,10 @@ def beside(name: str, document: dict[str, Any]) -> str:
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
         return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
-    if name == "wavenet":
-        return f"order-3 Markov model {markov_loss(train, test):.3f}"
     answers = prepared.transforms.answers
     if answers is not None:
         texts = [[row[row != NOTHING].tolist() for row in answers.wanted(part)] for part in (train, test)]
+        if name == "wavenet":  # the pieces overlap: counted often, they are smoothed less, and it does better
+            return f"order-3 Markov model {np.exp(markov_loss(*texts, answers.spec.vocabulary)):.3f}"
         return f"order-4 Kneser-Ney {kneser_ney(*texts, answers.spec.vocabulary):.3f}"
     return f"gradient boosting {boosting(prepared.schema, prepared.transforms, train, test):.3f}"
