@@ -52,6 +52,13 @@ def test_texts_are_whole_and_of_one_kind():
     assert len({phoneme for text in spoken.values() for phoneme in text.split()}) == 39
 
 
+def test_no_sample_of_the_wave_is_learned_and_asked_for():
+    columns, test = load_dataset("blood-pressure")
+    known, asked = columns["wave"][:-test], " ".join(columns["wave"][-test:])
+    assert (len(known), test) == (368, 11) and {len(piece.split()) for piece in columns["wave"]} == {128}
+    assert not any(piece in asked for piece in known)
+
+
 def test_nothing_of_the_packages_is_imported():
     code = (
         "import sys; from models.datasets import load_dataset; [load_dataset(n) for n in ('gunpoint', 'bikeshare')]\n"

@@ -1,4 +1,4 @@
-"""The counted language model: its chances sum to one, and it is the one of the paper."""
+"""The counted models: their chances sum to one, and they are those of the papers."""
 
 import math
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.zoo.baselines import kneser_ney
+from tests.zoo.baselines import kneser_ney, markov_loss
 
 
 def test_kneser_ney_is_a_distribution_over_what_follows() -> None:
@@ -27,3 +27,18 @@ def test_kneser_ney_by_hand() -> None:
     given = kneser_ney([[1, 2, 0], [1, 2, 0], [1, 3, 0]], [[3]], 4, order=2)
     single = (1 - 3 / 5 + 3 / 5 * 4 / 4) / 5
     assert 1 / given == pytest.approx((0 + 1 / 3 * 1 * single) / 3)
+
+
+def test_a_markov_model_is_a_distribution_over_what_follows() -> None:
+    random = np.random.default_rng(3)
+    train = [random.integers(0, 4, 30).tolist() for _ in range(3)]
+    for past in product(range(4), repeat=3):
+        alone = 3 * markov_loss(train, [list(past)], 4)
+        whole = [4 * markov_loss(train, [[*past, token]], 4) for token in range(4)]
+        assert sum(math.exp(alone - one) for one in whole) == pytest.approx(1)
+
+
+def test_a_markov_model_by_hand() -> None:
+    # 0 1 0 1: without context 0 and 1 twice each, 2 kinds: (2 + 2 / 3) / (4 + 2). After 0 always 1: (2 + 4 / 9) / 3.
+    given = markov_loss([[0, 1, 0, 1]], [[0, 1]], 3, order=1)
+    assert given == pytest.approx(-(math.log(4 / 9) + math.log((2 + 4 / 9) / (2 + 1))) / 2)
