@@ -33,6 +33,11 @@ def take(columns: Columns, index: Array) -> Columns:
     return {name: column[index] for name, column in columns.items()}
 
 
+def rows_between(columns: Columns, start: int, stop: int) -> Columns:
+    """The rows from `start` up to `stop`, not copied."""
+    return {name: column[start:stop] for name, column in columns.items()}
+
+
 def concat(chunks: Sequence[Columns]) -> Columns:
     """One after the other; a column of numbers in one chunk and strings in another becomes strings.
 

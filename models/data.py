@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy as np
 
 from models.answers import cut
 from models.columns import Array, Columns, as_strings, missing, rows_of, take, unknown_column
-from models.datasets import DATASETS, load, load_dataset
+from models.datasets import DATASETS, format_of, load, load_dataset
 from models.errors import SchemaError, SplitError
+from models.readers.audio_folder import KINDS as AUDIO_KINDS
 from models.schema import READING, Field, Schema, infer_schema
+from models.sources import existing
 from models.splits import fingerprint, fold_rows
 from models.splits import split as divide
 from models.transforms import Transforms, encode_target
@@ -27,13 +29,19 @@ SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": Non
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` hands on; `splits` has "train", "validation" and "test" as raw columns."""
+    """What `prepare` hands on.
+
+    Attributes:
+        splits: "train", "validation" and "test" as raw columns; of streamed rows "train" is a sample of them.
+        shards: what was told of each shard of training rows, where they are streamed.
+    """
 
     schema: Schema
     transforms: Transforms
     splits: dict[str, Columns]
     fingerprint: str
     summary: dict[str, Any]
+    shards: list[Any] = field(default_factory=list)
 
 
 def prepare(
@@ -45,6 +53,7 @@ def prepare(
     target: Sequence[str | Mapping[str, Any]] | None = None,
     split: Mapping[str, Any] | None = None,
     task: str | None = None,
+    sample_rate: int | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -61,37 +70,42 @@ def prepare(
             `vocabulary`.
         split: fractions `validation` and `test`, `seed`, and `folds`, which divides nothing here.
         task: "classification", "regression", "generation", or None to infer it.
+        sample_rate: of recordings, in Hz; None: as the first one has it.
 
     Raises:
         DataError: the data cannot be used as asked; its subclasses say in which way.
     """
-    named, reading, task = _target(target, task)
-    columns, published = _read(dataset, source, format, inputs, named)
+    named, reading, task = target_of(target, task)
+    columns, published = _read(dataset, source, format, inputs, named, sample_rate)
     names = named or [_own_target(dataset)]
     own = _own_task(dataset, names)
     task = own if own == "generation" else task or own  # its loss is a classifier's
-    _check_reading(names, reading, task)
-    columns, names = _spread(columns, names)
-    kept = np.flatnonzero(~_without_target(columns, names))
+    check_reading(names, reading, task)
+    columns, names = spread_targets(columns, names)
+    kept = np.flatnonzero(~without_target(columns, names))
     fixed = kept >= rows_of(columns) - published
     dropped = rows_of(columns) - len(kept)
     columns = take(columns, kept) if dropped else columns
-    _check_kept(names, len(kept), dropped)
-    wanted = _wanted(dataset, columns, inputs, names)
+    check_kept(names, len(kept), dropped)
+    wanted = with_kinds(known_kinds(dataset, source, format), columns, inputs, names)
     if task == "generation" and not (set(columns) - set(names) if wanted is None else wanted):
         columns, wanted = _with_prompt(columns, names[0], reading)
         reading = reading | {"prompt": PROMPT}
     schema = infer_schema(columns, wanted, names, task, reading)
-    columns = _conformed(schema, columns)
+    columns = conformed(schema, columns)
     splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
     transforms = Transforms.fit(schema, splits["train"])
     digests = {name: fingerprint(part) for name, part in splits.items()}
     summary = _summary(schema, columns, splits) | {"dropped_rows": dropped, "fingerprints": digests}
-    whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    return Prepared(schema, transforms, splits, whole, summary)
+    return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
 
 
-def _target(
+def whole_fingerprint(digests: Mapping[str, str]) -> str:
+    """SHA-256 (hex) of all splits, from each one's."""
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def target_of(
     target: Sequence[str | Mapping[str, Any]] | None, task: str | None
 ) -> tuple[list[str], dict[str, Any], str | None]:
     """Names, how a text is read, and the task, which a target of kind text tells."""
@@ -101,7 +115,8 @@ def _target(
     return [entry["name"] for entry in entries], reading, "generation" if texts else task
 
 
-def _check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
+def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
+    """Refuse `tokens`, `length` and `vocabulary` of a target that is no text."""
     if reading and task != "generation":
         raise SchemaError(
             f"target {', '.join(names)} has {', '.join(reading)}; expected them of a text only; state data.task: "
@@ -135,11 +150,13 @@ def _read(
     format: str | None,
     inputs: Sequence[Mapping[str, Any]] | None,
     target: Sequence[str] | None,
+    sample_rate: int | None,
 ) -> tuple[Columns, int]:
     if dataset is not None:
         return load_dataset(dataset)
     wanted = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
-    return load(source=source, format=format, columns=wanted and list(dict.fromkeys(wanted))), 0
+    chosen = wanted and list(dict.fromkeys(wanted))
+    return load(source=source, format=format, columns=chosen, sample_rate=sample_rate), 0
 
 
 def _own_target(dataset: str | None) -> str:
@@ -150,15 +167,24 @@ def _own_target(dataset: str | None) -> str:
     return DATASETS[dataset].target
 
 
-def _wanted(
-    dataset: str | None, columns: Columns, inputs: Sequence[Mapping[str, Any]] | None, target: Sequence[str]
+def known_kinds(dataset: str | None, source: str | Path | None, format: str | None) -> dict[str, str]:
+    """The kinds of inputs that a built-in, or a format, knows of its own and the values do not tell."""
+    if dataset is not None:
+        return dict(DATASETS[dataset].kinds)
+    return AUDIO_KINDS if format_of(existing(source), format) == "audio_folder" else {}
+
+
+def with_kinds(
+    kinds: Mapping[str, str],
+    columns: Columns,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    target: Sequence[str],
 ) -> Sequence[Mapping[str, Any]] | None:
-    """The inputs asked for, with the kinds that a built-in knows of its own."""
-    own = dict(DATASETS[dataset].kinds) if dataset is not None else {}
-    if not own:
+    """The inputs asked for, with the kinds known where none is stated."""
+    if not kinds:
         return inputs
     asked = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
-    return [{**entry, "kind": entry.get("kind") or own.get(entry["name"])} for entry in asked]
+    return [{**entry, "kind": entry.get("kind") or kinds.get(entry["name"])} for entry in asked]
 
 
 def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:
@@ -166,7 +192,7 @@ def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:
     return own.task if own and list(names) == [own.target] else None
 
 
-def _spread(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
+def spread_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
     """Each target column that holds arrays as one column a number."""
     spread, targets = dict(columns), []
     for name in names:
@@ -182,11 +208,13 @@ def _spread(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]
     return spread, targets
 
 
-def _without_target(columns: Columns, names: Sequence[str]) -> Array:
+def without_target(columns: Columns, names: Sequence[str]) -> Array:
+    """Which rows have no target, `(n,)` bool."""
     return np.asarray(np.stack([missing(columns[name]) for name in names]).any(axis=0))
 
 
-def _check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
+def check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
+    """Refuse data of which no row has a target."""
     if kept == 0 and dropped:
         raise SchemaError(
             f"target {', '.join(names)} has no value in any of {dropped} rows, and rows without one are "
@@ -194,7 +222,7 @@ def _check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
         )
 
 
-def _conformed(schema: Schema, columns: Columns) -> Columns:
+def conformed(schema: Schema, columns: Columns) -> Columns:
     """Only the columns of the schema, categories as strings."""
     inputs = {
         field.name: as_strings(columns[field.name]) if field.kind == "categorical" else columns[field.name]

@@ -1,15 +1,13 @@
 """How each kind of column becomes a model input. Plain arrays prepared once, so that one row is cheap.
 
-Each encoder is built from its `content`, which is JSON: fit it on the training rows, keep the content,
-build it again at the endpoint.
+Each encoder is built from its `content`, which is JSON: learn it from the training rows (`models.learners`), keep the
+content, build it again at the endpoint.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +16,6 @@ from numpy.typing import NDArray
 
 from models.columns import Array, Columns
 from models.ragged import present
-from models.schema import Field
 
 MOST_CATEGORIES = 1000  # of one field, the most frequent; the others count as unseen
 MOST_WORDS = 20_000
@@ -64,14 +61,6 @@ class FeaturesEncoder:
         self._first = next(iter([*names, *categories]))
         self.spec = InputSpec((width,), "float32", "numeric")
 
-    @classmethod
-    def fit(cls, fields: Sequence[Field], columns: Columns) -> FeaturesEncoder:
-        """Learn mean, scale and categories from the training rows."""
-        names = [field.name for field in fields if field.kind == "numeric"]
-        moments = [_moments(columns[name]) for name in names]
-        categories = {f.name: _categories(columns[f.name]) for f in fields if f.kind == "categorical"}
-        return cls(names, [mean for mean, _ in moments], [scale for _, scale in moments], categories)
-
     def apply(self, columns: Columns) -> NDArray[np.float32]:
         """Encode `n` rows as `(n, width)`."""
         rows = len(columns[self._first])
@@ -100,12 +89,6 @@ class ArrayEncoder:
         self._name, self._mean, self._factor = name, np.float64(mean), np.float64(1.0 / scale)
         self.spec = InputSpec(tuple(shape), "float32", "numeric")
 
-    @classmethod
-    def fit(cls, field: Field, columns: Columns) -> ArrayEncoder:
-        """Learn mean and scale from the training rows."""
-        mean, scale = _moments(columns[field.name])
-        return cls(field.name, list(field.shape), mean, scale)
-
     def apply(self, columns: Columns) -> NDArray[np.float32]:
         """Encode `n` rows as `(n, *shape)`."""
         column = columns[self._name]
@@ -127,16 +110,6 @@ class SequenceEncoder:
         self._name, self._mean, self._factor = name, np.array(mean), 1.0 / np.array(scale)
         self.spec = InputSpec((shape[0], len(mean) + 1), "float32", "sequence")
 
-    @classmethod
-    def fit(cls, field: Field, columns: Columns) -> SequenceEncoder:
-        """Learn each feature's mean and scale from the steps of the training rows."""
-        column = columns[field.name]
-        features = column[:, :, None] if column.ndim == 2 else column
-        moments = [_moments(features[:, :, place]) for place in range(features.shape[2])]
-        return cls(
-            field.name, list(field.shape), [mean for mean, _ in moments], [scale for _, scale in moments]
-        )
-
     def apply(self, columns: Columns) -> NDArray[np.float32]:
         """Encode `n` rows as `(n, steps, features + 1)`."""
         column = columns[self._name]
@@ -154,15 +127,6 @@ class ImageEncoder:
         self.content = {"name": name, "shape": shape, "divisor": divisor}
         self._name, self._factor = name, np.float32(1.0 / divisor)
         self.spec = InputSpec((shape[0], shape[1], shape[2] if len(shape) > 2 else 1), "float32", "image")
-
-    @classmethod
-    def fit(cls, field: Field, columns: Columns) -> ImageEncoder:
-        """Divide by the training rows' largest value; by 255 for uint8 images brighter than 127."""
-        column = columns[field.name]
-        values = column[np.isfinite(column)] if column.dtype.kind == "f" else column
-        largest = float(max(abs(float(values.max())), abs(float(values.min())))) if values.size else 1.0
-        divisor = 255.0 if field.dtype == "uint8" and largest > 127 else largest or 1.0
-        return cls(field.name, list(field.shape), divisor)
 
     def apply(self, columns: Columns) -> NDArray[np.float32]:
         """Encode `n` rows as `(n, h, w, c)`."""
@@ -182,17 +146,6 @@ class TextEncoder:
         self._name, self._length, self._cut = name, length, CUTS[tokens]
         self._numbers = {word: number for number, word in enumerate(words, 2)}
         self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
-
-    @classmethod
-    def fit(cls, field: Field, columns: Columns) -> TextEncoder:
-        """Keep the most frequent training words; the length, if it is not stated, holds 95 of 100 texts whole."""
-        tokens = field.tokens or "words"
-        texts = [CUTS[tokens](text) for text in columns[field.name].tolist()]
-        counts = Counter(word for words in texts for word in words)
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        length = math.ceil(np.percentile([len(words) for words in texts], 95))
-        kept = field.length or min(max(length, 1), LONGEST_TEXT)
-        return cls(field.name, ranked[: field.vocabulary or MOST_WORDS], kept, tokens)
 
     def apply(self, columns: Columns) -> NDArray[np.int32]:
         """Encode `n` rows as `(n, length)`; a missing text is all padding."""
@@ -239,25 +192,3 @@ def _standardised(block: NDArray[np.float64], mean: Any, factor: Any) -> NDArray
     if not present.all():
         block[~present] = 0.0  # the training mean, standardised
     return block
-
-
-def _moments(column: Array) -> tuple[float, float]:
-    count = sum(values.size for values in _finite(column))
-    if count == 0:
-        return 0.0, 1.0
-    mean = float(sum(values.sum() for values in _finite(column)) / count)
-    spread = math.sqrt(sum(float(((values - mean) ** 2).sum()) for values in _finite(column)) / count)
-    # A constant column's spread is rounding noise of about 1e-16 of its mean.
-    return mean, spread if spread > 1e-13 * abs(mean) else 1.0
-
-
-def _finite(column: Array) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, len(column), CHUNK):
-        values = column[start : start + CHUNK].astype(np.float64)
-        yield values[np.isfinite(values)]
-
-
-def _categories(column: Array) -> list[str]:
-    counts = Counter(value for value in column.tolist() if value is not None)
-    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_CATEGORIES]
-    return sorted(frequent)

@@ -17,11 +17,13 @@ from models.errors import OptionsError
 from models.group import Group
 from models.inputs import inputs_of
 from models.loops import Parts, make_loops
+from models.loops.streamed import Streamed
 from models.loops.tensorflow import xla_pays
-from models.losses import encode_target, row_weights
+from models.losses import class_weights, encode_target
 from models.options import parse_options
 from models.privacy import Sampling, require_plain, spent
 from models.training import Training, keras_backend
+from models.windows import Windows
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 
@@ -55,7 +57,7 @@ class History:
 
 def fit(
     model: Any,
-    train: Rows,
+    train: Rows | Windows,
     validation: Rows | None,
     training: Mapping[str, Any],
     *,
@@ -79,7 +81,7 @@ def fit(
     Args:
         model: from `build_model`, with outputs for the same loss.
         train: model inputs by name (rows, ...) and int64 class indices (rows,) or float32
-            numbers (rows, values).
+            numbers (rows, values); or rows that stay on the disk.
         validation: the same of other rows; None or no rows: none.
         training: the experiment's `training` part, see `Training`.
         task: "classification" or "regression".
@@ -104,22 +106,38 @@ def fit(
     options = parse_options(Training, training, "training")
     _require_keras_on(options.backend)
     repeatable(seed)
-    batches = -(-len(train[1]) // options.batch_size)
-    sampling = Sampling(len(train[1]), min(options.batch_size, len(train[1]))) if options.privacy else None
+    windows: Windows | None = None
+    some: Rows
+    if isinstance(train, Windows):
+        _require_streams(options)
+        windows, some, count = train, train.example, train.rows
+    else:
+        some, count = train, len(train[1])
+    batches = -(-count // options.batch_size)
+    sampling = Sampling(count, min(options.batch_size, count)) if options.privacy else None
     held_out = validation if validation is not None and len(validation[1]) else None
     if options.augmentation is not None:
         model = augmented(model, images, options.augmentation, seed)
-    loss = compile_model(model, train, options, task, len(classes), batches)
+    loss = compile_model(model, some, options, task, len(classes), batches)
     if sampling is not None:
         require_plain(model)
-    weights = row_weights(options.class_weights, train[1], classes)
+    counts = None
+    if classes:
+        counts = windows.counts if windows is not None else np.bincount(some[1], minlength=len(classes))
+    weights = class_weights(options.class_weights, counts, classes)
 
-    def rows(part: Rows, row_weight: np.ndarray | None = None) -> tuple[Any, ...]:
-        data = (inputs_of(model, part[0]), encode_target(loss.target, part[1], len(classes)))
-        return data if row_weight is None else (*data, row_weight)
+    def rows(part: Rows) -> tuple[Any, ...]:
+        return inputs_of(model, part[0]), encode_target(loss.target, part[1], len(classes))
+
+    def weighted(part: Rows) -> tuple[Any, ...]:
+        return rows(part) if weights is None else (*rows(part), weights[part[1]])
 
     xla = _xla(model, options, batches)
-    learned = rows(train, weights) if sampling is None else sampling.filled(rows(train, weights))
+    learned: Any
+    if windows is not None:
+        learned = Streamed(windows, options.batch_size, weighted)
+    else:
+        learned = weighted(some) if sampling is None else sampling.filled(weighted(some))
     parts = Parts(model, learned, held_out and rows(held_out), options, loss, seed, xla, gpus, sampling)
     loop, check = make_loops(parts)
     nothing = Watch()
@@ -130,7 +148,7 @@ def fit(
         keeper,
         group,
     )
-    order = None if sampling is None else sampling.order
+    order = windows.order if windows else None if sampling is None else sampling.order
     course = Course(model, options, seed, loop, check, watch, medians or (), order)
     done = course.run()
     return History(
@@ -154,6 +172,15 @@ def _require_keras_on(backend: str) -> None:
             f"Option 'training.backend' is {backend!r} and Keras runs on {keras.backend.backend()}. Set "
             f"KERAS_BACKEND={keras_backend(backend)} before Keras is imported."
         )
+
+
+def _require_streams(options: Training) -> None:
+    for name, held in (("privacy", options.privacy), ("backend: numpy", options.backend == "numpy")):
+        if held:
+            raise OptionsError(
+                f"Option 'training.{name}' is for rows in memory, and the data is streamed. Leave it out, or state "
+                "data.stream: false and resources.memory for all rows."
+            )
 
 
 def _xla(model: Any, options: Training, batches: int) -> bool:

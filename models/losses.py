@@ -168,13 +168,18 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
     return y.astype(np.float32).reshape(len(y), -1)
 
 
-def row_weights(
-    weights: str | Mapping[Any, float] | None, y: np.ndarray, names: Sequence[Any]
+def class_weights(
+    weights: str | Mapping[Any, float] | None, counts: np.ndarray | None, names: Sequence[Any]
 ) -> np.ndarray | None:
-    """Return a float32 weight a row (rows,), or None where every row weighs the same.
+    """Return the float32 weight of a row of each class (classes,), or None where every row weighs the same.
 
     "balanced" is rows / (classes * rows of the class), the heuristic of King and Zeng, "Logistic Regression
     in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
+
+    Args:
+        weights: the experiment's.
+        counts: training rows of each class, int64 (classes,); None where there are no classes.
+        names: the classes.
 
     Raises:
         OptionsError: there are no classes, or a class named is none of the target's.
@@ -183,14 +188,12 @@ def row_weights(
 
     if weights is None:
         return None
-    if not names:
+    if not names or counts is None:
         raise OptionsError(
             "Option 'training.class_weights' is for classes, and this target has none. Leave it out."
         )
     if weights == "balanced":
-        counts = np.bincount(y, minlength=len(names))
-        table = (len(y) / (len(names) * np.maximum(counts, 1))).astype(np.float32)
-        return np.asarray(table[y])
+        return np.asarray((counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32))
     if isinstance(weights, str):
         raise OptionsError(f"Option 'training.class_weights' is {weights!r}. Expected 'balanced' or a table.")
     by_name = {_key(name): index for index, name in enumerate(names)}
@@ -201,7 +204,7 @@ def row_weights(
                 f"Class {name!r} in 'training.class_weights' is none.{did_you_mean(name, by_name)}"
             )
         table[by_name[_key(name)]] = weight
-    return np.asarray(table[y])
+    return table
 
 
 def _key(name: Any) -> str:

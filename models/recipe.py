@@ -17,6 +17,7 @@ from models.transfer import Start, begin_with
 if TYPE_CHECKING:
     from models.fit import History
     from models.transforms import Transforms
+    from models.windows import Windows
 
 Rows = tuple[dict[str, Array], Array]
 
@@ -48,13 +49,14 @@ class Recipe:
         return outputs_for(target.task, classes, len(target.names), self.training["loss"])
 
     def learn(
-        self, transforms: Transforms, train: Rows, validation: Rows, **watch: Any
+        self, transforms: Transforms, train: Rows | Windows, validation: Rows, **watch: Any
     ) -> tuple[Any, History]:
         """Return a model that was trained, as float32, and what its training was.
 
         Args:
             transforms: what made the model's inputs.
-            train, validation: model inputs by name and the encoded target; validation may have no rows.
+            train, validation: model inputs by name and the encoded target; validation may have no rows, and those of
+                train may stay on the disk.
             watch: what `models.fit.fit` takes beside: who is told, who keeps checkpoints.
 
         Raises:
@@ -66,7 +68,13 @@ class Recipe:
         check_privacy(self.model, self.training)
         specs = transforms.input_specs
         model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
-        pretrain(model, self.model, train[0], self.seed)
+        if isinstance(train, tuple):
+            pretrain(model, self.model, train[0], self.seed)
+        elif self.model.get("pretrain"):
+            raise OptionsError(
+                "Option 'model.pretrain' is for rows in memory, and the data is streamed. Leave it out, or state "
+                "data.stream: false and resources.memory for all rows."
+            )
         if self.start is not None:
             begin_with(model, self.start, transforms.to_dict())
         history = fit(

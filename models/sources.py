@@ -5,21 +5,31 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TypeVar
 
 from models.errors import SourceError
 from models.packaged import PACKAGED, package_folders, packaged_files
 
+# Those without a suffix are told by folders.
 FORMATS = {
     "npz": (".npz",),
     "csv": (".csv", ".tsv", ".csv.gz", ".tsv.gz"),
     "parquet": (".parquet", ".pq"),
     "jsonl": (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
     "idx": ("-ubyte", "-ubyte.gz"),
+    "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
     "image_folder": (),
+    "audio_folder": (),
 }
+SHARD = re.compile(r"-\d+-of-\d+$")  # behind the suffix, as TensorFlow names the files of one data set
+# What a byte of a file takes in memory once it is read, about: digits of text become numbers of eight bytes, pictures
+# are compressed. An .npz says it itself.
+GROWTH = {"csv": 4, "jsonl": 4, "parquet": 6, "tfrecord": 4, "image_folder": 10, "audio_folder": 2}
+GZIP_GROWTH = 5
 SKLEARN_FILES = {
     "digits": ("digits.csv.gz",),
     "wine": ("wine_data.csv",),
@@ -54,7 +64,7 @@ def source_digest(*, dataset: str | None = None, source: str | Path | None = Non
             return hashlib.sha256(b"fashion-mnist, as published in 2017").hexdigest()
         return _digest(files, files[0].parent)
     path = existing(source)
-    return _digest(source_files(path), path if path.is_dir() else path.parent)
+    return _digest(source_files(path), root_of(path))
 
 
 def existing(source: str | Path | None) -> Path:
@@ -71,7 +81,13 @@ def existing(source: str | Path | None) -> Path:
             "reading from S3 is not supported; copy the data here and name its path"
         )
     path = Path(source)
-    if not path.exists():
+    if is_pattern(path):
+        if not source_files(path):
+            raise SourceError(
+                f"data.source {path} matches no file; expected the files of one data set, such as "
+                "shards/*.parquet; a relative path starts at the experiment file"
+            )
+    elif not path.exists():
         raise SourceError(
             f"data.source {path} does not exist; expected a file or folder{_nearby(path)}; "
             "a relative path starts at the experiment file"
@@ -79,11 +95,57 @@ def existing(source: str | Path | None) -> Path:
     return path
 
 
+def bytes_in_memory(sizes: Mapping[str, int], name: str) -> int:
+    """About how many bytes the rows of a source take once they are read.
+
+    Args:
+        sizes: bytes of each of its files, by name.
+        name: its format.
+    """
+    whole = sum(size * (GZIP_GROWTH if file.endswith(".gz") else 1) for file, size in sizes.items())
+    return whole * GROWTH.get(name, 1)
+
+
+def file_sizes(path: Path) -> dict[str, int]:
+    """The bytes of each file of a source; of an .npz those of its arrays."""
+    return {str(file): _size(file) for file in source_files(path)}
+
+
+def file_bytes(file: Path) -> int:
+    """The bytes that a file holds; of a compressed one about."""
+    return file.stat().st_size * (GZIP_GROWTH if file.suffix == ".gz" else 1)
+
+
+def _size(file: Path) -> int:
+    if file.suffix == ".npz" and zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    return file.stat().st_size
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether the last part of a path stands for several files, as shell patterns do."""
+    return any(mark in path.name for mark in "*?[") and not path.exists()
+
+
+def root_of(path: Path) -> Path:
+    """The folder that the files of a source lie in."""
+    return path if path.is_dir() else path.parent
+
+
 def source_files(path: Path) -> list[Path]:
     """All files that a source is made of, sorted; of an idx images file also its labels file."""
+    if is_pattern(path):
+        return sorted(file for file in path.parent.glob(path.name) if file.is_file())
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     return [path, idx_labels(path)] if idx_labels(path).is_file() and idx_labels(path) != path else [path]
+
+
+def files_of_format(path: Path, name: str) -> list[Path]:
+    """The files that a source has of a format: of a folder those whose names tell it, or all where none does."""
+    files = source_files(path)
+    return [file for file in files if path.is_dir() and format_of_name(file.name) == name] or files
 
 
 def idx_labels(images: AnyPath) -> AnyPath:
@@ -97,21 +159,30 @@ def guess_format(path: Path) -> str:
     """The format that a path's suffix, or a folder's content, tells.
 
     Raises:
-        SourceError: it tells nothing.
+        SourceError: it tells nothing, or several.
     """
-    if path.is_dir():
-        if any("images-idx3" in file.name for file in path.iterdir()):
+    if path.is_dir() or is_pattern(path):
+        files = source_files(path)
+        if any("images-idx3" in file.name for file in files if file.parent == path):
             return "idx"
-        if any(entry.is_dir() for entry in path.iterdir()):
-            return "image_folder"
-    elif found := next(
-        (name for name, ends in FORMATS.items() if ends and path.name.lower().endswith(ends)), None
-    ):
+        if path.is_dir() and any(entry.is_dir() for entry in path.iterdir()):
+            recorded = any(file.suffix.lower() == ".wav" for file in files)
+            return "audio_folder" if recorded else "image_folder"
+        told = {format_of_name(file.name) for file in files}
+    else:
+        told = {format_of_name(path.name)}
+    if len(told) == 1 and (found := told.pop()):
         return found
     raise SourceError(
         f"{path} does not tell its format; expected a name ending such as .npz, .csv, .parquet or .jsonl, "
-        f"or a folder with one folder a class; state data.format: one of {', '.join(FORMATS)}"
+        f"a folder of such files, or one with one folder a class; state data.format: one of {', '.join(FORMATS)}"
     )
+
+
+def format_of_name(name: str) -> str | None:
+    """The format that a file's name tells by its end."""
+    plain = SHARD.sub("", name.lower())
+    return next((known for known, ends in FORMATS.items() if ends and plain.endswith(ends)), None)
 
 
 def check_format(name: str) -> str:

@@ -36,7 +36,7 @@ def split(
     Raises:
         SplitError: fractions out of range, too few rows for them, or a class that only a published test split has.
     """
-    _check_fractions(validation, test)
+    check_fractions(validation, test)
     generator = np.random.default_rng(seed)
     classes = _classes(schema, columns)
     if fixed_test is not None:
@@ -101,7 +101,8 @@ def fingerprint(columns: Columns) -> str:
     return whole.hexdigest()
 
 
-def _check_fractions(validation: float, test: float) -> None:
+def check_fractions(validation: float, test: float) -> None:
+    """Raises SplitError for fractions out of range."""
     if not (validation >= 0 and test > 0 and validation + test < 1):
         raise SplitError(
             f"data.split is validation {validation} and test {test}; expected validation of at least "

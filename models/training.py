@@ -18,6 +18,22 @@ def seconds(duration: str) -> float:
     return int(digits) * UNITS[duration[len(digits) :]]
 
 
+def memory_bytes(memory: str) -> int:
+    """The bytes of a quantity such as 1Gi or 500M, as Kubernetes writes it."""
+    units = {
+        "Ki": 2**10,
+        "Mi": 2**20,
+        "Gi": 2**30,
+        "Ti": 2**40,
+        "k": 10**3,
+        "M": 10**6,
+        "G": 10**9,
+        "T": 10**12,
+    }
+    unit = memory.lstrip("0123456789.")
+    return int(float(memory.removesuffix(unit)) * units.get(unit, 1))
+
+
 class Settings(BaseModel):
     """Settings do not change and have no unknown keys."""
 

@@ -21,20 +21,12 @@ from numpy.typing import NDArray
 
 from models.answers import PREFIX, Answers
 from models.columns import Array, Columns, missing
-from models.encoders import (
-    ArrayEncoder,
-    Encoder,
-    FeaturesEncoder,
-    ImageEncoder,
-    InputSpec,
-    SequenceEncoder,
-    TextEncoder,
-    build,
-)
+from models.encoders import Encoder, InputSpec, build
 from models.errors import SchemaError
+from models.learners import LEARNERS, FeaturesLearner, Learner, in_parts
 from models.schema import Class, Field, Schema, Target
 
-__all__ = ["InputSpec", "Transforms", "encode_target"]
+__all__ = ["InputSpec", "Learning", "Transforms", "encode_target"]
 
 
 class Transforms:
@@ -65,16 +57,11 @@ class Transforms:
         Raises:
             SchemaError: no field has a value to learn from.
         """
-        read = [field for field in schema.inputs if field.name != schema.target.prompt]
-        single = [field for field in read if _is_single(field)]
-        others = [field for field in read if not _is_single(field)]
+        learning = Learning(schema)
+        for part in in_parts(columns):
+            learning.add(part)
         answers = Answers.fit(schema.target, columns) if schema.target.task == "generation" else None
-        taken = [*(["features"] if single else []), *([PREFIX] if answers else [])]
-        names = _input_names([field.name for field in others], taken)
-        encoders = {names[field.name]: _fit_one(field, columns) for field in others}
-        if single:
-            encoders = {"features": ("features", _fit_features(single, columns)), **encoders}
-        return cls(encoders, answers)
+        return cls(learning.encoders(), answers)
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
@@ -137,6 +124,43 @@ class Transforms:
         return cls(encoders, Answers(**content["answers"]) if "answers" in content else None)
 
 
+class Learning:
+    """Learns all encoders of a schema from training rows that come in parts, each once."""
+
+    def __init__(self, schema: Schema) -> None:
+        read = [field for field in schema.inputs if field.name != schema.target.prompt]
+        self._single = [field for field in read if _is_single(field)]
+        others = [field for field in read if not _is_single(field)]
+        taken = ["features"] if self._single else []
+        taken += [PREFIX] if schema.target.task == "generation" else []
+        names = _input_names([field.name for field in others], taken)
+        self._learners: dict[str, tuple[str, Learner]] = {}
+        if self._single:
+            self._learners["features"] = ("features", FeaturesLearner(self._single))
+        for field in others:
+            encoder = "array" if field.kind == "numeric" else field.kind
+            self._learners[names[field.name]] = (encoder, LEARNERS[field.kind](field))
+
+    def add(self, columns: Columns) -> None:
+        """See some more training rows."""
+        for _, learner in self._learners.values():
+            learner.add(columns)
+
+    def encoders(self) -> dict[str, tuple[str, Encoder]]:
+        """What was learned: an encoder and its name in `models.encoders.ENCODERS`, by model input.
+
+        Raises:
+            SchemaError: no field has a value to learn from.
+        """
+        found = {name: (kind, learner.encoder()) for name, (kind, learner) in self._learners.items()}
+        if self._single and found["features"][1].spec.shape == (0,):
+            names = ", ".join(field.name for field in self._single)
+            raise SchemaError(
+                f"inputs {names} have no value in any training row; expected some; check the source"
+            )
+        return found
+
+
 def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
     """The target as numbers: int64 class positions `(n,)`, or float32 `(n, outputs)` of a regression.
 
@@ -172,26 +196,6 @@ def _positions(target: Target, column: Array) -> NDArray[np.int64]:
 
 def _is_single(field: Field) -> bool:
     return field.kind == "categorical" or (field.kind == "numeric" and field.shape == ())
-
-
-def _fit_one(field: Field, columns: Columns) -> tuple[str, Encoder]:
-    if field.kind == "text":
-        return "text", TextEncoder.fit(field, columns)
-    if field.kind == "image":
-        return "image", ImageEncoder.fit(field, columns)
-    if field.kind == "sequence":
-        return "sequence", SequenceEncoder.fit(field, columns)
-    return "array", ArrayEncoder.fit(field, columns)
-
-
-def _fit_features(fields: Sequence[Field], columns: Columns) -> FeaturesEncoder:
-    encoder = FeaturesEncoder.fit(fields, columns)
-    if encoder.spec.shape == (0,):
-        names = ", ".join(field.name for field in fields)
-        raise SchemaError(
-            f"inputs {names} have no value in any training row; expected some; check the source"
-        )
-    return encoder
 
 
 def _input_names(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:

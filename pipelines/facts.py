@@ -14,7 +14,7 @@ from models.search import grid_size
 from pipelines.errors import ExperimentError
 from pipelines.home import Home
 from pipelines.plan import STEPS, Facts, run_id
-from pipelines.sources import digest_of_data
+from pipelines.sources import bytes_of_data, digest_of_data
 from pipelines.spec import Experiment
 from serving.release import EndpointState, load
 
@@ -58,6 +58,7 @@ def gather(experiment: Experiment, home: Home) -> Facts:
     snapshot = _snapshot(experiment)
     facts = Facts(
         data=digest_of_data(experiment.data, home.s3_endpoint),
+        size=bytes_of_data(experiment.data, home.s3_endpoint) if experiment.data.stream == "auto" else 0,
         model=snapshot["digest"] if snapshot else "",
         code={step: code_digest(step) for step in STEPS},
         versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},

@@ -5,8 +5,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.spec import Experiment
+from models.training import memory_bytes
+from pipelines.spec import Data, Experiment, TargetSpec
 
+# Of the memory: what rows may take that are held; encoded, and as tensors, they take up to nine times as much.
+STREAM_PART = 8
 STEPS = ("prepare", "train", "select", "package", "deploy", "verify", "promote")
 
 
@@ -23,6 +26,7 @@ class Facts:
         champion: digest of the bundle a candidate must beat, or None.
         incarnation: how often the endpoint was deleted; a new one starts anew.
         snapshot: the store's reference of the model file, as plain values, or None.
+        size: bytes that the rows take in memory, about; 0 where it does not matter.
         start: the earlier run that training begins with: `run`, and the store's references `keras` and `transforms`, as
             plain values, or None.
         source: the data as it was kept in a store, as plain values; None: it is where the experiment says.
@@ -39,6 +43,7 @@ class Facts:
     snapshot: dict[str, Any] | None = None
     start: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
+    size: int = 0
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -102,6 +107,23 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     return document
 
 
+def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
+    """The bytes of memory that rows pass through a part at a time; None where all of them are held.
+
+    It depends on the experiment and the data alone, not on the machine: the order of rows does.
+    """
+    data, memory = experiment.data, memory_bytes(experiment.resources.memory)
+    if data.stream == "auto":
+        return memory if facts.size > memory // STREAM_PART and not _needs_all(data) else None
+    return memory if data.stream else None
+
+
+def _needs_all(data: Data) -> bool:
+    named = [entry for entry in data.target or () if isinstance(entry, TargetSpec)]
+    other = data.task not in (None, "classification", "regression") or any(entry.kind for entry in named)
+    return other or data.split.folds is not None
+
+
 def run_id(experiment: Experiment, facts: Facts) -> str:
     """Name of the run: equal for equal experiment, code, data and versions."""
     content = digest_of(content_of(experiment, facts), facts.code, facts.versions)
@@ -134,8 +156,10 @@ def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> S
     data, loss = experiment.data.model_dump(mode="json"), experiment.training.loss
     if facts.source is not None:
         data["source"] = facts.source
-    inputs = {"data": data, "loss": loss, "digest": facts.data}
-    return _step("prepare", facts, [content["data"], loss], inputs)
+    memory = streamed_memory(experiment, facts)
+    inputs = {"data": data, "loss": loss, "digest": facts.data, "memory": memory}
+    known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
+    return _step("prepare", facts, [known, loss, *([memory] if memory else [])], inputs)
 
 
 def _trials(
@@ -173,11 +197,14 @@ def _trial(
     resources, decoding = experiment.resources, content["serving"]["decoding"]
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
     parts += [searched, [step.key for step in seen], *([decoding] if decoding else [])]
+    buffer = experiment.data.shuffle_buffer
+    parts += [buffer] if streamed_memory(experiment, facts) and buffer else []
     inputs = {
         "run": run,
         "name": experiment.name,
         "index": index,
         "prepared": From(prepare.id),
+        "shuffle_buffer": buffer,
         "model": experiment.model.options,
         "start": facts.start and {**facts.start, "freeze": experiment.model.freeze or []},
         "training": experiment.training.model_dump(mode="json"),

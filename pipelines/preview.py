@@ -12,7 +12,7 @@ from pipelines.facts import gather
 from pipelines.home import Home
 from pipelines.hosting import hosting
 from pipelines.load import flat, load_experiment
-from pipelines.plan import Plan, make_plan
+from pipelines.plan import Plan, make_plan, streamed_memory
 from pipelines.result import Result, table
 from pipelines.run import is_cached
 from pipelines.spec import Experiment
@@ -62,6 +62,7 @@ def preview(
         "run": plan.run,
         "steps": steps,
         "trials": plan.facts.trials,
+        "streamed": streamed_memory(experiment, plan.facts) is not None,
         "rollout": hosting(home).describe(experiment.serving),
         "changes": changes(home, plan),
     }
@@ -100,6 +101,7 @@ def _text(data: dict[str, Any]) -> str:
         for step in data["steps"]
     ]
     lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
+    lines += ["training rows stay on the disk: data.stream"] if data["streamed"] else []
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
         lines += ["", table(("differs from what is live", "live", "new"), rows)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from infra.errors import StoreError
 from infra.files import in_words
-from models.sources import guess_format, idx_labels
+from models.sources import format_of_name, guess_format, idx_labels
 from pipelines.errors import ExperimentError, PipelineError
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ def digest(url: str, endpoint: str | None = None) -> str:
     return _list(url, endpoint).digest()
 
 
+def sizes(url: str, endpoint: str | None = None) -> dict[str, int]:
+    """The bytes of each file of a source; as `digest`."""
+    return {path: found.size for path, found in _list(url, endpoint).objects.items()}
+
+
 def format_of(url: str, endpoint: str | None = None) -> str:
     """The format that the names of a source tell.
 
@@ -60,7 +65,10 @@ def format_of(url: str, endpoint: str | None = None) -> str:
     if any("images-idx3" in path.name for path in paths):
         return "idx"
     if any(len(path.parts) > 2 for path in paths):
-        return "image_folder"
+        return "audio_folder" if any(path.suffix.lower() == ".wav" for path in paths) else "image_folder"
+    told = {format_of_name(path.name) for path in paths}
+    if len(told) == 1 and (found := told.pop()):
+        return found
     raise ExperimentError(
         f"data.source: {url} does not tell its format; expected a name ending such as .npz, .csv, .parquet or "
         ".jsonl, or a folder with one folder a class; state data.format"

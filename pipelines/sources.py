@@ -14,7 +14,15 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from infra.errors import StoreError
 from infra.files import in_words
 from infra.store import Ref, Store
-from models.sources import check_format, existing, guess_format, source_digest, source_files
+from models.sources import (
+    bytes_in_memory,
+    check_format,
+    existing,
+    file_sizes,
+    guess_format,
+    source_digest,
+    source_files,
+)
 from pipelines import s3_data
 from pipelines.errors import ExperimentError, PipelineError
 from pipelines.spec import Data
@@ -49,6 +57,22 @@ def digest_of_data(data: Data, endpoint: str | None = None) -> str:
     if data.source is not None and _in_s3(data.source):
         return s3_data.digest(data.source, endpoint)
     return source_digest(dataset=data.dataset, source=Path(data.source) if data.source else None)
+
+
+def bytes_of_data(data: Data, endpoint: str | None = None) -> int:
+    """About how many bytes the rows take in memory; 0 of a built-in, which fits.
+
+    Raises:
+        ExperimentError, ModelsError, StoreError: as `digest_of_data`.
+    """
+    if data.source is None:
+        return 0
+    if _in_s3(data.source):
+        return bytes_in_memory(
+            s3_data.sizes(data.source, endpoint), data.format or s3_data.format_of(data.source, endpoint)
+        )
+    path = existing(data.source)
+    return bytes_in_memory(file_sizes(path), data.format or guess_format(path))
 
 
 def source_here(

@@ -107,6 +107,23 @@ class Data(Part):
         description="what the target is; inferred from the loss or its values when not given; generation: a text",
     )
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
+    sample_rate: int | None = Field(
+        None,
+        ge=1,
+        description="of an audio_folder, in Hz; a file of another one is an error; the first file's when "
+        "not given",
+    )
+    stream: bool | Literal["auto"] = Field(
+        "auto",
+        description="true: rows stay on the disk and pass through memory a window at a time; auto: where they would "
+        "take more than an eighth of resources.memory",
+    )
+    shuffle_buffer: int | None = Field(
+        None,
+        ge=1,
+        description="rows of such a window, within which they are shuffled; as many as a 32nd of resources.memory "
+        "holds when not given",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
@@ -115,6 +132,8 @@ class Data(Part):
             raise ValueError(f"give either source (a file or folder) or dataset (a built-in); received {got}")
         if self.source is not None and not self.target:
             raise ValueError("target is missing; name the column to predict, e.g. target: label")
+        if self.stream is True and self.dataset is not None:
+            raise ValueError("a built-in dataset is held in memory; leave stream out, or name a source")
         texts = [entry.name for entry in self.target or () if isinstance(entry, TargetSpec) and entry.kind]
         if texts and self.task not in (None, "generation"):
             raise ValueError(

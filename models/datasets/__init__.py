@@ -6,7 +6,7 @@ it in DATASETS, and its files in `models.sources` or `models.packaged`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def load(
     source: str | Path | None = None,
     format: str | None = None,
     columns: Sequence[str] | None = None,
+    sample_rate: int | None = None,
 ) -> Columns:
     """All rows of a built-in dataset or of a source, column-wise.
 
@@ -61,6 +62,7 @@ def load(
         dataset: the name of a built-in; else `source`, a file or folder, is read.
         format: a key of `models.readers.READERS`; None guesses it from the suffix.
         columns: the columns wanted; None means all.
+        sample_rate: of recordings, in Hz; None: as the first one has it.
 
     Raises:
         SourceError: nothing there, not readable, or no reader for it.
@@ -69,9 +71,20 @@ def load(
     """
     if dataset is not None:
         return load_dataset(dataset)[0]
+    return concat(list(chunks(source, format, columns, sample_rate)))
+
+
+def chunks(
+    source: str | Path | None, format: str | None, columns: Sequence[str] | None, sample_rate: int | None
+) -> Iterator[Columns]:
+    """The rows of a source, some MiB at a time; see `load`."""
     path = existing(source)
-    name = check_format(format) if format else guess_format(path)
-    return concat(list(read(path, name, columns)))
+    yield from read(path, format_of(path, format), columns, sample_rate)
+
+
+def format_of(path: Path, format: str | None) -> str:
+    """The format stated, or the one that the path tells."""
+    return check_format(format) if format else guess_format(path)
 
 
 def load_dataset(name: str) -> tuple[Columns, int]:

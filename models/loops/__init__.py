@@ -1,19 +1,22 @@
 """The training loops: one a backend, all driven by `models.fit` in the same way.
 
-A loop goes through rows in memory with Keras' own steps, many batches a call, so losses, metrics and optimizers are
-Keras' and only the driving is ours. Where a call ends changes no bit of the result; it is only when progress is seen
-and a checkpoint can be written. A backend is a module with `make_loops` and a line in `BACKENDS`.
+A loop goes through rows in memory, all or a window of them (`models.loops.streamed`), with Keras' own steps, many
+batches a call, so losses, metrics and optimizers are Keras' and only the driving is ours. Where a call ends changes no
+bit of the result; it is only when progress is seen and a checkpoint can be written. A backend is a module with
+`make_loops` and a line in `BACKENDS`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from models.loops.streamed import Streamed, StreamedLoop
 
 if TYPE_CHECKING:
     from models.losses import Loss
@@ -57,7 +60,8 @@ class Loop(Protocol):
         At each yield the Keras model's variables are those after these batches.
 
         Args:
-            order: int32 row indices (rows,), each once; None keeps the rows' own order.
+            order: int32 row indices (rows,), each once; None keeps the rows' own order. Of streamed rows, what
+                `models.windows.Windows.order` drew.
             start: batches of this epoch that were done before.
             every: also stop after each multiple of so many batches.
         """
@@ -70,6 +74,19 @@ class Loop(Protocol):
 
     def batches_a_call(self) -> int:
         """Batches that a call was found to do in the time it aims at; 1 where there are no calls."""
+
+
+class WindowLoop(Loop, Protocol):
+    """A loop whose rows can be replaced by others."""
+
+    def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
+        """Go through other rows from now on.
+
+        Args:
+            data: as `Parts.train`.
+            rows: how many an epoch goes through; all of them once when not given.
+            before: batches of the epoch that lie before them; `every` counts these too.
+        """
 
 
 class InVariables:
@@ -90,7 +107,7 @@ class Parts:
     Attributes:
         model: the compiled Keras model.
         train, held_out: (inputs by name, target) or (inputs, target, row weights), NumPy arrays, rows first;
-            held_out may be None.
+            held_out may be None; train may be `Streamed`.
         options: the experiment's.
         loss: the experiment's.
         seed: seeds what a loop draws itself.
@@ -100,7 +117,7 @@ class Parts:
     """
 
     model: Any
-    train: tuple[Any, ...]
+    train: Any
     held_out: tuple[Any, ...] | None
     options: Training
     loss: Loss
@@ -116,7 +133,11 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
     Raises:
         OptionsError: the backend cannot do what the model or the options ask.
     """
-    made: tuple[Loop, Loop | None] = import_module(BACKENDS[parts.options.backend]).make_loops(parts)
+    backend = import_module(BACKENDS[parts.options.backend])
+    if isinstance(parts.train, Streamed):
+        loop, check = backend.make_loops(replace(parts, train=parts.train.example))
+        return StreamedLoop(loop, parts.train), check
+    made: tuple[Loop, Loop | None] = backend.make_loops(parts)
     return made
 
 
@@ -136,10 +157,10 @@ class Pace:
         self._seconds = seconds
         self.batches = 64
 
-    def stop(self, done: int, end: int, every: int | None) -> int:
-        """The batch a call that begins after `done` batches stops before."""
+    def stop(self, done: int, end: int, every: int | None, before: int = 0) -> int:
+        """The batch a call that begins after `done` batches stops before; `every` counts the `before` too."""
         stop = min(end, done + self.batches)
-        return min(stop, done - done % every + every) if every else stop
+        return min(stop, done - (before + done) % every + every) if every else stop
 
     def learn(self, began: float, batches: int) -> None:
         """Note that `batches` took from `began` (`time.perf_counter`) to now."""

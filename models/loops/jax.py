@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -54,18 +55,26 @@ class Loop(InVariables):
         import jax
 
         self.errors = (jax.errors.JaxRuntimeError, ValueError, TypeError)
-        self.rows = rows or len(data[1])
-        self.batches = -(-self.rows // batch_size)
-        self._spread = spread
-        self._data = jax.tree.map(spread.whole if spread else jax.numpy.asarray, data)
+        self._spread, self._size = spread, batch_size
+        self._block = cache(lambda size, offset: _block(step, size, offset, fused, spread))
         self._variables = [_variables(model, part) for part in parts]
-        whole = self.rows // batch_size
-        self._blocks = [(whole, _block(step, batch_size, 0, fused, spread))]
-        if whole < self.batches:
-            rest = self.rows - whole * batch_size
-            self._blocks.append((self.batches, _block(step, rest, whole * batch_size, fused, spread)))
         self._pace = Pace(seconds_a_call)
         self._written: dict[int, tuple[Any, Any]] = {}
+        self.load(data, rows)
+
+    def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
+        """Go through other rows from now on; see `models.loops.WindowLoop`."""
+        import jax
+
+        self._data: Any = None  # let go of those before first
+        self._data = jax.tree.map(self._spread.whole if self._spread else jax.numpy.asarray, data)
+        self.rows, self._before = rows or len(data[1]), before
+        self.batches = -(-self.rows // self._size)
+        whole = self.rows // self._size
+        self._blocks = [(whole, self._block(self._size, 0))]
+        if whole < self.batches:
+            rest = self.rows - whole * self._size
+            self._blocks.append((self.batches, self._block(rest, whole * self._size)))
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
@@ -78,7 +87,7 @@ class Loop(InVariables):
             rows = self._spread.whole(rows)
         while done < self.batches:
             end, block = next(pair for pair in self._blocks if done < pair[0])
-            stop = self._pace.stop(done, end, every)
+            stop = self._pace.stop(done, end, every, self._before)
             if self._spread:
                 stop = int(self._spread.agreed(np.int32(stop)))
             began = time.perf_counter()

@@ -47,18 +47,25 @@ class Loop(InVariables):
         rows: int | None = None,
         seconds_a_call: float = 0.25,
     ) -> None:
-        import keras
         import tensorflow as tf
 
         self.errors = (tf.errors.OpError, ValueError, TypeError)
-        self._data = keras.tree.map_structure(tf.convert_to_tensor, data)
-        self.rows = rows or len(data[1])
-        self._size = batch_size
-        self.batches = -(-self.rows // batch_size)
-        self._whole = self.rows // batch_size if xla else 0
+        self._size, self._with_xla = batch_size, xla
         self._any = _block(step, batch_size, xla=False)
         self._xla = _block(step, batch_size, xla=True)
         self._pace = Pace(seconds_a_call)
+        self.load(data, rows)
+
+    def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
+        """Go through other rows from now on; see `models.loops.WindowLoop`."""
+        import keras
+        import tensorflow as tf
+
+        self._data: Any = None  # let go of those before first
+        self._data, self._before = keras.tree.map_structure(tf.convert_to_tensor, data), before
+        self.rows = rows or len(data[1])
+        self.batches = -(-self.rows // self._size)
+        self._whole = self.rows // self._size if self._with_xla else 0
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
@@ -70,7 +77,7 @@ class Loop(InVariables):
         done = start
         while done < self.batches:
             end, block = (self._whole, self._xla) if done < self._whole else (self.batches, self._any)
-            stop = self._pace.stop(done, end, every)
+            stop = self._pace.stop(done, end, every, self._before)
             began = time.perf_counter()
             bad = int(block(self._data, rows, tf.constant(done), tf.constant(stop)))
             self._pace.learn(began, stop - done)

@@ -23,13 +23,18 @@ class Loop(InVariables):
     """
 
     def __init__(self, step: Callable[..., Any], data: tuple[Any, ...], batch_size: int) -> None:
+        self.errors = (RuntimeError, IndexError, ValueError, TypeError)
+        self._step, self._size = step, batch_size
+        self.load(data)
+
+    def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
+        """Go through other rows from now on; see `models.loops.WindowLoop`."""
         import keras
 
-        self.errors = (RuntimeError, IndexError, ValueError, TypeError)
-        self.rows = len(data[1])
-        self.batches = -(-self.rows // batch_size)
-        self._data = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
-        self._step, self._size = step, batch_size
+        self._data: Any = None  # let go of those before first
+        self._data, self._before = keras.tree.map_structure(keras.ops.convert_to_tensor, data), before
+        self.rows = rows or len(data[1])
+        self.batches = -(-self.rows // self._size)
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
@@ -43,7 +48,11 @@ class Loop(InVariables):
             picked = rows[batch * self._size : (batch + 1) * self._size]
             logs = self._step(keras.tree.map_structure(lambda tensor, of=picked: tensor[of], self._data))
             done = batch + 1
-            if done % (every or LOOK_EVERY) == 0 or done % LOOK_EVERY == 0 or done == self.batches:
+            if (
+                (self._before + done) % (every or LOOK_EVERY) == 0
+                or done % LOOK_EVERY == 0
+                or done == self.batches
+            ):
                 # The epoch's mean so far: not finite from some batch since the last look on.
                 yield done, None if math.isfinite(float(logs["loss"])) else batch
 

@@ -2,8 +2,9 @@
 
 A reader is a module with `read(path, columns) -> Iterator[Columns]`: `path` is there, `columns` names the
 ones wanted (None: all), and what comes back are chunks of rows with the same columns, which `columns.concat`
-can join, so that data larger than memory can pass through. To add a format, write the module, add it here and
-its suffixes to `models.sources.FORMATS`.
+can join, so that data larger than memory can pass through; a chunk is some MiB, see `rows_a_chunk`. Several files of
+a format that has one file, a folder of them or a pattern, are read one after the other. To add a format, write the
+module, add it here and its suffixes to `models.sources.FORMATS`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from models.columns import Columns
 from models.errors import FormatError, SourceError
-from models.sources import check_format
+from models.sources import FORMATS, check_format, files_of_format, is_pattern
 
 READERS: dict[str, str] = {
     "npz": "models.readers.npz",
@@ -27,23 +28,71 @@ READERS: dict[str, str] = {
     "parquet": "models.readers.parquet",
     "jsonl": "models.readers.jsonl",
     "idx": "models.readers.idx",
+    "tfrecord": "models.readers.tfrecord",
     "image_folder": "models.readers.image_folder",
+    "audio_folder": "models.readers.audio_folder",
 }
 
 
-def read(path: Path, name: str, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """Chunks of the rows of `path`, read as the format `name`.
+CHUNK_BYTES = 16 << 20
+
+
+def read(
+    path: Path, name: str, columns: Sequence[str] | None = None, sample_rate: int | None = None
+) -> Iterator[Columns]:
+    """Chunks of the rows of `path`, read as the format `name`; recordings are to have that sample rate, in Hz.
 
     Raises:
         SourceError: no such format, or the file cannot be read.
-        FormatError: the content is not what the format promises.
+        FormatError: the content is not what the format promises, or files have different columns.
         SchemaError: a column of `columns` is not there.
     """
     reader = import_module(READERS[check_format(name)])
+    if sample_rate is not None and name != "audio_folder":
+        raise SourceError(
+            f"data.sample_rate is {sample_rate} and data.format is {name}; expected it of recordings only; leave it out"
+        )
+    if FORMATS[name] and name != "idx" and (path.is_dir() or is_pattern(path)):
+        yield from _read_files(reader, path, name, columns)
+    else:
+        more = {} if sample_rate is None else {"sample_rate": sample_rate}
+        yield from _read_one(reader, path, name, columns, **more)
+
+
+def _read_files(reader: Any, path: Path, name: str, columns: Sequence[str] | None) -> Iterator[Columns]:
+    files, first = files_of_format(path, name), set[str]()
+    if not files:
+        raise SourceError(f"{path} is empty; expected files of the format {name}; check how it was written")
+    for file in files:
+        for chunk in _read_one(reader, file, name, columns):
+            first = first or set(chunk)
+            if set(chunk) != first:
+                raise FormatError(
+                    f"{file} has {_different(set(chunk), first)}, unlike {files[0].name}; expected the same columns in "
+                    "each file; write it again, or leave the column out of data.inputs"
+                )
+            yield chunk
+
+
+def _read_one(
+    reader: Any, path: Path, name: str, columns: Sequence[str] | None, **more: Any
+) -> Iterator[Columns]:
     with readable(path):
         if path.is_file() and path.stat().st_size == 0:
             raise FormatError(f"{path} is empty (0 bytes); expected rows in {name}; check how it was written")
-        yield from reader.read(path, columns)
+        yield from reader.read(path, columns, **more)
+
+
+def _different(found: set[str], expected: set[str]) -> str:
+    more, less = (", ".join(sorted(names)) for names in (found - expected, expected - found))
+    return " and ".join(
+        words for words in (more and f"the column {more}", less and f"no column {less}") if words
+    )
+
+
+def rows_a_chunk(bytes_a_row: float, most: int) -> int:
+    """Rows that fit into CHUNK_BYTES, at least one, at most `most`."""
+    return max(1, min(most, int(CHUNK_BYTES / max(1.0, bytes_a_row))))
 
 
 @contextmanager

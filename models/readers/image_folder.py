@@ -1,12 +1,14 @@
 """A folder with one sub folder a class, full of image files.
 
-All images are brought to the size of the first, and to gray or colour as the first is.
+All images are brought to the size that most have, and to gray or colour as the first is; a chunk of them is decoded at
+a time.
 """
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from models.columns import Array, Columns, unknown_column
 from models.errors import FormatError, SourceError
+from models.readers import rows_a_chunk
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 GRAY = {"1", "L", "LA", "I", "I;16", "F"}
 NAMES = ("image", "label")
-ROWS = 1024  # a chunk
+ROWS = 1024  # a chunk, or fewer where images are large
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
@@ -29,11 +32,11 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
     for name in columns or ():
         if name not in NAMES:
             raise unknown_column(name, NAMES, "input or target")
-    files = _files(path)
-    first = open_image(files[0])
-    mode, size = "L" if first.mode in GRAY else "RGB", _usual_size(files)
-    for start in range(0, len(files), ROWS):
-        part = files[start : start + ROWS]
+    files = files_by_class(path, SUFFIXES, "images")
+    mode, size = mode_of(open_image(files[0])), _usual_size(files)
+    rows = rows_a_chunk(size[0] * size[1] * (1 if mode == "L" else 3), ROWS)
+    for start in range(0, len(files), rows):
+        part = files[start : start + rows]
         images = np.stack([pixels(file, mode, size) for file in part])
         labels = np.array([file.parent.name for file in part], object)
         yield {name: {"image": images, "label": labels}[name] for name in columns or NAMES}
@@ -41,7 +44,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
 
 def _usual_size(files: Sequence[Path]) -> tuple[int, int]:
     """The size that most images have; the others are resized to it, and that is said."""
-    sizes = Counter(open_image(file).size for file in files)
+    sizes = Counter(open_image(file, whole=False).size for file in files)
     usual, count = sizes.most_common(1)[0]
     if count < len(files):
         print(
@@ -50,32 +53,57 @@ def _usual_size(files: Sequence[Path]) -> tuple[int, int]:
     return usual
 
 
-def _files(path: Path) -> list[Path]:
+def files_by_class(path: Path, suffixes: Collection[str], what: str) -> list[Path]:
+    """The files of a folder that has one folder a class, class by class, sorted.
+
+    Args:
+        path: the folder.
+        suffixes: of the files; others are left out.
+        what: they are called in an error.
+
+    Raises:
+        SourceError, FormatError: it is no such folder, or a class has none.
+    """
     if not path.is_dir():
         raise SourceError(f"{path} is a file; expected a folder with one folder a class; name that folder")
     classes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
-        raise FormatError(f"{path} has no folders in it; expected one a class; sort the images into them")
-    return [file for folder in classes for file in _images(folder)]
+        raise FormatError(f"{path} has no folders in it; expected one a class; sort the {what} into them")
+    return [file for folder in classes for file in _of_class(folder, suffixes, what)]
 
 
-def _images(folder: Path) -> list[Path]:
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+def _of_class(folder: Path, suffixes: Collection[str], what: str) -> list[Path]:
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
     if not found:
         raise FormatError(
-            f"class folder {folder} has no images; expected files ending in {', '.join(sorted(SUFFIXES))}; "
+            f"class folder {folder} has no {what}; expected files ending in {', '.join(sorted(suffixes))}; "
             "fill it or remove it"
         )
     return found
 
 
-def open_image(file: Path) -> Image:
-    """An image file, decoded; raises FormatError."""
+def mode_of(image: Image) -> str:
+    """What an image is brought to: "L" where it is gray, else "RGB"."""
+    return "L" if image.mode in GRAY else "RGB"
+
+
+def open_image(file: Path | str, content: bytes | None = None, *, whole: bool = True) -> Image:
+    """An image file.
+
+    Args:
+        file: where it is; of `content` what an error calls it.
+        content: the file's bytes, where it is none of its own.
+        whole: decode it; else its size and mode are all that is known.
+
+    Raises:
+        FormatError: it is none, or damaged.
+    """
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
-            image.load()
+        with Image.open(file if content is None else io.BytesIO(content)) as image:
+            if whole:
+                image.load()
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FormatError(
@@ -83,7 +111,7 @@ def open_image(file: Path) -> Image:
         ) from error
 
 
-def pixels(file: Path, mode: str, size: tuple[int, int]) -> Array:
-    """An image file as uint8 `(h, w)` (mode L) or `(h, w, 3)` (RGB), resized to `size` (w, h)."""
-    image = open_image(file).convert(mode)
+def pixels(file: Path | str, mode: str, size: tuple[int, int], content: bytes | None = None) -> Array:
+    """An image file as uint8 `(h, w)` (mode L) or `(h, w, 3)` (RGB), resized to `size` (w, h); see `open_image`."""
+    image = open_image(file, content).convert(mode)
     return np.asarray(image if image.size == size else image.resize(size), np.uint8)

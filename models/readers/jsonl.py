@@ -16,27 +16,32 @@ import numpy as np
 
 from models.columns import Array, Columns, unknown_column
 from models.errors import FormatError
-from models.readers import open_text
+from models.readers import open_text, rows_a_chunk
+from models.sources import file_bytes
 
-ROWS = 10_000  # a chunk
+ROWS = 10_000  # a chunk, or fewer where a row is large
+GROWTH = 8  # of a line's bytes, as Python's objects
 TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "list"}
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
     """Chunks of rows; the file is read twice, first for the names and types of the columns."""
-    types = _types(path)
+    types, count = _types(path)
     for name in columns or ():
         if name not in types:
             raise unknown_column(name, types, "input or target")
     wanted = list(types) if columns is None else columns
-    lines = _lines(path)
-    while rows := list(islice(lines, ROWS)):
+    lines, size = _lines(path), rows_a_chunk(GROWTH * file_bytes(path) / count, ROWS)
+    while rows := list(islice(lines, size)):
         yield {name: _column(path, name, types[name], rows) for name in wanted}
 
 
-def _types(path: Path) -> dict[str, str]:
+def _types(path: Path) -> tuple[dict[str, str], int]:
+    """The type of each column, and the number of rows."""
     types: dict[str, str] = {}
+    count = 0
     for number, row in _lines(path):
+        count += 1
         for name, value in row.items():
             if value is None:
                 types.setdefault(name, "")
@@ -53,7 +58,7 @@ def _types(path: Path) -> dict[str, str]:
             types[name] = found
     if not types:
         raise FormatError(f"{path} has no rows; expected one JSON object a line; check its export")
-    return types
+    return types, count
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,10 +14,14 @@ import numpy as np
 
 from models.columns import Array, Columns, unknown_column
 from models.errors import FormatError
+from models.readers import rows_a_chunk
+from models.shards import npy_header
+
+WHOLE_BYTES = 64 << 20  # a larger file comes in chunks
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """One chunk with all rows; strings become objects. Pickled objects are refused, never loaded."""
+    """All rows, of a large file in chunks; strings become objects. Pickled objects are refused, never loaded."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             known = "a single array (.npy)" if stream.read(6) == b"\x93NUMPY" else "something else"
@@ -26,6 +32,9 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             wanted = list(stored.files) if columns is None else list(columns)
+            if sum(member.file_size for member in stored.zip.infolist()) > WHOLE_BYTES:
+                yield from _chunks(path, stored, wanted)
+                return
             found = {name: _column(path, stored, name) for name in wanted}
     except (zipfile.BadZipFile, zlib.error) as error:
         raise FormatError(
@@ -33,6 +42,42 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         ) from error
     _check_lengths(path, found)
     yield found
+
+
+def _chunks(path: Path, stored: Any, wanted: Sequence[str]) -> Iterator[Columns]:
+    """The members are read side by side, as they lie in the file."""
+    with contextlib.ExitStack() as stack:
+        streams, heads = {}, {}
+        for name in wanted:
+            if name not in stored.files:
+                raise unknown_column(name, stored.files, "input or target")
+            if f"{name}.npy" not in stored.zip.namelist():
+                raise _no_array(path, name)
+            streams[name] = stack.enter_context(stored.zip.open(f"{name}.npy"))
+            try:
+                heads[name] = npy_header(streams[name])
+            except ValueError as error:
+                raise FormatError(
+                    f"{path}: array {name!r} can not be read in parts: {error}; expected one whose rows lie one after "
+                    "the other; write it with numpy.savez and numpy.ascontiguousarray(...)"
+                ) from error
+            if heads[name][1].hasobject:
+                raise _pickled(path, name)
+        _check_lengths(path, {n: np.broadcast_to(np.zeros((), d), shape) for n, (shape, d) in heads.items()})
+        sizes = {name: dtype.itemsize * math.prod(shape[1:]) for name, (shape, dtype) in heads.items()}
+        rows = next(shape[0] for shape, _ in heads.values())
+        step = rows_a_chunk(sum(sizes.values()), rows)
+        for start in range(0, rows, step):
+            count, chunk = min(step, rows - start), {}
+            for name, (shape, dtype) in heads.items():
+                content = streams[name].read(count * sizes[name])
+                if len(content) < count * sizes[name]:
+                    raise FormatError(
+                        f"{path}: array {name!r} ends in row {start + len(content) // max(1, sizes[name])} of {rows}; "
+                        "expected a whole .npz file; write or copy it again"
+                    )
+                chunk[name] = _native(path, name, np.frombuffer(content, dtype).reshape(count, *shape[1:]))
+            yield chunk
 
 
 def _column(path: Path, stored: Any, name: str) -> Array:
@@ -46,16 +91,24 @@ def _column(path: Path, stored: Any, name: str) -> Array:
                 f"{path}: array {name!r} is damaged: {error}; expected a whole .npz file; "
                 "write or copy it again"
             ) from error
-        raise FormatError(
-            f"{path}: array {name!r} holds pickled Python objects, which can run code when loaded and are "
-            "refused; expected numbers or strings; save it without objects, such as array.astype(str) or "
-            "array.astype(float)"
-        ) from error
+        raise _pickled(path, name) from error
+
+
+def _pickled(path: Path, name: str) -> FormatError:
+    return FormatError(
+        f"{path}: array {name!r} holds pickled Python objects, which can run code when loaded and are "
+        "refused; expected numbers or strings; save it without objects, such as array.astype(str) or "
+        "array.astype(float)"
+    )
+
+
+def _no_array(path: Path, name: str) -> FormatError:
+    return FormatError(f"{path}: {name!r} is no array; expected numpy.savez's arrays only; remove it")
 
 
 def _native(path: Path, name: str, array: Array | bytes) -> Array:
     if isinstance(array, bytes):  # what NumPy gives for a member that is no array
-        raise FormatError(f"{path}: {name!r} is no array; expected numpy.savez's arrays only; remove it")
+        raise _no_array(path, name)
     kind = array.dtype.kind
     if kind in "US":
         texts = np.char.decode(array, "utf-8") if kind == "S" else array

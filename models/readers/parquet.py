@@ -10,8 +10,9 @@ import numpy as np
 
 from models.columns import Array, Columns, unknown_column
 from models.errors import FormatError
+from models.readers import rows_a_chunk
 
-ROWS = 50_000  # a chunk
+ROWS = 50_000  # a chunk, or fewer where a row is large
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
@@ -27,7 +28,8 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
                     raise unknown_column(name, names, "input or target")
             if file.metadata.num_rows == 0:
                 raise FormatError(f"{path} has no rows; expected at least one; check its export")
-            for batch in file.iter_batches(ROWS, columns=None if columns is None else list(columns)):
+            wanted = None if columns is None else list(columns)
+            for batch in file.iter_batches(_rows_a_chunk(file.metadata), columns=wanted):
                 yield {
                     name: _column(path, name, array)
                     for name, array in zip(batch.schema.names, batch.columns, strict=True)
@@ -37,6 +39,14 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             f"{path} is no Parquet file: {error}; expected one; "
             "write it again, or state the right data.format"
         ) from error
+
+
+def _rows_a_chunk(metadata: Any) -> int:
+    """A number takes eight bytes in memory, however well it is packed in the file."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    numbers = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+    whole = 8 * numbers + sum(group.total_byte_size for group in groups)
+    return rows_a_chunk(whole / metadata.num_rows, ROWS)
 
 
 def _column(path: Path, name: str, array: Any) -> Array:
@@ -68,6 +78,9 @@ def _objects(values: list[str | None]) -> Array:
 
 
 def _lists(path: Path, name: str, array: Any) -> Array:
+    flat = _even(array)
+    if flat is not None:
+        return flat
     values: list[Any] = array.to_pylist()
     example: Any = next((value for value in values if value is not None), [])
     try:
@@ -81,3 +94,20 @@ def _lists(path: Path, name: str, array: Any) -> Array:
         f"{path}: column {name!r} holds lists of different lengths or of other than numbers; "
         "expected lists of numbers of one shape; pad them"
     )
+
+
+def _even(array: Any) -> Array | None:
+    """Lists of numbers of one length as one array, as `numpy.array` types them; None where they are something else."""
+    import pyarrow.compute
+    import pyarrow.types as types
+
+    inner = array.type.value_type
+    whole = types.is_integer(inner) and not types.is_uint64(inner)
+    if array.null_count or not (whole or types.is_floating(inner)) or not len(array):
+        return None
+    values, sizes = array.flatten(), pyarrow.compute.unique(pyarrow.compute.list_value_length(array))
+    size = len(values) // len(array)
+    if len(sizes) > 1 or values.null_count or size == 0:
+        return None
+    numbers = values.to_numpy(zero_copy_only=False).reshape(len(array), size)
+    return np.asarray(numbers, np.int64 if whole else np.float64)

@@ -1,12 +1,14 @@
 """prepare: read the data, validate, split, fit the transforms on the training rows, fingerprint."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from infra.files import write_atomic
 from infra.store import Ref
 from models.columns import save_columns
-from models.data import prepare
+from models.data import Prepared, prepare
+from models.data_streamed import Large, prepare_streamed
 from models.losses import task_of
 from models.schema import Schema
 from models.transforms import Transforms
@@ -21,11 +23,13 @@ class Inputs(StepPart):
         data: see above.
         loss: may tell the task.
         digest: of the data that the plan saw; what is in S3 must still have it.
+        memory: bytes that rows pass through a part at a time; None: all are held.
     """
 
     data: dict[str, Any]
     loss: str | dict[str, Any] | None
     digest: str | None = None
+    memory: int | None = None
 
 
 class Outputs(StepPart):
@@ -34,7 +38,9 @@ class Outputs(StepPart):
     Attributes:
         schema_: Schema as JSON.
         transforms: Transforms as JSON.
-        train, validation, test: raw columns, .npz without pickle.
+        train, validation, test: raw columns, .npz without pickle; of streamed rows `train` is a sample.
+        shards: all training rows, in files like it, where they are streamed.
+        memory: see Inputs.
         fingerprint: SHA-256 over the content of all splits.
         summary: rows, classes and missing values, for people.
     """
@@ -46,6 +52,8 @@ class Outputs(StepPart):
     test: Ref
     fingerprint: str
     summary: dict[str, Any]
+    shards: tuple[Ref, ...] = ()
+    memory: int | None = None
 
     def contract(self, context: StepContext) -> tuple[Schema, Transforms]:
         """The schema and the transforms, read from the store."""
@@ -60,16 +68,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     Raises:
         ModelsError: the data is missing, unreadable or does not fit the experiment.
     """
-    data = inputs.data
-    prepared = prepare(
-        dataset=data["dataset"],
-        source=source_here(data["source"], context.store, context.work / "source", inputs.digest),
-        format=data["format"],
-        inputs=data["inputs"],
-        target=data["target"],
-        split=data["split"],
-        task=data["task"] or task_of(inputs.loss),
-    )
+    prepared = _prepared(inputs, context)
     documents = {
         "schema": prepared.schema.model_dump(mode="json"),
         "transforms": prepared.transforms.to_dict(),
@@ -80,6 +79,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         save_columns(context.work / f"{name}.npz", columns)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
+    if inputs.memory is not None:
+        print(f"streamed: the training rows stay on the disk, in {len(prepared.shards)} shards")
     return Outputs(
         schema_=context.put(context.work / "schema.json"),
         transforms=context.put(context.work / "transforms.json"),
@@ -88,4 +89,23 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         test=context.put(context.work / "test.npz"),
         fingerprint=prepared.fingerprint,
         summary=prepared.summary,
+        shards=tuple(prepared.shards),
+        memory=inputs.memory,
     )
+
+
+def _prepared(inputs: Inputs, context: StepContext) -> Prepared:
+    data = inputs.data
+    source = source_here(data["source"], context.store, context.work / "source", inputs.digest)
+    task = data["task"] or task_of(inputs.loss)
+    asked = {key: data[key] for key in ("format", "inputs", "target", "split", "sample_rate")}
+    if inputs.memory is None or source is None:
+        return prepare(dataset=data["dataset"], source=source, task=task, **asked)
+
+    def keep(path: Path) -> Ref:
+        ref = context.put(path)
+        path.unlink()
+        return ref
+
+    streamed = Large(source=source, task=task, memory=inputs.memory, folder=context.work, keep=keep, **asked)
+    return prepare_streamed(streamed)

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from infra.store import Ref
 from models.callbacks import higher_is_better
 from models.columns import Columns, concat, load_columns
@@ -35,6 +37,7 @@ from pipelines.trial_results import TrialResults
 if TYPE_CHECKING:
     from models.checkpoint import Progress
     from models.fit import History
+    from models.windows import Windows
 
 
 class Outputs(StepPart):
@@ -93,6 +96,7 @@ class Inputs(StepPart):
     name: str
     index: int
     prepared: Prepared
+    shuffle_buffer: int | None = None
     model: dict[str, Any]
     training: dict[str, Any]
     gpus: int
@@ -224,11 +228,29 @@ class _Trial:
     def _columns(self, split: str) -> Columns:
         return load_columns(self.context.store.fetch(getattr(self.inputs.prepared, split)))
 
+    def _training_rows(self) -> "Rows | Windows":
+        prepared = self.inputs.prepared
+        if prepared.memory is None:
+            return self._rows("train")
+        from models.windows import Windows
+
+        paths = [self.context.store.fetch(shard) for shard in prepared.shards]
+        classes = self.schema.target.classes
+        counts = np.array([prepared.summary["classes"][str(name)]["train"] for name in classes], np.int64)
+        batch, buffer = self.training["batch_size"], self.inputs.shuffle_buffer
+        windows = Windows(paths, self.schema, self.transforms, counts, prepared.memory, batch, buffer)
+        print(
+            f"streamed: {windows.rows} rows in {len(paths)} shards, {windows.size} at a time in memory",
+            flush=True,
+        )
+        return windows
+
     def run(self, params: dict[str, Any]) -> Outputs:
-        rows = {split: self._rows(split) for split in ("train", "validation", "test")}
+        rows = {split: self._rows(split) for split in ("validation", "test")}
+        train = self._training_rows()
         self.log.begin(self.training["epochs"])
-        model, history = self._learn(rows)
-        folds = self._cross_validate(rows)
+        model, history = self._learn(train, rows["validation"])
+        folds = self._cross_validate()
         results = self.results
         before = raw = results.answers(model, rows)
         results.require_probabilities(raw["test"])
@@ -268,20 +290,22 @@ class _Trial:
 
     def follow(self) -> None:
         with self._keeping(self.context.key, Follower) as keeper:
-            self._trained({split: self._rows(split) for split in ("train", "validation")}, keeper)
+            self._trained(self._training_rows(), self._rows("validation"), keeper)
 
-    def _learn(self, rows: dict[str, Rows]) -> tuple[Any, "History"]:
+    def _learn(self, train: "Rows | Windows", validation: Rows) -> tuple[Any, "History"]:
         told = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._went_on}
         with self._keeping(self.context.key) as keeper:
-            model, history = self._trained(rows, keeper, **told)
+            model, history = self._trained(train, validation, keeper, **told)
         self.log.loop(self.training["backend"], history.xla, history.batches_a_call)
         return model, history
 
-    def _trained(self, rows: dict[str, Rows], keeper: StoreKeeper, **told: Any) -> tuple[Any, "History"]:
+    def _trained(
+        self, train: "Rows | Windows", validation: Rows, keeper: StoreKeeper, **told: Any
+    ) -> tuple[Any, "History"]:
         result = self.recipe.learn(
             self.transforms,
-            rows["train"],
-            rows["validation"],
+            train,
+            validation,
             keeper=keeper,
             medians=_medians(self.inputs),
             gpus=self.inputs.gpus,
@@ -300,12 +324,12 @@ class _Trial:
         with keeper.listening() if self.training["checkpoint"] else contextlib.nullcontext():
             yield keeper
 
-    def _cross_validate(self, rows: dict[str, Rows]) -> dict[str, float]:
+    def _cross_validate(self) -> dict[str, float]:
         """The metrics over the folds, where there are any."""
         split = self.inputs.content["data"]["split"]
         if split["folds"] is None:
             return {}
-        steering, learned = (len(rows[part][1]) for part in ("validation", "train"))
+        steering, learned = (self.inputs.prepared.summary["rows"][part] for part in ("validation", "train"))
         split = {**split, "validation": steering / (learned + steering)}
         columns = concat([self._columns(part) for part in ("train", "validation")])
         keep = [f"{self.context.key}-fold-{fold}" for fold in range(split["folds"])]

@@ -21,7 +21,15 @@ def home(tmp_path: Path) -> Home:
 def call_of(home: Home, data: dict[str, Any], key: str = "k1") -> StepCall:
     folder = RunFolder(home.runs_path / "some-run")
     folder.create()
-    whole = {"source": None, "format": None, "inputs": None, "target": None, "task": None, "dataset": None}
+    whole = {
+        "source": None,
+        "sample_rate": None,
+        "format": None,
+        "inputs": None,
+        "target": None,
+        "task": None,
+        "dataset": None,
+    }
     split = {"split": {"validation": 0.1, "test": 0.2, "seed": 7}}
     call = StepCall(
         run=folder.path.as_uri(),

@@ -17,7 +17,7 @@ from models.devices import gpus_seen, require_gpus
 from models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
 from models.fit import History, fit
 from models.loops.tensorflow import Loop, xla_pays
-from models.losses import row_weights
+from models.losses import class_weights
 from models.outputs import outputs_for
 from models.predict import predict
 from models.transforms import InputSpec
@@ -278,9 +278,11 @@ def test_a_model_that_cannot_run_its_rows_is_a_training_error() -> None:
 def test_true_and_false_are_weighed_by_the_names_yaml_and_json_have() -> None:
     y = np.array([0, 1])
     for weighed in ({True: 3.0}, {"true": 3.0}):
-        np.testing.assert_array_equal(np.asarray(row_weights(weighed, y, (False, True))), [1, 3])
+        np.testing.assert_array_equal(
+            np.asarray(class_weights(weighed, np.bincount(y), (False, True))), [1, 3]
+        )
     with pytest.raises(OptionsError, match=r"class_weights' is for classes"):
-        row_weights("balanced", y, ())
+        class_weights("balanced", None, ())
 
 
 def test_a_gpu_that_is_not_there_is_an_error_with_a_way_out() -> None:

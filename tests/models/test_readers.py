@@ -146,8 +146,8 @@ def test_an_unknown_format_names_the_nearest(tmp_path):
         read(tmp_path, "jsonlines")
 
 
-def test_a_folder_where_a_file_is_expected_is_told(tmp_path):
-    with pytest.raises(SourceError, match="is a folder; expected a file"):
+def test_a_folder_without_files_is_told(tmp_path):
+    with pytest.raises(SourceError, match="is empty; expected files of the format csv"):
         read(tmp_path, "csv")
 
 

@@ -137,6 +137,30 @@ CASES = {
     "not npz": data("n.npz", ROWS, "n.npz", "no .npz file", "numpy.savez"),
     "broken jsonl": data("j.jsonl", '{"a": 1, "y": 0}\n{"a": \n', "line 2", "JSON"),
     "no such target": data("rows.csv", ROWS, "'z'", "the columns are: a, b, y", data__target="z"),
+    "stream of a built-in": wrong(
+        "data", "held in memory", data__source=None, data__dataset="digits", data__stream="true"
+    ),
+    "sample rate of a table": data(
+        "r.csv", ROWS, "data.sample_rate is 8000", "of recordings only", data__sample_rate="8000"
+    ),
+    "no such shards": wrong("gone-*.csv matches no file", "shards/*.parquet", data__source="./gone-*.csv"),
+    "shards unlike": replace(
+        wrong(
+            "2.csv has the column c",
+            "no column b",
+            "unlike 1.csv",
+            data__source="./shards",
+            data__stream="true",
+        ),
+        files={"shards/1.csv": ROWS, "shards/2.csv": ROWS.replace("b", "c", 1)},
+        code=1,
+    ),
+    "not tfrecord": data(
+        "t.tfrecord", ROWS, "record 1, at byte 0", "length whose checksum is wrong", "data.format"
+    ),
+    "folds of a stream": data(
+        "f.csv", ROWS, "data.split.folds is 3", "streamed", data__stream="true", data__split="{folds: 3}"
+    ),
     "one class": data("o.csv", ROWS.replace("no", "yes"), "only the class 'yes'", "at least two"),
     "no target left": data("t.csv", "a,y\n1,\n2,\n", "no value in any of 2 rows", "expected some"),
     "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "shrink data.split"),
@@ -320,6 +344,7 @@ class Places:
 def test_bad_input(name: str, shared: Cli, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     case, places = CASES[name], Places(request)
     for path, content in {"experiment.yaml": EXPERIMENT, "rows.csv": ROWS, **case.files}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(content if isinstance(content, bytes) else content.encode())
     home = Path(places.fill(case.home)) if case.home else shared.home
     cli = replace(shared, home=home, env={"PYTHONPATH": str(ROOT)})

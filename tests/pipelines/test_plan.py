@@ -13,7 +13,7 @@ from pipelines.errors import ExperimentError
 from pipelines.facts import code_digest, gather
 from pipelines.home import Home
 from pipelines.load import validate
-from pipelines.plan import STEPS, Facts, From, Plan, digest_of, make_plan
+from pipelines.plan import STEPS, Facts, From, Plan, digest_of, make_plan, streamed_memory
 from pipelines.spec import Experiment
 
 FACTS = Facts(
@@ -53,6 +53,27 @@ def test_the_seven_steps_in_order() -> None:
         known.add(step.id)
     assert plan.run == make_plan(experiment(), FACTS).run
     assert plan.run.startswith("a-")
+
+
+def test_rows_that_memory_does_not_hold_are_streamed() -> None:
+    rows = {"source": "./rows.csv", "target": "y"}
+    large = replace(FACTS, size=(1 << 27) + 1)
+
+    def memory(facts: Facts, **data: Any) -> int | None:
+        return streamed_memory(experiment(data=rows | data, resources={"memory": "1Gi"}), facts)
+
+    assert memory(large) == 1 << 30
+    assert memory(replace(large, size=1 << 27)) is None
+    assert memory(large, stream=False) is None
+    assert memory(FACTS, stream=True) == 1 << 30
+    assert memory(large, split={"folds": 3}) is None
+    assert memory(large, target={"name": "y", "kind": "text"}) is None
+    small, streamed = (experiment(data=rows | more) for more in ({}, {"stream": True}))
+    assert changed(make_plan(small, FACTS), make_plan(streamed, FACTS)) == list(STEPS)
+    window = experiment(data=rows | {"stream": True, "shuffle_buffer": 99})
+    assert changed(make_plan(window, FACTS), make_plan(streamed, FACTS)) == list(STEPS[1:])
+    held = experiment(data=rows | {"stream": False})  # another run, of the same trials
+    assert changed(make_plan(small, FACTS), make_plan(held, FACTS)) == list(STEPS[3:])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""The loop over rows that stay on the disk: a loop over rows in memory, one window of them after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from models.loops import WindowLoop
+    from models.windows import Rows, Windows
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Training rows that stay on the disk, as a loop takes them.
+
+    Attributes:
+        windows: the rows.
+        batch_size: rows a batch.
+        data: what a loop takes, see `models.loops.Parts`, made of a window's rows.
+    """
+
+    windows: Windows
+    batch_size: int
+    data: Callable[[Rows], tuple[Any, ...]]
+
+    @property
+    def example(self) -> tuple[Any, ...]:
+        """One row."""
+        return self.data(self.windows.example)
+
+
+class StreamedLoop:
+    """Goes through windows of rows; see `models.loops.Loop`.
+
+    Args:
+        loop: goes through the rows of one window, with the steps of a backend.
+        train: the rows.
+    """
+
+    def __init__(self, loop: WindowLoop, train: Streamed) -> None:
+        self._loop, self._train = loop, train
+        self.rows, self.errors = train.windows.rows, loop.errors
+        self.batches = -(-self.rows // train.batch_size)
+
+    def run(
+        self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
+    ) -> Iterator[tuple[int, int | None]]:
+        """Go through the rows once, in an order that `Windows.order` drew."""
+        assert order is not None
+        windows = self._train.windows
+        each = windows.size // self._train.batch_size  # batches a window
+        first = start // each
+        if start == self.batches:
+            return
+        with closing(windows.read(order, first)) as coming:
+            for window in range(first, windows.windows):
+                before = window * each
+                self._loop.load(self._train.data(next(coming)), before=before)
+                shuffled = windows.shuffled(order, window)
+                for done, bad in self._loop.run(shuffled, max(0, start - before), every):
+                    yield before + done, None if bad is None else before + bad
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What the loop of a window keeps."""
+        return self._loop.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state`."""
+        self._loop.restore(state)
+
+    def batches_a_call(self) -> int:
+        """As the loop of a window found."""
+        return self._loop.batches_a_call()

@@ -1,0 +1,100 @@
+"""A folder with one sub folder a class, full of .wav files: each recording a sequence of samples.
+
+All have one sample rate: the one stated, or that of the first file. Several channels become their mean.
+"""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Columns, unknown_column
+from models.errors import FormatError
+from models.ragged import padded
+from models.readers import rows_a_chunk
+from models.readers.image_folder import files_by_class
+
+SUFFIXES = {".wav"}
+NAMES = ("audio", "label")
+ROWS = 1024  # a chunk, or fewer where recordings are long
+WHOLE = {1: "u1", 2: "<i2", 4: "<i4"}  # sample widths in bytes that NumPy has
+KINDS = {"audio": "sequence"}
+
+
+def read(
+    path: Path, columns: Sequence[str] | None = None, sample_rate: int | None = None
+) -> Iterator[Columns]:
+    """Chunks with columns `audio`, float32 `(n, longest)` from -1 to 1 with NaN behind the end, and `label`.
+
+    Args:
+        path: the folder.
+        columns: the ones wanted.
+        sample_rate: in Hz, of all files; None: as the first one has it.
+
+    Raises:
+        FormatError: a file is damaged, of another kind than PCM, or of another sample rate.
+    """
+    for name in columns or ():
+        if name not in NAMES:
+            raise unknown_column(name, NAMES, "input or target")
+    files = files_by_class(path, SUFFIXES, "recordings")
+    heads = [_head(file) for file in files]
+    rate = sample_rate or heads[0].framerate
+    for file, head in zip(files, heads, strict=True):
+        if head.framerate != rate:
+            whose = "as data.sample_rate says" if sample_rate else f"as {files[0].name} has"
+            raise FormatError(
+                f"{file} has {head.framerate} samples a second; expected {rate}, {whose}; convert it, such as with "
+                f"`ffmpeg -i {file.name} -ar {rate} converted.wav`"
+            )
+    longest = max(head.nframes for head in heads)
+    rows = rows_a_chunk(4 * longest, ROWS)
+    for start in range(0, len(files), rows):
+        part = files[start : start + rows]
+        labels = np.array([file.parent.name for file in part], object)
+        chunk = {"label": labels}
+        if columns is None or "audio" in columns:
+            chunk["audio"] = padded([samples(file) for file in part], longest)
+        yield {name: chunk[name] for name in columns or NAMES}
+
+
+def samples(file: Path) -> NDArray[np.float32]:
+    """A recording as float32 `(samples,)` from -1 to 1; raises FormatError."""
+    head, content = _head(file), b""
+    try:
+        with wave.open(str(file), "rb") as recording:
+            content = recording.readframes(head.nframes)
+    except (wave.Error, EOFError) as error:
+        raise _broken(file, str(error)) from error
+    if len(content) < head.nframes * head.nchannels * head.sampwidth:
+        raise _broken(file, f"it ends before its {head.nframes} samples do")
+    if head.sampwidth == 3:  # the high bytes of 32 bits
+        wide = np.zeros((head.nframes * head.nchannels, 4), np.uint8)
+        wide[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
+        numbers = wide.view("<i4")[:, 0] / 2.0**31
+    else:
+        numbers = np.frombuffer(content, WHOLE[head.sampwidth]) / 2.0 ** (8 * head.sampwidth - 1)
+        numbers = numbers - 1 if head.sampwidth == 1 else numbers  # 8 bits have no sign
+    return np.asarray(numbers.reshape(-1, head.nchannels).mean(axis=1), np.float32)
+
+
+def _head(file: Path) -> wave._wave_params:
+    try:
+        with wave.open(str(file), "rb") as recording:
+            head = recording.getparams()
+    except (wave.Error, EOFError) as error:
+        raise _broken(file, str(error) or "it ends within its head") from error
+    if head.nframes == 0:
+        raise _broken(file, "it has no samples")
+    return head
+
+
+def _broken(file: Path, why: str) -> FormatError:
+    return FormatError(
+        f"recording {file} cannot be read: {why}; expected a whole .wav file of PCM samples; replace or remove it, or "
+        "convert it, such as with `ffmpeg -i INPUT -c:a pcm_s16le OUTPUT.wav`"
+    )

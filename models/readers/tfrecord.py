@@ -1,0 +1,267 @@
+"""TFRecord files of `tf.train.Example`, read without TensorFlow; .gz too.
+
+A feature is a column: `float_list` and `int64_list` of one value a number, of more an array; `bytes_list` a string in
+UTF-8, or an image where it begins as PNG, JPEG, GIF, BMP or WebP do. What a feature is, its length and an image's size
+and channels are told by the first record of a file; a record without it has a missing value. Every checksum is
+checked.
+
+Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord for the frame of a record,
+https://protobuf.dev/programming-guides/encoding for what is in it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from models.columns import Array, Columns, unknown_column
+from models.crc32c import crc32c, crc32c_short, masked
+from models.errors import FormatError
+from models.readers import open_bytes
+from models.readers.image_folder import mode_of, open_image, pixels
+
+ROWS = 10_000  # a chunk, or fewer where records are large
+BYTES = 4 << 20
+LISTS = {1: "bytes_list", 2: "float_list", 3: "int64_list"}
+IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What the first record tells of a feature: its list, how many values, and of an image mode and size (w, h)."""
+
+    kind: str
+    length: int
+    image: tuple[str, tuple[int, int]] | None = None
+
+
+def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
+    """Chunks of rows."""
+    features: dict[str, Feature] = {}
+    with open_bytes(path) as stream:
+        for number, records in _records(path, stream):
+            rows = [_example(path, number + place, record) for place, record in enumerate(records)]
+            if not features:
+                features = {name: _feature(path, name, value) for name, value in sorted(rows[0].items())}
+                for name in columns or ():
+                    if name not in features:
+                        raise unknown_column(name, features, "input or target")
+            wanted = list(features) if columns is None else columns
+            yield {name: _column(path, number, name, features[name], rows) for name in wanted}
+    if not features:
+        raise FormatError(f"{path} has no records; expected at least one; check how it was written")
+
+
+def _records(path: Path, stream: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
+    """Records whose checksums are right, some MiB at a time, and the number of the first of them, from 1."""
+    number, offset = 1, 0
+    records: list[bytes] = []
+    sums: list[int] = []
+    starts: list[int] = []
+    waiting = 0
+    while True:
+        head = stream.read(12)
+        if not head or len(records) == ROWS or waiting >= BYTES:
+            _check(path, number, records, sums, starts)
+            if records:
+                yield number, records
+            number, waiting = number + len(records), 0
+            records, sums, starts = [], [], []
+        if not head:
+            return
+        at = f"{path}: record {number + len(records)}, at byte {offset},"
+        if len(head) < 12:
+            raise _cut(at)
+        length, told = struct.unpack("<QI", head)
+        if masked(crc32c_short(head[:8])) != told:
+            raise FormatError(
+                f"{at} has a length whose checksum is wrong; expected a TFRecord file; copy or write it again, or "
+                "state the right data.format"
+            )
+        body = stream.read(length + 4)
+        if len(body) < length + 4:
+            raise _cut(at)
+        records.append(body[:-4])
+        sums.append(int.from_bytes(body[-4:], "little"))
+        starts.append(offset)
+        offset, waiting = offset + 16 + length, waiting + length
+
+
+def _cut(at: str) -> FormatError:
+    return FormatError(
+        f"{at} is cut off by the end of the file; expected a whole file; copy or write it again"
+    )
+
+
+def _check(path: Path, number: int, records: list[bytes], sums: list[int], starts: list[int]) -> None:
+    if not records:
+        return
+    for place, (found, told) in enumerate(zip(crc32c(records).tolist(), sums, strict=True)):
+        if masked(found) != told:
+            raise FormatError(
+                f"{path}: record {number + place}, at byte {starts[place]}, is corrupt: its checksum is "
+                f"{masked(found):08x}, expected {told:08x}; copy or write the file again"
+            )
+
+
+def _example(path: Path, number: int, record: bytes) -> dict[str, tuple[str, list[Any] | Array]]:
+    """Each feature's list and values: Example -> features -> a map of names to features -> one of three lists."""
+    found: dict[str, tuple[str, list[Any] | Array]] = {}
+    view = memoryview(record)
+    try:
+        for features in _messages(view, 1):
+            for entry in _messages(features, 1):
+                name, value = b"", memoryview(b"")
+                for key, _, content in _fields(entry):
+                    name, value = (bytes(content), value) if key == 1 else (name, content)
+                for kind, _, content in _fields(value):
+                    if kind in LISTS:
+                        found[name.decode()] = (LISTS[kind], _values(kind, content))
+    except (IndexError, ValueError, TypeError, struct.error) as error:
+        raise FormatError(
+            f"{path}: record {number} is no tf.train.Example: {error}; expected one in each record; serialise "
+            "tf.train.Example messages into it"
+        ) from error
+    return found
+
+
+def _messages(buffer: memoryview, number: int) -> Iterator[memoryview]:
+    for key, wire, content in _fields(buffer):
+        if key == number and wire == LENGTH:
+            yield content
+
+
+def _fields(buffer: memoryview) -> Iterator[tuple[int, int, Any]]:
+    """The fields of a message: number, wire type, and what is in it."""
+    place = 0
+    while place < len(buffer):
+        key, place = _varint(buffer, place)
+        wire = key & 7
+        if wire == VARINT:
+            value, place = _varint(buffer, place)
+            yield key >> 3, wire, value
+            continue
+        if wire == LENGTH:
+            size, place = _varint(buffer, place)
+        elif wire in (FIXED64, FIXED32):
+            size = 8 if wire == FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+        if place + size > len(buffer):
+            raise ValueError("a field is longer than the record")
+        yield key >> 3, wire, buffer[place : place + size]
+        place += size
+
+
+def _varint(buffer: memoryview, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = buffer[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number has more than 64 bits")
+
+
+def _values(kind: int, buffer: memoryview) -> list[Any] | Array:
+    """The values of a list; numbers lie packed together, or each in a field of its own."""
+    fields = list(_fields(buffer))
+    if kind == 1:
+        return [bytes(content) for _, _, content in fields]
+    if kind == 2:
+        return np.concatenate(
+            [np.frombuffer(content, "<f4") for _, _, content in fields] or [np.zeros(0, "<f4")]
+        )
+    if all(wire == VARINT for _, wire, _ in fields):
+        return np.array([value for _, _, value in fields], np.uint64).astype(np.int64)
+    return np.concatenate([_packed(content) for _, _, content in fields])
+
+
+def _packed(buffer: memoryview) -> Array:
+    """Varints one after the other, each ending with a byte below 128, as int64."""
+    octets = np.frombuffer(buffer, np.uint8)
+    last = np.flatnonzero(octets < 0x80)
+    if not len(octets) or last[-1] != len(octets) - 1:
+        raise ValueError("a packed number is cut off")
+    first = np.concatenate([[0], last[:-1] + 1])
+    shifts = 7 * (np.arange(len(octets)) - np.repeat(first, last - first + 1))
+    if shifts.max() > 63:
+        raise ValueError("a number has more than 64 bits")
+    parts = (octets & 0x7F).astype(np.uint64) << shifts.astype(np.uint64)
+    return np.add.reduceat(parts, first).astype(np.int64)
+
+
+def _feature(path: Path, name: str, value: tuple[str, list[Any] | Array]) -> Feature:
+    kind, values = value
+    if not len(values):
+        raise FormatError(
+            f"{path}: feature {name!r} has no value in the first record, which tells what it is; expected one; "
+            "put a record that has it first"
+        )
+    if kind != "bytes_list":
+        return Feature(kind, len(values))
+    if len(values) > 1:
+        raise FormatError(
+            f"{path}: feature {name!r} holds {len(values)} strings in a record; expected one; join them, or leave it "
+            "out of data.inputs"
+        )
+    if not values[0].startswith(IMAGES):
+        return Feature(kind, 1)
+    first = open_image(f"{path}, record 1, feature {name!r}", values[0])
+    return Feature(kind, 1, (mode_of(first), first.size))
+
+
+def _column(path: Path, number: int, name: str, feature: Feature, rows: list[dict[str, Any]]) -> Array:
+    values = []
+    for place, row in enumerate(rows):
+        kind, given = row.get(name, (feature.kind, ()))
+        if kind != feature.kind or len(given) not in (0, feature.length):
+            raise FormatError(
+                f"{path}: record {number + place}: feature {name!r} is a {kind} of {len(given)}; expected a "
+                f"{feature.kind} of {feature.length}, as in the first record; pad or crop it to one length"
+            )
+        values.append(given if len(given) else None)
+    if feature.kind != "bytes_list":
+        return _numbers(feature, values)
+    if feature.image is not None:
+        return _images(path, number, name, feature.image, values)
+    texts = np.empty(len(values), object)
+    for place, given in enumerate(values):
+        try:
+            texts[place] = None if given is None else given[0].decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                f"{path}: record {number + place}: feature {name!r} holds bytes that are neither text in UTF-8 nor an "
+                "image file; expected one of them; write numbers as an int64_list or a float_list"
+            ) from error
+    return texts
+
+
+def _numbers(feature: Feature, values: list[Any]) -> Array:
+    absent = any(given is None for given in values)
+    blank = np.full(feature.length, np.nan)
+    stacked = np.stack([blank if given is None else given for given in values])
+    if not absent:
+        stacked = stacked.astype(np.float32 if feature.kind == "float_list" else np.int64)
+    return stacked[:, 0] if feature.length == 1 else stacked
+
+
+def _images(
+    path: Path, number: int, name: str, image: tuple[str, tuple[int, int]], values: list[Any]
+) -> Array:
+    found = []
+    for place, given in enumerate(values):
+        at = f"{path}, record {number + place}, feature {name!r},"
+        if given is None:
+            raise FormatError(f"{at} has no image; expected one in each record; leave the record out")
+        found.append(pixels(at, *image, given[0]))
+    return np.stack(found)
