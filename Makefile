@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv)
 APT := chromium dataset-fashion-mnist
 TIDEGATE := $(BIN)/tidegate
+TORCH := .venv-torch
 export TF_CPP_MIN_LOG_LEVEL := 2
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -42,14 +43,17 @@ EXTRAS_mlflow := mlflow-server
 SKIP_serve-tensorflow := kantoku pyzmq tornado
 SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumentation-aiohttp-client aiohttp \
   aiohttp-asgi-connector aiohappyeyeballs aiosignal frozenlist multidict propcache yarl
+# What PyTorch's wheel for Linux asks for beside the CUDA libraries that it can not be imported without.
+SKIP_torch := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx triton
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run zoo zoo-data test test-slow lint bench bench-serving bench-training images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run zoo zoo-data test test-slow test-torch lint bench bench-serving bench-training images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
+	@echo "make test-torch what needs PyTorch, in a $(TORCH) of its own (7 GB)"
 	@echo "make zoo        every example end to end, and one table of what was reached (hours; make zoo-data: only its datasets)"
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make bench-serving   the endpoint beside other servers, with wrk"
@@ -112,12 +116,28 @@ test: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo lint
 test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 	@$(BIN)/python -m pytest -m "slow and not cluster"
 
+# Its own environment: PyTorch from PyPI brings 3 GB of CUDA for Linux, which nothing else here needs.
+test-torch: export OMP_WAIT_POLICY := PASSIVE
+test-torch: $(TORCH)/.dev $(VENV)/.apt
+	@$(TORCH)/bin/python -m pytest -m torch
+
+$(TORCH)/.dev: VENV := $(TORCH)
+$(TORCH)/.dev: BIN := $(TORCH)/bin
+$(TORCH)/.dev: requirements-dev.txt requirements-torch.txt pyproject.toml
+	@echo "setting up $(TORCH), once" >&2
+	@$(make_venv)
+	@$(call install,requirements-dev.txt)
+	@$(call install,requirements-torch.txt) --no-deps
+	@$(install_self)
+	@touch $@
+
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
 
-# An epoch of ours over plain model.fit's, for each kind of network and backend that is installed.
+# An epoch of ours over plain model.fit's, for each kind of network and backend that is installed; PyTorch is where
+# `make test-torch` has been.
 bench-training: $(VENV)/.dev
-	@$(BIN)/python -m tests.bench.training
+	@$(firstword $(wildcard $(TORCH)/bin/python) $(BIN)/python) -m tests.bench.training
 
 # With docker or buildah; BASE_IMAGE=... for another base than the public one.
 images: $(VENV)/.run
@@ -156,6 +176,7 @@ bench-cluster: $(VENV)/.dev
 lock:
 	@$(LOCK) --extra serve --extra train --extra cluster --extra dev pyproject.toml -o requirements-dev.txt
 	@$(LOCK) --extra serve --extra train --extra cluster -c requirements-dev.txt pyproject.toml -o requirements.txt
+	@$(LOCK) --extra torch $(SKIP_torch:%=--no-emit-package %) -c requirements-dev.txt pyproject.toml -o requirements-torch.txt
 	@printf '%s\n' $(ZOO) | $(LOCK) --no-deps -o requirements-zoo.txt -
 	@$(MAKE) --no-print-directory $(IMAGES:%=lock-%)
 
@@ -164,4 +185,4 @@ $(IMAGES:%=lock-%): lock-%:
 
 clean:
 	@[ ! -x $(TIDEGATE) ] || $(TIDEGATE) down
-	@rm -rf $(VENV) .tidegate
+	@rm -rf $(VENV) $(TORCH) .tidegate

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Array, Columns
-from models.ragged import present
+from models.ragged import lengths, present
 
 MOST_CATEGORIES = 1000  # of one field, the most frequent; the others count as unseen
 MOST_WORDS = 20_000
@@ -43,6 +43,9 @@ class Encoder(Protocol):
 
     def apply(self, columns: Columns) -> Array:
         """Encode `n` rows as an array `(n, *spec.shape)` of `spec.dtype`."""
+
+    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """What people are told of attributions `(n, *spec.shape)`: one value a row by column, see `Transforms`."""
 
 
 class FeaturesEncoder:
@@ -74,6 +77,14 @@ class FeaturesEncoder:
                     encoded[row, place] = 1.0
         return encoded
 
+    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """A number a column: of a category the sum over its block."""
+        del columns
+        found = {name: parts[:, place].tolist() for place, name in enumerate(self._names)}
+        for name, places in self._blocks:
+            found[name] = parts[:, list(places.values())].sum(axis=1).tolist()
+        return found
+
     def _numbers(self, columns: Columns, rows: int) -> NDArray[np.float64]:
         block = np.empty((rows, len(self._names)))
         for place, name in enumerate(self._names):
@@ -98,6 +109,11 @@ class ArrayEncoder:
             encoded[start : start + CHUNK] = _standardised(block, self._mean, self._factor)
         return encoded
 
+    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """A number for each of the array."""
+        del columns
+        return {self._name: parts.tolist()}
+
 
 class SequenceEncoder:
     """Steps of any number, each feature standardised by its own mean and scale; the last feature is 1 where a step is.
@@ -119,6 +135,14 @@ class SequenceEncoder:
         encoded[:, :, :-1] = _standardised(steps.astype(np.float64), self._mean, self._factor)
         return encoded
 
+    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """A number for each of the steps that exist, in the shape that they have."""
+        column = columns[self._name]
+        shaped = parts[:, :, 0] if column.ndim == 2 else parts[:, :, :-1]
+        return {
+            self._name: [row[:steps].tolist() for row, steps in zip(shaped, lengths(column), strict=True)]
+        }
+
 
 class ImageEncoder:
     """One image a row, divided by one number; gray images get a channel axis; NaN pixels become 0."""
@@ -136,6 +160,11 @@ class ImageEncoder:
         if column.dtype.kind == "f":
             encoded[~np.isfinite(encoded)] = 0.0
         return encoded
+
+    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """A map `(h, w)`: a number a pixel, summed over its channels."""
+        del columns
+        return {self._name: parts.sum(axis=3).tolist()}
 
 
 class TextEncoder:
@@ -156,6 +185,17 @@ class TextEncoder:
             words = self._cut(text)[: self._length]
             encoded[row, : len(words)] = [number(word, 1) for word in words]
         return encoded
+
+    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """Each token that is read, as the text has it, and a number."""
+        rows = zip(columns[self._name].tolist(), parts.tolist(), strict=True)
+        return {self._name: [self._tokens(text, numbers) for text, numbers in rows]}
+
+    def _tokens(self, text: str | None, numbers: list[float]) -> list[dict[str, Any]]:
+        return [
+            {"token": token, "attribution": number}
+            for token, number in zip(self._cut(text), numbers, strict=False)
+        ]
 
 
 def build(encoder: str, content: Mapping[str, Any]) -> Encoder:

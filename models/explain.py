@@ -1,30 +1,55 @@
-"""What in a row led to its prediction: integrated gradients of a trained model.
+"""What in a row led to its prediction: integrated gradients, in NumPy, for training and the endpoint alike.
 
 Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks" (2017). The attributions of a row sum up
 to the prediction minus that of the baseline (completeness). The baseline has the mean of every number, no category,
 black images, and in place of words or steps nothing, their number being as it is; a text's path runs through its
-embeddings.
+embeddings. The slopes along the path come from a Keras model (`models.slopes`) or from what was exported of it.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import OptionsError
-from models.inputs import inputs_of
-
 if TYPE_CHECKING:
     from models.schema import Target
-    from models.transforms import InputSpec, Transforms
+    from models.transforms import Transforms
 
 STEPS = 128  # points of the path, of a Gauss-Legendre quadrature
+POINTS = 32  # of paths that are looked at in one call: slopes are compiled for this number
+# What an exported file calls its ends beside the model's inputs, whose names have no slash; see `Slopes`.
+PLACES, PICKS, ANSWERS, PARTS = "path/places", "path/picks", "path/answers", "path/parts/"
 Arrays = dict[str, NDArray[Any]]
+
+
+class Slopes(Protocol):
+    """A model along the paths from the baselines to rows.
+
+    Attributes:
+        units: of the model's output.
+    """
+
+    units: int
+
+    def __call__(
+        self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], Arrays]:
+        """Look at one point of the path of each of POINTS rows.
+
+        Args:
+            inputs: the rows' model inputs by name.
+            places: (points,), from 0, the baseline, to 1, the row.
+            picks: (points, units), what of the outputs is explained: their weights in a sum.
+
+        Returns:
+            The model's answers there, (points, units), and how quickly that sum changes along the path because of
+            each input: float32 of its shape, of a text one a word.
+        """
 
 
 @dataclass(frozen=True)
@@ -55,53 +80,55 @@ class Explained:
 
 
 def integrated_gradients(
-    model: Any, inputs: Mapping[str, NDArray[Any]], specs: Mapping[str, InputSpec], activation: str
+    slopes: Slopes,
+    inputs: Mapping[str, NDArray[Any]],
+    values: NDArray[np.float32],
+    classes: bool,
+    until: float | None = None,
 ) -> Explained:
     """Explain the predictions of a few rows.
 
     Args:
-        model: a trained Keras model, on TensorFlow or JAX.
-        inputs: the rows' model inputs by name.
-        specs: their kinds.
-        activation: of the model's outputs, see `models.metrics.to_predictions`.
+        slopes: of the model.
+        inputs: the rows' model inputs by name; only those that the model has.
+        values: its predictions for them: probabilities (rows, classes), or numbers (rows, values).
+        classes: whether they are probabilities; the class predicted is explained then, else the first number.
+        until: `time.monotonic()` after which it is given up; None: never.
 
     Raises:
-        OptionsError: a text is read by no Embedding layer, or the backend is another one.
+        TimeoutError: time is over.
     """
-    given = inputs_of(model, inputs)
-    texts = [name for name in given if specs[name].kind == "text"]
-    layers = _embeddings(model, given, texts)
-    ends = {name: array for name, array in given.items() if name not in texts}
-    ends |= {name: np.asarray(layer(given[text])) for name, (text, layer) in layers.items()}
-    starts = {name: _baseline(name, array, specs) for name, array in ends.items()}
-    answer = _answer(model, given, layers)
-    raw = np.asarray(answer(ends), np.float32)
-    one = raw.shape[1] == 1
-    chosen = (raw[:, 0] > 0.5).astype(np.int64) if one and activation == "sigmoid" else raw.argmax(axis=1)
-    chosen = np.zeros_like(chosen) if activation == "linear" else chosen
-    sign = np.where(chosen == 0, -1, 1) if activation == "sigmoid" else np.ones(len(raw))
-    picks = (np.zeros((len(raw), 1)) + sign[:, None] if one else np.eye(raw.shape[1])[chosen]).astype(
-        np.float32
-    )
-    offset = (sign < 0).astype(np.float32)  # of two classes the first one's probability is 1 - p
-    total = {name: np.zeros(array.shape, np.float64) for name, array in ends.items()}
-    gradient = _gradient(answer, picks)
+    rows = len(values)
+    chosen = values.argmax(axis=1) if classes else np.zeros(rows, np.int64)
+    # Of two classes the one output is the second's probability p, and the first one's is 1 - p.
+    first = (chosen == 0) & classes & (slopes.units == 1)
+    sign = np.where(first, -1.0, 1.0)
+    picks = (sign[:, None] if slopes.units == 1 else np.eye(slopes.units)[chosen]).astype(np.float32)
     nodes, weights = np.polynomial.legendre.leggauss(STEPS)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        point = {name: starts[name] + np.float32(node) * (ends[name] - starts[name]) for name in ends}
-        for name, slope in gradient(point).items():
-            total[name] += weight * slope
-    parts = {name: (total[name] * (ends[name] - starts[name])).astype(np.float32) for name in ends}
-    attributions = {name: array for name, array in parts.items() if name in given}
-    for name, (text, _) in layers.items():
-        attributions[text] = attributions.get(text, np.float32(0)) + parts[name].sum(axis=-1)
-    base = np.asarray(answer(starts), np.float32)
+    places = np.tile(np.concatenate([[0.0], (nodes + 1) / 2]), rows)  # of each row the baseline too
+    shares = np.tile(np.concatenate([[0.0], weights / 2]), rows)
+    of = np.repeat(np.arange(rows), STEPS + 1)
+    total: Arrays = {}
+    baselines = np.zeros(rows, np.float32)
+    for start in range(0, len(of), POINTS):
+        if until is not None and time.monotonic() > until:
+            raise TimeoutError
+        points = np.arange(start, min(start + POINTS, len(of)))
+        filled = np.pad(points, (0, POINTS - len(points)), mode="edge")
+        few = {name: array[of[filled]] for name, array in inputs.items()}
+        answers, parts = slopes(few, places[filled].astype(np.float32), picks[of[filled]])
+        at_baseline = points[places[points] == 0.0]
+        baselines[of[at_baseline]] = (answers[at_baseline - start] * picks[of[at_baseline]]).sum(axis=1)
+        for name, part in parts.items():
+            shape = (-1, *(1,) * (part.ndim - 1))
+            found = total.setdefault(name, np.zeros((rows, *part.shape[1:])))
+            np.add.at(found, of[points], part[: len(points)] * shares[points].reshape(shape))
     return Explained(
-        given,
-        attributions,
+        dict(inputs),
+        {name: array.astype(np.float32) for name, array in total.items()},
         chosen,
-        (raw * picks).sum(axis=1) + offset,
-        (base * picks).sum(axis=1) + offset,
+        values[np.arange(rows), chosen].astype(np.float32),
+        baselines + first.astype(np.float32),
     )
 
 
@@ -132,99 +159,3 @@ def told(
     arrays = {f"input/{name}": array for name, array in explained.inputs.items()}
     arrays |= {f"attribution/{name}": array for name, array in explained.attributions.items()}
     return {"titles": titles, "inputs": entries}, arrays
-
-
-def _baseline(name: str, array: NDArray[Any], specs: Mapping[str, InputSpec]) -> NDArray[Any]:
-    start = np.zeros_like(array)
-    if name in specs and specs[name].kind == "sequence":
-        start[..., -1] = array[..., -1]  # where steps are
-    return start
-
-
-def _embeddings(model: Any, given: Arrays, texts: list[str]) -> dict[str, tuple[str, Any]]:
-    """The text that each Embedding layer reads, by a name of the layer's own; found by calling the model once."""
-    import keras
-
-    layers = (
-        [one for one in model._flatten_layers() if isinstance(one, keras.layers.Embedding)] if texts else []
-    )
-    seen: dict[str, tuple[str, Any]] = {}
-    with contextlib.ExitStack() as stack:
-        for place, layer in enumerate(layers):
-
-            def spy(ids: Any, *, layer: Any = layer, call: Any = layer.call, place: int = place) -> Any:
-                for text in texts:
-                    if np.array_equal(np.asarray(ids), given[text]):
-                        seen[f"embedding {place} of {text}"] = (text, layer)
-                return call(ids)
-
-            stack.enter_context(_called(layer, spy))
-        if texts:
-            model(given, training=False)
-    for text in texts:
-        if text not in {known for known, _ in seen.values()}:
-            raise OptionsError(
-                f"Option 'training.explain' is given and no Embedding layer reads the text {text!r}. Expected one, "
-                "because a gradient needs numbers. Let build() give the ids to keras.layers.Embedding, or leave "
-                "explain out."
-            )
-    return seen
-
-
-@contextlib.contextmanager
-def _called(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Let a layer answer by another function for a while."""
-    before = layer.call
-    layer.call = call
-    try:
-        yield
-    finally:
-        layer.call = before
-
-
-def _answer(
-    model: Any, given: Arrays, layers: dict[str, tuple[str, Any]]
-) -> Callable[[Mapping[str, Any]], Any]:
-    """The model as a function of its numbers and of its texts' embeddings."""
-
-    import keras
-
-    def answer(values: Mapping[str, Any]) -> Any:
-        with contextlib.ExitStack() as stack:
-            for name, (_, layer) in layers.items():
-                stack.enter_context(_called(layer, lambda _, value=values[name]: value))
-            whole = {name: values.get(name, array) for name, array in given.items()}
-            return model({name: keras.ops.convert_to_tensor(whole[name]) for name in whole}, training=False)
-
-    return answer
-
-
-def _gradient(answer: Callable[..., Any], picks: NDArray[np.float32]) -> Callable[[Arrays], Arrays]:
-    """The slope of the picked outputs at a point, by input; rows do not depend on each other."""
-    import keras
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        slope = jax.jit(jax.grad(lambda point: (answer(point) * picks).sum()))
-        return lambda point: {name: np.asarray(array) for name, array in slope(point).items()}
-    if keras.backend.backend() != "tensorflow":
-        raise OptionsError(
-            f"Option 'training.explain' needs gradients on TensorFlow or JAX, and Keras runs on "
-            f"{keras.backend.backend()}. Leave explain out."
-        )
-    import tensorflow as tf
-
-    def taped(tensors: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = tf.reduce_sum(answer(tensors) * picks)
-        return tape.gradient(value, tensors, unconnected_gradients="zero")
-
-    compiled: Any = tf.function(taped, autograph=False)
-
-    def gradient(point: Arrays) -> Arrays:
-        found = compiled({name: tf.constant(array) for name, array in point.items()})
-        return {name: np.asarray(tf.convert_to_tensor(array)) for name, array in found.items()}
-
-    return gradient

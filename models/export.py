@@ -39,11 +39,11 @@ def export_onnx(model: Any, path: Path) -> Exported:
         ExportError: the model has no faithful ONNX form; the message says why.
     """
     try:
-        with _silence():
+        with silence():
             proto = _converted(model)
-            _check(proto)
+            check(proto)
     except Exception as error:
-        raise ExportError(f"The model has no ONNX form: {_reason(error)}") from error
+        raise ExportError(f"The model has no ONNX form: {reason(error)}") from error
     path.write_bytes(proto.SerializeToString())
     return Exported(
         tuple(given.name for given in proto.graph.input),
@@ -93,10 +93,7 @@ def main(saved: str, path: str, code: str | None = None) -> None:
 
 def _converted(model: Any) -> Any:
     import tensorflow as tf
-    import tf2onnx
-    from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
-    patch_tf2onnx()  # what Keras' own export does first: tf2onnx does not know NumPy 2
     names = [tensor.name for tensor in model.inputs]
     signature = [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=f"input_{index}")
@@ -106,11 +103,30 @@ def _converted(model: Any) -> Any:
     def answer_of(*tensors: Any) -> Any:
         return model(dict(zip(names, tensors, strict=True)), training=False)
 
-    answer = tf.function(answer_of, input_signature=signature, autograph=False)
-    proto, _ = tf2onnx.convert.from_function(answer, signature, opset=OPSET)
-    _bind_captured(proto, answer.get_concrete_function(), len(names))
+    proto = convert(answer_of, signature)
+    rename(proto, names, ["output"])
+    for end in (*proto.graph.input, *proto.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "rows"
+    return proto
+
+
+def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None = None) -> Any:
+    """Return a function of TensorFlow's tensors as an ONNX model, whose inputs and outputs have names of no meaning.
+
+    Args:
+        function: what is traced.
+        signature: a `tf.TensorSpec` for each of its arguments.
+        handlers: of operators that the converter does not know.
+    """
+    import tensorflow as tf
+    import tf2onnx
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()  # what Keras' own export does first: tf2onnx does not know NumPy 2
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=handlers)
+    _bind_captured(proto, traced.get_concrete_function(), len(signature))
     _rewrite_erfc(proto)
-    _rename(proto, names)
     return proto
 
 
@@ -156,19 +172,17 @@ def _without_erfc(node: Any, onnx: Any) -> list[Any]:
     ]
 
 
-def _rename(proto: Any, names: list[str]) -> None:
-    """The model's names go on through Identity nodes: the converter's may stand in subgraphs as well."""
+def rename(proto: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Let a graph's ends go by these names, through Identity nodes: the converter's may stand in subgraphs as well."""
     graph = proto.graph
-    ends = []
-    for given, name in zip(graph.input, names, strict=True):
-        ends.append(_identity(name, given.name))
+    first, last = [], []
+    for given, name in zip(graph.input, inputs, strict=True):
+        first.append(_identity(name, given.name))
         given.name = name
-        given.type.tensor_type.shape.dim[0].dim_param = "rows"
-    answer = graph.output[0]
-    last = _identity(answer.name, "output")
-    answer.name = "output"
-    answer.type.tensor_type.shape.dim[0].dim_param = "rows"
-    nodes = [*ends, *graph.node, last]
+    for answer, name in zip(graph.output, outputs, strict=True):
+        last.append(_identity(answer.name, name))
+        answer.name = name
+    nodes = [*first, *graph.node, *last]
     del graph.node[:]
     graph.node.extend(nodes)
 
@@ -179,7 +193,7 @@ def _identity(source: str, result: str) -> Any:
     return onnx.helper.make_node("Identity", [source], [result], name=f"{source}_to_{result}")
 
 
-def _check(proto: Any) -> None:
+def check(proto: Any) -> None:
     """The checker knows operators and their types; that the answers are right is proved later, on rows."""
     import onnx
 
@@ -187,7 +201,7 @@ def _check(proto: Any) -> None:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """The converter prints, logs and warns about what is then found to be in order."""
     with (
         Path(os.devnull).open("w") as nothing,
@@ -203,7 +217,8 @@ def _silence() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """An error of the converter in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 

@@ -39,6 +39,8 @@ def guess_words(
         masked: part of a text's words that are guessed.
         copies: maskings of each text; an epoch goes through one of each text on average.
     """
+    import keras
+
     from models.fit import fit
 
     length = ids.shape[1]
@@ -54,6 +56,7 @@ def guess_words(
         {
             "epochs": max(1, round(epochs / copies)),
             "batch_size": batch_size,
+            "backend": keras.backend.backend(),
             "optimizer": {"name": "adam", "learning_rate": learning_rate},
             "learning_rate_schedule": {"name": "cosine"},
             # A place that is not used asks for word 0, which is none.

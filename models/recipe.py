@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.columns import Array
 from models.errors import OptionsError
+from models.inputs import inputs_of
 from models.metrics import evaluate, to_predictions
 from models.outputs import Outputs, outputs_for
 from models.schema import Target
@@ -89,6 +90,22 @@ class Recipe:
             **watch,
         )
         return as_float32(model, self.model, specs, self.head), history
+
+    def require_explainable(self, transforms: Transforms, rows: Rows) -> None:
+        """Refuse a user's model that reads a text in a way that can not be explained, before it is trained.
+
+        Raises:
+            OptionsError: naming the text.
+            UserModelError: the user's model fails.
+        """
+        specs = transforms.input_specs
+        if "file" not in self.model or not any(spec.kind == "text" for spec in specs.values()):
+            return
+        from models.build import build_model
+        from models.slopes import embeddings
+
+        model = build_model(self.model, specs, self.head, self.seed)
+        embeddings(model, inputs_of(model, {name: array[:2] for name, array in rows[0].items()}), specs)
 
     def calibrate(self, model: Any, validation: Rows) -> float | None:
         """Calibrate a trained model in place where that is asked for; return the temperature, see `calibrate`.

@@ -102,6 +102,23 @@ class Transforms:
             inputs[PREFIX] = self.answers.given(columns)
         return inputs
 
+    def told(self, columns: Columns, attributions: Mapping[str, Array]) -> dict[str, list[Any]]:
+        """Attributions of model inputs as people have them: of each input column one value a row.
+
+        Numbers and categories have a number; images a map `(h, w)`; arrays and sequences numbers in the row's own
+        shape; texts a list of `{"token", "attribution"}`.
+
+        Args:
+            columns: raw rows.
+            attributions: of each model input `(n, *shape)`; one that the model does not read has none, and counts 0.
+        """
+        found: dict[str, list[Any]] = {}
+        rows = len(next(iter(columns.values())))
+        for name, (_, encoder) in self._encoders.items():
+            nothing = np.zeros((rows, *encoder.spec.shape), np.float32)
+            found |= encoder.told(columns, attributions.get(name, nothing))
+        return found
+
     def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
         """The target as numbers: `Answers.wanted` of a text, else what `encode_target` gives."""
         return encode_target(schema, columns) if self.answers is None else self.answers.wanted(columns)

@@ -40,6 +40,7 @@ def check(experiment: Experiment, home: Home) -> None:
     for criterion in experiment.gate:
         check_name(criterion.metric, task)
         _check_criterion(criterion, experiment)
+    _check_explains(experiment, task)
     hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
 
 
@@ -66,6 +67,14 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
         raise ExperimentError(
             f"gate.improve_on_champion: {criterion.improve_on_champion} of {criterion.metric}; the champion has only "
             "metrics of the test rows; name a test_ metric, or leave improve_on_champion out here"
+        )
+
+
+def _check_explains(experiment: Experiment, task: str | None) -> None:
+    """Texts that are written have no one output to explain."""
+    if experiment.serving.explain and task == "generation":
+        raise ExperimentError(
+            "serving.explain: true is for a classification or a regression, and this model writes texts; leave it out"
         )
 
 

@@ -39,7 +39,7 @@ CODE = {
 }
 LIBRARIES = {
     "prepare": ("numpy", "scikit-learn"),
-    "train": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "tf2onnx", "optuna"),
+    "train": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "tf2onnx", "optuna"),
     "select": ("numpy", "onnxruntime"),
     "package": ("numpy", "onnxruntime", "bentoml"),
 }

@@ -213,6 +213,7 @@ def _trial(
         "member_timeout": resources.member_timeout,
         "snapshot": facts.snapshot,
         "decoding": decoding,
+        "explain": experiment.serving.explain,  # changes no result, so it is no part of the trial's identity
         "search": searched,
         "history": [From(step.id) for step in seen],
         "content": content,
@@ -242,15 +243,18 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
 def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, run: str) -> list[Step]:
     endpoint = experiment.endpoint
     decoding = experiment.serving.decoding and experiment.serving.decoding.model_dump(mode="json")
+    explain = experiment.serving.explain
+    asked = [*([decoding] if decoding else []), *(["explain"] if explain else [])]
     package = _step(
         "package",
         facts,
-        [select.key, run, endpoint, experiment.serving.runtime, *([decoding] if decoding else [])],
+        [select.key, run, endpoint, experiment.serving.runtime, *asked],
         {
             "run": run,
             "endpoint": endpoint,
             "runtime": experiment.serving.runtime,
             "decoding": decoding,
+            "explain": explain,
             "winner": From(select.id, "winner"),
             "prepared": From(prepare.id),
             "snapshot": facts.snapshot,

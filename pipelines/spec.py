@@ -307,6 +307,9 @@ class Serving(Part):
     decoding: Decoding | None = Field(
         None, description="how a text is chosen, of a model that writes one; greedily when not given"
     )
+    explain: bool = Field(
+        False, description="requests with explain: true also tell what each input did to its prediction"
+    )
     slo: Slo | None = Field(None, description="what the endpoint promises; a canary must keep it")
     resources: ServingResources = Field(
         ServingResources.model_validate({}), description="what one replica may use on a cluster"

@@ -10,6 +10,7 @@ import numpy as np
 from models.columns import Columns
 from models.decoding.settings import GREEDY, Decoding
 from models.errors import ExportError, OptionsError, UserModelError
+from models.inputs import inputs_of
 from models.metrics import to_predictions
 from models.recipe import Recipe, Rows
 from models.schema import Schema
@@ -133,12 +134,15 @@ class TrialResults:
         if not count:
             return {}
         from models.explain import integrated_gradients, told
+        from models.predict import predict
+        from models.slopes import KerasSlopes
 
-        some = {name: array[:count] for name, array in test[0].items()}
+        some = inputs_of(model, {name: array[:count] for name, array in test[0].items()})
+        activation = self._recipe.head.activation
         try:
-            found = integrated_gradients(
-                model, some, self._transforms.input_specs, self._recipe.head.activation
-            )
+            slopes = KerasSlopes(model, some, self._transforms.input_specs)
+            values = to_predictions(predict(model, some), activation)
+            found = integrated_gradients(slopes, some, values, activation != "linear")
         except OptionsError as error:
             print(f"not explained: {error}", flush=True)
             return {}

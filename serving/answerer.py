@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from serving.dialects import Dialect, Reading, Served, speak
 from serving.dialects.rows import Rows
 from serving.drift import Drift
 from serving.errors import ContractError, PredictionError
+from serving.explainer import Explainer
 from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.predictor import Predictor
@@ -44,7 +46,9 @@ class Pace(NamedTuple):
 class Answer(NamedTuple):
     """Status and body; of a prediction also what was predicted from what, and the seconds it took.
 
-    `kind` is that of the error, "" for none; `seconds` those in transforms and model, `busy` with reading and writing.
+    `kind` is that of the error, "" for none; `seconds` those in transforms and model, `busy` with reading and writing,
+    0 of an explanation, which says nothing of how long predictions take. `pending`: this is no answer yet, and what it
+    gives takes long.
     """
 
     status: int
@@ -56,6 +60,7 @@ class Answer(NamedTuple):
     values: NDArray[np.float32] | None = None
     seconds: float = 0.0
     busy: float = 0.0
+    pending: Callable[[], "Answer"] | None = None
 
 
 class Answerer:
@@ -68,6 +73,7 @@ class Answerer:
         sample: rows as a request has them, for the OpenAPI page's example.
         most_rows: rows of one request.
         batch: rows that are predicted together, 1 for none.
+        explainer: explains predictions; None: they are not explained.
     """
 
     def __init__(
@@ -78,9 +84,11 @@ class Answerer:
         sample: list[Any],
         most_rows: int = PLANE.rows,
         batch: int = 1,
+        explainer: Explainer | None = None,
     ) -> None:
+        self.explainer = explainer
         self.predictor, self.served, self.pace, self.sample = predictor, served, pace, sample
-        self.deadline: float | None = None  # seconds that texts may take
+        self.deadline: float | None = None  # seconds that texts and explanations may take
         self.most_rows = most_rows
         self.watcher: Watcher | None = None
         self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None
@@ -106,15 +114,18 @@ class Answerer:
         """Answer one `/predict` body that is parsed already."""
         began = time.perf_counter()
         try:
-            return self._predict(self.rows, self.rows.read_content(content), began)
+            answer = self._predict(self.rows, self.rows.read_content(content), began)
         except Exception as error:
             return self._failed(self.rows, error)
+        return answer if answer.pending is None else answer.pending()
 
     def predict(self, reading: Reading) -> NDArray[np.float32]:
         """Predict what was read; raises ContractError for too many rows, PredictionError."""
         most = min(self.most_rows, self.served.contract.most_rows or self.most_rows)
+        if reading.explain and self.served.contract.explain is not None:
+            most = min(most, self.served.contract.explain.rows)
         if reading.rows > most:
-            expected = f"at most {most} in one request"
+            expected = f"at most {most} in one request" + (" to explain" if reading.explain else "")
             raise ContractError("rows", f"{reading.rows} rows", expected, "send fewer at a time")
         if self.served.contract.decoding is not None:
             until = None if self.deadline is None else time.monotonic() + self.deadline
@@ -130,7 +141,20 @@ class Answerer:
         """
         return size < self._quick
 
+    def may_explain(self, dialect: Dialect, body: bytes) -> bool:
+        """Whether a body may ask for explanations: it need not be parsed to see that it does not."""
+        if self.explainer is None or not isinstance(dialect, Rows):
+            return False
+        first = body.find(b'"')
+        if body.find(b'"', body.find(b'"', first + 1) + 1) < 0:
+            return (
+                False  # its one name is that of the rows, which are numbers: found out in a tenth of the time
+            )
+        return b'"explain"' in body or b"\\u" in body  # any letter may be written as \uXXXX
+
     def _predict(self, dialect: Dialect, reading: Reading, began: float) -> Answer:
+        if reading.explain and self.explainer is not None:
+            return Answer(202, b"", pending=partial(self._explain, self.explainer, reading))
         read = time.perf_counter()
         values = self.predict(reading)
         predicted = time.perf_counter()
@@ -138,6 +162,17 @@ class Answerer:
         busy = time.perf_counter() - began
         body, media, headers = written
         return Answer(200, body, media, headers, "", reading.columns, values, predicted - read, busy)
+
+    def _explain(self, explainer: Explainer, reading: Reading) -> Answer:
+        began = time.perf_counter()
+        try:
+            values = self.predict(reading)
+            predicted = time.perf_counter() - began
+            explanations = explainer.explain(reading.columns, values, self.deadline)
+            body, media, headers = self.rows.write_explained(values, explanations)
+        except Exception as error:
+            return self._failed(self.rows, error)
+        return Answer(200, body, media, headers, "", reading.columns, values, predicted)
 
     def _failed(self, dialect: Dialect, error: Exception) -> Answer:
         if isinstance(error, ContractError):
@@ -165,7 +200,9 @@ def loaded() -> Answerer:
     name = os.environ.get(NAME) or bundle.manifest.name
     served = Served(name, int(number) if number else None, predictor.contract)
     batching = bundle.manifest.batching  # measured when it was packaged; an older bundle has none
-    answerer = Answerer(predictor, served, pace, bundle.sample, batch=batching.rows if batching else 1)
+    batch = batching.rows if batching else 1
+    explainer = Explainer.of(bundle, max(1, available_cpus() - 1))  # one is left for predictions
+    answerer = Answerer(predictor, served, pace, bundle.sample, batch=batch, explainer=explainer)
     if bundle.reference is not None:
         drift = Drift(bundle.reference, served.contract, served.name, served.release)
         answerer.watcher = drift

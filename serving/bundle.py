@@ -6,6 +6,7 @@ transforms.json   raw columns to model inputs, as data
 sample.json       held-out raw rows, for a first request
 drift.json        how the training rows are spread, see `serving.reference`; older bundles lack it
 model.onnx        or model.keras
+slopes.onnx       where ONNX Runtime explains predictions, see `models.export_slopes`
 my_model.py       only where the TensorFlow runtime needs the experiment's own layers
 """
 
@@ -34,8 +35,8 @@ from serving.untrusted import check_model
 
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
-CODE, DRIFT = "my_model.py", "drift.json"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, *MODEL.values()}
+CODE, DRIFT, SLOPES = "my_model.py", "drift.json", "slopes.onnx"
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, SLOPES, *MODEL.values()}
 
 
 class Entry(BaseModel):
@@ -51,7 +52,8 @@ class Manifest(BaseModel):
     """What a bundle is.
 
     `reason` says why the runtime is not ONNX, `versions` what it was made with, `batching` what was measured of
-    requests predicted together; older bundles lack it, and their endpoints predict each by itself.
+    requests predicted together; older bundles lack it, and their endpoints predict each by itself. `explained` is the
+    proof that it explains as the trained model does; None: it does not explain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +70,7 @@ class Manifest(BaseModel):
     files: dict[str, Entry]
     created: str
     batching: Batching | None = None
+    explained: Parity | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class Bundle:
     def model(self) -> Path:
         """The model file."""
         return self.folder / MODEL[self.manifest.runtime]
+
+    @property
+    def slopes(self) -> Path:
+        """What explains predictions, if the contract says that they are: a file of its own, or the model itself."""
+        return self.folder / SLOPES if self.manifest.runtime == "onnx" else self.model
 
     @property
     def code(self) -> Path | None:
@@ -129,6 +137,8 @@ def write_bundle(
     drift: Path | None = None,
     batching: Batching | None = None,
     decoding: Decoding | None = None,
+    explained: Parity | None = None,
+    slopes: Path | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole under `folder`, in place of what was there.
 
@@ -149,16 +159,20 @@ def write_bundle(
         drift: JSON file of the reference that drift is measured against, as `prove` writes it.
         batching: what was measured of requests predicted together; None: not measured, each by itself.
         decoding: how texts are chosen, of a model that writes them; None: the default.
+        explained: the proof that it explains as the trained model does; None: it does not explain.
+        slopes: the ONNX file that explains, where the runtime is ONNX; copied.
 
     Raises:
         UntrustedModelError: no endpoint would load the model.
     """
     check_model(runtime, model, code)
+    if slopes is not None:
+        check_model("onnx", slopes)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         length = transforms.answers.length if transforms.answers else 0
-        contract = Contract.of(schema, transforms.categories, decoding, length)
+        contract = Contract.of(schema, transforms.categories, decoding, length, explained is not None)
         _write(building / CONTRACT, contract.model_dump(mode="json", exclude_none=True))
         _write(building / TRANSFORMS, transforms.to_dict())
         _write(building / SAMPLE, list(sample))
@@ -167,6 +181,8 @@ def write_bundle(
             shutil.copyfile(code, building / CODE)
         if drift is not None:
             shutil.copyfile(drift, building / DRIFT)
+        if slopes is not None:
+            shutil.copyfile(slopes, building / SLOPES)
         manifest = Manifest(
             name=name,
             run=run,
@@ -179,6 +195,7 @@ def write_bundle(
             files={path.name: _entry(path) for path in sorted(building.iterdir())},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             batching=batching,
+            explained=explained,
         )
         _write(building / MANIFEST, manifest.model_dump(mode="json"))
         building.chmod(0o755)

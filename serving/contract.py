@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.columns import Columns
 from models.decoding.settings import GREEDY, Decoding
+from models.explain import STEPS
 from models.schema import Class, Field, Kind, Schema, Target, Task
 from serving.cells import cast_column
 from serving.errors import ContractError
@@ -18,6 +19,7 @@ from serving.wording import describe, expectation
 Prediction = dict[str, Any] | float | list[float]
 
 FEW = 8
+MOST_EXPLAINED = 16  # rows of one request, because each takes as long as some hundred predictions
 MOST_TOKENS = 8192  # that one request's texts may have together
 
 MISSING = {
@@ -41,11 +43,25 @@ class Input(BaseModel):
     missing: str
 
 
+class Explaining(BaseModel):
+    """How predictions are explained, by integrated gradients.
+
+    Attributes:
+        rows: of one request with `explain: true` at most.
+        steps: points of each row's path from its baseline, at which the gradient is taken.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = MOST_EXPLAINED
+    steps: int = STEPS
+
+
 class Contract(BaseModel):
     """What an endpoint takes and gives; `classes` is the order of `probabilities`.
 
     `decoding` is how a text is chosen, of a model that writes one, and `most_rows` how many of them a request may ask
-    for; for all others both are left out.
+    for; for all others both are left out, as `explain` is where predictions are not explained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +73,7 @@ class Contract(BaseModel):
     prompt: str | None = None
     decoding: Decoding | None = None
     most_rows: int | None = None
+    explain: Explaining | None = None
 
     @classmethod
     def of(
@@ -65,6 +82,7 @@ class Contract(BaseModel):
         categories: Mapping[str, Sequence[str]],
         decoding: Decoding | None = None,
         length: int = 0,
+        explains: bool = False,
     ) -> "Contract":
         """Build it from the data's schema.
 
@@ -73,6 +91,7 @@ class Contract(BaseModel):
             categories: that each categorical field had in training.
             decoding: of a text that is to be written; None: the default.
             length: tokens of such a text at most, where `decoding` does not say.
+            explains: whether predictions are explained where that is asked for.
         """
         writes = schema.target.task == "generation"
         decoding = decoding or GREEDY
@@ -85,6 +104,7 @@ class Contract(BaseModel):
             prompt=schema.target.prompt,
             decoding=decoding.model_copy(update={"max_length": longest}) if writes else None,
             most_rows=max(1, MOST_TOKENS // longest) if writes else None,
+            explain=Explaining() if explains else None,
         )
 
     @cached_property
@@ -103,24 +123,43 @@ class Contract(BaseModel):
         return [(field, entry.categories) for field, entry in pairs]
 
     @cached_property
+    def _known(self) -> tuple[str, ...]:
+        """What the body of a request may hold."""
+        more = {"decoding": self.decoding, "explain": self.explain}
+        return ("rows", *(key for key, known in more.items() if known is not None))
+
+    @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(entry.name for entry in self.inputs)
 
     def parse_request(self, body: Any) -> Columns:
         """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError.
 
-        Beside them `decoding` may stand where a text is written, see `parse_decoding`.
+        Beside them `decoding` may stand where a text is written, see `parse_decoding`, and `explain` where predictions
+        are explained.
         """
         if not isinstance(body, dict) or "rows" not in body:
             raise ContractError(
                 "rows", describe(body), 'an object {"rows": [...]}', 'put the rows under "rows"'
             )
-        known = ("rows",) if self.decoding is None else ("rows", "decoding")
-        extra = next((key for key in body if key not in known), None)
+        extra = next((key for key in body if key not in self._known), None)
+        if extra == "explain":
+            fix = "leave it out, or set serving.explain: true in the experiment and submit it again"
+            raise ContractError(
+                extra, describe(body[extra]), "no such key: this release does not explain", fix
+            )
         if extra is not None:
-            listed = " and ".join(f'"{key}"' for key in known)
+            listed = " and ".join(f'"{key}"' for key in self._known)
             raise ContractError(extra, "an unknown key of the request", f"only the key {listed}", "remove it")
         return self.parse_rows(body["rows"])
+
+    def parse_explain(self, body: Any) -> bool:
+        """Whether the predictions of a request are to be explained; raises ContractError."""
+        if self.explain is None or "explain" not in body:
+            return False
+        if not isinstance(body["explain"], bool):
+            raise ContractError("explain", describe(body["explain"]), "true or false", "correct it")
+        return body["explain"]
 
     def parse_decoding(self, body: Any) -> Decoding | None:
         """How the texts of a request are chosen: as the release does, with what its `decoding` says instead.

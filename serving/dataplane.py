@@ -93,6 +93,10 @@ class DataPlane:
             return None
         return None if url == b"/predict" and _is_behind(headers) else dialect
 
+    def takes_long(self, dialect: Dialect, body: bytes) -> bool:
+        """Whether a request for which `at_once` gave a dialect must not be answered at once, as its body shows."""
+        return self.desk.answerer.may_explain(dialect, body)
+
     def answer(self, dialect: Dialect, headers: Headers, body: bytes, write: Write) -> None:
         """Answer a request for which `at_once` gave a dialect, without ASGI.
 

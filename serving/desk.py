@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from serving.answerer import Answer, Answerer
 from serving.asgi import Headers, Pairs
@@ -34,6 +35,7 @@ class Desk:
         served = answerer.served
         threads = available_cpus() if answerer.batcher is None else GATHERING
         self._threads = ThreadPoolExecutor(threads, "predict")
+        self._explaining = None if answerer.explainer is None else ThreadPoolExecutor(1, "explain")
         workers = 1 if answerer.is_quick(0) else threads  # quick ones are answered by the event loop
         # Threads that gather a batch share the CPUs: until it is known how long a request takes, no gain is assumed.
         seconds = answerer.pace.one * max(1.0, workers / available_cpus())
@@ -53,6 +55,8 @@ class Desk:
     def stop(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False)
+        if self._explaining is not None:
+            self._explaining.shutdown(wait=False)
         if self._tap is not None:
             self._tap.stop()
 
@@ -60,11 +64,19 @@ class Desk:
         """Answer a request that was admitted: here where that is quick, else in a thread.
 
         Raises:
-            RefusedError: 504, when the deadline is over; the thread ends by itself.
+            RefusedError: 504, when the deadline is over; the thread ends by itself. 503: too many explanations.
         """
-        if self.answerer.is_quick(len(body)):
+        if self.answerer.is_quick(len(body)) and not self.answerer.may_explain(dialect, body):
             return self.answerer.answer(dialect, body, headers)
-        return await self._in_thread(dialect, body, headers)
+        work = partial(self.answerer.answer, dialect, body, headers)
+        answer = await self._in_thread(self._threads, work)
+        if answer.pending is None or self._explaining is None:
+            return answer
+        self.admission.set_aside()
+        try:
+            return await self._in_thread(self._explaining, answer.pending)
+        finally:
+            self.admission.aside -= 1
 
     def finished(self, dialect: Dialect, answer: Answer, pairs: Pairs, began: float) -> None:
         """Count and log a request whose answer is on its way.
@@ -82,7 +94,8 @@ class Desk:
             self.journal.note(pairs, dialect.label, answer.status, spent, kind=answer.kind)
             return
         metrics.predicted(answer.values, answer.seconds, spent)
-        self.admission.took(answer.busy)
+        if answer.busy:
+            self.admission.took(answer.busy)
         if self._tap is not None:
             self._tap.put(answer.columns, answer.values)
         self.journal.note(pairs, dialect.label, 200, spent, len(answer.values))
@@ -93,19 +106,19 @@ class Desk:
         self.answerer.metrics.failed(error.kind)
         self.journal.note(pairs, label, error.status, 0.0, kind=error.kind)
 
-    async def _in_thread(self, dialect: Dialect, body: bytes, headers: Headers) -> Answer:
+    async def _in_thread(self, threads: ThreadPoolExecutor, answer: Callable[[], Answer]) -> Answer:
         loop, deadline = asyncio.get_running_loop(), self.settings.limits.deadline
         job = _Job(self.admission)
 
         def work() -> Answer:
             loop.call_soon_threadsafe(job.started)
             try:
-                return self.answerer.answer(dialect, body, headers)
+                return answer()
             finally:
                 loop.call_soon_threadsafe(job.ended)
 
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), deadline)
+            return await asyncio.wait_for(loop.run_in_executor(threads, work), deadline)
         except TimeoutError:
             job.abandon()
             words = f"no prediction within {deadline:g} s; expected one by then; send fewer rows at a time"

@@ -33,6 +33,7 @@ class Limits:
         standing: the same, under overload.
         requests: requests at once, whatever they take.
         least: requests at once that are never too many.
+        explaining: requests at once that ask for explanations, one of which is worked at.
     """
 
     body: int = 64 << 20
@@ -44,6 +45,7 @@ class Limits:
     standing: float = 0.01
     requests: int = 1024
     least: int = 32
+    explaining: int = 4
 
 
 class Admission:
@@ -59,6 +61,7 @@ class Admission:
         in_flight: requests being read and answered.
         reading: of these, the ones whose body is still to come: who sends slowly takes nobody's place.
         queued: of these, the ones that wait for a worker.
+        aside: of these, the ones that are explained, which takes long: they take nobody's place, having their own.
         held: bytes of their bodies that have come: what is only announced takes no room from others.
     """
 
@@ -70,6 +73,7 @@ class Admission:
         self.in_flight = 0
         self.reading = 0
         self.queued = 0
+        self.aside = 0
         self.held = 0
 
     def enter(self, waiting: int, size: int) -> None:
@@ -89,12 +93,18 @@ class Admission:
         """
         if size > self._limits.body:
             raise too_large(self._limits.body)
-        ahead = max(waiting - 1, self.in_flight - self.reading)
+        ahead = max(waiting - 1, self.in_flight - self.reading) - self.aside
         if self.strained and ahead < self._workers:
             self.strained = time.monotonic() - self._refused < self._limits.queue
         if ahead >= (self._few if self.strained else self._many):
             self.strained, self._refused = True, time.monotonic()
             raise self._overloaded(f"{ahead} requests are waiting")
+
+    def set_aside(self) -> None:
+        """An explanation is asked for: it has another place until `aside` is less; raises RefusedError (503)."""
+        if self.aside >= self._limits.explaining:
+            raise self._overloaded(f"{self.aside} requests wait for explanations")
+        self.aside += 1
 
     def abandon(self) -> None:
         """A request was given up while its prediction runs on: it keeps a place until `leave`."""

@@ -94,6 +94,9 @@ def _request(contract: Contract) -> Spec:
     properties: Spec = {"rows": rows}
     if contract.decoding is not None:
         properties["decoding"] = _decoding(contract.decoding)
+    if contract.explain is not None:
+        words = f"also explain each prediction, of at most {contract.explain.rows} rows; it takes long"
+        properties["explain"] = {"type": "boolean", "default": False, "description": words}
     return {
         "type": "object",
         "required": ["rows"],
@@ -175,7 +178,36 @@ def _answer(contract: Contract) -> Spec:
         }
     release = {"type": "integer", "nullable": True}
     predictions = {"type": "array", "items": prediction}
+    properties = {"model": {"type": "string"}, "release": release, "predictions": predictions}
+    if contract.explain is not None:
+        properties["explanations"] = {"type": "array", "items": _explanation(contract)}
+    return {"type": "object", "properties": properties}
+
+
+def _explanation(contract: Contract) -> Spec:
+    """What led to one prediction: there where the request says `explain: true`."""
+    number: Spec = {"type": "number"}
     return {
         "type": "object",
-        "properties": {"model": {"type": "string"}, "release": release, "predictions": predictions},
+        "properties": {
+            "output": {"enum": list(contract.classes or contract.target)},
+            "prediction": number,
+            "baseline": number,
+            "completeness_gap": number,
+            "attributions": {
+                "type": "object",
+                "properties": {entry.name: _attributed(entry) for entry in contract.inputs},
+            },
+        },
     }
+
+
+def _attributed(entry: Input) -> Spec:
+    """An input's attributions: a number, a map of an image's pixels, numbers in an array's shape, a text's tokens."""
+    schema: Spec = {"type": "number"}
+    if entry.kind == "text":
+        token = {"token": {"type": "string"}, "attribution": schema}
+        return {"type": "array", "items": {"type": "object", "properties": token}}
+    for _ in entry.shape[:2] if entry.kind == "image" else entry.shape:
+        schema = {"type": "array", "items": schema}
+    return schema

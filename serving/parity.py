@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,23 @@ from numpy.typing import NDArray
 
 from models.columns import Columns, load_columns, rows_of, take
 from models.decoding.settings import Decoding
+from models.explain import Slopes
 from models.schema import Schema
 from models.transforms import Transforms
 from serving import batching as together
 from serving.contract import Contract
 from serving.errors import ParityError, ServingError
+from serving.explainer import Explainer
 from serving.predictor import Predictor, probabilities
 from serving.proof import Batching, Parity, Runtime
 from serving.reference import make_reference, spread_rows
-from serving.runtimes import available_cpus, load_model
+from serving.runtimes import available_cpus, load_model, load_slopes
 
 TOLERANCE = 1e-4
 BATCH = 1024
+EXPLAINED = (
+    1e-3  # part of the largest attribution: at the edge of a ReLU a rounding may turn a slope on or off
+)
 FEW = 32
 FEW_TEXTS = 128  # training rows that are decoded for the reference of drift
 
@@ -63,6 +69,26 @@ def measure(
     scale = max(1.0, float(np.abs(reference).max())) if regression else 1.0
     difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
     return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
+
+
+def measure_explained(
+    predictor: Predictor, slopes: Slopes, columns: Columns, reference: Mapping[str, NDArray[np.float32]]
+) -> Parity:
+    """Compare attributions with those of the trained model.
+
+    Args:
+        predictor: what would serve.
+        slopes: what would explain.
+        columns: held-out raw rows, the first of which are compared.
+        reference: the trained model's attributions of them by model input, see `models.export_slopes`.
+    """
+    rows = len(next(iter(reference.values())))
+    few = take({entry.name: columns[entry.name] for entry in predictor.contract.inputs}, np.arange(rows))
+    explainer = Explainer(predictor.contract, predictor.transforms, slopes)
+    found = explainer.explained(few, _predicted(predictor, few)).attributions
+    largest = max(float(np.abs(array).max()) for array in reference.values())
+    difference = max(float(np.abs(found[name] - array).max()) for name, array in reference.items())
+    return Parity(max_abs_difference=difference, tolerance=EXPLAINED * max(largest, 1e-6), rows=rows)
 
 
 def describe(predictor: Predictor, columns: Columns) -> str:
@@ -108,6 +134,9 @@ def prove(
     training: Path | None = None,
     drift: Path | None = None,
     batching: Path | None = None,
+    slopes: Path | None = None,
+    attributions: Path | None = None,
+    explained: Path | None = None,
 ) -> Parity:
     """Measure parity in a fresh process.
 
@@ -124,6 +153,9 @@ def prove(
         training: raw training rows, written by `save_columns`.
         drift: where to write the reference made from them, see `serving.reference`; needs `training`.
         batching: where to write what `serving.batching.measure` found, as JSON.
+        slopes: what explains, see `Bundle.slopes`; None: predictions are not explained.
+        attributions: the trained model's, see `models.export_slopes`; needs `slopes`.
+        explained: where to write how far the attributions are from those, a Parity as JSON; needs both.
 
     Raises:
         ParityError: with the reason, when the model cannot be loaded or run.
@@ -132,6 +164,7 @@ def prove(
     files = {"model": model, "schema": schema, "transforms": transforms, "columns": columns}
     files |= {"reference": reference}
     optional = {"code": code, "training": training, "drift": drift, "batching": batching}
+    optional |= {"slopes": slopes, "attributions": attributions, "explained": explained}
     for option, path in {**files, **optional}.items():
         argv += [f"--{option}", str(path)] if path is not None else []
     argv += ["--tolerance", repr(tolerance)] if tolerance is not None else []
@@ -152,7 +185,7 @@ def main() -> int:
     for name in ("model", "schema", "transforms", "columns", "reference"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--runtime", required=True)
-    for name in ("code", "training", "drift", "batching"):
+    for name in ("code", "training", "drift", "batching", "slopes", "attributions", "explained"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--decoding", type=Decoding.model_validate_json)
@@ -166,6 +199,11 @@ def main() -> int:
         predictor = Predictor(contract, transforms, run)
         reference = np.load(args.reference, allow_pickle=False)
         result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
+        if args.explained is not None:
+            slopes = load_slopes(args.runtime, args.slopes, transforms.input_specs, code=args.code)
+            with np.load(args.attributions, allow_pickle=False) as attributions:
+                proof = measure_explained(predictor, slopes, load_columns(args.columns), attributions)
+            args.explained.write_text(proof.model_dump_json(), "utf-8")
         if args.training is not None:
             args.drift.write_text(describe(predictor, load_columns(args.training)), "utf-8")
         if args.batching is not None:

@@ -104,6 +104,12 @@ class GuardedProtocol(HttpToolsProtocol):
         The short way begins when all connections were read: how many wait decides whether there is room for it.
         """
         self.since = None
+        if self._dialect is not None and cast("DataPlane", self.config.app).takes_long(
+            self._dialect, self._body
+        ):
+            self._dialect = None
+            super().on_headers_complete()
+            super().on_body(self._body)
         if self._dialect is not None:
             keep = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
             self.loop.call_soon(self._answer, self._dialect, self._fields, self._body, keep)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ import pytest
 from tests.s3_server import S3Server
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """PyPI's PyTorch for Linux brings 3 GB of CUDA: what needs it runs where it is installed."""
+    if find_spec("torch") is None:
+        for item in items:
+            if item.get_closest_marker("torch"):
+                item.add_marker(
+                    pytest.mark.skip(reason="PyTorch is not installed here: run `make test-torch`")
+                )
 
 
 @dataclass(frozen=True)

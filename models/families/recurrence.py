@@ -114,10 +114,10 @@ def pooled(x: Any, mask: Any, how: str) -> Any:
 
 def _patched(x: Any, mask: Any, patch: int) -> tuple[Any, Any]:
     """Each `patch` steps as one of so many features more; the last is filled up with zeros."""
-    from keras import layers, ops
+    from keras import layers
 
     steps, features = x.shape[1], x.shape[2]
     missing = -steps % patch
     x = layers.ZeroPadding1D((0, missing))(x) if missing else x
     x = layers.Reshape(((steps + missing) // patch, patch * features))(x)
-    return x, None if mask is None else ops.identity(mask[:, ::patch])
+    return x, None if mask is None else mask[:, ::patch]

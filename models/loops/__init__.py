@@ -141,9 +141,10 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
     return made
 
 
-def fused(model: Any) -> bool:
-    """Return whether XLA fuses all layers of a model; the same answer on every machine."""
-    return all(type(operation).__name__ in FUSED for operation in getattr(model, "operations", [model]))
+def fused(model: Any, besides: frozenset[str] = frozenset()) -> bool:
+    """Return whether XLA fuses all layers of a model, or `besides` has them; the same answer on every machine."""
+    known = FUSED | besides
+    return all(type(operation).__name__ in known for operation in getattr(model, "operations", [model]))
 
 
 class Pace:

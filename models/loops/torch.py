@@ -1,30 +1,42 @@
-"""The loop of the torch backend: Keras' own steps, one after another, over data that stays on the device."""
+"""The loop of the torch backend: Keras' own steps, one after another, over data that stays on the device.
+
+Nothing is compiled. What `Model.fit` spends beside the steps, its iterator and its callbacks, is left out; whether a
+loss was finite is looked at once a call, because each look waits for the device.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Parts
-
-LOOK_EVERY = 64  # batches between two looks at the loss, each of which waits for the device
+from models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts
 
 
-class Loop(InVariables):
+class Loop:
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
         step: a compiled Keras model's `train_step` or `test_step`.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
         batch_size: rows a step.
+        learns: the step needs gradients.
+        seconds_a_call: what a call aims at.
     """
 
-    def __init__(self, step: Callable[..., Any], data: tuple[Any, ...], batch_size: int) -> None:
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        data: tuple[Any, ...],
+        batch_size: int,
+        learns: bool,
+        seconds_a_call: float = 0.25,
+    ) -> None:
         self.errors = (RuntimeError, IndexError, ValueError, TypeError)
-        self._step, self._size = step, batch_size
+        self._step, self._size, self._learns = step, batch_size, learns
+        self._pace = Pace(seconds_a_call)
         self.load(data)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
@@ -42,27 +54,56 @@ class Loop(InVariables):
         """Go through the rows once; see `models.loops.Loop`."""
         import keras
 
-        chosen = np.arange(self.rows) if order is None else order
-        rows = keras.ops.convert_to_tensor(chosen, dtype="int64")
-        for batch in range(start, self.batches):
-            picked = rows[batch * self._size : (batch + 1) * self._size]
-            logs = self._step(keras.tree.map_structure(lambda tensor, of=picked: tensor[of], self._data))
-            done = batch + 1
-            if (
-                (self._before + done) % (every or LOOK_EVERY) == 0
-                or done % LOOK_EVERY == 0
-                or done == self.batches
-            ):
-                # The epoch's mean so far: not finite from some batch since the last look on.
-                yield done, None if math.isfinite(float(logs["loss"])) else batch
+        rows = keras.ops.convert_to_tensor(np.arange(self.rows) if order is None else order, "int32")
+        done = start
+        while done < self.batches:
+            stop = self._pace.stop(done, self.batches, every, self._before)
+            began = time.perf_counter()
+            bad = self._call(rows, done, stop)
+            self._pace.learn(began, stop - done)
+            done = stop
+            yield done, bad
+
+    def _call(self, rows: Any, start: int, stop: int) -> int | None:
+        """Do some batches; return the first whose loss, the epoch's mean so far, was not finite."""
+        import keras
+        import torch
+
+        losses = []
+        with torch.set_grad_enabled(self._learns):
+            for batch in range(start, stop):
+                of = rows[batch * self._size : (batch + 1) * self._size]
+                logs = self._step(keras.tree.map_structure(lambda tensor, of=of: tensor[of], self._data))
+                losses.append(logs["loss"].detach())
+        broken = torch.nonzero(~torch.isfinite(torch.stack(losses)))
+        return start + int(broken[0]) if len(broken) else None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Where PyTorch's own random numbers are: a Dropout without a seed draws from them, not from a variable."""
+        import torch
+
+        states = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            states["cuda"] = torch.cuda.get_rng_state()
+        return {device: state.numpy() for device, state in states.items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state`."""
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(state["cpu"]))
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(torch.from_numpy(state["cuda"]))
 
     def batches_a_call(self) -> int:
-        """There are no calls here."""
-        return 1
+        """What the pace has learned."""
+        return self._pace.batches
 
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
     """See `models.loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
-    check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
-    return Loop(model.train_step, parts.train, parts.options.batch_size), check
+    check = None
+    if held_out is not None:
+        check = Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH, learns=False)
+    return Loop(model.train_step, parts.train, parts.options.batch_size, learns=True), check

@@ -6,28 +6,31 @@ from typing import Any
 from infra.store import Ref
 from models.columns import load_columns
 from models.decoding.settings import Decoding
+from models.errors import ExportError
+from models.export_slopes import export_saved_slopes
 from pipelines.bundles import keep_bundle
 from pipelines.errors import PipelineError
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
 from serving.bento import build_bento
-from serving.bundle import DRIFT, write_bundle
+from serving.bundle import DRIFT, SLOPES, write_bundle
 from serving.errors import ServingError
 from serving.parity import prove
 from serving.predictor import sample_rows
 from serving.proof import Batching, Parity, Runtime
 
-BATCHING = "batching.json"
+BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attributions.npz"
 
 
 class Inputs(StepPart):
-    """The winner, the data it is proved on, the runtime asked for, and how texts are decoded."""
+    """The winner, the data it is proved on, the runtime asked for, how texts are decoded, and whether it explains."""
 
     run: str
     endpoint: str
     runtime: str
     decoding: Decoding | None = None
+    explain: bool = False
     winner: Trial
     prepared: Prepared
     snapshot: Ref | None
@@ -46,6 +49,7 @@ class Outputs(StepPart):
         tolerance: the difference allowed.
         rows: held-out rows compared.
         batching: what was measured of requests predicted together.
+        explained: how far its attributions are from the trained model's at most; None: it does not explain.
     """
 
     bundle: str
@@ -56,6 +60,7 @@ class Outputs(StepPart):
     tolerance: float
     rows: int
     batching: Batching | None = None
+    explained: float | None = None
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
@@ -64,13 +69,17 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     Raises:
         PipelineError: no runtime serves the model as it was trained, or the one asked for does not.
     """
-    runtime, reason, parity = _choose(inputs, context)
+    no_slopes = _export_slopes(inputs, context) if inputs.explain else ""
+    runtime, reason, parity = _choose(inputs, context, no_slopes)
     if reason:
         print(f"served by {runtime}: {reason}")
     folder = context.work / "bundle"
     schema, transforms = inputs.prepared.contract(context)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     batching = Batching.model_validate_json((context.work / BATCHING).read_bytes())
+    explained = None
+    if inputs.explain:
+        explained = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
     write_bundle(
         folder,
         name=inputs.endpoint,
@@ -88,12 +97,17 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         drift=context.work / DRIFT,
         batching=batching,
         decoding=inputs.decoding,
+        explained=explained,
+        slopes=context.work / SLOPES if inputs.explain and runtime == "onnx" else None,
     )
     digest = keep_bundle(context.home, folder)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
     print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
     print(f"requests: {batching.in_words}")
+    if explained is not None:
+        near = f"{explained.max_abs_difference:.3g} on {explained.rows} rows"
+        print(f"explains predictions, attributions within {near}")
     return Outputs(
         bundle=digest,
         bento=bento,
@@ -103,14 +117,40 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         tolerance=parity.tolerance,
         rows=parity.rows,
         batching=batching,
+        explained=None if explained is None else explained.max_abs_difference,
     )
 
 
-def _choose(inputs: Inputs, context: StepContext) -> tuple[Runtime, str, Parity]:
+def _export_slopes(inputs: Inputs, context: StepContext) -> str:
+    """Leave what explains predictions in ONNX Runtime, and the trained model's attributions to prove it by.
+
+    Returns:
+        Why there is no ONNX file, or "".
+
+    Raises:
+        PipelineError: the model can not be explained at all.
+    """
+    schema, _ = inputs.prepared.contract(context)
+    fetch = context.store.fetch
+    try:
+        return export_saved_slopes(
+            saved=fetch(inputs.winner.keras),
+            transforms=fetch(inputs.prepared.transforms),
+            columns=fetch(inputs.prepared.test),
+            task=schema.target.task,
+            slopes=context.work / SLOPES,
+            reference=context.work / ATTRIBUTIONS,
+            code=_code(inputs, context),
+        )
+    except ExportError as error:
+        raise PipelineError(f"serving.explain is true, and the model is not explained: {error}") from error
+
+
+def _choose(inputs: Inputs, context: StepContext, no_slopes: str) -> tuple[Runtime, str, Parity]:
     """ONNX when it is proved equal; else TensorFlow, itself proved, with the reason."""
     reason = "the experiment asks for the tensorflow runtime"
     if inputs.runtime != "tensorflow":
-        parity, reason = _try(inputs, context, "onnx")
+        parity, reason = (None, no_slopes) if no_slopes else _try(inputs, context, "onnx")
         if parity is not None:
             return "onnx", "", parity
         if inputs.runtime == "onnx":
@@ -138,6 +178,7 @@ def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity
             training=fetch(inputs.prepared.train),
             drift=context.work / DRIFT,
             batching=context.work / BATCHING,
+            **_explaining(inputs, context, runtime),
         )
     except ServingError as error:
         return None, f"the {runtime} model can not be compared with the trained one: {error}"
@@ -146,7 +187,23 @@ def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity
             f"the {runtime} model differs from the trained one by {parity.max_abs_difference:.3g} "
             f"on {parity.rows} held-out rows; allowed is {parity.tolerance:.3g}"
         )
+    if inputs.explain:
+        proof = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
+        if not proof.passed:
+            return None, (
+                f"the {runtime} model's attributions differ from the trained one's by {proof.max_abs_difference:.3g} "
+                f"on {proof.rows} held-out rows; allowed is {proof.tolerance:.3g}"
+            )
     return parity, ""
+
+
+def _explaining(inputs: Inputs, context: StepContext, runtime: Runtime) -> dict[str, Any]:
+    """What `prove` needs to compare attributions, where that is asked for."""
+    if not inputs.explain:
+        return {}
+    slopes = context.work / SLOPES if runtime == "onnx" else _model(inputs, context, runtime)
+    work = context.work
+    return {"slopes": slopes, "attributions": work / ATTRIBUTIONS, "explained": work / EXPLAINED}
 
 
 def _model(inputs: Inputs, context: StepContext, runtime: Runtime) -> Path:

@@ -90,7 +90,10 @@ class Earlier(StepPart):
 
 
 class Inputs(StepPart):
-    """One trial's data, model, training, how its texts are decoded and, in a search, what earlier trials found."""
+    """One trial's data, model, training, how its texts are decoded and, in a search, what earlier trials found.
+
+    `explain` says that the winner is to be explained: what could not be is refused before it is trained.
+    """
 
     run: str
     name: str
@@ -105,6 +108,7 @@ class Inputs(StepPart):
     start: Earlier | None = None
     snapshot: Ref | None
     decoding: Decoding | None = None
+    explain: bool = False
     search: dict[str, Any] | None
     history: list[Outputs]
     content: dict[str, Any]
@@ -168,6 +172,10 @@ class _Trial:
         require_backend(training["backend"])
         require_spread(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
         os.environ["KERAS_BACKEND"] = keras_backend(training["backend"])
+        if (
+            training["backend"] == "torch"
+        ):  # else its threads spin for each other: three times slower on a busy machine
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.group = _group(inputs, context)
         if inputs.gpus:
             require_gpus(inputs.gpus)
@@ -196,6 +204,7 @@ class _Trial:
         """Refuse what is made for one answer a row, and not for one a token."""
         asked = {f"training.{key}": self.training[key] for key in ("calibration", "privacy", "explain")}
         asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
+        asked["serving.explain"] = self.inputs.explain
         for name, value in asked.items():
             if value:
                 raise OptionsError(
@@ -247,6 +256,8 @@ class _Trial:
 
     def run(self, params: dict[str, Any]) -> Outputs:
         rows = {split: self._rows(split) for split in ("validation", "test")}
+        if self.inputs.explain:
+            self.recipe.require_explainable(self.transforms, rows["test"])
         train = self._training_rows()
         self.log.begin(self.training["epochs"])
         model, history = self._learn(train, rows["validation"])

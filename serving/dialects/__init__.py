@@ -15,6 +15,8 @@ from models.columns import Columns
 from models.decoding.settings import Decoding
 from serving.asgi import JSON, Headers, Pairs
 from serving.contract import Contract
+from serving.errors import ContractError
+from serving.wording import describe
 
 DIALECTS = {
     "predict": "serving.dialects.rows",
@@ -38,13 +40,14 @@ class Served:
 
 
 class Reading(NamedTuple):
-    """A request that was understood: raw columns, their rows, what the answer's form depends on, and how texts are
-    chosen where the request says so."""
+    """A request that was understood: raw columns, their rows, what the answer's form depends on, how texts are
+    chosen where the request says so, and whether predictions are to be explained."""
 
     columns: Columns
     rows: int
     wanted: Any = None
     decoding: Decoding | None = None
+    explain: bool = False
 
 
 class Written(NamedTuple):
@@ -81,6 +84,14 @@ class Dialect(Protocol):
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
         """Write an error, JSON."""
+
+
+def no_explanation(received: object) -> ContractError:
+    """What a dialect says that has no form for explanations."""
+    expected = "no such key: this dialect has no form for explanations"
+    return ContractError(
+        "explain", describe(received), expected, 'ask POST /predict {"rows", "explain": true}'
+    )
 
 
 def speak(served: Served) -> dict[str, Dialect]:

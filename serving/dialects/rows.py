@@ -30,12 +30,18 @@ class Rows:
     def read_content(self, content: Any) -> Reading:
         """Understand a request that is parsed already; raises ContractError."""
         columns = self._contract.parse_request(content)
-        return Reading(columns, rows_of(columns), decoding=self._contract.parse_decoding(content))
+        decoding, explain = self._contract.parse_decoding(content), self._contract.parse_explain(content)
+        return Reading(columns, rows_of(columns), None, decoding, explain)
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
         """One prediction a row, see `Contract.predictions`."""
         del reading
         return Written(encode({**self._head, "predictions": self._contract.predictions(values)}))
+
+    def write_explained(self, values: NDArray[np.float32], explanations: list[dict[str, Any]]) -> Written:
+        """The same, and an explanation a row, see `serving.explainer`."""
+        told = {"predictions": self._contract.predictions(values), "explanations": explanations}
+        return Written(encode({**self._head, **told}))
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
         """An error that names field, row and fix."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.columns import Columns, rows_of
 from models.schema import Field
 from serving.asgi import Headers
-from serving.dialects import Page, Reading, Served, Written
+from serving.dialects import Page, Reading, Served, Written, no_explanation
 from serving.errors import ContractError
 from serving.images import decode_image
 from serving.tensors import output_specs
@@ -49,6 +49,8 @@ class TFServing:
         content = decode(body, "instances", EXPECTED)
         if not isinstance(content, dict):
             raise ContractError("instances", describe(content), EXPECTED, "send a JSON object")
+        if "explain" in content:
+            raise no_explanation(content["explain"])
         signature = content.get("signature_name")
         if signature not in (None, "", SIGNATURE):
             raise ContractError("signature_name", describe(signature), f'"{SIGNATURE}"', "leave it out")

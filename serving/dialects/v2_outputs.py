@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import best_of
-from serving.dialects import Served
+from serving.dialects import Served, no_explanation
 from serving.errors import ContractError
 from serving.tensors import output_specs, to_bytes
 from serving.wire import encode
@@ -33,6 +33,8 @@ class Outputs:
         if number is not None and not isinstance(number, str):
             raise ContractError("id", describe(number), "a text", "quote it")
         binary = _flag(content, "binary_data_output", False)
+        if "explain" in (content.get("parameters") or {}):
+            raise no_explanation(content["parameters"]["explain"])
         outputs = content.get("outputs")
         if outputs is None or outputs == []:
             return number, self._all[binary]

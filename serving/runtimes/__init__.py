@@ -1,12 +1,12 @@
 """What runs a model file: one runtime a file, found by name.
 
-A runtime is a module with `load(model, code, threads)` that returns a `Run`. To add one, write the
-module and name it here.
+A runtime is a module with `load(model, code, threads)` that returns a `Run`, and `load_slopes(model, code, threads,
+specs)` that returns `models.explain.Slopes`. To add one, write the module and name it here.
 """
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.explain import Slopes
+from models.transforms import InputSpec
 from serving.errors import ModelLoadError, UntrustedModelError
 from serving.untrusted import check_model
 
@@ -42,11 +44,39 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
         UntrustedModelError: the file is refused; the runtime was not imported.
         ModelLoadError: the file is not loadable.
     """
+    run: Run = _load(runtime, model, code, "load", threads or available_cpus())
+    return run
+
+
+def load_slopes(
+    runtime: str,
+    model: Path,
+    specs: Mapping[str, InputSpec],
+    *,
+    code: Path | None = None,
+    threads: int | None = None,
+) -> Slopes:
+    """Load what explains predictions.
+
+    Args:
+        runtime: a name of `RUNTIMES`.
+        model: the file, see `Bundle.slopes`.
+        specs: of the model inputs.
+        code, threads: see `load_model`.
+
+    Raises:
+        UntrustedModelError, ModelLoadError: see `load_model`.
+    """
+    slopes: Slopes = _load(runtime, model, code, "load_slopes", threads or available_cpus(), specs)
+    return slopes
+
+
+def _load(runtime: str, model: Path, code: Path | None, how: str, *more: Any) -> Any:
     if runtime not in RUNTIMES:
         raise ModelLoadError(f"runtime {runtime!r} is unknown; expected one of {', '.join(RUNTIMES)}")
     try:
         check_model(runtime, model, code)
-        run: Run = import_module(RUNTIMES[runtime]).load(model, code, threads or available_cpus())
+        return getattr(import_module(RUNTIMES[runtime]), how)(model, code, *more)
     except UntrustedModelError:
         raise
     except Exception as error:  # a model file can make its runtime raise anything
@@ -54,7 +84,6 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
             f"the {runtime} runtime cannot load {model.name}: {type(error).__name__}: {error}; "
             "expected a model that this version of the runtime can read; export it again"
         ) from error
-    return run
 
 
 def available_cpus() -> int:

@@ -1,29 +1,62 @@
 """ONNX Runtime: the preferred runtime; no TensorFlow in its process."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.explain import ANSWERS, PARTS, PICKS, PLACES, Arrays
+from models.transforms import InputSpec
 from serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
     """Load an `.onnx` file; `code` is not needed: the graph is complete. Raises what ONNX Runtime raises."""
-    import onnxruntime
-
     del code
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the CPU from the event loop beside them.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    session = _session(model, threads)
     outputs = [session.get_outputs()[0].name]
 
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         return np.asarray(session.run(outputs, inputs)[0], np.float32)
 
     return run
+
+
+def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]) -> "OnnxSlopes":
+    """Load what `models.export_slopes` wrote; raises what ONNX Runtime raises."""
+    del code, specs
+    return OnnxSlopes(_session(model, threads))
+
+
+class OnnxSlopes:
+    """The slopes of an exported model, see `models.explain.Slopes`."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names = {given.name for given in session.get_inputs()} - {PLACES, PICKS}
+        self._parts = [end.name for end in session.get_outputs() if end.name != ANSWERS]
+        (answers,) = (end for end in session.get_outputs() if end.name == ANSWERS)
+        self.units = int(answers.shape[1])
+
+    def __call__(
+        self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], Arrays]:
+        """Look at one point of each row's path."""
+        given = {name: inputs[name] for name in self._names} | {PLACES: places, PICKS: picks}
+        answers, *parts = self._session.run([ANSWERS, *self._parts], given)
+        names = (name.removeprefix(PARTS) for name in self._parts)
+        return answers, dict(zip(names, parts, strict=True))
+
+
+def _session(model: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait take the CPU from the event loop beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

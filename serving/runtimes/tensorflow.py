@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,20 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.explain import Arrays, Slopes
+from models.transforms import InputSpec
 from serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
     """Load a `.keras` file without ever unpickling code; `code` supplies the experiment's own layers."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    import keras
-    import tensorflow as tf
-
+    tf = _tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    own = {} if code is None else _own_objects(code)
-    network = keras.models.load_model(model, custom_objects=own, compile=False, safe_mode=True)
+    network = _network(model, code)
     names = [tensor.name for tensor in network.inputs]
     infer = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
 
@@ -32,6 +31,50 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
         return np.asarray(output, np.float32)
 
     return run
+
+
+def load_slopes(
+    model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]
+) -> "LoadedSlopes":
+    """The slopes of a `.keras` file; the model is that of `load`, and so are its threads."""
+    del threads
+    return LoadedSlopes(_network(model, code), specs)
+
+
+class LoadedSlopes:
+    """The slopes of a loaded model, see `models.explain.Slopes`; they are compiled for the first rows that come."""
+
+    def __init__(self, network: Any, specs: Mapping[str, InputSpec]) -> None:
+        self._network, self._specs = network, specs
+        self.units = int(network.outputs[0].shape[-1])
+        self._slopes: Slopes | None = None
+
+    def __call__(
+        self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], Arrays]:
+        """Look at one point of each row's path."""
+        if self._slopes is None:
+            from models.slopes import KerasSlopes
+
+            self._slopes = KerasSlopes(self._network, inputs, self._specs)
+        return self._slopes(inputs, places, picks)
+
+
+def _tensorflow() -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    import tensorflow as tf
+
+    return tf
+
+
+@cache
+def _network(model: Path, code: Path | None) -> Any:
+    _tensorflow()
+    import keras
+
+    own = {} if code is None else _own_objects(code)
+    return keras.models.load_model(model, custom_objects=own, compile=False, safe_mode=True)
 
 
 def _own_objects(code: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A killed or cancelled trial goes on from its last checkpoint, through the whole pipeline; on JAX too."""
+"""A killed or cancelled trial goes on from its last checkpoint, through the whole pipeline; on JAX and PyTorch too."""
 
 import json
 from typing import Any
@@ -62,8 +62,28 @@ def test_gc_takes_what_nobody_goes_on_with(house: Cli) -> None:
     assert not document.exists()
 
 
-@pytest.mark.slow
-def test_a_run_on_jax_ends_at_a_live_endpoint(house: Cli) -> None:
-    answer = house.ok("submit", "digits", "--set", "training.backend=jax", "--set", GATE)
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param("jax", marks=pytest.mark.slow), pytest.param("torch", marks=pytest.mark.torch)],
+)
+def test_a_run_on_another_backend_ends_at_a_live_endpoint(house: Cli, backend: str) -> None:
+    """Convolutions, BatchNormalization, Dropout, images that change; killed once on the way."""
+    asked = (
+        f"training.backend={backend}",
+        f"name=digits-{backend}",
+        "model={family: cnn, filters: [8, 16], dense: [32], batch_norm: true}",
+        "training.augmentation={shift: 0.05, noise: 0.05}",
+        "training.learning_rate_schedule={name: reduce_on_plateau}",
+        GATE,
+    )
+    submit = house.start(
+        "submit", "digits", *(word for one in asked for word in ("--set", one)), *OFTEN, "--json"
+    )
+    wait_for("two checkpoints", lambda: any(len(refs) == 2 for refs in checkpoints(house)))
+    psutil.Process(workers(house)[0].pid).kill()
+    ended = wait(submit)
+    assert ended.code == 0, ended.stderr
+    answer = ended.json
+    assert answer["trials"][0]["resumed"].startswith("epoch ")
     assert (answer["status"], answer["runtime"]) == ("done", "onnx")
     assert answer["metrics"]["test_accuracy"] > 0.9 and answer["parity"] < 1e-5

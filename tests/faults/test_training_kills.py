@@ -10,14 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CASES = [
-    pytest.param(backend, kills, id=f"{backend}-{kills}", marks=[pytest.mark.slow] if slow else [])
-    for backend, kills, slow in (
-        ("tensorflow", 3, False),
-        ("numpy", 3, False),
-        ("jax", 3, True),
-        ("tensorflow", 20, True),
-        ("numpy", 20, True),
-        ("jax", 20, True),
+    pytest.param(
+        backend, kills, id=f"{backend}-{kills}", marks=[getattr(pytest.mark, mark) for mark in marks]
+    )
+    for backend, kills, marks in (
+        ("tensorflow", 3, ()),
+        ("numpy", 3, ()),
+        ("jax", 3, ("slow",)),
+        ("torch", 3, ("torch",)),
+        ("tensorflow", 20, ("slow",)),
+        ("numpy", 20, ("slow",)),
+        ("jax", 20, ("slow",)),
+        ("torch", 20, ("slow", "torch")),
     )
 ]
 

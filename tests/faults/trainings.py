@@ -117,7 +117,7 @@ def forked(work: Callable[[int], str], beats: int = 0, pause: float = 0.0) -> st
 
 def main(backend: str, kills: int, folder: Path) -> dict[str, Any]:
     """Kill the training so many times at seeded moments, and let it end."""
-    for module in ("models.fit", {"numpy": "tensorflow"}.get(backend, backend)):
+    for module in ("models.fit", {"numpy": "tensorflow"}.get(backend, backend), "keras"):
         import_module(module)  # what every fork needs
     dice, places = random.Random(SEED), folder / "places"
     places.touch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -19,8 +18,7 @@ from models.equations.losses import LOSSES
 from models.numpy_twin import Twin
 from tests.models import keras_reference as reference
 
-# PyPI's torch for Linux brings 2 GB of CUDA: it is compared where it is installed, and nothing here installs it.
-BACKENDS = ["tensorflow", "jax", *(["torch"] if importlib.util.find_spec("torch") else [])]
+BACKENDS = ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
 NETWORKS = ("dense", "mlp", "cnn", "recurrent", "lstm")
 
 

@@ -14,7 +14,7 @@ from models.build import build_model
 from models.errors import OptionsError
 from models.export import export_onnx
 from models.families import FAMILIES, family, tasks_of
-from models.fit import fit
+from models.fit import History, fit
 from models.outputs import Outputs
 from models.predict import predict
 from models.transforms import InputSpec
@@ -76,6 +76,19 @@ def rows_for(name: str, spec: InputSpec) -> dict[str, np.ndarray]:
     return {key: values(one) for key, one in {"given": spec, **BESIDE.get(name, {})}.items()}
 
 
+def learned(name: str, keeper: Any = None, **training: Any) -> tuple[Any, History]:
+    """A model of the first input that the family takes, trained on few rows, and its history."""
+    spec = taken(name)[0]
+    task, classes = ("generation", ()) if writes(name, spec) else ("classification", (0, 1, 2))
+    y = np.arange(ROWS, dtype=np.int64) % 3
+    if writes(name, spec):
+        y = np.where(np.arange(STEPS) < 4, y[:, None], -1)  # and then nothing
+    adam = {"name": "adam", "learning_rate": 0.01}
+    asked = {"epochs": 15, "batch_size": 4, "optimizer": adam, **training}
+    model, rows = built(name, spec), (rows_for(name, spec), y)
+    return model, fit(model, rows, None, asked, task=task, classes=classes, seed=1, keeper=keeper)
+
+
 def taken(name: str) -> list[InputSpec]:
     """The inputs that the family takes; the others it has to refuse in words."""
     found = []
@@ -115,14 +128,7 @@ def test_it_answers_alike_when_saved_and_when_exported(name: str, tmp_path: Path
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_it_learns(name: str) -> None:
-    spec = taken(name)[0]
-    task, classes = ("generation", ()) if writes(name, spec) else ("classification", (0, 1, 2))
-    y = np.arange(ROWS, dtype=np.int64) % 3
-    if writes(name, spec):
-        y = np.where(np.arange(STEPS) < 4, y[:, None], -1)  # and then nothing
-    training = {"epochs": 15, "batch_size": 4, "optimizer": {"name": "adam", "learning_rate": 0.01}}
-    rows = (rows_for(name, spec), y)
-    history = fit(built(name, spec), rows, None, training, task=task, classes=classes, seed=1)
+    history = learned(name)[1]
     assert history.epochs[-1]["loss"] < 0.9 * history.epochs[0]["loss"]
 
 

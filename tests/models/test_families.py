@@ -42,6 +42,10 @@ TAKES: dict[str, tuple[dict[str, Any], dict[str, InputSpec]]] = {
     "lstm": ({"family": "lstm", "units": [6, 5], "dense": [4], "dropout": 0.1}, {"series": SERIES}),
     "lstm on several": ({"family": "lstm"}, {"series": SERIES, "features": FEATURES, "image": IMAGE}),
     "lstm on one number a step": ({"family": "lstm", "units": [4]}, {"features": FEATURES}),
+    "lstm on steps read as one": (
+        {"family": "lstm", "units": [4], "patch": 3, "pooling": "mean"},
+        {"frames": InputSpec((8, 4), "float32", "sequence")},
+    ),
     "text by pooling": ({"family": "text", "embedding": 8}, {"review": TEXT}),
     "text by convolution": (
         {"family": "text", "mode": "convolution", "filters": 8, "kernel_size": 3},

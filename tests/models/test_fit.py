@@ -93,6 +93,34 @@ def test_losses_are_those_of_keras_fit(xla: bool) -> None:
         np.testing.assert_allclose(ours, keras_own, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_a_recurrent_network_learns_under_xla_what_it_learns_by_fit(name: str) -> None:
+    """Series of several lengths, read both ways. Whole batches are compiled, the last is not."""
+    import keras
+
+    epochs, size = 3, 16
+    series = np.random.default_rng(1).normal(size=(150, 9, 4)).astype(np.float32)
+    series[:, :, -1] = np.arange(9) < np.random.default_rng(2).integers(1, 10, (150, 1))
+    options = {"family": name, "units": [8], "bidirectional": True, "pooling": "mean"}
+    specs = {"x": InputSpec((9, 4), "float32", "sequence", 0)}
+    ours, plain = (build_model(options, specs, HEAD, 1) for _ in range(2))
+    sgd = {"name": "sgd", "learning_rate": 0.1}
+    training = {"epochs": epochs, "batch_size": size, "xla": True, "optimizer": sgd}
+    rows, told = (
+        ({"x": series}, CLASSES[:150]),
+        {"task": "classification", "classes": ("no", "yes"), "seed": 5},
+    )
+    history = fit(ours, rows, None, training, **told)
+    plain.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    for epoch in range(epochs):
+        order = np.random.default_rng([5, epoch]).permutation(150)
+        kept = plain.fit({"x": series[order]}, CLASSES[order], batch_size=size, shuffle=False, verbose=0)
+        assert history.epochs[epoch]["loss"] == pytest.approx(kept.history["loss"][0], abs=1e-4)
+    again = build_model(options, specs, HEAD, 1)
+    fit(again, rows, None, training, **told)
+    assert weights(ours) == weights(again)
+
+
 def test_every_epoch_and_batch_is_reported() -> None:
     epochs: list[tuple[int, dict[str, float], int]] = []
     before = time.time() * 1000
@@ -130,6 +158,25 @@ def test_xla_is_chosen_for_long_trainings_of_layers_it_fuses() -> None:
     dense = build_model({"family": "mlp"}, image, outputs_for("classification", 2, 0), 1)
     convolution = build_model({"family": "cnn"}, image, outputs_for("classification", 2, 0), 1)
     assert xla_pays(dense, 5_000) and not xla_pays(dense, 4_999) and not xla_pays(convolution, 10**6)
+
+
+@pytest.mark.parametrize("kind", ["numeric", "sequence"])
+def test_xla_is_chosen_for_recurrent_layers_that_are_narrow(kind: str) -> None:
+    """Of each batch count the steps: 20 each way."""
+
+    def pays(batches: int, **options: Any) -> bool:
+        specs = {"x": InputSpec((20, 4), "float32", kind, 0)}
+        return xla_pays(build_model({"bidirectional": True, **options}, specs, HEAD, 1), batches)
+
+    for options in (
+        {"family": "gru", "pooling": "mean"},
+        {"family": "lstm", "pooling": "max"},
+        {"family": "rnn"},
+    ):
+        assert pays(375, **options) and not pays(374, **options)
+        assert pays(750, bidirectional=False, **options) and not pays(749, bidirectional=False, **options)
+        assert not pays(10**6, units=[65], **options)
+        assert not pays(10**6, dropout=0.3, **options)  # its random numbers are slow there
 
 
 def test_batches_are_reported_twice_a_second_at_most() -> None:

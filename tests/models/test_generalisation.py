@@ -24,7 +24,7 @@ from models.recipe import Recipe
 from models.schema import infer_schema
 from models.splits import fold_rows
 from models.training import Augmentation, Training
-from tests.models.on_jax import printed_on_jax
+from tests.models.on_backend import printed_on
 from tests.models.resumed import SPECS, X, Y, digests, trained
 
 # Keras' own, under NumPy 2.
@@ -154,9 +154,17 @@ def test_an_augmented_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path
     assert len(set(digests({"augmentation": ALL}, tmp_path))) == 1
 
 
-@pytest.mark.slow  # JAX compiles each batch's step anew in every process
-def test_the_same_on_jax(tmp_path: Path) -> None:
-    found = printed_on_jax("-m", "tests.models.resumed", json.dumps({"augmentation": ALL}), str(tmp_path))
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("jax", marks=pytest.mark.slow),  # it compiles each batch's step anew in every process
+        pytest.param("torch", marks=pytest.mark.torch),
+    ],
+)
+def test_the_same_on_another_backend(backend: str, tmp_path: Path) -> None:
+    found = printed_on(
+        backend, "-m", "tests.models.resumed", json.dumps({"augmentation": ALL}), str(tmp_path)
+    )
     assert len(set(found)) == 1
 
 

@@ -19,7 +19,7 @@ from models.outputs import outputs_for
 from models.privacy import Sampling, require_plain, tensorflow_step
 from models.training import Training
 from models.transforms import InputSpec
-from tests.models.on_jax import printed_on_jax
+from tests.models.on_backend import printed_on
 from tests.models.resumed import digests
 
 RANDOM = np.random.default_rng(0)
@@ -177,7 +177,7 @@ def test_a_private_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path: P
 @pytest.mark.slow  # JAX compiles each batch's step anew in every process
 def test_the_same_on_jax(tmp_path: Path) -> None:
     training = {"privacy": {"noise_multiplier": 0.5}}
-    found = printed_on_jax(
-        "-m", "tests.models.resumed", json.dumps(training), str(tmp_path), '{"dropout": 0}'
+    found = printed_on(
+        "jax", "-m", "tests.models.resumed", json.dumps(training), str(tmp_path), '{"dropout": 0}'
     )
     assert len(set(found)) == 1

@@ -158,3 +158,13 @@ def test_what_cannot_be_read_is_told():
     )
     with expected, readers.readable(Path("d.csv")):
         raise PermissionError(13, "Permission denied")
+
+
+def test_a_text_of_a_megabyte_is_read_whole(tmp_path):
+    text = "good bad " * (1_000_000 // 9)
+    table = written(tmp_path, "t.csv", f"note,y\n{text},1\nshort,0\n")
+    lines = written(
+        tmp_path, "t.jsonl", "".join(json.dumps({"note": note, "y": 1}) + "\n" for note in (text, ""))
+    )
+    assert read(table, "csv")["note"].tolist() == [text, "short"]
+    assert read(lines, "jsonl")["note"].tolist()[0] == text

@@ -26,7 +26,7 @@ from models.schema import infer_schema
 from models.shards import Shards, ShardWriter
 from models.transforms import Transforms
 from models.windows import Windows
-from tests.models.on_jax import printed_on_jax
+from tests.models.on_backend import printed_on
 from tests.models.test_readers_folders import png, recording, records
 
 SPLIT = {"validation": 0.1, "test": 0.2, "seed": 3}
@@ -383,7 +383,7 @@ def test_a_streamed_training_that_was_killed_ends_with_the_same_bits(tmp_path: P
 
 
 def test_the_same_on_jax(tmp_path: Path) -> None:
-    check_killed_and_whole(printed_on_jax("-m", "tests.models.test_streaming", str(tmp_path)))
+    check_killed_and_whole(printed_on("jax", "-m", "tests.models.test_streaming", str(tmp_path)))
 
 
 def test_what_needs_all_rows_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.home import Home
 from pipelines.look import runs
@@ -69,7 +70,7 @@ def file(content: str | bytes, *words: str) -> Case:
 
 def data(name: str, content: str | bytes, *words: str, **more: object) -> Case:
     """A mistake in the data, found by prepare."""
-    return replace(wrong(*words, data__source=f"./{name}", **more), files={name: content}, code=1)
+    return replace(wrong(*words, **{"data__source": f"./{name}", **more}), files={name: content}, code=1)
 
 
 def search(space: str, *words: str, method: str = "random") -> Case:
@@ -94,6 +95,14 @@ def npz(**arrays: Any) -> bytes:
     return stream.getvalue()
 
 
+def picture() -> bytes:
+    """An image file's bytes."""
+    stream = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(stream, "png")
+    return stream.getvalue()
+
+
+PETS = {"data__source": "./pets", "data__target": "label"}
 CASES = {
     "unknown key": wrong("trainig", 'did you mean "training"', trainig__epochs=1),
     "unknown key below": wrong("training.epoch", 'did you mean "epochs"', training__epoch=3),
@@ -135,6 +144,12 @@ CASES = {
     "ragged": data("r.csv", ROWS + "1,2\n", "line 42", "2 cells", "expected 3"),
     "pickled npz": data("p.npz", npz(a=[1, 2], y=[{}, {}]), "pickled", "refused", "astype"),
     "not npz": data("n.npz", ROWS, "n.npz", "no .npz file", "numpy.savez"),
+    "class folder without images": data(
+        "pets/dog/notes.txt", "woof", "class folder", "dog has no images", "fill it or remove it", **PETS
+    ),
+    "torn image": data(
+        "pets/dog/1.png", picture()[:40], "dog/1.png cannot be read", "replace or remove it", **PETS
+    ),
     "broken jsonl": data("j.jsonl", '{"a": 1, "y": 0}\n{"a": \n', "line 2", "JSON"),
     "no such target": data("rows.csv", ROWS, "'z'", "the columns are: a, b, y", data__target="z"),
     "stream of a built-in": wrong(
@@ -255,6 +270,16 @@ CASES = {
     "explain by torch": wrong(
         "training.explain", "use tensorflow or jax", training__backend="torch", training__explain=2
     ),
+    "endpoint explains what": wrong(
+        "serving.explain", "valid boolean", "received str 'image'", serving__explain="image"
+    ),
+    "endpoint explains texts": wrong(
+        "serving.explain",
+        "this model writes texts; leave it out",
+        serving__explain="true",
+        data__target="{name: y, kind: text}",
+        model="{family: seq2seq}",
+    ),
     "from no run": wrong('no run "nothing"', "tidegate runs", model="{family: linear, from: nothing}"),
     "from itself": wrong("model.from", "name a run", model="{family: linear, from: bad-input}"),
     "frozen of nothing": wrong("say which one: from: RUN", model="{family: linear, freeze: [dense]}"),
@@ -344,7 +369,7 @@ class Places:
 def test_bad_input(name: str, shared: Cli, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     case, places = CASES[name], Places(request)
     for path, content in {"experiment.yaml": EXPERIMENT, "rows.csv": ROWS, **case.files}.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content if isinstance(content, bytes) else content.encode())
     home = Path(places.fill(case.home)) if case.home else shared.home
     cli = replace(shared, home=home, env={"PYTHONPATH": str(ROOT)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ import pytest
 
 from infra.spool import events, names
 from infra.store import Ref
+from models.columns import load_columns
 from pipelines.answer import outputs_of
 from pipelines.home import Home
 from pipelines.sync import pictures
@@ -21,6 +24,7 @@ ASKED = {
     "training.regularization": "{l2: 0.0001}",
     "training.augmentation": "{shift: 0.1, rotate: 5}",
     "training.explain": 3,
+    "serving.explain": "true",
     "data.split.folds": 2,
     "gate": "[{metric: test_accuracy, minimum: 0.9}, {metric: folds_accuracy_mean, minimum: 0.85}]",
 }
@@ -69,6 +73,26 @@ def test_the_explained_rows_are_pictures_of_the_run(asked: dict[str, Any], share
         "reliability_curve.png",
         "explanation_image.png",
     ]
+
+
+def test_the_endpoint_explains_as_the_training_did(asked: dict[str, Any], shared: Cli) -> None:
+    home = Home(shared.home)
+    record = home.run_folder(asked["run"]).read()
+    (trained,), (packaged,), (prepared,) = (
+        outputs_of(home, record, step) for step in ("train", "package", "prepare")
+    )
+    assert packaged["runtime"] == "onnx" and packaged["explained"] < 1e-5
+    with np.load(home.store.fetch(Ref.model_validate(trained["report"]))) as report:
+        wanted = report["attribution/image"]
+    columns = load_columns(home.store.fetch(Ref.model_validate(prepared["test"])))
+    body = {"rows": columns["image"][:3].tolist(), "explain": True}
+    request = urllib.request.Request(f"{asked['endpoint']}/predict", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answer = json.load(response)
+    found = np.array([told["attributions"]["image"] for told in answer["explanations"]])
+    np.testing.assert_allclose(found, wanted.sum(axis=-1), atol=1e-3 * np.abs(wanted).max())
+    for told, prediction in zip(answer["explanations"], answer["predictions"], strict=True):
+        assert told["output"] == prediction["label"]
 
 
 def test_a_training_begins_with_the_earlier_weights_and_keeps_the_frozen_ones(

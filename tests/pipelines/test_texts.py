@@ -96,7 +96,9 @@ def test_what_does_not_fit_is_refused_before_a_step_runs(
     assert ran.code == 2 and said in ran.stderr
 
 
-@pytest.mark.parametrize("change", ["training.calibration=temperature", "data.split.folds=2"])
+@pytest.mark.parametrize(
+    "change", ["training.calibration=temperature", "data.split.folds=2", "training.explain=2"]
+)
 def test_what_is_made_for_one_answer_a_row_is_refused(cli: Cli, experiment: Path, change: str) -> None:
     ran = cli("submit", str(experiment), "--set", change)
     assert ran.code == 1

@@ -1,4 +1,4 @@
-"""A Python process on the JAX backend: Keras has one backend a process, and the tests' own is TensorFlow."""
+"""A Python process on another backend of Keras, which has one a process; the tests' own is TensorFlow."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 
-def printed_on_jax(*words: str) -> Any:
+def printed_on(backend: str, *words: str) -> Any:
     """What `python WORDS...` printed, the last line of it as JSON; an AssertionError with its stderr when it failed."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

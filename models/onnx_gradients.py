@@ -1,0 +1,250 @@
+"""The gradients of TensorFlow's operators as ONNX operators, for a converter that knows no gradients.
+
+Every shape is known, because slopes are compiled for a fixed number of points; what a shape would decide at run time,
+such as along which axes a gradient is summed, is decided here. Each function takes the converter's graph and a node,
+which it replaces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
+    """Return what `tf2onnx.convert.from_function` takes as `custom_op_handlers`."""
+    known = {
+        "ReluGrad": _relu,
+        "Relu6Grad": _relu6,
+        "LeakyReluGrad": _leaky_relu,
+        "EluGrad": _elu,
+        "SeluGrad": _selu,
+        "SoftplusGrad": _softplus,
+        "TanhGrad": _tanh,
+        "SigmoidGrad": _sigmoid,
+        "SqrtGrad": _sqrt,
+        "RsqrtGrad": _rsqrt,
+        "ReciprocalGrad": _reciprocal,
+        "ShapeN": _shapes,
+        "StridedSliceGrad": _slice,
+        "MaxPoolGrad": _max_pool,
+        "AvgPoolGrad": _average_pool,
+    }
+    return {name: (handler, []) for name, handler in known.items()}
+
+
+def _relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """The gradient goes through where the output is above 0."""
+    gradient, features = node.input
+    above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
+    _replace(ctx, node, "Where", [above, gradient, _constant(ctx, node, 0.0)])
+
+
+def _relu6(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """The gradient goes through where the output is between 0 and 6."""
+    gradient, features = node.input
+    above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
+    below = _node(ctx, "Less", features, _constant(ctx, node, 6.0))
+    _replace(ctx, node, "Where", [_node(ctx, "And", above, below), gradient, _constant(ctx, node, 0.0)])
+
+
+def _leaky_relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """Below 0 the gradient goes through times alpha."""
+    gradient, features = node.input
+    less = _node(ctx, "Mul", gradient, _constant(ctx, node, node.get_attr_value("alpha", 0.2)))
+    above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
+    _replace(ctx, node, "Where", [above, gradient, less])
+
+
+def _elu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """Below 0 the output is y = exp(x) - 1, and the slope y + 1."""
+    gradient, y = node.input
+    less = _node(ctx, "Mul", gradient, _node(ctx, "Add", y, _constant(ctx, node, 1.0)))
+    below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
+    _replace(ctx, node, "Where", [below, less, gradient])
+
+
+def _selu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """As ELU with two constants (Klambauer et al., "Self-Normalizing Neural Networks", 2017)."""
+    gradient, y = node.input
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    slope = _node(ctx, "Add", y, _constant(ctx, node, scale * alpha))
+    below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
+    slopes = _node(ctx, "Where", below, slope, _constant(ctx, node, scale))
+    _replace(ctx, node, "Mul", [gradient, slopes])
+
+
+def _softplus(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """The slope of log(1 + exp(x)) is the sigmoid of x."""
+    gradient, features = node.input
+    _replace(ctx, node, "Mul", [gradient, _node(ctx, "Sigmoid", features)])
+
+
+def _tanh(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """(1 - y^2) times the gradient."""
+    y, gradient = node.input
+    slope = _node(ctx, "Sub", _constant(ctx, node, 1.0), _node(ctx, "Mul", y, y))
+    _replace(ctx, node, "Mul", [gradient, slope])
+
+
+def _sigmoid(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """y (1 - y) times the gradient."""
+    y, gradient = node.input
+    slope = _node(ctx, "Mul", y, _node(ctx, "Sub", _constant(ctx, node, 1.0), y))
+    _replace(ctx, node, "Mul", [gradient, slope])
+
+
+def _sqrt(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """1 / (2 y) times the gradient."""
+    y, gradient = node.input
+    _replace(ctx, node, "Div", [gradient, _node(ctx, "Mul", y, _constant(ctx, node, 2.0))])
+
+
+def _rsqrt(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """-y^3 / 2 times the gradient."""
+    y, gradient = node.input
+    cube = _node(ctx, "Mul", _node(ctx, "Mul", y, y), y)
+    _replace(ctx, node, "Mul", [gradient, _node(ctx, "Mul", cube, _constant(ctx, node, -0.5))])
+
+
+def _reciprocal(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """-y^2 times the gradient."""
+    y, gradient = node.input
+    _replace(ctx, node, "Mul", [gradient, _node(ctx, "Neg", _node(ctx, "Mul", y, y))])
+
+
+def _shapes(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """The shapes themselves."""
+    dtype = np.int64 if node.get_attr_value("out_type") == 7 else np.int32  # TensorProto's INT64
+    for given, output in zip(list(node.input), list(node.output), strict=True):
+        ctx.replace_all_inputs(output, _constant(ctx, node, _shape(ctx, given), dtype))
+    ctx.remove_node(node.name)
+
+
+def _slice(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """The gradient of a slice of neighbours: in its place, and 0 around it."""
+    shape, begin, end, strides = (ctx.get_node_by_output(name).get_tensor_value() for name in node.input[:4])
+    masks = {
+        key: node.get_attr_value(f"{key}_mask", 0)
+        for key in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    }
+    grid = np.arange(math.prod(shape)).reshape(shape)[_items(begin, end, strides, masks)]
+    first, last = (np.array(np.unravel_index(grid.flat[place], shape)) for place in (0, -1))
+    sizes = last - first + 1
+    if grid.size != math.prod(sizes):
+        raise ValueError(
+            "the gradient of a slice with strides is not known; slice neighbours, or reshape first"
+        )
+    inner = _node(ctx, "Reshape", node.input[4], _constant(ctx, node, sizes, np.int64))
+    pads = [*first, *(np.array(shape) - last - 1)]
+    _replace(ctx, node, "Pad", [inner, _constant(ctx, node, pads, np.int64)])
+
+
+def _items(begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> tuple[Any, ...]:
+    """What Python would write between the brackets of a StridedSlice."""
+    items: list[Any] = []
+    for place, stride in enumerate(strides):
+        has = {key for key, mask in masks.items() if mask >> place & 1}
+        if "ellipsis" in has:
+            items.append(Ellipsis)
+        elif "new_axis" in has:
+            items.append(None)
+        elif "shrink_axis" in has:
+            items.append(begin[place])
+        else:
+            first = None if "begin" in has else begin[place]
+            last = None if "end" in has else end[place]
+            items.append(slice(first, last, stride))
+    return tuple(items)
+
+
+def _max_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """Each gradient goes to where its window's first maximum was; windows may overlap, so they add up."""
+    given, _, gradient = node.input
+    rows, height, width, channels = _shape(ctx, given)
+    kernel, strides, padding = _window(node)
+    attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
+    attributes |= {"auto_pad": "SAME_UPPER" if padding == "SAME" else "VALID"}
+    images = _node(ctx, "Transpose", given, perm=[0, 3, 1, 2])
+    pooled = ctx.make_node("MaxPool", [images], output_count=2, attr=attributes)
+    flat = _constant(ctx, node, [-1], np.int64)
+    places = _node(ctx, "Reshape", pooled.output[1], flat)
+    values = _node(ctx, "Reshape", _node(ctx, "Transpose", gradient, perm=[0, 3, 1, 2]), flat)
+    count = _constant(ctx, node, [rows * height * width * channels], np.int64)
+    zeros = _node(ctx, "Expand", _constant(ctx, node, [0.0]), count)
+    added = _node(ctx, "ScatterElements", zeros, places, values, axis=0, reduction="add")
+    whole = _node(ctx, "Reshape", added, _constant(ctx, node, [rows, channels, height, width], np.int64))
+    _replace(ctx, node, "Transpose", [whole], perm=[0, 2, 3, 1])
+
+
+def _average_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """Each gradient goes to all of its window in equal parts."""
+    _, *size, channels = (int(number) for number in ctx.get_node_by_output(node.input[0]).get_tensor_value())
+    kernel, strides, padding = _window(node)
+    outputs = _shape(ctx, node.input[1])[1:3]
+    needed = [
+        (out - 1) * step + wide - one
+        for out, step, wide, one in zip(outputs, strides, kernel, size, strict=True)
+    ]
+    before = [max(0, one) // 2 if padding == "SAME" else 0 for one in needed]
+    pads = [*before, *(max(0, one) - lead for one, lead in zip(needed, before, strict=True))]
+    counts = [
+        [min(out * step - lead + wide, one) - max(out * step - lead, 0) for out in range(many)]
+        for many, step, wide, one, lead in zip(outputs, strides, kernel, size, before, strict=True)
+    ]
+    parts = 1 / (np.array(counts[0])[:, None] * np.array(counts[1])[None, :])
+    shares = _node(ctx, "Mul", node.input[1], _constant(ctx, node, parts[None, :, :, None]))
+    images = _node(ctx, "Transpose", shares, perm=[0, 3, 1, 2])
+    window = _constant(ctx, node, np.ones((channels, 1, *kernel)))
+    spread = _node(
+        ctx,
+        "ConvTranspose",
+        images,
+        window,
+        group=channels,
+        kernel_shape=kernel,
+        strides=strides,
+        pads=pads,
+        output_padding=[max(0, -one) for one in needed],
+    )
+    _replace(ctx, node, "Transpose", [spread], perm=[0, 2, 3, 1])
+
+
+def _window(node: Any) -> tuple[list[int], list[int], str]:
+    """Height and width of a pooling's window and of its step, and how it is padded."""
+    if (node.get_attr_value("data_format") or b"NHWC") not in (b"NHWC", "NHWC"):
+        raise ValueError("the gradient of a pooling is known with channels last; received another order")
+    padding = node.get_attr_value("padding")
+    padding = padding.decode() if isinstance(padding, bytes) else padding
+    return list(node.get_attr_value("ksize"))[1:3], list(node.get_attr_value("strides"))[1:3], padding
+
+
+def _shape(ctx: Any, name: str) -> list[int]:
+    shape = ctx.get_shape(name)
+    if shape is None or -1 in shape:
+        raise ValueError(f"the shape of {name} is {shape}; expected a known one")
+    return list(shape)
+
+
+def _constant(ctx: Any, node: Any, values: Any, dtype: Any = np.float32) -> str:
+    from tf2onnx import utils
+
+    name: str = ctx.make_const(utils.make_name(node.name), np.array(values, dtype)).output[0]
+    return name
+
+
+def _node(ctx: Any, operator: str, *inputs: str, **attributes: Any) -> str:
+    name: str = ctx.make_node(operator, list(inputs), attr=attributes).output[0]
+    return name
+
+
+def _replace(ctx: Any, node: Any, operator: str, inputs: list[str], **attributes: Any) -> None:
+    """Put an operator in the place of a node, whose output goes by the same name."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    ctx.remove_node(node.name)
+    ctx.make_node(
+        operator, inputs, attr=attributes, outputs=node.output, name=node.name, shapes=shapes, dtypes=dtypes
+    )

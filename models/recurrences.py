@@ -1,0 +1,128 @@
+"""A recurrent layer as two loops, one forward and one back, for a converter that knows loops but no gradient of one.
+
+The way back takes each step anew from the states that it began with (backpropagation through time: Rumelhart, Hinton
+and Williams, "Learning representations by back-propagating errors", 1986). Nothing is learned here: the gradient is
+that of the sequence alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
+
+
+@contextlib.contextmanager
+def looped(model: Any) -> Iterator[None]:
+    """Let a model's recurrent layers be traced as `run` does it, on TensorFlow, for a known number of rows."""
+    import keras
+
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    # What returns its states stays as it is: whoever converts it says that it can not.
+    plain = [layer for layer in layers if not (layer.return_state or layer.stateful)]
+    before = [layer.inner_loop for layer in plain]
+    for layer in plain:
+        layer.inner_loop = partial(run, layer)
+    try:
+        yield
+    finally:
+        for layer, inner_loop in zip(plain, before, strict=True):
+            layer.inner_loop = inner_loop
+
+
+def run(
+    layer: Any, sequences: Any, initial_state: list[Any], mask: Any, training: bool = False
+) -> tuple[Any, Any, list[Any]]:
+    """Do what `keras.layers.RNN.inner_loop` does.
+
+    Args:
+        layer: with a cell.
+        sequences: (rows, steps, features), both known.
+        initial_state: a tensor each, (rows, width).
+        mask: bool (rows, steps), which steps exist; None: all. A step that does not changes no state and answers what
+            the one before it did, or zeros if the layer says so.
+        training: must be False.
+
+    Returns:
+        The last output (rows, units); all of them (rows, steps, units), or the last one as (rows, 1, units); the
+        states, as they began: a layer that returns them is not run here.
+    """
+    import tensorflow as tf
+
+    assert not training
+    mask = mask[0] if isinstance(mask, list | tuple) else mask
+    rows, steps, _ = sequences.shape
+    there = tf.ones((rows, steps), tf.bool) if mask is None else mask
+    order = range(steps - 1, -1, -1) if layer.go_backwards else range(steps)
+    there = tf.gather(tf.transpose(there), list(order))[:, :, None]
+    states = list(initial_state)
+    width = layer.cell(sequences[:, 0], states, training=False)[0].shape[-1]
+    begin = [tf.zeros((rows, width), sequences.dtype), *states]
+
+    def step(carry: list[Any], given: list[Any]) -> list[Any]:
+        x, exists = given
+        output, new = layer.cell(x, carry[1:], training=False)
+        if layer.zero_output_for_mask:
+            carry = [tf.zeros_like(carry[0]), *carry[1:]]
+        return [
+            tf.where(exists, value, old) for value, old in zip((output, *_listed(new)), carry, strict=True)
+        ]
+
+    def outputs(x: Any) -> tuple[Any, Callable[..., Any]]:
+        x = tf.gather(tf.transpose(tf.stop_gradient(x), (1, 0, 2)), list(order))
+
+        def forward(carry: list[Any], given: list[Any]) -> tuple[list[Any], list[Any]]:
+            new = step(carry, given)
+            return new, [new[0], *carry]
+
+        found, *carries = _loop(forward, begin, [x, there], [begin[0], *begin])
+
+        def back(slopes: list[Any], given: list[Any]) -> tuple[list[Any], list[Any]]:
+            slope, x, exists, *carry = given
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch([x, *carry])
+                new = step(carry, [x, exists])
+            slopes = [slopes[0] + slope, *slopes[1:]]
+            to_x, *to_carry = tape.gradient(
+                new, [x, *carry], output_gradients=slopes, unconnected_gradients="zero"
+            )
+            return to_carry, [to_x]
+
+        def gradient(slope: Any, variables: Any = None) -> Any:
+            backwards = list(range(steps - 1, -1, -1))
+            given = [tf.gather(part, backwards) for part in (slope, x, there, *carries)]
+            (to_x,) = _loop(back, [tf.zeros_like(part) for part in begin], given, [x[0]])
+            again = [backwards[place] for place in order]  # undoes both orders
+            to_x = tf.transpose(tf.gather(to_x, again), (1, 0, 2))
+            return to_x if variables is None else (to_x, [None] * len(variables))
+
+        return found, gradient
+
+    found = tf.custom_gradient(outputs)(sequences)
+    last = found[-1]
+    return last, tf.transpose(found, (1, 0, 2)) if layer.return_sequences else last[:, None], states
+
+
+def _loop(step: Step, carry: list[Any], given: list[Any], like: list[Any]) -> list[Any]:
+    """Go through all steps; return what each gave, (steps, ...) of the shapes that `like` has."""
+    import tensorflow as tf
+
+    steps = given[0].shape[0]
+    read = [tf.TensorArray(part.dtype, steps).unstack(part) for part in given]
+    write = [tf.TensorArray(one.dtype, steps, element_shape=one.shape) for one in like]
+
+    def body(place: Any, carry: list[Any], write: list[Any]) -> tuple[Any, list[Any], list[Any]]:
+        carry, told = step(carry, [array.read(place) for array in read])
+        return place + 1, carry, [array.write(place, one) for array, one in zip(write, told, strict=True)]
+
+    _, _, written = tf.while_loop(
+        lambda place, *_: place < steps, body, (tf.constant(0), carry, write), maximum_iterations=steps
+    )
+    return [array.stack() for array in written]
+
+
+def _listed(states: Any) -> list[Any]:
+    return list(states) if isinstance(states, list | tuple) else [states]
