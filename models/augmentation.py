@@ -3,6 +3,9 @@
 The changes are Keras' own layers before the model, in a model around it that is only trained. Their random
 numbers come from seed generators, which are variables: a checkpoint holds them, and a killed training goes on to the
 same bits.
+
+Boxes move when an image is flipped. Instead of the boxes wanted, what the model answers for a flipped image is flipped
+back: the default boxes are their own mirror image.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ from typing import Any
 import numpy as np
 
 from models.errors import OptionsError
+from models.outputs import Grid
 from models.training import Augmentation
 
 
-def augmented(model: Any, images: Sequence[str], options: Augmentation, seed: int) -> Any:
+def augmented(
+    model: Any, images: Sequence[str], options: Augmentation, seed: int, grids: Sequence[Grid] = ()
+) -> Any:
     """Return a Keras model that changes the images in training, and shares all weights with `model`.
 
     What it answers outside of training is what `model` answers.
@@ -26,9 +32,10 @@ def augmented(model: Any, images: Sequence[str], options: Augmentation, seed: in
         images: names of the inputs that are images, float32 (rows, height, width, channels).
         options: which changes, see `Augmentation`.
         seed: of the changes.
+        grids: of the boxes that the model answers; none where it answers something else.
 
     Raises:
-        OptionsError: the model reads no image.
+        OptionsError: the model reads no image, or finds boxes that a change would move.
     """
     import keras
 
@@ -43,6 +50,8 @@ def augmented(model: Any, images: Sequence[str], options: Augmentation, seed: in
         tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
         for tensor in model.inputs
     }
+    if grids:
+        return _flipped(model, tensors, read[0], options, seed, grids)
     changed = dict(tensors)
     for place, name in enumerate(read):
         for layer in _layers(options, seed + place):
@@ -54,7 +63,8 @@ def _layers(options: Augmentation, seed: int) -> list[Any]:
     """What changes an image, in this order, each by its own chance; an edge is continued by its own pixels."""
     from keras import layers
 
-    seeds = (int(drawn) for drawn in np.random.SeedSequence(seed).generate_state(5))
+    # Below 2^31: on the torch backend a generator's state is int32.
+    seeds = (int(drawn) & 0x7FFFFFFF for drawn in np.random.SeedSequence(seed).generate_state(5))
     across, upright, turn, move, noise = ({"seed": one, "dtype": "float32"} for one in seeds)
     found: list[Any] = []
     if options.flip in ("horizontal", "both"):
@@ -68,3 +78,30 @@ def _layers(options: Augmentation, seed: int) -> list[Any]:
     if options.noise:
         found.append(layers.GaussianNoise(options.noise, **noise))
     return found
+
+
+def _flipped(
+    model: Any, tensors: dict[str, Any], image: str, options: Augmentation, seed: int, grids: Sequence[Grid]
+) -> Any:
+    """The model of boxes with its image flipped at random, and noise; what it answers is flipped back."""
+    import keras
+
+    from models.flips import flip, flip_back
+
+    if options.rotate or options.shift:
+        raise OptionsError(
+            f"Option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and boxes would not move "
+            "along. Expected flip and noise alone for a target of boxes. Leave rotate and shift out."
+        )
+    x, undo, size = tensors[image], [], tuple(tensors[image].shape[1:3])
+    seeds = [int(drawn) for drawn in np.random.SeedSequence(seed).generate_state(3)]
+    for axis, one in zip(("horizontal", "vertical"), seeds[:2], strict=True):
+        if options.flip in (axis, "both"):
+            x, flipped = flip(x, axis, keras.layers.RandomFlip(axis, seed=one, dtype="float32"))
+            undo.append((flipped, axis))
+    if options.noise:
+        x = keras.layers.GaussianNoise(options.noise, seed=seeds[2], dtype="float32")(x)
+    answer = model({**tensors, image: x})
+    for flipped, axis in undo:
+        answer = flip_back(answer, flipped, axis, grids, (size[0], size[1]))
+    return keras.Model(tensors, answer, name="augmented")

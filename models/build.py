@@ -91,6 +91,7 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
     name = str(options.pop("family"))
     chosen = family(name)
     _check_prefix(name, inputs)
+    _check_boxes(name, outputs)
     try:
         return chosen.build(inputs, outputs, parse_options(chosen.Options, options, "model"))
     except ModelsError:
@@ -112,6 +113,16 @@ def _check_prefix(name: str, inputs: Inputs) -> None:
         raise OptionsError(
             f"Family {name!r} answers a text; the target is none, and the inputs are {have}. State "
             "data.task: generation, or use another family."
+        )
+
+
+def _check_boxes(name: str, outputs: Outputs) -> None:
+    if bool(outputs.grids) != ("detection" in tasks_of(name)):
+        finders = " or ".join(repr(known) for known in FAMILIES if "detection" in tasks_of(known))
+        raise OptionsError(
+            f"Family {name!r} answers {'no ' if outputs.grids else ''}boxes, and the target is "
+            f"{'boxes' if outputs.grids else 'none'}. Use family {finders} for a target of kind boxes, and another one "
+            "else."
         )
 
 

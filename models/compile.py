@@ -18,6 +18,7 @@ DEFAULT_METRICS = {
     "classification": ("accuracy",),
     "regression": ("root_mean_squared_error", "mean_absolute_error"),
     "generation": (),  # Keras' accuracy would count what is behind a text's end
+    "detection": (),
 }
 LONG = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from models.answers import cut
+from models.cells import read_cells
 from models.columns import Array, Columns, as_strings, missing, rows_of, take, unknown_column
 from models.datasets import DATASETS, format_of, load, load_dataset
 from models.errors import SchemaError, SplitError
+from models.losses import TASK_OF_KIND
 from models.readers.audio_folder import KINDS as AUDIO_KINDS
 from models.schema import READING, Field, Schema, infer_schema
 from models.sources import existing
@@ -53,6 +56,7 @@ def prepare(
     target: Sequence[str | Mapping[str, Any]] | None = None,
     split: Mapping[str, Any] | None = None,
     task: str | None = None,
+    tile: int | None = None,
     sample_rate: int | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
@@ -67,16 +71,17 @@ def prepare(
         dataset: a built-in, which knows its target; else `source` and, if the suffix does not tell, `format`.
         inputs: `{"name", "kind" or None}` each; None means all columns but the target.
         target: the target's columns; of a text also `{"name", "kind": "text"}` with `tokens`, `length` and
-            `vocabulary`.
+            `vocabulary`, of boxes `{"name", "kind": "boxes"}`.
         split: fractions `validation` and `test`, `seed`, and `folds`, which divides nothing here.
-        task: "classification", "regression", "generation", or None to infer it.
+        task: "classification", "regression", "generation", "detection", or None to infer it.
+        tile: height and width of the pieces that images with boxes are cut into, see `models.scenes`.
         sample_rate: of recordings, in Hz; None: as the first one has it.
 
     Raises:
         DataError: the data cannot be used as asked; its subclasses say in which way.
     """
     named, reading, task = target_of(target, task)
-    columns, published = _read(dataset, source, format, inputs, named, sample_rate)
+    columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
     names = named or [_own_target(dataset)]
     own = _own_task(dataset, names)
     task = own if own == "generation" else task or own  # its loss is a classifier's
@@ -108,11 +113,11 @@ def whole_fingerprint(digests: Mapping[str, str]) -> str:
 def target_of(
     target: Sequence[str | Mapping[str, Any]] | None, task: str | None
 ) -> tuple[list[str], dict[str, Any], str | None]:
-    """Names, how a text is read, and the task, which a target of kind text tells."""
+    """Names, how a text is read, and the task, which a target of kind text or boxes tells."""
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in target or ()]
     reading = {key: entry[key] for entry in entries for key in READING if entry.get(key) is not None}
-    texts = any(entry.get("kind") == "text" for entry in entries)
-    return [entry["name"] for entry in entries], reading, "generation" if texts else task
+    told = next((TASK_OF_KIND[entry["kind"]] for entry in entries if entry.get("kind")), task)
+    return [entry["name"] for entry in entries], reading, told
 
 
 def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
@@ -151,12 +156,13 @@ def _read(
     inputs: Sequence[Mapping[str, Any]] | None,
     target: Sequence[str] | None,
     sample_rate: int | None,
+    tile: int | None,
 ) -> tuple[Columns, int]:
     if dataset is not None:
-        return load_dataset(dataset)
+        return load_dataset(dataset, tile)
     wanted = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
     chosen = wanted and list(dict.fromkeys(wanted))
-    return load(source=source, format=format, columns=chosen, sample_rate=sample_rate), 0
+    return load(source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile), 0
 
 
 def _own_target(dataset: str | None) -> str:
@@ -258,6 +264,8 @@ def _summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) ->
     }
     if target.task == "regression":
         return summary | {"target": {name: _range(columns[name]) for name in target.names}}
+    if target.task == "detection":
+        return summary | {"boxes": {name: _counted(schema, part) for name, part in splits.items()}}
     size = len(target.classes)
     counts = {name: np.bincount(encode_target(schema, part), minlength=size) for name, part in splits.items()}
     return summary | {
@@ -266,6 +274,13 @@ def _summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) ->
             for place, label in enumerate(target.classes)
         }
     }
+
+
+def _counted(schema: Schema, columns: Columns) -> dict[str, int]:
+    """How many boxes there are of each label."""
+    name, shape = schema.target.names[0], schema.inputs[0].shape
+    found = Counter(label for cell in read_cells(name, columns[name], shape) for label in cell.labels)
+    return {str(label): found[str(label)] for label in schema.target.classes}
 
 
 def _told_texts(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def main(
         inputs = inputs_of(
             model, fitted.apply(take(rows, np.arange(min(ROWS, len(next(iter(rows.values())))))))
         )
-        found = KerasSlopes(model, inputs, fitted.input_specs)
+        found = KerasSlopes(model, fitted.input_specs)
         classes = task == "classification"
         values = predict(model, inputs)
         values = np.concatenate([1 - values, values], axis=1) if classes and found.units == 1 else values

@@ -21,6 +21,7 @@ from models.loops.streamed import Streamed
 from models.loops.tensorflow import xla_pays
 from models.losses import class_weights, encode_target
 from models.options import parse_options
+from models.outputs import Grid
 from models.privacy import Sampling, require_plain, spent
 from models.training import Training, keras_backend
 from models.windows import Windows
@@ -65,6 +66,7 @@ def fit(
     classes: Sequence[Any],
     seed: int,
     images: Sequence[str] = (),
+    grids: Sequence[Grid] = (),
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
     on_resume: OnResume | None = None,
@@ -84,10 +86,11 @@ def fit(
             numbers (rows, values); or rows that stay on the disk.
         validation: the same of other rows; None or no rows: none.
         training: the experiment's `training` part, see `Training`.
-        task: "classification" or "regression".
+        task: "classification", "regression", "generation" or "detection".
         classes: the target's classes in the order of their indices; empty for regression.
         seed: seeds the order of rows and everything random in the model.
         images: names of the inputs that are images, which `training.augmentation` changes.
+        grids: of the boxes that the model answers, which change with an image.
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
         on_batch: called with epoch, batches done and batches an epoch, at most twice a second.
         on_resume: called with what a killed training had done before, and the batches an epoch.
@@ -117,12 +120,12 @@ def fit(
     sampling = Sampling(count, min(options.batch_size, count)) if options.privacy else None
     held_out = validation if validation is not None and len(validation[1]) else None
     if options.augmentation is not None:
-        model = augmented(model, images, options.augmentation, seed)
+        model = augmented(model, images, options.augmentation, seed, grids)
     loss = compile_model(model, some, options, task, len(classes), batches)
     if sampling is not None:
         require_plain(model)
     counts = None
-    if classes:
+    if classes and options.class_weights is not None:
         counts = windows.counts if windows is not None else np.bincount(some[1], minlength=len(classes))
     weights = class_weights(options.class_weights, counts, classes)
 

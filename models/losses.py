@@ -11,7 +11,7 @@ from models.options import did_you_mean
 if TYPE_CHECKING:  # `plan` checks a loss by name, and loads no NumPy for it
     import numpy as np
 
-Target = Literal["index", "one_hot", "probability", "number", "tokens"]
+Target = Literal["index", "one_hot", "probability", "number", "tokens", "boxes"]
 
 CLASSIFICATION: dict[str, Target] = {
     "sparse_categorical_crossentropy": "index",
@@ -36,7 +36,14 @@ REGRESSION: dict[str, Target] = dict.fromkeys(
 )
 NOTHING = -1  # no token: what stands behind the end of a text
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
-TABLES = {"classification": CLASSIFICATION, "regression": REGRESSION, "generation": GENERATION}
+DETECTION: dict[str, Target] = {"multibox": "boxes"}
+TASK_OF_KIND = {"text": "generation", "boxes": "detection"}  # by the target's kind
+TABLES = {
+    "classification": CLASSIFICATION,
+    "regression": REGRESSION,
+    "generation": GENERATION,
+    "detection": DETECTION,
+}
 SHORT = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -103,7 +110,8 @@ def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
     """Return the task a loss is for; None where no loss is given or none has that name."""
     name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
     name = SHORT.get(name, name)
-    return "classification" if name in CLASSIFICATION else "regression" if name in REGRESSION else None
+    tasks = ("classification", "regression", "detection")  # a text's loss is a classifier's
+    return next((task for task in tasks if name in TABLES[task]), None)
 
 
 def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
@@ -121,7 +129,7 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     if task_of(loss) is None:
         name = loss.get("name") if isinstance(loss, Mapping) else loss
         raise OptionsError(
-            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *SHORT])}"
+            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *SHORT])}"
         )
     if task is not None:
         loss_named(loss, task, classes=2)
@@ -142,6 +150,10 @@ def loss_function(loss: Loss) -> Any:
 
     from models.optimizers import construct
 
+    if loss.target == "boxes":
+        from models.multibox import multibox
+
+        return construct(multibox, loss.options, f"loss {loss.name!r}")
     config = "".join(part.capitalize() for part in loss.name.split("_"))
     special = {"KlDivergence": "KLDivergence", "LogCosh": "LogCosh"}
     return construct(getattr(keras.losses, special.get(config, config)), loss.options, f"loss {loss.name!r}")
@@ -152,12 +164,13 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
 
     Args:
         target: what the loss compares with.
-        y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values).
+        y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
+            `models.boxes` has them.
         classes: number of classes.
 
     Returns:
-        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); else float32
-        (rows, values).
+        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); "boxes": as
+        they are; else float32 (rows, values).
     """
     import numpy as np
 
@@ -165,7 +178,7 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
         return y.astype(np.int32)
     if target == "one_hot":
         return np.asarray(np.eye(classes, dtype=np.float32)[y])
-    return y.astype(np.float32).reshape(len(y), -1)
+    return y.astype(np.float32) if target == "boxes" else y.astype(np.float32).reshape(len(y), -1)
 
 
 def class_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,24 @@ if TYPE_CHECKING:
     from keras import KerasTensor
 
 Activation = Literal["softmax", "sigmoid", "linear"]
+OFFSETS = 4  # numbers that move and stretch a default box
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Default boxes that lie evenly over an image, the same shapes at each place.
+
+    Args:
+        stride: pixels between two places, about: as many places as a network has that halves the image so often.
+        shapes: width and height of each default box, in pixels of the model's image.
+    """
+
+    stride: int
+    shapes: tuple[tuple[float, float], ...]
+
+    def places(self, height: int, width: int) -> tuple[int, int]:
+        """How many places there are, down and across."""
+        return -(-height // self.stride), -(-width // self.stride)
 
 
 @dataclass(frozen=True)
@@ -19,12 +38,19 @@ class Outputs:
 
     Args:
         units: width of the model's output, so that it answers float32 of shape (rows, units); of a text
-            (rows, steps, units), the tokens' probabilities after each step.
+            (rows, steps, units), the tokens' probabilities after each step; of boxes (rows, default boxes, units), the
+            logits of no box and of each class, and then four offsets, see `models.boxes`.
         activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
+        grids: of boxes the default boxes: grid by grid, in a grid place by place, the rows of places from the top.
     """
 
     units: int
     activation: Activation
+    grids: tuple[Grid, ...] = ()
+
+    def boxes(self, height: int, width: int) -> int:
+        """How many default boxes an image of this size has."""
+        return sum(math.prod(grid.places(height, width)) * len(grid.shapes) for grid in self.grids)
 
     def layer(self, x: KerasTensor) -> KerasTensor:
         """Return the output for features `x` (rows, any); float32 also under mixed precision."""
@@ -34,16 +60,23 @@ class Outputs:
         return last(x)
 
 
-def outputs_for(task: str, classes: int, values: int, loss: str | dict[str, Any] | None = None) -> Outputs:
+def outputs_for(
+    task: str,
+    classes: int,
+    values: int,
+    loss: str | dict[str, Any] | None = None,
+    grids: tuple[Grid, ...] = (),
+) -> Outputs:
     """Return the outputs a task needs under a loss.
 
     Use it once a trial, before the model is built.
 
     Args:
-        task: "classification", "regression" or "generation".
+        task: "classification", "regression", "generation" or "detection".
         classes: number of classes, or of a text's tokens; ignored for regression.
         values: number of numbers a row predicts; ignored for classification.
         loss: the experiment's `training.loss`, or None for the task's default.
+        grids: of a detection the default boxes.
 
     Raises:
         OptionsError: the loss is unknown or does not fit the task.
@@ -53,4 +86,6 @@ def outputs_for(task: str, classes: int, values: int, loss: str | dict[str, Any]
         return Outputs(1, "sigmoid")
     if kind in ("index", "one_hot", "tokens"):
         return Outputs(classes, "softmax")
+    if kind == "boxes":
+        return Outputs(1 + classes + OFFSETS, "linear", grids)
     return Outputs(values, "linear")

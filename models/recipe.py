@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.columns import Array
 from models.errors import OptionsError
-from models.inputs import inputs_of
 from models.metrics import evaluate, to_predictions
-from models.outputs import Outputs, outputs_for
+from models.outputs import Grid, Outputs, outputs_for
 from models.schema import Target
 from models.training import check_privacy
 from models.transfer import Start, begin_with
@@ -33,6 +32,7 @@ class Recipe:
         seed: of everything random.
         start: an earlier run's weights, which a training begins with; None: random ones.
         tokens: of the vocabulary of the texts that it answers; 0 where it answers none.
+        grids: of the boxes that it answers; none where it answers none.
     """
 
     model: Mapping[str, Any]
@@ -41,13 +41,14 @@ class Recipe:
     seed: int
     start: Start | None = None
     tokens: int = 0
+    grids: tuple[Grid, ...] = ()
 
     @property
     def head(self) -> Outputs:
         """What the model has to answer; OptionsError where the loss does not fit the target."""
         target = self.target
         classes = self.tokens or len(target.classes)
-        return outputs_for(target.task, classes, len(target.names), self.training["loss"])
+        return outputs_for(target.task, classes, len(target.names), self.training["loss"], self.grids)
 
     def learn(
         self, transforms: Transforms, train: Rows | Windows, validation: Rows, **watch: Any
@@ -87,11 +88,12 @@ class Recipe:
             classes=self.target.classes,
             seed=self.seed,
             images=[name for name, spec in specs.items() if spec.kind == "image"],
+            grids=self.grids,
             **watch,
         )
         return as_float32(model, self.model, specs, self.head), history
 
-    def require_explainable(self, transforms: Transforms, rows: Rows) -> None:
+    def require_explainable(self, transforms: Transforms) -> None:
         """Refuse a user's model that reads a text in a way that can not be explained, before it is trained.
 
         Raises:
@@ -105,7 +107,7 @@ class Recipe:
         from models.slopes import embeddings
 
         model = build_model(self.model, specs, self.head, self.seed)
-        embeddings(model, inputs_of(model, {name: array[:2] for name, array in rows[0].items()}), specs)
+        embeddings(model, specs)
 
     def calibrate(self, model: Any, validation: Rows) -> float | None:
         """Calibrate a trained model in place where that is asked for; return the temperature, see `calibrate`.

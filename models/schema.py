@@ -8,12 +8,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from models.cells import read_cells
 from models.columns import Array, Columns, missing, rows_of, unknown_column
 from models.errors import SchemaError
 
 Kind = Literal["numeric", "categorical", "text", "image", "sequence"]
 Tokens = Literal["words", "characters"]
-Task = Literal["classification", "regression", "generation"]
+Task = Literal["classification", "regression", "generation", "detection"]
 Class = bool | int | str
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -49,7 +50,8 @@ class Target(BaseModel):
     """What is predicted; `classes` in the order of the model's outputs, empty for a regression and a text.
 
     Of a text (task `generation`): `tokens`, `length` and `vocabulary` as of a field, and `prompt`, the input that the
-    text begins with; None where the text is made from the inputs, as a translation is.
+    text begins with; None where the text is made from the inputs, as a translation is. Of boxes (task `detection`)
+    `classes` are their labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,7 +94,7 @@ def infer_schema(
         inputs: `{"name", "kind" or None}` each, and of a text `tokens`, `length` and `vocabulary`; None means all
             columns but the target.
         target: names of the target columns.
-        task: "classification", "regression", "generation" or None.
+        task: "classification", "regression", "generation", "detection" or None.
         reading: of a target that is a text: `tokens`, `length`, `vocabulary` and `prompt`, see `Target`.
 
     Raises:
@@ -106,6 +108,8 @@ def infer_schema(
     wanted = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
     _check_names([entry["name"] for entry in wanted], columns, target)
     fields = tuple(_field(entry, columns[entry["name"]]) for entry in wanted)
+    if task == "detection":
+        return Schema(inputs=fields, target=_box_target(columns, tuple(target), fields))
     return Schema(inputs=fields, target=_target(columns, tuple(target), task, reading or {}))
 
 
@@ -210,6 +214,24 @@ def _text_target(columns: Columns, names: tuple[str, ...], reading: Mapping[str,
             f"task generation has one target column of texts; received {held}; name one, or leave the task out"
         )
     return Target(names=names, task="generation", **reading)
+
+
+def _box_target(columns: Columns, names: tuple[str, ...], fields: tuple[Field, ...]) -> Target:
+    if len(names) > 1:
+        raise SchemaError(f"detection has one target column; received {', '.join(names)}; name one")
+    images = [field for field in fields if field.kind == "image"]
+    if len(images) != 1 or len(fields) != 1:
+        held = ", ".join(f"{field.name} ({field.kind})" for field in fields)
+        raise SchemaError(
+            f"detection has one input, an image; received {held}; name the image's column in data.inputs"
+        )
+    cells = read_cells(names[0], columns[names[0]], images[0].shape)
+    labels = {label for cell in cells for label in cell.labels}
+    if not labels:
+        raise SchemaError(
+            f"target {names[0]!r} has no box in any of {rows_of(columns)} rows; expected some; check the source"
+        )
+    return Target(names=names, task="detection", classes=tuple(sorted(labels)))
 
 
 def _is_classes(column: Array) -> bool:

@@ -22,21 +22,17 @@ class KerasSlopes:
 
     Args:
         model: a trained Keras model, on TensorFlow or JAX.
-        inputs: model inputs of a few rows by name, by which the layers are found that read its texts.
-        specs: their kinds.
+        specs: the kinds of its inputs.
 
     Raises:
-        OptionsError: a text is read by no Embedding layer, or the backend is another one.
+        OptionsError: no Embedding layer reads a text, or one reads several; or the backend is another one.
     """
 
-    def __init__(
-        self, model: Any, inputs: Mapping[str, NDArray[Any]], specs: Mapping[str, InputSpec]
-    ) -> None:
+    def __init__(self, model: Any, specs: Mapping[str, InputSpec]) -> None:
         self._model, self._specs = model, specs
         self.units = int(model.outputs[0].shape[-1])
-        given = inputs_of(model, inputs)
-        self._texts = [name for name in given if specs[name].kind == "text"]
-        self._layers = embeddings(model, given, specs)
+        self._texts = [tensor.name for tensor in model.inputs if specs[tensor.name].kind == "text"]
+        self._layers = embeddings(model, specs)
         self._along = self._compiled()
 
     def __call__(
@@ -130,25 +126,27 @@ class KerasSlopes:
         return parts
 
 
-def embeddings(
-    model: Any, given: Mapping[str, NDArray[Any]], specs: Mapping[str, InputSpec]
-) -> dict[str, tuple[str, Any]]:
+def embeddings(model: Any, specs: Mapping[str, InputSpec]) -> dict[str, tuple[str, Any]]:
     """Find the text that each Embedding layer reads, by a name of the layer's own, by calling the model once.
 
     Args:
         model: a Keras model.
-        given: its inputs of a few rows by name.
-        specs: their kinds.
+        specs: the kinds of its inputs.
 
     Raises:
-        OptionsError: no Embedding layer reads a text.
+        OptionsError: no Embedding layer reads a text, or one reads several.
     """
     import keras
 
-    texts = [name for name in given if specs[name].kind == "text"]
-    layers = (
-        [one for one in model._flatten_layers() if isinstance(one, keras.layers.Embedding)] if texts else []
-    )
+    shapes = {tensor.name: tensor.shape[1:] for tensor in model.inputs}
+    texts = [name for name in shapes if specs[name].kind == "text"]
+    if not texts:
+        return {}
+    # As many rows as texts, and one word each, in another row: so no two texts look alike.
+    given = {name: np.zeros((len(texts), *shape), specs[name].dtype) for name, shape in shapes.items()}
+    for row, text in enumerate(texts):
+        given[text][row] = 1
+    layers = [one for one in model._flatten_layers() if isinstance(one, keras.layers.Embedding)]
     seen: dict[str, tuple[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         for place, layer in enumerate(layers):
@@ -160,14 +158,19 @@ def embeddings(
                 return call(ids)
 
             stack.enter_context(_called(layer, spy))
-        if texts:
-            model(given, training=False)
+        model(given, training=False)
+    read = [text for text, _ in seen.values()]
     for text in texts:
-        if text not in {known for known, _ in seen.values()}:
+        if text not in read:
             raise OptionsError(
                 f"An explanation is asked for and no Embedding layer reads the text {text!r}. Expected one, because a "
                 "gradient needs numbers. Let build() give the ids to keras.layers.Embedding, or leave explain out."
             )
+    if len({id(layer) for _, layer in seen.values()}) < len(seen):
+        raise OptionsError(
+            f"An explanation is asked for and one Embedding layer reads several of the texts {', '.join(read)}. "
+            "Expected one for each, so that they can be told apart. Let build() make as many, or leave explain out."
+        )
     return seen
 
 

@@ -24,6 +24,7 @@ FORMATS = {
     "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
     "image_folder": (),
     "audio_folder": (),
+    "boxes": (),
 }
 SHARD = re.compile(r"-\d+-of-\d+$")  # behind the suffix, as TensorFlow names the files of one data set
 # What a byte of a file takes in memory once it is read, about: digits of text become numbers of eight bytes, pictures
@@ -168,6 +169,8 @@ def guess_format(path: Path) -> str:
         if path.is_dir() and any(entry.is_dir() for entry in path.iterdir()):
             recorded = any(file.suffix.lower() == ".wav" for file in files)
             return "audio_folder" if recorded else "image_folder"
+        if path.is_dir() and _has_boxes(files):
+            return "boxes"
         told = {format_of_name(file.name) for file in files}
     else:
         told = {format_of_name(path.name)}
@@ -175,7 +178,8 @@ def guess_format(path: Path) -> str:
         return found
     raise SourceError(
         f"{path} does not tell its format; expected a name ending such as .npz, .csv, .parquet or .jsonl, "
-        f"a folder of such files, or one with one folder a class; state data.format: one of {', '.join(FORMATS)}"
+        "a folder of such files, one with one folder a class, or of images and a .csv of their boxes; state "
+        f"data.format: one of {', '.join(FORMATS)}"
     )
 
 
@@ -183,6 +187,14 @@ def format_of_name(name: str) -> str | None:
     """The format that a file's name tells by its end."""
     plain = SHARD.sub("", name.lower())
     return next((known for known, ends in FORMATS.items() if ends and plain.endswith(ends)), None)
+
+
+def _has_boxes(files: list[Path]) -> bool:
+    """Whether there is one file that could say where boxes are, beside images."""
+    said = [file for file in files if file.suffix in (".csv", ".json")]
+    return len(said) == 1 and any(
+        file.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff") for file in files
+    )
 
 
 def check_format(name: str) -> str:
@@ -196,6 +208,14 @@ def check_format(name: str) -> str:
         hint = f"did you mean {near[0]!r}?" if near else "convert the data to one of them"
         raise SourceError(f"data.format is {name!r}; expected one of {', '.join(FORMATS)}; {hint}")
     return name
+
+
+def check_tile(tile: int | None, can: bool, what: str) -> None:
+    """Refuse tiles of what has no images with boxes; raises SourceError."""
+    if tile is not None and not can:
+        raise SourceError(
+            f"data.tile is {tile} and {what}; expected images with boxes, format boxes; leave data.tile out"
+        )
 
 
 def dataset_files(name: str) -> list[Path]:

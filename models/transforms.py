@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.answers import PREFIX, Answers
+from models.boxes import Boxes
 from models.columns import Array, Columns, missing
 from models.encoders import Encoder, InputSpec, build
 from models.errors import SchemaError
@@ -38,16 +39,21 @@ class Transforms:
     `(n, steps, features + 1)`, the last feature being 1 where a step is and 0 behind the end.
 
     Where the target is a text, the last input is `prefix`, the text so far, see `models.answers`; a language model's
-    prompt is no input of its own, being the beginning of that text.
+    prompt is no input of its own, being the beginning of that text. Where it is boxes, `boxes` has the default boxes.
 
     Example:
         transforms = Transforms.fit(schema, training_columns)
         inputs = Transforms.from_dict(transforms.to_dict()).apply(columns)
     """
 
-    def __init__(self, encoders: Mapping[str, tuple[str, Encoder]], answers: Answers | None = None) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, tuple[str, Encoder]],
+        answers: Answers | None = None,
+        boxes: Boxes | None = None,
+    ) -> None:
         self._encoders = dict(encoders)
-        self.answers = answers
+        self.answers, self.boxes = answers, boxes
         self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
 
     @classmethod
@@ -61,7 +67,10 @@ class Transforms:
         for part in in_parts(columns):
             learning.add(part)
         answers = Answers.fit(schema.target, columns) if schema.target.task == "generation" else None
-        return cls(learning.encoders(), answers)
+        boxes = (
+            Boxes.fit(schema.target, schema.inputs[0], columns) if schema.target.task == "detection" else None
+        )
+        return cls(learning.encoders(), answers, boxes)
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
@@ -120,8 +129,9 @@ class Transforms:
         return found
 
     def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
-        """The target as numbers: `Answers.wanted` of a text, else what `encode_target` gives."""
-        return encode_target(schema, columns) if self.answers is None else self.answers.wanted(columns)
+        """The target as numbers: `wanted` of a text's `Answers` and of `Boxes`, else what `encode_target` gives."""
+        told = self.answers or self.boxes
+        return encode_target(schema, columns) if told is None else told.wanted(columns)
 
     def to_dict(self) -> dict[str, Any]:
         """All that was learned, as plain JSON values: a list, because the order of the inputs matters."""
@@ -129,7 +139,9 @@ class Transforms:
             {"name": name, "encoder": kind, "content": encoder.content}
             for name, (kind, encoder) in self._encoders.items()
         ]
-        return {"inputs": inputs} | ({"answers": self.answers.content} if self.answers else {})
+        content: dict[str, Any] = {"inputs": inputs}
+        content |= {"answers": self.answers.content} if self.answers else {}
+        return content | ({"boxes": self.boxes.content} if self.boxes else {})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Transforms:
@@ -138,7 +150,8 @@ class Transforms:
             entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
             for entry in content["inputs"]
         }
-        return cls(encoders, Answers(**content["answers"]) if "answers" in content else None)
+        answers = Answers(**content["answers"]) if "answers" in content else None
+        return cls(encoders, answers, Boxes(**content["boxes"]) if "boxes" in content else None)
 
 
 class Learning:

@@ -115,7 +115,11 @@ def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
                 "with the weights. Call the functions of keras.ops on the tensors instead."
             )
     answers = model.outputs
-    steps = (None,) if inputs.of_kind("prefix") else ()  # of a text the tokens after each step
+    steps: tuple[int | None, ...] = (
+        (None,) if inputs.of_kind("prefix") else ()
+    )  # of a text the tokens after each step
+    if outputs.grids:
+        steps = (outputs.boxes(*next(iter(inputs.of_kind("image").values())).shape[1:3]),)
     if len(answers) != 1 or tuple(answers[0].shape) != (None, *steps, outputs.units):
         received = ", ".join(str(tuple(answer.shape)) for answer in answers)
         raise UserModelError(

@@ -55,7 +55,9 @@ def predict(
         raise UsageError(f"--format {format} says how --output is written; expected --output FILE beside it")
     kind = None if output is None else format_of(Path(output), format)
     with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
-        feed = open_feed(source or [], contract["inputs"], chunk_rows(contract))
+        feed = open_feed(
+            source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection"))
+        )
         scored = score(feed.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
         if output is None or kind is None:
             return _shown(list(_watched(feed, scored)))

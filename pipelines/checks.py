@@ -46,10 +46,7 @@ def check(experiment: Experiment, home: Home) -> None:
 
 def _task(experiment: Experiment) -> str | None:
     """The task that is stated: by the target's kind, by name, or by the loss."""
-    stated = experiment.data.task
-    if stated is None and any(getattr(entry, "kind", None) for entry in experiment.data.target or ()):
-        stated = "generation"
-    return stated or task_of(experiment.training.loss)
+    return experiment.data.stated_task or task_of(experiment.training.loss)
 
 
 def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
@@ -71,10 +68,11 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
 
 
 def _check_explains(experiment: Experiment, task: str | None) -> None:
-    """Texts that are written have no one output to explain."""
-    if experiment.serving.explain and task == "generation":
+    """Texts that are written and boxes that are found have no one output to explain."""
+    does = {"generation": "writes texts", "detection": "finds boxes"}.get(task or "")
+    if experiment.serving.explain and does:
         raise ExperimentError(
-            "serving.explain: true is for a classification or a regression, and this model writes texts; leave it out"
+            f"serving.explain: true is for a classification or a regression, and this model {does}; leave it out"
         )
 
 
@@ -108,6 +106,17 @@ def _check_parts(experiment: Experiment) -> None:
             "leave one of the two out"
         )
     _check_calibration(experiment)
+    _check_settings(experiment, task)
+
+
+def _check_settings(experiment: Experiment, task: str | None) -> None:
+    """Texts and boxes are chosen each in their own way."""
+    asked = {"decoding": "generation", "detection": "detection"}
+    for key, wanted in asked.items():
+        if getattr(experiment.serving, key) is not None and task not in (None, wanted):
+            raise ExperimentError(
+                f"serving.{key} is for a {wanted}, and this is a {task}; leave it out, or state data.task: {wanted}"
+            )
 
 
 def _check_calibration(experiment: Experiment) -> None:

@@ -31,10 +31,10 @@ CODE = {
         "pipelines/steps/prepare.py",
     ),
     "train": ("models", "pipelines/steps/train.py", "pipelines/trial_results.py"),
-    "select": ("models/*.py", "serving", "pipelines/steps/select.py"),
-    "package": ("models/*.py", "serving", "pipelines/steps/package.py"),
+    "select": ("models/*.py", "models/decoding", "serving", "pipelines/steps/select.py"),
+    "package": ("models/*.py", "models/decoding", "serving", "pipelines/steps/package.py"),
     "deploy": ("serving", "pipelines/steps/deploy.py"),
-    "verify": ("serving", "pipelines/steps/verify.py"),
+    "verify": ("models/decoding", "serving", "pipelines/steps/verify.py"),
     "promote": ("serving", "pipelines/steps/promote.py"),
 }
 LIBRARIES = {

@@ -6,13 +6,19 @@ from typing import Any
 from pipelines.errors import ExperimentError, nearest
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
-DEFAULTS = {"classification": "test_accuracy", "regression": "test_rmse", "generation": "test_perplexity"}
+DEFAULTS = {
+    "classification": "test_accuracy",
+    "regression": "test_rmse",
+    "generation": "test_perplexity",
+    "detection": "test_map50",
+}
 SPLITS = ("test_", "validation_", "folds_")
 EPSILON = "epsilon"  # of a training with `privacy`
 METRICS = {
     "classification": ("accuracy", "loss", "f1", "ece", "auc"),
     "regression": ("rmse", "mae", "r2", "loss"),
     "generation": ("perplexity", "accuracy", "loss", "error_rate"),
+    "detection": ("map50", "map"),
 }
 
 
@@ -34,7 +40,7 @@ def check_name(metric: str, task: str | None) -> None:
 
     Args:
         metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
-        task: "classification", "regression" or "generation"; None where the data is to tell.
+        task: "classification", "regression", "generation" or "detection"; None where the data is to tell.
 
     Raises:
         ExperimentError: naming the nearest metric there is.

@@ -194,7 +194,7 @@ def _trial(
     if search is not None:
         # The number of trials is no part of a trial's identity: more trials later keep the old ones.
         searched = {**search.model_dump(mode="json", exclude={"trials", "parallelism"}), "index": index}
-    resources, decoding = experiment.resources, content["serving"]["decoding"]
+    resources, decoding = experiment.resources, _settings(experiment)
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
     parts += [searched, [step.key for step in seen], *([decoding] if decoding else [])]
     buffer = experiment.data.shuffle_buffer
@@ -225,6 +225,12 @@ def _trial(
     return _step("train", facts, parts, inputs, name=f"train-{index}", after=after, optional=several)
 
 
+def _settings(experiment: Experiment) -> dict[str, Any] | None:
+    """How texts or boxes are chosen."""
+    settings = experiment.serving.settings
+    return None if settings is None else settings.model_dump(mode="json")
+
+
 def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: Step, run: str) -> Step:
     gate = [criterion.model_dump(mode="json") for criterion in experiment.gate]
     parts = [[step.key for step in trials], gate, facts.champion]
@@ -242,8 +248,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
 
 def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, run: str) -> list[Step]:
     endpoint = experiment.endpoint
-    decoding = experiment.serving.decoding and experiment.serving.decoding.model_dump(mode="json")
-    explain = experiment.serving.explain
+    decoding, explain = _settings(experiment), experiment.serving.explain
     asked = [*([decoding] if decoding else []), *(["explain"] if explain else [])]
     package = _step(
         "package",

@@ -41,8 +41,9 @@ def writing(
 
     The file appears under its name when the block ends well, and not at all when it does not. A .csv has a
     line a row: its number from 0, or the image's file, and then label, probability and the probability of each
-    class, the predicted quantities by their names, or text and log-probability. A .jsonl has in line n what
-    `/predict` answers for row n.
+    class, the predicted quantities by their names, or text and log-probability; of boxes it has a line a box, with
+    label, score and corners, and none for a row without any. A .jsonl has in line n what `/predict` answers for
+    row n.
 
     Args:
         output: the file; replaced if it is there.
@@ -66,13 +67,22 @@ def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) 
     classes = [f"probability_{name}" for name in contract["classes"]]
     values = ["label", "probability", *classes] if classes else list(contract["target"])
     values += ["log_probability"] if contract["task"] == "generation" else []
+    if contract["task"] == "detection":
+        values = ["label", "score", "xmin", "ymin", "xmax", "ymax"]
     writer.writerow(["row" if names is None else "file", *values])
 
     def write(predictions: list[Any], start: int) -> None:
         for row, prediction in enumerate(predictions, start):
-            writer.writerow([row if names is None else names[row], *_cells(prediction)])
+            name = row if names is None else names[row]
+            writer.writerows([name, *cells] for cells in _lines(prediction))
 
     return write
+
+
+def _lines(prediction: Any) -> list[list[Any]]:
+    if isinstance(prediction, dict) and "boxes" in prediction:
+        return [[box["label"], box["score"], *box["box"]] for box in prediction["boxes"]]
+    return [_cells(prediction)]
 
 
 def _cells(prediction: Any) -> list[Any]:

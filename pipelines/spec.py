@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from models.decoding.settings import Decoding
+from models.decoding.settings import Decoding, Detection, Settings
 from models.devices import require_spread
 from models.errors import OptionsError
+from models.losses import TASK_OF_KIND
 from models.training import Training as TrainingOptions
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -40,10 +41,12 @@ class InputSpec(Part):
 
 
 class TargetSpec(Part):
-    """One target column and, of a text that is to be written, what it is made of."""
+    """One target column and, where its values do not tell, what it is."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["text"] | None = Field(None, description="text: the column is a text to be written")
+    kind: Literal["text", "boxes"] | None = Field(
+        None, description="text: the column is a text to be written; boxes: to be found in an image"
+    )
     tokens: Literal["words", "characters"] | None = Field(
         None, description="what is written one after the other; characters when not given"
     )
@@ -102,9 +105,16 @@ class Data(Part):
         ]
         | None
     ) = Field(None, description="the column to predict, or several for a regression")
-    task: Literal["classification", "regression", "generation"] | None = Field(
+    task: Literal["classification", "regression", "generation", "detection"] | None = Field(
         None,
-        description="what the target is; inferred from the loss or its values when not given; generation: a text",
+        description="what the target is; inferred from the loss or its values when not given; generation: a text; "
+        "detection: boxes",
+    )
+    tile: int | None = Field(
+        None,
+        ge=16,
+        le=4096,
+        description="images with boxes are cut into pieces of so many pixels, without overlap; whole when not given",
     )
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
     sample_rate: int | None = Field(
@@ -134,12 +144,23 @@ class Data(Part):
             raise ValueError("target is missing; name the column to predict, e.g. target: label")
         if self.stream is True and self.dataset is not None:
             raise ValueError("a built-in dataset is held in memory; leave stream out, or name a source")
-        texts = [entry.name for entry in self.target or () if isinstance(entry, TargetSpec) and entry.kind]
-        if texts and self.task not in (None, "generation"):
-            raise ValueError(
-                f"target {texts[0]} is a text, and task is {self.task}; leave the kind or the task out"
-            )
+        for entry in self._told:
+            if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
+                words = {"text": "a text", "boxes": "boxes"}[str(entry.kind)]
+                raise ValueError(
+                    f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
+                )
         return self
+
+    @property
+    def _told(self) -> list[TargetSpec]:
+        """The targets whose kind is stated."""
+        return [entry for entry in self.target or () if isinstance(entry, TargetSpec) and entry.kind]
+
+    @property
+    def stated_task(self) -> str | None:
+        """The task, where it or the target's kind says it."""
+        return self.task or next((TASK_OF_KIND[str(entry.kind)] for entry in self._told), None)
 
 
 class Model(Part):
@@ -307,6 +328,10 @@ class Serving(Part):
     decoding: Decoding | None = Field(
         None, description="how a text is chosen, of a model that writes one; greedily when not given"
     )
+    detection: Detection | None = Field(
+        None,
+        description="which boxes are answered, of a model that finds some; those that score 0.5 when not given",
+    )
     explain: bool = Field(
         False, description="requests with explain: true also tell what each input did to its prediction"
     )
@@ -314,6 +339,17 @@ class Serving(Part):
     resources: ServingResources = Field(
         ServingResources.model_validate({}), description="what one replica may use on a cluster"
     )
+
+    @model_validator(mode="after")
+    def _one_decoding(self) -> "Serving":
+        if self.decoding is not None and self.detection is not None:
+            raise ValueError("decoding is for texts and detection for boxes; leave one of the two out")
+        return self
+
+    @property
+    def settings(self) -> Settings | None:
+        """How texts or boxes are chosen."""
+        return self.decoding or self.detection
 
 
 class Experiment(Part):

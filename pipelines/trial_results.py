@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.columns import Columns
-from models.decoding.settings import GREEDY, Decoding
+from models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
 from models.errors import ExportError, OptionsError, UserModelError
 from models.inputs import inputs_of
 from models.metrics import to_predictions
@@ -29,7 +29,7 @@ class TrialResults:
         schema, transforms: of the rows.
         recipe: how the model was made.
         columns: gives a split's raw rows.
-        decoding: how texts are chosen; None: greedily.
+        decoding: how texts or boxes are chosen; None: as by default.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class TrialResults:
         transforms: Transforms,
         recipe: Recipe,
         columns: Callable[[str], Columns],
-        decoding: Decoding | None,
+        decoding: Settings | None,
     ) -> None:
         self._context, self._schema, self._transforms = context, schema, transforms
         self._recipe, self._columns, self._decoding = recipe, columns, decoding
@@ -63,7 +63,7 @@ class TrialResults:
 
         found: dict[str, float] = {}
         for split in ("validation", "test"):
-            decoding = self._decoding or GREEDY
+            decoding = self._decoding if isinstance(self._decoding, Decoding) else GREEDY
             run, columns = partial(predict, model), self._columns(split)
             rate = error_rate(run, self._schema, self._transforms, columns, decoding)
             found |= {f"{split}_{name}": value for name, value in rate.items()}
@@ -87,9 +87,18 @@ class TrialResults:
         found: dict[str, float] = {}
         for split, answers in raw.items():
             if len(answers):
-                values = self._recipe.metrics(answers, rows[split][1])
+                values = self._judged(split, answers, rows[split][1])
                 found |= {f"{split}_{name}": value for name, value in values.items()}
         return found
+
+    def _judged(self, split: str, answers: Any, truth: Any) -> dict[str, float]:
+        boxes = self._transforms.boxes
+        if boxes is None:
+            return self._recipe.metrics(answers, truth)
+        from models.box_metrics import judge_boxes
+
+        detection = self._decoding if isinstance(self._decoding, Detection) else SURE
+        return judge_boxes(answers, boxes, self._columns(split), detection)
 
     def files(self, model: Any, raw: Any, report: dict[str, Any]) -> dict[str, Any]:
         """Save everything later steps work from; a model that has no ONNX form says why."""
@@ -123,7 +132,7 @@ class TrialResults:
             "names": target.names,
             "history": history.epochs,
         }
-        if self._transforms.answers is not None:  # of texts there is a curve to see, and no more
+        if self._transforms.answers or self._transforms.boxes:  # there is a curve to see, and no more
             return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
         uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
         return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
@@ -140,7 +149,7 @@ class TrialResults:
         some = inputs_of(model, {name: array[:count] for name, array in test[0].items()})
         activation = self._recipe.head.activation
         try:
-            slopes = KerasSlopes(model, some, self._transforms.input_specs)
+            slopes = KerasSlopes(model, self._transforms.input_specs)
             values = to_predictions(predict(model, some), activation)
             found = integrated_gradients(slopes, some, values, activation != "linear")
         except OptionsError as error:

@@ -129,9 +129,10 @@ class Answerer:
             raise ContractError("rows", f"{reading.rows} rows", expected, "send fewer at a time")
         if self.served.contract.decoding is not None:
             until = None if self.deadline is None else time.monotonic() + self.deadline
-            return self.predictor.predict_columns(reading.columns, reading.decoding, until)
-        if self.batcher is None:
-            return self.predictor.predict_columns(reading.columns)
+            return self.predictor.predict_columns(reading.columns, reading.settings, until)
+        own = reading.settings in (None, self.served.contract.settings)
+        if self.batcher is None or not own:
+            return self.predictor.predict_columns(reading.columns, reading.settings)
         return self.batcher.predict(reading.columns)
 
     def is_quick(self, size: int) -> bool:

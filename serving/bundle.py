@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.decoding.settings import Decoding
+from models.decoding.settings import Settings
 from models.schema import Schema, Task
 from models.transforms import Transforms
 from serving.contract import Contract
@@ -136,7 +136,7 @@ def write_bundle(
     code: Path | None = None,
     drift: Path | None = None,
     batching: Batching | None = None,
-    decoding: Decoding | None = None,
+    decoding: Settings | None = None,
     explained: Parity | None = None,
     slopes: Path | None = None,
 ) -> Manifest:
@@ -158,7 +158,8 @@ def write_bundle(
         code: the experiment's own model file, for its layers.
         drift: JSON file of the reference that drift is measured against, as `prove` writes it.
         batching: what was measured of requests predicted together; None: not measured, each by itself.
-        decoding: how texts are chosen, of a model that writes them; None: the default.
+        decoding: how texts are chosen, of a model that writes them, or boxes, of one that finds them; None: the
+            default.
         explained: the proof that it explains as the trained model does; None: it does not explain.
         slopes: the ONNX file that explains, where the runtime is ONNX; copied.
 

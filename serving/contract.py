@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.columns import Columns
-from models.decoding.settings import GREEDY, Decoding
+from models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
 from models.explain import STEPS
 from models.schema import Class, Field, Kind, Schema, Target, Task
 from serving.cells import cast_column
 from serving.errors import ContractError
+from serving.images import SENT, image_column, is_file
 from serving.wording import describe, expectation
 
 Prediction = dict[str, Any] | float | list[float]
 
 FEW = 8
-MOST_EXPLAINED = 16  # rows of one request, because each takes as long as some hundred predictions
+COSTLY = ("width", "max_length", "max_boxes")
+MOST_EXPLAINED = 16  # rows of one request, because each takes as long as several hundred predictions
 MOST_TOKENS = 8192  # that one request's texts may have together
 
 MISSING = {
@@ -61,7 +63,8 @@ class Contract(BaseModel):
     """What an endpoint takes and gives; `classes` is the order of `probabilities`.
 
     `decoding` is how a text is chosen, of a model that writes one, and `most_rows` how many of them a request may ask
-    for; for all others both are left out, as `explain` is where predictions are not explained.
+    for; for all others both are left out, as `explain` is where predictions are not explained. `detection` says which
+    boxes are answered, of a model that finds some.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +76,7 @@ class Contract(BaseModel):
     prompt: str | None = None
     decoding: Decoding | None = None
     most_rows: int | None = None
+    detection: Detection | None = None
     explain: Explaining | None = None
 
     @classmethod
@@ -80,7 +84,7 @@ class Contract(BaseModel):
         cls,
         schema: Schema,
         categories: Mapping[str, Sequence[str]],
-        decoding: Decoding | None = None,
+        settings: Settings | None = None,
         length: int = 0,
         explains: bool = False,
     ) -> "Contract":
@@ -89,12 +93,13 @@ class Contract(BaseModel):
         Args:
             schema: of the data.
             categories: that each categorical field had in training.
-            decoding: of a text that is to be written; None: the default.
-            length: tokens of such a text at most, where `decoding` does not say.
+            settings: how a text that is to be written, or boxes that are to be found, are chosen; None: the default.
+            length: tokens of such a text at most, where `settings` do not say.
             explains: whether predictions are explained where that is asked for.
         """
         writes = schema.target.task == "generation"
-        decoding = decoding or GREEDY
+        finds = schema.target.task == "detection"
+        decoding = settings if isinstance(settings, Decoding) else GREEDY
         longest = decoding.max_length or length or 1
         return cls(
             task=schema.target.task,
@@ -104,6 +109,7 @@ class Contract(BaseModel):
             prompt=schema.target.prompt,
             decoding=decoding.model_copy(update={"max_length": longest}) if writes else None,
             most_rows=max(1, MOST_TOKENS // longest) if writes else None,
+            detection=(settings if isinstance(settings, Detection) else SURE) if finds else None,
             explain=Explaining() if explains else None,
         )
 
@@ -135,8 +141,8 @@ class Contract(BaseModel):
     def parse_request(self, body: Any) -> Columns:
         """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError.
 
-        Beside them `decoding` may stand where a text is written, see `parse_decoding`, and `explain` where predictions
-        are explained.
+        Beside them `decoding` may stand where a text is written and `detection` where boxes are found, see
+        `parse_settings`, and `explain` where predictions are explained.
         """
         if not isinstance(body, dict) or "rows" not in body:
             raise ContractError(
@@ -153,6 +159,11 @@ class Contract(BaseModel):
             raise ContractError(extra, "an unknown key of the request", f"only the key {listed}", "remove it")
         return self.parse_rows(body["rows"])
 
+    @property
+    def settings(self) -> Settings | None:
+        """How texts or boxes are chosen; None of all other models."""
+        return self.decoding or self.detection
+
     def parse_explain(self, body: Any) -> bool:
         """Whether the predictions of a request are to be explained; raises ContractError."""
         if self.explain is None or "explain" not in body:
@@ -161,37 +172,44 @@ class Contract(BaseModel):
             raise ContractError("explain", describe(body["explain"]), "true or false", "correct it")
         return body["explain"]
 
-    def parse_decoding(self, body: Any) -> Decoding | None:
-        """How the texts of a request are chosen: as the release does, with what its `decoding` says instead.
+    @property
+    def settings_key(self) -> str:
+        """What a request calls them."""
+        return "decoding" if self.detection is None else "detection"
 
-        `width` and `max_length` may be smaller than the release's, and not larger: they are what a request costs.
+    def parse_settings(self, body: Any) -> Settings | None:
+        """How the texts or boxes of a request are chosen: as the release does, with what the request says instead.
+
+        The settings of COSTLY may be smaller than the release's, and not larger: they are what a request costs.
 
         Raises:
             ContractError: naming the key.
         """
-        given = body.get("decoding") if isinstance(body, dict) else None
-        if self.decoding is None or given is None:
-            return self.decoding
+        name, settings = self.settings_key, self.settings
+        given = body.get(name) if isinstance(body, dict) else None
+        if settings is None or given is None:
+            return settings
         if not isinstance(given, dict):
-            raise ContractError("decoding", describe(given), 'an object such as {"seed": 1}', "correct it")
-        own = self.decoding.model_dump()
+            example = 'an object such as {"seed": 1}' if self.decoding else 'an object such as {"score": 0.3}'
+            raise ContractError(name, describe(given), example, "correct it")
+        own = settings.model_dump()
         for key, value in given.items():
             if key not in own:
                 received, expected = "an unknown key", f"one of {', '.join(own)}"
-                raise ContractError(f"decoding.{key}", received, expected, "remove it")
-            most = own[key] if key in ("width", "max_length") else None
+                raise ContractError(f"{name}.{key}", received, expected, "remove it")
+            most = own[key] if key in COSTLY else None
             if most is not None and not (type(value) in (int, float) and value <= most):
                 expected = f"a whole number from 1 to {most}, the release's own"
-                raise ContractError(f"decoding.{key}", describe(value), expected, "ask for less")
+                raise ContractError(f"{name}.{key}", describe(value), expected, "ask for less")
         whole = {key: int(value) if _is_whole(value) else value for key, value in given.items()}
         try:
-            return Decoding.model_validate({**own, **whole}, strict=True)
+            return type(settings).model_validate({**own, **whole}, strict=True)
         except ValidationError as error:
             problem = error.errors()[0]
             key = str(problem["loc"][0])
             expected = problem["msg"].removeprefix("Input should be ")
             raise ContractError(
-                f"decoding.{key}", describe(given[key]), expected, "correct it, or leave it out"
+                f"{name}.{key}", describe(given[key]), expected, "correct it, or leave it out"
             ) from None
 
     def parse_rows(self, rows: Any) -> Columns:
@@ -199,10 +217,11 @@ class Contract(BaseModel):
 
         Args:
             rows: a list of objects `{input name: value}`; where there is exactly one input, a row may
-                also be its bare value (an array, a number or a text).
+                also be its bare value (an array, a number, a text, or an image file as `{"b64": ...}`).
 
         Returns:
-            One column an input, see `serving.cells.cast_column`.
+            One column an input, see `serving.cells.cast_column`; where boxes are found also SENT, the images' own
+            sizes.
 
         Raises:
             ContractError: naming field and row, what was received, what is expected and the fix.
@@ -212,10 +231,7 @@ class Contract(BaseModel):
         if not rows:
             raise ContractError("rows", "an empty array", "at least one row", "send one row or more")
         rows = self._as_objects(rows)
-        return {
-            field.name: cast_column(field, categories, [row[field.name] for row in rows])
-            for field, categories in self._fields
-        }
+        return self._cast({name: [row[name] for row in rows] for name in self._names})
 
     def parse_columns(self, columns: Any) -> Columns:
         """Turn `{input name: [one value a row]}` into raw columns; the same rules and errors as `parse_rows`."""
@@ -229,10 +245,18 @@ class Contract(BaseModel):
         if absent is not None:
             raise ContractError(absent, "no such input", wanted, "add it")
         self._check_lengths(columns)
-        return {
-            field.name: cast_column(field, categories, columns[field.name])
-            for field, categories in self._fields
-        }
+        return self._cast(columns)
+
+    def _cast(self, values: Mapping[str, list[Any]]) -> Columns:
+        columns: Columns = {}
+        for field, categories in self._fields:
+            if field.kind != "image":
+                columns[field.name] = cast_column(field, categories, values[field.name])
+                continue
+            columns[field.name], sizes = image_column(field, values[field.name])
+            if self.detection is not None:
+                columns[SENT] = sizes
+        return columns
 
     def _check_lengths(self, columns: dict[str, Any]) -> None:
         first = None
@@ -249,7 +273,7 @@ class Contract(BaseModel):
         names = self._names
         if len(names) == 1:
             (name,) = names
-            rows = [row if type(row) is dict else {name: row} for row in rows]
+            rows = [{name: row} if type(row) is not dict or _is_bare(row, name) else row for row in rows]
         for position, row in enumerate(rows):
             if type(row) is not dict or row.keys() != names:
                 raise self._blame_row(position, row)
@@ -281,13 +305,16 @@ class Contract(BaseModel):
 
         Args:
             values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float; of texts objects
-                `(n, 2)`, log-probability and text.
+                `(n, 2)`, log-probability and text; of boxes `(n, max_boxes, 6)`, see `models.decoding.detections`.
 
         Returns:
             For a classifier `{"label", "probability", "probabilities"}` a row; for a text `{"text",
-            "log_probability"}`; else a number a row, or a list of numbers where there are several outputs.
+            "log_probability"}`; for boxes `{"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}`; else a
+            number a row, or a list of numbers where there are several outputs.
         """
         rows = values.tolist()
+        if self.detection is not None:
+            return [{"boxes": [self._box(box) for box in row if box[0] >= 0]} for row in rows]
         if self.task == "generation":
             return [{"text": text, "log_probability": score} for score, text in rows]
         if self.task == "regression":
@@ -297,6 +324,14 @@ class Contract(BaseModel):
             {"label": self.classes[top], "probability": row[top], "probabilities": row}
             for top, row in zip(best, rows, strict=True)
         ]
+
+    def _box(self, numbers: list[float]) -> dict[str, Any]:
+        return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
+
+
+def _is_bare(row: dict[str, Any], name: str) -> bool:
+    """Whether an object is the one input's value itself, a file, and no row."""
+    return is_file(row) and name not in row
 
 
 def _is_whole(value: Any) -> bool:

@@ -89,7 +89,7 @@ class Metrics(Collector):
         """Count one answered prediction request.
 
         Args:
-            values: the predictions, `(n, classes)` or `(n, outputs)`.
+            values: the predictions, `(n, classes)` or `(n, outputs)`, or boxes `(n, max_boxes, 6)`.
             model: seconds in transforms and model.
             seconds: seconds from the request's start to its answer.
         """
@@ -135,7 +135,10 @@ class Metrics(Collector):
         self._model.observe([seconds for _, seconds, _ in new])
         self._batch.observe([len(values) for values, _, _ in new])
         values = np.concatenate([values for values, _, _ in new])
-        if self._labels:
+        if values.ndim == 3:  # boxes, whose first number is their class
+            places = values[:, :, 0].astype(np.int64)
+            self._classes += np.bincount(places[places >= 0], minlength=len(self._classes))
+        elif self._labels:
             self._classes += np.bincount(values.argmax(axis=1), minlength=len(self._classes))
         else:
             self._predicted.observe(values[:, 0])

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from models.decoding.settings import Decoding
+from models.decoding.settings import Settings
 from serving.answerer import Answerer
-from serving.contract import Contract, Input
+from serving.contract import COSTLY, Contract, Input
 from serving.openapi_dialects import paths, refusal
 
 Spec = dict[str, Any]
@@ -30,6 +30,15 @@ ERROR: Spec = {
             },
         },
         "message": {"type": "string"},
+    },
+}
+
+FILE: Spec = {
+    "type": "object",
+    "required": ["b64"],
+    "additionalProperties": False,
+    "properties": {
+        "b64": {"type": "string", "format": "byte", "description": "an image file, such as PNG or JPEG"}
     },
 }
 
@@ -92,8 +101,8 @@ def _request(contract: Contract) -> Spec:
     if contract.most_rows is not None:
         rows["maxItems"] = contract.most_rows
     properties: Spec = {"rows": rows}
-    if contract.decoding is not None:
-        properties["decoding"] = _decoding(contract.decoding)
+    if contract.settings is not None:
+        properties[contract.settings_key] = _settings(contract.settings)
     if contract.explain is not None:
         words = f"also explain each prediction, of at most {contract.explain.rows} rows; it takes long"
         properties["explain"] = {"type": "boolean", "default": False, "description": words}
@@ -105,16 +114,16 @@ def _request(contract: Contract) -> Spec:
     }
 
 
-def _decoding(own: Decoding) -> Spec:
-    """What a request may say of its texts: the settings, none of them costlier than the release's own."""
-    schema = Decoding.model_json_schema()
+def _settings(own: Settings) -> Spec:
+    """What a request may say of its texts or boxes: the settings, none of them costlier than the release's own."""
+    schema = type(own).model_json_schema()
     properties: Spec = {}
     for name, told in schema["properties"].items():
         kinds = told.get("anyOf", [told])
         chosen = dict(next(kind for kind in kinds if kind.get("type") != "null"))
         if len(kinds) > 1 and name != "max_length":
             chosen["nullable"] = True
-        if name in ("width", "max_length"):
+        if name in COSTLY:
             chosen["maximum"] = getattr(own, name)
         properties[name] = chosen | {"description": told["description"]}
     return {"type": "object", "additionalProperties": False, "nullable": True, "properties": properties}
@@ -139,6 +148,8 @@ def _field(entry: Input) -> Spec:
     for place, size in reversed(list(enumerate(entry.shape))):
         least = 1 if entry.kind == "sequence" and place == 0 else size
         schema = {"type": "array", "minItems": least, "maxItems": size, "items": schema}
+    if entry.kind == "image":
+        return {"anyOf": [schema, FILE]}
     return schema if entry.shape else schema | {"nullable": True}
 
 
@@ -171,6 +182,8 @@ def _answer(contract: Contract) -> Spec:
         several = {"type": "array", "items": number}
         properties = {"label": label, "probability": number, "probabilities": several}
         prediction = {"type": "object", "properties": properties}
+    if contract.detection is not None:
+        prediction = {"type": "object", "properties": {"boxes": {"type": "array", "items": _box(contract)}}}
     if contract.decoding is not None:
         prediction = {
             "type": "object",
@@ -200,6 +213,14 @@ def _explanation(contract: Contract) -> Spec:
             },
         },
     }
+
+
+def _box(contract: Contract) -> Spec:
+    number: Spec = {"type": "number"}
+    corners = {"type": "array", "minItems": 4, "maxItems": 4, "items": number}
+    corners["description"] = "left, top, right, bottom, in pixels of the image sent"
+    label = {"enum": list(contract.classes)}
+    return {"type": "object", "properties": {"label": label, "score": number, "box": corners}}
 
 
 def _attributed(entry: Input) -> Spec:

@@ -5,6 +5,7 @@ from typing import Any
 
 from serving.answerer import Answerer
 from serving.dialects import Dialect
+from serving.images import is_file
 from serving.tensors import DTYPES, input_specs, output_specs
 
 Spec = dict[str, Any]
@@ -80,9 +81,12 @@ def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[
             {"type": "object", "required": ["inputs"], "properties": by_column},
         ]
     }
-    texts = answerer.served.contract.decoding is not None
-    values: Spec = {"type": "array", "items": {"type": "string"}} if texts else NUMBERS
-    answer = {"type": "object", "properties": {"predictions": values, "outputs": values}}
+    contract = answerer.served.contract
+    values: Spec = {"type": "array", "items": {"type": "string"}} if contract.decoding else NUMBERS
+    listed, whole = values, values
+    if contract.detection is not None:  # several outputs
+        listed, whole = {"type": "array", "items": {"type": "object"}}, {"type": "object"}
+    answer = {"type": "object", "properties": {"predictions": listed, "outputs": whole}}
     return "TensorFlow Serving", request, answer, {"instances": answerer.sample[:1]}
 
 
@@ -127,14 +131,16 @@ def _v2(answerer: Answerer) -> tuple[str, Spec, Spec, Spec]:
 
 
 def _example(answerer: Answerer) -> Spec:
-    columns = answerer.served.contract.parse_rows(answerer.sample[:1])
-    inputs = [
-        {
-            "name": spec.name,
-            "shape": list(columns[spec.name].shape),
-            "datatype": spec.datatype,
-            "data": [None if value != value else value for value in columns[spec.name].ravel().tolist()],
-        }
-        for spec in input_specs(answerer.served.contract)
-    ]
+    contract, row = answerer.served.contract, answerer.sample[0]
+    columns = contract.parse_rows([row])
+    inputs = []
+    for spec in input_specs(contract):
+        given = row[spec.name] if isinstance(row, dict) and not is_file(row) else row
+        if is_file(given):
+            tensor = {"shape": [1], "datatype": "BYTES", "data": [given["b64"]]}
+        else:
+            column = columns[spec.name]
+            flat = [None if value != value else value for value in column.ravel().tolist()]
+            tensor = {"shape": list(column.shape), "datatype": spec.datatype, "data": flat}
+        inputs.append({"name": spec.name, **tensor})
     return {"inputs": inputs}

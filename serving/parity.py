@@ -10,14 +10,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns, load_columns, rows_of, take
-from models.decoding.settings import Decoding
+from models.decoding.settings import Settings, read_settings
 from models.explain import Slopes
 from models.schema import Schema
 from models.transforms import Transforms
@@ -48,9 +48,9 @@ def measure(
         predictor: what would serve.
         columns: held-out raw rows.
         reference: the trained model's own output for them, `(n, units)` or `(n, classes)`; of texts what
-            `models.text_metrics.chances` gives, `(n, 2, steps)`.
+            `models.text_metrics.chances` gives, `(n, 2, steps)`, of boxes what the model itself answers.
         tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
-            regression 1e-4 * max(1, the largest absolute reference).
+            regression and for boxes 1e-4 * max(1, the largest absolute reference).
 
     Raises:
         ParityError: the shapes differ, or there is nothing to compare.
@@ -59,16 +59,25 @@ def measure(
         reference = probabilities(reference)
     rows = len(reference)
     few = {name: column[:rows] for name, column in columns.items()}
-    served = predictor.chances(few) if predictor.contract.decoding else _predicted(predictor, few)
+    served = _compared(predictor, few)
     if not rows or served.shape != reference.shape:
         raise ParityError(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
             "shapes of at least one row; export the model again"
         )
-    regression = predictor.contract.task == "regression"
-    scale = max(1.0, float(np.abs(reference).max())) if regression else 1.0
+    unbounded = predictor.contract.task in ("regression", "detection")
+    scale = max(1.0, float(np.abs(reference).max())) if unbounded else 1.0
     difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
     return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
+
+
+def _compared(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
+    """What is compared of a served model: its predictions, or what texts and boxes are decoded from."""
+    if predictor.contract.decoding is not None:
+        return predictor.chances(columns)
+    return _in_batches(
+        predictor.answers if predictor.contract.detection else predictor.predict_columns, columns, predictor
+    )
 
 
 def measure_explained(
@@ -112,9 +121,15 @@ def _batching(predictor: Predictor, columns: Columns) -> str:
 
 def _predicted(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
     """Predictions of many rows, a batch at a time."""
+    return _in_batches(predictor.predict_columns, columns, predictor)
+
+
+def _in_batches(
+    predict: Callable[[Columns], NDArray[np.float32]], columns: Columns, predictor: Predictor
+) -> NDArray[np.float32]:
     names = [entry.name for entry in predictor.contract.inputs]
     parts = [
-        predictor.predict_columns({name: columns[name][start : start + BATCH] for name in names})
+        predict({name: columns[name][start : start + BATCH] for name in names})
         for start in range(0, rows_of(columns), BATCH)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
@@ -129,7 +144,7 @@ def prove(
     columns: Path,
     reference: Path,
     code: Path | None = None,
-    decoding: Decoding | None = None,
+    decoding: Settings | None = None,
     tolerance: float | None = None,
     training: Path | None = None,
     drift: Path | None = None,
@@ -148,7 +163,7 @@ def prove(
         columns: held-out raw rows, written by `save_columns`.
         reference: `.npy` of the trained model's own output for them.
         code: the experiment's own model file.
-        decoding: how the drift's texts are chosen, as they will be.
+        decoding: how the drift's texts or boxes are chosen, as they will be.
         tolerance: see `measure`.
         training: raw training rows, written by `save_columns`.
         drift: where to write the reference made from them, see `serving.reference`; needs `training`.
@@ -188,7 +203,7 @@ def main() -> int:
     for name in ("code", "training", "drift", "batching", "slopes", "attributions", "explained"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
-    parser.add_argument("--decoding", type=Decoding.model_validate_json)
+    parser.add_argument("--decoding", type=read_settings)
     args = parser.parse_args()
     try:
         schema = Schema.model_validate_json(args.schema.read_bytes())

@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns
-from models.decoding.settings import Decoding
+from models.decoding.detections import NO_BOX, NUMBERS, detect
+from models.decoding.settings import Decoding, Detection, Settings
 from models.decoding.texts import decode
 from models.ragged import cut
+from models.schema import Schema
 from models.text_metrics import chances
 from models.transforms import Transforms
 from serving.bundle import Bundle, open_bundle
 from serving.contract import Contract, Prediction
 from serving.errors import PredictionError
+from serving.images import SENT, as_file
 from serving.runtimes import Run, load_model
+
+MOST_SHOWN = 10_000  # numbers of an array in an example
 
 
 class Predictor:
@@ -41,24 +46,29 @@ class Predictor:
         return cls(opened.contract, opened.transforms, run)
 
     def predict_columns(
-        self, columns: Columns, decoding: Decoding | None = None, until: float | None = None
+        self, columns: Columns, settings: Settings | None = None, until: float | None = None
     ) -> NDArray[Any]:
         """Predict from raw columns.
 
         Args:
-            columns: one an input of the contract.
-            decoding: how texts are chosen; None: as the contract says.
+            columns: one an input of the contract; of boxes also SENT, the images' own sizes, where they had others.
+            settings: how texts or boxes are chosen; None: as the contract says.
             until: `time.monotonic()` after which texts are given up; None: never.
 
         Returns:
             Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32; of texts
-            objects `(n, 2)`, log-probability and text.
+            objects `(n, 2)`, log-probability and text; of boxes `(n, max_boxes, 6)`, see `models.decoding.detections`.
 
         Raises:
             PredictionError: the model's output has another shape, or is not finite; or time is over.
         """
         if self.contract.decoding is not None:
-            return self._texts(columns, decoding or self.contract.decoding, until)
+            chosen = settings if isinstance(settings, Decoding) else self.contract.decoding
+            return self._texts(columns, chosen, until)
+        if self.contract.detection is not None:
+            return self._boxes(
+                columns, settings if isinstance(settings, Detection) else self.contract.detection
+            )
         raw = self.run(self.transforms.apply(columns))
         values = probabilities(raw) if self.contract.task == "classification" else raw
         units = len(self.contract.classes) or len(self.contract.target)
@@ -74,6 +84,27 @@ class Predictor:
         transforms = self.transforms
         assert transforms.answers is not None
         return chances(self.run, transforms.apply(columns), transforms.answers.wanted(columns))
+
+    def answers(self, columns: Columns) -> NDArray[np.float32]:
+        """What the model itself answers for raw columns."""
+        return self.run(self.transforms.apply(columns))
+
+    def _boxes(self, columns: Columns, detection: Detection) -> NDArray[np.float32]:
+        boxes, own = self.transforms.boxes, self.contract.detection
+        if boxes is None or own is None:
+            raise PredictionError("the bundle has no default boxes to find others with; build it again")
+        raw = self.answers(columns)
+        sizes = columns.get(SENT)
+        try:
+            found = detect(
+                raw, boxes, detection, np.tile(boxes.size, (len(raw), 1)) if sizes is None else sizes
+            )
+        except ValueError as error:
+            raise PredictionError(f"the model answered no boxes ({error}); train it again") from error
+        whole = np.zeros((len(found), own.max_boxes, NUMBERS), np.float32)
+        whole[:, :, 0] = NO_BOX
+        whole[:, : found.shape[1]] = found
+        return whole
 
     def _texts(self, columns: Columns, decoding: Decoding, until: float | None) -> NDArray[Any]:
         answers, prompt = self.transforms.answers, self.contract.prompt
@@ -124,6 +155,22 @@ def sample_rows(columns: Columns, count: int = 3) -> list[Any]:
     if len(listed) == 1:
         return next(iter(listed.values()))
     return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
+
+
+def shown_rows(schema: Schema, columns: Columns) -> list[Any]:
+    """The first raw rows, as examples for people: a large image as a file, which a command line has room for."""
+    inputs = {field.name: columns[field.name] for field in schema.inputs}
+    rows = sample_rows(inputs)
+    for field in schema.inputs:
+        if field.kind != "image" or math.prod(field.shape) <= MOST_SHOWN or field.dtype != "uint8":
+            continue
+        for place, row in enumerate(rows):
+            file = as_file(field, inputs[field.name][place])
+            if len(inputs) == 1:
+                rows[place] = file
+            else:
+                row[field.name] = file
+    return rows
 
 
 def _json(value: Any) -> Any:

@@ -84,9 +84,11 @@ def spread_rows(columns: Columns, rows: int) -> Columns:
 
 
 def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Columns:
-    """Predictions as columns by target name: labels or answered texts `(n,)`, or numbers `(n,)` a target."""
+    """Predictions as columns by target name: labels, answered texts, how many boxes, or numbers, `(n,)` each."""
     if contract.task == "generation":
         return {contract.target[0]: values[:, 1]}
+    if contract.detection is not None:
+        return {contract.target[0]: (values[:, :, 0] >= 0).sum(axis=1).astype(np.float64)}
     if contract.task == "classification":
         names = np.array([str(name) for name in contract.classes], object)
         return {contract.target[0]: names[values.argmax(axis=1)]}

@@ -46,7 +46,18 @@ def input_specs(contract: Contract) -> list[TensorSpec]:
 
 
 def output_specs(contract: Contract) -> list[TensorSpec]:
-    """A classifier's `probabilities` and `label`, a regressor's `predictions`, a written `text` and its probability."""
+    """A classifier's `probabilities` and `label`, a regressor's `predictions`, a written `text` and its probability.
+
+    Of boxes see `box_tensors`.
+    """
+    if contract.detection is not None:
+        most = contract.detection.max_boxes
+        return [
+            TensorSpec("boxes", "FP32", (most, 4)),
+            TensorSpec("scores", "FP32", (most,)),
+            TensorSpec("labels", "BYTES", (most,)),
+            TensorSpec("count", "INT64", ()),
+        ]
     if contract.decoding is not None:
         return [TensorSpec("text", "BYTES", ()), TensorSpec("log_probability", "FP32", ())]
     if not contract.classes:
@@ -57,6 +68,21 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
         TensorSpec("probabilities", "FP32", (len(contract.classes),)),
         TensorSpec("label", label, ()),
     ]
+
+
+def box_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:
+    """Boxes `(n, max_boxes, 6)` as tensors of one size: behind the last of the `count` boxes are zeros and no label.
+
+    `boxes` are left, top, right, bottom in pixels of the image sent, the best first.
+    """
+    places = values[:, :, 0].astype(np.int64)
+    labels = np.array([*map(str, contract.classes), ""], object)  # -1, no box, is the last one
+    return {
+        "boxes": values[:, :, 2:],
+        "scores": values[:, :, 1],
+        "labels": labels[places],
+        "count": (places >= 0).sum(axis=1),
+    }
 
 
 def datatype_of(dtype: str) -> str:

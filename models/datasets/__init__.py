@@ -11,22 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.columns import Columns, concat
-from models.datasets import built_in, news, series, speech, tables, texts, waves
+from models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
 from models.readers import read, readable
-from models.sources import check_format, dataset_files, existing, guess_format
+from models.sources import check_format, check_tile, dataset_files, existing, guess_format
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A built-in: its target, its task, and its rows with the number of last rows that are its test split.
 
-    `kinds` names the kind of inputs that their values do not tell.
+    `kinds` names the kind of inputs that their values do not tell. Where `tiled`, `rows` takes the tile's size as well.
     """
 
     target: str
     task: str
-    rows: Callable[[list[Path]], tuple[Columns, int]]
+    rows: Callable[..., tuple[Columns, int]]
     kinds: tuple[tuple[str, str], ...] = ()
+    tiled: bool = False
 
 
 DATASETS: dict[str, Dataset] = {
@@ -45,6 +46,7 @@ DATASETS: dict[str, Dataset] = {
     "bikeshare": Dataset("bikers", "regression", tables.bikeshare),
     "bible": Dataset("text", "generation", texts.verses),
     "cmudict": Dataset("phonemes", "generation", texts.pronunciations, (("spelling", "text"),)),
+    "trees": Dataset("boxes", "detection", aerial.trees, tiled=True),
 }
 
 
@@ -55,6 +57,7 @@ def load(
     format: str | None = None,
     columns: Sequence[str] | None = None,
     sample_rate: int | None = None,
+    tile: int | None = None,
 ) -> Columns:
     """All rows of a built-in dataset or of a source, column-wise.
 
@@ -63,6 +66,7 @@ def load(
         format: a key of `models.readers.READERS`; None guesses it from the suffix.
         columns: the columns wanted; None means all.
         sample_rate: of recordings, in Hz; None: as the first one has it.
+        tile: height and width of the pieces that images with boxes are cut into; None: they stay whole.
 
     Raises:
         SourceError: nothing there, not readable, or no reader for it.
@@ -70,16 +74,20 @@ def load(
         SchemaError: a column of `columns` is not there.
     """
     if dataset is not None:
-        return load_dataset(dataset)[0]
-    return concat(list(chunks(source, format, columns, sample_rate)))
+        return load_dataset(dataset, tile)[0]
+    return concat(list(chunks(source, format, columns, sample_rate, tile)))
 
 
 def chunks(
-    source: str | Path | None, format: str | None, columns: Sequence[str] | None, sample_rate: int | None
+    source: str | Path | None,
+    format: str | None,
+    columns: Sequence[str] | None,
+    sample_rate: int | None,
+    tile: int | None = None,
 ) -> Iterator[Columns]:
     """The rows of a source, some MiB at a time; see `load`."""
     path = existing(source)
-    yield from read(path, format_of(path, format), columns, sample_rate)
+    yield from read(path, format_of(path, format), columns, sample_rate, tile)
 
 
 def format_of(path: Path, format: str | None) -> str:
@@ -87,14 +95,17 @@ def format_of(path: Path, format: str | None) -> str:
     return check_format(format) if format else guess_format(path)
 
 
-def load_dataset(name: str) -> tuple[Columns, int]:
+def load_dataset(name: str, tile: int | None = None) -> tuple[Columns, int]:
     """A built-in's columns, and how many of its last rows are its published test split (0: none).
 
     Raises:
-        SourceError: an unknown name, or its files are not here.
+        SourceError: an unknown name, its files are not here, or tiles of what has none.
     """
     files = dataset_files(name)
+    known = DATASETS[name]
+    check_tile(tile, known.tiled, f"data.dataset is {name}")
+    given = (files, tile) if known.tiled else (files,)
     if files:
         with readable(files[0]):
-            return DATASETS[name].rows(files)
-    return DATASETS[name].rows(files)
+            return known.rows(*given)
+    return known.rows(*given)

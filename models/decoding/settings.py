@@ -1,12 +1,13 @@
-"""How a text is decoded: plain data, in the experiment, in the bundle and, in part, in a request."""
+"""How texts and boxes are decoded: plain data, in the experiment, in the bundle and, in part, in a request."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 MOST_TOKENS = 4096  # of one text
+MOST_BOXES = 1000  # of one image
 
 
 class Decoding(BaseModel):
@@ -42,3 +43,28 @@ class Decoding(BaseModel):
 
 
 GREEDY = Decoding.model_validate({})  # where nothing else is said
+
+
+class Detection(BaseModel):
+    """Which of the boxes that a model finds probable are answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    score: float = Field(0.5, ge=0, le=1, description="boxes that score less are not answered")
+    iou: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="of two boxes of a class that overlap by more than this the better one stays",
+    )
+    max_boxes: int = Field(100, ge=1, le=MOST_BOXES, description="boxes of an image at most, the best ones")
+
+
+SURE = Detection.model_validate({})  # where nothing else is said
+Settings: TypeAlias = Decoding | Detection
+_EITHER: TypeAdapter[Settings] = TypeAdapter(Settings)
+
+
+def read_settings(text: str) -> Settings:
+    """What `model_dump_json` of either wrote."""
+    return _EITHER.validate_json(text)

@@ -28,6 +28,7 @@ FAMILIES = {
     "transformer": "models.families.transformer",
     "char_lm": "models.families.char_lm",
     "seq2seq": "models.families.seq2seq",
+    "ssd": "models.families.ssd",
 }
 
 
@@ -44,7 +45,8 @@ class Family(Protocol):
     """What a family's module offers; importing it does not import Keras.
 
     A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training, and `TASKS`,
-    where it is made for others than these: of a generation one of the inputs is the `prefix`, see `models.answers`.
+    where it is made for others than these: of a generation one of the inputs is the `prefix`, see `models.answers`, and
+    of a detection `outputs.grids` has the default boxes, see `models.boxes`.
     """
 
     Options: type[FamilyOptions]

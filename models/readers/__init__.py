@@ -4,7 +4,8 @@ A reader is a module with `read(path, columns) -> Iterator[Columns]`: `path` is 
 ones wanted (None: all), and what comes back are chunks of rows with the same columns, which `columns.concat`
 can join, so that data larger than memory can pass through; a chunk is some MiB, see `rows_a_chunk`. Several files of
 a format that has one file, a folder of them or a pattern, are read one after the other. To add a format, write the
-module, add it here and its suffixes to `models.sources.FORMATS`.
+module, add it here and its suffixes to `models.sources.FORMATS`. A format of TILED also has an argument `tile`, see
+`models.scenes`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO, TextIO, cast
 
 from models.columns import Columns
 from models.errors import FormatError, SourceError
-from models.sources import FORMATS, check_format, files_of_format, is_pattern
+from models.sources import FORMATS, check_format, check_tile, files_of_format, is_pattern
 
 READERS: dict[str, str] = {
     "npz": "models.readers.npz",
@@ -31,23 +32,33 @@ READERS: dict[str, str] = {
     "tfrecord": "models.readers.tfrecord",
     "image_folder": "models.readers.image_folder",
     "audio_folder": "models.readers.audio_folder",
+    "boxes": "models.readers.boxes",
 }
+TILED = ("boxes",)
 
 
+TILED = ("boxes",)
 CHUNK_BYTES = 16 << 20
 
 
 def read(
-    path: Path, name: str, columns: Sequence[str] | None = None, sample_rate: int | None = None
+    path: Path,
+    name: str,
+    columns: Sequence[str] | None = None,
+    sample_rate: int | None = None,
+    tile: int | None = None,
 ) -> Iterator[Columns]:
     """Chunks of the rows of `path`, read as the format `name`; recordings are to have that sample rate, in Hz.
 
+    Images with boxes are cut into tiles of `tile` pixels where that is asked for.
+
     Raises:
-        SourceError: no such format, or the file cannot be read.
+        SourceError: no such format, one without tiles, or the file cannot be read.
         FormatError: the content is not what the format promises, or files have different columns.
         SchemaError: a column of `columns` is not there.
     """
     reader = import_module(READERS[check_format(name)])
+    check_tile(tile, name in TILED, f"data.format is {name}")
     if sample_rate is not None and name != "audio_folder":
         raise SourceError(
             f"data.sample_rate is {sample_rate} and data.format is {name}; expected it of recordings only; leave it out"
@@ -55,7 +66,8 @@ def read(
     if FORMATS[name] and name != "idx" and (path.is_dir() or is_pattern(path)):
         yield from _read_files(reader, path, name, columns)
     else:
-        more = {} if sample_rate is None else {"sample_rate": sample_rate}
+        asked = {"sample_rate": sample_rate, "tile": tile}
+        more = {key: value for key, value in asked.items() if value is not None}
         yield from _read_one(reader, path, name, columns, **more)
 
 

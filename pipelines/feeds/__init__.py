@@ -36,13 +36,16 @@ class Feed:
     names: Sequence[str] | None = None
 
 
-def open_feed(sources: Sequence[str], inputs: Sequence[dict[str, Any]], size: int) -> Feed:
+def open_feed(
+    sources: Sequence[str], inputs: Sequence[dict[str, Any]], size: int, whole: bool = False
+) -> Feed:
     """The rows of files.
 
     Args:
         sources: one file or folder, or several image files; none, or "-", is JSON on stdin.
         inputs: the contract's inputs.
         size: rows in a chunk.
+        whole: send image files as they are: what is answered is in their own pixels.
 
     Raises:
         UsageError: the files can not be read as rows; while the chunks are taken, too.
@@ -62,7 +65,7 @@ def open_feed(sources: Sequence[str], inputs: Sequence[dict[str, Any]], size: in
         from pipelines.feeds.images import open_images
 
         with reading(paths[0]):
-            return open_images(paths, inputs, size)
+            return open_images(paths, inputs, size, whole)
     with reading(paths[0]):
         feed: Feed = import_module(_module_of(paths[0])).open_feed(paths[0], inputs, size)
         return Feed(_guarded(paths[0], feed.chunks), feed.total, feed.names)

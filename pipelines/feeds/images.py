@@ -1,5 +1,6 @@
-"""Image files, or a folder of them, brought to the size and the channels that the endpoint takes."""
+"""Image files, or a folder of them, brought to the size and the channels that the endpoint takes, or as they are."""
 
+import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ from pipelines.errors import UsageError
 from pipelines.feeds import Feed, Rows, reading
 
 
-def open_images(paths: Sequence[Path], inputs: Sequence[dict[str, Any]], size: int) -> Feed:
+def open_images(
+    paths: Sequence[Path], inputs: Sequence[dict[str, Any]], size: int, whole: bool = False
+) -> Feed:
     """One row an image, in the order given; of a folder all images in it and below, sorted.
+
+    Where `whole`, a row is the file itself, which the endpoint decodes.
 
     Raises:
         UsageError: the endpoint takes something else, or there is no image.
@@ -21,7 +26,7 @@ def open_images(paths: Sequence[Path], inputs: Sequence[dict[str, Any]], size: i
             f"--input {paths[0]}: no image is in it; expected files ending in {', '.join(sorted(SUFFIXES))}"
         )
     names = [str(file) for file in files]
-    return Feed(_chunks(files, _wanted(inputs), size), len(files), names)
+    return Feed(_chunks(files, _wanted(inputs), size, whole), len(files), names)
 
 
 def _wanted(inputs: Sequence[dict[str, Any]]) -> tuple[int, ...]:
@@ -47,9 +52,14 @@ def _below(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def _chunks(files: Sequence[Path], shape: tuple[int, ...], count: int) -> Iterator[Rows]:
+def _chunks(files: Sequence[Path], shape: tuple[int, ...], count: int, whole: bool) -> Iterator[Rows]:
     for start in range(0, len(files), count):
-        yield [_row(file, shape) for file in files[start : start + count]]
+        yield [_file(file) if whole else _row(file, shape) for file in files[start : start + count]]
+
+
+def _file(file: Path) -> dict[str, str]:
+    with reading(file):
+        return {"b64": base64.b64encode(file.read_bytes()).decode()}
 
 
 def _row(file: Path, shape: tuple[int, ...]) -> Any:

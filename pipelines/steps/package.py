@@ -5,7 +5,7 @@ from typing import Any
 
 from infra.store import Ref
 from models.columns import load_columns
-from models.decoding.settings import Decoding
+from models.decoding.settings import Settings
 from models.errors import ExportError
 from models.export_slopes import export_saved_slopes
 from pipelines.bundles import keep_bundle
@@ -17,19 +17,19 @@ from serving.bento import build_bento
 from serving.bundle import DRIFT, SLOPES, write_bundle
 from serving.errors import ServingError
 from serving.parity import prove
-from serving.predictor import sample_rows
+from serving.predictor import shown_rows
 from serving.proof import Batching, Parity, Runtime
 
 BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attributions.npz"
 
 
 class Inputs(StepPart):
-    """The winner, the data it is proved on, the runtime asked for, how texts are decoded, and whether it explains."""
+    """The winner, the data it is proved on, the runtime, how texts or boxes are chosen, and whether it explains."""
 
     run: str
     endpoint: str
     runtime: str
-    decoding: Decoding | None = None
+    decoding: Settings | None = None
     explain: bool = False
     winner: Trial
     prepared: Prepared
@@ -90,7 +90,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         model=_model(inputs, context, runtime),
         runtime=runtime,
         parity=parity,
-        sample=sample_rows({field.name: columns[field.name] for field in schema.inputs}),
+        sample=shown_rows(schema, columns),
         versions=inputs.versions,
         reason=reason,
         code=_code(inputs, context),

@@ -99,8 +99,9 @@ def _prepared(inputs: Inputs, context: StepContext) -> Prepared:
     source = source_here(data["source"], context.store, context.work / "source", inputs.digest)
     task = data["task"] or task_of(inputs.loss)
     asked = {key: data[key] for key in ("format", "inputs", "target", "split", "sample_rate")}
+    tile = data.get("tile")
     if inputs.memory is None or source is None:
-        return prepare(dataset=data["dataset"], source=source, task=task, **asked)
+        return prepare(dataset=data["dataset"], source=source, task=task, tile=tile, **asked)
 
     def keep(path: Path) -> Ref:
         ref = context.put(path)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.box_metrics import judge_boxes
 from models.columns import Columns, load_columns
 from models.metrics import evaluate
 from models.text_metrics import judge
@@ -99,6 +100,8 @@ def _champion_metrics(inputs: Inputs, context: StepContext) -> tuple[dict[str, f
                 return None, _incomparable(inputs, f'its input "{field.name}" is {field.kind}, {shape}')
         if theirs.decoding is not None:
             return _champion_of_texts(predictor, columns), ""
+        if theirs.detection is not None:
+            return _champion_of_boxes(predictor, columns), ""
         names = [field.name for field in theirs.inputs]
         predictions = predictor.predict_columns({name: columns[name] for name in names})
     except KeyError as error:
@@ -116,6 +119,14 @@ def _champion_of_texts(predictor: Predictor, columns: Columns) -> dict[str, floa
     contract, transforms = predictor.contract, predictor.transforms
     assert contract.decoding is not None
     values = judge(predictor.run, contract.schema_, transforms, columns, contract.decoding)
+    return {f"test_{name}": value for name, value in values.items()}
+
+
+def _champion_of_boxes(predictor: Predictor, columns: Columns) -> dict[str, float]:
+    """The champion's figures on boxes that overlap as they may at its endpoint."""
+    boxes, detection = predictor.transforms.boxes, predictor.contract.detection
+    assert boxes is not None and detection is not None
+    values = judge_boxes(predictor.answers(columns), boxes, columns, detection)
     return {f"test_{name}": value for name, value in values.items()}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from infra.store import Ref
 from models.callbacks import higher_is_better
 from models.columns import Columns, concat, load_columns
-from models.decoding.settings import Decoding
+from models.decoding.settings import Settings
 from models.devices import require_backend, require_gpus, require_spread
 from models.errors import MemberLostError, OptionsError, UserModelError
 from models.folds import cross_validate
@@ -90,7 +90,7 @@ class Earlier(StepPart):
 
 
 class Inputs(StepPart):
-    """One trial's data, model, training, how its texts are decoded and, in a search, what earlier trials found.
+    """One trial's data, model, training, how texts or boxes are chosen and, in a search, what earlier trials found.
 
     `explain` says that the winner is to be explained: what could not be is refused before it is trained.
     """
@@ -107,7 +107,7 @@ class Inputs(StepPart):
     member_timeout: str = "10m"
     start: Earlier | None = None
     snapshot: Ref | None
-    decoding: Decoding | None = None
+    decoding: Settings | None = None
     explain: bool = False
     search: dict[str, Any] | None
     history: list[Outputs]
@@ -186,13 +186,17 @@ class _Trial:
         self.model_options = self._with_snapshot(model)
         target, answers = self.schema.target, self.transforms.answers
         tokens = answers.spec.vocabulary if answers else 0
-        self.recipe = Recipe(self.model_options, self.training, target, self.seed, self._start(), tokens)
+        boxes = self.transforms.boxes
+        grids = boxes.grids if boxes else ()
+        self.recipe = Recipe(
+            self.model_options, self.training, target, self.seed, self._start(), tokens, grids
+        )
         self.head = self.recipe.head
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self._columns, inputs.decoding
         )
-        if answers:
-            self._require_plain()
+        if answers or boxes:
+            self._require_plain("a text" if answers else "boxes")
 
     @property
     def log(self) -> TrialLog:
@@ -200,15 +204,17 @@ class _Trial:
         assert self._log is not None
         return self._log
 
-    def _require_plain(self) -> None:
-        """Refuse what is made for one answer a row, and not for one a token."""
-        asked = {f"training.{key}": self.training[key] for key in ("calibration", "privacy", "explain")}
+    def _require_plain(self, target: str) -> None:
+        """Refuse what is made for one answer a row, and not for one a token or a box."""
+        keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
+        asked = {f"training.{key}": self.training[key] for key in keys}
         asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
         asked["serving.explain"] = self.inputs.explain
         for name, value in asked.items():
             if value:
                 raise OptionsError(
-                    f"Option {name!r} is set, and the target is a text. Leave it out; it is not for texts."
+                    f"Option {name!r} is set, and the target is {target}. Leave it out; it is not for "
+                    f"{'texts' if self.transforms.answers else 'boxes'}."
                 )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
@@ -257,7 +263,7 @@ class _Trial:
     def run(self, params: dict[str, Any]) -> Outputs:
         rows = {split: self._rows(split) for split in ("validation", "test")}
         if self.inputs.explain:
-            self.recipe.require_explainable(self.transforms, rows["test"])
+            self.recipe.require_explainable(self.transforms)
         train = self._training_rows()
         self.log.begin(self.training["epochs"])
         model, history = self._learn(train, rows["validation"])
@@ -277,7 +283,7 @@ class _Trial:
         report = results.report(raw["test"], before["test"], history, rows["test"][1])
         report |= results.explained(model, rows["test"], report["facts"])
         files = results.files(model, raw["test"], report)
-        answered = [*([-1] if self.transforms.answers else []), self.head.units]
+        answered = [-1, self.head.units] if self.transforms.answers else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         self.log.results(
             metrics, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements

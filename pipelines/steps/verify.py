@@ -1,12 +1,15 @@
 """verify: replay every held-out row against the new release over HTTP and compare with the trained model.
 
 A model of texts is compared on every row when it is packaged; here its texts for a few rows must be those that the
-bundle writes in this process.
+bundle writes in this process. Boxes must be those that come of what the trained model answered.
 """
+
+from typing import Any
 
 import numpy as np
 
 from models.columns import Columns, load_columns, rows_of
+from models.decoding.detections import detect
 from pipelines.bundles import fetch_bundle
 from pipelines.errors import PipelineError
 from pipelines.hosting import hosting
@@ -14,11 +17,15 @@ from pipelines.steps import StepContext, StepPart
 from pipelines.steps.package import Outputs as Packaged
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
+from serving.bundle import open_bundle
 from serving.client import Client
 from serving.predictor import Predictor, probabilities, sample_rows
 from serving.release import load
+from serving.scoring import chunk_rows
 
 FEW_TEXTS = 16
+CLOSE = 0.05  # of a box's score and, in pixels, of its corners
+MOST_LONELY = 0.01  # of all boxes
 
 
 class Inputs(StepPart):
@@ -53,6 +60,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     schema, _ = inputs.prepared.contract(context)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
+    if schema.target.task == "detection":
+        return _boxes(inputs, context, url, {field.name: columns[field.name] for field in schema.inputs})
     if schema.target.task == "generation":
         return _texts(inputs, context, url, {field.name: columns[field.name] for field in schema.inputs})
     rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
@@ -94,3 +103,58 @@ def _texts(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> 
         difference = max(difference, abs(answer["log_probability"] - score))
     print(f"{len(rows)} held-out rows over HTTP, the texts that the bundle writes")
     return Outputs(rows=len(rows), max_abs_difference=difference)
+
+
+def _boxes(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> Outputs:
+    """Every row's boxes beside those that the trained model's own answers give, decoded here.
+
+    A box whose score or overlap is a rounding away from a limit may be there in one of the two only: so one in a
+    hundred may lack its like.
+    """
+    _, transforms = inputs.prepared.contract(context)
+    contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
+    assert transforms.boxes is not None and contract.detection is not None
+    reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
+    sizes = np.tile(transforms.boxes.size, (len(reference), 1))
+    wanted = detect(reference, transforms.boxes, contract.detection, sizes)
+    expected: list[Any] = list(contract.predictions(wanted))
+    answers = _asked(url, columns, chunk_rows(contract.model_dump(mode="json")))
+    differences: list[float] = []
+    lonely = boxes = 0
+    for answer, known in zip(answers, expected, strict=True):
+        found = [_nearest(box, known["boxes"]) for box in answer["boxes"]]
+        like = [difference for difference in found if difference <= CLOSE]
+        differences += like
+        boxes += max(len(found), len(known["boxes"]))
+        lonely += max(len(found), len(known["boxes"])) - len(like)
+    if lonely > MOST_LONELY * boxes:
+        raise PipelineError(
+            f"release {inputs.release} of {inputs.endpoint} answers {lonely} of {boxes} boxes of the held-out rows "
+            "otherwise than the trained model; it gets no traffic"
+        )
+    largest = max(differences, default=0.0)
+    print(
+        f"{len(expected)} held-out rows over HTTP, {boxes} boxes, {lonely} without their like, largest difference "
+        f"{largest:.3g}"
+    )
+    return Outputs(rows=len(expected), max_abs_difference=largest)
+
+
+def _asked(url: str, columns: Columns, step: int) -> list[Any]:
+    """The endpoint's answers to all rows, `step` of them a request."""
+    answers: list[Any] = []
+    with Client(url) as client:
+        for start in range(0, rows_of(columns), step):
+            part = {name: column[start : start + step] for name, column in columns.items()}
+            answers += client.predict(sample_rows(part, step))
+    return answers
+
+
+def _nearest(box: dict[str, Any], others: list[dict[str, Any]]) -> float:
+    """How far the most similar box of the same label is, by its score or by a corner in pixels."""
+    apart = (
+        np.abs(np.subtract([box["score"], *box["box"]], [other["score"], *other["box"]])).max()
+        for other in others
+        if other["label"] == box["label"]
+    )
+    return float(min(apart, default=np.inf))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import Columns
-from models.decoding.settings import Decoding
+from models.decoding.settings import Settings
 from serving.asgi import JSON, Headers, Pairs
 from serving.contract import Contract
 from serving.errors import ContractError
@@ -40,13 +40,13 @@ class Served:
 
 
 class Reading(NamedTuple):
-    """A request that was understood: raw columns, their rows, what the answer's form depends on, how texts are
+    """A request that was understood: raw columns, their rows, what the answer's form depends on, how texts or boxes are
     chosen where the request says so, and whether predictions are to be explained."""
 
     columns: Columns
     rows: int
     wanted: Any = None
-    decoding: Decoding | None = None
+    settings: Settings | None = None
     explain: bool = False
 
 
@@ -80,7 +80,7 @@ class Dialect(Protocol):
         """Understand a request; raises ContractError."""
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """Write predictions `(n, classes)` or `(n, outputs)`, or texts, as the answer."""
+        """Write predictions `(n, classes)` or `(n, outputs)`, or texts or boxes, as the answer."""
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
         """Write an error, JSON."""

@@ -30,8 +30,8 @@ class Rows:
     def read_content(self, content: Any) -> Reading:
         """Understand a request that is parsed already; raises ContractError."""
         columns = self._contract.parse_request(content)
-        decoding, explain = self._contract.parse_decoding(content), self._contract.parse_explain(content)
-        return Reading(columns, rows_of(columns), None, decoding, explain)
+        settings, explain = self._contract.parse_settings(content), self._contract.parse_explain(content)
+        return Reading(columns, rows_of(columns), None, settings, explain)
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
         """One prediction a row, see `Contract.predictions`."""

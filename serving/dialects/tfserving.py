@@ -17,13 +17,13 @@ from models.schema import Field
 from serving.asgi import Headers
 from serving.dialects import Page, Reading, Served, Written, no_explanation
 from serving.errors import ContractError
-from serving.images import decode_image
-from serving.tensors import output_specs
+from serving.tensors import box_tensors, output_specs
 from serving.wire import decode, encode
 from serving.wording import describe
 
 SIGNATURE = "serving_default"
 DTYPES = {"bool": "DT_BOOL", "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
+OUTPUTS = {"BYTES": "DT_STRING", "FP32": "DT_FLOAT", "INT64": "DT_INT64"}
 EXPECTED = 'an object {"instances": [...]} or {"inputs": ...}'
 
 
@@ -66,8 +66,16 @@ class TFServing:
         return Reading(columns, rows_of(columns), "instances" in content)
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; of texts one a row."""
-        answered = values if self._contract.decoding is None else values[:, 1].tolist()
+        """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; of texts one a row.
+
+        Of boxes, as of every model of several outputs: an object a row, or an object of columns, see `box_tensors`.
+        """
+        answered: Any = values if self._contract.decoding is None else values[:, 1].tolist()
+        if self._contract.detection is not None:
+            answered = {name: tensor.tolist() for name, tensor in box_tensors(self._contract, values).items()}
+            if reading.wanted:
+                rows = zip(*answered.values(), strict=True)
+                answered = [dict(zip(answered, row, strict=True)) for row in rows]
         return Written(encode({"predictions" if reading.wanted else "outputs": answered}))
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
@@ -124,9 +132,11 @@ class TFServing:
             field.name: _tensor(f"{SIGNATURE}_{field.name}:0", _dtype(field.dtype), field.free_shape)
             for field in self._fields.values()
         }
-        spec = output_specs(self._contract)[0]
-        kind = "DT_STRING" if spec.datatype == "BYTES" else "DT_FLOAT"
-        outputs = {spec.name: _tensor("StatefulPartitionedCall:0", kind, spec.shape)}
+        specs = output_specs(self._contract)
+        outputs = {
+            spec.name: _tensor(f"StatefulPartitionedCall:{place}", OUTPUTS[spec.datatype], spec.shape)
+            for place, spec in enumerate(specs if self._contract.detection else specs[:1])
+        }
         signature = {"inputs": inputs, "outputs": outputs, "method_name": "tensorflow/serving/predict"}
         model = {"name": self._served.name, "signature_name": "", "version": self._served.version}
         return {
@@ -141,16 +151,16 @@ def make(served: Served) -> TFServing:
 
 
 def _plain(field: Field, value: Any) -> Any:
-    """A value without what only this dialect has: `{"b64": ...}`, and a single number as `[number]`."""
+    """A value without what only this dialect has: a text as `{"b64": ...}`, and a single number as `[number]`."""
     if isinstance(value, list) and len(value) == 1 and not field.shape:
         value = value[0]
-    if not isinstance(value, dict) or set(value) != {"b64"}:
+    if field.kind == "image" or not isinstance(value, dict) or set(value) != {"b64"}:
         return value
     try:
         raw = base64.b64decode(value["b64"], validate=True)
-        return decode_image(field, raw).tolist() if field.kind == "image" else raw.decode()
+        return raw.decode()
     except (binascii.Error, TypeError, ValueError) as error:
-        expected = 'base64 of UTF-8 text or of an image file, as {"b64": "..."}'
+        expected = 'base64 of UTF-8 text, as {"b64": "..."}'
         raise ContractError(field.name, f"bad b64 ({error})", expected, "encode it again") from error
 
 

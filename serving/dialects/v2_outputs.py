@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from serving.contract import best_of
 from serving.dialects import Served, no_explanation
 from serving.errors import ContractError
-from serving.tensors import output_specs, to_bytes
+from serving.tensors import box_tensors, output_specs, to_bytes
 from serving.wire import encode
 from serving.wording import describe
 
@@ -24,7 +24,7 @@ class Outputs:
         self._head = {"model_name": served.name, "model_version": served.version}
         self._datatypes = {spec.name: spec.datatype for spec in specs}
         self._classes = np.array(served.contract.classes)
-        self._writes = served.contract.decoding is not None
+        self._contract, self._writes = served.contract, served.contract.decoding is not None
         self._all = {flag: [(spec.name, flag) for spec in specs] for flag in (False, True)}
 
     def wanted(self, content: dict[str, Any]) -> Wanted:
@@ -51,7 +51,12 @@ class Outputs:
         return encode({**head, "outputs": outputs}), tail
 
     def tensor(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
-        """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row; of texts `(n,)`."""
+        """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row; of texts `(n,)`.
+
+        Of boxes see `box_tensors`.
+        """
+        if self._contract.detection is not None:
+            return box_tensors(self._contract, values)[name]
         if self._writes:
             return values[:, 1] if name == "text" else values[:, 0].astype(np.float32)
         return self._classes[best_of(values)] if name == "label" else values
@@ -75,7 +80,7 @@ class Outputs:
     def _tensor(self, name: str, value: NDArray[Any], binary: bool, tail: list[bytes]) -> dict[str, Any]:
         tensor = {"name": name, "datatype": self._datatypes[name], "shape": value.shape}
         if not binary:
-            plain = value.tolist() if value.dtype.kind in "UO" else value.ravel()
+            plain = value.ravel().tolist() if value.dtype.kind in "UO" else value.ravel()
             return {**tensor, "data": plain}
         tail.append(to_bytes(value))
         return {**tensor, "parameters": {"binary_data_size": len(tail[-1])}}

@@ -12,7 +12,7 @@ from models.columns import Columns
 from models.schema import Field
 from serving.contract import Contract
 from serving.errors import ContractError
-from serving.images import decode_image
+from serving.images import SENT, images_of, own_sizes
 from serving.tensors import check_datatype, check_shape, column_of, count_of, flatten, from_bytes
 from serving.wording import describe
 
@@ -28,6 +28,7 @@ class Inputs:
             field.name: (field, entry.categories)
             for field, entry in zip(contract.schema_.inputs, contract.inputs, strict=True)
         }
+        self._finds = contract.detection is not None
 
     def read(self, content: dict[str, Any], tail: memoryview) -> tuple[Columns, int]:
         """Read all inputs.
@@ -63,10 +64,9 @@ class Inputs:
         self, tensors: list[dict[str, Any]], parts: Sequence[memoryview | None]
     ) -> tuple[Columns, int]:
         """Read tensors and, where they are binary, the bytes of each; returns and raises what `read` does."""
-        columns = {
-            name: self._column(name, tensor, raw)
-            for name, tensor, raw in zip(self._names(tensors), tensors, parts, strict=True)
-        }
+        columns: Columns = {}
+        for name, tensor, raw in zip(self._names(tensors), tensors, parts, strict=True):
+            columns |= self._column(name, tensor, raw)
         return columns, _rows(columns)
 
     def _names(self, tensors: list[dict[str, Any]]) -> list[str]:
@@ -80,7 +80,7 @@ class Inputs:
                 raise ContractError(name, "no such input", known, "add it")
         return names
 
-    def _column(self, name: str, tensor: dict[str, Any], raw: memoryview | None) -> NDArray[Any]:
+    def _column(self, name: str, tensor: dict[str, Any], raw: memoryview | None) -> Columns:
         field, categories = self._fields[name]
         shape = check_shape(name, tensor.get("shape"))
         datatype = check_datatype(name, tensor.get("datatype"))
@@ -89,13 +89,19 @@ class Inputs:
         if raw is None and "data" not in tensor:
             raise ContractError(name, "no data", f"a tensor {TENSOR}", "add data, or binary_data_size")
         if datatype == "BYTES" and field.kind == "image":
-            return _images(field, _elements(name, tensor, raw, shape), shape)
+            column, sizes = _images(field, _elements(name, tensor, raw, shape), shape)
+            return self._sized(name, column, sizes)
         if raw is None:
             values: Values = flatten(name, tensor["data"], count_of(shape))
         else:
             values = from_bytes(name, datatype, count_of(shape), raw)
             values = _texts(name, values) if isinstance(values, list) else values
-        return column_of(field, categories, shape, values)
+        column = column_of(field, categories, shape, values)
+        return self._sized(name, column, own_sizes(field, len(column)) if self._finds else None)
+
+    def _sized(self, name: str, column: NDArray[Any], sizes: NDArray[np.int32] | None) -> Columns:
+        """A column; where boxes are found, also the images' own sizes."""
+        return {name: column, SENT: sizes} if self._finds and sizes is not None else {name: column}
 
 
 def _binary_size(tensor: dict[str, Any]) -> int | None:
@@ -138,10 +144,12 @@ def _elements(
         ) from error
 
 
-def _images(field: Field, files: list[bytes], shape: tuple[int, ...]) -> NDArray[Any]:
+def _images(
+    field: Field, files: list[bytes], shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
     if shape[1:] not in ((), (1,)):
         raise ContractError(field.name, f"BYTES of shape {list(shape)}", "[rows] image files", "reshape them")
-    return np.stack([decode_image(field, file) for file in files])
+    return images_of(field, files)
 
 
 def _rows(columns: Columns) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.explain import Arrays, Slopes
+from models.explain import Slopes
 from models.transforms import InputSpec
 from serving.runtimes import Run
 
@@ -33,31 +33,13 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     return run
 
 
-def load_slopes(
-    model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]
-) -> "LoadedSlopes":
+def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]) -> Slopes:
     """The slopes of a `.keras` file; the model is that of `load`, and so are its threads."""
     del threads
-    return LoadedSlopes(_network(model, code), specs)
+    network = _network(model, code)
+    from models.slopes import KerasSlopes
 
-
-class LoadedSlopes:
-    """The slopes of a loaded model, see `models.explain.Slopes`; they are compiled for the first rows that come."""
-
-    def __init__(self, network: Any, specs: Mapping[str, InputSpec]) -> None:
-        self._network, self._specs = network, specs
-        self.units = int(network.outputs[0].shape[-1])
-        self._slopes: Slopes | None = None
-
-    def __call__(
-        self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], Arrays]:
-        """Look at one point of each row's path."""
-        if self._slopes is None:
-            from models.slopes import KerasSlopes
-
-            self._slopes = KerasSlopes(self._network, inputs, self._specs)
-        return self._slopes(inputs, places, picks)
+    return KerasSlopes(network, specs)
 
 
 def _tensorflow() -> Any:

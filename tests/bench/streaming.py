@@ -116,10 +116,11 @@ def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Itera
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the shards lie; a temporary folder when not given")
-    given = parser.parse_args().folder
+    parser.add_argument("--only", default="", help="cases whose name begins so")
+    given = parser.parse_args()
     print("| rows | in memory, rows/s | streamed | streamed, from the disk |\n|---|---|---|---|")
-    for what in CASES:
-        with tempfile.TemporaryDirectory(dir=given) as folder:
+    for what in (case for case in CASES if case.startswith(given.only)):
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             found = measure(what, Path(folder))
         base = found["in memory"]
         ratios = " | ".join(f"{found[name] / base:.2f}x" for name in ("streamed", "streamed, from the disk"))

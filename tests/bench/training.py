@@ -146,7 +146,10 @@ def products(model: Any, batch: int, batches: int, xla: bool) -> Callable[[], fl
             return step + 1, seen, changed
 
         start = (tf.constant(0), tf.constant(0.0), weights)
-        return tf.while_loop(lambda step, *_: step < stop, body, start, parallel_iterations=1)[1]
+        last = tf.while_loop(lambda step, *_: step < stop, body, start, parallel_iterations=1)
+        return last[1] + sum(
+            tf.reduce_max(weight) for weight in last[2]
+        )  # else the first layer would be left out
 
     run = tf.function(epoch, autograph=False, jit_compile=xla)
     begun = [tf.constant(weight.numpy()) for weight in weights]

@@ -25,8 +25,8 @@ from serving.predictor import Predictor, probabilities, sample_rows
 from serving.proof import Batching, Parity
 
 ROWS = 64
-WRITERS = ("char_lm", "seq2seq")  # they answer texts, see `texts.py`
-CASES = (*(name for name in FAMILIES if name not in WRITERS), "user")
+OTHERS = ("char_lm", "seq2seq", "ssd")  # they answer texts or boxes, see `texts.py` and `boxes.py`
+CASES = (*(name for name in FAMILIES if name not in OTHERS), "user")
 RUNTIMES = ("onnx", "tensorflow")
 USER = Path(__file__).with_name("user_model.py")
 BATCHED = Batching(rows=48, speeds={1: 1.0, 48: 48.0})  # whether it pays or not

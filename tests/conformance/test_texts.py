@@ -114,7 +114,7 @@ def test_a_text_is_the_bundle_s_and_a_slow_decoder_s(
     given = {"method": method}
     answers = ask(endpoint, endpoint.rows, decoding=given)
     predictor = offline[endpoint.name]
-    decoding = predictor.contract.parse_decoding({"decoding": given})
+    decoding = predictor.contract.parse_settings({"decoding": given})
     assert decoding is not None
     columns = predictor.contract.parse_rows(endpoint.rows)
     known = predictor.contract.predictions(predictor.predict_columns(columns, decoding))

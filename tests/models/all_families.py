@@ -1,6 +1,6 @@
 """Every family on the backend that KERAS_BACKEND names: learned, stopped and gone on with, saved and exported.
 
-`KERAS_BACKEND=... python -m tests.models.all_families FOLDER` prints, by family, the first and the last loss, the
+`KERAS_BACKEND=... python -m tests.models.all_families FOLDER [FAMILY...]` prints by family the first and last loss, the
 digests of the weights of an undisturbed training and of one that was stopped again and again, and the largest
 difference between the model's answers and the ONNX file's.
 """
@@ -54,9 +54,9 @@ def difference(name: str, model: Any, folder: Path) -> float:
     return float(np.abs(session.run(None, inputs)[0] - predict(model, inputs)).max())
 
 
-def main(folder: Path) -> dict[str, Any]:
+def main(folder: Path, names: list[str]) -> dict[str, Any]:
     found = {}
-    for name in FAMILIES:
+    for name in names or FAMILIES:
         model, history = trained(name, None)
         found[name] = {
             "losses": [history.epochs[0]["loss"], history.epochs[-1]["loss"]],
@@ -68,4 +68,4 @@ def main(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2:])))

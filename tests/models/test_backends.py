@@ -62,9 +62,12 @@ def test_a_loss_that_is_not_finite_names_its_batch(backend: str) -> None:
 def test_mnist_mlp_is_learned_alike_on_three_backends(curves: Curves) -> None:
     """784-128-64-10, SGD with momentum, ten epochs of 60,000 images: 9,380 batches."""
     found = {backend: curves(backend, MNIST)[MNIST] for backend in ("tensorflow", "jax", "torch")}
+    expected = found["tensorflow"]["ours"]
     for told in found.values():
-        assert len(told["ours"]) == 10 and told["ours"][-1] < 0.3
-        assert told["ours"] == pytest.approx(found["tensorflow"]["ours"], abs=1e-3)
+        assert told["ours"][:3] == pytest.approx(expected[:3], abs=1e-3)
+        # What float32 rounds grows from batch to batch: TensorFlow with XLA and without comes to differ by 2e-3.
+        assert told["ours"] == pytest.approx(expected, abs=5e-3) and told["ours"][-1] < 0.3
+        assert len(told["ours"]) == 10
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from models.errors import OptionsError
 from models.export import export_onnx
 from models.families import FAMILIES, family, tasks_of
 from models.fit import History, fit
-from models.outputs import Outputs
+from models.outputs import Grid, Outputs
 from models.predict import predict
 from models.transforms import InputSpec
 from serving.untrusted import check_model
@@ -28,10 +28,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "transformer": {"width": 16, "feed_forward": 16, "layers": 2, "heads": 2},
     "char_lm": {"units": [12, 8], "embedding": 6},
     "seq2seq": {"units": 12, "embedding": 6},
+    "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
 }
 STEPS = 7
 PREFIX = InputSpec((STEPS,), "int32", "prefix", 20)
 BESIDE = {"seq2seq": {"prefix": PREFIX}}  # what a family needs beside the one input
+FINDERS = [name for name in FAMILIES if "detection" in tasks_of(name)]
+GRIDS = (Grid(2, ((3.0, 3.0),)), Grid(4, ((4.0, 6.0), (6.0, 4.0))))  # of images of 8 x 8
+OUTPUTS = {name: Outputs(1 + 2 + 4, "linear", GRIDS) for name in FINDERS}  # of all others three classes
 WRITERS = [name for name in FAMILIES if "generation" in tasks_of(name)]
 INPUTS = (
     InputSpec((5,), "float32", "numeric"),
@@ -63,7 +67,8 @@ def values(spec: InputSpec) -> np.ndarray:
 
 def built(name: str, spec: InputSpec) -> Any:
     specs = {"given": spec, **BESIDE.get(name, {})}
-    return build_model({"family": name, **SMALL.get(name, {})}, specs, Outputs(3, "softmax"), 1)
+    outputs = OUTPUTS.get(name, Outputs(3, "softmax"))
+    return build_model({"family": name, **SMALL.get(name, {})}, specs, outputs, 1)
 
 
 def writes(name: str, spec: InputSpec) -> bool:
@@ -83,6 +88,9 @@ def learned(name: str, keeper: Any = None, **training: Any) -> tuple[Any, Histor
     y = np.arange(ROWS, dtype=np.int64) % 3
     if writes(name, spec):
         y = np.where(np.arange(STEPS) < 4, y[:, None], -1)  # and then nothing
+    if name in FINDERS:
+        task, y = "detection", np.zeros((ROWS, 24, 5), np.float32)
+        y[np.arange(ROWS), np.arange(ROWS)] = [1, 0.5, -0.5, 1, 0]
     adam = {"name": "adam", "learning_rate": 0.01}
     asked = {"epochs": 15, "batch_size": 4, "optimizer": adam, **training}
     model, rows = built(name, spec), (rows_for(name, spec), y)
@@ -109,10 +117,9 @@ def test_it_answers_alike_when_saved_and_when_exported(name: str, tmp_path: Path
     for spec in accepted:
         model, inputs = built(name, spec), rows_for(name, spec)
         answers = predict(model, inputs)
-        assert (
-            answers.shape == (ROWS, *([STEPS] if writes(name, spec) else []), 3)
-            and np.isfinite(answers).all()
-        )
+        shape = (ROWS, *([STEPS] if writes(name, spec) else []), 3)
+        shape = (ROWS, 16 + 2 * 4, 7) if name in FINDERS else shape
+        assert answers.shape == shape and np.isfinite(answers).all()
         model.save(tmp_path / "model.keras")
         check_model("tensorflow", tmp_path / "model.keras", None)
         np.testing.assert_array_equal(

@@ -19,7 +19,7 @@ from models.families import FAMILIES, tasks_of
 from models.inputs import inputs_of
 from models.outputs import Outputs
 from models.predict import predict
-from models.slopes import KerasSlopes
+from models.slopes import KerasSlopes, embeddings
 from models.transforms import InputSpec
 from serving.runtimes import load_slopes
 from serving.untrusted import check_model
@@ -54,7 +54,7 @@ def check(family: str, options: dict[str, Any], spec: InputSpec, folder: Path) -
     model = build_model({"family": family, **options}, specs, Outputs(3, "softmax"), 1)
     given = {"given": values(spec)[:3]}
     try:
-        slopes = KerasSlopes(model, given, specs)
+        slopes = KerasSlopes(model, specs)
     except OptionsError as error:
         assert spec.kind == "text" and "no Embedding layer reads the text 'given'" in str(error)
         return
@@ -97,7 +97,7 @@ def test_any_number_of_rows_goes_through_a_graph_of_a_fixed_number(tmp_path: Pat
     output = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Dense(4, "tanh")(tensors["x"]))
     model = keras.Model({"x": tensors["x"]}, output)
     rows = {"x": np.random.default_rng(1).normal(size=(POINTS + 1, 3)).astype(np.float32)}
-    slopes = KerasSlopes(model, rows, spec)
+    slopes = KerasSlopes(model, spec)
     export_slopes(model, slopes, tmp_path / "slopes.onnx")
     check_model("onnx", tmp_path / "slopes.onnx")
     chance = predict(model, rows)
@@ -110,6 +110,22 @@ def test_any_number_of_rows_goes_through_a_graph_of_a_fixed_number(tmp_path: Pat
         assert set(found.chosen.tolist()) == set(answers[some].argmax(axis=1).tolist())
 
 
+def test_two_texts_are_told_apart_by_their_layers() -> None:
+    spec = {"title": TEXT, "body": TEXT}
+    tensors = {name: keras.Input((6,), dtype="int32", name=name) for name in spec}
+    shared, layers = keras.layers.Embedding(20, 3), [keras.layers.Embedding(20, 3) for _ in spec]
+
+    def network(embed: list[Any]) -> Any:
+        vectors = [layer(tensor) for layer, tensor in zip(embed, tensors.values(), strict=True)]
+        flat = keras.layers.Flatten()(keras.layers.Concatenate()(vectors))
+        return keras.Model(tensors, keras.layers.Dense(2, activation="softmax")(flat))
+
+    found = embeddings(network(layers), spec)
+    assert [(text, layers.index(layer)) for text, layer in found.values()] == [("title", 0), ("body", 1)]
+    with pytest.raises(OptionsError, match="one Embedding layer reads several of the texts title, body"):
+        embeddings(network([shared, shared]), spec)
+
+
 def test_what_has_no_form_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     tensor = keras.Input((4, 4, 4, 1), name="x")
     model = keras.Model(
@@ -119,7 +135,7 @@ def test_what_has_no_form_says_why_and_leaves_nothing(tmp_path: Path) -> None:
         ),
     )
     spec = {"x": InputSpec((4, 4, 4, 1), "float32", "numeric")}
-    slopes = KerasSlopes(model, {"x": np.zeros((2, 4, 4, 4, 1), np.float32)}, spec)
+    slopes = KerasSlopes(model, spec)
     with pytest.raises(ExportError, match=r"The model's gradient has no ONNX form: .*MaxPool3DGrad"):
         export_slopes(model, slopes, tmp_path / "slopes.onnx")
     assert not (tmp_path / "slopes.onnx").exists()

@@ -375,15 +375,16 @@ def digest(weights: list[np.ndarray], epochs: list[dict[str, float]]) -> str:
 def check_killed_and_whole(found: dict[str, Any]) -> None:
     assert [tuple(place) for place in found["places"]] == [(0, 20), (0, 45), (1, 15)]
     assert found["killed"] == found["whole"]
-    assert found["epochs"][-1]["accuracy"] > 0.6
+    assert found["epochs"][-1]["accuracy"] > 0.5 > 1 / 3
 
 
 def test_a_streamed_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
     check_killed_and_whole(killed_and_whole(tmp_path))
 
 
-def test_the_same_on_jax(tmp_path: Path) -> None:
-    check_killed_and_whole(printed_on("jax", "-m", "tests.models.test_streaming", str(tmp_path)))
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+def test_the_same_on_other_backends(backend: str, tmp_path: Path) -> None:
+    check_killed_and_whole(printed_on(backend, "-m", "tests.models.test_streaming", str(tmp_path)))
 
 
 def test_what_needs_all_rows_is_refused(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ CASES = {
     "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\xff\n", "not text in UTF-8", "save it as UTF-8"),
     "data binary": data("b.csv", b"\0\1\2" * 99, "not text", "data.format"),
     "data a folder": replace(
-        wrong("is a folder", "expected a file", data__source=".", data__format="csv"), code=1
+        wrong("no Parquet file", "right data.format", data__source=".", data__format="parquet"), code=1
     ),
     "ragged": data("r.csv", ROWS + "1,2\n", "line 42", "2 cells", "expected 3"),
     "pickled npz": data("p.npz", npz(a=[1, 2], y=[{}, {}]), "pickled", "refused", "astype"),

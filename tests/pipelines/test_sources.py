@@ -92,6 +92,10 @@ class TestS3:
         copy = s3_data.fetch(f"{place.url}/photos" + end, tmp_path / "work")
         assert tree(copy) == PHOTOS
         assert s3_data.format_of(f"{place.url}/photos" + end) == "image_folder"
+        self.put(place, {"shards/1.parquet": b"12", "shards/2.parquet": b"3", "speech/yes/1.wav": b""})
+        assert s3_data.format_of(f"{place.url}/shards" + end) == "parquet"
+        assert s3_data.sizes(f"{place.url}/shards" + end) == {"shards/1.parquet": 2, "shards/2.parquet": 1}
+        assert s3_data.format_of(f"{place.url}/speech" + end) == "audio_folder"
 
     def test_a_large_file_comes_in_parts(
         self, place: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +121,7 @@ class TestS3:
             s3_data.fetch(f"{place.url}/x.csv", tmp_path / "work", before)
 
     def test_what_is_not_there_or_tells_no_format_is_named(self, place: Bucket) -> None:
-        self.put(place, {"flat/x.csv": b"", "flat/y.csv": b"", "x.dat": b""})
+        self.put(place, {"flat/x.csv": b"", "flat/y.dat": b"", "x.dat": b""})
         with pytest.raises(ExperimentError, match=r"there is nothing at s3://.*/nothing\.csv; expected"):
             s3_data.digest(f"{place.url}/nothing.csv")
         with pytest.raises(ExperimentError, match=r"flat does not tell its format.*state data\.format"):

@@ -93,7 +93,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
         model = build_model({"family": "text"}, specs, Outputs(3, "softmax"), 1)
         export_onnx(model, folder / "model.onnx")
         few = {name: array[:4] for name, array in inputs.items()}
-        slopes = KerasSlopes(model, few, specs)
+        slopes = KerasSlopes(model, specs)
         export_slopes(model, slopes, folder / "slopes.onnx")
         answers = predict(model, inputs)
         explained = integrated_gradients(slopes, few, answers[:4], True)

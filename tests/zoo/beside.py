@@ -10,6 +10,7 @@ from models.data import prepare
 from models.losses import NOTHING
 from pipelines.spec import Experiment
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
+from tests.zoo.windows import sliding_map50
 
 COMPUTED = (
     "series-rnn",
@@ -20,6 +21,7 @@ COMPUTED = (
     "regression",
     "wavenet",
     "text-generation",
+    "detection",
 )
 PUBLISHED = {
     "fashion-cnn": "0.925 published for two convolutions",
@@ -42,10 +44,16 @@ def beside(name: str, document: dict[str, Any]) -> str:
     target = data.target and [
         entry if isinstance(entry, str) else entry.model_dump() for entry in data.target
     ]
-    prepared = prepare(dataset=data.dataset, target=target, task=data.task, split=data.split.model_dump())
+    prepared = prepare(
+        dataset=data.dataset, target=target, task=data.task, split=data.split.model_dump(), tile=data.tile
+    )
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
         return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
+    boxes = prepared.transforms.boxes
+    if boxes is not None:
+        learned, truth = boxes.truth(train), boxes.truth(test)
+        return f"sliding window {sliding_map50(train['image'], learned, test['image'], truth):.3f}"
     answers = prepared.transforms.answers
     if answers is not None:
         texts = [[row[row != NOTHING].tolist() for row in answers.wanted(part)] for part in (train, test)]

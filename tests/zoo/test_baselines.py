@@ -1,4 +1,4 @@
-"""The counted models: their chances sum to one, and they are those of the papers."""
+"""The counted models: their chances sum to one, and they are those of the papers. The window finds squares."""
 
 import math
 from itertools import product
@@ -6,7 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from models.cells import Cell
 from tests.zoo.baselines import kneser_ney, markov_loss
+from tests.zoo.windows import sliding_map50
 
 
 def test_kneser_ney_is_a_distribution_over_what_follows() -> None:
@@ -42,3 +44,22 @@ def test_a_markov_model_by_hand() -> None:
     # 0 1 0 1: without context 0 and 1 twice each, 2 kinds: (2 + 2 / 3) / (4 + 2). After 0 always 1: (2 + 4 / 9) / 3.
     given = markov_loss([[0, 1, 0, 1]], [[0, 1]], 3, order=1)
     assert given == pytest.approx(-(math.log(4 / 9) + math.log((2 + 4 / 9) / (2 + 1))) / 2)
+
+
+def test_a_sliding_window_finds_bright_squares_and_nothing_where_boxes_are_anywhere() -> None:
+    random = np.random.default_rng(3)
+    images = random.integers(60, 100, (40, 64, 64, 3)).astype(np.uint8)
+    cells, elsewhere = [], []
+    for image in images:
+        boxes = []
+        for _ in range(2):
+            left, top = random.integers(0, 44, 2)
+            image[top : top + 20, left : left + 20] = random.integers(150, 250, 3)
+            boxes.append([left, top, left + 20, top + 20])
+        cells.append(Cell(("square",) * 2, np.array(boxes, np.float64)))
+        corner = random.integers(0, 44, (2, 2))
+        elsewhere.append(
+            Cell(("square",) * 2, np.concatenate([corner, corner + 20], axis=1).astype(np.float64))
+        )
+    there = sliding_map50(images[:30], cells[:30], images[30:], cells[30:])
+    assert there > 0.5 > 0.3 > sliding_map50(images[:30], elsewhere[:30], images[30:], elsewhere[30:])

@@ -33,6 +33,7 @@ ROWS = 48
 SHORTER: dict[str, dict[str, Any]] = {
     "transformer": {"pretrain": {"epochs": 1, "copies": 1}},
     "inception": {"stages": [[16], [16]]},
+    "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
 }
 
 
@@ -51,6 +52,7 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
         and [entry if isinstance(entry, str) else entry.model_dump() for entry in data.target],
         split=data.split.model_dump(),
         task=data.task or task_of(training.loss),
+        tile=data.tile,
     )
     target, specs = prepared.schema.target, prepared.transforms.input_specs
     train, test = (few(prepared.splits[part]) for part in ("train", "test"))
@@ -59,18 +61,30 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     options |= SHORTER.get(options["family"], {})
     answers = prepared.transforms.answers
     classes = answers.spec.vocabulary if answers else len(target.classes)
-    head = outputs_for(target.task, classes, len(target.names), training.loss)
+    grids = prepared.transforms.boxes.grids if prepared.transforms.boxes else ()
+    head = outputs_for(target.task, classes, len(target.names), training.loss, grids)
     model = build_model(options, specs, head, 7)
     pretrain(model, options, inputs, 7)
     settings = training.model_dump(exclude={"seed"}) | {"epochs": 1}
     rows = (inputs, prepared.transforms.target(prepared.schema, train))
-    history = fit(model, rows, None, settings, task=target.task, classes=target.classes, seed=7)
+    images = [name for name, spec in specs.items() if spec.kind == "image"]
+    history = fit(
+        model,
+        rows,
+        None,
+        settings,
+        task=target.task,
+        classes=target.classes,
+        seed=7,
+        images=images,
+        grids=grids,
+    )
     assert np.isfinite(history.epochs[-1]["loss"])
     export_onnx(model, tmp_path / "model.onnx")
     contract = Contract.of(
         prepared.schema,
         prepared.transforms.categories,
-        experiment.serving.decoding,
+        experiment.serving.settings,
         answers.length if answers else 0,
     )
     predictor = Predictor(contract, prepared.transforms, load_model("onnx", tmp_path / "model.onnx"))
@@ -85,5 +99,7 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     assert len(answered) == 3
     if target.task == "classification":
         assert all(answer["label"] in target.classes for answer in answered)
+    if target.task == "detection":
+        assert all(set(box) == {"label", "score", "box"} for answer in answered for box in answer["boxes"])
     if target.task == "generation":
         assert all(isinstance(answer["text"], str) and answer["log_probability"] < 0 for answer in answered)
