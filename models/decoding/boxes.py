@@ -39,3 +39,20 @@ def suppress(boxes: Floats, scores: Floats, limit: float = 0.5) -> NDArray[np.in
         if kept[place]:
             kept[place + 1 :] &= ~near[place, place + 1 :]
     return np.asarray(order[kept], np.int64)
+
+
+def vote(boxes: Floats, scores: Floats, kept: NDArray[np.integer], limit: float) -> NDArray[np.float64]:
+    """Each box kept as the mean, weighted by scores, of all boxes that overlap it by at least `limit`, `(k, 4)`.
+
+    Gidaris, Komodakis, "Object detection via a multi-region and semantic segmentation-aware CNN model", ICCV 2015,
+    section 5.
+
+    Args:
+        boxes: `(n, 4)`, each left, top, right, bottom.
+        scores: `(n,)`, above 0.
+        kept: positions of the boxes kept `(k,)`.
+        limit: the overlap from which a box counts.
+    """
+    weights = np.where(overlaps(boxes[kept], boxes) >= limit, scores.astype(np.float64), 0)
+    weights[np.arange(len(kept)), kept] = scores[kept]  # also where it has no area
+    return np.asarray(weights @ boxes.astype(np.float64) / weights.sum(axis=1, keepdims=True))

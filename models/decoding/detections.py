@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.boxes import Boxes, moved_by
-from models.decoding.boxes import suppress
+from models.decoding.boxes import suppress, vote
 from models.decoding.settings import Detection
 from models.outputs import OFFSETS
 
@@ -59,7 +59,10 @@ def _one(
         moved = np.clip(moved, 0, [width, height, width, height])
         kept = suppress(moved, scores[best, place], settings.iou)
         chosen = scores[best[kept], place]
-        parts.append(np.column_stack([np.full(len(kept), place), chosen, moved[kept]]))
+        shown = moved[kept]
+        if settings.vote is not None:
+            shown = vote(moved, scores[best, place], kept, settings.vote)
+        parts.append(np.column_stack([np.full(len(kept), place), chosen, shown]))
     whole = np.concatenate(parts)
     whole = whole[
         (whole[:, 4] > whole[:, 2]) & (whole[:, 5] > whole[:, 3])

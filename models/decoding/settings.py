@@ -57,6 +57,13 @@ class Detection(BaseModel):
         le=1,
         description="of two boxes of a class that overlap by more than this the better one stays",
     )
+    vote: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="a box that stays becomes the mean of all that overlap it by so much, by their scores; as it is "
+        "when not given",
+    )
     max_boxes: int = Field(100, ge=1, le=MOST_BOXES, description="boxes of an image at most, the best ones")
 
 

@@ -202,14 +202,27 @@ def slow_detect(answered: np.ndarray, boxes: Boxes, settings: Detection, size: t
         if all(overlaps(np.array([one[3]]), np.array([other[3]]))[0, 0] <= settings.iou for other in rivals):
             kept.append(one)
     kept = [one for one in kept if one[3][2] > one[3][0] and one[3][3] > one[3][1]]
+    if settings.vote is not None:
+        kept = [(*one[:3], slow_vote(one, found, settings.vote)) for one in kept]
     kept.sort(key=lambda one: (-one[0], one[1], one[2]))
     return kept[: settings.max_boxes]
+
+
+def slow_vote(kept: Any, found: list[Any], limit: float) -> list[float]:
+    """The mean box of one box's voters, one after the other."""
+    whole, votes = [0.0] * 4, 0.0
+    for score, label, _, box in found:
+        if label == kept[1] and overlaps(np.array([kept[3]]), np.array([box]))[0, 0] >= limit:
+            whole = [known + score * value for known, value in zip(whole, box, strict=True)]
+            votes += score
+    return [value / votes for value in whole]
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         Detection(score=0.4, iou=0.3, max_boxes=50),
+        Detection(score=0.2, iou=0.3, vote=0.4, max_boxes=50),
         Detection(score=0.0, iou=0.5, max_boxes=7),
         Detection(score=0.9, iou=1.0, max_boxes=100),
     ],
