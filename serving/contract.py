@@ -131,7 +131,7 @@ class Contract(BaseModel):
     @cached_property
     def _known(self) -> tuple[str, ...]:
         """What the body of a request may hold."""
-        more = {"decoding": self.decoding, "explain": self.explain}
+        more = {"decoding": self.decoding, "detection": self.detection, "explain": self.explain}
         return ("rows", *(key for key, known in more.items() if known is not None))
 
     @cached_property

@@ -59,7 +59,7 @@ class Detection(BaseModel):
     )
     vote: float | None = Field(
         None,
-        gt=0,
+        ge=0.1,
         le=1,
         description="a box that stays becomes the mean of all that overlap it by so much, by their scores; as it is "
         "when not given",

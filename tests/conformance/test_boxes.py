@@ -179,7 +179,7 @@ def test_the_open_inference_protocol_answers_tensors_of_one_size(
         ({"detection": {"iou": True}}, "detection.iou", "a valid number"),
         ({"detection": {"max_boxes": 13}}, "detection.max_boxes", "from 1 to 12, the release's own"),
         ({"detection": {"max_boxes": 0}}, "detection.max_boxes", "greater than or equal to 1"),
-        ({"detection": {"scores": 1}}, "detection.scores", "one of score, iou, max_boxes"),
+        ({"detection": {"scores": 1}}, "detection.scores", "one of score, iou, vote, max_boxes"),
         ({"detection": 3}, "detection", 'an object such as {"score": 0.3}'),
         ({"decoding": {}}, "decoding", 'only the key "rows" and "detection"'),
         ({"rows": [{"b64": "no base64!"}]}, "image", "bad b64"),
@@ -205,7 +205,7 @@ def test_a_corrupt_file_is_named_by_its_row(endpoint: Endpoint, columns: Columns
 def test_what_is_said_of_it(endpoint: Endpoint) -> None:
     status, contract = endpoint.ask("GET", "/contract")
     assert status == 200 and contract["task"] == "detection" and contract["classes"] == list(LABELS)
-    assert contract["detection"] == DETECTION.model_dump()
+    assert contract["detection"] == DETECTION.model_dump(exclude_none=True)
     _, model = endpoint.ask("GET", f"/v2/models/{endpoint.name}")
     assert [(output["name"], output["datatype"], output["shape"]) for output in model["outputs"]] == [
         ("boxes", "FP32", [-1, 12, 4]),

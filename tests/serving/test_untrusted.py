@@ -134,7 +134,7 @@ import json, sys
 from pathlib import Path
 import keras
 from models.build import build_model
-from models.outputs import Outputs, outputs_for
+from models.outputs import Grid, Outputs, outputs_for
 from models.transforms import InputSpec
 
 folder = Path(sys.argv[1])
@@ -144,9 +144,12 @@ SPECS = {"cnn": {"image": IMAGE, "features": FEATURES}, "inception": {"image": I
 SPECS |= {"transformer": {"review": REVIEW}, "wavenet": {"steps": STEPS}}
 PREFIX = InputSpec((7,), "int32", "prefix", 20)
 SPECS |= {"char_lm": {"prefix": PREFIX}, "seq2seq": {"review": REVIEW, "prefix": PREFIX}}
+SPECS |= {"ssd": {"image": IMAGE}}
 head = outputs_for("classification", 3, 1, None)
+HEADS = {"ssd": Outputs(1 + 3 + 4, "linear", (Grid(2, ((3.0, 3.0),)),))}
 for family in json.loads(sys.argv[2]):
-    model = build_model({"family": family}, SPECS.get(family, {"features": FEATURES}), head, 1, "float32")
+    given, asked = SPECS.get(family, {"features": FEATURES}), HEADS.get(family, head)
+    model = build_model({"family": family}, given, asked, 1, "float32")
     model.save(folder / f"{family}.keras", include_optimizer=False)
 own = build_model({"file": str(folder / "my_model.py")}, {"features": FEATURES}, head, 1, "float32")
 own.save(folder / "own.keras")
