@@ -55,7 +55,11 @@ def _is_cancelled(cli: Cli, run: str) -> str:
     return str(parents[0]["info"]["run_id"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM],
+    ids=lambda number: number.name,
+)
 def test_a_signal_cancels_and_resume_goes_on(
     house: Cli, first: dict[str, Any], number: signal.Signals
 ) -> None:

@@ -15,7 +15,7 @@ CASES = [
     )
     for backend, kills, marks in (
         ("tensorflow", 3, ()),
-        ("numpy", 3, ()),
+        ("numpy", 3, ("slow",)),
         ("jax", 3, ("slow",)),
         ("torch", 3, ("torch",)),
         ("tensorflow", 20, ("slow",)),

@@ -93,7 +93,7 @@ def test_losses_are_those_of_keras_fit(xla: bool) -> None:
         np.testing.assert_allclose(ours, keras_own, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("name", ["rnn", "lstm", pytest.param("gru", marks=pytest.mark.slow)])
 def test_a_recurrent_network_learns_under_xla_what_it_learns_by_fit(name: str) -> None:
     """Series of several lengths, read both ways. Whole batches are compiled, the last is not."""
     import keras

@@ -120,8 +120,16 @@ def test_what_does_not_fit_is_refused_before_a_step_runs(
     ("change", "said"),
     [
         ("training.calibration=temperature", "Option 'training.calibration' is set, and the target is boxes"),
-        ("training.augmentation={rotate: 10}", "boxes would not move along. Expected flip and noise alone"),
-        ("training.loss={name: multibox, positives: 2}", "Unknown option 'positives' of loss 'multibox'"),
+        pytest.param(
+            "training.augmentation={rotate: 10}",
+            "boxes would not move along. Expected flip and noise alone",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "training.loss={name: multibox, positives: 2}",
+            "Unknown option 'positives' of loss 'multibox'",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_not_for_boxes_is_refused(cli: Cli, squares: Path, change: str, said: str) -> None:
