@@ -33,12 +33,17 @@ def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experim
 
 
 def find_file(file_or_name: str) -> Path:
-    """The experiment file that a user's word means: a path first, then an example's name."""
+    """The experiment file that a user's word means: a path first, or the file in a folder, then an example's name."""
     path = Path(file_or_name)
     if path.is_file():
         return path
     if path.is_dir():
-        raise ExperimentError(f"{path} is a folder; expected an experiment file, e.g. {path}/experiment.yaml")
+        inside = path / "experiment.yaml"
+        if inside.is_file():
+            return inside
+        raise ExperimentError(
+            f"{path} is a folder without experiment.yaml; expected an experiment file; name it"
+        )
     example = EXAMPLES / f"{file_or_name}.yaml"
     if "/" not in file_or_name and example.is_file():
         return example

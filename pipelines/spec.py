@@ -141,7 +141,10 @@ class Data(Part):
             got = "both" if self.source else "neither"
             raise ValueError(f"give either source (a file or folder) or dataset (a built-in); received {got}")
         if self.source is not None and not self.target:
-            raise ValueError("target is missing; name the column to predict, e.g. target: label")
+            raise ValueError(
+                "target is missing; name the column to predict, e.g. target: label; of boxes "
+                "target: {name: boxes, kind: boxes}"
+            )
         if self.stream is True and self.dataset is not None:
             raise ValueError("a built-in dataset is held in memory; leave stream out, or name a source")
         for entry in self._told:

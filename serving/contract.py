@@ -156,7 +156,7 @@ class Contract(BaseModel):
             )
         if extra is not None:
             listed = " and ".join(f'"{key}"' for key in self._known)
-            raise ContractError(extra, "an unknown key of the request", f"only the key {listed}", "remove it")
+            raise ContractError(extra, "a key that is not known", f"{listed} alone", "correct or remove it")
         return self.parse_rows(body["rows"])
 
     @property

@@ -38,7 +38,7 @@ class LocalHosting:
 
     def describe(self, serving: Serving) -> str:
         """One server takes the port over from the one before."""
-        words = "a new release takes over the endpoint's port, with no failed request"
+        words = "a release takes the endpoint's port over from the one before, if there is one, with no failed request"
         asked = [f"serving.{key}" for key in ELSEWHERE if getattr(serving, key) != getattr(ALONE, key)]
         note = f"; {', '.join(asked)}: for a cluster, here one server answers at once" if asked else ""
         return words + note

@@ -181,7 +181,7 @@ def test_the_open_inference_protocol_answers_tensors_of_one_size(
         ({"detection": {"max_boxes": 0}}, "detection.max_boxes", "greater than or equal to 1"),
         ({"detection": {"scores": 1}}, "detection.scores", "one of score, iou, vote, max_boxes"),
         ({"detection": 3}, "detection", 'an object such as {"score": 0.3}'),
-        ({"decoding": {}}, "decoding", 'only the key "rows" and "detection"'),
+        ({"decoding": {}}, "decoding", 'expected "rows" and "detection" alone'),
         ({"rows": [{"b64": "no base64!"}]}, "image", "bad b64"),
         ({"rows": [{"b64": 3}]}, "image", "bad b64"),
         ({"rows": [{"b64": base64.b64encode(b"no image").decode()}]}, "image", "8 bytes that are no image"),

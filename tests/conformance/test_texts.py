@@ -184,7 +184,7 @@ def test_any_text_is_answered(endpoint: Endpoint, text: str | None) -> None:
         ({"decoding": {"method": "magic"}}, "decoding.method", "'greedy', 'beam' or 'sample'"),
         ({"decoding": {"heat": 1}}, "decoding.heat", "one of method, max_length"),
         ({"decoding": 3}, "decoding", "an object"),
-        ({"dekoding": {}}, "dekoding", 'only the key "rows" and "decoding"'),
+        ({"dekoding": {}}, "dekoding", 'expected "rows" and "decoding" alone'),
         ({"rows": [5]}, None, "text, or null"),
         ({"rows": ["a"] * 2000}, "rows", "at most"),
     ],

@@ -117,7 +117,10 @@ CASES = {
     "split over 1": wrong("validation 0.5 + test 0.6", "below 1", data__split="{validation: .5, test: .6}"),
     "no such file": command("submit experimnt.yaml", 'no experiment file "experimnt.yaml"', "tidegate init"),
     "no such example": command("submit digit", 'did you mean "digits"'),
-    "a folder": command("submit .", "is a folder", "expected an experiment file"),
+    "a folder": replace(
+        command("submit empty", "is a folder without experiment.yaml", "expected an experiment file"),
+        files={"empty/notes.txt": "nothing"},
+    ),
     "empty yaml": file("", "expected a mapping with name, data and model", "NoneType"),
     "a list": file("- name: x\n", "expected a mapping", "list"),
     "not yaml": file("name: [a\ndata: }", "not YAML", "line 2"),

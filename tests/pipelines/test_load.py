@@ -157,3 +157,8 @@ def test_what_a_step_would_refuse_is_refused_before(
     with pytest.raises(kind) as raised:
         check(validate(GOOD | change, "here"), Home(tmp_path))
     assert words in str(raised.value)
+
+
+def test_a_folder_stands_for_the_experiment_file_in_it(tmp_path):
+    (tmp_path / "experiment.yaml").write_text("name: own\ndata: {dataset: digits}\nmodel: {family: mlp}\n")
+    assert load_experiment(str(tmp_path), []).name == "own"
