@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,6 +25,34 @@ from serving.proof import Parity
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
+
+
+def package(
+    folder: Path,
+    schema: Schema,
+    columns: Columns,
+    write: Callable[[Path, str, Any], None],
+    name: str = "digits",
+    run: str = "run-1",
+) -> Path:
+    """A bundle of one model input, its network written by `write(path, input name, spec)`."""
+    transforms = Transforms.fit(schema, columns)
+    ((given, spec),) = transforms.input_specs.items()
+    write(folder / "m.onnx", given, spec)
+    write_bundle(
+        folder / "bundle",
+        name=name,
+        run=run,
+        trial="trial-1",
+        schema=schema,
+        transforms=transforms,
+        model=folder / "m.onnx",
+        runtime="onnx",
+        parity=PROOF,
+        sample=sample_rows(columns),
+        versions={},
+    )
+    return folder / "bundle"
 
 
 def write_onnx(path: Path, name: str, shape: tuple[int, ...], units: int, last: str, seed: int = 0) -> None:
@@ -110,22 +139,11 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         target=Target(names=("sold",), task="classification", classes=("no", "yes")),
     )
-    transforms = Transforms.fit(schema, columns)
-    write_onnx(folder / "m.onnx", "features", transforms.input_specs["features"].shape, 1, "Sigmoid")
-    write_bundle(
-        folder / "bundle",
-        name="homes",
-        run="run-2",
-        trial="trial-1",
-        schema=schema,
-        transforms=transforms,
-        model=folder / "m.onnx",
-        runtime="onnx",
-        parity=PROOF,
-        sample=sample_rows(columns),
-        versions={},
-    )
-    return folder / "bundle"
+
+    def write(path: Path, name: str, spec: Any) -> None:
+        write_onnx(path, name, spec.shape, 1, "Sigmoid")
+
+    return package(folder, schema, columns, write, name="homes", run="run-2")
 
 
 @pytest.fixture

@@ -18,35 +18,11 @@ from PIL import Image
 from models.columns import Columns
 from models.ragged import padded
 from models.schema import Field, Schema, Target
-from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.predictor import sample_rows
 
-from .conftest import PROOF, Running, write_onnx
+from .conftest import Running, package, write_onnx
 
 TARGET = Target(names=("kind",), task="classification", classes=("a", "b", "c"))
 MEGABYTE = "good bad " * (1_000_000 // 9)
-
-
-def package(folder: Path, schema: Schema, columns: Columns, write: Callable[[Path, str, Any], None]) -> Path:
-    """A bundle of one input, its network written by `write(path, input name, spec)`."""
-    transforms = Transforms.fit(schema, columns)
-    ((given, spec),) = transforms.input_specs.items()
-    write(folder / "m.onnx", given, spec)
-    write_bundle(
-        folder / "bundle",
-        name="digits",
-        run="run-1",
-        trial="trial-1",
-        schema=schema,
-        transforms=transforms,
-        model=folder / "m.onnx",
-        runtime="onnx",
-        parity=PROOF,
-        sample=sample_rows(columns),
-        versions={},
-    )
-    return folder / "bundle"
 
 
 def write_words(path: Path, name: str, spec: Any) -> None:
@@ -86,7 +62,10 @@ def series(tmp_path_factory: pytest.TempPathFactory, serve: Callable[..., Runnin
         inputs=(Field(name="pulse", kind="sequence", dtype="float32", shape=(5,)),), target=TARGET
     )
     columns: Columns = {"pulse": padded([np.arange(1.0, count + 1) for count in (5, 3, 1)], 5)}
-    write = lambda path, name, spec: write_onnx(path, name, spec.shape, 3, "Softmax")  # noqa: E731
+
+    def write(path: Path, name: str, spec: Any) -> None:
+        write_onnx(path, name, spec.shape, 3, "Softmax")
+
     return serve(package(tmp_path_factory.mktemp("series"), schema, columns, write))
 
 
