@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from models.answers import cut
-from models.cells import read_cells
-from models.columns import Array, Columns, as_strings, missing, rows_of, take, unknown_column
+from models.columns import Array, Columns, as_strings, rows_of, take
 from models.datasets import DATASETS, format_of, load, load_dataset
 from models.errors import SchemaError, SplitError
-from models.losses import TASK_OF_KIND
 from models.readers.audio_folder import KINDS as AUDIO_KINDS
-from models.schema import READING, Field, Schema, infer_schema
+from models.schema import Schema, infer_schema
 from models.sources import existing
 from models.splits import fingerprint, fold_rows
 from models.splits import split as divide
-from models.transforms import Transforms, encode_target
+from models.summary import summary_of
+from models.targets import check_kept, check_reading, spread_targets, target_of, without_target
+from models.transforms import Transforms
 
 PROMPT = "prompt"  # the input of a language model
 PROMPT_SHARE = 0.25  # of a text's words, which its prompt is
@@ -101,32 +100,13 @@ def prepare(
     splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
     transforms = Transforms.fit(schema, splits["train"])
     digests = {name: fingerprint(part) for name, part in splits.items()}
-    summary = _summary(schema, columns, splits) | {"dropped_rows": dropped, "fingerprints": digests}
+    summary = summary_of(schema, columns, splits) | {"dropped_rows": dropped, "fingerprints": digests}
     return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
 
 
 def whole_fingerprint(digests: Mapping[str, str]) -> str:
     """SHA-256 (hex) of all splits, from each one's."""
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-
-
-def target_of(
-    target: Sequence[str | Mapping[str, Any]] | None, task: str | None
-) -> tuple[list[str], dict[str, Any], str | None]:
-    """Names, how a text is read, and the task, which a target of kind text or boxes tells."""
-    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in target or ()]
-    reading = {key: entry[key] for entry in entries for key in READING if entry.get(key) is not None}
-    told = next((TASK_OF_KIND[entry["kind"]] for entry in entries if entry.get("kind")), task)
-    return [entry["name"] for entry in entries], reading, told
-
-
-def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
-    """Refuse `tokens`, `length` and `vocabulary` of a target that is no text."""
-    if reading and task != "generation":
-        raise SchemaError(
-            f"target {', '.join(names)} has {', '.join(reading)}; expected them of a text only; state data.task: "
-            "generation, or leave them out"
-        )
 
 
 def _with_prompt(
@@ -198,36 +178,6 @@ def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:
     return own.task if own and list(names) == [own.target] else None
 
 
-def spread_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
-    """Each target column that holds arrays as one column a number."""
-    spread, targets = dict(columns), []
-    for name in names:
-        if name not in columns:
-            raise unknown_column(name, columns, "target")
-        if columns[name].ndim == 1:
-            targets.append(name)
-            continue
-        numbers = spread.pop(name).reshape(rows_of(columns), -1)
-        parts = [name] if numbers.shape[1] == 1 else [f"{name}_{place}" for place in range(numbers.shape[1])]
-        spread |= {part: numbers[:, place].copy() for place, part in enumerate(parts)}
-        targets += parts
-    return spread, targets
-
-
-def without_target(columns: Columns, names: Sequence[str]) -> Array:
-    """Which rows have no target, `(n,)` bool."""
-    return np.asarray(np.stack([missing(columns[name]) for name in names]).any(axis=0))
-
-
-def check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
-    """Refuse data of which no row has a target."""
-    if kept == 0 and dropped:
-        raise SchemaError(
-            f"target {', '.join(names)} has no value in any of {dropped} rows, and rows without one are "
-            "dropped; expected some rows with a target; check data.target and the source"
-        )
-
-
 def conformed(schema: Schema, columns: Columns) -> Columns:
     """Only the columns of the schema, categories as strings."""
     inputs = {
@@ -251,63 +201,3 @@ def _divided(
     if folds is not None:  # told now, not when a model has been trained
         fold_rows(schema, take(columns, np.concatenate([rows["train"], rows["validation"]])), folds, 0)
     return {name: take(columns, index) for name, index in rows.items()}
-
-
-def _summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
-    target = schema.target
-    if target.task == "generation":
-        return _told_texts(schema, columns, splits)
-    summary: dict[str, Any] = {
-        "task": target.task,
-        "rows": {name: rows_of(part) for name, part in splits.items()},
-        "fields": {field.name: _told(field, columns[field.name]) for field in schema.inputs},
-    }
-    if target.task == "regression":
-        return summary | {"target": {name: _range(columns[name]) for name in target.names}}
-    if target.task == "detection":
-        return summary | {"boxes": {name: _counted(schema, part) for name, part in splits.items()}}
-    size = len(target.classes)
-    counts = {name: np.bincount(encode_target(schema, part), minlength=size) for name, part in splits.items()}
-    return summary | {
-        "classes": {
-            str(label): {name: int(count[place]) for name, count in counts.items()}
-            for place, label in enumerate(target.classes)
-        }
-    }
-
-
-def _counted(schema: Schema, columns: Columns) -> dict[str, int]:
-    """How many boxes there are of each label."""
-    name, shape = schema.target.names[0], schema.inputs[0].shape
-    found = Counter(label for cell in read_cells(name, columns[name], shape) for label in cell.labels)
-    return {str(label): found[str(label)] for label in schema.target.classes}
-
-
-def _told_texts(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
-    target = schema.target
-    fields = {field.name: _told(field, columns[field.name]) for field in schema.inputs}
-    tokens = [len(cut(text, target.tokens or "characters")) for text in columns[target.names[0]].tolist()]
-    return {
-        "task": target.task,
-        "rows": {name: rows_of(part) for name, part in splits.items()},
-        "fields": fields,
-        "target": {"mean_tokens": round(sum(tokens) / len(tokens), 1), "most_tokens": max(tokens)},
-    }
-
-
-def _told(field: Field, column: Array) -> dict[str, Any]:
-    told = {"kind": field.kind, "missing": int(missing(column).sum())}
-    if field.kind == "categorical":
-        return told | {"categories": len({value for value in column.tolist() if value is not None})}
-    if field.kind == "text":
-        words = [len(text.split()) for text in column.tolist() if text is not None]
-        return told | {"mean_words": round(sum(words) / max(len(words), 1), 1)}
-    return told | _range(column)
-
-
-def _range(column: Array) -> dict[str, float | None]:
-    values = column[np.isfinite(column)] if column.dtype.kind == "f" else column
-    if values.size == 0:
-        return {"min": None, "max": None, "mean": None}
-    mean = float(values.mean(dtype=np.float64))
-    return {"min": float(values.min()), "max": float(values.max()), "mean": mean}

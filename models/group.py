@@ -1,9 +1,8 @@
 """The processes that train one model together: they meet, and none waits for ever for one that is gone.
 
-Member 0 listens at an address that all know. Once all have come it names the address at which JAX's own coordinator
-will listen, and the connections stay: over them each tells every second how far it is. A
-member that ends, falls silent or no longer moves is named to all, and all of them end: a collective operation that
-one of them does not join would wait for ever. Who started them starts them all again, from the last checkpoint.
+They meet at member 0 (`models.rendezvous`), and the connections stay: over them each tells every second how far it
+is. A member that ends, falls silent or no longer moves is named to all, and all of them end: a collective operation
+that one of them does not join would wait for ever. Who started them starts them all again, from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from models.errors import GroupError, MemberLostError
+from models.errors import MemberLostError
+from models.rendezvous import LOCAL, meet, name_of, send
 
 T = TypeVar("T")
 LOST = os.EX_TEMPFAIL  # exit code of a member whose group broke up: all of them may try again
 BEAT_S = 1.0
 SILENT_S = 30.0  # beats come from a thread of their own: whoever misses so many is stopped or cut off
 GRACE_S = 3.0  # for the main thread to raise what it found itself, before the process is ended
-LOCAL = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,7 @@ class Group:
         Raises:
             GroupError: a member did not come in time; it is named.
         """
-        try:
-            address = self._receive() if self.member.rank == 0 else self._go()
-        except GroupError:
-            self._close()
-            raise
+        address, self._peers = meet(self.member.rank, self.member.size, self.member.meeting, self._timeout)
         now = time.monotonic()
         self._heard = dict.fromkeys(self._peers, now)
         for rank in self._peers:
@@ -134,62 +129,6 @@ class Group:
         shutdown()  # waits for all
         self._left.set()
         self._tell({"left": True})
-
-    def _receive(self) -> str:
-        host, _, port = self.member.meeting.rpartition(":")
-        end, missing = time.monotonic() + self._timeout, set(range(1, self.member.size))
-        with _server(host, int(port)) as server:
-            while missing:
-                server.settimeout(max(0.01, end - time.monotonic()))
-                try:
-                    peer, _ = server.accept()
-                except TimeoutError:
-                    raise self._absent(missing) from None
-                missing.discard(self._let_in(peer))
-        with _server(host, 0) as free:
-            address = f"{host}:{free.getsockname()[1]}"
-        for peer in self._peers.values():
-            _send(peer, {"coordinator": address})
-        return address
-
-    def _let_in(self, peer: socket.socket) -> int | None:
-        """The member that came; None: it was none of us."""
-        try:
-            peer.settimeout(5.0)
-            rank = int(json.loads(_line(peer))["rank"])
-        except (OSError, ValueError, KeyError, TypeError):
-            peer.close()
-            return None
-        before, self._peers[rank] = self._peers.get(rank), peer
-        if before is not None:  # it came again, and comes instead
-            before.close()
-        return rank
-
-    def _close(self) -> None:
-        for peer in self._peers.values():
-            peer.close()
-        self._peers = {}
-
-    def _absent(self, ranks: set[int]) -> GroupError:
-        names = ", ".join(self._name(rank) for rank in sorted(ranks))
-        return GroupError(
-            f"{names} did not come within {self._timeout:g} s. Look at its log; where it waits for a place, set "
-            "resources.member_timeout higher or resources.nodes lower."
-        )
-
-    def _go(self) -> str:
-        host, _, port = self.member.meeting.rpartition(":")
-        end = time.monotonic() + self._timeout
-        while time.monotonic() < end:
-            try:
-                self._peers[0] = peer = socket.create_connection((host, int(port)), timeout=5.0)
-                _send(peer, {"rank": self.member.rank})
-                peer.settimeout(max(0.01, end - time.monotonic()) + 5.0)  # member 0 names who is missing
-                return str(json.loads(_line(peer))["coordinator"])
-            except (OSError, ValueError):
-                self._close()
-                time.sleep(0.2)  # member 0, or its name, is not there yet
-        raise self._absent({0})
 
     def _listen(self, rank: int) -> None:
         """Take in what one other says, to its end."""
@@ -248,12 +187,12 @@ class Group:
     def _tell(self, words: dict[str, Any]) -> None:
         for peer in list(self._peers.values()):
             try:
-                _send(peer, words)
+                send(peer, words)
             except OSError:
                 continue  # whoever listens to it knows
 
     def _name(self, rank: int) -> str:
-        return f"member {rank} of {self.member.size}"
+        return name_of(rank, self.member.size)
 
 
 def join(
@@ -291,27 +230,3 @@ def lost(group: Group | None, error: Exception) -> MemberLostError | None:
     """The member whose loss explains what failed in the loop, as an error; None when none was lost."""
     words = group.why() if group is not None else ""
     return MemberLostError(f"{words} ({' '.join(str(error).split())[:200]})") if words else None
-
-
-def _server(host: str, port: int) -> socket.socket:
-    """Listens on this machine alone where the members are all here, else on every address."""
-    if host == LOCAL:
-        return socket.create_server((LOCAL, port))
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
-
-
-def _send(peer: socket.socket, words: dict[str, Any]) -> None:
-    peer.sendall(json.dumps(words).encode() + b"\n")
-
-
-def _line(peer: socket.socket) -> bytes:
-    """One short line, and not a byte more: what follows is the listener's."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = peer.recv(1)
-        if not byte or len(line) > 1000:
-            raise ConnectionError("closed, or none of ours")
-        line += byte
-    return line
