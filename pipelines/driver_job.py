@@ -23,8 +23,9 @@ from pipelines.errors import CancelledError, PipelineError, in_words
 from pipelines.executors.kubernetes import KubernetesExecutor
 from pipelines.facts import with_champion
 from pipelines.home import Home, home_at
+from pipelines.identity import Facts
 from pipelines.mirror import RECORD, Mirror
-from pipelines.plan import Facts, Plan, make_plan
+from pipelines.plan import Plan, make_plan
 from pipelines.spec import Experiment
 from pipelines.tee import tee
 

@@ -13,7 +13,8 @@ from typing import Any
 from models.search import grid_size
 from pipelines.errors import ExperimentError
 from pipelines.home import Home
-from pipelines.plan import STEPS, Facts, run_id
+from pipelines.identity import Facts, run_id
+from pipelines.plan import STEPS
 from pipelines.sources import bytes_of_data, digest_of_data
 from pipelines.spec import Experiment
 from serving.release import EndpointState, load
@@ -30,7 +31,13 @@ CODE = {
         "pipelines/s3_data.py",
         "pipelines/steps/prepare.py",
     ),
-    "train": ("models", "pipelines/steps/train.py", "pipelines/trial_results.py"),
+    "train": (
+        "models",
+        "pipelines/steps/train.py",
+        "pipelines/trial.py",
+        "pipelines/trial_results.py",
+        "pipelines/trial_rows.py",
+    ),
     "select": ("models/*.py", "models/decoding", "serving", "pipelines/steps/select.py"),
     "package": ("models/*.py", "models/decoding", "serving", "pipelines/steps/package.py"),
     "deploy": ("serving", "pipelines/steps/deploy.py"),

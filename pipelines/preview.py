@@ -11,8 +11,9 @@ from pipelines.errors import UsageError
 from pipelines.facts import gather
 from pipelines.home import Home
 from pipelines.hosting import hosting
+from pipelines.identity import streamed_memory
 from pipelines.load import flat, load_experiment
-from pipelines.plan import Plan, make_plan, streamed_memory
+from pipelines.plan import Plan, make_plan
 from pipelines.result import Result, table
 from pipelines.run import is_cached
 from pipelines.spec import Experiment

@@ -23,9 +23,10 @@ from pipelines.driver_job import CANCEL, END, PLAN, clean_up, plan_document
 from pipelines.errors import CancelledError, PipelineError, UsageError
 from pipelines.home import Home, RunFolder, RunRecord, StepRecord
 from pipelines.hosting import ensure_live
+from pipelines.identity import Facts
 from pipelines.manifests import driver_of
 from pipelines.mirror import RECORD, Mirror, refresh
-from pipelines.plan import Facts, Plan
+from pipelines.plan import Plan
 from pipelines.result import Result
 from pipelines.run import is_cached
 from pipelines.sources import keep_source

@@ -8,7 +8,8 @@ from infra.spool import Spool, events, names, path_of, read
 from infra.store import Ref
 from models.schema import Schema
 from pipelines.home import Home
-from pipelines.plan import Plan, content_of
+from pipelines.identity import content_of
+from pipelines.plan import Plan
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.trial_log import parameters, tell_datasets, version_tags
 

@@ -25,7 +25,7 @@ from models.sources import (
 )
 from pipelines import s3_data
 from pipelines.errors import ExperimentError, PipelineError
-from pipelines.spec import Data
+from pipelines.spec_data import Data
 
 MOST_FILES = 50  # of more, one file is made: an object each would be thousands of requests
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from serving.release import EndpointState, Release
 
 

@@ -15,7 +15,7 @@ from pipelines.errors import CanaryError
 from pipelines.hosting.base import Stage
 from pipelines.hosting.judge import ENOUGH, judge
 from pipelines.hosting.metrics import Counts, scrape, since
-from pipelines.spec import Canary, Slo
+from pipelines.spec_serving import Canary, Slo
 
 POLL_S = 1.0
 LONGEST = 10  # times the bake, until too few requests are too few

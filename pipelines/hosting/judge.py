@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from pipelines.hosting.metrics import Counts
-from pipelines.spec import Slo
+from pipelines.spec_serving import Slo
 
 FEW = 20  # requests from which on errors and latency are judged
 ENOUGH = 100  # requests of champion and canary each, before a step may pass

@@ -16,7 +16,7 @@ from pipelines.home import Home
 from pipelines.hosting.base import Live, Stage
 from pipelines.hosting.canary import START_S, Rollout, replicas_for
 from pipelines.hosting.manifests import spec_of
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from serving.errors import ServerStartError
 from serving.release import EndpointState, Release, fail, load, promote, update
 

@@ -15,7 +15,7 @@ from pipelines.errors import PipelineError
 from pipelines.home import Home, RunFolder
 from pipelines.hosting.base import Live
 from pipelines.ports import HOST, check_port, choose_port, port_is_free
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from serving.errors import PortTakenError, ServerStartError
 from serving.handover import GRACE, drain, server_argv, status, take_over, wait_ready
 from serving.release import EndpointState, Release, load, promote, update

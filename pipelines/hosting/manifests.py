@@ -5,7 +5,7 @@ from typing import Any
 from infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
 from infra.cluster.images import image, tag
 from pipelines.plan import Plan
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from pipelines.targets import Target
 from serving.release import EndpointState, Release
 

@@ -3,7 +3,7 @@
 from infra.errors import ConflictError
 from pipelines.hosting import hosting
 from pipelines.hosting.base import Hosting
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.package import Outputs as Packaged
 from serving.proof import Parity

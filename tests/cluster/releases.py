@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.bundles import keep_bundle
 from pipelines.home import Home
 from pipelines.hosting import hosting
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from pipelines.steps import StepContext, deploy, promote
 from pipelines.steps.package import Outputs as Packaged
 from serving.client import Client

@@ -13,7 +13,8 @@ from infra.files import write_atomic
 from pipelines.executors.base import Handle, StepCall
 from pipelines.executors.kubernetes import KubernetesExecutor
 from pipelines.home import Home, RunFolder, RunRecord, StepRecord
-from pipelines.plan import STEPS, Facts, Plan, Step, make_plan
+from pipelines.identity import Facts
+from pipelines.plan import STEPS, Plan, Step, make_plan
 from pipelines.spec import Experiment
 
 FILES = ("model.keras", "model.onnx", "reference.npy", "report.npz", "events.jsonl")

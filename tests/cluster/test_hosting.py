@@ -21,7 +21,7 @@ from pipelines import endpoints
 from pipelines.errors import CanaryError, UsageError
 from pipelines.home import Home
 from pipelines.hosting import abandon, ensure_live, hosting
-from pipelines.spec import Serving
+from pipelines.spec_serving import Serving
 from serving.errors import ServerStartError
 from serving.release import EndpointState, load
 

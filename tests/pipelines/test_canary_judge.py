@@ -7,7 +7,7 @@ import pytest
 from pipelines.hosting.canary import replicas_for
 from pipelines.hosting.judge import DOUBT, distance, distance_limit, judge
 from pipelines.hosting.metrics import Counts, parse, since
-from pipelines.spec import Slo
+from pipelines.spec_serving import Slo
 
 LABELS = {"cat": 60, "dog": 30, "cow": 10}
 FAST, SLOW = 0.005, 1.0  # upper bounds of buckets in seconds

@@ -13,9 +13,10 @@ import yaml
 
 from infra.cluster.jobs import step_name
 from pipelines.hosting.manifests import endpoint_objects_of
+from pipelines.identity import Facts
 from pipelines.load import validate
 from pipelines.manifests import jobs_of
-from pipelines.plan import STEPS, Facts, Plan, make_plan
+from pipelines.plan import STEPS, Plan, make_plan
 from pipelines.targets import Target
 from serving.release import EndpointState
 

@@ -12,7 +12,7 @@ from pipelines.checks import check
 from pipelines.errors import ExperimentError, UsageError
 from pipelines.home import Home
 from pipelines.load import EXAMPLES, find_file, flat, load_experiment, validate, with_values
-from pipelines.spec import InputSpec
+from pipelines.spec_data import InputSpec
 
 GOOD: dict[str, Any] = {"name": "a", "data": {"dataset": "wine"}, "model": {"family": "mlp"}}
 

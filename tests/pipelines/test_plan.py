@@ -12,8 +12,9 @@ from models.errors import SourceError
 from pipelines.errors import ExperimentError
 from pipelines.facts import code_digest, gather
 from pipelines.home import Home
+from pipelines.identity import Facts, digest_of, streamed_memory
 from pipelines.load import validate
-from pipelines.plan import STEPS, Facts, From, Plan, digest_of, make_plan, streamed_memory
+from pipelines.plan import STEPS, From, Plan, make_plan
 from pipelines.spec import Experiment
 
 FACTS = Facts(

@@ -22,7 +22,8 @@ from pipelines.load import validate
 from pipelines.plan import Plan, make_plan
 from pipelines.run import refs_in
 from pipelines.sources import check_source, digest_of_data, keep_source, lay_out_source
-from pipelines.spec import Data, Experiment
+from pipelines.spec import Experiment
+from pipelines.spec_data import Data
 from pipelines.steps import StepContext, load_step
 from tests.s3_server import S3Server
 

@@ -1,0 +1,21 @@
+"""What every part of the experiment file is made of: strict, and frozen."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
+
+
+class Part(BaseModel):
+    """A part of the experiment: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def listed(value: Any) -> Any:
+    """One entry where several may stand, as a list of it."""
+    return [value] if isinstance(value, str | dict) else value
