@@ -1,21 +1,15 @@
 """The contract of an endpoint: what a row is, what a prediction is, and `GET /contract` that says so."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from models.columns import Columns
 from models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
 from models.explain import STEPS
 from models.schema import Class, Field, Kind, Schema, Target, Task
-from serving.cells import cast_column
-from serving.errors import ContractError
-from serving.images import SENT, image_column, is_file
-from serving.wording import describe, expectation
 
 Prediction = dict[str, Any] | float | list[float]
 
@@ -123,182 +117,15 @@ class Contract(BaseModel):
         target = Target(names=self.target, task=self.task, classes=self.classes, prompt=self.prompt)
         return Schema(inputs=fields, target=target)
 
-    @cached_property
-    def _fields(self) -> list[tuple[Field, tuple[str, ...]]]:
-        pairs = zip(self.schema_.inputs, self.inputs, strict=True)
-        return [(field, entry.categories) for field, entry in pairs]
-
-    @cached_property
-    def _known(self) -> tuple[str, ...]:
-        """What the body of a request may hold."""
-        more = {"decoding": self.decoding, "detection": self.detection, "explain": self.explain}
-        return ("rows", *(key for key, known in more.items() if known is not None))
-
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(entry.name for entry in self.inputs)
-
-    def parse_request(self, body: Any) -> Columns:
-        """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError.
-
-        Beside them `decoding` may stand where a text is written and `detection` where boxes are found, see
-        `parse_settings`, and `explain` where predictions are explained.
-        """
-        if not isinstance(body, dict) or "rows" not in body:
-            raise ContractError(
-                "rows", describe(body), 'an object {"rows": [...]}', 'put the rows under "rows"'
-            )
-        extra = next((key for key in body if key not in self._known), None)
-        if extra == "explain":
-            fix = "leave it out, or set serving.explain: true in the experiment and submit it again"
-            raise ContractError(
-                extra, describe(body[extra]), "no such key: this release does not explain", fix
-            )
-        if extra is not None:
-            listed = " and ".join(f'"{key}"' for key in self._known)
-            raise ContractError(extra, "a key that is not known", f"{listed} alone", "correct or remove it")
-        return self.parse_rows(body["rows"])
-
     @property
     def settings(self) -> Settings | None:
         """How texts or boxes are chosen; None of all other models."""
         return self.decoding or self.detection
 
-    def parse_explain(self, body: Any) -> bool:
-        """Whether the predictions of a request are to be explained; raises ContractError."""
-        if self.explain is None or "explain" not in body:
-            return False
-        if not isinstance(body["explain"], bool):
-            raise ContractError("explain", describe(body["explain"]), "true or false", "correct it")
-        return body["explain"]
-
     @property
     def settings_key(self) -> str:
         """What a request calls them."""
         return "decoding" if self.detection is None else "detection"
-
-    def parse_settings(self, body: Any) -> Settings | None:
-        """How the texts or boxes of a request are chosen: as the release does, with what the request says instead.
-
-        The settings of COSTLY may be smaller than the release's, and not larger: they are what a request costs.
-
-        Raises:
-            ContractError: naming the key.
-        """
-        name, settings = self.settings_key, self.settings
-        given = body.get(name) if isinstance(body, dict) else None
-        if settings is None or given is None:
-            return settings
-        if not isinstance(given, dict):
-            example = 'an object such as {"seed": 1}' if self.decoding else 'an object such as {"score": 0.3}'
-            raise ContractError(name, describe(given), example, "correct it")
-        own = settings.model_dump()
-        for key, value in given.items():
-            if key not in own:
-                received, expected = "an unknown key", f"one of {', '.join(own)}"
-                raise ContractError(f"{name}.{key}", received, expected, "remove it")
-            most = own[key] if key in COSTLY else None
-            if most is not None and not (type(value) in (int, float) and value <= most):
-                expected = f"a whole number from 1 to {most}, the release's own"
-                raise ContractError(f"{name}.{key}", describe(value), expected, "ask for less")
-        whole = {key: int(value) if _is_whole(value) else value for key, value in given.items()}
-        try:
-            return type(settings).model_validate({**own, **whole}, strict=True)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            key = str(problem["loc"][0])
-            expected = problem["msg"].removeprefix("Input should be ")
-            raise ContractError(
-                f"{name}.{key}", describe(given[key]), expected, "correct it, or leave it out"
-            ) from None
-
-    def parse_rows(self, rows: Any) -> Columns:
-        """Turn rows of a request into raw columns.
-
-        Args:
-            rows: a list of objects `{input name: value}`; where there is exactly one input, a row may
-                also be its bare value (an array, a number, a text, or an image file as `{"b64": ...}`).
-
-        Returns:
-            One column an input, see `serving.cells.cast_column`; where boxes are found also SENT, the images' own
-            sizes.
-
-        Raises:
-            ContractError: naming field and row, what was received, what is expected and the fix.
-        """
-        if not isinstance(rows, list):
-            raise ContractError("rows", describe(rows), "an array of rows", "send rows as [row, row, ...]")
-        if not rows:
-            raise ContractError("rows", "an empty array", "at least one row", "send one row or more")
-        rows = self._as_objects(rows)
-        return self._cast({name: [row[name] for row in rows] for name in self._names})
-
-    def parse_columns(self, columns: Any) -> Columns:
-        """Turn `{input name: [one value a row]}` into raw columns; the same rules and errors as `parse_rows`."""
-        wanted = f"an object with the fields {', '.join(entry.name for entry in self.inputs)}"
-        if not isinstance(columns, dict):
-            raise ContractError("inputs", describe(columns), wanted, "name every input")
-        extra = next((name for name in columns if name not in self._names), None)
-        if extra is not None:
-            raise ContractError(str(extra), "an input the model does not have", wanted, "remove it")
-        absent = next((name for name in self._names if name not in columns), None)
-        if absent is not None:
-            raise ContractError(absent, "no such input", wanted, "add it")
-        self._check_lengths(columns)
-        return self._cast(columns)
-
-    def _cast(self, values: Mapping[str, list[Any]]) -> Columns:
-        columns: Columns = {}
-        for field, categories in self._fields:
-            if field.kind != "image":
-                columns[field.name] = cast_column(field, categories, values[field.name])
-                continue
-            columns[field.name], sizes = image_column(field, values[field.name])
-            if self.detection is not None:
-                columns[SENT] = sizes
-        return columns
-
-    def _check_lengths(self, columns: dict[str, Any]) -> None:
-        first = None
-        for name, column in columns.items():
-            if not isinstance(column, list) or not column:
-                received = describe(column)
-                raise ContractError(name, received, "an array of one value a row", "send one row or more")
-            first = len(column) if first is None else first
-            if len(column) != first:
-                expected = f"{first} rows, as the other inputs have"
-                raise ContractError(name, f"{len(column)} rows", expected, "send as many of every input")
-
-    def _as_objects(self, rows: list[Any]) -> list[dict[str, Any]]:
-        names = self._names
-        if len(names) == 1:
-            (name,) = names
-            rows = [{name: row} if type(row) is not dict or _is_bare(row, name) else row for row in rows]
-        for position, row in enumerate(rows):
-            if type(row) is not dict or row.keys() != names:
-                raise self._blame_row(position, row)
-        return rows
-
-    def _blame_row(self, position: int, row: Any) -> ContractError:
-        names = [entry.name for entry in self.inputs]
-        if not isinstance(row, dict):
-            wanted = f"an object with the fields {', '.join(names)}"
-            return ContractError("rows", describe(row), wanted, "name every value", position)
-        extra = next((name for name in row if name not in self._names), None)
-        absent = next((entry for entry in self.inputs if entry.name not in row), None)
-        if absent is None:
-            listed = f"only the fields {', '.join(names)}"
-            return ContractError(str(extra), "a field the model does not have", listed, "remove it", position)
-        if extra is not None and difflib.get_close_matches(extra, [absent.name], 1, 0.5):
-            return ContractError(
-                extra, "a field the model does not have", f"the field {absent.name!r}", "rename it", position
-            )
-        expected = expectation(self._field(absent.name), absent.categories)
-        hint = "add it" if absent.shape else "add it; null where its value is missing"
-        return ContractError(absent.name, "no such field in the row", expected, hint, position)
-
-    def _field(self, name: str) -> Field:
-        return next(field for field in self.schema_.inputs if field.name == name)
 
     def predictions(self, values: NDArray[Any]) -> list[Prediction]:
         """Write predictions as answers have them.
@@ -327,15 +154,6 @@ class Contract(BaseModel):
 
     def _box(self, numbers: list[float]) -> dict[str, Any]:
         return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
-
-
-def _is_bare(row: dict[str, Any], name: str) -> bool:
-    """Whether an object is the one input's value itself, a file, and no row."""
-    return is_file(row) and name not in row
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
 
 
 def best_of(values: NDArray[Any]) -> list[int]:

@@ -12,6 +12,7 @@ from models.transforms import Transforms
 from serving.bundle import Bundle
 from serving.contract import Contract
 from serving.errors import PredictionError
+from serving.request import RequestReader
 from serving.runtimes import load_slopes
 
 
@@ -38,7 +39,7 @@ class Explainer:
         if bundle.manifest.runtime == "tensorflow":
             # Traced now, while nobody asks: what traces puts other layers into the model for a moment.
             units = len(bundle.contract.classes) or len(bundle.contract.target)
-            columns = bundle.contract.parse_rows(bundle.sample[:1])
+            columns = RequestReader(bundle.contract).parse_rows(bundle.sample[:1])
             explainer.explained(columns, np.zeros((1, units), np.float32))
         return explainer
 

@@ -6,6 +6,7 @@ from typing import Any
 from serving.answerer import Answerer
 from serving.dialects import Dialect
 from serving.images import is_file
+from serving.request import RequestReader
 from serving.tensors import DTYPES, input_specs, output_specs
 
 Spec = dict[str, Any]
@@ -132,7 +133,7 @@ def _v2(answerer: Answerer) -> tuple[str, Spec, Spec, Spec]:
 
 def _example(answerer: Answerer) -> Spec:
     contract, row = answerer.served.contract, answerer.sample[0]
-    columns = contract.parse_rows([row])
+    columns = RequestReader(contract).parse_rows([row])
     inputs = []
     for spec in input_specs(contract):
         given = row[spec.name] if isinstance(row, dict) and not is_file(row) else row

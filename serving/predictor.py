@@ -19,6 +19,7 @@ from serving.bundle import Bundle, open_bundle
 from serving.contract import Contract, Prediction
 from serving.errors import PredictionError
 from serving.images import SENT, as_file
+from serving.request import RequestReader
 from serving.runtimes import Run, load_model
 
 MOST_SHOWN = 10_000  # numbers of an array in an example
@@ -35,6 +36,7 @@ class Predictor:
 
     def __init__(self, contract: Contract, transforms: Transforms, run: Run) -> None:
         self.contract = contract
+        self.reader = RequestReader(contract)
         self.transforms = transforms
         self.run = run
 
@@ -128,7 +130,7 @@ class Predictor:
 
     def predict_rows(self, rows: list[Any]) -> list[Prediction]:
         """Predict from rows as a request has them; raises ContractError, PredictionError."""
-        return self.contract.predictions(self.predict_columns(self.contract.parse_rows(rows)))
+        return self.contract.predictions(self.predict_columns(self.reader.parse_rows(rows)))
 
 
 def probabilities(raw: NDArray[np.float32]) -> NDArray[np.float32]:

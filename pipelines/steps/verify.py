@@ -92,7 +92,7 @@ def _texts(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> 
         answers = client.predict(rows, decoding={"seed": 0})
     assert predictor.contract.decoding is not None
     decoding = predictor.contract.decoding.model_copy(update={"seed": 0})
-    expected = predictor.predict_columns(predictor.contract.parse_rows(rows), decoding)
+    expected = predictor.predict_columns(predictor.reader.parse_rows(rows), decoding)
     difference = 0.0
     for row, (answer, (score, text)) in enumerate(zip(answers, expected.tolist(), strict=True)):
         if answer["text"] != text:

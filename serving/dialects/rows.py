@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from models.columns import rows_of
 from serving.asgi import Headers
 from serving.dialects import Page, Reading, Served, Written
+from serving.request import RequestReader
 from serving.wire import decode, encode, error_body
 
 
@@ -18,7 +19,7 @@ class Rows:
     asks: tuple[str, ...] = ("/predict",)
 
     def __init__(self, served: Served) -> None:
-        self._contract = served.contract
+        self._contract, self._reader = served.contract, RequestReader(served.contract)
         self._head = {"model": served.name, "release": served.release}
         self.pages: dict[str, Page] = {}
 
@@ -29,8 +30,8 @@ class Rows:
 
     def read_content(self, content: Any) -> Reading:
         """Understand a request that is parsed already; raises ContractError."""
-        columns = self._contract.parse_request(content)
-        settings, explain = self._contract.parse_settings(content), self._contract.parse_explain(content)
+        columns = self._reader.parse_request(content)
+        settings, explain = self._reader.parse_settings(content), self._reader.parse_explain(content)
         return Reading(columns, rows_of(columns), None, settings, explain)
 
     def write(self, values: NDArray[np.float32], reading: Reading) -> Written:

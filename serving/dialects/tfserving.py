@@ -17,6 +17,7 @@ from models.schema import Field
 from serving.asgi import Headers
 from serving.dialects import Page, Reading, Served, Written, no_explanation
 from serving.errors import ContractError
+from serving.request import RequestReader
 from serving.tensors import box_tensors, output_specs
 from serving.wire import decode, encode
 from serving.wording import describe
@@ -34,6 +35,7 @@ class TFServing:
 
     def __init__(self, served: Served) -> None:
         self._served, self._contract = served, served.contract
+        self._reader = RequestReader(served.contract)
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
         self.asks = tuple(f"{place}:predict" for place in places)
@@ -85,14 +87,14 @@ class TFServing:
 
     def _from_rows(self, rows: Any) -> Columns:
         try:
-            return self._contract.parse_rows(rows)
+            return self._reader.parse_rows(rows)
         except ContractError as error:
             if not isinstance(rows, list) or not rows:
                 raise ContractError("instances", error.received, error.expected, error.fix) from None
             plain = [self._plain_row(row) for row in rows]
             if plain == rows:
                 raise
-        return self._contract.parse_rows(plain)
+        return self._reader.parse_rows(plain)
 
     def _plain_row(self, row: Any) -> Any:
         if isinstance(row, dict) and set(row) <= set(self._fields):
@@ -105,7 +107,7 @@ class TFServing:
         if len(self._fields) == 1 and not (isinstance(inputs, dict) and set(inputs) == set(self._fields)):
             inputs = {next(iter(self._fields)): inputs}
         try:
-            return self._contract.parse_columns(inputs)
+            return self._reader.parse_columns(inputs)
         except ContractError:
             if not isinstance(inputs, dict) or not all(
                 isinstance(column, list) for column in inputs.values()
@@ -119,7 +121,7 @@ class TFServing:
             }
             if plain == inputs:
                 raise
-        return self._contract.parse_columns(plain)
+        return self._reader.parse_columns(plain)
 
     def _status(self, ready: bool) -> tuple[int, bytes]:
         state = "AVAILABLE" if ready else "UNLOADING"

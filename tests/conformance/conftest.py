@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from serving.bundle import open_bundle
 from serving.contract import Contract
 from serving.handover import server_argv, wait_ready
+from serving.request import RequestReader
 
 from .families import CASES as FAMILIES
 from .families import RUNTIMES
@@ -62,7 +63,7 @@ class Endpoint:
 
     def columns(self, rows: list[Any] | None = None) -> dict[str, NDArray[Any]]:
         """The rows as one array an input, strings as objects."""
-        parsed = self.contract.parse_rows(self.rows if rows is None else rows)
+        parsed = RequestReader(self.contract).parse_rows(self.rows if rows is None else rows)
         return {name: np.asarray(column) for name, column in parsed.items()}
 
 

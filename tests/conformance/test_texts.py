@@ -69,7 +69,7 @@ def slow_texts(predictor: Predictor, rows: list[Any], decoding: Decoding) -> lis
     answers, found = predictor.transforms.answers, []
     assert answers is not None and decoding.max_length is not None
     for row in rows:
-        columns = predictor.contract.parse_rows([row])
+        columns = predictor.reader.parse_rows([row])
         inputs = predictor.transforms.apply(columns)
         lead = answers.lead(row) if predictor.contract.prompt else []
 
@@ -114,9 +114,9 @@ def test_a_text_is_the_bundle_s_and_a_slow_decoder_s(
     given = {"method": method}
     answers = ask(endpoint, endpoint.rows, decoding=given)
     predictor = offline[endpoint.name]
-    decoding = predictor.contract.parse_settings({"decoding": given})
+    decoding = predictor.reader.parse_settings({"decoding": given})
     assert decoding is not None
-    columns = predictor.contract.parse_rows(endpoint.rows)
+    columns = predictor.reader.parse_rows(endpoint.rows)
     known = predictor.contract.predictions(predictor.predict_columns(columns, decoding))
     slow = slow_texts(predictor, endpoint.rows, decoding)
     for answer, other, (text, score) in zip(answers, known, slow, strict=True):

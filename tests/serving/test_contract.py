@@ -11,6 +11,7 @@ from models.schema import Field, Schema, Target
 from serving.bundle import open_bundle
 from serving.contract import Contract
 from serving.errors import ContractError
+from serving.request import RequestReader
 from serving.wire import decode
 
 GOOD = {"age": 31.5, "rooms": 2, "city": "Oslo"}
@@ -34,7 +35,7 @@ def _single(dtype: str, shape: tuple[int, ...] = (), kind: str = "numeric") -> C
 
 
 def test_rows_become_columns_in_the_fields_own_dtypes(homes: Contract) -> None:
-    columns = homes.parse_rows([GOOD, {"age": 1, "rooms": 3.0, "city": "Paris"}])
+    columns = RequestReader(homes).parse_rows([GOOD, {"age": 1, "rooms": 3.0, "city": "Paris"}])
     assert columns["age"].dtype == np.float64
     assert columns["age"].tolist() == [31.5, 1.0]
     assert columns["rooms"].dtype == np.int64
@@ -43,7 +44,7 @@ def test_rows_become_columns_in_the_fields_own_dtypes(homes: Contract) -> None:
 
 
 def test_null_is_a_missing_value(homes: Contract) -> None:
-    columns = homes.parse_rows([{"age": None, "rooms": None, "city": None}, GOOD])
+    columns = RequestReader(homes).parse_rows([{"age": None, "rooms": None, "city": None}, GOOD])
     assert np.isnan(columns["age"][0])
     assert np.isnan(columns["rooms"][0])
     assert columns["rooms"][1] == 2
@@ -68,7 +69,7 @@ def test_null_is_a_missing_value(homes: Contract) -> None:
     ],
 )
 def test_one_input_takes_a_bare_value(contract: Contract, row: Any, value: Any) -> None:
-    assert contract.parse_rows([row])["x"].tolist() == [value]
+    assert RequestReader(contract).parse_rows([row])["x"].tolist() == [value]
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
@@ -76,9 +77,9 @@ def test_what_rounds_to_a_finite_number_is_taken(shape: tuple[int, ...]) -> None
     contract, largest = _single("float32", shape), float(np.finfo(np.float32).max)
     edge = 2.0**128 - 2.0**103  # from here on it rounds to infinity
     below, over = (value if shape == () else [value] for value in (np.nextafter(edge, 0).item(), edge))
-    assert contract.parse_rows([below])["x"].ravel().tolist() == [largest]
+    assert RequestReader(contract).parse_rows([below])["x"].ravel().tolist() == [largest]
     with pytest.raises(ContractError, match="float32"):
-        contract.parse_rows([over])
+        RequestReader(contract).parse_rows([over])
 
 
 BAD_HOMES = [
@@ -100,7 +101,7 @@ BAD_HOMES = [
 @pytest.mark.parametrize(("change", "field", "words"), BAD_HOMES)
 def test_the_culprit_is_named(homes: Contract, change: dict[str, Any], field: str, words: str) -> None:
     with pytest.raises(ContractError) as caught:
-        homes.parse_rows([GOOD, {**GOOD, **change}])
+        RequestReader(homes).parse_rows([GOOD, {**GOOD, **change}])
     assert caught.value.field == field
     assert caught.value.row == 1
     assert words in str(caught.value)
@@ -108,10 +109,10 @@ def test_the_culprit_is_named(homes: Contract, change: dict[str, Any], field: st
 
 def test_a_missing_field_and_a_misspelt_one(homes: Contract) -> None:
     with pytest.raises(ContractError, match="'age' of row 0: received no such field") as caught:
-        homes.parse_rows([{"rooms": 1, "city": "Oslo"}])
+        RequestReader(homes).parse_rows([{"rooms": 1, "city": "Oslo"}])
     assert caught.value.field == "age"
     with pytest.raises(ContractError, match="expected the field 'rooms'; rename it") as caught:
-        homes.parse_rows([{"age": 1, "room": 1, "city": "Oslo"}])
+        RequestReader(homes).parse_rows([{"age": 1, "room": 1, "city": "Oslo"}])
     assert caught.value.field == "room"
 
 
@@ -134,7 +135,7 @@ def test_a_missing_field_and_a_misspelt_one(homes: Contract) -> None:
 )
 def test_an_image_of_another_shape_or_type(digits: Contract, row: Any, words: str) -> None:
     with pytest.raises(ContractError) as caught:
-        digits.parse_rows([IMAGE, row])
+        RequestReader(digits).parse_rows([IMAGE, row])
     assert (caught.value.field, caught.value.row) == ("image", 1)
     assert words in str(caught.value)
 
@@ -156,13 +157,13 @@ def test_an_image_of_another_shape_or_type(digits: Contract, row: Any, words: st
 )
 def test_a_request_that_is_no_rows(homes: Contract, body: Any) -> None:
     with pytest.raises(ContractError) as caught:
-        homes.parse_request(body)
+        RequestReader(homes).parse_request(body)
     assert caught.value.field == "rows"
 
 
 def test_several_inputs_need_names(homes: Contract) -> None:
     with pytest.raises(ContractError, match="an object with the fields age, rooms, city"):
-        homes.parse_rows([[1, 2, "Oslo"]])
+        RequestReader(homes).parse_rows([[1, 2, "Oslo"]])
 
 
 def test_decode_reads_nan_and_refuses_what_is_not_json() -> None:
@@ -192,6 +193,6 @@ def test_an_int64_that_json_made_a_float_is_not_taken_for_its_neighbour() -> Non
         target=Target(names=("y",), task="regression"),
     )
     contract = Contract.of(schema, {})
-    assert contract.parse_rows([{"n": -(2**63)}])["n"].tolist() == [-(2**63)]
+    assert RequestReader(contract).parse_rows([{"n": -(2**63)}])["n"].tolist() == [-(2**63)]
     with pytest.raises(ContractError, match="whole number from -9223372036854775808"):
-        contract.parse_rows([{"n": float(-(2**63) - 1)}])
+        RequestReader(contract).parse_rows([{"n": float(-(2**63) - 1)}])

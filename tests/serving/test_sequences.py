@@ -12,6 +12,7 @@ from serving.contract import Contract
 from serving.errors import ContractError
 from serving.openapi import _field
 from serving.predictor import sample_rows
+from serving.request import RequestReader
 from serving.tensors import column_of, input_specs
 
 FIELD = Field(name="frames", kind="sequence", dtype="float32", shape=(4, 2))
@@ -24,7 +25,7 @@ def contract() -> Contract:
 
 def test_rows_of_any_length_become_one_column(contract: Contract) -> None:
     rows = [[[1, 2]], [[1, 2], [3.5, 4], [5, 6], [7, 8]]]
-    column = contract.parse_rows(rows)["frames"]
+    column = RequestReader(contract).parse_rows(rows)["frames"]
     assert column.shape == (2, 4, 2) and column.dtype == np.float32
     assert np.isnan(column[0, 1:]).all() and np.isfinite(column[1]).all()
     assert sample_rows({"frames": column}) == rows
@@ -46,7 +47,7 @@ def test_rows_of_any_length_become_one_column(contract: Contract) -> None:
 )
 def test_what_does_not_fit_is_refused(contract: Contract, row: Any, received: str) -> None:
     with pytest.raises(ContractError) as caught:
-        contract.parse_rows([[[1, 2]], row])
+        RequestReader(contract).parse_rows([[[1, 2]], row])
     assert (caught.value.received, caught.value.row) == (received, 1)
     assert caught.value.expected.startswith("an array of 1 to 4 steps, every step an array of shape [2]")
 
