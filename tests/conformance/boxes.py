@@ -5,30 +5,25 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from models.build import build_model
 from models.cells import write_cell
-from models.columns import Columns, save_columns
+from models.columns import Columns
 from models.decoding.settings import Detection
-from models.export import export_onnx
 from models.outputs import outputs_for
 from models.predict import predict
 from models.schema import infer_schema
 from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.parity import describe
-from serving.predictor import Predictor, shown_rows
-from serving.proof import Parity
+from serving.predictor import shown_rows
+from tests.conformance.bundles import write_bundles
 
 ROWS = 24
 HEIGHT, WIDTH = 12, 18
 LABELS = ("bird", "træ")
 DETECTION = Detection(score=0.4, iou=0.4, max_boxes=12)
 MODEL = {"family": "ssd", "filters": [4], "convolutions": 1, "width": 8, "box_width": 8}
-RUNTIMES = ("onnx", "tensorflow")
 
 
 def drawn() -> Columns:
@@ -47,7 +42,7 @@ def drawn() -> Columns:
 
 
 def build(folder: Path) -> None:
-    """Write `folder/RUNTIME` for each runtime, the rows and the network's own answers beside it."""
+    """Write `folder/boxes-RUNTIME` for each runtime, the rows and the network's own answers beside it."""
     columns = drawn()
     schema = infer_schema(columns, None, ["boxes"], "detection")
     transforms = Transforms.fit(schema, columns)
@@ -57,30 +52,9 @@ def build(folder: Path) -> None:
     # As drawn by default, all classes are about equally probable for whatever is seen.
     kernel, bias = network.get_layer("output").get_weights()
     network.get_layer("output").set_weights([np.random.default_rng(1).normal(size=kernel.shape) * 4, bias])
-    network.save(folder / "model.keras")
-    export_onnx(network, folder / "model.onnx")
-    save_columns(folder / "rows.npz", columns)
     np.save(folder / "raw.npy", predict(network, transforms.apply(columns)))
-    files = {"onnx": folder / "model.onnx", "tensorflow": folder / "model.keras"}
-    for runtime in RUNTIMES:
-        bundle, drift = folder / runtime, folder / "drift.json"
-        options: dict[str, Any] = {
-            "name": "boxes",
-            "run": "run",
-            "trial": "trial",
-            "schema": schema,
-            "transforms": transforms,
-            "model": files[runtime],
-            "runtime": runtime,
-            "parity": Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
-            "sample": shown_rows(schema, columns),
-            "versions": {},
-            "decoding": DETECTION,
-        }
-        write_bundle(bundle, **options)
-        if runtime == "onnx":
-            drift.write_text(describe(Predictor.of(bundle), columns), "utf-8")
-        write_bundle(bundle, **options, drift=drift)
+    sample = shown_rows(schema, columns)
+    write_bundles(folder, "boxes", schema, transforms, network, columns, sample, DETECTION)
 
 
 if __name__ == "__main__":

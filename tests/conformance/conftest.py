@@ -21,8 +21,8 @@ from serving.contract import Contract
 from serving.handover import server_argv, wait_ready
 from serving.request import RequestReader
 
+from .bundles import RUNTIMES
 from .families import CASES as FAMILIES
-from .families import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[2]
 # TensorFlow's import makes a start of ten seconds: one family with it always, the others where time is no matter.
@@ -67,14 +67,17 @@ class Endpoint:
         return {name: np.asarray(column) for name, column in parsed.items()}
 
 
+def built(what: str, folder: Path) -> Path:
+    """The folder with the bundles of `tests.conformance.WHAT`, made by a process of its own."""
+    argv = [sys.executable, "-m", f"tests.conformance.{what}", str(folder)]
+    subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundle of every family on every runtime."""
-    folder = tmp_path_factory.mktemp("families")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-m", "tests.conformance.families", str(folder)]
-    subprocess.run(argv, check=True, env=environment, cwd=ROOT)
-    return folder
+    return built("families", tmp_path_factory.mktemp("families"))
 
 
 @contextmanager

@@ -23,11 +23,11 @@ from models.transforms import Transforms
 from serving.bundle import write_bundle
 from serving.predictor import Predictor, probabilities, sample_rows
 from serving.proof import Batching, Parity
+from tests.conformance.bundles import RUNTIMES
 
 ROWS = 64
 OTHERS = ("char_lm", "seq2seq", "ssd")  # they answer texts or boxes, see `texts.py` and `boxes.py`
 CASES = (*(name for name in FAMILIES if name not in OTHERS), "user")
-RUNTIMES = ("onnx", "tensorflow")
 USER = Path(__file__).with_name("user_model.py")
 BATCHED = Batching(rows=48, speeds={1: 1.0, 48: 48.0})  # whether it pays or not
 WORDS = np.array(["a", "river", "runs", "through", "the", "quiet", "town", "æøå", "水"])

@@ -3,9 +3,6 @@
 import base64
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,9 @@ from serving.answerer import BUNDLE, NAME, RELEASE, loaded
 from serving.bundle import open_bundle
 from serving.images import SENT
 
-from .boxes import DETECTION, HEIGHT, LABELS, RUNTIMES, WIDTH
-from .conftest import ROOT, Endpoint, serving
+from .boxes import DETECTION, HEIGHT, LABELS, WIDTH
+from .bundles import RUNTIMES
+from .conftest import Endpoint, built, serving
 from .test_openapi import run_schemathesis
 
 PARAMETERS = [
@@ -36,15 +34,12 @@ CLOSE = 1e-3  # pixels
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bundle a runtime."""
-    folder = tmp_path_factory.mktemp("boxes")
-    argv = [sys.executable, "-m", "tests.conformance.boxes", str(folder)]
-    subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
-    return folder
+    return built("boxes", tmp_path_factory.mktemp("boxes"))
 
 
 @pytest.fixture(scope="module")
 def columns(folder: Path) -> Columns:
-    return load_columns(folder / "rows.npz")
+    return load_columns(folder / "boxes.npz")
 
 
 @pytest.fixture(scope="module", params=PARAMETERS)
@@ -54,13 +49,14 @@ def endpoint(
     """Each of them in turn, as release 2."""
     rows = columns["image"].tolist()
     control = tmp_path_factory.mktemp("server")
-    with serving(folder / request.param, "boxes", request.param, rows, np.zeros((0, 2)), control) as running:
+    bundle = folder / f"boxes-{request.param}"
+    with serving(bundle, "boxes", request.param, rows, np.zeros((0, 2)), control) as running:
         yield running
 
 
 def expected(folder: Path, settings: Detection, scale: tuple[int, int] = (1, 1)) -> list[list[Any]]:
     """The boxes that come of what the network itself answered, decoded here."""
-    boxes, raw = open_bundle(folder / "onnx").transforms.boxes, np.load(folder / "raw.npy")
+    boxes, raw = open_bundle(folder / "boxes-onnx").transforms.boxes, np.load(folder / "raw.npy")
     assert boxes is not None
     sizes = np.tile([HEIGHT * scale[0], WIDTH * scale[1]], (len(raw), 1))
     found = detect(raw, boxes, settings, sizes)
@@ -228,7 +224,7 @@ def test_its_page_allows_what_it_takes(endpoint: Endpoint, tmp_path: Path) -> No
 
 
 def test_drift_and_metrics_count_boxes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in ((BUNDLE, str(folder / "onnx")), (NAME, "boxes"), (RELEASE, "2")):
+    for key, value in ((BUNDLE, str(folder / "boxes-onnx")), (NAME, "boxes"), (RELEASE, "2")):
         monkeypatch.setenv(key, value)
     loaded.cache_clear()
     answerer = loaded()
@@ -253,7 +249,7 @@ def test_drift_and_metrics_count_boxes(folder: Path, monkeypatch: pytest.MonkeyP
 def test_requests_of_every_dialect_can_be_predicted_together(
     folder: Path, columns: Columns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for key, value in ((BUNDLE, str(folder / "onnx")), (NAME, "boxes"), (RELEASE, "2")):
+    for key, value in ((BUNDLE, str(folder / "boxes-onnx")), (NAME, "boxes"), (RELEASE, "2")):
         monkeypatch.setenv(key, value)
     loaded.cache_clear()
     answerer = loaded()

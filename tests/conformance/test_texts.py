@@ -1,9 +1,6 @@
 """Endpoints that write texts: in every dialect what the bundle writes offline and what a slow decoder finds."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +20,10 @@ from serving.predictor import Predictor, sample_rows
 from serving.reference import Reference
 from serving.scoring import chunk_rows
 
-from .conftest import ROOT, Endpoint, serving
+from .bundles import RUNTIMES
+from .conftest import Endpoint, built, serving
 from .test_openapi import run_schemathesis
-from .texts import CASES, RUNTIMES
+from .texts import CASES
 
 PARAMETERS = [
     pytest.param((family, runtime), id=f"{family}-{runtime}", marks=pytest.mark.slow if slow else ())
@@ -39,10 +37,7 @@ CLOSE = 1e-4  # of a log-probability, over up to 12 tokens
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundle of each case."""
-    folder = tmp_path_factory.mktemp("texts")
-    argv = [sys.executable, "-m", "tests.conformance.texts", str(folder)]
-    subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
-    return folder
+    return built("texts", tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 
 from models.build import build_model
-from models.columns import Columns, save_columns
+from models.columns import Columns
 from models.decoding.settings import Decoding
-from models.export import export_onnx
 from models.outputs import outputs_for
 from models.schema import Schema, infer_schema
 from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.parity import describe
-from serving.predictor import Predictor, sample_rows
-from serving.proof import Parity
+from serving.predictor import sample_rows
+from tests.conformance.bundles import write_bundles
 
 ROWS = 64
 CASES = ("char_lm", "seq2seq")
-RUNTIMES = ("onnx", "tensorflow")
 DECODING = {
     "char_lm": Decoding(method="sample", temperature=0.5, top_k=5, max_length=12),
     "seq2seq": Decoding(method="beam", width=3),
@@ -65,29 +61,8 @@ def build(family: str, folder: Path) -> None:
     random = np.random.default_rng(1)
     # As drawn by default, all tokens are about equally probable after whatever.
     network.set_weights([random.normal(size=weight.shape) for weight in network.get_weights()])
-    network.save(folder / f"{family}.keras")
-    export_onnx(network, folder / f"{family}.onnx")
-    save_columns(folder / f"{family}.npz", columns)
-    files = {"onnx": folder / f"{family}.onnx", "tensorflow": folder / f"{family}.keras"}
-    for runtime in RUNTIMES:
-        bundle, drift = folder / f"{family}-{runtime}", folder / "drift.json"
-        options: dict[str, Any] = {
-            "name": family,
-            "run": "run",
-            "trial": "trial",
-            "schema": schema,
-            "transforms": transforms,
-            "model": files[runtime],
-            "runtime": runtime,
-            "parity": Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
-            "sample": sample_rows({field.name: columns[field.name] for field in schema.inputs}),
-            "versions": {},
-            "decoding": DECODING[family],
-        }
-        write_bundle(bundle, **options)
-        if runtime == "onnx":
-            drift.write_text(describe(Predictor.of(bundle), columns), "utf-8")
-        write_bundle(bundle, **options, drift=drift)
+    sample = sample_rows({field.name: columns[field.name] for field in schema.inputs})
+    write_bundles(folder, family, schema, transforms, network, columns, sample, DECODING[family])
 
 
 if __name__ == "__main__":

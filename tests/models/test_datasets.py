@@ -7,6 +7,7 @@ import pytest
 from models.datasets import DATASETS, load, load_dataset
 from models.errors import SchemaError, SourceError
 from models.sources import DATASET_NAMES, FASHION_FILES, FASHION_VARIABLE, guess_format, source_digest
+from tests.models.imports import imported_by
 
 
 @pytest.fixture
@@ -69,21 +70,13 @@ def test_built_in_rows_are_scikit_learns():
 
 
 def test_preparing_digits_imports_nothing_heavy():
-    code = (
-        "import sys; from models.data import prepare; prepare(dataset='digits');"
-        "print([m for m in ('sklearn', 'scipy', 'pandas', 'pyarrow', 'keras', 'PIL') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    heavy = ("sklearn", "scipy", "pandas", "pyarrow", "keras", "PIL")
+    assert imported_by("from models.data import prepare; prepare(dataset='digits')", heavy) == []
 
 
 def test_a_digest_needs_the_standard_library_only():
-    code = (
-        "import sys; from models.sources import source_digest; source_digest(dataset='digits');"
-        "print([name for name in ('numpy', 'pydantic', 'sklearn') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    code = "from models.sources import source_digest; source_digest(dataset='digits')"
+    assert imported_by(code, ("numpy", "pydantic", "sklearn")) == []
 
 
 @pytest.mark.usefixtures("fashion")

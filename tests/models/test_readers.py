@@ -6,20 +6,9 @@ import numpy as np
 import pytest
 
 from models import readers
-from models.columns import concat
 from models.errors import FormatError, SchemaError, SourceError
 from models.readers import csv as csv_reader
-
-
-def read(path, name, columns=None):
-    return concat(list(readers.read(path, name, columns)))
-
-
-def written(folder, name, content):
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
+from tests.models.reading import read, written
 
 # --- csv ---------------------------------------------------------------------------------------------------
 

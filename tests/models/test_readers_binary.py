@@ -4,20 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import readers
-from models.columns import concat
 from models.errors import FormatError, SchemaError, SourceError
-
-
-def read(path, name, columns=None):
-    return concat(list(readers.read(path, name, columns)))
-
-
-def written(folder, name, content):
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
+from tests.models.reading import read, written
 
 # --- npz ---------------------------------------------------------------------------------------------------
 
