@@ -1,11 +1,14 @@
 """What can be told of an experiment before a step runs, and without importing anything heavy."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from models.build import check_model, check_task
 from models.devices import require_backend
+from models.errors import ModelsError
 from models.losses import check_loss, check_smoothing, task_of
 from models.optimizers import check_optimizer
 from models.space import Choices, space_of
@@ -19,6 +22,8 @@ from pipelines.sources import check_source
 from pipelines.spec import Criterion, Experiment
 from serving.release import load
 
+NEXT = "\n  "  # between two mistakes
+
 
 def check(experiment: Experiment, home: Home) -> None:
     """Refuse an experiment that a step would refuse later, after minutes or hours of work.
@@ -28,20 +33,40 @@ def check(experiment: Experiment, home: Home) -> None:
         home: where its endpoint may live already.
 
     Raises:
-        ExperimentError, ModelsError: naming the key, what was received, what was expected.
+        ExperimentError, ModelsError: with a line for every mistake, which names the key, what was received and what was
+            expected.
     """
-    check_source(experiment.data, home.s3_endpoint)
-    _check_model_file(experiment)
-    _check_parts(experiment)
-    if home.target is None:  # a target's images have what they have
-        require_backend(experiment.training.backend)
-    _check_space(experiment)
-    task = _task(experiment)
-    for criterion in experiment.gate:
-        check_name(criterion.metric, task)
-        _check_criterion(criterion, experiment)
-    _check_explains(experiment, task)
+    _all_of(_checks(experiment, home))
     hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
+
+
+def _all_of(checks: Iterable[Callable[[], object]]) -> None:
+    """Make all checks, and tell of all that was found at once; a single mistake as the error that it is."""
+    found: list[ExperimentError | ModelsError] = []
+    for check_one in checks:
+        try:
+            check_one()
+        except (ExperimentError, ModelsError) as error:
+            found.append(error)
+    lines = list(dict.fromkeys(line for error in found for line in str(error).split(NEXT)))
+    if len(lines) > 1:
+        raise ExperimentError(NEXT.join(lines)) from found[0]
+    if found:
+        raise found[0]
+
+
+def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]]:
+    task = _task(experiment)
+    yield partial(check_source, experiment.data, home.s3_endpoint)
+    yield partial(_check_model_file, experiment)
+    yield from _part_checks(experiment)
+    if home.target is None:  # a target's images have what they have
+        yield partial(require_backend, experiment.training.backend)
+    yield partial(_check_space, experiment)
+    for criterion in experiment.gate:
+        yield partial(check_name, criterion.metric, task)
+        yield partial(_check_criterion, criterion, experiment)
+    yield partial(_check_explains, experiment, task)
 
 
 def _task(experiment: Experiment) -> str | None:
@@ -91,22 +116,35 @@ def _check_shared(experiment: Experiment) -> None:
         )
 
 
-def _check_parts(experiment: Experiment) -> None:
+def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
+    """What a choice of a search may get wrong too."""
     model, training, task = experiment.model.options, experiment.training, _task(experiment)
+    yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
+    yield partial(check_optimizer, training.optimizer)
+    yield partial(_check_loss, experiment, task)
+    yield partial(check_privacy, model, training.model_dump())
+    yield partial(_check_shared, experiment)
+    yield partial(_check_numpy, experiment)
+    yield partial(_check_calibration, experiment)
+    yield partial(_check_settings, experiment, task)
+
+
+def _check_model(model: Mapping[str, Any], task: str | None) -> None:
     check_model(model)
-    check_task(model, task if experiment.data.dataset is None else experiment.data.task)
-    check_optimizer(training.optimizer)
-    check_loss(training.loss, task)
-    check_privacy(model, training.model_dump())
-    check_smoothing(training.label_smoothing, training.loss, task)
-    _check_shared(experiment)
+    check_task(model, task)
+
+
+def _check_loss(experiment: Experiment, task: str | None) -> None:
+    check_loss(experiment.training.loss, task)
+    check_smoothing(experiment.training.label_smoothing, experiment.training.loss, task)
+
+
+def _check_numpy(experiment: Experiment) -> None:
     if experiment.training.backend == "numpy" and experiment.resources.gpus:
         raise ExperimentError(
             f"resources.gpus: {experiment.resources.gpus}; training.backend: numpy computes on the CPU; "
             "leave one of the two out"
         )
-    _check_calibration(experiment)
-    _check_settings(experiment, task)
 
 
 def _check_settings(experiment: Experiment, task: str | None) -> None:
@@ -141,8 +179,11 @@ def _check_space(experiment: Experiment) -> None:
     document = experiment.model_dump(mode="json")
     for key, entry in space_of(experiment.search.space).items():
         values = entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
-        for value in values:
-            _check_parts(validate(with_values(document, {key: value}), f"search.space.{key}"))
+        _all_of(partial(_check_choice, document, key, value) for value in values)
+
+
+def _check_choice(document: dict[str, Any], key: str, value: Any) -> None:
+    _all_of(_part_checks(validate(with_values(document, {key: value}), f"search.space.{key}")))
 
 
 def _check_model_file(experiment: Experiment) -> None:

@@ -16,11 +16,13 @@ def drift_of(url: str) -> dict[str, Any] | None:
         url: the endpoint's base URL.
 
     Returns:
-        `{"rows", "status", "features": {name: index}, "predictions": {name: index}}`; status is `unknown` (too few
-        rows yet), `stable`, `moving` or `moved`, by the largest index.
+        `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}}`; status is `unknown`
+        (fewer rows yet than are needed), `stable`, `moving` or `moved`, by the largest index.
     """
     # A dependency of the endpoint: it is here wherever one can be live.
     from prometheus_client.parser import text_string_to_metric_families
+
+    from serving.drift import LEAST_ROWS
 
     try:
         with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as page:
@@ -38,6 +40,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
     status = _status([*found["feature"].values(), *found["prediction"].values()])
     return {
         "rows": int(rows),
+        "needed": LEAST_ROWS,
         "status": status,
         "features": found["feature"],
         "predictions": found["prediction"],
@@ -45,12 +48,19 @@ def drift_of(url: str) -> dict[str, Any] | None:
 
 
 def in_words(drift: dict[str, Any] | None) -> str:
-    """The drift in a few words: the status, and what has moved most."""
+    """The drift in a few words: the status, and what has moved most; while unknown, how many rows are wanted."""
     if drift is None:
         return ""
+    if drift["status"] == "unknown":
+        return f"unknown: {drift['rows']} of {drift['needed']} rows"
     largest = max((*drift["features"].items(), *drift["predictions"].items()), key=_second, default=None)
     shown = "" if largest is None or drift["status"] == "stable" else f": {largest[0]} {largest[1]:.2f}"
     return f"{drift['status']}{shown}"
+
+
+def in_a_line(drift: dict[str, Any]) -> str:
+    """The same, and over how many rows."""
+    return in_words(drift) if drift["status"] == "unknown" else f"{in_words(drift)}, {drift['rows']} rows"
 
 
 def _second(pair: tuple[str, float]) -> float:

@@ -192,6 +192,17 @@ class Home:
             raise UnknownNameError("run", run, known, "`tidegate runs` lists them")
         return folder
 
+    def newest_run(self, name: str) -> RunFolder:
+        """The folder of a run by its id, or of the newest run of an experiment by its name; a run's id goes first.
+
+        Raises:
+            UnknownNameError: no such run or experiment, with the nearest known run.
+        """
+        if "/" not in name and (self.folder_of(name).path / "run.json").is_file():
+            return self.folder_of(name)
+        of_name = (folder for folder in self.run_folders() if folder.read().name == name)
+        return next(of_name, None) or self.run_folder(name)
+
     def run_if_known(self, run: str) -> RunRecord | None:
         """The record of a run that may be a new one."""
         folder = self.folder_of(run)

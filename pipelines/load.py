@@ -67,7 +67,7 @@ def validate(document: Any, where: str) -> Experiment:
     try:
         return Experiment.model_validate(document)
     except ValidationError as error:
-        lines = [_sentence(problem) for problem in error.errors(include_url=False)]
+        lines = [line for problem in error.errors(include_url=False) for line in _sentences(problem)]
         raise ExperimentError(f"{where}: " + "\n  ".join(lines)) from error
 
 
@@ -151,18 +151,20 @@ def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def _sentence(problem: Any) -> str:
+def _sentences(problem: Any) -> list[str]:
+    """One of pydantic's errors; a part that does not go together may have several mistakes in it."""
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = list(_keys_at(problem["loc"][:-1]))
         close = nearest(str(problem["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
-        return f"{place}: unknown key{close}"
+        return [f"{place}: unknown key{close}"]
     if problem["type"] == "missing":
-        return f"{place}: missing; it is required"
+        return [f"{place}: missing; it is required"]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "string_pattern_mismatch" and problem["loc"][-1:] in (("name",), ("endpoint",)):
         message = "expected lower-case letters, digits and - only, such as my-experiment"
-    return f"{place or 'experiment'}: {message}; received {_short(problem['input'])}"
+    received = _short(problem["input"])
+    return [f"{place or 'experiment'}: {line}; received {received}" for line in message.split("\n")]
 
 
 def _keys_at(loc: Sequence[int | str]) -> Iterator[str]:

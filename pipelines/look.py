@@ -9,7 +9,7 @@ from typing import Any
 from infra import mlflow_server, replay
 from infra.tracking import compare_url
 from pipelines.answer import answer, outputs_of
-from pipelines.drift import drift_of, in_words
+from pipelines.drift import drift_of, in_a_line
 from pipelines.errors import UnknownNameError, UsageError
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.load import flat
@@ -38,9 +38,19 @@ def runs(home: Home) -> Result:
 
 
 def show(home: Home, run: str) -> Result:
-    """One run: the answer of its submit as it stands now, its steps, and its experiment."""
+    """One run: the answer of its submit as it stands now, its steps, and its experiment.
+
+    Args:
+        home: the home.
+        run: the run's id, or an experiment's name, whose newest run it is then.
+
+    Raises:
+        UnknownNameError: no such run.
+    """
     refresh(home, run, "spool/*")
-    folder = home.run_folder(run)
+    folder = home.newest_run(run)
+    if folder.run != run:
+        refresh(home, folder.run, "spool/*")
     record = folder.read()
     answered = answer(home, folder)
     data = answered.data | {"name": record.name, "created": record.created, "experiment": record.experiment}
@@ -49,7 +59,7 @@ def show(home: Home, run: str) -> Result:
     data["drift"] = drift_of(data["endpoint"]) if live else None
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in answered.data["steps"]]
     reason = f"\n\n{record.reason}" if record.reason else ""
-    reason += f"\n\ndrift  {in_words(data['drift'])}, {data['drift']['rows']} rows" if data["drift"] else ""
+    reason += f"\n\ndrift  {in_a_line(data['drift'])}" if data["drift"] else ""
     return Result(data, f"{answered.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
 
 

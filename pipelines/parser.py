@@ -97,7 +97,7 @@ def _pipeline(add: Add) -> None:
 def _looking(add: Add) -> None:
     add("runs", "look:runs", "list the runs, newest first", "tidegate runs")
     show = add("show", "look:show", "show one run", "tidegate show digits-1a2b3c4d")
-    show.add_argument("run", metavar="RUN")
+    show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name: its newest run")
     logs = add(
         "logs",
         "look:logs",

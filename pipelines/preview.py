@@ -1,13 +1,16 @@
 """plan: what submit would do, what is done already, and how it differs from what is live."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
+from infra.errors import InfraError
+from models.errors import ModelsError
 from pipelines.checks import check
-from pipelines.errors import UsageError
+from pipelines.errors import ExperimentError, UsageError
 from pipelines.facts import gather
 from pipelines.home import Home
 from pipelines.hosting import hosting
@@ -16,7 +19,9 @@ from pipelines.load import flat, load_experiment
 from pipelines.plan import Plan, make_plan
 from pipelines.result import Result, table
 from pipelines.run import is_cached
+from pipelines.sources import format_of
 from pipelines.spec import Experiment
+from pipelines.spec_data import Data
 from serving.release import load
 
 
@@ -63,6 +68,7 @@ def preview(
         "run": plan.run,
         "steps": steps,
         "trials": plan.facts.trials,
+        "format": format_of(experiment.data, home.s3_endpoint),
         "streamed": streamed_memory(experiment, plan.facts) is not None,
         "rollout": hosting(home).describe(experiment.serving),
         "changes": changes(home, plan),
@@ -86,10 +92,20 @@ def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
     state = load(home.store, plan.experiment.endpoint)
     if state.current is None:
         return []
-    live = flat(home.run_folder(state.release(state.current).run).read().experiment)
-    new = flat(plan.experiment.model_dump(mode="json"))
+    live = _told(home, home.run_folder(state.release(state.current).run).read().experiment)
+    new = _told(home, plan.experiment.model_dump(mode="json"))
     keys = [key for key in sorted(live.keys() | new.keys()) if live.get(key) != new.get(key)]
     return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys]
+
+
+def _told(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
+    """An experiment as dotted keys, with the data's format where its source tells it."""
+    told = flat(experiment)
+    # A live release's data may be gone by now.
+    with contextlib.suppress(ExperimentError, ModelsError, InfraError):
+        found = format_of(Data.model_validate(experiment["data"]), home.s3_endpoint)
+        told |= {} if found is None else {"data.format": found}
+    return told
 
 
 def _devices(gpus: int, nodes: int) -> str:
@@ -102,6 +118,7 @@ def _text(data: dict[str, Any]) -> str:
         for step in data["steps"]
     ]
     lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
+    lines += [f"data is read as {data['format']}"] if data["format"] else []
     lines += ["training rows stay on the disk: data.stream"] if data["streamed"] else []
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]

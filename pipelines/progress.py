@@ -9,7 +9,9 @@ from pipelines.home import RunFolder, StepRecord
 
 EVERY_S = 0.2
 WIDTH = 28
-TOLD = ("epoch ", "went on from ", "skipped a checkpoint")  # lines of a trial's log that its driver repeats
+# Lines of a trial's log that its driver repeats: where there is no bar, and above one.
+TOLD = ("starting: ", "epoch ", "went on from ", "skipped a checkpoint")
+TOLD_ABOVE = ("starting: ",)
 
 
 class Progress:
@@ -49,15 +51,14 @@ class Progress:
             return
         self._last = time.monotonic()
         for step_id in [known for known in self._began if known.startswith("train")]:
+            self._lines(step_id)
             if self._bar:
                 self._draw(step_id)
-            else:
-                self._lines(step_id)
 
     def _lines(self, step_id: str) -> None:
-        """New epoch lines of the step's log."""
+        """New lines of the step's log that are for people."""
         log = self._folder.log(step_id)
-        if self._bar or step_id not in self._shown or not log.exists():
+        if step_id not in self._shown or not log.exists():
             return
         with log.open("rb") as file:
             file.seek(self._shown[step_id])
@@ -65,8 +66,8 @@ class Progress:
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._shown[step_id] += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            if line.startswith(TOLD):
-                print(f"{step_id:<24} {line}", file=self._stream, flush=True)
+            if line.startswith(TOLD_ABOVE if self._bar else TOLD):
+                self.say(f"{step_id:<24} {line}")
 
     def _draw(self, step_id: str) -> None:
         try:

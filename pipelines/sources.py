@@ -42,10 +42,21 @@ def check_source(data: Data, endpoint: str | None = None) -> None:
     """
     if data.format is not None:
         check_format(data.format)
-    elif data.source is not None and _in_s3(data.source):
-        s3_data.format_of(data.source, endpoint)
-    elif data.source is not None:
-        guess_format(existing(data.source))
+    else:
+        format_of(data, endpoint)
+
+
+def format_of(data: Data, endpoint: str | None = None) -> str | None:
+    """The format that is stated, or told by the source; None of a built-in, which has none.
+
+    Raises:
+        ExperimentError, ModelsError, StoreError: it tells none, or is not there.
+    """
+    if data.format is not None or data.source is None:
+        return data.format
+    if _in_s3(data.source):
+        return s3_data.format_of(data.source, endpoint)
+    return guess_format(existing(data.source))
 
 
 def digest_of_data(data: Data, endpoint: str | None = None) -> str:
@@ -67,12 +78,11 @@ def bytes_of_data(data: Data, endpoint: str | None = None) -> int:
     """
     if data.source is None:
         return 0
+    told = format_of(data, endpoint)
+    assert told is not None
     if _in_s3(data.source):
-        return bytes_in_memory(
-            s3_data.sizes(data.source, endpoint), data.format or s3_data.format_of(data.source, endpoint)
-        )
-    path = existing(data.source)
-    return bytes_in_memory(file_sizes(path), data.format or guess_format(path))
+        return bytes_in_memory(s3_data.sizes(data.source, endpoint), told)
+    return bytes_in_memory(file_sizes(existing(data.source)), told)
 
 
 def source_here(

@@ -1,9 +1,10 @@
 """The experiment file: frozen, typed, and strict about what it does not know."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from models.devices import require_spread
 from models.errors import OptionsError
@@ -34,18 +35,14 @@ class Model(Part):
         """What the model is built from."""
         return self.model_dump(mode="json", exclude_none=True, exclude={"from_", "freeze"})
 
-    @model_validator(mode="after")
-    def _one_origin(self) -> "Model":
+    def problems(self) -> Iterator[str]:
         if (self.family is None) == (self.file is None):
             got = "both" if self.family else "neither"
-            raise ValueError(f"give either family (e.g. mlp) or file (./my_model.py); received {got}")
+            yield f"give either family (e.g. mlp) or file (./my_model.py); received {got}"
         if self.freeze and self.from_ is None:
-            raise ValueError("freeze keeps layers of an earlier run; say which one: from: RUN")
+            yield "freeze keeps layers of an earlier run; say which one: from: RUN"
         if self.from_ is not None and self.options.get("pretrain"):
-            raise ValueError(
-                "from begins with trained weights, and pretrain would be lost; leave one of the two out"
-            )
-        return self
+            yield "from begins with trained weights, and pretrain would be lost; leave one of the two out"
 
 
 class Training(TrainingOptions):
@@ -71,19 +68,17 @@ class Search(Part):
     pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
     space: dict[str, Any] = Field(description="dotted key of the experiment -> {low, high, log} or choices")
 
-    @model_validator(mode="after")
-    def _bounded(self) -> "Search":
+    def problems(self) -> Iterator[str]:
         if not self.space:
-            raise ValueError(
+            yield (
                 "space is empty; name at least one key, e.g. training.optimizer.learning_rate: "
                 "{low: 0.001, high: 0.1, log: true}"
             )
         for key in self.space:
             if key.split(".")[0] not in ("model", "training"):
-                raise ValueError(f'space key "{key}" must begin with model. or training.')
+                yield f'space key "{key}" must begin with model. or training.'
         if self.method != "grid" and self.trials is None:
-            raise ValueError(f"trials is missing; {self.method} needs a number of trials, e.g. trials: 8")
-        return self
+            yield f"trials is missing; {self.method} needs a number of trials, e.g. trials: 8"
 
 
 class Criterion(Part):
@@ -136,14 +131,12 @@ class Experiment(Part):
     resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
     serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
 
-    @model_validator(mode="after")
-    def _can_spread(self) -> "Experiment":
+    def problems(self) -> Iterator[str]:
         resources, training = self.resources, self.training
         try:
             require_spread(training.backend, resources.gpus, resources.nodes, training.batch_size)
         except OptionsError as error:
-            raise ValueError(str(error)) from error
-        return self
+            yield str(error)
 
     @property
     def endpoint(self) -> str:

@@ -1,8 +1,9 @@
 """The part of the experiment file that says where the rows come from."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from models.losses import TASK_OF_KIND
 from pipelines.spec_part import Fraction, Part, listed
@@ -53,14 +54,12 @@ class Split(Part):
         "from; what is released learns from the training rows: validation 0 gives it all but the test rows",
     )
 
-    @model_validator(mode="after")
-    def _leave_rows_to_train_on(self) -> "Split":
+    def problems(self) -> Iterator[str]:
         if self.validation + self.test >= 1:
-            raise ValueError(
+            yield (
                 f"validation {self.validation} + test {self.test} leave no rows to train on; "
                 "their sum must be below 1"
             )
-        return self
 
 
 def _input(value: Any) -> Any:
@@ -115,25 +114,23 @@ class Data(Part):
         "holds when not given",
     )
 
-    @model_validator(mode="after")
-    def _one_origin(self) -> "Data":
+    def problems(self) -> Iterator[str]:
         if (self.source is None) == (self.dataset is None):
             got = "both" if self.source else "neither"
-            raise ValueError(f"give either source (a file or folder) or dataset (a built-in); received {got}")
+            yield f"give either source (a file or folder) or dataset (a built-in); received {got}"
         if self.source is not None and not self.target:
-            raise ValueError(
+            yield (
                 "target is missing; name the column to predict, e.g. target: label; of boxes "
                 "target: {name: boxes, kind: boxes}"
             )
         if self.stream is True and self.dataset is not None:
-            raise ValueError("a built-in dataset is held in memory; leave stream out, or name a source")
+            yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._told:
             if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
                 words = {"text": "a text", "boxes": "boxes"}[str(entry.kind)]
-                raise ValueError(
+                yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )
-        return self
 
     @property
     def _told(self) -> list[TargetSpec]:

@@ -1,8 +1,9 @@
 """What every part of the experiment file is made of: strict, and frozen."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
 MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
@@ -14,6 +15,17 @@ class Part(BaseModel):
     """A part of the experiment: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def problems(self) -> Iterator[str]:
+        """What does not go together though each value is right by itself, a sentence each."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = list(self.problems())
+        if found:
+            raise ValueError("\n".join(found))
+        return self
 
 
 def listed(value: Any) -> Any:

@@ -1,8 +1,9 @@
 """The part of the experiment file that says how the winner is served."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from models.decoding.settings import Decoding, Detection, Settings
 from pipelines.spec_part import MEMORY, Duration, Name, Part
@@ -14,11 +15,9 @@ class Replicas(Part):
     min: int = Field(1, ge=1, description="replicas at rest")
     max: int | None = Field(None, ge=1, description="replicas under load; as many as at rest when not given")
 
-    @model_validator(mode="after")
-    def _in_order(self) -> "Replicas":
+    def problems(self) -> Iterator[str]:
         if self.max is not None and self.max < self.min:
-            raise ValueError(f"max {self.max} is below min {self.min}; it must be at least that")
-        return self
+            yield f"max {self.max} is below min {self.min}; it must be at least that"
 
 
 class Canary(Part):
@@ -29,11 +28,9 @@ class Canary(Part):
     )
     bake: Duration = Field("30s", description="time each step is watched")
 
-    @model_validator(mode="after")
-    def _rising(self) -> "Canary":
+    def problems(self) -> Iterator[str]:
         if self.steps != sorted(set(self.steps)):
-            raise ValueError(f"steps {self.steps} must rise, e.g. [10, 50, 100]")
-        return self
+            yield f"steps {self.steps} must rise, e.g. [10, 50, 100]"
 
 
 class Slo(Part):
@@ -77,11 +74,9 @@ class Serving(Part):
         ServingResources.model_validate({}), description="what one replica may use on a cluster"
     )
 
-    @model_validator(mode="after")
-    def _one_decoding(self) -> "Serving":
+    def problems(self) -> Iterator[str]:
         if self.decoding is not None and self.detection is not None:
-            raise ValueError("decoding is for texts and detection for boxes; leave one of the two out")
-        return self
+            yield "decoding is for texts and detection for boxes; leave one of the two out"
 
     @property
     def settings(self) -> Settings | None:

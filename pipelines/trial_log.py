@@ -14,6 +14,7 @@ from infra.spool import Spool
 from infra.store import Ref
 from models.columns import load_columns, take
 from models.schema import Schema
+from models.training import keras_backend
 from models.transforms import Transforms
 from pipelines.load import flat
 from pipelines.steps import StepContext
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from models.checkpoint import Progress
 
 SAMPLE_S = 5.0
+STARTING = "starting:"
+IMPORTED = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 EXAMPLE_ROWS = 5
 
 
@@ -95,6 +98,10 @@ class TrialLog:
         self._spool.write("run", "run", name=f"{run}/trial-{index}", experiment=name, tags=tags, parent=run)
         self._spool.write("params", "params", values=parameters(content))
         self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def starting(self, backend: str) -> None:
+        """The backend is about to be imported, which takes long: one line, or nobody would know what goes on."""
+        print(f"{STARTING} importing {IMPORTED[keras_backend(backend)]}", flush=True)
 
     def begin(self, epochs: int) -> None:
         """Training is about to begin."""

@@ -106,6 +106,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     content = with_values(inputs.content, params)
     tags = inputs.tags | version_tags(inputs.versions)
     log = TrialLog(context, inputs.run, inputs.name, inputs.index, content, tags)
+    log.starting(chosen["training"]["backend"])
     try:
         trial = Trial(inputs, context, chosen["model"], chosen["training"], log)
         return Outputs(id=context.id, index=inputs.index, params=params, **trial.run())

@@ -48,11 +48,12 @@ class GrpcV2:
         columns, rows = self._inputs.read_tensors(
             [tensor for tensor, _ in tensors], [part for _, part in tensors]
         )
+        parameters = {entry.key: _value(entry.value) for entry in message.parameters}
         asked = [{"name": output.name, "parameters": {"binary_data": True}} for output in message.outputs]
         content: dict[str, Any] = {
             "id": message.id,
             "outputs": asked,
-            "parameters": {"binary_data_output": True},
+            "parameters": {**parameters, "binary_data_output": True},
         }
         return Reading(columns, rows, self._outputs.wanted(content))
 
@@ -80,6 +81,11 @@ class GrpcV2:
             received = f"the model {message.model_name[:60]!r} version {message.model_version[:20]!r}"
             expected = f"{served.name!r} version {served.version!r}"
             raise ContractError("model_name", received, expected, "correct it")
+
+
+def _value(parameter: Any) -> Any:
+    """What a parameter says: of its kinds the one that is set, or what an unset one means."""
+    return parameter.string_param or parameter.int64_param or parameter.bool_param
 
 
 def _tensor(tensor: Any, raw: memoryview | None) -> tuple[dict[str, Any], memoryview | None]:

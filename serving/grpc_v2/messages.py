@@ -1,7 +1,7 @@
 """The messages of the protocol, as protobuf classes made from a table.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto; what
-is not read here (parameters) is left out: protobuf skips it. They lie in a pool of their own, so that a
+is not read here (parameters of tensors) is left out: protobuf skips it. They lie in a pool of their own, so that a
 program that has them from elsewhere too, as a client's tests, is not disturbed.
 """
 
@@ -53,7 +53,10 @@ TABLE = {
     "bytes_contents bytes* 8",
     "InferTensor": "name string 1, datatype string 2, shape int64* 3, contents InferTensorContents 5",
     "InferRequestedOutput": "name string 1",
-    "ModelInferRequest": "model_name string 1, model_version string 2, id string 3, inputs InferTensor* 5, "
+    "InferParameter": "bool_param bool 1, int64_param int64 2, string_param string 3",
+    "InferParameterEntry": "key string 1, value InferParameter 2",  # of a map
+    "ModelInferRequest": "model_name string 1, model_version string 2, id string 3, "
+    "parameters InferParameterEntry* 4, inputs InferTensor* 5, "
     "outputs InferRequestedOutput* 6, raw_input_contents bytes* 7",
     "ModelInferResponse": "model_name string 1, model_version string 2, id string 3, outputs InferTensor* 5, "
     "raw_output_contents bytes* 6",

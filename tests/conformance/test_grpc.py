@@ -89,6 +89,11 @@ def test_what_is_wrong_is_said(endpoint: Endpoint, client: Any) -> None:
     with pytest.raises(InferenceServerException, match="expected one of") as caught:
         client.infer(endpoint.name, inputs, outputs=[triton.InferRequestedOutput("other")])
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    for asked in (True, False, "yes", 1):
+        with pytest.raises(InferenceServerException, match=r"explain.*ask POST /predict") as caught:
+            client.infer(endpoint.name, inputs, parameters={"explain": asked})
+        assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    client.infer(endpoint.name, inputs, parameters={"other": True})  # is ignored, as over HTTP
     inputs[0]._raw_content = b"123"
     with pytest.raises(InferenceServerException, match=repr(inputs[0].name())):
         client.infer(endpoint.name, inputs)

@@ -107,6 +107,20 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert len(str(raised.value).splitlines()) == 2
 
 
+def test_all_mistakes_of_a_part_are_told_at_once() -> None:
+    part = {"family": "mlp", "file": "./m.py", "freeze": "conv*"}
+    with pytest.raises(ExperimentError) as raised:
+        validate(GOOD | {"model": part, "search": {"space": {"a.b": [1], "c": [2]}}}, "here")
+    told = [line.strip().removeprefix("here: ").split(";")[0] for line in str(raised.value).splitlines()]
+    assert told == [
+        "model: give either family (e.g. mlp) or file (./my_model.py)",
+        "model: freeze keeps layers of an earlier run",
+        'search: space key "a.b" must begin with model. or training.',
+        'search: space key "c" must begin with model. or training.',
+        "search: trials is missing",
+    ]
+
+
 @pytest.mark.parametrize("override", ["name", "=3", "name.below=1"])
 def test_a_broken_override_is_told_whole(override: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--set {override}: "):
@@ -157,6 +171,24 @@ def test_what_a_step_would_refuse_is_refused_before(
     with pytest.raises(kind) as raised:
         check(validate(GOOD | change, "here"), Home(tmp_path))
     assert words in str(raised.value)
+
+
+def test_all_that_steps_would_refuse_is_told_at_once(tmp_path: Path) -> None:
+    space = {"training.optimizer": ["adm", "sgdd"]}
+    change: dict[str, Any] = {
+        "data": {"source": "/nowhere/x.csv", "target": "y"},
+        "model": {"family": "mpl"},
+        "training": {"loss": "nothing"},
+        "gate": [{"metric": "accuracy"}, {"metric": "test_acuracy"}],
+        "search": {"trials": 1, "space": space},
+    }
+    with pytest.raises(ExperimentError) as raised:
+        check(validate(GOOD | change, "here"), Home(tmp_path))
+    told = str(raised.value).splitlines()
+    words = ("/nowhere/x.csv", "'mpl'", "'nothing'", "'adm'", "'sgdd'", '"accuracy"', '"test_acuracy"')
+    assert len(told) == len(words)
+    for line, word in zip(told, words, strict=True):
+        assert word in line
 
 
 def test_a_folder_stands_for_the_experiment_file_in_it(tmp_path):

@@ -18,6 +18,7 @@ from pipelines.home import Home
 from pipelines.run import find_outputs
 from pipelines.steps.prepare import Outputs as Prepared
 from pipelines.steps.train import Outputs as Trial
+from serving.drift import LEAST_ROWS
 from tests.conftest import Cli
 
 QUICK = ("--set", "training.epochs=8")
@@ -51,7 +52,8 @@ def test_a_submit_answers_with_everything(digits: dict[str, Any]) -> None:
 
 def test_a_live_run_tells_whether_its_data_has_moved(shared: Cli, digits: dict[str, Any]) -> None:
     shown = shared.ok("show", digits["run"])["drift"]
-    assert set(shown) == {"rows", "status", "features", "predictions"}
+    assert set(shown) == {"rows", "needed", "status", "features", "predictions"}
+    assert shown["needed"] == LEAST_ROWS
     assert shared.ok("endpoints")[0]["drift"]["status"] == shown["status"]
 
 
@@ -148,6 +150,25 @@ def test_real_tables_reach_what_they_should(shared: Cli, name: str, metric: str,
     answer = shared.ok("submit", name)
     assert answer["metrics"][metric] >= bound
     assert answer["parity"] <= outputs_of(shared, answer["run"], "package")["tolerance"]
+
+
+def test_a_table_in_a_file_is_told_from_start_to_plan(shared: Cli, tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row % 2}\n" for row in range(40))
+    (tmp_path / "rows.csv").write_text(f"x,y\n{rows}")
+    (tmp_path / "experiment.yaml").write_text(
+        "{name: table, data: {source: ./rows.csv, target: y}, model: {family: linear}, training: {epochs: 1}}"
+    )
+    ran = shared("submit", str(tmp_path))
+    assert ran.code == 0, ran.stderr
+    trial = [line.split(maxsplit=1)[1] for line in ran.stderr.splitlines() if line.startswith("train-0-")]
+    assert trial[0] == "starting: importing TensorFlow"
+    assert trial[1].startswith("epoch 1/1 ")
+    planned = shared.ok("plan", str(tmp_path))
+    assert (planned["format"], planned["changes"]) == ("csv", [])
+    assert "data is read as csv" in shared("plan", str(tmp_path)).stdout
+    assert shared.ok("plan", str(tmp_path), "--set", "data.format=csv")["changes"] == []
+    changed = shared.ok("plan", str(tmp_path), "--set", "data.format=jsonl")["changes"]
+    assert changed == [{"key": "data.format", "live": "csv", "new": "jsonl"}]
 
 
 def test_more_trials_later_only_run_the_new_ones(shared: Cli) -> None:
