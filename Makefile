@@ -47,13 +47,14 @@ SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumen
 SKIP_torch := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx triton
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run zoo zoo-data test test-slow test-torch lint bench bench-serving bench-training images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run zoo zoo-data test test-slow test-torch lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make test-torch what needs PyTorch, in a $(TORCH) of its own (7 GB)"
+	@echo "make test-gpu, bench-gpu   what needs an NVIDIA GPU, by the backends that see it"
 	@echo "make zoo        every example end to end, and one table of what was reached (hours; make zoo-data: only its datasets)"
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make bench-serving   the endpoint beside other servers, with wrk"
@@ -120,6 +121,17 @@ test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 test-torch: export OMP_WAIT_POLICY := PASSIVE
 test-torch: $(TORCH)/.dev $(VENV)/.apt
 	@$(TORCH)/bin/python -m pytest -m torch
+
+# On a machine with a GPU whose environment has a JAX, TensorFlow or PyTorch that sees it:
+# make test-gpu GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+test-gpu bench-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.dev)
+
+test-gpu:
+	@$(GPU_PYTHON) -m pytest -m gpu tests/models/test_gpu.py
+
+bench-gpu:
+	@$(GPU_PYTHON) -m tests.bench.gpu
 
 $(TORCH)/.dev: VENV := $(TORCH)
 $(TORCH)/.dev: BIN := $(TORCH)/bin

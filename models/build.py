@@ -143,7 +143,11 @@ def pretrain(model: Any, options: Mapping[str, Any], inputs: Mapping[str, Any], 
 
 
 def repeatable(seed: int) -> None:
-    """Seed Python, NumPy and the backend, and let it use only operations that repeat to the bit."""
+    """Seed Python, NumPy and the backend, and let it use only operations that repeat to the bit.
+
+    On a GPU float32 is float32 then: TensorFloat-32, which some of them take on their own, keeps ten bits of what is
+    multiplied, and what is served on a CPU could not be proved equal.
+    """
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -151,10 +155,17 @@ def repeatable(seed: int) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        settings: Any = jax.config
+        settings.update("jax_default_matmul_precision", "highest")
     elif keras.backend.backend() == "torch":
         import torch
 
         torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def as_float32(

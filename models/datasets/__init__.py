@@ -45,6 +45,7 @@ DATASETS: dict[str, Dataset] = {
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "bikeshare": Dataset("bikers", "regression", tables.bikeshare),
     "bible": Dataset("text", "generation", texts.verses),
+    "verse-pairs": Dataset("english", "generation", texts.verse_pairs, (("spanish", "text"),)),
     "cmudict": Dataset("phonemes", "generation", texts.pronunciations, (("spelling", "text"),)),
     "trees": Dataset("boxes", "detection", aerial.trees, tiled=True),
 }

@@ -12,25 +12,47 @@ from models.columns import Columns
 from models.errors import FormatError
 from models.readers import open_text
 
-KING_JAMES = "k"
+KING_JAMES, REINA_VALERA = "k", "v"
+LONGEST_PAIR = 24  # words of a verse that is to be translated
 SPELLING = re.compile(r"[a-z']+")
 STRESS = re.compile(r"\d")
+WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def verses(files: list[Path]) -> tuple[Columns, int]:
     """`text`, str `(31102,)`: the verses of the King James Bible, in their order."""
+    return {"text": np.array(_bible(files[0], KING_JAMES), object)}, 0
+
+
+def verse_pairs(files: list[Path]) -> tuple[Columns, int]:
+    """`spanish` (Reina-Valera, 1909) and `english` (King James), str: the same verses, in lower case.
+
+    Words and marks have spaces between; those with at most 24 of them on both sides.
+    """
+    sides = (
+        [WORD.findall(verse.lower()) for verse in _bible(files[0], name)]
+        for name in (REINA_VALERA, KING_JAMES)
+    )
+    pairs = [
+        pair for pair in zip(*sides, strict=True) if all(0 < len(words) <= LONGEST_PAIR for words in pair)
+    ]
+    spanish, english = ([" ".join(words) for words in side] for side in zip(*pairs, strict=True))
+    return {"spanish": np.array(spanish, object), "english": np.array(english, object)}, 0
+
+
+def _bible(file: Path, name: str) -> list[str]:
+    """The 31,102 verses of one translation, in their order."""
     query = "select vText from bible where bbName = ? order by bNumber, cNumber, vNumber"
     # Read as it is: no journal beside a file that belongs to a package.
-    database = sqlite3.connect(f"{files[0].absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
-        found = [text for (text,) in database.execute(query, (KING_JAMES,))]
+        return [text for (text,) in database.execute(query, (name,))]
     except sqlite3.Error as error:
         raise FormatError(
-            f"{files[0]}: {error}; expected a database with the table bible; install the package again"
+            f"{file}: {error}; expected a database with the table bible; install the package again"
         ) from error
     finally:
         database.close()
-    return {"text": np.array(found, object)}, 0
 
 
 def pronunciations(files: list[Path]) -> tuple[Columns, int]:

@@ -1,10 +1,10 @@
 """The loop of the JAX backend: many batches a compiled call, over data that stays on the device.
 
 Keras' own stateless `train_step` gathers its rows from the device's copy of the data. Where XLA fuses all layers
-(`models.loops.fused`) it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer is slower in
-a loop than outside one, so that other models take a call a batch, which does not wait for the one before. The state is
-written back to the model after each round of batches, which copies nothing. On several devices it is the same program;
-only where its arrays lie differs (`models.loops.spread`).
+(`models.loops.fused`), and on a GPU, it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer
+is slower in a loop than outside one, so that other models take a call a batch, which does not wait for the one before.
+The state is written back to the model after each round of batches, which copies nothing. On several devices it is the
+same program; only where its arrays lie differs (`models.loops.spread`).
 """
 
 from __future__ import annotations
@@ -176,12 +176,19 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
     """See `models.loops.make_loops`."""
     model, held_out, size = parts.model, parts.held_out, parts.options.batch_size
     spread, check = spread_over(parts.gpus, size), None
+    whole = fused(model) or _on_a_gpu()
     if held_out is not None:
         check = Loop(
             model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, spread=spread
         )
     if parts.sampling is None:
-        return Loop(model, model.train_step, TRAIN, parts.train, size, fused(model), spread=spread), check
+        return Loop(model, model.train_step, TRAIN, parts.train, size, whole, spread=spread), check
     step = jax_step(model, parts.options, parts.sampling, parts.seed)
     room = parts.sampling.room
-    return Loop(model, step, TRAIN, parts.train, room, fused(model), parts.sampling.batches * room), check
+    return Loop(model, step, TRAIN, parts.train, room, whole, parts.sampling.batches * room), check
+
+
+def _on_a_gpu() -> bool:
+    import jax
+
+    return bool(jax.default_backend() == "gpu")

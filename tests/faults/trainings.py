@@ -20,6 +20,7 @@ import numpy as np
 
 from infra.store import FolderStore
 from models.checkpoint import Progress
+from models.devices import settle
 from pipelines.checkpoints import StoreKeeper
 
 SEED = 2026
@@ -117,8 +118,12 @@ def forked(work: Callable[[int], str], beats: int = 0, pause: float = 0.0) -> st
 
 def main(backend: str, kills: int, folder: Path) -> dict[str, Any]:
     """Kill the training so many times at seeded moments, and let it end."""
-    for module in ("models.fit", {"numpy": "tensorflow"}.get(backend, backend), "keras"):
-        import_module(module)  # what every fork needs
+    settle(backend)
+    if not (
+        backend == "torch" and Path("/dev/nvidia0").exists()
+    ):  # which can not be forked once it has a GPU
+        for module in ("models.fit", {"numpy": "tensorflow"}.get(backend, backend), "keras"):
+            import_module(module)  # what every fork needs
     dice, places = random.Random(SEED), folder / "places"
     places.touch()
 

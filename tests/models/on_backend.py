@@ -4,16 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def printed_on(backend: str, *words: str) -> Any:
+def printed_on(backend: str, *words: str, env: Mapping[str, str] | None = None) -> Any:
     """What `python WORDS...` printed, the last line of it as JSON; an AssertionError with its stderr when it failed."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, **(env or {})},
         capture_output=True,
         text=True,
         check=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.build import build_model
-from models.devices import gpus_seen, require_gpus
+from models.devices import gpus_seen, require_gpus, settle
 from models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
 from models.fit import History, fit
 from models.loops.tensorflow import Loop, xla_pays
@@ -330,6 +331,17 @@ def test_true_and_false_are_weighed_by_the_names_yaml_and_json_have() -> None:
         )
     with pytest.raises(OptionsError, match=r"class_weights' is for classes"):
         class_weights("balanced", None, ())
+
+
+def test_what_repeats_on_a_gpu_is_asked_for_once_beside_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=somewhere")
+    for name in ("KERAS_BACKEND", "CUBLAS_WORKSPACE_CONFIG", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")
+    for _ in range(2):
+        settle("numpy")
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=somewhere --xla_gpu_deterministic_ops=true"
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert (os.environ["KERAS_BACKEND"], os.environ["OMP_WAIT_POLICY"]) == ("tensorflow", "")
 
 
 def test_a_gpu_that_is_not_there_is_an_error_with_a_way_out() -> None:
