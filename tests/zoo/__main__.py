@@ -47,8 +47,20 @@ def run(name: str, home: Path) -> Result:
     reached, wanted = _figures(experiment, answer["metrics"])
     training = sum(step["seconds"] for step in answer["steps"] if step["step"] == "train")
     proof = "" if answer["parity"] is None else f"{answer['parity']:.1e}"
-    cells = (name, reached, wanted, beside(name, experiment), answer["runtime"] or "", proof)
+    told = beside(name, experiment)
+    if experiment["model"].get("pretrain"):
+        told += f"; without pretraining {without_pretraining(name, home, experiment)}"
+    cells = (name, reached, wanted, told, answer["runtime"] or "", proof)
     return Result((*cells, f"{training:.0f} s", f"{seconds:.0f} s"), done.returncode == 0)
+
+
+def without_pretraining(name: str, home: Path, experiment: dict[str, Any]) -> str:
+    """What the same network reaches that begins with random weights; nothing is released."""
+    words = ("model.pretrain=null", "gate=[{metric: test_loss, maximum: 0}]")
+    argv = [TIDEGATE, "submit", name, "--home", str(home), "--json"]
+    argv += [word for setting in words for word in ("--set", setting)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return _figures(experiment, json.loads(done.stdout)["metrics"])[0] if done.returncode == 3 else "failed"
 
 
 def _figures(experiment: dict[str, Any], metrics: dict[str, float]) -> tuple[str, str]:

@@ -17,10 +17,13 @@ COMPUTED = (
     "series-wavenet",
     "series-lstm",
     "series-gru",
+    "wine",
     "imbalanced",
+    "diabetes",
     "regression",
     "wavenet",
     "text-generation",
+    "verses",
     "detection",
 )
 PUBLISHED = {
