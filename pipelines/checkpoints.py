@@ -17,6 +17,7 @@ from infra.errors import ConflictError, InfraError
 from infra.store import Ref, Store
 
 PREFIX = "checkpoints/"
+FOLD = "-fold-"
 KEPT = 2
 
 
@@ -122,13 +123,23 @@ def _write(store: Store, document: str, ref: Ref) -> list[Ref]:
             return before
 
 
+def fold_key(key: str, fold: int) -> str:
+    """The key of the checkpoints of one fold, from 0, of a trial."""
+    return f"{key}{FOLD}{fold}"
+
+
+def step_key(key: str) -> str:
+    """The key of the step whose checkpoints, or those of whose fold, have this key."""
+    return key.partition(FOLD)[0]
+
+
 def clear(store: Store, key: str) -> list[str]:
-    """Remove the checkpoints of a step and return the names of what was removed."""
-    document = f"{PREFIX}{key}.json"
-    refs, etag = _read(store, document)
-    if etag is None:
-        return []
-    store.delete(document)
-    for ref in refs:
-        store.remove(ref.digest)
-    return [document]
+    """Remove the checkpoints of a step and of its folds, and return the names of what was removed."""
+    removed = []
+    for document in store.keys(PREFIX + key):
+        refs = _read(store, document)[0]
+        store.delete(document)
+        for ref in refs:
+            store.remove(ref.digest)
+        removed.append(document)
+    return removed

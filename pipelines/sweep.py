@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from infra.locks import held
-from pipelines.checkpoints import PREFIX, clear
+from pipelines.checkpoints import PREFIX, clear, step_key
 from pipelines.home import Home
 from pipelines.mirror import refresh
 from pipelines.run import refs_in
@@ -69,8 +69,8 @@ def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
 def _sweep_checkpoints(home: Home) -> list[str]:
     """Checkpoints of trials that are done, and of those that no run's record names."""
     named = {step.key for folder in home.run_folders() for step in folder.read().steps}
-    keys = [key.removeprefix(PREFIX).removesuffix(".json") for key in home.store.keys(PREFIX)]
-    gone = [key for key in keys if key not in named or home.store.read(f"steps/{key}.json")]
+    keys = {step_key(key.removeprefix(PREFIX).removesuffix(".json")) for key in home.store.keys(PREFIX)}
+    gone = [key for key in sorted(keys) if key not in named or home.store.read(f"steps/{key}.json")]
     return [document for key in gone for document in clear(home.store, key)]
 
 

@@ -23,7 +23,7 @@ from models.recipe import Recipe, Rows
 from models.search import medians
 from models.training import seconds
 from models.transfer import Start
-from pipelines.checkpoints import Follower, StoreKeeper
+from pipelines.checkpoints import Follower, StoreKeeper, fold_key
 from pipelines.steps import StepContext
 from pipelines.trial_log import TrialLog, place
 from pipelines.trial_results import TrialResults
@@ -212,7 +212,7 @@ class Trial:
         steering, learned = (self.inputs.prepared.summary["rows"][part] for part in ("validation", "train"))
         split = {**split, "validation": steering / (learned + steering)}
         columns = concat([self.rows.columns(part) for part in ("train", "validation")])
-        keep = [f"{self.context.key}-fold-{fold}" for fold in range(split["folds"])]
+        keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
         return cross_validate(
             self.recipe, self.schema, columns, split, lambda fold: self._keeping(keep[fold]), self.log.fold
         )

@@ -55,6 +55,20 @@ def test_a_cancelled_run_goes_on(house: Cli, undisturbed: dict[str, Any]) -> Non
     assert checkpoints(house) == []
 
 
+@pytest.mark.slow
+def test_a_trial_killed_in_a_fold_goes_on_with_it(house: Cli) -> None:
+    folds = ["--set", "data.split.folds=3", "--set", "training.epochs=150", "--set", GATE]
+    expected = house.ok("submit", "digits", *folds, "--set", "training.checkpoint=null")["metrics"]
+    submit = house.start("submit", "digits", *folds, *OFTEN, "--json")
+    kept = house.home / "store/docs/checkpoints"
+    wait_for("a checkpoint of the second fold", lambda: list(kept.glob("*-fold-1.json")))
+    psutil.Process(workers(house)[0].pid).kill()
+    ended = wait(submit)
+    assert ended.code == 0, ended.stderr
+    assert ended.json["metrics"] == expected and "folds_accuracy_mean" in expected
+    assert checkpoints(house) == []
+
+
 def test_gc_takes_what_nobody_goes_on_with(house: Cli) -> None:
     document = house.home / "store/docs/checkpoints" / f"{'0' * 64}.json"
     document.write_text("[]")
