@@ -58,7 +58,7 @@ help:
 	@echo "make zoo        every example end to end, and one table of what was reached (hours; make zoo-data: only its datasets)"
 	@echo "make bench      ratios against baselines run in the same call"
 	@echo "make bench-serving   the endpoint beside other servers, with wrk"
-	@echo "make bench-training  an epoch of ours beside plain model.fit, on each backend"
+	@echo "make bench-training  an epoch of ours beside plain model.fit, on each backend; ARGS=--examples: of each example"
 	@echo "make setup      only set up: leaves $(TIDEGATE)"
 	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
 	@echo "make images     build the container images (REGISTRY=... PUSH=1; make images-gpu: the one with CUDA)"
@@ -149,7 +149,7 @@ bench: $(VENV)/.dev
 # An epoch of ours over plain model.fit's, for each kind of network and backend that is installed; PyTorch is where
 # `make test-torch` has been.
 bench-training: $(VENV)/.dev
-	@$(firstword $(wildcard $(TORCH)/bin/python) $(BIN)/python) -m tests.bench.training
+	@$(firstword $(wildcard $(TORCH)/bin/python) $(BIN)/python) -m tests.bench.training $(ARGS)
 
 # With docker or buildah; BASE_IMAGE=... for another base than the public one.
 images: $(VENV)/.run

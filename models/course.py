@@ -18,6 +18,7 @@ from models.devices import NAMES
 from models.errors import NonFiniteLossError, StoppedError, TrainingError
 from models.group import Group, lost
 from models.loops import Loop
+from models.loops.streamed import StreamedLoop
 from models.training import Training
 
 OnEpoch = Callable[[int, dict[str, float], int], None]
@@ -125,8 +126,9 @@ class Course:
     def _learn(self) -> dict[str, float]:
         """The rest of the training rows, in the epoch's own order."""
         progress, loop = self.progress, self.loop
-        generator = np.random.default_rng([self.seed, progress.epoch])
-        order = self.order(generator) if self.order else generator.permutation(loop.rows).astype(np.int32)
+        order = self._order(progress.epoch)
+        if isinstance(loop, StreamedLoop) and progress.epoch + 1 < self.options.epochs:
+            loop.expect(self._order(progress.epoch + 1))
         if progress.batch == 0:
             self.model.reset_metrics()
         reported = time.monotonic()
@@ -144,6 +146,10 @@ class Course:
         except loop.errors as error:
             raise self._failed(error) from error
         return self._values()
+
+    def _order(self, epoch: int) -> np.ndarray:
+        generator = np.random.default_rng([self.seed, epoch])
+        return self.order(generator) if self.order else generator.permutation(self.loop.rows).astype(np.int32)
 
     def _validate(self, check: Loop) -> dict[str, float]:
         self.model.reset_metrics()

@@ -6,6 +6,7 @@ content, build it again at the endpoint.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ MOST_WORDS = 20_000
 LONGEST_TEXT = 512  # words
 LARGEST = 1e6  # standard deviations: keeps any finite number finite in float32
 WORD = re.compile(r"\w+")
-CHUNK = 8192  # rows whose float64 copy is held at once
+VALUES = 1 << 15  # whose float64 copy is held at once: a core's own cache holds it
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ class ArrayEncoder:
         """Encode `n` rows as `(n, *shape)`."""
         column = columns[self._name]
         encoded = np.empty((len(column), *self.spec.shape), np.float32)
-        for start in range(0, len(column), CHUNK):
-            block = column[start : start + CHUNK].astype(np.float64)
-            encoded[start : start + CHUNK] = _standardised(block, self._mean, self._factor)
+        rows = max(1, VALUES // max(1, math.prod(self.spec.shape)))
+        for start in range(0, len(column), rows):
+            block = column[start : start + rows]
+            encoded[start : start + rows] = _standardised(block, self._mean, self._factor)
         return encoded
 
     def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
@@ -132,7 +134,7 @@ class SequenceEncoder:
         encoded = np.empty((len(column), *self.spec.shape), np.float32)
         encoded[:, :, -1] = present(column)
         steps = column[:, :, None] if column.ndim == 2 else column
-        encoded[:, :, :-1] = _standardised(steps.astype(np.float64), self._mean, self._factor)
+        encoded[:, :, :-1] = _standardised(steps, self._mean, self._factor)
         return encoded
 
     def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
@@ -155,8 +157,8 @@ class ImageEncoder:
     def apply(self, columns: Columns) -> NDArray[np.float32]:
         """Encode `n` rows as `(n, h, w, c)`."""
         column = columns[self._name]
-        encoded = column.astype(np.float32).reshape(len(column), *self.spec.shape)
-        encoded *= self._factor
+        encoded = np.multiply(column, self._factor, dtype=np.float32, casting="unsafe")
+        encoded = encoded.reshape(len(column), *self.spec.shape)
         if column.dtype.kind == "f":
             encoded[~np.isfinite(encoded)] = 0.0
         return encoded
@@ -224,11 +226,11 @@ def _characters(text: str | None) -> list[str]:
 CUTS = {"words": _words, "characters": _characters}
 
 
-def _standardised(block: NDArray[np.float64], mean: Any, factor: Any) -> NDArray[np.float64]:
-    present = np.isfinite(block)
-    block -= mean
+def _standardised(raw: Array, mean: Any, factor: Any) -> NDArray[np.float64]:
+    block: NDArray[np.float64] = np.subtract(raw, mean, dtype=np.float64)
     block *= factor
-    np.minimum(np.maximum(block, -LARGEST, out=block), LARGEST, out=block)
-    if not present.all():
-        block[~present] = 0.0  # the training mean, standardised
+    # Looking is cheaper than limiting; a NaN is not within.
+    if block.size and not (block.min() >= -LARGEST and block.max() <= LARGEST):
+        np.minimum(np.maximum(block, -LARGEST, out=block), LARGEST, out=block)
+        block[~np.isfinite(raw)] = 0.0  # the training mean, standardised
     return block

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -77,13 +78,34 @@ class Shards:
 
     def read(self, start: int, stop: int) -> Columns:
         """The rows from `start` up to `stop`."""
+        return concat([self._read(place, rows) for place, rows in self._parts(start, stop)])
+
+    def ahead(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Have the kernel fetch rows from the disk that will be read soon; of strings only where they lie.
+
+        Args:
+            runs: the first of some rows, and the one behind their last.
+        """
+        wanted: dict[int, list[range]] = {}
+        for start, stop in runs if hasattr(os, "posix_fadvise") else ():
+            for place, rows in self._parts(start, stop):
+                wanted.setdefault(place, []).append(rows)
+        for place, parts in wanted.items():
+            members = [column.get("") or column["offsets"] for column in self._columns[place].values()]
+            with self._paths[place].open("rb", buffering=0) as file:
+                for rows in parts:
+                    for member in members:
+                        os.posix_fadvise(file.fileno(), *member.where(rows), os.POSIX_FADV_WILLNEED)
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
+        """The shards that rows lie in, and which of its rows they are."""
         first = int(np.searchsorted(self._ends, start, "right")) - 1
         last = int(np.searchsorted(self._ends, stop, "left"))
-        return concat([self._read(place, start, stop) for place in range(first, last)])
+        for place in range(first, last):
+            begin = int(self._ends[place])
+            yield place, range(max(0, start - begin), min(stop, int(self._ends[place + 1])) - begin)
 
-    def _read(self, place: int, start: int, stop: int) -> Columns:
-        begin = int(self._ends[place])
-        rows = range(max(0, start - begin), min(stop, int(self._ends[place + 1])) - begin)
+    def _read(self, place: int, rows: range) -> Columns:
         with self._paths[place].open("rb", buffering=0) as file:
             # Else the kernel reads far ahead, for a reader that goes on somewhere else.
             if hasattr(os, "posix_fadvise"):
@@ -98,11 +120,16 @@ class Member(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    def where(self, rows: range) -> tuple[int, int]:
+        """The first byte of some rows, and how many they are."""
+        width = math.prod(self.shape[1:]) * self.dtype.itemsize
+        return self.offset + rows.start * width, len(rows) * width
+
     def read(self, file: FileIO, rows: range) -> Array:
         """Some of its rows."""
         array: Array = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if array.size:
-            file.seek(self.offset + rows.start * (array.nbytes // len(rows)))
+            file.seek(self.where(rows)[0])
             place, content = 0, array.reshape(-1).view(np.uint8).data
             while place < len(content):
                 count = file.readinto(content[place:])

@@ -211,6 +211,14 @@ def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
 
 
 def _positions(target: Target, column: Array) -> NDArray[np.int64]:
+    classes = np.array(target.classes)
+    if column.dtype.kind in "iu" and classes.dtype.kind == "i":
+        ascending = np.argsort(classes).astype(np.int64)
+        found: NDArray[np.int64] = ascending[
+            np.searchsorted(classes[ascending], column).clip(max=len(classes) - 1)
+        ]
+        if (classes[found] == column).all():
+            return found
     places: dict[Class, int] = {value: place for place, value in enumerate(target.classes)}
     values = column.tolist()
     if target.classes == (False, True) and column.dtype == object:

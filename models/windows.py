@@ -9,9 +9,11 @@ data, even where that is sorted by class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,11 @@ from models.schema import Schema
 from models.shards import Shards
 from models.transforms import Transforms
 
-PART = 32  # of the memory: what a window may take as a model sees it; there are up to three at a time
+PART = 32  # of the memory: what a window may take as a model sees it; there are two at a time
 BLOCK_BYTES = 256 << 10  # neighbours that are read at once
 LEAST_BLOCKS = 64  # of a window
-PIECE_BYTES = 4 << 20  # raw rows that are encoded at once
+PIECE_BYTES = 1 << 20  # rows that are encoded at once: a core's own cache holds them
+ALIGNED = 64  # bytes: what TensorFlow and XLA ask of memory that they take as it is
 
 Rows = tuple[dict[str, Array], Array]
 
@@ -58,12 +61,18 @@ class Windows:
         width = sum(array.nbytes for array in (*some[0].values(), some[1]))
         wanted = buffer or memory // PART // max(1, width)
         batches = -(-self.rows // batch_size)
-        self.size = min(max(1, wanted // batch_size), batches) * batch_size
+        windows = -(-batches // max(1, wanted // batch_size))
+        self.size = -(-batches // windows) * batch_size  # windows of one size: none waits for a longer one
         raw = max(1, self._shards.bytes // self.rows)
         self._block = max(1, min(BLOCK_BYTES // raw, self.size // LEAST_BLOCKS))
         self._piece = max(1, PIECE_BYTES // max(raw, width))
         self._blocks = -(-self.rows // self._block)
         self.windows = -(-self.rows // self.size)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="window")
+        self._ahead: tuple[NDArray[np.int64], Future[Rows]] | None = None
+        self._rooms: dict[int, Rows] = {}
+        self._place = 0
+        self._held: Rows | None = None
 
     def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
         """An epoch's order: the blocks as they come, and behind them a seed for each window."""
@@ -74,59 +83,120 @@ class Windows:
         """The order of the rows within a window, int32."""
         rows = min(self.size, self.rows - window * self.size)
         seed = int(order[self._blocks + window])
-        return np.random.default_rng(seed).permutation(rows).astype(np.int32)
+        drawn = np.random.default_rng(seed).permutation(rows).astype(np.int32)
+        if self.windows > 1:
+            return drawn
+        # The only window is kept from epoch to epoch, its blocks as they lie on the disk.
+        blocks, ends = self._ends(order)
+        return (np.repeat(blocks * self._block - ends[:-1], np.diff(ends)) + np.arange(rows))[drawn].astype(
+            np.int32
+        )
 
-    def read(self, order: NDArray[np.int64], first: int) -> Generator[Rows, None, None]:
-        """The windows of an epoch from the one numbered `first` on; the next one is read while one is used."""
-        blocks = order[: self._blocks]
-        lengths = np.minimum(self._block, self.rows - blocks * self._block)
-        ends = np.cumsum([0, *lengths])
-        pool = ThreadPoolExecutor(1, thread_name_prefix="window")
+    def read(
+        self, order: NDArray[np.int64], first: int, following: NDArray[np.int64] | None = None
+    ) -> Generator[Rows, None, None]:
+        """The windows of an epoch from the one numbered `first` on; the next one is read while one is used.
+
+        A window's arrays begin at multiples of `ALIGNED` bytes, and are filled anew once the next window is asked for.
+
+        Args:
+            order, first: what to read.
+            following: the order of the next epoch, whose first window is read while the last one here is used.
+        """
+        coming = self._taken(order, first)
         try:
-            coming = pool.submit(self._window, blocks, ends, first)
             for window in range(first, self.windows):
-                ready = [coming.result()]
+                rows = coming.result()
                 if window + 1 < self.windows:
-                    coming = pool.submit(self._window, blocks, ends, window + 1)
-                else:
-                    del coming
-                yield ready.pop()  # and hold it no longer
+                    coming = self._submit(order, window + 1)
+                elif following is not None:
+                    self._ahead = following, self._submit(following, 0)
+                yield rows
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            if self._ahead is None:
+                self._let_go()
 
-    def _window(self, blocks: NDArray[np.int64], ends: NDArray[np.int64], window: int) -> Rows:
+    def _taken(self, order: NDArray[np.int64], first: int) -> Future[Rows]:
+        """The first window, which may have been read ahead."""
+        if self._ahead is not None and first == 0 and np.array_equal(self._ahead[0], order):
+            coming, self._ahead = self._ahead[1], None
+            return coming
+        self._let_go()
+        return self._submit(order, first)
+
+    def _submit(self, order: NDArray[np.int64], window: int) -> Future[Rows]:
+        """Read a window into the room that the one before does not use."""
+        if self.windows == 1:
+            return self._pool.submit(self._all)
+        self._place = 1 - self._place
+        blocks, ends = self._ends(order)
+        return self._pool.submit(self._window, blocks, ends, window, self._place)
+
+    def _let_go(self) -> None:
+        """Of what is being read: its room is free afterwards."""
+        self._ahead = None
+        self._pool.submit(lambda: None).result()
+
+    def _ends(self, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The blocks of an order, and where each begins and ends in it (blocks + 1,)."""
+        blocks = order[: self._blocks]
+        return blocks, np.cumsum([0, *np.minimum(self._block, self.rows - blocks * self._block)])
+
+    def _all(self) -> Rows:
+        """The only window."""
+        if self._held is None:
+            self._held = self._window(*self._ends(np.arange(self._blocks)), 0, 0)
+        return self._held
+
+    def _window(self, blocks: NDArray[np.int64], ends: NDArray[np.int64], window: int, place: int) -> Rows:
         """Its rows, in the order of its blocks."""
         start, stop = window * self.size, min((window + 1) * self.size, self.rows)
-        inputs: dict[str, Array] = {}
-        target: Array | None = None
+        if place not in self._rooms:
+            rows, (some, wanted) = min(self.size, self.rows), self.example
+            room = {name: aligned((rows, *array.shape[1:]), array.dtype) for name, array in some.items()}
+            self._rooms[place] = room, aligned((rows, *wanted.shape[1:]), wanted.dtype)
+        inputs, target = self._rooms[place]
         filled = 0
         for piece in self._pieces(blocks, ends, start, stop):
             some, wanted = self._encoded(piece)
-            if target is None:
-                inputs = {name: np.empty((stop - start, *a.shape[1:]), a.dtype) for name, a in some.items()}
-                target = np.empty((stop - start, *wanted.shape[1:]), wanted.dtype)
             end = filled + len(wanted)
             for name, array in some.items():
                 inputs[name][filled:end] = array
             target[filled:end] = wanted
             filled = end
-        assert target is not None
-        return inputs, target
+        return {name: array[:filled] for name, array in inputs.items()}, target[:filled]
 
     def _pieces(
         self, blocks: NDArray[np.int64], ends: NDArray[np.int64], start: int, stop: int
     ) -> Iterator[Columns]:
         """Raw rows of an epoch's order from `start` up to `stop`, some MiB at a time."""
+        runs = list(self._runs(blocks, ends, start, stop))
+        self._shards.ahead(runs)
         waiting: list[Columns] = []
+        for place, (begin, end) in enumerate(runs, 1):
+            waiting.append(self._shards.read(begin, end))
+            if place == len(runs) or sum(rows_of(part) for part in waiting) >= self._piece:
+                yield concat(waiting)
+                waiting = []
+
+    def _runs(
+        self, blocks: NDArray[np.int64], ends: NDArray[np.int64], start: int, stop: int
+    ) -> Iterator[tuple[int, int]]:
+        """The same as runs of neighbours in the shards: first row, and the one behind the last."""
         place = int(np.searchsorted(ends, start, "right")) - 1
         while start < stop:
             begin = int(blocks[place]) * self._block + start - int(ends[place])
             count = min(stop, int(ends[place + 1])) - start
-            waiting.append(self._shards.read(begin, begin + count))
+            yield begin, begin + count
             start, place = start + count, place + 1
-            if start == stop or sum(rows_of(part) for part in waiting) >= self._piece:
-                yield concat(waiting)
-                waiting = []
 
     def _encoded(self, columns: Columns) -> Rows:
         return self._transforms.apply(columns), self._transforms.target(self._schema, columns)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An empty array whose first value lies at a multiple of `ALIGNED` bytes."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + ALIGNED, np.uint8)
+    start = -room.ctypes.data % ALIGNED
+    return room[start : start + size].view(dtype).reshape(shape)

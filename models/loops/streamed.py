@@ -46,24 +46,32 @@ class StreamedLoop:
         self._loop, self._train = loop, train
         self.rows, self.errors = train.windows.rows, loop.errors
         self.batches = -(-self.rows // train.batch_size)
+        self._following: np.ndarray | None = None
+        self._rows: Rows | None = None
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
         """Go through the rows once, in an order that `Windows.order` drew."""
         assert order is not None
-        windows = self._train.windows
+        windows, following = self._train.windows, self._following
         each = windows.size // self._train.batch_size  # batches a window
-        first = start // each
+        first, self._following = start // each, None
         if start == self.batches:
             return
-        with closing(windows.read(order, first)) as coming:
+        with closing(windows.read(order, first, following)) as coming:
             for window in range(first, windows.windows):
-                before = window * each
-                self._loop.load(self._train.data(next(coming)), before=before)
+                before, rows = window * each, next(coming)
+                if rows is not self._rows:
+                    self._loop.load(self._train.data(rows), before=before)
+                    self._rows = rows
                 shuffled = windows.shuffled(order, window)
                 for done, bad in self._loop.run(shuffled, max(0, start - before), every):
                     yield before + done, None if bad is None else before + bad
+
+    def expect(self, order: np.ndarray) -> None:
+        """Let the next `run` read the beginning of the epoch after it, which has this order, while it learns."""
+        self._following = order
 
     def state(self) -> dict[str, np.ndarray]:
         """What the loop of a window keeps."""

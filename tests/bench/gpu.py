@@ -46,7 +46,7 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, float]:
     from models.build import build_model
     from models.outputs import Outputs
     from models.transforms import InputSpec
-    from tests.bench.training import Ours, Plain
+    from tests.bench.training.loops import Ours, Plain
 
     count, batch, shape, kind, options = CASES[name]
     random = np.random.default_rng(0)

@@ -84,7 +84,7 @@ def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Itera
     from models.build import build_model
     from models.compile import compile_model
     from models.loops import Parts, make_loops
-    from models.loops.streamed import Streamed
+    from models.loops.streamed import Streamed, StreamedLoop
     from models.loops.tensorflow import xla_pays
     from models.outputs import Outputs
     from models.training import Training
@@ -105,10 +105,14 @@ def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Itera
     order: Callable[[np.random.Generator], np.ndarray] = (
         train.order if streams else lambda draw: draw.permutation(count).astype(np.int32)
     )
+    coming = order(generator)
     while True:
         began = time.perf_counter()
+        now, coming = coming, order(generator)
+        if isinstance(loop, StreamedLoop):
+            loop.expect(coming)
         model.reset_metrics()
-        for _ in loop.run(order(generator)):
+        for _ in loop.run(now):
             pass
         yield time.perf_counter() - began
 

@@ -94,6 +94,25 @@ def test_losses_are_those_of_keras_fit(xla: bool) -> None:
         np.testing.assert_allclose(ours, keras_own, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [16, 25])
+def test_losses_are_those_of_keras_fit_to_the_bit(size: int) -> None:
+    """Of 150 rows, whether all batches are whole or the last one is not."""
+
+    images = np.random.default_rng(1).random((150, 8, 8, 1), np.float32)
+    options = {"family": "cnn", "filters": [4], "dense": [8], "dropout": 0.0, "batch_norm": True}
+    ours, plain = (
+        build_model(options, {"x": InputSpec((8, 8, 1), "float32", "image")}, HEAD, 1) for _ in range(2)
+    )
+    training = {"epochs": 2, "batch_size": size, "xla": False}
+    told: dict[str, Any] = {"task": "classification", "classes": ("no", "yes"), "seed": 5}
+    history = fit(ours, ({"x": images}, CLASSES[:150]), None, training, **told)
+    plain.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    for epoch in range(2):
+        order = np.random.default_rng([5, epoch]).permutation(150)
+        kept = plain.fit({"x": images[order]}, CLASSES[order], batch_size=size, shuffle=False, verbose=0)
+        assert history.epochs[epoch]["loss"] == kept.history["loss"][0]
+
+
 @pytest.mark.parametrize("name", ["rnn", "lstm", pytest.param("gru", marks=pytest.mark.slow)])
 def test_a_recurrent_network_learns_under_xla_what_it_learns_by_fit(name: str) -> None:
     """Series of several lengths, read both ways. Whole batches are compiled, the last is not."""

@@ -274,6 +274,44 @@ def test_an_epoch_has_each_row_once_in_an_order_of_its_seed(tmp_path: Path) -> N
     assert np.abs(np.array(shares) - windows.counts / 1000).max() < 0.15
 
 
+def test_the_next_epoch_is_begun_while_this_one_ends(tmp_path: Path) -> None:
+    windows = windows_of(tmp_path)
+    orders = [windows.order(np.random.default_rng(seed)) for seed in (1, 2)]
+    expected = next(windows.read(orders[1], 0))[0]["x"].copy()
+    coming = windows.read(orders[0], 0, orders[1])
+    for _ in range(windows.windows):
+        last = next(coming)[0]["x"]
+    coming.close()
+    kept = last.copy()
+    assert windows._ahead is not None
+    windows._ahead[1].result()
+    np.testing.assert_array_equal(last, kept)  # in another room
+    for path in tmp_path.glob("s*.npz"):
+        path.unlink()
+    again = windows.read(orders[1], 0)
+    np.testing.assert_array_equal(next(again)[0]["x"], expected)
+    with pytest.raises(FileNotFoundError):
+        next(again)
+
+
+def test_the_only_window_is_read_once(tmp_path: Path) -> None:
+    windows = windows_of(tmp_path, buffer=2000)
+    assert windows.windows == 1
+    found = [numbers(windows, seed)[0] for seed in (1, 2)]
+    for path in tmp_path.glob("s*.npz"):
+        path.unlink()
+    np.testing.assert_array_equal(numbers(windows, 1)[0], found[0])
+    assert not np.array_equal(found[0], found[1])
+    for part in found:
+        np.testing.assert_array_equal(np.sort(part), np.sort(found[0]))
+    assert len(set(found[0].tolist())) == 1000
+
+
+def test_windows_are_of_one_size(tmp_path: Path) -> None:
+    windows = windows_of(tmp_path, buffer=500)  # 63 batches, 31 fit
+    assert (windows.size, windows.windows) == (21 * 16, 3)
+
+
 def windows_of_again(folder: Path, like: Windows) -> Windows:
     """The same rows from the same shards."""
     made = Windows.__new__(Windows)
