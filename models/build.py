@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def build_model(
         specs: the model's inputs by name.
         outputs: what the model has to answer.
         seed: seed of Python, NumPy and TensorFlow; sets them all.
-        precision: "float32", "mixed_float16" or "mixed_bfloat16".
+        precision: "float32", "float64", "mixed_float16" or "mixed_bfloat16".
 
     Raises:
         UnknownFamilyError, OptionsError: see `check_model`; also an input kind the family cannot take.
@@ -78,9 +79,37 @@ def build_model(
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        return _built(dict(model), Inputs(specs), outputs)
+        with computing_in(precision):
+            return _built(dict(model), Inputs(specs), outputs)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Within it, "float64" is what Keras computes in: layers, and losses, metrics and optimizers, which others leave.
+
+    Use it around all that is done with a model of that precision: outside of it JAX would cut its numbers to float32.
+    """
+    import keras
+
+    if precision != "float64":
+        yield
+        return
+    from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as promoted
+
+    with ExitStack() as stack:
+        if keras.backend.backend() == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        stack.callback(keras.config.set_dtype_policy, keras.config.dtype_policy())
+        stack.callback(keras.config.set_floatx, keras.config.floatx())
+        stack.callback(promoted.update, {"float64": promoted["float64"]})
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        promoted["float64"] = "float64"  # on JAX and torch Keras makes it float32, as JAX does by itself
+        yield
 
 
 def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
@@ -173,14 +202,15 @@ def as_float32(
 ) -> Any:
     """Return a trained model that computes in float32: itself, or one of the same weights.
 
-    Use it after training in mixed precision, before anything is saved, exported or predicted: the weights are
-    float32 anyway, and what is served then answers to the last digit what was evaluated.
+    Use it after training in another precision, before anything is saved, exported or predicted: what is served then
+    answers to the last digit what was evaluated. Under mixed precision the weights are float32 anyway; those of
+    float64 are rounded.
 
     Args:
         model: the trained model.
         options, specs, outputs: what `build_model` made it from.
     """
-    if all(layer.compute_dtype == layer.variable_dtype for layer in model.layers):
+    if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in model.layers):
         return model
     twin = build_model(options, specs, outputs, seed=0)
     twin.set_weights(model.get_weights())

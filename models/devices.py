@@ -56,14 +56,18 @@ def require_spread(backend: str, gpus: int, nodes: int, batch_size: int) -> None
         batch_size: rows of a batch, which all devices share.
 
     Raises:
-        OptionsError: the backend trains on one device, or a batch can not be shared equally.
+        OptionsError: the backend can not share among them, or a batch can not be shared equally.
     """
     devices = max(1, gpus) * nodes
     asked = f"resources.gpus is {gpus} and resources.nodes is {nodes}"
-    if devices > 1 and backend != "jax":
+    if devices > 1 and backend != "jax" and (backend != "tensorflow" or nodes > 1):
+        one_node = backend == "tensorflow"
+        where, less = (
+            ("the devices of one node", "nodes") if one_node else ("one device", "gpus to 1 and nodes")
+        )
         raise OptionsError(
-            f"{asked}, and training.backend is {backend!r}, which trains on one device. Set training.backend: jax, "
-            "which shares each batch among all of them, or set gpus to 1 and nodes to 1."
+            f"{asked}, and training.backend is {backend!r}, which trains on {where}. Set training.backend: jax, "
+            f"which shares each batch among all of them, or set {less} to 1."
         )
     if batch_size % devices:
         raise OptionsError(

@@ -78,7 +78,7 @@ def fit(
     """Train `model` in place and return what happened.
 
     On the CPU the same model, rows, settings and seed give the same weights to the bit; with a keeper also when it is
-    killed at any moment and called again.
+    killed at any moment and called again. Call it within `models.build.computing_in` where the precision is float64.
 
     Args:
         model: from `build_model`, with outputs for the same loss.
@@ -96,7 +96,8 @@ def fit(
         on_resume: called with what a killed training had done before, and the batches an epoch.
         keeper: keeps the state as `training.checkpoint` says; None: nobody does.
         medians: other trials' best monitored value at each epoch, see `search.medians`; None: no rule.
-        gpus: devices of this process that share each batch; 0: what there is, see `models.loops.spread`.
+        gpus: devices of this process that share each batch, see `models.loops.spread` and `models.loops.replicas`; 0:
+            one, or on JAX what CPUs there are.
         group: the other processes that share each batch, all called with the same arguments; None: none.
 
     Raises:
@@ -135,7 +136,7 @@ def fit(
     def weighted(part: Rows) -> tuple[Any, ...]:
         return rows(part) if weights is None else (*rows(part), weights[part[1]])
 
-    xla = _xla(model, options, batches)
+    xla = _xla(model, options, batches, gpus)
     learned: Any
     if windows is not None:
         learned = Streamed(windows, options.batch_size, weighted)
@@ -186,9 +187,16 @@ def _require_streams(options: Training) -> None:
             )
 
 
-def _xla(model: Any, options: Training, batches: int) -> bool:
+def _xla(model: Any, options: Training, batches: int, gpus: int) -> bool:
     if options.privacy is not None and options.backend == "tensorflow":
         return False
     if options.backend != "tensorflow":
         return options.backend == "jax"  # which always compiles
+    if gpus > 1:
+        if options.xla:
+            raise OptionsError(
+                f"Option 'training.xla' is true and resources.gpus is {gpus}, and on TensorFlow XLA compiles for one "
+                "device. Leave xla out, or set training.backend: jax."
+            )
+        return False
     return xla_pays(model, batches * options.epochs) if options.xla is None else options.xla

@@ -106,5 +106,5 @@ def _with_guess(encoder: Any, length: int, most: int) -> Any:
     x = layers.LayerNormalization()(layers.Dense(x.shape[-1], activation="gelu")(x))
     # The words' own vectors tell how probable each is: what is learned by guessing stays in the encoder.
     likely = encoder.get_layer("words")(x, reverse=True)
-    guess = layers.Softmax(dtype="float32")(likely)
+    guess = layers.Softmax(dtype=keras.config.floatx())(likely)
     return keras.Model({"ids": ids, "places": places}, guess, name="guess")

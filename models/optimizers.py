@@ -40,9 +40,21 @@ def construct(factory: Callable[..., Any], options: Mapping[str, Any], what: str
         if key not in known:
             raise OptionsError(f"Unknown option {key!r} of {what}.{did_you_mean(key, known)}")
     try:
-        return factory(**options)
+        return _exact(factory(**options))
     except (TypeError, ValueError) as error:
         raise OptionsError(f"The options {dict(options)} of {what} were refused: {error}") from error
+
+
+def _exact(made: Any) -> Any:
+    """Its numbers as float64 where that is computed in: TensorFlow would round Python's to float32 before."""
+    import keras
+    import numpy as np
+
+    if keras.config.floatx() == "float64":
+        for name, value in vars(made).items():
+            if type(value) is float:
+                setattr(made, name, np.float64(value))
+    return made
 
 
 def optimizer_classes() -> dict[str, Any]:
@@ -93,7 +105,7 @@ def build_optimizer(
     built = construct(kind, options, f"optimizer {name!r}")
     if schedule is None or isinstance(schedule, Plateau):
         return built
-    options["learning_rate"] = _schedule(schedule, float(built.learning_rate), steps, epochs)
+    options["learning_rate"] = _exact(_schedule(schedule, float(built.learning_rate), steps, epochs))
     return construct(kind, options, f"optimizer {name!r}")
 
 

@@ -53,10 +53,11 @@ class Outputs:
         return sum(math.prod(grid.places(height, width)) * len(grid.shapes) for grid in self.grids)
 
     def layer(self, x: KerasTensor) -> KerasTensor:
-        """Return the output for features `x` (rows, any); float32 also under mixed precision."""
+        """Return the output for features `x` (rows, any); never less than float32, also under mixed precision."""
         import keras
 
-        last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype="float32", name="output")
+        precision = keras.config.floatx()
+        last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype=precision, name="output")
         return last(x)
 
 

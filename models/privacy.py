@@ -124,15 +124,17 @@ def tensorflow_step(model: Any, options: Training, sampling: Sampling, seed: int
         scale = 1 / tf.maximum(1.0, norm / privacy.clip_norm)
         return [gradient * scale for gradient in gradients], answer[0], value
 
-    def noise(place: int, shape: Any) -> Any:
+    def noise(place: int, shape: Any, dtype: Any) -> Any:
         step = tf.cast(model.optimizer.iterations.value, tf.int64)
-        drawn = tf.random.stateless_normal(shape, seed=tf.stack([step, _seed(seed, place)]))
+        drawn = tf.random.stateless_normal(shape, tf.stack([step, _seed(seed, place)]), dtype=dtype)
         return drawn * privacy.noise_multiplier * privacy.clip_norm
 
     def step(data: Any) -> Any:
         clipped, answers, values = tf.vectorized_map(one, data)
         sums = [tf.reduce_sum(gradient, axis=0) for gradient in clipped]
-        noisy = [(sum_ + noise(place, sum_.shape)) / sampling.batch for place, sum_ in enumerate(sums)]
+        noisy = [
+            (sum_ + noise(place, sum_.shape, sum_.dtype)) / sampling.batch for place, sum_ in enumerate(sums)
+        ]
         model.optimizer.apply(noisy, model.trainable_variables)
         return _told(model, data, answers, values)
 
@@ -167,7 +169,8 @@ def jax_step(model: Any, options: Training, sampling: Sampling, seed: int) -> Ca
         noisy = []
         for place, gradient in enumerate(clipped):
             key = jax.random.fold_in(jax.random.key(_seed(seed, place)), optimizer[0])
-            drawn = jax.random.normal(key, gradient.shape[1:]) * privacy.noise_multiplier * privacy.clip_norm
+            drawn = jax.random.normal(key, gradient.shape[1:], gradient.dtype)
+            drawn *= privacy.noise_multiplier * privacy.clip_norm
             noisy.append((gradient.sum(axis=0) + drawn) / sampling.batch)
         trainable, optimizer = model.optimizer.stateless_apply(optimizer, noisy, trainable)
         given = list(zip(model.metrics_variables, metrics, strict=True))

@@ -64,33 +64,34 @@ class Recipe:
         Raises:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
-        from models.build import as_float32, build_model, pretrain
+        from models.build import as_float32, build_model, computing_in, pretrain
         from models.fit import fit
 
         check_privacy(self.model, self.training)
         specs = transforms.input_specs
-        model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
-        if isinstance(train, tuple):
-            pretrain(model, self.model, train[0], self.seed)
-        elif self.model.get("pretrain"):
-            raise OptionsError(
-                "Option 'model.pretrain' is for rows in memory, and the data is streamed. Leave it out, or state "
-                "data.stream: false and resources.memory for all rows."
+        with computing_in(self.training["precision"]):
+            model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
+            if isinstance(train, tuple):
+                pretrain(model, self.model, train[0], self.seed)
+            elif self.model.get("pretrain"):
+                raise OptionsError(
+                    "Option 'model.pretrain' is for rows in memory, and the data is streamed. Leave it out, or state "
+                    "data.stream: false and resources.memory for all rows."
+                )
+            if self.start is not None:
+                begin_with(model, self.start, transforms.to_dict())
+            history = fit(
+                model,
+                train,
+                validation,
+                self.training,
+                task=self.target.task,
+                classes=self.target.classes,
+                seed=self.seed,
+                images=[name for name, spec in specs.items() if spec.kind == "image"],
+                grids=self.grids,
+                **watch,
             )
-        if self.start is not None:
-            begin_with(model, self.start, transforms.to_dict())
-        history = fit(
-            model,
-            train,
-            validation,
-            self.training,
-            task=self.target.task,
-            classes=self.target.classes,
-            seed=self.seed,
-            images=[name for name, spec in specs.items() if spec.kind == "image"],
-            grids=self.grids,
-            **watch,
-        )
         return as_float32(model, self.model, specs, self.head), history
 
     def require_explainable(self, transforms: Transforms) -> None:

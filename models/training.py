@@ -190,8 +190,9 @@ class Training(Settings):
     explain: int = Field(
         0, ge=0, le=64, description="Test rows explained by integrated gradients, as pictures in MLflow."
     )
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        "float32", description="What layers compute in; the mixed ones are for GPUs."
+    precision: Literal["float32", "float64", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32",
+        description="What layers compute in: float64 for equal curves on every backend, mixed ones for GPUs.",
     )
     xla: bool | None = Field(
         None, description="Compile the training with XLA; None decides by layers and steps."
@@ -243,7 +244,7 @@ class Training(Settings):
     @field_validator("precision", "xla")
     @classmethod
     def _is_for_keras(cls, value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("backend") == "numpy" and value not in ("float32", None, False):
+        if info.data.get("backend") == "numpy" and value not in ("float32", "float64", None, False):
             raise ValueError(
                 "backend numpy computes in float64, one operation at a time; leave the option out"
             )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from models.loops.replicas import devices_for, shared_step
 from models.privacy import tensorflow_step
 from models.windows import ALIGNED
 
@@ -69,6 +70,7 @@ class Loop(InVariables):
         xla: compile whole batches with XLA; the last, smaller one is not worth it.
         rows: how many an epoch goes through; all of them once when not given.
         seconds_a_call: what a call aims at, which is how often progress is seen and changes nothing else.
+        shared: a step for whole batches, which several devices share; the last, smaller one is `step`'s.
     """
 
     def __init__(
@@ -79,13 +81,14 @@ class Loop(InVariables):
         xla: bool = False,
         rows: int | None = None,
         seconds_a_call: float = 0.25,
+        shared: Callable[..., Any] | None = None,
     ) -> None:
         import tensorflow as tf
 
         self.errors = (tf.errors.OpError, ValueError, TypeError)
-        self._size, self._with_xla = batch_size, xla
-        self._any = _block(step, batch_size, xla=False)
-        self._xla = _block(step, batch_size, xla=True)
+        self._size, self._by_size = batch_size, xla or shared is not None
+        self._any = _block(step, batch_size)
+        self._whole_ones = _block(shared or step, batch_size, xla, by_size=True)
         self._pace = Pace(seconds_a_call)
         self.load(data, rows)
 
@@ -97,7 +100,7 @@ class Loop(InVariables):
         self._data, self._before = keras.tree.map_structure(_tensor, data), before
         self.rows = rows or len(data[1])
         self.batches = -(-self.rows // self._size)
-        self._whole = self.rows // self._size if self._with_xla else 0
+        self._whole = self.rows // self._size if self._by_size else 0
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
@@ -108,7 +111,7 @@ class Loop(InVariables):
         rows = tf.constant(np.arange(self.rows, dtype=np.int32) if order is None else order)
         done = start
         while done < self.batches:
-            end, block = (self._whole, self._xla) if done < self._whole else (self.batches, self._any)
+            end, block = (self._whole, self._whole_ones) if done < self._whole else (self.batches, self._any)
             stop = self._pace.stop(done, end, every, self._before)
             began = time.perf_counter()
             bad = int(block(self._data, rows, tf.constant(done), tf.constant(stop)))
@@ -139,17 +142,20 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
         step = tensorflow_step(model, parts.options, parts.sampling, parts.seed)
         room = parts.sampling.room
         return Loop(step, parts.train, room, rows=parts.sampling.batches * room), check
-    return Loop(model.train_step, parts.train, parts.options.batch_size, parts.xla), check
+    size = parts.options.batch_size
+    devices = devices_for(parts.gpus, size)
+    shared = shared_step(model, devices) if devices else None
+    return Loop(model.train_step, parts.train, size, parts.xla, shared=shared), check
 
 
-def _block(step: Callable[..., Any], size: int, xla: bool) -> Any:
+def _block(step: Callable[..., Any], size: int, xla: bool = False, by_size: bool = False) -> Any:
     import keras
     import tensorflow as tf
 
     def rows_of(rows: Any, index: Any) -> Any:
-        # XLA wants batches of one known size, and with it TensorFlow computes the bits that `Model.fit` does. A strided
-        # slice makes the last one smaller.
-        known = xla or rows.shape[0] % size == 0
+        # XLA and devices that share want batches of one known size, and with it TensorFlow computes the bits that
+        # `Model.fit` does. A strided slice makes the last one smaller.
+        known = by_size or rows.shape[0] % size == 0
         return tf.slice(rows, [index * size], [size]) if known else rows[index * size : (index + 1) * size]
 
     def block(data: Any, rows: Any, start: Any, stop: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build_model
+from models.build import build_model, computing_in
 from models.errors import StoppedError
 from models.fit import fit
 from models.outputs import outputs_for
@@ -35,11 +35,13 @@ def trained(
     training: dict[str, Any], keeper: Files | None = None, model: dict[str, Any] | None = None
 ) -> tuple[Any, Any]:
     """The model and its history; `model` changes the options of MODEL."""
-    built = build_model(MODEL | (model or {}), SPECS, outputs_for("classification", 2, 0), 1)
     rows, others = ({"x": X[:80]}, Y[:80]), ({"x": X[80:]}, Y[80:])
     wanted = {**TRAINING, "backend": os.environ.get("KERAS_BACKEND", "tensorflow"), **training}
     watch = {"task": "classification", "classes": (0, 1), "seed": 5, "images": ["x"]}
-    return built, fit(built, rows, others, wanted, keeper=keeper, **watch)
+    precision = training.get("precision", "float32")
+    with computing_in(precision):
+        built = build_model(MODEL | (model or {}), SPECS, outputs_for("classification", 2, 0), 1, precision)
+        return built, fit(built, rows, others, wanted, keeper=keeper, **watch)
 
 
 def digest(model: Any, history: Any) -> str:

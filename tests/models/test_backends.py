@@ -18,6 +18,7 @@ from tests.models.on_backend import printed_on
 
 TORCH = pytest.param("torch", marks=pytest.mark.torch)
 CASES = ("mlp", "cnn", "lstm")
+SURE = "sure"  # a network that is wrong and sure of it: probabilities below 1e-7
 Curves = Callable[..., dict[str, Any]]
 
 
@@ -29,7 +30,7 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Curves:
     @cache
     def of(backend: str, *cases: str) -> dict[str, Any]:
         found: dict[str, Any] = printed_on(
-            backend, "-m", "tests.models.backends", str(weights), *(cases or CASES)
+            backend, "-m", "tests.models.backends", str(weights), *(cases or (*CASES, SURE))
         )
         return found
 
@@ -50,6 +51,16 @@ def test_losses_are_those_of_tensorflow(curves: Curves, backend: str, case: str)
     assert curves(backend)[case]["ours"] == pytest.approx(curves("tensorflow")[case]["ours"], abs=1e-3)
 
 
+@pytest.mark.parametrize("case", [*CASES, SURE])
+@pytest.mark.parametrize("backend", ["jax", TORCH])
+def test_losses_in_float64_are_those_of_tensorflow_to_the_last_digits(
+    curves: Curves, backend: str, case: str
+) -> None:
+    found, expected = (curves(name)[case] for name in (backend, "tensorflow"))
+    assert found["float64"] == pytest.approx(expected["float64"], rel=1e-12)
+    assert found["float64"] == pytest.approx(found["ours"], abs=1e-3) and found["float64"] != found["ours"]
+
+
 @pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.slow), TORCH])
 def test_a_loss_that_is_not_finite_names_its_batch(backend: str) -> None:
     assert "became NaN or infinite in epoch 1, batch 3 of 8" in printed_on(
@@ -65,6 +76,7 @@ def test_mnist_mlp_is_learned_alike_on_three_backends(curves: Curves) -> None:
     expected = found["tensorflow"]["ours"]
     for told in found.values():
         assert told["ours"][:3] == pytest.approx(expected[:3], abs=1e-3)
+        assert told["float64"] == pytest.approx(found["tensorflow"]["float64"], abs=1e-6)
         # What float32 rounds grows from batch to batch: TensorFlow with XLA and without comes to differ by 2e-3.
         assert told["ours"] == pytest.approx(expected, abs=5e-3) and told["ours"][-1] < 0.3
         assert len(told["ours"]) == 10

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.build import as_float32, build_model, check_model
+from models.build import as_float32, build_model, check_model, computing_in
 from models.errors import OptionsError, UnknownFamilyError, UserModelError
 from models.outputs import Outputs, outputs_for
 from models.predict import predict
@@ -57,6 +57,20 @@ def test_mixed_precision_is_the_models_own_and_its_outputs_stay_float32() -> Non
         twin, {}, {}, THREE
     ) is twin
     np.testing.assert_allclose(predict(twin, rows), predict(model, rows), atol=0.01)
+
+
+def test_float64_is_all_of_a_training_and_what_is_served_is_float32() -> None:
+    import keras
+
+    with computing_in("float64"):
+        model = build_model({"family": "mlp"}, SPECS, THREE, 1, precision="float64")
+        assert keras.config.floatx() == keras.config.dtype_policy().name == "float64"
+    assert keras.config.floatx() == keras.config.dtype_policy().name == model.inputs[0].dtype == "float32"
+    assert {array.dtype for array in model.get_weights()} == {np.dtype("float64")}
+    twin = as_float32(model, {"family": "mlp"}, SPECS, THREE)
+    assert {array.dtype for array in twin.get_weights()} == {np.dtype("float32")}
+    rows = {"features": np.random.default_rng(0).random((3, 4), dtype=np.float32)}
+    np.testing.assert_allclose(predict(twin, rows), predict(model, rows), atol=1e-6)
 
 
 def test_a_users_file_is_built_with_its_options(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def rows_for(name: str, spec: InputSpec) -> dict[str, np.ndarray]:
     return {key: values(one) for key, one in {"given": spec, **BESIDE.get(name, {})}.items()}
 
 
-def learned(name: str, keeper: Any = None, **training: Any) -> tuple[Any, History]:
+def learned(name: str, keeper: Any = None, gpus: int = 0, **training: Any) -> tuple[Any, History]:
     """A model of the first input that the family takes, trained on few rows, and its history."""
     spec = taken(name)[0]
     task, classes = ("generation", ()) if writes(name, spec) else ("classification", (0, 1, 2))
@@ -94,7 +94,8 @@ def learned(name: str, keeper: Any = None, **training: Any) -> tuple[Any, Histor
     adam = {"name": "adam", "learning_rate": 0.01}
     asked = {"epochs": 15, "batch_size": 4, "optimizer": adam, **training}
     model, rows = built(name, spec), (rows_for(name, spec), y)
-    return model, fit(model, rows, None, asked, task=task, classes=classes, seed=1, keeper=keeper)
+    watch = {"seed": 1, "keeper": keeper, "gpus": gpus}
+    return model, fit(model, rows, None, asked, task=task, classes=classes, **watch)
 
 
 def taken(name: str) -> list[InputSpec]:

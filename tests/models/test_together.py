@@ -1,4 +1,4 @@
-"""Two devices of one process, and two processes, learn what one device does; and who is missing is named."""
+"""Several devices of one process, and two processes, learn what one does; and who is missing is named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ import pytest
 
 from models.devices import require_spread
 from models.errors import GroupError, OptionsError
+from models.families import FAMILIES
 from models.group import LOST, Group, Member, meeting_here, member_here
+from tests.models.on_backend import printed_on
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 400.0
@@ -82,6 +84,28 @@ def test_two_processes_of_two_devices_learn_what_one_device_does() -> None:
     members = [figures(told) for told in ended(pair("mlp", 2))]
     assert members[0]["devices"] == 4
     assert same(members[0], alone) and members[0] == members[1]
+
+
+@pytest.mark.parametrize("case", ["changed", "own"])
+def test_two_and_four_devices_of_tensorflow_learn_and_go_on_as_one_does(case: str, tmp_path: Path) -> None:
+    """Dropout, statistics of a batch, images that change, masks, weights of rows, a last smaller batch."""
+    found = printed_on("tensorflow", "-m", "tests.models.replicas", case, str(tmp_path))
+    shares_alike(found)
+    assert found["used"] == [f"/device:CPU:{place}" for place in range(4)]
+    assert len(set(found["digests"])) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_shared_by_devices_of_tensorflow(family: str) -> None:
+    shares_alike(printed_on("tensorflow", "-m", "tests.models.replicas", family))
+
+
+def shares_alike(found: dict[str, Any]) -> None:
+    for devices in ("2", "4"):
+        assert found[devices]["apart"] < 1e-5  # of any variable, the state of random numbers too
+        for epoch, other in zip(found[devices]["epochs"], found["1"]["epochs"], strict=True):
+            assert epoch == pytest.approx(other, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -168,10 +192,12 @@ def test_which_member_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
     ("asked", "words"),
     [
         (
-            ("tensorflow", 2, 1, 32),
-            r"resources.gpus is 2 .* 'tensorflow', which trains on one device. Set .* jax",
+            ("tensorflow", 2, 2, 32),
+            r"resources.gpus is 2 .* 'tensorflow', which trains on the devices of one node. Set .* set nodes to 1",
         ),
+        (("tensorflow", 2, 1, 33), r"33, which 2 devices can not share equally"),
         (("torch", 0, 2, 32), "resources.nodes is 2"),
+        (("torch", 2, 1, 32), r"'torch', which trains on one device.* set gpus to 1 and nodes to 1"),
         (
             ("jax", 2, 2, 34),
             r"34, which 4 devices can not share equally. Set a multiple of 4, e.g. batch_size: 36",
@@ -181,5 +207,22 @@ def test_which_member_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_can_not_be_shared_is_refused(asked: tuple[str, int, int, int], words: str) -> None:
     require_spread("jax", 2, 2, 36)
     require_spread("tensorflow", 1, 1, 33)
+    require_spread("tensorflow", 3, 1, 33)
     with pytest.raises(OptionsError, match=words):
         require_spread(*asked)
+
+
+def test_what_devices_of_tensorflow_can_not_share_is_refused() -> None:
+    import keras
+    import tensorflow as tf
+
+    from models.loops.replicas import devices_for, shared_step
+
+    seen = len(tf.config.list_logical_devices("CPU"))
+    assert devices_for(1, 33) == []
+    with pytest.raises(OptionsError, match=rf"gpus is {seen + 1} and TensorFlow has {seen} devices"):
+        devices_for(seen + 1, 8 * (seen + 1))
+    given = keras.Input((4, 3), name="x")
+    hidden = keras.layers.TimeDistributed(keras.layers.BatchNormalization(name="inside"))(given)
+    with pytest.raises(OptionsError, match=r"inside' \(BatchNormalization\) lies within a layer"):
+        shared_step(keras.Model({"x": given}, hidden), ["one", "other"])

@@ -178,7 +178,7 @@ def test_an_executor_that_starts_one_process_says_so(home: Home) -> None:
     ("resources", "training", "words"),
     [
         ({"nodes": 2}, {}, r"nodes is 2, and training.backend is 'tensorflow'.* Set training.backend: jax"),
-        ({"gpus": 2}, {}, r"gpus is 2 .*'tensorflow', which trains on one device"),
+        ({"gpus": 2}, {"backend": "torch"}, r"gpus is 2 .*'torch', which trains on one device"),
         (
             {"nodes": 3},
             {"backend": "jax"},
