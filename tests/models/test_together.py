@@ -86,7 +86,7 @@ def test_two_processes_of_two_devices_learn_what_one_device_does() -> None:
     assert same(members[0], alone) and members[0] == members[1]
 
 
-@pytest.mark.parametrize("case", ["changed", "own"])
+@pytest.mark.parametrize("case", ["changed", pytest.param("own", marks=pytest.mark.slow)])
 def test_two_and_four_devices_of_tensorflow_learn_and_go_on_as_one_does(case: str, tmp_path: Path) -> None:
     """Dropout, statistics of a batch, images that change, masks, weights of rows, a last smaller batch."""
     found = printed_on("tensorflow", "-m", "tests.models.replicas", case, str(tmp_path))
