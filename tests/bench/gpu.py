@@ -9,15 +9,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+from tests.bench.training import asked
+
 ROUNDS = 3
 BACKENDS = ("tensorflow", "jax", "torch")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -105,7 +104,7 @@ def main() -> None:
                 print(line(backend, name, precision), flush=True)
     print("\n| CNN 32-64, Fashion-MNIST, 6 epochs | accuracy | training |\n|---|---|---|")
     for precision in (*PRECISIONS, "mixed_float16"):
-        row = asked(given.backends[0], "learn", precision)
+        row = asked("tests.bench.gpu", given.backends[0], "here", "learn", precision)
         print(
             f"| {precision}, {given.backends[0]} | {row['accuracy']:.4f} | {row['seconds']:.1f} s |",
             flush=True,
@@ -114,9 +113,9 @@ def main() -> None:
 
 def line(backend: str, name: str, precision: str) -> str:
     """One network's."""
-    row, beside = asked(backend, name, precision, str(ROUNDS)), ""
+    row, beside = asked("tests.bench.gpu", backend, "here", name, precision, str(ROUNDS)), ""
     if backend == "jax" and precision == "float32" and name in ON_THE_CPU_TOO:
-        cpu = asked(backend, name, precision, "1", JAX_PLATFORMS="cpu")["ours"]
+        cpu = asked("tests.bench.gpu", backend, "here", name, precision, "1", JAX_PLATFORMS="cpu")["ours"]
         beside = f"{cpu / row['ours']:.1f}x"
     ratio = f"{row['fit'] / row['ours']:.2f}x"
     return f"| {name} | {backend} | {precision} | {row['ours'] * 1000:.0f} ms | {ratio} | {beside} |"
@@ -130,22 +129,6 @@ def here(words: list[str]) -> dict[str, float]:
     if "JAX_PLATFORMS" not in os.environ:
         require_gpus(1)
     return learn(words[1]) if words[0] == "learn" else measure(words[0], words[1], int(words[2]))
-
-
-def asked(backend: str, *words: str, **env: str) -> dict[str, float]:
-    """One measure in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.gpu", "here", *words],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{backend} {words}: {done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,6 @@ def test_too_few_are_told(found: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_killed_again_and_again_it_ends_with_the_same_bits(backend: str, tmp_path: Path) -> None:
-    kills = int(os.environ.get("TIDEGATE_TEST_KILLS", "20"))
+    kills = 20
     result = printed_on(backend, "-m", "tests.faults.trainings", backend, str(kills), str(tmp_path))
     assert result["found"] == result["expected"] and len(result["places"]) >= kills / 2

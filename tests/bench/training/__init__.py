@@ -11,12 +11,13 @@ ROOT = Path(__file__).parents[3]
 ROUNDS = 7  # of which the first two are left out
 
 
-def asked(module: str, backend: str, *words: str) -> dict[str, Any]:
-    """What a module of this package measures in a process of its own, which prints it as JSON."""
-    argv = [sys.executable, "-m", f"tests.bench.training.{module}", *words]
+def asked(module: str, backend: str, *words: str, **more: str) -> dict[str, Any]:
+    """What a module measures in a process of its own, which prints it as JSON; `more` is for its environment."""
+    argv = [sys.executable, "-m", module, *words]
     env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    env |= more
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
+        raise SystemExit(f"{backend} {words}: {done.stderr[-2000:]}")
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row

@@ -44,7 +44,7 @@ def table(chosen: Sequence[str]) -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     for name in chosen or names():
-        row = asked("examples", "tensorflow", name)
+        row = asked("tests.bench.training.examples", "tensorflow", name)
         (own, own_cpu), (fit, fit_cpu) = row["ours"], row["fit"]
         times = f"{own * 1000:.0f} ms | {fit * 1000:.0f} ms | {fit / own:.2f}x | {fit_cpu / own_cpu:.2f}x"
         what = f"{name} | {row['rows']}, {row['batch']} | {'yes' if row['xla'] else 'no'}"

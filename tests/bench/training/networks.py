@@ -73,7 +73,7 @@ def table() -> None:
         for backend in BACKENDS:
             if find_spec(backend) is None:
                 continue
-            row = asked("networks", backend, name)
+            row = asked("tests.bench.training.networks", backend, name)
             how = f"{backend}{' + XLA' if row.pop('xla') and backend == 'tensorflow' else ''}"
             (own, own_cpu), (fit, fit_cpu) = row.pop("ours"), row.pop("fit")
             words = {"products": "its products alone", "by hand": "PyTorch by hand"}
