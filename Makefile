@@ -22,7 +22,9 @@ install = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --
 install_self = $(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 make_venv = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 else
-install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+# An environment that uv made has no pip.
+install = { $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null; } && \
+  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
 install_self = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 make_venv = $(PYTHON) -m venv $(VENV)
 endif

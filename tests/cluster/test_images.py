@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.cluster.images import NAMES, image, tag
-from infra.testbed import ours
+from infra.testbed import builder, images, ours
 from infra.testbed.layout import Layout
 from infra.testbed.running import kubectl
 from infra.testbed.shell import wait
@@ -97,3 +97,14 @@ def test_the_same_images_again_cost_nothing(installed: Layout) -> None:
     names = ours.ensure(installed, NAMES, said.append)
     assert said == []
     assert names == [image(ours.PREFIX, name) for name in NAMES]
+
+
+def test_half_an_archive_that_a_killed_run_left_is_written_anew(installed: Layout, tmp_path: Path) -> None:
+    archive = tmp_path / "base.tar"
+    builder.save(installed, images.BASE, archive)
+    whole = archive.stat().st_size
+    with archive.open("r+b") as file:
+        file.truncate(whole // 2)
+    builder.save(installed, images.BASE, archive)
+    assert archive.stat().st_size == whole
+    images.load(installed, archive)
