@@ -146,13 +146,17 @@ def test_cancel_leaves_nothing(onto: Onto, api: Cluster, step: str) -> None:
     seed = {"prepare": 101, "train": 102, "package": 103, "deploy": 104}[step]
     own = ("--set", f"data.split.seed={seed}", "--set", "serving.endpoint=cancelled")
     run = detached(onto, "digits", "--set", "training.epochs=3", *own, *EASY)
+    labels = "tidegate.dev/endpoint=cancelled"
 
     def begun() -> bool:
+        if (
+            step == "deploy"
+        ):  # seconds before the release is promoted: as soon as there is something to take back
+            return bool(api.list("Deployment", labels))
         return step in [known["step"] for known in onto.ok("show", run)["steps"]]
 
     wait_for(step, begun, 240)
     assert onto.ok("cancel", run)["status"] == "cancelled"
     assert left(api, run) == []
-    labels = "tidegate.dev/endpoint=cancelled"
     assert [kind for kind in ("Pod", "Deployment", "HTTPRoute") if api.list(kind, labels)] == []
     assert onto("cancel", run).code == 2
