@@ -8,6 +8,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ def ensure(layout: Layout, names: Sequence[str], say: Say) -> list[str]:
     wanted = {image(PREFIX, name): name for name in names}
     missing = sorted(wanted.keys() - images.loaded(layout))
     if missing:
-        environments = {full: _environment(layout, wanted[full], say) for full in missing}
+        images.base(layout)  # made once, before two need it at once
+        # Two at a time: one is read and packed by buildah while the node unpacks the other.
+        with ThreadPoolExecutor(2) as pool:
+            made = pool.map(lambda full: _environment(layout, wanted[full], say), missing)
+            environments = dict(zip(missing, made, strict=True))
         with lock(layout.cache / "images.lock", error=BuildError):
             _assemble(layout, environments, say)
     return list(wanted)

@@ -141,7 +141,9 @@ def test_a_trial_whose_pod_is_killed_starts_again_and_the_run_says_so(onto: Onto
     assert "its pod was deleted; it starts again" in told
 
 
-@pytest.mark.parametrize("step", ["prepare", "train", "package", "deploy"])
+@pytest.mark.parametrize(
+    "step", ["prepare", "train", pytest.param("package", marks=pytest.mark.slow), "deploy"]
+)
 def test_cancel_leaves_nothing(onto: Onto, api: Cluster, step: str) -> None:
     seed = {"prepare": 101, "train": 102, "package": 103, "deploy": 104}[step]
     own = ("--set", f"data.split.seed={seed}", "--set", "serving.endpoint=cancelled")
