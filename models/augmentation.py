@@ -77,7 +77,25 @@ def _layers(options: Augmentation, seed: int) -> list[Any]:
         found.append(layers.RandomTranslation(options.shift, options.shift, fill_mode="nearest", **move))
     if options.noise:
         found.append(layers.GaussianNoise(options.noise, **noise))
-    return found
+    return [_in_float32(layer) for layer in found]
+
+
+def _in_float32(layer: Any) -> Any:
+    """Have a layer draw float32 too where Keras computes in float64: `RandomRotation` can not mix the two."""
+    import keras
+
+    call = layer.call
+
+    def narrow(*args: Any, **more: Any) -> Any:
+        wide = keras.config.floatx()
+        keras.config.set_floatx("float32")
+        try:
+            return call(*args, **more)
+        finally:
+            keras.config.set_floatx(wide)
+
+    layer.call = narrow
+    return layer
 
 
 def _flipped(

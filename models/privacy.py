@@ -121,7 +121,7 @@ def tensorflow_step(model: Any, options: Training, sampling: Sampling, seed: int
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         # Not tf.linalg.global_norm, which would go through the rows one by one.
         norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
-        scale = 1 / tf.maximum(1.0, norm / privacy.clip_norm)
+        scale = 1 / tf.maximum(norm / privacy.clip_norm, 1.0)  # the first tells the type: it may be float64
         return [gradient * scale for gradient in gradients], answer[0], value
 
     def noise(place: int, shape: Any, dtype: Any) -> Any:

@@ -150,8 +150,11 @@ def test_an_augmented_training_is_repeatable_seeded_and_another_one() -> None:
     assert any(not np.array_equal(first, second) for first, second in zip(again[0], plain, strict=True))
 
 
-def test_an_augmented_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    assert len(set(digests({"augmentation": ALL}, tmp_path))) == 1
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_an_augmented_training_that_is_stopped_goes_on_to_the_same_bits(
+    tmp_path: Path, precision: str
+) -> None:
+    assert len(set(digests({"augmentation": ALL, "precision": precision}, tmp_path))) == 1
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,9 @@ def test_recurrent_layers_that_draw_nothing_are_taken() -> None:
     require_plain(build_model(model, specs, outputs_for("classification", 2, 0), 1))
 
 
-def test_a_private_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    training = {"privacy": {"noise_multiplier": 0.5}}
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_private_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path: Path, precision: str) -> None:
+    training = {"privacy": {"noise_multiplier": 0.5}, "precision": precision}
     found = digests(training, tmp_path, most=8, model={"dropout": 0})
     assert len(set(found)) == 1
 
