@@ -4,10 +4,12 @@ Each has a record `<name>.json` in a folder. A process counts as the recorded on
 time agrees too, so a reused process id is never taken for it, and never killed.
 """
 
+import atexit
 import os
 import secrets
 import subprocess
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,13 @@ DEAD = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 # Children of this very process: kept, so that their exit is noticed and they are no zombies.
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of children that still run, as they are to
+        _children.clear()
 
 
 class Record(BaseModel):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -61,10 +62,13 @@ def test_started_found_stopped(tmp_path: Path) -> None:
 
 
 def test_it_outlives_its_starter_and_two_starters_start_one(tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", START, str(tmp_path)]
-    starters = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    pids = {starter.communicate(timeout=30)[0].strip() for starter in starters}
+    argv = [sys.executable, "-W", "error", "-c", START, str(tmp_path)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    starters = [subprocess.Popen(argv, **pipes) for _ in range(3)]
+    said = [starter.communicate(timeout=30) for starter in starters]
+    pids = {pid.strip() for pid, _ in said}
     assert len(pids) == 1
+    assert {trouble for _, trouble in said} == {""}
     try:
         found = processes.find(tmp_path, "one")
         assert found is not None
