@@ -10,22 +10,57 @@ from models.errors import OptionsError
 from models.options import did_you_mean
 from models.training import Cosine, Exponential, Plateau, Schedule
 
-# Keras' own, written out so that a wrong name is found without importing Keras; a test holds it to be all.
-OPTIMIZERS = (
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "ftrl",
-    "lamb",
-    "lion",
-    "muon",
-    "nadam",
-    "rmsprop",
-    "schedulefreeadamw",
-    "sgd",
+# Keras' own with what only some of them take, written out so that a wrong name is found without importing Keras; a test
+# holds both to be all.
+OPTIMIZERS = {
+    "adadelta": ("rho", "epsilon"),
+    "adafactor": ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step"),
+    "adagrad": ("initial_accumulator_value", "epsilon"),
+    "adam": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "adamax": ("beta_1", "beta_2", "epsilon"),
+    "adamw": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "ftrl": (
+        "learning_rate_power",
+        "initial_accumulator_value",
+        "l1_regularization_strength",
+        "l2_regularization_strength",
+        "l2_shrinkage_regularization_strength",
+        "beta",
+    ),
+    "lamb": ("beta_1", "beta_2", "epsilon"),
+    "lion": ("beta_1", "beta_2"),
+    "muon": (
+        "adam_beta_1",
+        "adam_beta_2",
+        "adam_weight_decay",
+        "epsilon",
+        "exclude_layers",
+        "exclude_embeddings",
+        "muon_a",
+        "muon_b",
+        "muon_c",
+        "adam_lr_ratio",
+        "momentum",
+        "ns_steps",
+        "nesterov",
+        "rms_rate",
+    ),
+    "nadam": ("beta_1", "beta_2", "epsilon"),
+    "rmsprop": ("rho", "momentum", "epsilon", "centered"),
+    "schedulefreeadamw": ("beta_1", "beta_2", "epsilon", "warmup_steps"),
+    "sgd": ("momentum", "nesterov"),
+}
+COMMON = (
+    "learning_rate",
+    "weight_decay",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
 )
 
 
@@ -74,12 +109,16 @@ def check_optimizer(optimizer: str | Mapping[str, Any]) -> tuple[str, dict[str, 
     """Return an optimizer's lower-case name and its options, without importing Keras.
 
     Raises:
-        OptionsError: no optimizer of that name, or a learning rate that is none.
+        OptionsError: no optimizer of that name, an option that it has not, or a learning rate that is none.
     """
     options = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
     name = str(options.pop("name", "adam")).lower()
     if name not in OPTIMIZERS:
         raise OptionsError(f"Unknown optimizer {name!r}.{did_you_mean(name, OPTIMIZERS)}")
+    known = (*COMMON, *OPTIMIZERS[name])
+    for key in options:
+        if key not in known:
+            raise OptionsError(f"Unknown option {key!r} of optimizer {name!r}.{did_you_mean(key, known)}")
     rate = options.get("learning_rate")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
         raise OptionsError(f"The learning rate of optimizer {name!r} is {rate!r}. Expected a number above 0.")

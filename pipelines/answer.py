@@ -67,7 +67,7 @@ def answer(home: Home, folder: RunFolder) -> Result:
         "curl": curl_for(home, state, state.current) if live and state.current else None,
         "steps": steps_of(record),
     }
-    return Result(data, _summary(data), REFUSED if record.status == "refused" else 0)
+    return Result(data, _summary(data, record.endpoint), REFUSED if record.status == "refused" else 0)
 
 
 def steps_of(record: RunRecord) -> list[dict[str, Any]]:
@@ -110,10 +110,16 @@ def _champion(state: EndpointState, own: str | None) -> str | None:
     return own or (state.release(state.current).trial if state.current is not None else None)
 
 
-def _summary(data: dict[str, Any]) -> str:
+def _summary(data: dict[str, Any], endpoint: str) -> str:
     shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
     rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
     rows += [("metrics", "  ".join(f"{key} {value:.4f}" for key, value in shown))] if shown else []
+    folds = [
+        (key.removeprefix("folds_"), value)
+        for key, value in data["metrics"].items()
+        if key.startswith("folds_")
+    ]
+    rows += [("folds", "  ".join(f"{key} {value:.4f}" for key, value in folds))] if folds else []
     rows += [
         ("went on", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
     ]
@@ -123,8 +129,8 @@ def _summary(data: dict[str, Any]) -> str:
         runtime = f"{data['runtime']}, within {data['parity']:.2g} of the trained model"
         rows.append(("release", f"{data['release']}  {runtime}"))
         if data["live_release"] not in (None, data["release"]):
-            back = f"`tidegate rollback NAME --to {data['release']}` serves this one again"
-            rows.append(("live now", f"release {data['live_release']}, promoted since; {back}"))
+            back = f"`tidegate rollback {endpoint} --to {data['release']}` serves this one"
+            rows.append(("live now", f"release {data['live_release']}; {back}"))
     if data["runtime_reason"]:
         rows.append(("", data["runtime_reason"]))
     if data["batching"] and data["batching"]["rows"] > 1:

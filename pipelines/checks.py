@@ -14,7 +14,7 @@ from models.optimizers import check_optimizer
 from models.space import Choices, space_of
 from models.training import check_privacy
 from pipelines.errors import ExperimentError, nearest
-from pipelines.gate import EPSILON, check_name
+from pipelines.gate import EPSILON, check_limits, check_name
 from pipelines.home import Home
 from pipelines.hosting import hosting
 from pipelines.load import validate, with_values
@@ -65,6 +65,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     yield partial(_check_space, experiment)
     for criterion in experiment.gate:
         yield partial(check_name, criterion.metric, task)
+        yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
     yield partial(_check_explains, experiment, task)
 

@@ -249,6 +249,9 @@ def _detail(record: StepRecord, outputs: dict[str, Any] | None) -> str:
         return ""
     if "error" in outputs:
         return str(outputs["error"]) if record.step == "train" else ""  # others end the run, which says why
+    if record.step == "prepare":
+        dropped = outputs["summary"]["dropped_rows"]
+        return f"{dropped} rows without a target were dropped" if dropped else ""
     if record.step == "train":
         shown = {key: value for key, value in outputs["metrics"].items() if key.startswith("test_")}
         words = [f"{key}={value:.4g}" for key, value in list(shown.items())[:2]]

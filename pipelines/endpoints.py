@@ -36,9 +36,8 @@ def endpoints(home: Home) -> Result:
         for row in data
     ]
     headers = ("name", "release", "url", "", "drift", "run")
-    return Result(
-        data, table(headers, rows) if rows else "no endpoints here yet; `tidegate submit` makes one"
-    )
+    none = f"no endpoints in {home.path}; `tidegate submit` makes one, --home names another"
+    return Result(data, table(headers, rows) if rows else none)
 
 
 def rollback(home: Home, name: str, to: int | None) -> Result:

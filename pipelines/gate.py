@@ -13,6 +13,7 @@ DEFAULTS = {
     "detection": "test_map50",
 }
 SPLITS = ("test_", "validation_", "folds_")
+SHARES = ("accuracy", "f1", "auc", "map50", "map", "ece")  # from 0 to 1
 EPSILON = "epsilon"  # of a training with `privacy`
 METRICS = {
     "classification": ("accuracy", "loss", "f1", "ece", "auc"),
@@ -54,6 +55,23 @@ def check_name(metric: str, task: str | None) -> None:
         raise ExperimentError(
             f'gate.metric: no run has a metric "{metric}"{nearest(metric, known)}; expected one of: {", ".join(known)}'
         )
+
+
+def check_limits(metric: str, minimum: float | None, maximum: float | None) -> None:
+    """Refuse a limit that no model can keep, before anything runs.
+
+    Raises:
+        ExperimentError: naming the limit and what the metric can be.
+    """
+    names = {metric.removeprefix(split).removesuffix("_mean") for split in SPLITS}
+    if not names & set(SHARES):
+        return
+    if minimum is not None and minimum > 1:
+        raise ExperimentError(
+            f"gate.minimum: received {minimum:g} for {metric}, which is from 0 to 1; {minimum:g} % is {minimum / 100:g}"
+        )
+    if maximum is not None and maximum < 0:
+        raise ExperimentError(f"gate.maximum: received {maximum:g} for {metric}, which is from 0 to 1")
 
 
 def _metric(split: str, name: str) -> str:

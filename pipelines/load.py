@@ -15,6 +15,21 @@ MOST_BYTES = 1_000_000
 MOST_NODES = 50_000
 
 
+class _Loader(yaml.CSafeLoader):
+    """YAML's own rule, which PyYAML does not keep: a mapping has each key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(
+                    f"line {line}: the key {key.value!r} stands there a second time; leave one out"
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experiment:
     """Read, override and validate an experiment, its paths made absolute.
 
@@ -77,7 +92,7 @@ def _read(path: Path) -> Any:
             raise ExperimentError(
                 f"{path}: {path.stat().st_size} bytes; an experiment is at most {MOST_BYTES}"
             )
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except OSError as error:

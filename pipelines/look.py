@@ -34,7 +34,8 @@ def runs(home: Home) -> Result:
         (row["run"], row["status"], _when(row["created"]), _shown(row["metrics"]) or row["reason"][:60])
         for row in data
     ]
-    return Result(data, table(("run", "status", "created", "metrics"), rows) if rows else "no runs here yet")
+    none = f"no runs in {home.path}; --home names another"
+    return Result(data, table(("run", "status", "created", "metrics"), rows) if rows else none)
 
 
 def show(home: Home, run: str) -> Result:

@@ -17,6 +17,7 @@ App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = Mapping[bytes, bytes]
 Pairs: TypeAlias = list[tuple[bytes, bytes]]
 
+PROOF = b"tidegate-proof"  # header of our own requests that no client asked, which drift does not count
 LINGER = 1.0, 64 << 20  # seconds, bytes
 JSON = b"application/json"
 WINDOWS = {b"gzip": 31, b"deflate": 47}  # what zlib calls the two; 47 also takes a bare zlib stream

@@ -12,6 +12,7 @@ from serving.answerer import Answerer
 from serving.asgi import (
     JSON,
     KINDS,
+    PROOF,
     DisconnectedError,
     Headers,
     Message,
@@ -121,7 +122,7 @@ class DataPlane:
             return
         answer = desk.answerer.answer(dialect, body, headers)
         write(answer.status, answer.media, answer.body, pairs + answer.headers if answer.headers else pairs)
-        desk.finished(dialect, answer, pairs, began)
+        desk.finished(dialect, answer, pairs, began, proof=PROOF in headers)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -178,7 +179,7 @@ class DataPlane:
             admission.leave(size)
         more = pairs + answer.headers if answer.headers else pairs
         await respond(send, answer.status, answer.media, answer.body, more)
-        desk.finished(dialect, answer, pairs, began)
+        desk.finished(dialect, answer, pairs, began, proof=PROOF in headers)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
         limits, admission = self._settings.limits, self.desk.admission

@@ -78,7 +78,9 @@ class Desk:
         finally:
             self.admission.aside -= 1
 
-    def finished(self, dialect: Dialect, answer: Answer, pairs: Pairs, began: float) -> None:
+    def finished(
+        self, dialect: Dialect, answer: Answer, pairs: Pairs, began: float, *, proof: bool = False
+    ) -> None:
         """Count and log a request whose answer is on its way.
 
         Args:
@@ -86,6 +88,7 @@ class Desk:
             answer: it got.
             pairs: the answer's own headers, the request's id first.
             began: when it came, as `time.perf_counter` says.
+            proof: its rows are held-out ones that prove a release; drift does not count them.
         """
         spent, metrics = time.perf_counter() - began, self.answerer.metrics
         metrics.count(dialect.label, answer.status)
@@ -96,7 +99,7 @@ class Desk:
         metrics.predicted(answer.values, answer.seconds, spent)
         if answer.busy:
             self.admission.took(answer.busy)
-        if self._tap is not None:
+        if self._tap is not None and not proof:
             self._tap.put(answer.columns, answer.values)
         self.journal.note(pairs, dialect.label, 200, spent, len(answer.values))
 

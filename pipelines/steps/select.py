@@ -68,9 +68,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if problem and any(criterion["improve_on_champion"] is not None for criterion in criteria):
         refused.append(problem)
     for index in order:
-        print(
-            f"{trials[index]['id']}  {metric} {trials[index]['metrics'][metric]:.6g}  {trials[index]['params']}"
-        )
+        known = trials[index]
+        print(f"{known['id']}  {metric} {known['metrics'][metric]:.6g}  {known['params'] or ''}")
     return Outputs(
         winner=winner,
         trial=winner.id,

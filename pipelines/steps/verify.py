@@ -65,7 +65,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if schema.target.task == "generation":
         return _texts(inputs, context, url, {field.name: columns[field.name] for field in schema.inputs})
     rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
-    with Client(url) as client:
+    with Client(url, proof=True) as client:
         answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
     if schema.target.task == "classification":
@@ -88,7 +88,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 def _texts(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> Outputs:
     predictor = Predictor.of(fetch_bundle(context.home, inputs.packaged.bundle))
     rows = sample_rows(columns, min(FEW_TEXTS, predictor.contract.most_rows or FEW_TEXTS))
-    with Client(url) as client:
+    with Client(url, proof=True) as client:
         answers = client.predict(rows, decoding={"seed": 0})
     assert predictor.contract.decoding is not None
     decoding = predictor.contract.decoding.model_copy(update={"seed": 0})
@@ -143,7 +143,7 @@ def _boxes(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> 
 def _asked(url: str, columns: Columns, step: int) -> list[Any]:
     """The endpoint's answers to all rows, `step` of them a request."""
     answers: list[Any] = []
-    with Client(url) as client:
+    with Client(url, proof=True) as client:
         for start in range(0, rows_of(columns), step):
             part = {name: column[start : start + step] for name, column in columns.items()}
             answers += client.predict(sample_rows(part, step))

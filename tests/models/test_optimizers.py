@@ -1,7 +1,13 @@
-"""The names that are known without Keras are those that Keras has."""
+"""The names and options that are known without Keras are those that Keras has."""
 
-from models.optimizers import OPTIMIZERS, optimizer_classes
+import inspect
+
+from models.optimizers import COMMON, OPTIMIZERS, optimizer_classes
 
 
-def test_every_optimizer_of_keras_is_known_by_name() -> None:
-    assert tuple(sorted(optimizer_classes())) == OPTIMIZERS
+def test_every_optimizer_of_keras_is_known_with_its_options() -> None:
+    classes = optimizer_classes()
+    assert sorted(classes) == list(OPTIMIZERS)
+    for name, options in OPTIMIZERS.items():
+        has = set(inspect.signature(classes[name]).parameters) - {"name", "kwargs"}
+        assert has == {*COMMON, *options}, name

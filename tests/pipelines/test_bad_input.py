@@ -124,6 +124,7 @@ CASES = {
     "empty yaml": file("", "expected a mapping with name, data and model", "NoneType"),
     "a list": file("- name: x\n", "expected a mapping", "list"),
     "not yaml": file("name: [a\ndata: }", "not YAML", "line 2"),
+    "key twice": file("name: x\nmodel: {}\nname: y\n", "line 3", "'name' stands there a second time"),
     "binary": file(bytes(range(256)), "not YAML", "experiment.yaml"),
     "python tag": file("name: !!python/object/apply:os.getcwd []\n", "not YAML", "python/object"),
     "anchors bomb": file(BOMB, "aliases expand", "write the values out"),
@@ -191,6 +192,9 @@ CASES = {
     "learning rate": wrong(
         "learning rate", "-1", "above 0", training__optimizer="{name: sgd, learning_rate: -1}"
     ),
+    "optimizer's option": wrong(
+        "'momentum' of optimizer 'adam'", "Known here: ", training__optimizer="{name: adam, momentum: 0.9}"
+    ),
     "unknown family": wrong("'mpl'", "Did you mean 'mlp'", model__family="mpl"),
     "unknown option": wrong("'model.dropuot'", "Did you mean 'dropout'", model__dropuot=0.1),
     "wrong option": wrong("'model.dropout'", "less than 1", model__dropout=7),
@@ -233,6 +237,11 @@ CASES = {
         "name a test_ metric",
         gate="{metric: folds_loss_mean, improve_on_champion: 0.1}",
         data__split__folds=2,
+    ),
+    "a gate in percent": wrong(
+        "gate.minimum: received 90 for test_accuracy",
+        "90 % is 0.9",
+        gate="{metric: test_accuracy, minimum: 90}",
     ),
     "a gate of no folds": wrong("gate.metric", "set data.split.folds", gate="{metric: folds_loss_mean}"),
     "privacy by torch": wrong(

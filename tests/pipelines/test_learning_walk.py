@@ -55,6 +55,9 @@ def test_the_metrics_over_the_folds_are_in_the_run_and_before_the_gate(
     asked: dict[str, Any], shared: Cli
 ) -> None:
     assert asked["status"] == "done" and asked["metrics"]["folds_accuracy_std"] >= 0
+    assert (
+        f"accuracy_mean {asked['metrics']['folds_accuracy_mean']:.4f}" in shared("show", asked["run"]).stdout
+    )
     folder = Home(shared.home).spool / asked["run"]
     told = [event for event in events(folder) if event["kind"] == "metrics"]
     assert told[-1]["values"]["folds_accuracy_mean"] == asked["metrics"]["folds_accuracy_mean"] > 0.85

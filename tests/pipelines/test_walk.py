@@ -155,12 +155,13 @@ def test_real_tables_reach_what_they_should(shared: Cli, name: str, metric: str,
 
 def test_a_table_in_a_file_is_told_from_start_to_plan(shared: Cli, tmp_path: Path) -> None:
     rows = "".join(f"{row},{row % 2}\n" for row in range(40))
-    (tmp_path / "rows.csv").write_text(f"x,y\n{rows}")
+    (tmp_path / "rows.csv").write_text(f"x,y\n{rows}40,\n41,\n")
     (tmp_path / "experiment.yaml").write_text(
         "{name: table, data: {source: ./rows.csv, target: y}, model: {family: linear}, training: {epochs: 1}}"
     )
     ran = shared("submit", str(tmp_path))
     assert ran.code == 0, ran.stderr
+    assert "2 rows without a target were dropped" in ran.stderr
     trial = [line.split(maxsplit=1)[1] for line in ran.stderr.splitlines() if line.startswith("train-0-")]
     assert trial[0] == "starting: importing TensorFlow"
     assert trial[1].startswith("epoch 1/1 ")
