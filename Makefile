@@ -72,7 +72,7 @@ setup: $(VENV)/.run
 $(VENV)/.run: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
 	  || { echo "Python 3.11 or 3.12 is needed, found: $$($(PYTHON) --version); name one with make PYTHON=..."; exit 1; }
-	@echo "setting up $(VENV), once" >&2
+	@echo "setting up $(VENV), once: 3 GB, one to three minutes" >&2
 	@$(make_venv) || { echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 	@$(call install,requirements.txt)
 	@$(install_self)
