@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
-from infra.cluster.images import image
+from infra.cluster.images import image, tag
 from infra.testbed import images, postgres
 from infra.testbed.errors import RefusedError
 from infra.testbed.layout import NODE, S3_PORT, Layout
 from infra.testbed.running import answers, kubectl
+from infra.testbed.shell import wait
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"
@@ -49,6 +50,15 @@ def install(layout: Layout, say: Say) -> None:
     for name in ("statefulset/mlflow-db", "deployment/mlflow"):
         say(f"waiting for {name}")
         kubectl(layout, "-n", NAMESPACE, "rollout", "status", name, "--timeout=180s")
+    say("waiting for the node to name its images")  # the kubelet looks at them twice a minute
+    wait("The node's list of images", lambda: _are_named(layout), 120)
+
+
+def _are_named(layout: Layout) -> bool:
+    """Whether the API knows those of our code, which `tidegate check` asks for."""
+    ours = {name for name in images.loaded(layout) if name.endswith(f":{tag()}")}
+    told = kubectl(layout, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names[*]}")
+    return ours <= set(told.split())
 
 
 def credentials(layout: Layout) -> Path:
