@@ -40,7 +40,7 @@ def require_backend(backend: str) -> None:
     """
     package = "tensorflow" if backend == "numpy" else backend
     if find_spec(package) is None:
-        others = ", ".join(one for one in ("tensorflow", "jax", "torch", "numpy") if one != backend)
+        others = ", ".join(name for name in NAMES if name != backend)
         raise OptionsError(
             f"Option 'training.backend' is {backend!r}, and the package {package} is not installed here. "
             f"Install it with `pip install {package}`, or choose another: {others}."

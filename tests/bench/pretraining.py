@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from itertools import product
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -52,42 +53,35 @@ def main() -> None:
     asked = experiment.data.model_dump()
     prepared = prepare(dataset=asked["dataset"], inputs=asked["inputs"])
     (inputs, topics), others, test = (rows(prepared, name) for name in ("train", "validation", "test"))
-    options = dict(experiment.model.options)
+    options = {name: value for name, value in experiment.model.options.items() if name != "family"}
     options["pretrain"] = {**options["pretrain"], "epochs": args.epochs}
-    options.pop("family", None)
     taught = network(prepared, options, 7)
     pretrain(taught, inputs, parse_options(Options, options, "model"), 7)
-    begins = {"pretrained": [np.array(weight) for weight in taught.get_weights()], "random": None}
+    begins = ("pretrained", "random")
     training = experiment.training.model_dump(exclude={"seed"})
     print(
         "| labelled texts | seed | begins with | accuracy | cross-entropy |\n|---|---|---|---|---|",
         flush=True,
     )
-    for labels in args.labels:
-        few = {name: array[:labels] for name, array in inputs.items()}, topics[:labels]
+    for labels, seed, name in product(args.labels, args.seeds, begins):
+        model = network(prepared, options, seed)
+        if name == "pretrained":
+            fresh = model.get_weights()[-2:]  # of the outputs, which have not learned anything
+            model.set_weights([*taught.get_weights()[:-2], *fresh])
         epochs = max(training["epochs"], UPDATES * training["batch_size"] // labels)
-        for seed in args.seeds:
-            for name, weights in begins.items():
-                model = network(prepared, options, seed)
-                if weights is not None:
-                    fresh = model.get_weights()[-2:]  # of the outputs, which have not learned anything
-                    model.set_weights([*weights[:-2], *fresh])
-                fit(
-                    model,
-                    few,
-                    others,
-                    training | {"epochs": epochs},
-                    task="classification",
-                    classes=prepared.schema.target.classes,
-                    seed=seed,
-                )
-                chances = np.asarray(model.predict(test[0], batch_size=256, verbose=0))
-                right = chances[np.arange(len(chances)), test[1]]
-                accuracy = (chances.argmax(axis=1) == test[1]).mean()
-                print(
-                    f"| {labels} | {seed} | {name} | {accuracy:.4f} | {-np.log(right).mean():.3f} |",
-                    flush=True,
-                )
+        fit(
+            model,
+            ({column: array[:labels] for column, array in inputs.items()}, topics[:labels]),
+            others,
+            training | {"epochs": epochs},
+            task="classification",
+            classes=prepared.schema.target.classes,
+            seed=seed,
+        )
+        chances = np.asarray(model.predict(test[0], batch_size=256, verbose=0))
+        right = chances[np.arange(len(chances)), test[1]]
+        accuracy = (chances.argmax(axis=1) == test[1]).mean()
+        print(f"| {labels} | {seed} | {name} | {accuracy:.4f} | {-np.log(right).mean():.3f} |", flush=True)
 
 
 if __name__ == "__main__":

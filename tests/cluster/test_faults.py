@@ -151,9 +151,8 @@ def test_cancel_leaves_nothing(onto: Onto, api: Cluster, step: str) -> None:
     labels = "tidegate.dev/endpoint=cancelled"
 
     def begun() -> bool:
-        if (
-            step == "deploy"
-        ):  # seconds before the release is promoted: as soon as there is something to take back
+        # Its release is promoted seconds later: as soon as there is something to take back.
+        if step == "deploy":
             return bool(api.list("Deployment", labels))
         return step in [known["step"] for known in onto.ok("show", run)["steps"]]
 
