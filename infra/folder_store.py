@@ -1,29 +1,16 @@
-"""The store: content-addressed objects that never change, and small documents with compare-and-swap."""
+"""A store in a folder of this machine."""
 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
 from infra.files import in_words, publish, temporary, write_atomic
 from infra.locks import lock
-from infra.store_types import (
-    KEY,
-    OBJECT,
-    Ref,
-    Store,
-    Stored,
-    checked_key,
-    digest_of,
-    object_name,
-    short,
-)
-
-__all__ = ["STORES", "FolderStore", "Ref", "Store", "Stored", "digest_of", "open_store"]
+from infra.store_types import KEY, OBJECT, Ref, Stored, checked_key, digest_of, object_name, short
 
 CHUNK = 1 << 20
 
@@ -182,36 +169,3 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _etag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _folder(uri: str, _endpoint: str | None, _cache: Path | None) -> Store:
-    return FolderStore(Path(unquote(urlsplit(uri).path)))
-
-
-def _s3(uri: str, endpoint: str | None, cache: Path | None) -> Store:
-    from infra.s3_store import S3Store  # importing boto3 takes half a second
-
-    return S3Store(uri, endpoint=endpoint, cache=cache)
-
-
-STORES: dict[str, Callable[[str, str | None, Path | None], Store]] = {"file": _folder, "s3": _s3}
-
-
-def open_store(uri: str | Path, *, endpoint: str | None = None, cache: Path | None = None) -> Store:
-    """Open the store at a folder's path or at a URI; nothing is read or written yet.
-
-    Args:
-        uri: a path, file:///FOLDER or s3://BUCKET/PREFIX.
-        endpoint: of S3, the server's URL; default: $TIDEGATE_S3_ENDPOINT, else AWS.
-        cache: of S3, the folder of fetched objects; default: below ~/.cache.
-
-    Raises:
-        StoreError: a scheme nobody handles, or an address that can't be one.
-    """
-    scheme, separator, _ = str(uri).partition("://")
-    if not separator:
-        return FolderStore(Path(uri).absolute())
-    if scheme not in STORES:
-        known = ", ".join(f"{name}://" for name in STORES)
-        raise StoreError(f"No store handles {str(uri)!r}: expected a folder or one of {known}.")
-    return STORES[scheme](str(uri), endpoint, cache)

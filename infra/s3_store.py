@@ -9,9 +9,9 @@ from pathlib import Path
 
 from infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
 from infra.files import in_words, temporary
+from infra.folder_store import FolderStore
 from infra.s3 import CONNECTIONS, PART_SIZE, Bucket
 from infra.s3_uploads import abort_uploads
-from infra.store import FolderStore
 from infra.store_types import KEY, OBJECT, Ref, Stored, checked_key, object_name, short
 
 WRITER = "tidegate-writer"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from models.box_geometry import Grid
 from models.errors import OptionsError
-from models.outputs import Grid
 from models.training import Augmentation
 
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.box_geometry import overlaps
 from models.boxes import Boxes
 from models.cells import Cell
 from models.columns import Columns
-from models.decoding.boxes import overlaps
 from models.decoding.detections import detect
 from models.decoding.settings import Detection
 

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.box_geometry import OFFSETS, Grid, overlaps
 from models.cells import Cell, read_cells
 from models.columns import Columns
-from models.decoding.boxes import overlaps
-from models.outputs import OFFSETS, Grid
 from models.schema import Field, Target
 
 Floats = NDArray[np.float64]

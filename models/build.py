@@ -155,22 +155,6 @@ def _check_boxes(name: str, outputs: Outputs) -> None:
         )
 
 
-def pretrain(model: Any, options: Mapping[str, Any], inputs: Mapping[str, Any], seed: int) -> None:
-    """Let the family train `model` in place on inputs without targets, where it can and its options ask for it.
-
-    Args:
-        model: from `build_model`.
-        options: what it was built from.
-        inputs: the training rows' model inputs by name.
-        seed: of everything random in it.
-    """
-    chosen = dict(options)
-    name = chosen.pop("family", None)
-    first = getattr(family(name), "pretrain", None) if name else None
-    if first is not None:
-        first(model, inputs, parse_options(family(str(name)).Options, chosen, "model"), seed)
-
-
 def repeatable(seed: int) -> None:
     """Seed Python, NumPy and the backend, and let it use only operations that repeat to the bit.
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from models.errors import OptionsError
 from models.inputs import inputs_of
-from models.losses import Loss, encode_target, loss_function, loss_named, smoothed
+from models.loss_functions import loss_function
+from models.losses import Loss, encode_target, loss_named, smoothed
 from models.optimizers import build_optimizer
 from models.options import did_you_mean
 from models.training import Regularization, Training

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.augmentation import augmented
+from models.box_geometry import Grid
 from models.build import repeatable
 from models.checkpoint import Keeper
 from models.compile import compile_model
@@ -21,7 +22,6 @@ from models.loops.streamed import Streamed
 from models.loops.tensorflow import xla_pays
 from models.losses import class_weights, encode_target
 from models.options import parse_options
-from models.outputs import Grid
 from models.privacy import Sampling, require_plain, spent
 from models.training import Training, keras_backend
 from models.windows import Windows

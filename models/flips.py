@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models.outputs import OFFSETS, Grid
+from models.box_geometry import OFFSETS, Grid
 
 AXES = {"vertical": 1, "horizontal": 2}  # of (rows, down, across, ...)
 MIDDLES = {"vertical": 1, "horizontal": 0}  # among the offsets: the one whose sign changes

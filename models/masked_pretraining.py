@@ -7,14 +7,39 @@ Understanding", NAACL 2019, section 3.1: of the words chosen 80 % are hidden, 10
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.families import family
+from models.fit import fit
+from models.options import parse_options
+
 HIDDEN = 1
 FIRST_WORD = 2
 Ids = NDArray[np.int32]
+
+
+def pretrain(model: Any, options: Mapping[str, Any], inputs: Mapping[str, Any], seed: int) -> None:
+    """Train the text encoder of `model` in place, where its family has a `pretrain` option and it is given.
+
+    Args:
+        model: untrained; one of its layers is called `encoder_INPUT` and is a model of its own.
+        options: the experiment's `model:` part that it was built from.
+        inputs: the training rows' model inputs by name.
+        seed: seeds the maskings, the first weights of the guess, and the order of the texts.
+    """
+    own = dict(options)
+    name = own.pop("family", None)
+    settings = (
+        getattr(parse_options(family(str(name)).Options, own, "model"), "pretrain", None) if name else None
+    )
+    if settings is not None:
+        encoder = next(layer for layer in model.layers if layer.name.startswith("encoder_"))
+        ids = inputs[encoder.name.removeprefix("encoder_")]
+        guess_words(encoder, ids, seed, **settings.model_dump())
 
 
 def guess_words(
@@ -40,8 +65,6 @@ def guess_words(
         copies: maskings of each text; an epoch goes through one of each text on average.
     """
     import keras
-
-    from models.fit import fit
 
     length = ids.shape[1]
     vocabulary = encoder.get_layer("words").input_dim

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models.outputs import OFFSETS
+from models.box_geometry import OFFSETS
 
 LEAST = 8  # default boxes without a box that are learned of each image, however few boxes it has
 

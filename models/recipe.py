@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.box_geometry import Grid
 from models.columns import Array
 from models.errors import OptionsError
 from models.metrics import evaluate, to_predictions
-from models.outputs import Grid, Outputs, outputs_for
+from models.outputs import Outputs, outputs_for
 from models.schema import Target
 from models.training import check_privacy
 from models.transfer import Start, begin_with
@@ -64,8 +65,9 @@ class Recipe:
         Raises:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
-        from models.build import as_float32, build_model, computing_in, pretrain
+        from models.build import as_float32, build_model, computing_in
         from models.fit import fit
+        from models.masked_pretraining import pretrain
 
         check_privacy(self.model, self.training)
         specs = transforms.input_specs

@@ -6,22 +6,16 @@ from typing import Any
 from infra import mlflow_server, replay
 from infra.tracking import run_url
 from pipelines.bundles import fetch_bundle
+from pipelines.finished_steps import find_outputs, outputs_of
 from pipelines.home import Home, RunFolder, RunRecord, StepRecord
 from pipelines.hosting import hosting
 from pipelines.plan import STEPS
 from pipelines.result import Result, table
-from pipelines.run import find_outputs
 from serving.bundle import open_bundle
 from serving.proof import Batching
 from serving.release import EndpointState, load
 
 REFUSED = 3
-
-
-def outputs_of(home: Home, record: RunRecord, step: str) -> list[dict[str, Any]]:
-    """Outputs of the run's finished steps of one kind."""
-    keys = [known.key for known in record.steps if known.step == step and known.status in ("done", "cached")]
-    return [found for key in keys if (found := find_outputs(home.store, key)) is not None]
 
 
 def mlflow_url(home: Home, run: str) -> str | None:

@@ -12,8 +12,10 @@ from typing import Any
 
 from models.search import grid_size
 from pipelines.errors import ExperimentError
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home
 from pipelines.identity import Facts, run_id
+from pipelines.mirror import known_run
 from pipelines.plan import STEPS
 from pipelines.sources import bytes_of_data, digest_of_data
 from pipelines.spec import Experiment
@@ -100,8 +102,6 @@ def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
     asked = experiment.model.from_
     if asked is None:
         return None
-    from pipelines.answer import outputs_of
-
     if asked == experiment.name:
         raise ExperimentError(
             f"model.from: {asked} is this experiment's own name, whose newest run changes with each one; name a run: "
@@ -121,7 +121,7 @@ def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
 
 def _champion(state: EndpointState, run: str, home: Home) -> str | None:
     """Bundle to beat: the live one, but a run that passed the gate once is not judged again by its successors."""
-    judged = home.run_if_known(run)
+    judged = known_run(home, run)
     live = state.release(state.current) if state.current is not None else None
     if judged is not None and (judged.status == "done" or (live is not None and live.run == run)):
         return judged.champion

@@ -203,15 +203,6 @@ class Home:
         of_name = (folder for folder in self.run_folders() if folder.read().name == name)
         return next(of_name, None) or self.run_folder(name)
 
-    def run_if_known(self, run: str) -> RunRecord | None:
-        """The record of a run that may be a new one."""
-        folder = self.folder_of(run)
-        if self.target is not None:
-            from pipelines.mirror import RECORD, Mirror
-
-            Mirror(self, run).pull(RECORD)
-        return folder.read() if (folder.path / "run.json").is_file() else None
-
     def run_folders(self) -> list[RunFolder]:
         """Every run's folder, newest first."""
         found = [self.folder_of(path.parent.name) for path in self.runs_path.glob("*/run.json")]

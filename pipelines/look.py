@@ -8,9 +8,10 @@ from typing import Any
 
 from infra import mlflow_server, replay
 from infra.tracking import compare_url
-from pipelines.answer import answer, outputs_of
+from pipelines.answer import answer
 from pipelines.drift import drift_of, in_a_line
 from pipelines.errors import UnknownNameError, UsageError
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home, RunFolder, RunRecord
 from pipelines.load import flat
 from pipelines.mirror import refresh

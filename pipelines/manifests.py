@@ -3,8 +3,8 @@
 from infra.cluster.images import image
 from infra.cluster.jobs import Object, Place, driver_job, meeting_service, step_job
 from models.training import seconds
+from pipelines.finished_steps import RELEASING
 from pipelines.plan import Plan
-from pipelines.run import RELEASING
 from pipelines.spec import Resources
 from pipelines.targets import IN_POD, Target
 

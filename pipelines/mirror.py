@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.errors import ConflictError, StoreError
 from infra.files import write_atomic
-from pipelines.home import Home
+from pipelines.home import Home, RunRecord
 
 RECORD = "run.json"
 EVERY_S = 2.0
@@ -139,6 +139,14 @@ def refresh(home: Home, run: str | None = None, pattern: str = "") -> None:
             _pull_records(home)  # so that the nearest name can be told
         elif pattern:
             mirror.pull_all(pattern)
+
+
+def known_run(home: Home, run: str) -> RunRecord | None:
+    """The record of a run, or None where it is a new one; a cluster's store is asked first."""
+    if home.target is not None:
+        Mirror(home, run).pull(RECORD)
+    folder = home.folder_of(run)
+    return folder.read() if (folder.path / RECORD).is_file() else None
 
 
 def _pull_records(home: Home) -> None:

@@ -1,21 +1,19 @@
 """run_plan: order, parallelism, retries, and skipping of what is finished."""
 
-import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from infra.files import write_atomic
-from infra.store import Ref, Store
+from infra.store import Store
 from pipelines.errors import StepError
 from pipelines.executors.base import Executor, Handle, StepCall
+from pipelines.finished_steps import RELEASING, find_outputs
 from pipelines.home import RunFolder, StepRecord, StepStatus, read_json
 from pipelines.plan import From, Plan, Step
 
 MOST_RETRIES = 2  # of a step that was killed; one that failed by itself would fail again
-RELEASING = ("deploy", "verify", "promote")
 
 
 class Watch(Protocol):
@@ -44,24 +42,6 @@ class _Running:
     handle: Handle
     began: float
     retries: int = 0
-
-
-def find_outputs(store: Store, key: str) -> dict[str, Any] | None:
-    """The outputs kept under a step's key, or None when it is not finished or a file of it is gone."""
-    found = store.read(f"steps/{key}.json")
-    outputs: dict[str, Any] | None = json.loads(found[0])["outputs"] if found else None
-    if outputs is not None and all(store.has(ref) for ref in refs_in(outputs)):
-        return outputs
-    return None
-
-
-def refs_in(value: Any) -> Iterator[Ref]:
-    """Every reference to a file within a step's outputs."""
-    if isinstance(value, dict) and value.keys() == Ref.model_fields.keys():
-        yield Ref.model_validate(value)
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from refs_in(inner)
 
 
 def is_cached(plan: Plan, step: Step, store: Store) -> bool:

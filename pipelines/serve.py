@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from infra.errors import InfraError
-from pipelines.answer import outputs_of
 from pipelines.bundles import fetch_bundle
 from pipelines.errors import UsageError
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home
 from pipelines.ports import FIRST_PORT, port_is_free
 from pipelines.result import Result

@@ -8,9 +8,9 @@ from typing import Any
 
 from infra.locks import held
 from pipelines.checkpoints import PREFIX, clear, step_key
+from pipelines.finished_steps import refs_in
 from pipelines.home import Home
 from pipelines.mirror import refresh
-from pipelines.run import refs_in
 from serving.bento import delete_bento
 from serving.release import Release, load
 

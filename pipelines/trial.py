@@ -25,6 +25,7 @@ from models.training import seconds
 from models.transfer import Start
 from pipelines.checkpoints import Follower, StoreKeeper, fold_key
 from pipelines.steps import StepContext
+from pipelines.steps.train_types import Inputs
 from pipelines.trial_log import TrialLog, place
 from pipelines.trial_results import TrialResults
 from pipelines.trial_rows import TrialRows
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from models.checkpoint import Progress
     from models.fit import History
     from models.windows import Windows
-    from pipelines.steps.train import Inputs
 
 
 class Trial:

@@ -29,9 +29,9 @@ from models.group import LOST, Member, member_here
 from pipelines.checkpoints import clear
 from pipelines.errors import in_words
 from pipelines.executors.base import StepCall, member_name
+from pipelines.finished_steps import RELEASING, find_outputs
 from pipelines.home import Home, RunFolder, home_at
 from pipelines.mirror import Mirror
-from pipelines.run import RELEASING, find_outputs
 from pipelines.steps import StepContext, StepPart, follow, load_step
 from pipelines.tee import tee
 

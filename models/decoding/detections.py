@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.box_geometry import OFFSETS, suppress, vote
 from models.boxes import Boxes, moved_by
-from models.decoding.boxes import suppress, vote
 from models.decoding.settings import Detection
-from models.outputs import OFFSETS
 
 MOST_COMPARED = (
     400  # boxes of a class that are held against each other, the most probable ones, as in Liu et al. 2016

@@ -44,9 +44,8 @@ class FamilyOptions(BaseModel):
 class Family(Protocol):
     """What a family's module offers; importing it does not import Keras.
 
-    A module may also have `pretrain(model, inputs, options, seed)`, which is called before the training, and `TASKS`,
-    where it is made for others than these: of a generation one of the inputs is the `prefix`, see `models.answers`, and
-    of a detection `outputs.grids` has the default boxes, see `models.boxes`.
+    A module may also have `TASKS`, where it is made for others than USUAL_TASKS: of a generation one of the inputs is
+    the `prefix`, see `models.answers`, and of a detection `outputs.grids` has the default boxes, see `models.boxes`.
     """
 
     Options: type[FamilyOptions]

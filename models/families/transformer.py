@@ -8,7 +8,6 @@ for Language Understanding", NAACL 2019; the normalisation before each part, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -76,23 +75,6 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     x = joined([*towers, *inputs.without("text")])
     x = dense_head(x, options.dense, options.dropout, "gelu")
     return keras.Model(inputs.tensors, outputs.layer(x), name="transformer")
-
-
-def pretrain(model: Any, inputs: Mapping[str, Any], options: Options, seed: int) -> None:
-    """Train the encoder of `model` in place to guess masked words of `inputs`, see `models.masked`.
-
-    Args:
-        model: from `build`, untrained.
-        inputs: the training rows' model inputs.
-        options: the model's; nothing happens where `pretrain` is None.
-        seed: seeds the maskings, the first weights of the guess, and the order of the texts.
-    """
-    from models.masked import guess_words
-
-    if options.pretrain is not None:
-        encoder = next(layer for layer in model.layers if layer.name.startswith("encoder_"))
-        ids = inputs[encoder.name.removeprefix("encoder_")]
-        guess_words(encoder, ids, seed, **options.pretrain.model_dump())
 
 
 def _encoder(spec: Any, name: str, options: Options) -> Any:

@@ -23,10 +23,10 @@ from infra.files import write_atomic
 from models.training import seconds
 from pipelines.executors.base import Handle, StepCall, member_name
 from pipelines.executors.local import LocalExecutor
+from pipelines.finished_steps import RELEASING
 from pipelines.home import Home
 from pipelines.manifests import job_of
 from pipelines.mirror import Mirror
-from pipelines.run import RELEASING
 from pipelines.spec import Resources
 
 PULL_S = 3.0  # between looks at a running step's progress, log and events,

@@ -12,7 +12,7 @@ from pipelines.bundles import keep_bundle
 from pipelines.errors import PipelineError
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train import Outputs as Trial
+from pipelines.steps.train_types import Outputs as Trial
 from serving.bento import build_bento
 from serving.bundle import DRIFT, SLOPES, write_bundle
 from serving.errors import ServingError

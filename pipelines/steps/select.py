@@ -11,7 +11,7 @@ from pipelines.bundles import fetch_bundle
 from pipelines.gate import check_metric, criteria_for, rank, reasons_against
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train import Outputs as Trial
+from pipelines.steps.train_types import Outputs as Trial
 from serving.errors import ServingError
 from serving.predictor import Predictor
 

@@ -16,7 +16,7 @@ from pipelines.hosting import hosting
 from pipelines.steps import StepContext, StepPart
 from pipelines.steps.package import Outputs as Packaged
 from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train import Outputs as Trial
+from pipelines.steps.train_types import Outputs as Trial
 from serving.bundle import open_bundle
 from serving.client import Client
 from serving.predictor import Predictor, probabilities, sample_rows

@@ -18,9 +18,8 @@ import numpy as np
 
 from models.build import build_model, repeatable
 from models.data import Prepared, prepare
-from models.families.transformer import Options, pretrain
 from models.fit import fit
-from models.options import parse_options
+from models.masked_pretraining import pretrain
 from models.outputs import outputs_for
 from models.transforms import encode_target
 from pipelines.load import load_experiment
@@ -56,7 +55,7 @@ def main() -> None:
     options = {name: value for name, value in experiment.model.options.items() if name != "family"}
     options["pretrain"] = {**options["pretrain"], "epochs": args.epochs}
     taught = network(prepared, options, 7)
-    pretrain(taught, inputs, parse_options(Options, options, "model"), 7)
+    pretrain(taught, {"family": "transformer", **options}, inputs, 7)
     begins = ("pretrained", "random")
     training = experiment.training.model_dump(exclude={"seed"})
     print(

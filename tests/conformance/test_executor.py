@@ -9,8 +9,8 @@ import pytest
 
 from pipelines.executors import EXECUTORS, make_executor
 from pipelines.executors.base import Handle, StepCall
+from pipelines.finished_steps import find_outputs
 from pipelines.home import Home, RunFolder
-from pipelines.run import find_outputs
 
 
 @pytest.fixture

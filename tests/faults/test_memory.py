@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
+from pipelines.finished_steps import find_outputs
 from pipelines.home import Home
-from pipelines.run import find_outputs
 
 from ..conftest import Cli
 from .cgroups import Group, limited, parent

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.box_geometry import overlaps
 from models.box_metrics import LIMITS, average_precision, evaluate_boxes
 from models.cells import Cell
-from models.decoding.boxes import overlaps
 
 LABELS = ("a", "b", "unused")
 

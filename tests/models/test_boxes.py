@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.box_geometry import Grid, overlaps
 from models.boxes import Boxes, default_boxes, match, moved_by, offsets_of
 from models.cells import read_cells, write_cell
 from models.columns import Columns
-from models.decoding.boxes import overlaps
 from models.decoding.detections import NO_BOX, detect
 from models.decoding.settings import Detection
 from models.errors import SchemaError
-from models.outputs import Grid
 from models.schema import infer_schema
 from models.transforms import Transforms
 

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from models.box_geometry import overlaps, suppress
 from models.decoding.beam import beam_search
-from models.decoding.boxes import overlaps, suppress
 from models.decoding.sampling import draw, tempered
 
 BEGIN, END, VOCABULARY, LONGEST = 0, 1, 4, 3

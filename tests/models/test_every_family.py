@@ -10,12 +10,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from models.box_geometry import Grid
 from models.build import build_model
 from models.errors import OptionsError
 from models.export import export_onnx
 from models.families import FAMILIES, family, tasks_of
 from models.fit import History, fit
-from models.outputs import Grid, Outputs
+from models.outputs import Outputs
 from models.predict import predict
 from models.transforms import InputSpec
 from serving.untrusted import check_model

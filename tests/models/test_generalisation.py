@@ -16,7 +16,8 @@ from models.build import build_model
 from models.compile import compile_model
 from models.errors import OptionsError, SplitError
 from models.folds import cross_validate
-from models.losses import check_smoothing, loss_function, loss_named, smoothed
+from models.loss_functions import loss_function
+from models.losses import check_smoothing, loss_named, smoothed
 from models.options import parse_options
 from models.outputs import outputs_for
 from models.predict import predict

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.build import build_model, pretrain
+from models.build import build_model
 from models.errors import OptionsError
-from models.masked import guess_words, hide
+from models.masked_pretraining import guess_words, hide, pretrain
 from models.outputs import Outputs
 from models.transforms import InputSpec
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from models.augmentation import augmented
+from models.box_geometry import Grid
 from models.boxes import default_boxes, moved_by
 from models.errors import OptionsError
-from models.losses import loss_function, loss_named
+from models.loss_functions import loss_function
+from models.losses import loss_named
 from models.multibox import LEAST, multibox
-from models.outputs import Grid, Outputs
+from models.outputs import Outputs
 from models.training import Augmentation
 
 SIZE = (12, 20)

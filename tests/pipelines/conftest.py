@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from infra import mlflow_server
-from pipelines.answer import outputs_of
 from pipelines.bundles import fetch_bundle
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home
 from tests.conftest import Cli
 

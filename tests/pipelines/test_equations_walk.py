@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipelines.answer import outputs_of
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home
-from pipelines.steps.train import Outputs as Trial
+from pipelines.steps.train_types import Outputs as Trial
 from tests.conftest import Cli
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.answer import outputs_of
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home
 from tests.conftest import Cli
 

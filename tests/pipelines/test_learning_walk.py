@@ -13,7 +13,7 @@ import pytest
 from infra.spool import events, names
 from infra.store import Ref
 from models.columns import load_columns
-from pipelines.answer import outputs_of
+from pipelines.finished_steps import outputs_of
 from pipelines.home import Home
 from pipelines.sync import pictures
 from tests.conftest import Cli

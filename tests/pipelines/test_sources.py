@@ -17,10 +17,10 @@ from models.errors import SourceError
 from pipelines import s3_data
 from pipelines.errors import ExperimentError, PipelineError
 from pipelines.facts import gather
+from pipelines.finished_steps import refs_in
 from pipelines.home import Home
 from pipelines.load import validate
 from pipelines.plan import Plan, make_plan
-from pipelines.run import refs_in
 from pipelines.sources import check_source, digest_of_data, keep_source, lay_out_source
 from pipelines.spec import Experiment
 from pipelines.spec_data import Data

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from models.columns import load_columns
+from pipelines.finished_steps import find_outputs
 from pipelines.home import Home
-from pipelines.run import find_outputs
 from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train import Outputs as Trial
+from pipelines.steps.train_types import Outputs as Trial
 from serving.drift import LEAST_ROWS
 from tests.conftest import Cli
 

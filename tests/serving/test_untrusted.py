@@ -134,7 +134,8 @@ import json, sys
 from pathlib import Path
 import keras
 from models.build import build_model
-from models.outputs import Grid, Outputs, outputs_for
+from models.box_geometry import Grid
+from models.outputs import Outputs, outputs_for
 from models.transforms import InputSpec
 
 folder = Path(sys.argv[1])

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.build import build_model, pretrain
+from models.build import build_model
 from models.columns import Columns, take
 from models.data import prepare
 from models.export import export_onnx
 from models.fit import fit
 from models.losses import task_of
+from models.masked_pretraining import pretrain
 from models.outputs import outputs_for
 from models.predict import predict
 from models.text_metrics import chances

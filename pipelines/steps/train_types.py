@@ -1,0 +1,84 @@
+"""What a train step reads and leaves."""
+
+from typing import Any
+
+from infra.store import Ref
+from models.decoding.settings import Settings
+from pipelines.steps import StepPart
+from pipelines.steps.prepare import Outputs as Prepared
+
+
+class Outputs(StepPart):
+    """A trained, evaluated model.
+
+    Attributes:
+        id: the trial's step id; its spool has the same name.
+        index: number of the trial.
+        keras: the model as Keras saves it.
+        onnx: its ONNX export, or None with the reason in `export_error`.
+        reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
+        report: history and predictions for the pictures, .npz.
+        activation: of the model's last layer.
+        params: the values searched, by dotted key.
+        metrics: test_* and validation_* of the whole split.
+        monitor: the epoch's value that the search optimises and the median rule watches.
+        value: its best value.
+        curve: its value after each epoch.
+        events: what the trial told MLflow, for another run that uses it too.
+        pruned: whether the median rule stopped it.
+        resumed: the place it went on from after it was killed, in words; "" where it was not.
+    """
+
+    id: str
+    index: int
+    keras: Ref
+    onnx: Ref | None
+    export_error: str
+    reference: Ref
+    report: Ref
+    events: Ref
+    activation: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    monitor: str
+    value: float
+    curve: list[float]
+    pruned: bool
+    epochs: int
+    resumed: str = ""
+
+
+class Earlier(StepPart):
+    """The run that training begins with; see `models.transfer.Start`."""
+
+    run: str
+    keras: Ref
+    transforms: Ref
+    freeze: list[str]
+
+
+class Inputs(StepPart):
+    """One trial's data, model, training, how texts or boxes are chosen and, in a search, what earlier trials found.
+
+    `explain` says that the winner is to be explained: what could not be is refused before it is trained.
+    """
+
+    run: str
+    name: str
+    index: int
+    prepared: Prepared
+    shuffle_buffer: int | None = None
+    model: dict[str, Any]
+    training: dict[str, Any]
+    gpus: int
+    nodes: int = 1
+    member_timeout: str = "10m"
+    start: Earlier | None = None
+    snapshot: Ref | None
+    decoding: Settings | None = None
+    explain: bool = False
+    search: dict[str, Any] | None
+    history: list[Outputs]
+    content: dict[str, Any]
+    versions: dict[str, str]
+    tags: dict[str, str]
