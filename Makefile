@@ -130,7 +130,7 @@ GPU_PYTHON ?= $(BIN)/python
 test-gpu bench-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.dev)
 
 test-gpu:
-	@$(GPU_PYTHON) -m pytest -m gpu tests/models/test_gpu.py
+	@$(GPU_PYTHON) -m pytest -m gpu tests/models/loops/test_gpu.py
 
 bench-gpu:
 	@$(GPU_PYTHON) -m tests.bench.gpu
@@ -155,10 +155,10 @@ bench-training: $(VENV)/.dev
 
 # With docker or buildah; BASE_IMAGE=... for another base than the public one.
 images: $(VENV)/.run
-	@$(BIN)/python -m infra.images $(call image_words)
+	@$(BIN)/python -m tidegate.infra.images $(call image_words)
 
 images-gpu: $(VENV)/.run
-	@$(BIN)/python -m infra.images $(call image_words) train-gpu
+	@$(BIN)/python -m tidegate.infra.images $(call image_words) train-gpu
 
 image_words = $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(PUSH),--push) $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
@@ -168,15 +168,15 @@ bench-serving: $(VENV)/.dev
 
 # A real Kubernetes on this machine, for people who work on Tidegate; needs root and, once, Go and 20 minutes.
 cluster-up: $(VENV)/.dev
-	@$(BIN)/python -m infra.testbed up
-	@$(BIN)/python -m infra.testbed images >/dev/null
-	@$(BIN)/python -m infra.testbed install
+	@$(BIN)/python -m tidegate.infra.testbed up
+	@$(BIN)/python -m tidegate.infra.testbed images >/dev/null
+	@$(BIN)/python -m tidegate.infra.testbed install
 
 cluster-down: $(VENV)/.dev
-	@$(BIN)/python -m infra.testbed down
+	@$(BIN)/python -m tidegate.infra.testbed down
 
 cluster-images: $(VENV)/.dev
-	@$(BIN)/python -m infra.testbed images
+	@$(BIN)/python -m tidegate.infra.testbed images
 
 # QUICK=1 leaves out what takes longest: ten killed drivers, a restarted API server, waits of a minute.
 test-cluster: $(VENV)/.dev

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipelines.errors import in_words
-from pipelines.parser import COMMON, make_parser
+from tidegate.pipelines.errors import in_words
+from tidegate.pipelines.parser import COMMON, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,8 +69,8 @@ def _call(args: argparse.Namespace) -> Any:
 
 
 def _home(args: argparse.Namespace) -> Any:
-    from pipelines.home import Home
-    from pipelines.targets import find_target
+    from tidegate.pipelines.state.home import Home
+    from tidegate.pipelines.state.targets import find_target
 
     path = Path(args.home or os.environ.get("TIDEGATE_HOME") or ".tidegate")
     target = find_target(path, args.target)
@@ -90,9 +90,9 @@ def _report(error: Exception, debug: bool) -> int:
 
 def _exit_codes() -> list[tuple[type[Exception], int]]:
     """The one table from error to exit code; the first that fits counts."""
-    from models.errors import ModelsError
-    from pipelines.errors import RefusedError, UsageError
-    from serving.errors import ReleaseError
+    from tidegate.models.errors import ModelsError
+    from tidegate.pipelines.errors import RefusedError, UsageError
+    from tidegate.serving.errors import ReleaseError
 
     return [
         (UsageError, 2),

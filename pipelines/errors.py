@@ -17,10 +17,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from infra.errors import InfraError
-from infra.files import FULL
-from models.errors import ModelsError
-from serving.errors import ServingError
+from tidegate.infra.errors import InfraError
+from tidegate.infra.system.files import FULL
+from tidegate.models.errors import ModelsError
+from tidegate.serving.errors import ServingError
 
 
 class PipelineError(Exception):

@@ -29,10 +29,10 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, help=about, description=description, epilog=f"example: {example}", parents=[common]
         )
-        command.set_defaults(function=f"pipelines.{function}", quiet=quiet, homed=homed)
+        command.set_defaults(function=f"tidegate.pipelines.commands.{function}", quiet=quiet, homed=homed)
         return command
 
-    for part in (_pipeline, _looking, _endpoints, _house):
+    for part in (_pipeline, _looking, _endpoints, _workspace):
         part(add)
     return parser
 
@@ -78,7 +78,7 @@ def _pipeline(add: Add) -> None:
     _set(submit)
     _executor(submit)
     submit.add_argument("--detach", action="store_true", help="return at once; the run goes on")
-    plan = add("plan", "preview:preview", "show what submit would do", "tidegate plan digits")
+    plan = add("plan", "plan:preview", "show what submit would do", "tidegate plan digits")
     plan.add_argument("file", nargs="?", **file)
     _set(plan)
     plan.add_argument("--manifests", action="store_true", help="print the Kubernetes objects")
@@ -95,12 +95,12 @@ def _pipeline(add: Add) -> None:
 
 
 def _looking(add: Add) -> None:
-    add("runs", "look:runs", "list the runs, newest first", "tidegate runs")
-    show = add("show", "look:show", "show one run", "tidegate show digits-1a2b3c4d")
+    add("runs", "inspect:runs", "list the runs, newest first", "tidegate runs")
+    show = add("show", "inspect:show", "show one run", "tidegate show digits-1a2b3c4d")
     show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name: its newest run")
     logs = add(
         "logs",
-        "look:logs",
+        "inspect:logs",
         "print what a run's steps printed",
         "tidegate logs digits-1a2b3c4d train -f",
         quiet=True,
@@ -110,19 +110,19 @@ def _looking(add: Add) -> None:
     logs.add_argument("-f", "--follow", action="store_true", help="go on printing until the run ends")
     compare = add(
         "compare",
-        "look:compare",
+        "inspect:compare",
         "show what differs between runs",
         "tidegate compare digits-1a2b3c4d digits-5e6f7a8b",
     )
     compare.add_argument("run_ids", metavar="RUN", nargs="+")
-    add("ui", "house:ui", "open the MLflow UI, or print its URL", "tidegate ui", quiet=True)
+    add("ui", "workspace:ui", "open the MLflow UI, or print its URL", "tidegate ui", quiet=True)
 
 
 def _endpoints(add: Add) -> None:
     add("endpoints", "endpoints:endpoints", "list the endpoints", "tidegate endpoints")
     predict = add(
         "predict",
-        "ask:predict",
+        "predict:predict",
         "ask an endpoint, for one row or a million",
         "tidegate predict digits --input rows.csv --output predictions.csv",
     )
@@ -171,21 +171,30 @@ def _endpoints(add: Add) -> None:
     )
 
 
-def _house(add: Add) -> None:
-    add("check", "house:check", "tell whether this target can do the job", "tidegate check")
+def _workspace(add: Add) -> None:
+    add("check", "workspace:check", "tell whether this target can do the job", "tidegate check")
     init = add(
         "init",
-        "house:init",
+        "workspace:init",
         "write a new experiment, model file and data",
         "tidegate init my-experiment",
         homed=False,
     )
     init.add_argument("folder", metavar="DIR")
-    add("down", "house:down", "stop what runs here", "tidegate down")
-    add("gc", "house:gc", "remove what no live release or run needs", "tidegate gc")
+    keys = add(
+        "keys",
+        "keys:keys",
+        "make an API key for an endpoint",
+        "tidegate keys alice >> keys.txt",
+        quiet=True,
+        homed=False,
+    )
+    keys.add_argument("name", metavar="NAME", help="who will use it")
+    add("down", "workspace:down", "stop what runs here", "tidegate down")
+    add("gc", "workspace:gc", "remove what no live release or run needs", "tidegate gc")
     completion = add(
         "completion",
-        "house:completion",
+        "workspace:completion",
         "print a shell's completion script",
         "tidegate completion bash",
         homed=False,

@@ -52,7 +52,7 @@ class Cli:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def argv(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "pipelines.cli", *args, "--home", str(self.home)]
+        return [sys.executable, "-P", "-m", "tidegate.pipelines.cli", *args, "--home", str(self.home)]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "BENTOML_HOME": str(self.home.parent / "bentoml"), **self.env}

@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from infra.testbed import build
-from infra.testbed.layout import Layout
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.images import build
 
 VIRTUAL_DOMAIN = (
     "s3.tidegate.test"  # resolves nowhere: a request for BUCKET.DOMAIN gets here by $HTTP_PROXY only

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from infra.cluster.kinds import KINDS
-from infra.cluster.refusals import error_of, unreachable
-from infra.errors import ClusterError, ForbiddenError, NotFoundError, UnreachableError
+from tidegate.infra.cluster.api_errors import error_of, unreachable
+from tidegate.infra.cluster.resource_kinds import KINDS
+from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError, UnreachableError
 
 MANAGER = "tidegate"
 REQUEST_S = 15.0

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.cluster.api import Cluster
-from infra.cluster.endpoint_objects import (
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.endpoint_objects import (
     MANAGED,
     ReleaseSpec,
     canary_deployment,
@@ -14,11 +14,11 @@ from infra.cluster.endpoint_objects import (
     route,
     stable_service,
 )
-from infra.cluster.endpoint_pod import PORT
-from infra.cluster.jobs import selector
-from infra.cluster.reasons import why_told
-from infra.cluster.servers import failing_container, is_ready, why_not_ready
-from infra.errors import ForbiddenError, NotFoundError, RolloutError
+from tidegate.infra.cluster.endpoint_pod import PORT
+from tidegate.infra.cluster.jobs import selector
+from tidegate.infra.cluster.pod_diagnosis import why_told
+from tidegate.infra.cluster.pod_status import failing_container, is_ready, why_not_ready
+from tidegate.infra.errors import ForbiddenError, NotFoundError, RolloutError
 
 Object = dict[str, Any]
 # What is asked first goes first: nothing may be sent to what is being taken away.

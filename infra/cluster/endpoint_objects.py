@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from infra.cluster.endpoint_pod import PORT, pod_spec
+from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
 
 Object = dict[str, Any]
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}

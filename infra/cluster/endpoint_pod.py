@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra.cluster import restricted
+from tidegate.infra.cluster import pod_security as restricted
 
 Object = dict[str, Any]
 PORT = 3000
@@ -70,7 +70,15 @@ def _fetch(bundle: str, image: str, resources: Object) -> Object:
     """It alone has the store's credentials."""
     return {
         **_container("bundle", image, resources),
-        "command": ["python", "-m", "pipelines.bundles", "fetch", bundle, f"{BUNDLE}/release"],
+        "command": [
+            "python",
+            "-P",
+            "-m",
+            "tidegate.pipelines.state.bundles",
+            "fetch",
+            bundle,
+            f"{BUNDLE}/release",
+        ],
         "envFrom": [{"configMapRef": {"name": "tidegate"}}],
         "env": [
             {"name": "AWS_SHARED_CREDENTIALS_FILE", "value": f"{CREDENTIALS}/credentials"},
@@ -86,7 +94,7 @@ def _fetch(bundle: str, image: str, resources: Object) -> Object:
 
 def _server(name: str, release: int, image: str, resources: Object) -> Object:
     threads = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
-    argv = ["python", "-m", "serving.server", "--bundle", f"{BUNDLE}/release", "--name", name]
+    argv = ["python", "-P", "-m", "tidegate.serving.server", "--bundle", f"{BUNDLE}/release", "--name", name]
     argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
     return {
         **_container("server", image, resources),

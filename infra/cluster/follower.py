@@ -9,8 +9,8 @@ import threading
 import time
 from typing import Any
 
-from infra.cluster.api import Cluster
-from infra.errors import ClusterError, ExpiredError
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.errors import ClusterError, ExpiredError
 
 Object = dict[str, Any]
 WATCH_S = 240

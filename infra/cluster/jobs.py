@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.cluster import restricted
+from tidegate.infra.cluster import pod_security as restricted
 
 Object = dict[str, Any]
 

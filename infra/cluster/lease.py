@@ -10,8 +10,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.cluster.api import Cluster
-from infra.errors import AlreadyExistsError, ClusterError, ForbiddenError, LockedError, UnreachableError
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ForbiddenError,
+    LockedError,
+    UnreachableError,
+)
 
 VALID_S = 20  # a holder that has not been heard of for so long is dead
 RENEW_S = 5.0

@@ -1,11 +1,11 @@
-"""`python -m infra.images [--registry R] [--push] [NAME...]`: build our images, and push them."""
+"""`python -m tidegate.infra.images [--registry R] [--push] [NAME...]`: build our images, and push them."""
 
 import argparse
 import shutil
 import subprocess
 import sys
 
-from infra.cluster.images import BUILD, GPU, NAMES, ROOT, TAG, image, tag
+from tidegate.infra.cluster.images import BUILD, GPU, NAMES, ROOT, TAG, image, tag
 
 BUILDERS = ("docker", "buildah")
 
@@ -61,7 +61,7 @@ def _works(builder: str) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.images", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tidegate.infra.images", description=__doc__)
     parser.add_argument("name", nargs="*", choices=[*NAMES, GPU, []], help="all but train-gpu when not given")
     parser.add_argument("--registry", default="localhost/tidegate", help="what stands before the name")
     parser.add_argument("--push", action="store_true", help="to the registry")

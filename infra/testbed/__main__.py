@@ -1,4 +1,4 @@
-"""`python -m infra.testbed up|down|status|images|…`: the only part that prints."""
+"""`python -m tidegate.infra.testbed up|down|status|images|…`: the only part that prints."""
 
 import argparse
 import sys
@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.cluster.images import GPU, NAMES
-from infra.errors import InfraError
-from infra.testbed import cluster, faults, images, install, nodes, ours
-from infra.testbed.layout import GATEWAY_PORT, Layout
+from tidegate.infra.cluster.images import GPU, NAMES
+from tidegate.infra.errors import InfraError
+from tidegate.infra.testbed import cluster, faults, install, nodes
+from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
+from tidegate.infra.testbed.images import archives as images
+from tidegate.infra.testbed.images import ours
 
 
 def main() -> int:
@@ -24,7 +26,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m infra.testbed", description="A real Kubernetes, for tests."
+        prog="python -m tidegate.infra.testbed", description="A real Kubernetes, for tests."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build what is missing, start it, print the kubeconfig's path")

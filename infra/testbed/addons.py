@@ -8,10 +8,12 @@ import socket
 from pathlib import Path
 from string import Template
 
-from infra.testbed import build, images, parts
-from infra.testbed.layout import GATEWAY_PORT, METRICS_PORT, NODE_IP, S3_PORT, Layout
-from infra.testbed.running import kubectl, living, start
-from infra.testbed.shell import wait
+from tidegate.infra.testbed import parts
+from tidegate.infra.testbed.host.layout import GATEWAY_PORT, METRICS_PORT, NODE_IP, S3_PORT, Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.images import archives as images
+from tidegate.infra.testbed.images import build
+from tidegate.infra.testbed.running import kubectl, living, start
 
 MANIFESTS = Path(__file__).parent / "manifests"
 S3_USER = 65535  # images.NOBODY

@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.testbed.layout import API_SERVICE_IP, API_URL, NODE, NODE_IP, Layout
-from infra.testbed.shell import run
+from tidegate.infra.testbed.host.layout import API_SERVICE_IP, API_URL, NODE, NODE_IP, Layout
+from tidegate.infra.testbed.host.shell import run
 
 DAYS = "30"  # a testbed lives for hours
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from infra import processes
-from infra.locks import lock
-from infra.testbed import addons, build, certificates, configuration, images, machine, nodes, packages, parts
-from infra.testbed.errors import RefusedError, TestbedError
-from infra.testbed.layout import NODE, Layout
-from infra.testbed.running import answers, forget_dead, living, start, stop
-from infra.testbed.shell import wait
+from tidegate.infra.system import processes
+from tidegate.infra.system.locks import lock
+from tidegate.infra.testbed import addons, certificates, configuration, nodes, parts
+from tidegate.infra.testbed.host import machine, packages
+from tidegate.infra.testbed.host.errors import RefusedError, TestbedError
+from tidegate.infra.testbed.host.layout import NODE, Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.images import archives as images
+from tidegate.infra.testbed.images import build
+from tidegate.infra.testbed.running import answers, forget_dead, living, start, stop
 
 # The kubelet first, or it would start anew what is stopped after it.
 STOPS = (

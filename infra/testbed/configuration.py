@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra.testbed.images import PAUSE
-from infra.testbed.layout import BRIDGE, NODE_IP, POD_CIDR, Layout
+from tidegate.infra.testbed.host.layout import BRIDGE, NODE_IP, POD_CIDR, Layout
+from tidegate.infra.testbed.images.archives import PAUSE
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc dies at a score below its own ("get final child's PID").
 CONTAINERD = """\

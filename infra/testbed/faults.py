@@ -6,12 +6,12 @@ import ssl
 import urllib.request
 from typing import Any
 
-from infra import processes
-from infra.testbed.errors import RefusedError
-from infra.testbed.layout import Layout
-from infra.testbed.parts import ETCD
-from infra.testbed.running import answers, living, start, stop
-from infra.testbed.shell import wait
+from tidegate.infra.system import processes
+from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.parts import ETCD
+from tidegate.infra.testbed.running import answers, living, start, stop
 
 
 def restart(layout: Layout, name: str) -> None:

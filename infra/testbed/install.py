@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
-from infra.cluster.images import image, tag
-from infra.testbed import images, postgres
-from infra.testbed.errors import RefusedError
-from infra.testbed.layout import NODE, S3_PORT, Layout
-from infra.testbed.running import answers, kubectl
-from infra.testbed.shell import wait
+from tidegate.infra.cluster.images import image, tag
+from tidegate.infra.testbed import postgres
+from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.layout import NODE, S3_PORT, Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.images import archives as images
+from tidegate.infra.testbed.running import answers, kubectl
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 import yaml
 
-from infra.testbed import build, parts
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl, start, stop
-from infra.testbed.shell import wait
+from tidegate.infra.testbed import parts
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.images import build
+from tidegate.infra.testbed.running import kubectl, start, stop
 
 PROCESS = "kwok"
 KEY = "kwok.x-k8s.io/node"  # the annotation kwok goes by, and our taint's

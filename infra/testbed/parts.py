@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
-from infra.testbed import build
-from infra.testbed.layout import GATEWAY_PORT, METRICS_PORT, NODE, NODE_IP, POD_CIDR, SERVICE_CIDR, Layout
+from tidegate.infra.testbed.host.layout import (
+    GATEWAY_PORT,
+    METRICS_PORT,
+    NODE,
+    NODE_IP,
+    POD_CIDR,
+    SERVICE_CIDR,
+    Layout,
+)
+from tidegate.infra.testbed.images import build
 
 ETCD = "https://127.0.0.1:12379"
 ETCD_PEER = "http://127.0.0.1:12380"  # listened on, never used: there is one member

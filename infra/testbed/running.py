@@ -1,10 +1,10 @@
 """The processes of the cluster, and kubectl: what the rest of the testbed talks to it through."""
 
-from infra import processes
-from infra.testbed import build
-from infra.testbed.errors import NotReadyError, TestbedError
-from infra.testbed.layout import Layout
-from infra.testbed.shell import run, tail
+from tidegate.infra.system import processes
+from tidegate.infra.testbed.host.errors import NotReadyError, TestbedError
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import run, tail
+from tidegate.infra.testbed.images import build
 
 GRACE_S = 4.0  # what they would save in a longer one is deleted anyway
 

@@ -1,7 +1,7 @@
 """The built-in datasets, and `load`: rows from a built-in or from a source.
 
 To add one, write a function that returns its columns and how many of its last rows are its published test split, name
-it in DATASETS, and its files in `models.sources` or `models.packaged`.
+it in DATASETS, and its files in `data.sources` or `data.packaged_datasets`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.columns import Columns, concat
-from models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
-from models.readers import read, readable
-from models.sources import check_format, check_tile, dataset_files, existing, guess_format
+from tidegate.models.data.columns import Columns, concat
+from tidegate.models.data.sources import check_format, check_tile, dataset_files, existing, guess_format
+from tidegate.models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
+from tidegate.models.readers import read, readable
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load(
 
     Args:
         dataset: the name of a built-in; else `source`, a file or folder, is read.
-        format: a key of `models.readers.READERS`; None guesses it from the suffix.
+        format: a key of `readers.READERS`; None guesses it from the suffix.
         columns: the columns wanted; None means all.
         sample_rate: of recordings, in Hz; None: as the first one has it.
         tile: height and width of the pieces that images with boxes are cut into; None: they stay whole.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from models.columns import Columns, concat
-from models.scenes import Scene, rows_of_scenes
+from tidegate.models.data.columns import Columns, concat
+from tidegate.models.readers.tiles import Scene, rows_of_scenes
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 TILE = 200  # pixels, 20 m

@@ -12,10 +12,10 @@ from sys import stderr
 
 import numpy as np
 
-from models.columns import Columns
-from models.errors import SourceError
-from models.readers.idx import load as load_idx
-from models.sources import FASHION_VARIABLE, dataset_files
+from tidegate.models.data.columns import Columns
+from tidegate.models.data.sources import FASHION_VARIABLE, dataset_files
+from tidegate.models.errors import SourceError
+from tidegate.models.readers.idx import load as load_idx
 
 WINE = (
     "alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Array, Columns
-from models.errors import FormatError
-from models.readers import open_text
+from tidegate.models.data.columns import Array, Columns
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import open_text
 
 HEAD = 3
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Array, Columns
-from models.errors import FormatError
-from models.ragged import padded
-from models.readers import open_text
+from tidegate.models.data.columns import Array, Columns
+from tidegate.models.data.sequences import padded
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import open_text
 
 
 def equal_length(files: list[Path]) -> tuple[Columns, int]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Columns
-from models.ragged import padded
+from tidegate.models.data.columns import Columns
+from tidegate.models.data.sequences import padded
 
 
 def digits(files: list[Path]) -> tuple[Columns, int]:

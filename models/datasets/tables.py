@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.columns import Columns, as_strings, concat
-from models.readers import read
+from tidegate.models.data.columns import Columns, as_strings, concat
+from tidegate.models.readers import read
 
 CATEGORIES = ("mnth", "hr", "weekday", "season", "weathersit")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Columns
-from models.errors import FormatError
-from models.readers import open_text
+from tidegate.models.data.columns import Columns
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import open_text
 
 KING_JAMES, REINA_VALERA = "k", "v"
 LONGEST_PAIR = 24  # words of a verse that is to be translated

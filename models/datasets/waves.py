@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Columns
-from models.readers import open_text
+from tidegate.models.data.columns import Columns
+from tidegate.models.readers import open_text
 
 LEVELS = 64
 LOWEST, HIGHEST = 55.0, 105.0  # mmHg, a little more than the whole record

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.box_geometry import OFFSETS, suppress, vote
-from models.boxes import Boxes, moved_by
-from models.decoding.settings import Detection
+from tidegate.models.data.box_geometry import OFFSETS, suppress, vote
+from tidegate.models.decoding.settings import Detection
+from tidegate.models.preprocessing.box_target import Boxes, moved_by
 
 MOST_COMPARED = (
     400  # boxes of a class that are held against each other, the most probable ones, as in Liu et al. 2016

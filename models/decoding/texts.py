@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.answers import EDGE, PREFIX, UNSEEN, Answers
-from models.decoding.beam import beam_search
-from models.decoding.sampling import sample
-from models.decoding.settings import Decoding
+from tidegate.models.decoding.beam import beam_search
+from tidegate.models.decoding.sampling import sample
+from tidegate.models.decoding.settings import Decoding
+from tidegate.models.preprocessing.text_target import EDGE, PREFIX, UNSEEN, Answers
 
 MOST_NUMBERS = 1 << 24  # probabilities that are held at once
 COLDEST = 1e-3  # below it one token has all of the probability, and its powers are no numbers any more

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.equations import Array
+from tidegate.models.equations import Array
 
 
 class Activation(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from models.equations import Array
+from tidegate.models.equations import Array
 
 Padding = Literal["valid", "same"]
 

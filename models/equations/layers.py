@@ -6,18 +6,18 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from models.equations import Array
-from models.equations.activations import Activation
-from models.equations.convolution import Padding, convolution, convolution_backward
-from models.equations.dense import dense, dense_backward
-from models.equations.lstm import Trace, lstm, lstm_backward
-from models.equations.pooling import (
+from tidegate.models.equations import Array
+from tidegate.models.equations.activations import Activation
+from tidegate.models.equations.convolution import Padding, convolution, convolution_backward
+from tidegate.models.equations.dense import dense, dense_backward
+from tidegate.models.equations.lstm import Trace, lstm, lstm_backward
+from tidegate.models.equations.pooling import (
     average_pooling,
     average_pooling_backward,
     max_pooling,
     max_pooling_backward,
 )
-from models.equations.recurrent import recurrent, recurrent_backward
+from tidegate.models.equations.recurrent import recurrent, recurrent_backward
 
 
 class Layer(ABC):

@@ -7,10 +7,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from models.equations import Array
-from models.equations.losses import Loss, mean_loss
-from models.equations.network import Network
-from models.equations.updates import batches, gradient_descent, momentum
+from tidegate.models.equations import Array
+from tidegate.models.equations.losses import Loss, mean_loss
+from tidegate.models.equations.network import Network
+from tidegate.models.equations.updates import batches, gradient_descent, momentum
 
 Update: TypeAlias = Callable[[Sequence[Array], Sequence[Array], float], None]
 

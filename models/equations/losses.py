@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from models.equations import Array
+from tidegate.models.equations import Array
 
 Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -92,7 +92,7 @@ def categorical_hinge(predictions: Array, target: Array) -> tuple[Array, Array]:
     return np.maximum(each, 0.0), gradient * (each > 0)[:, np.newaxis]
 
 
-# By the names an experiment's `training.loss` knows; targets as `models.losses.encode_target` gives them.
+# By the names an experiment's `training.loss` knows; targets as `config.losses.encode_target` gives them.
 LOSSES: dict[str, Loss] = {
     "mean_squared_error": mean_squared_error,
     "sparse_categorical_crossentropy": cross_entropy,

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.equations import Array
-from models.equations.activations import sigmoid
+from tidegate.models.equations import Array
+from tidegate.models.equations.activations import sigmoid
 
 
 class Trace(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.equations import Array
-from models.equations.layers import Layer
+from tidegate.models.equations import Array
+from tidegate.models.equations.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.equations import Array
+from tidegate.models.equations import Array
 
 
 def max_pooling(x: Array, size: int = 2) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.equations import Array
+from tidegate.models.equations import Array
 
 
 def recurrent(x: Array, weights: Array, recurrent_weights: Array, bias: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from models.equations import Array
+from tidegate.models.equations import Array
 
 
 def gradient_descent(parameter: Array, gradient: Array, rate: float) -> None:

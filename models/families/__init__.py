@@ -10,25 +10,25 @@ from typing import Any, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from models.errors import UnknownFamilyError
-from models.inputs import Inputs
-from models.options import did_you_mean
-from models.outputs import Outputs
+from tidegate.models.config.options import did_you_mean
+from tidegate.models.errors import UnknownFamilyError
+from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.outputs import Outputs
 
 FAMILIES = {
-    "linear": "models.families.linear",
-    "mlp": "models.families.mlp",
-    "cnn": "models.families.cnn",
-    "inception": "models.families.inception",
-    "rnn": "models.families.rnn",
-    "lstm": "models.families.lstm",
-    "gru": "models.families.gru",
-    "wavenet": "models.families.wavenet",
-    "text": "models.families.text",
-    "transformer": "models.families.transformer",
-    "char_lm": "models.families.char_lm",
-    "seq2seq": "models.families.seq2seq",
-    "ssd": "models.families.ssd",
+    "linear": "tidegate.models.families.linear",
+    "mlp": "tidegate.models.families.mlp",
+    "cnn": "tidegate.models.families.cnn",
+    "inception": "tidegate.models.families.inception",
+    "rnn": "tidegate.models.families.rnn",
+    "lstm": "tidegate.models.families.lstm",
+    "gru": "tidegate.models.families.gru",
+    "wavenet": "tidegate.models.families.wavenet",
+    "text": "tidegate.models.families.text",
+    "transformer": "tidegate.models.families.transformer",
+    "char_lm": "tidegate.models.families.char_lm",
+    "seq2seq": "tidegate.models.families.seq2seq",
+    "ssd": "tidegate.models.families.ssd",
 }
 
 
@@ -45,7 +45,8 @@ class Family(Protocol):
     """What a family's module offers; importing it does not import Keras.
 
     A module may also have `TASKS`, where it is made for others than USUAL_TASKS: of a generation one of the inputs is
-    the `prefix`, see `models.answers`, and of a detection `outputs.grids` has the default boxes, see `models.boxes`.
+    the `prefix`, see `preprocessing.text_target`, and of a detection `outputs.grids` has the default boxes, see
+    `preprocessing.box_target`.
     """
 
     Options: type[FamilyOptions]

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from models.families import FamilyOptions
-from models.families.mlp import Width
-from models.inputs import Inputs
-from models.outputs import Outputs
+from tidegate.models.families import FamilyOptions
+from tidegate.models.families.mlp import Width
+from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.outputs import Outputs
 
 TASKS = ("generation",)
 

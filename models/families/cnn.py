@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from models.families import FamilyOptions
-from models.families.head import dense_head
-from models.families.mlp import Activation, Width
-from models.inputs import Inputs, joined
-from models.outputs import Outputs
+from tidegate.models.families import FamilyOptions
+from tidegate.models.families.mlp import Activation, Width
+from tidegate.models.networks.dense_head import dense_head
+from tidegate.models.networks.inputs import Inputs, joined
+from tidegate.models.networks.outputs import Outputs
 
 
 class Options(FamilyOptions):

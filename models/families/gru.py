@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.families.recurrence import RecurrentOptions, build_recurrent
-from models.inputs import Inputs
-from models.outputs import Outputs
+from tidegate.models.families.recurrence import RecurrentOptions, build_recurrent
+from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.outputs import Outputs
 
 
 class Options(RecurrentOptions):

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from models.families import FamilyOptions
-from models.inputs import Inputs, joined
-from models.outputs import Outputs
+from tidegate.models.families import FamilyOptions
+from tidegate.models.networks.inputs import Inputs, joined
+from tidegate.models.networks.outputs import Outputs
 
 
 class Options(FamilyOptions):

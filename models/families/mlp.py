@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from models.families import FamilyOptions
-from models.inputs import Inputs, joined
-from models.outputs import Outputs
+from tidegate.models.families import FamilyOptions
+from tidegate.models.networks.inputs import Inputs, joined
+from tidegate.models.networks.outputs import Outputs
 
 Width = Annotated[int, Field(ge=1)]
 Activation = Literal["relu", "gelu", "silu", "elu", "selu", "tanh", "sigmoid", "leaky_relu"]

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from models.errors import OptionsError
-from models.families import FamilyOptions
-from models.families.head import dense_head
-from models.families.mlp import Width
-from models.inputs import Inputs, joined
-from models.outputs import Outputs
+from tidegate.models.errors import OptionsError
+from tidegate.models.families import FamilyOptions
+from tidegate.models.families.mlp import Width
+from tidegate.models.networks.dense_head import dense_head
+from tidegate.models.networks.inputs import Inputs, joined
+from tidegate.models.networks.outputs import Outputs
 
 
 class RecurrentOptions(FamilyOptions):

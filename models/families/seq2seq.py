@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import Field
 
-from models.errors import OptionsError
-from models.families import FamilyOptions
-from models.inputs import Inputs
-from models.outputs import Outputs
+from tidegate.models.errors import OptionsError
+from tidegate.models.families import FamilyOptions
+from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.outputs import Outputs
 
 TASKS = ("generation",)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import Field
 
-from models.errors import OptionsError
-from models.families import FamilyOptions
-from models.families.mlp import Width
-from models.inputs import Inputs
-from models.outputs import Outputs
+from tidegate.models.errors import OptionsError
+from tidegate.models.families import FamilyOptions
+from tidegate.models.families.mlp import Width
+from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.outputs import Outputs
 
 TASKS = ("detection",)
 MOMENTUM = 0.9  # of the statistics of batches: scenes are few, and so are the batches of an epoch

@@ -1,6 +1,6 @@
-"""The training loops: one a backend, all driven by `models.fit` in the same way.
+"""The training loops: one a backend, all driven by `training.fit` in the same way.
 
-A loop goes through rows in memory, all or a window of them (`models.loops.streamed`), with Keras' own steps, many
+A loop goes through rows in memory, all or a window of them (`loops.streamed`), with Keras' own steps, many
 batches a call, so losses, metrics and optimizers are Keras' and only the driving is ours. Where a call ends changes no
 bit of the result; it is only when progress is seen and a checkpoint can be written. A backend is a module with
 `make_loops` and a line in `BACKENDS`.
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from models.loops.streamed import Streamed, StreamedLoop
+from tidegate.models.loops.streamed import Streamed, StreamedLoop
 
 if TYPE_CHECKING:
-    from models.losses import Loss
-    from models.privacy import Sampling
-    from models.training import Training
+    from tidegate.models.config.losses import Loss
+    from tidegate.models.config.training import Training
+    from tidegate.models.loops.dp_sgd import Sampling
 
 BACKENDS = {
-    "tensorflow": "models.loops.tensorflow",
-    "jax": "models.loops.jax",
-    "torch": "models.loops.torch",
-    "numpy": "models.numpy_fit",
+    "tensorflow": "tidegate.models.loops.tensorflow",
+    "jax": "tidegate.models.loops.jax",
+    "torch": "tidegate.models.loops.torch",
+    "numpy": "tidegate.models.loops.numpy",
 }
 ROWS_A_VALIDATION_BATCH = 1024
 # Layers that XLA fuses on the CPU. In a compiled loop a convolution is 30 times slower there and a Dropout's random
@@ -61,7 +61,7 @@ class Loop(Protocol):
 
         Args:
             order: int32 row indices (rows,), each once; None keeps the rows' own order. Of streamed rows, what
-                `models.windows.Windows.order` drew.
+                `preprocessing.windows.Windows.order` drew.
             start: batches of this epoch that were done before.
             every: also stop after each multiple of so many batches.
         """

@@ -1,10 +1,10 @@
 """The loop of the JAX backend: many batches a compiled call, over data that stays on the device.
 
 Keras' own stateless `train_step` gathers its rows from the device's copy of the data. Where XLA fuses all layers
-(`models.loops.fused`), and on a GPU, it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer
+(`loops.fused`), and on a GPU, it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer
 is slower in a loop than outside one, so that other models take a call a batch, which does not wait for the one before.
 The state is written back to the model after each round of batches, which copies nothing. On several devices it is the
-same program; only where its arrays lie differs (`models.loops.spread`).
+same program; only where its arrays lie differs (`distributed.jax_sharding`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
-from models.loops.spread import Spread, spread_over
-from models.privacy import jax_step
+from tidegate.models.distributed.jax_sharding import Spread, spread_over
+from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from tidegate.models.loops.dp_sgd import jax_step
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
@@ -63,7 +63,7 @@ class Loop(InVariables):
         self.load(data, rows)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `models.loops.WindowLoop`."""
+        """Go through other rows from now on; see `loops.WindowLoop`."""
         import jax
 
         self._data: Any = None  # let go of those before first
@@ -79,7 +79,7 @@ class Loop(InVariables):
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `models.loops.Loop`."""
+        """Go through the rows once; see `loops.Loop`."""
         rows = np.arange(self.rows, dtype=np.int32) if order is None else order
         done = start
         if self._spread:
@@ -173,7 +173,7 @@ def _like(after: Any, before: Any) -> Any:
 
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
-    """See `models.loops.make_loops`."""
+    """See `loops.make_loops`."""
     model, held_out, size = parts.model, parts.held_out, parts.options.batch_size
     spread, check = spread_over(parts.gpus, size), None
     whole = fused(model) or _on_a_gpu()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from models.loops import WindowLoop
-    from models.windows import Rows, Windows
+    from tidegate.models.loops import WindowLoop
+    from tidegate.models.preprocessing.windows import Rows, Windows
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Streamed:
     Attributes:
         windows: the rows.
         batch_size: rows a batch.
-        data: what a loop takes, see `models.loops.Parts`, made of a window's rows.
+        data: what a loop takes, see `loops.Parts`, made of a window's rows.
     """
 
     windows: Windows
@@ -35,7 +35,7 @@ class Streamed:
 
 
 class StreamedLoop:
-    """Goes through windows of rows; see `models.loops.Loop`.
+    """Goes through windows of rows; see `loops.Loop`.
 
     Args:
         loop: goes through the rows of one window, with the steps of a backend.

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
-from models.loops.replicas import devices_for, shared_step
-from models.privacy import tensorflow_step
-from models.windows import ALIGNED
+from tidegate.models.distributed.tensorflow_replicas import devices_for, shared_step
+from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from tidegate.models.loops.dp_sgd import tensorflow_step
+from tidegate.models.preprocessing.windows import ALIGNED
 
 # Compiling with XLA costs 0.5 s and gains 0.1 to 0.4 ms a batch.
 XLA_PAYS_FROM = 5_000  # batches
@@ -93,7 +93,7 @@ class Loop(InVariables):
         self.load(data, rows)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `models.loops.WindowLoop`."""
+        """Go through other rows from now on; see `loops.WindowLoop`."""
         import keras
 
         self._data: Any = None  # let go of those before first
@@ -105,7 +105,7 @@ class Loop(InVariables):
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `models.loops.Loop`."""
+        """Go through the rows once; see `loops.Loop`."""
         import tensorflow as tf
 
         rows = tf.constant(np.arange(self.rows, dtype=np.int32) if order is None else order)
@@ -135,7 +135,7 @@ def _tensor(array: np.ndarray) -> Any:
 
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
-    """See `models.loops.make_loops`."""
+    """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
     check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
     if parts.sampling is not None:

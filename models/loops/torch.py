@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts
+from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts
 
 
 class Loop:
@@ -40,7 +40,7 @@ class Loop:
         self.load(data)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `models.loops.WindowLoop`."""
+        """Go through other rows from now on; see `loops.WindowLoop`."""
         import keras
 
         self._data: Any = None  # let go of those before first
@@ -51,7 +51,7 @@ class Loop:
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `models.loops.Loop`."""
+        """Go through the rows once; see `loops.Loop`."""
         import keras
 
         rows = keras.ops.convert_to_tensor(np.arange(self.rows) if order is None else order, "int32")
@@ -101,7 +101,7 @@ class Loop:
 
 
 def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
-    """See `models.loops.make_loops`."""
+    """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
     check = None
     if held_out is not None:

@@ -4,8 +4,8 @@ A reader is a module with `read(path, columns) -> Iterator[Columns]`: `path` is 
 ones wanted (None: all), and what comes back are chunks of rows with the same columns, which `columns.concat`
 can join, so that data larger than memory can pass through; a chunk is some MiB, see `rows_a_chunk`. Several files of
 a format that has one file, a folder of them or a pattern, are read one after the other. To add a format, write the
-module, add it here and its suffixes to `models.sources.FORMATS`. A format of TILED also has an argument `tile`, see
-`models.scenes`.
+module, add it here and its suffixes to `data.sources.FORMATS`. A format of TILED also has an argument `tile`, see
+`readers.tiles`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from models.columns import Columns
-from models.errors import FormatError, SourceError
-from models.sources import FORMATS, check_format, check_tile, files_of_format, is_pattern
+from tidegate.models.data.columns import Columns
+from tidegate.models.data.sources import FORMATS, check_format, check_tile, files_of_format, is_pattern
+from tidegate.models.errors import FormatError, SourceError
 
 READERS: dict[str, str] = {
-    "npz": "models.readers.npz",
-    "csv": "models.readers.csv",
-    "parquet": "models.readers.parquet",
-    "jsonl": "models.readers.jsonl",
-    "idx": "models.readers.idx",
-    "tfrecord": "models.readers.tfrecord",
-    "image_folder": "models.readers.image_folder",
-    "audio_folder": "models.readers.audio_folder",
-    "boxes": "models.readers.boxes",
+    "npz": "tidegate.models.readers.npz",
+    "csv": "tidegate.models.readers.csv",
+    "parquet": "tidegate.models.readers.parquet",
+    "jsonl": "tidegate.models.readers.jsonl",
+    "idx": "tidegate.models.readers.idx",
+    "tfrecord": "tidegate.models.readers.tfrecord",
+    "image_folder": "tidegate.models.readers.image_folder",
+    "audio_folder": "tidegate.models.readers.audio_folder",
+    "boxes": "tidegate.models.readers.boxes",
 }
 TILED = ("boxes",)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns, unknown_column
-from models.errors import FormatError
-from models.ragged import padded
-from models.readers import rows_a_chunk
-from models.readers.image_folder import files_by_class
+from tidegate.models.data.columns import Columns, unknown_column
+from tidegate.models.data.sequences import padded
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers.image_folder import files_by_class
 
 SUFFIXES = {".wav"}
 NAMES = ("audio", "label")

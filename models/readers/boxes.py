@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.columns import Columns, unknown_column
-from models.errors import FormatError, SourceError
-from models.readers import open_text
-from models.scenes import BOXES, IMAGE, Scene, rows_of_scenes
+from tidegate.models.data.columns import Columns, unknown_column
+from tidegate.models.errors import FormatError, SourceError
+from tidegate.models.readers import open_text
+from tidegate.models.readers.tiles import BOXES, IMAGE, Scene, rows_of_scenes
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 HEADER = ("image_path", *CORNERS, "label")
@@ -26,7 +26,7 @@ SUFFIXES = (".csv", ".json")
 
 
 def read(path: Path, columns: Sequence[str] | None = None, tile: int | None = None) -> Iterator[Columns]:
-    """Chunks with columns `image` and `boxes`, see `models.scenes.rows_of_scenes`."""
+    """Chunks with columns `image` and `boxes`, see `readers.tiles.rows_of_scenes`."""
     for name in columns or ():
         if name not in (IMAGE, BOXES):
             raise unknown_column(name, (IMAGE, BOXES), "input or target")

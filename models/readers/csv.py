@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.errors import FormatError
-from models.readers import open_text
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import open_text
 
 ROWS = 50_000  # a chunk, or fewer where a row has many cells
 CELLS = 1_000_000

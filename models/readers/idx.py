@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.errors import FormatError, SourceError
-from models.readers import open_bytes
-from models.sources import idx_labels
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.sources import idx_labels
+from tidegate.models.errors import FormatError, SourceError
+from tidegate.models.readers import open_bytes
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 NAMES = ("image", "label")

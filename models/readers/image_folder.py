@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.errors import FormatError, SourceError
-from models.readers import rows_a_chunk
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.errors import FormatError, SourceError
+from tidegate.models.readers import rows_a_chunk
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.errors import FormatError
-from models.readers import open_text, rows_a_chunk
-from models.sources import file_bytes
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.sources import file_bytes
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import open_text, rows_a_chunk
 
 ROWS = 10_000  # a chunk, or fewer where a row is large
 GROWTH = 8  # of a line's bytes, as Python's objects

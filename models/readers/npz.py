@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.errors import FormatError
-from models.readers import rows_a_chunk
-from models.shards import npy_header
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.shards import npy_header
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import rows_a_chunk
 
 WHOLE_BYTES = 64 << 20  # a larger file comes in chunks
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.errors import FormatError
-from models.readers import rows_a_chunk
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import rows_a_chunk
 
 ROWS = 50_000  # a chunk, or fewer where a row is large
 

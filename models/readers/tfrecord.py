@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from models.columns import Array, Columns, unknown_column
-from models.crc32c import crc32c, crc32c_short, masked
-from models.errors import FormatError
-from models.readers import open_bytes
-from models.readers.image_folder import mode_of, open_image, pixels
+from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.errors import FormatError
+from tidegate.models.readers import open_bytes
+from tidegate.models.readers.crc32c import crc32c, crc32c_short, masked
+from tidegate.models.readers.image_folder import mode_of, open_image, pixels
 
 ROWS = 10_000  # a chunk, or fewer where records are large
 BYTES = 4 << 20

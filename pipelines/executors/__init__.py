@@ -3,11 +3,11 @@
 from importlib import import_module
 from typing import cast
 
-from pipelines.executors.base import Executor
+from tidegate.pipelines.executors.base import Executor
 
 EXECUTORS = {
-    "local": "pipelines.executors.local",
-    "inline": "pipelines.executors.inline",
+    "local": "tidegate.pipelines.executors.local",
+    "inline": "tidegate.pipelines.executors.inline",
 }
 
 

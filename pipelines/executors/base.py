@@ -77,4 +77,4 @@ def member_name(step_id: str, rank: int) -> str:
 
 def worker_arguments(call: StepCall) -> list[str]:
     """The worker's command line behind the interpreter, the same in every executor."""
-    return ["-m", "pipelines.worker", "--run", call.run, "--step", call.id]
+    return ["-P", "-m", "tidegate.pipelines.executors.worker", "--run", call.run, "--step", call.id]

@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 
-from pipelines.executors.base import StepCall, worker_arguments
+from tidegate.pipelines.executors.base import StepCall, worker_arguments
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class InlineExecutor:
 
     def start(self, call: StepCall) -> InlineHandle:
         """Run the step to its end."""
-        from pipelines.worker import main
+        from tidegate.pipelines.executors.worker import main
 
         with call.log.open("a", buffering=1) as log, contextlib.redirect_stdout(log):
             return InlineHandle(main(worker_arguments(call)[2:]), call)

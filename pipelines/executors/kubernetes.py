@@ -7,8 +7,8 @@ driver's own pod. Of a step of several members, any that is lost ends the Job; a
 import json
 import time
 
-from infra.cluster.follower import Follower
-from infra.cluster.jobs import (
+from tidegate.infra.cluster.follower import Follower
+from tidegate.infra.cluster.jobs import (
     LABEL,
     Object,
     is_over,
@@ -17,17 +17,17 @@ from infra.cluster.jobs import (
     selector,
     step_name,
 )
-from infra.cluster.reasons import Reason, why_ended, why_failed, why_told, why_waiting
-from infra.errors import AlreadyExistsError
-from infra.files import write_atomic
-from models.training import seconds
-from pipelines.executors.base import Handle, StepCall, member_name
-from pipelines.executors.local import LocalExecutor
-from pipelines.finished_steps import RELEASING
-from pipelines.home import Home
-from pipelines.manifests import job_of
-from pipelines.mirror import Mirror
-from pipelines.spec import Resources
+from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_told, why_waiting
+from tidegate.infra.errors import AlreadyExistsError
+from tidegate.infra.system.files import write_atomic
+from tidegate.models.config.training import seconds
+from tidegate.pipelines.executors.base import Handle, StepCall, member_name
+from tidegate.pipelines.executors.local import LocalExecutor
+from tidegate.pipelines.executors.manifests import job_of
+from tidegate.pipelines.experiment.spec import Resources
+from tidegate.pipelines.state.finished_steps import RELEASING
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.mirror import Mirror
 
 PULL_S = 3.0  # between looks at a running step's progress, log and events,
 PULL_EACH_S = 0.2  # or this for each step that runs: a thousand must not keep the driver busy

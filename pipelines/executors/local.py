@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.group import LOST, Member, meeting_here
-from pipelines.executors.base import Handle, StepCall, member_name, worker_arguments
+from tidegate.models.distributed.process_group import LOST, Member, meeting_here
+from tidegate.pipelines.executors.base import Handle, StepCall, member_name, worker_arguments
 
 GRACE_S = 5.0
 SETTLE_S = 8.0  # after one of several has ended badly, the others find out by themselves
@@ -111,7 +111,7 @@ class GroupHandle:
 
 
 class LocalExecutor:
-    """Starts `python -m pipelines.worker` with its output in the step's log."""
+    """Starts `python -m tidegate.pipelines.executors.worker` with its output in the step's log."""
 
     poll_s = 0.01
 

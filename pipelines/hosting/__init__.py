@@ -2,19 +2,19 @@
 
 from functools import partial
 
-from infra.errors import ConflictError
-from pipelines.home import Home
-from pipelines.hosting.base import Hosting
-from serving.release import EndpointState, fail, load, update
+from tidegate.infra.errors import ConflictError
+from tidegate.pipelines.hosting.base import Hosting
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import EndpointState, fail, load, update
 
 
 def hosting(home: Home) -> Hosting:
     """The place where the endpoints of a home live."""
     if home.target is None:
-        from pipelines.hosting.local import LocalHosting
+        from tidegate.pipelines.hosting.local import LocalHosting
 
         return LocalHosting(home)
-    from pipelines.hosting.kubernetes import KubernetesHosting
+    from tidegate.pipelines.hosting.kubernetes import KubernetesHosting
 
     return KubernetesHosting(home)
 

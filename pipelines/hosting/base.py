@@ -5,8 +5,8 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.spec_serving import Serving
-from serving.release import EndpointState, Release
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.serving.deployment.release import EndpointState, Release
 
 
 class Stage(BaseModel):

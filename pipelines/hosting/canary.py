@@ -5,17 +5,17 @@ import time
 from collections import Counter
 from typing import Any
 
-from infra.cluster.endpoint import ClusterEndpoint
-from infra.cluster.endpoint_objects import ReleaseSpec
-from infra.cluster.endpoint_pod import PORT
-from infra.cluster.servers import last_end, restarts
-from infra.errors import RolloutError
-from models.training import seconds
-from pipelines.errors import CanaryError
-from pipelines.hosting.base import Stage
-from pipelines.hosting.judge import ENOUGH, judge
-from pipelines.hosting.metrics import Counts, scrape, since
-from pipelines.spec_serving import Canary, Slo
+from tidegate.infra.cluster.endpoint import ClusterEndpoint
+from tidegate.infra.cluster.endpoint_objects import ReleaseSpec
+from tidegate.infra.cluster.endpoint_pod import PORT
+from tidegate.infra.cluster.pod_status import last_end, restarts
+from tidegate.infra.errors import RolloutError
+from tidegate.models.config.training import seconds
+from tidegate.pipelines.errors import CanaryError
+from tidegate.pipelines.experiment.serving import Canary, Slo
+from tidegate.pipelines.hosting.base import Stage
+from tidegate.pipelines.hosting.judge import ENOUGH, judge
+from tidegate.pipelines.hosting.metrics import Counts, scrape, since
 
 POLL_S = 1.0
 LONGEST = 10  # times the bake, until too few requests are too few

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from pipelines.hosting.metrics import Counts
-from pipelines.spec_serving import Slo
+from tidegate.pipelines.experiment.serving import Slo
+from tidegate.pipelines.hosting.metrics import Counts
 
 FEW = 20  # requests from which on errors and latency are judged
 ENOUGH = 100  # requests of champion and canary each, before a step may pass

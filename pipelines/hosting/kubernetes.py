@@ -4,21 +4,21 @@ import re
 from contextlib import AbstractContextManager
 from functools import partial
 
-from infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
-from infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
-from infra.cluster.endpoint_pod import GRACE_S, PORT
-from infra.cluster.images import tag
-from infra.cluster.jobs import driver_name, is_over
-from infra.cluster.lease import leased
-from infra.errors import ConflictError, RolloutError
-from pipelines.errors import CanaryError, PipelineError, UsageError
-from pipelines.home import Home
-from pipelines.hosting.base import Live, Stage
-from pipelines.hosting.canary import START_S, Rollout, replicas_for
-from pipelines.hosting.manifests import spec_of
-from pipelines.spec_serving import Serving
-from serving.errors import ServerStartError
-from serving.release import EndpointState, Release, fail, load, promote, update
+from tidegate.infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
+from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
+from tidegate.infra.cluster.endpoint_pod import GRACE_S, PORT
+from tidegate.infra.cluster.images import tag
+from tidegate.infra.cluster.jobs import driver_name, is_over
+from tidegate.infra.cluster.lease import leased
+from tidegate.infra.errors import ConflictError, RolloutError
+from tidegate.pipelines.errors import CanaryError, PipelineError, UsageError
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.hosting.base import Live, Stage
+from tidegate.pipelines.hosting.canary import START_S, Rollout, replicas_for
+from tidegate.pipelines.hosting.manifests import spec_of
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import EndpointState, Release, fail, load, promote, update
+from tidegate.serving.errors import ServerStartError
 
 LOCK_S = 120.0
 RUN_LOCK_S = 24 * 3600.0  # a run waits for another one's canary; a person is told who has it

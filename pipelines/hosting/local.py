@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from infra.errors import ConflictError
-from infra.locks import held, lock
-from pipelines.errors import PipelineError
-from pipelines.home import Home, RunFolder
-from pipelines.hosting.base import Live
-from pipelines.ports import HOST, check_port, choose_port, port_is_free
-from pipelines.spec_serving import Serving
-from serving.errors import PortTakenError, ServerStartError
-from serving.handover import GRACE, drain, server_argv, status, take_over, wait_ready
-from serving.release import EndpointState, Release, load, promote, update
+from tidegate.infra.errors import ConflictError
+from tidegate.infra.system.locks import held, lock
+from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.hosting.base import Live
+from tidegate.pipelines.state.home import Home, RunFolder
+from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
+from tidegate.serving.deployment.handover import GRACE, drain, server_argv, status, take_over, wait_ready
+from tidegate.serving.deployment.release import EndpointState, Release, load, promote, update
+from tidegate.serving.errors import PortTakenError, ServerStartError
 
 START_S = 60.0
 ALONE = Serving.model_validate({})
@@ -72,8 +72,8 @@ class LocalHosting:
 
     def start(self, state: EndpointState, release: Release) -> None:
         """Make sure that a release's server runs on a private port."""
-        from infra import processes
-        from pipelines.bundles import fetch_bundle
+        from tidegate.infra.system import processes
+        from tidegate.pipelines.state.bundles import fetch_bundle
 
         control, name = self._control(state, release.number), _process(state, release.number)
         if processes.find(self._home.processes, name) is not None and status(control) is not None:
@@ -144,7 +144,7 @@ class LocalHosting:
         self._stop_all(state, kept)
 
     def _stop_all(self, state: EndpointState, kept: set[str]) -> None:
-        from infra import processes
+        from tidegate.infra.system import processes
 
         for record in processes.all(self._home.processes):
             if record.extra.get("endpoint") == state.name and record.name not in kept:
@@ -155,7 +155,7 @@ class LocalHosting:
         return self._stop(state, number, _process(state, number))
 
     def _stop(self, state: EndpointState, number: int, name: str) -> bool:
-        from infra import processes
+        from tidegate.infra.system import processes
 
         ran = processes.find(self._home.processes, name) is not None
         if drain(self._control(state, number)):

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
-from infra.cluster.images import image, tag
-from pipelines.plan import Plan
-from pipelines.spec_serving import Serving
-from pipelines.targets import Target
-from serving.release import EndpointState, Release
+from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
+from tidegate.infra.cluster.images import image, tag
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.planning.plan import Plan
+from tidegate.pipelines.state.targets import Target
+from tidegate.serving.deployment.release import EndpointState, Release
 
 UNKNOWN = "DIGEST-OF-THE-BUNDLE"
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.spool import Spool
-from infra.store import Ref, Store
-from pipelines.home import Home, RunFolder
+from tidegate.infra.mlflow.spool import Spool
+from tidegate.infra.store import Ref, Store
+from tidegate.pipelines.state.home import Home, RunFolder
 
 MODULES = {
-    "prepare": "pipelines.steps.prepare",
-    "train": "pipelines.steps.train",
-    "select": "pipelines.steps.select",
-    "package": "pipelines.steps.package",
-    "deploy": "pipelines.steps.deploy",
-    "verify": "pipelines.steps.verify",
-    "promote": "pipelines.steps.promote",
+    "prepare": "tidegate.pipelines.steps.prepare",
+    "train": "tidegate.pipelines.steps.train",
+    "select": "tidegate.pipelines.steps.select",
+    "package": "tidegate.pipelines.steps.package",
+    "deploy": "tidegate.pipelines.steps.deploy",
+    "verify": "tidegate.pipelines.steps.verify",
+    "promote": "tidegate.pipelines.steps.promote",
 }
 
 

@@ -1,13 +1,13 @@
 """deploy: reserve a release and start its servers. It has no traffic yet."""
 
-from infra.errors import ConflictError
-from pipelines.hosting import hosting
-from pipelines.hosting.base import Hosting
-from pipelines.spec_serving import Serving
-from pipelines.steps import StepContext, StepPart
-from pipelines.steps.package import Outputs as Packaged
-from serving.proof import Parity
-from serving.release import EndpointState, load, reserve, update
+from tidegate.infra.errors import ConflictError
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.hosting.base import Hosting
+from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.package import Outputs as Packaged
+from tidegate.serving.bundle.measurements import Parity
+from tidegate.serving.deployment.release import EndpointState, load, reserve, update
 
 
 class Inputs(StepPart):

@@ -3,22 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from infra.store import Ref
-from models.columns import load_columns
-from models.decoding.settings import Settings
-from models.errors import ExportError
-from models.export_slopes import export_saved_slopes
-from pipelines.bundles import keep_bundle
-from pipelines.errors import PipelineError
-from pipelines.steps import StepContext, StepPart
-from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train_types import Outputs as Trial
-from serving.bento import build_bento
-from serving.bundle import DRIFT, SLOPES, write_bundle
-from serving.errors import ServingError
-from serving.parity import prove
-from serving.predictor import shown_rows
-from serving.proof import Batching, Parity, Runtime
+from tidegate.infra.store import Ref
+from tidegate.models.data.columns import load_columns
+from tidegate.models.decoding.settings import Settings
+from tidegate.models.errors import ExportError
+from tidegate.models.export.onnx_explainer import export_saved_slopes
+from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.state.bundles import keep_bundle
+from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.serving.bundle.bento import build_bento
+from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
+from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
+from tidegate.serving.errors import ServingError
+from tidegate.serving.inference.parity import prove
+from tidegate.serving.inference.predictor import shown_rows
 
 BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attributions.npz"
 

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra.files import write_atomic
-from infra.store import Ref
-from models.columns import save_columns
-from models.data import Prepared, prepare
-from models.data_streamed import Large, prepare_streamed
-from models.losses import task_of
-from models.schema import Schema
-from models.transforms import Transforms
-from pipelines.sources import source_here
-from pipelines.steps import StepContext, StepPart
+from tidegate.infra.store import Ref
+from tidegate.infra.system.files import write_atomic
+from tidegate.models.config.losses import task_of
+from tidegate.models.data.columns import save_columns
+from tidegate.models.preprocessing.prepare import Prepared, prepare
+from tidegate.models.preprocessing.prepare_streamed import Large, prepare_streamed
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.pipelines.planning.data_source import source_here
+from tidegate.pipelines.steps import StepContext, StepPart
 
 
 class Inputs(StepPart):

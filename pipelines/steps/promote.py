@@ -1,10 +1,10 @@
 """promote: give the verified release the endpoint's traffic and move the release pointer; the alias follows it."""
 
-from pipelines.errors import ChampionChangedError
-from pipelines.hosting import hosting
-from pipelines.hosting.base import Stage
-from pipelines.steps import StepContext, StepPart
-from serving.release import EndpointState, load
+from tidegate.pipelines.errors import ChampionChangedError
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.hosting.base import Stage
+from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.serving.deployment.release import EndpointState, load
 
 
 class Inputs(StepPart):

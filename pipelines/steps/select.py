@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from models.box_metrics import judge_boxes
-from models.columns import Columns, load_columns
-from models.metrics import evaluate
-from models.text_metrics import judge
-from models.transforms import encode_target
-from pipelines.bundles import fetch_bundle
-from pipelines.gate import check_metric, criteria_for, rank, reasons_against
-from pipelines.steps import StepContext, StepPart
-from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train_types import Outputs as Trial
-from serving.errors import ServingError
-from serving.predictor import Predictor
+from tidegate.models.data.columns import Columns, load_columns
+from tidegate.models.evaluation.box_metrics import judge_boxes
+from tidegate.models.evaluation.metrics import evaluate
+from tidegate.models.evaluation.text_metrics import judge
+from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.serving.errors import ServingError
+from tidegate.serving.inference.predictor import Predictor
 
 
 class Inputs(StepPart):

@@ -6,15 +6,15 @@ TensorFlow is imported here and nowhere else: every later step works from the fi
 from pathlib import Path
 from typing import Any
 
-from models.callbacks import higher_is_better
-from models.errors import MemberLostError, UserModelError
-from models.search import suggest
-from pipelines.errors import in_words
-from pipelines.load import with_values
-from pipelines.steps import StepContext
-from pipelines.steps.train_types import Inputs, Outputs
-from pipelines.trial import Trial
-from pipelines.trial_log import TrialLog, version_tags
+from tidegate.models.errors import MemberLostError, UserModelError
+from tidegate.models.training.callbacks import higher_is_better
+from tidegate.models.tuning.search import suggest
+from tidegate.pipelines.errors import in_words
+from tidegate.pipelines.experiment.load import with_values
+from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.train_types import Inputs, Outputs
+from tidegate.pipelines.steps.trial import Trial
+from tidegate.pipelines.steps.trial_log import TrialLog, version_tags
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from infra.store import Ref
-from models.decoding.settings import Settings
-from pipelines.steps import StepPart
-from pipelines.steps.prepare import Outputs as Prepared
+from tidegate.infra.store import Ref
+from tidegate.models.decoding.settings import Settings
+from tidegate.pipelines.steps import StepPart
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
 
 
 class Outputs(StepPart):
@@ -49,7 +49,7 @@ class Outputs(StepPart):
 
 
 class Earlier(StepPart):
-    """The run that training begins with; see `models.transfer.Start`."""
+    """The run that training begins with; see `networks.fine_tuning.Start`."""
 
     run: str
     keras: Ref

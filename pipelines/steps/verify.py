@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Columns, load_columns, rows_of
-from models.decoding.detections import detect
-from pipelines.bundles import fetch_bundle
-from pipelines.errors import PipelineError
-from pipelines.hosting import hosting
-from pipelines.steps import StepContext, StepPart
-from pipelines.steps.package import Outputs as Packaged
-from pipelines.steps.prepare import Outputs as Prepared
-from pipelines.steps.train_types import Outputs as Trial
-from serving.bundle import open_bundle
-from serving.client import Client
-from serving.predictor import Predictor, probabilities, sample_rows
-from serving.release import load
-from serving.scoring import chunk_rows
+from tidegate.models.data.columns import Columns, load_columns, rows_of
+from tidegate.models.decoding.detections import detect
+from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.package import Outputs as Packaged
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.deployment.client import Client
+from tidegate.serving.deployment.release import load
+from tidegate.serving.inference.bulk_scoring import chunk_rows
+from tidegate.serving.inference.predictor import Predictor, probabilities, sample_rows
 
 FEW_TEXTS = 16
 CLOSE = 0.05  # of a box's score and, in pixels, of its corners

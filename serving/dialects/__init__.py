@@ -11,17 +11,17 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns
-from models.decoding.settings import Settings
-from serving.asgi import JSON, Headers, Pairs
-from serving.contract import Contract
-from serving.errors import ContractError
-from serving.wording import describe
+from tidegate.models.data.columns import Columns
+from tidegate.models.decoding.settings import Settings
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.contract.descriptions import describe
+from tidegate.serving.errors import ContractError
+from tidegate.serving.http.asgi import JSON, Headers, Pairs
 
 DIALECTS = {
-    "predict": "serving.dialects.rows",
-    "tfserving": "serving.dialects.tfserving",
-    "v2": "serving.dialects.v2",
+    "predict": "tidegate.serving.dialects.rows",
+    "tfserving": "tidegate.serving.dialects.tfserving",
+    "v2": "tidegate.serving.dialects.v2",
 }
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import rows_of
-from serving.asgi import Headers
-from serving.dialects import Page, Reading, Served, Written
-from serving.request import RequestReader
-from serving.wire import decode, encode, error_body
+from tidegate.models.data.columns import rows_of
+from tidegate.serving.contract.reading import RequestReader
+from tidegate.serving.dialects import Page, Reading, Served, Written
+from tidegate.serving.http.asgi import Headers
+from tidegate.serving.http.json_body import decode, encode, error_body
 
 
 class Rows:
@@ -40,7 +40,7 @@ class Rows:
         return Written(encode({**self._head, "predictions": self._contract.predictions(values)}))
 
     def write_explained(self, values: NDArray[np.float32], explanations: list[dict[str, Any]]) -> Written:
-        """The same, and an explanation a row, see `serving.explainer`."""
+        """The same, and an explanation a row, see `inference.explainer`."""
         told = {"predictions": self._contract.predictions(values), "explanations": explanations}
         return Written(encode({**self._head, **told}))
 

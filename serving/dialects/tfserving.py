@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns, rows_of
-from models.schema import Field
-from serving.asgi import Headers
-from serving.dialects import Page, Reading, Served, Written, no_explanation
-from serving.errors import ContractError
-from serving.request import RequestReader
-from serving.tensors import box_tensors, output_specs
-from serving.wire import decode, encode
-from serving.wording import describe
+from tidegate.models.data.columns import Columns, rows_of
+from tidegate.models.preprocessing.schema import Field
+from tidegate.serving.contract.descriptions import describe
+from tidegate.serving.contract.reading import RequestReader
+from tidegate.serving.contract.tensors import box_tensors, output_specs
+from tidegate.serving.dialects import Page, Reading, Served, Written, no_explanation
+from tidegate.serving.errors import ContractError
+from tidegate.serving.http.asgi import Headers
+from tidegate.serving.http.json_body import decode, encode
 
 SIGNATURE = "serving_default"
 DTYPES = {"bool": "DT_BOOL", "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.asgi import Headers
-from serving.dialects import Page, Reading, Served, Written
-from serving.dialects.v2_outputs import Outputs, Wanted
-from serving.dialects.v2_request import Inputs
-from serving.errors import ContractError
-from serving.tensors import input_specs, output_specs
-from serving.wire import decode, encode
-from serving.wording import describe
+from tidegate.serving.contract.descriptions import describe
+from tidegate.serving.contract.tensors import input_specs, output_specs
+from tidegate.serving.dialects import Page, Reading, Served, Written
+from tidegate.serving.dialects.v2_outputs import Outputs, Wanted
+from tidegate.serving.dialects.v2_request import Inputs
+from tidegate.serving.errors import ContractError
+from tidegate.serving.http.asgi import Headers
+from tidegate.serving.http.json_body import decode, encode
 
 JSON_LENGTH = b"inference-header-content-length"
 EXPECTED = 'a JSON object {"inputs": [tensor, ...]}'

@@ -5,12 +5,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract import best_of
-from serving.dialects import Served, no_explanation
-from serving.errors import ContractError
-from serving.tensors import box_tensors, output_specs, to_bytes
-from serving.wire import encode
-from serving.wording import describe
+from tidegate.serving.contract.contract import best_of
+from tidegate.serving.contract.descriptions import describe
+from tidegate.serving.contract.tensors import box_tensors, output_specs, to_bytes
+from tidegate.serving.dialects import Served, no_explanation
+from tidegate.serving.errors import ContractError
+from tidegate.serving.http.json_body import encode
 
 # The request's id, and for each output its name and whether it is wanted binary.
 Wanted: TypeAlias = tuple[str | None, list[tuple[str, bool]]]

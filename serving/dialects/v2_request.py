@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns
-from models.schema import Field
-from serving.contract import Contract
-from serving.errors import ContractError
-from serving.images import SENT, images_of, own_sizes
-from serving.tensors import check_datatype, check_shape, column_of, count_of, flatten, from_bytes
-from serving.wording import describe
+from tidegate.models.data.columns import Columns
+from tidegate.models.preprocessing.schema import Field
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.contract.descriptions import describe
+from tidegate.serving.contract.encoded_images import SENT, images_of, own_sizes
+from tidegate.serving.contract.tensors import (
+    check_datatype,
+    check_shape,
+    column_of,
+    count_of,
+    flatten,
+    from_bytes,
+)
+from tidegate.serving.errors import ContractError
 
 TENSOR = '{"name", "shape", "datatype", "data"}'
 Values = NDArray[Any] | list[Any]

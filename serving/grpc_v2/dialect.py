@@ -6,13 +6,13 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from serving.asgi import Headers
-from serving.dialects import Page, Reading, Served, Written
-from serving.dialects.v2_outputs import Outputs
-from serving.dialects.v2_request import Inputs
-from serving.errors import ContractError
-from serving.grpc_v2.messages import CLASSES, PACKED
-from serving.tensors import LENGTH, to_bytes
+from tidegate.serving.contract.tensors import LENGTH, to_bytes
+from tidegate.serving.dialects import Page, Reading, Served, Written
+from tidegate.serving.dialects.v2_outputs import Outputs
+from tidegate.serving.dialects.v2_request import Inputs
+from tidegate.serving.errors import ContractError
+from tidegate.serving.grpc_v2.messages import CLASSES, PACKED
+from tidegate.serving.http.asgi import Headers
 
 LABEL = "grpc"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import grpc
 
-from serving.desk import Desk
-from serving.dialects.v2 import SERVER, V2
-from serving.errors import RefusedError, ServerError
-from serving.grpc_v2.dialect import LABEL, GrpcV2
-from serving.grpc_v2.messages import CLASSES, SERVICE
+from tidegate.serving.dataplane.dispatcher import Desk
+from tidegate.serving.dialects.v2 import SERVER, V2
+from tidegate.serving.errors import RefusedError, ServerError
+from tidegate.serving.grpc_v2.dialect import LABEL, GrpcV2
+from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,

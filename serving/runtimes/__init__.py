@@ -1,7 +1,7 @@
 """What runs a model file: one runtime a file, found by name.
 
 A runtime is a module with `load(model, code, threads)` that returns a `Run`, and `load_slopes(model, code, threads,
-specs)` that returns `models.explain.Slopes`. To add one, write the module and name it here.
+specs)` that returns `explaining.integrated_gradients.Slopes`. To add one, write the module and name it here.
 """
 
 import math
@@ -14,16 +14,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.explain import Slopes
-from models.transforms import InputSpec
-from serving.errors import ModelLoadError, UntrustedModelError
-from serving.untrusted import check_model
+from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.serving.errors import ModelLoadError, UntrustedModelError
+from tidegate.serving.untrusted import check_model
 
 Run: TypeAlias = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
 
 RUNTIMES = {
-    "onnx": "serving.runtimes.onnx",
-    "tensorflow": "serving.runtimes.tensorflow",
+    "onnx": "tidegate.serving.runtimes.onnx",
+    "tensorflow": "tidegate.serving.runtimes.tensorflow",
 }
 
 

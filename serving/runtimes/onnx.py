@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.explain import ANSWERS, PARTS, PICKS, PLACES, Arrays
-from models.transforms import InputSpec
-from serving.runtimes import Run
+from tidegate.models.explaining.integrated_gradients import ANSWERS, PARTS, PICKS, PLACES, Arrays
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
@@ -25,13 +25,13 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
 
 
 def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]) -> "OnnxSlopes":
-    """Load what `models.export_slopes` wrote; raises what ONNX Runtime raises."""
+    """Load what `export.onnx_explainer` wrote; raises what ONNX Runtime raises."""
     del code, specs
     return OnnxSlopes(_session(model, threads))
 
 
 class OnnxSlopes:
-    """The slopes of an exported model, see `models.explain.Slopes`."""
+    """The slopes of an exported model, see `explaining.integrated_gradients.Slopes`."""
 
     def __init__(self, session: Any) -> None:
         self._session = session

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.explain import Slopes
-from models.transforms import InputSpec
-from serving.runtimes import Run
+from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
@@ -37,7 +37,7 @@ def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str
     """The slopes of a `.keras` file; the model is that of `load`, and so are its threads."""
     del threads
     network = _network(model, code)
-    from models.slopes import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasSlopes
 
     return KerasSlopes(network, specs)
 

@@ -8,9 +8,12 @@ import stat
 from importlib import import_module
 from pathlib import Path
 
-from serving.errors import UntrustedModelError
+from tidegate.serving.errors import UntrustedModelError
 
-CHECKERS = {"onnx": "serving.untrusted.onnx_file", "tensorflow": "serving.untrusted.keras_file"}
+CHECKERS = {
+    "onnx": "tidegate.serving.untrusted.onnx_file",
+    "tensorflow": "tidegate.serving.untrusted.keras_file",
+}
 KNOWN = (
     (b"\x89HDF", "an HDF5 file, which may hold pickled code"),
     (b"\x80", "a Python pickle, which runs code when it is loaded"),

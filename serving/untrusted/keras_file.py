@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from serving.untrusted import looks_like, refusal
-from serving.untrusted.keras_config import fault_of, largest_size
-from serving.untrusted.keras_weights import fault_in_weights
+from tidegate.serving.untrusted import looks_like, refusal
+from tidegate.serving.untrusted.keras_config import fault_of, largest_size
+from tidegate.serving.untrusted.keras_weights import fault_in_weights
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 REQUIRED = (CONFIG, METADATA, WEIGHTS)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from serving.untrusted import looks_like, refusal
+from tidegate.serving.untrusted import looks_like, refusal
 
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 EXTERNAL = 1  # TensorProto.DataLocation

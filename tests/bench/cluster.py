@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra.testbed import nodes
-from infra.testbed.layout import Layout
-from pipelines.mirror import Mirror
-from pipelines.run import run_plan
+from tidegate.infra.testbed import nodes
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.pipelines.driver.scheduler import run_plan
+from tidegate.pipelines.state.mirror import Mirror
 
 from ..cluster.simulated import SimulatedExecutor, home_on_testbed, plan_of, recorder
 
@@ -50,7 +50,7 @@ def submit() -> dict[str, float]:
     """Seconds from a submit to the first training batch, and from the winner to the ready endpoint."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        tidegate = [sys.executable, "-m", "pipelines.cli"]
+        tidegate = [sys.executable, "-m", "tidegate.pipelines.cli"]
         where = ["--target", "testbed", "--home", str(home), "--json"]
         own = ["--set", f"data.split.seed={int(time.time()) % 100000}", "--set", "serving.endpoint=bench"]
         own += ["--set", "gate={metric: test_accuracy, minimum: 0.5, improve_on_champion: null}"]

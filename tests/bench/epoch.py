@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build_model
-from models.fit import fit
-from models.outputs import Outputs
-from models.transforms import InputSpec
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.outputs import Outputs
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.models.training.fit import fit
 
 EPOCHS = 6
 ROUNDS = 3

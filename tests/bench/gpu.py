@@ -2,7 +2,7 @@
 Fashion-MNIST in float32 and in mixed precision, with the accuracy each reaches.
 
 Each backend that is installed is a process of its own, which drives ours and `fit` in turn, an epoch each; told are the
-medians. float32 is float32 here: ours does without TensorFloat-32 (`models.build.repeatable`), so `fit` does too.
+medians. float32 is float32 here: ours does without TensorFloat-32 (`families.build.repeatable`), so `fit` does too.
 """
 
 import argparse
@@ -42,10 +42,10 @@ CASES: dict[str, tuple[int, int, tuple[int, ...], str, dict[str, Any]]] = {
 
 def measure(name: str, precision: str, rounds: int) -> dict[str, float]:
     """Median seconds an epoch, of ours and of `fit`, in turn; the first epoch of each, which compiles, is left out."""
-    from models.build import build_model
-    from models.outputs import Outputs
-    from models.transforms import InputSpec
     from tests.bench.training.loops import Ours, Plain
+    from tidegate.models.families.build import build_model
+    from tidegate.models.networks.outputs import Outputs
+    from tidegate.models.preprocessing.transforms import InputSpec
 
     count, batch, shape, kind, options = CASES[name]
     random = np.random.default_rng(0)
@@ -65,12 +65,12 @@ def measure(name: str, precision: str, rounds: int) -> dict[str, float]:
 
 def learn(precision: str, epochs: int = 6) -> dict[str, float]:
     """Accuracy on Fashion-MNIST's test images and seconds of training, of a CNN."""
-    from models.build import as_float32, build_model
-    from models.datasets import load_dataset
-    from models.fit import fit
-    from models.outputs import Outputs
-    from models.predict import predict
-    from models.transforms import InputSpec
+    from tidegate.models.datasets import load_dataset
+    from tidegate.models.families.build import as_float32, build_model
+    from tidegate.models.networks.outputs import Outputs
+    from tidegate.models.networks.predict import predict
+    from tidegate.models.preprocessing.transforms import InputSpec
+    from tidegate.models.training.fit import fit
 
     columns, held = load_dataset("fashion-mnist")
     x = columns["image"].astype(np.float32)[..., None] / 255
@@ -123,7 +123,7 @@ def line(backend: str, name: str, precision: str) -> str:
 
 def here(words: list[str]) -> dict[str, float]:
     """One measure, in this process."""
-    from models.devices import require_gpus, settle
+    from tidegate.models.distributed.devices import require_gpus, settle
 
     settle(os.environ["KERAS_BACKEND"])
     if "JAX_PLATFORMS" not in os.environ:

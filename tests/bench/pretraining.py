@@ -16,13 +16,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from models.build import build_model, repeatable
-from models.data import Prepared, prepare
-from models.fit import fit
-from models.masked_pretraining import pretrain
-from models.outputs import outputs_for
-from models.transforms import encode_target
-from pipelines.load import load_experiment
+from tidegate.models.families.build import build_model, repeatable
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.preprocessing.prepare import Prepared, prepare
+from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.models.training.fit import fit
+from tidegate.models.training.masked_pretraining import pretrain
+from tidegate.pipelines.experiment.load import load_experiment
 
 UPDATES = 160  # of weights at least, however few the labels
 

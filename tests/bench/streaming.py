@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Columns, concat, load_columns
-from models.learners import in_parts
-from models.schema import infer_schema
-from models.shards import ShardWriter
-from models.transforms import Transforms
+from tidegate.models.data.columns import Columns, concat, load_columns
+from tidegate.models.data.shards import ShardWriter
+from tidegate.models.preprocessing.encoder_fitting import in_parts
+from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.transforms import Transforms
 
 ROUNDS = 7
 BATCH = 256
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[int, tuple[int, ...], str, dict[str, Any]]] = {
 
 def measure(what: str, folder: Path) -> dict[str, float]:
     """Median rows a second, by where the rows are."""
-    from models.windows import Windows
+    from tidegate.models.preprocessing.windows import Windows
 
     count, shape, dtype, options = CASES[what]
     columns = rows(count, shape, dtype)
@@ -81,13 +81,13 @@ def forget(paths: list[Path]) -> None:
 
 def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Iterator[float]:
     """Seconds of one epoch after another, as `fit` goes through them."""
-    from models.build import build_model
-    from models.compile import compile_model
-    from models.loops import Parts, make_loops
-    from models.loops.streamed import Streamed, StreamedLoop
-    from models.loops.tensorflow import xla_pays
-    from models.outputs import Outputs
-    from models.training import Training
+    from tidegate.models.config.training import Training
+    from tidegate.models.families.build import build_model
+    from tidegate.models.loops import Parts, make_loops
+    from tidegate.models.loops.streamed import Streamed, StreamedLoop
+    from tidegate.models.loops.tensorflow import xla_pays
+    from tidegate.models.networks.outputs import Outputs
+    from tidegate.models.training.compile import compile_model
 
     model = build_model(options, transforms.input_specs, Outputs(10, "softmax"), 7)
     streams = not isinstance(train, tuple)

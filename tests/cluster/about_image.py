@@ -41,7 +41,7 @@ about = {
     "compiled": all(
         Path(importlib.util.cache_from_source(str(path))).exists() for path in Path("/app").rglob("*.py")
     ),
-    "testbed": Path("/app/infra/testbed").exists(),
+    "testbed": Path("/app/tidegate/infra/testbed").exists(),
     "caches": [str(path) for path in Path("/").glob("root/.cache/*")],
     "python": sys.prefix,
 }

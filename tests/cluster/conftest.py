@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.cluster.jobs import steps_of
-from infra.testbed import cluster, install, machine, ours
-from infra.testbed.layout import Layout
-from infra.testbed.shell import quietly
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.jobs import steps_of
+from tidegate.infra.testbed import cluster, install
+from tidegate.infra.testbed.host import machine
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import quietly
+from tidegate.infra.testbed.images import ours
 
 from ..conftest import Cli
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.testbed import build
-from infra.testbed.layout import API_URL, Layout
-from infra.testbed.running import kubectl
-from infra.testbed.shell import run
+from tidegate.infra.testbed.host.layout import API_URL, Layout
+from tidegate.infra.testbed.host.shell import run
+from tidegate.infra.testbed.images import build
+from tidegate.infra.testbed.running import kubectl
 
 
 @dataclass(frozen=True)

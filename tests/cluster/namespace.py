@@ -5,10 +5,11 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from infra.testbed import install, ours
-from infra.testbed.layout import GATEWAY_PORT, Layout
-from infra.testbed.running import kubectl
-from pipelines.targets import Target
+from tidegate.infra.testbed import install
+from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
+from tidegate.infra.testbed.images import ours
+from tidegate.infra.testbed.running import kubectl
+from tidegate.pipelines.state.targets import Target
 
 Object = dict[str, Any]
 IN_CLUSTER = "http://s3.testbed:9000"

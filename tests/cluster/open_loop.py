@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.testbed import build
-from infra.testbed.layout import Layout
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.images import build
 
 SCRIPT = Path(__file__).with_name("open_loop.js")
 LONGEST = "300s"  # whatever a test does, the load ends by itself

@@ -6,14 +6,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines.bundles import keep_bundle
-from pipelines.home import Home
-from pipelines.hosting import hosting
-from pipelines.spec_serving import Serving
-from pipelines.steps import StepContext, deploy, promote
-from pipelines.steps.package import Outputs as Packaged
-from serving.client import Client
-from serving.release import load
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.state.bundles import keep_bundle
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.steps import StepContext, deploy, promote
+from tidegate.pipelines.steps.package import Outputs as Packaged
+from tidegate.serving.deployment.client import Client
+from tidegate.serving.deployment.release import load
 
 from .small_bundles import CLASSES, DEADLY, make_bundle
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.files import write_atomic
-from pipelines.executors.base import Handle, StepCall
-from pipelines.executors.kubernetes import KubernetesExecutor
-from pipelines.home import Home, RunFolder, RunRecord, StepRecord
-from pipelines.identity import Facts
-from pipelines.plan import STEPS, Plan, Step, make_plan
-from pipelines.spec import Experiment
+from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.executors.base import Handle, StepCall
+from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.planning.identity import Facts
+from tidegate.pipelines.planning.plan import STEPS, Plan, Step, make_plan
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 
 FILES = ("model.keras", "model.onnx", "reference.npy", "report.npz", "events.jsonl")
 ON_SIMULATED_NODES = {
@@ -125,6 +125,6 @@ def recorder(home: Home, plan: Plan) -> Recorder:
 
 def home_on_testbed(path: Path) -> Home:
     """A home whose target is the testbed."""
-    from pipelines.targets import find_target
+    from tidegate.pipelines.state.targets import find_target
 
     return Home(path, find_target(path, "testbed"))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.testbed import install
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
+from tidegate.infra.testbed import install
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.running import kubectl
 
 from .conftest import Onto
 from .identities import person

@@ -6,8 +6,8 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.testbed import cluster
-from infra.testbed.layout import Layout
+from tidegate.infra.testbed import cluster
+from tidegate.infra.testbed.host.layout import Layout
 
 from .conftest import footprint
 

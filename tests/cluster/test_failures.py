@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.cluster.images import image, tag
-from infra.testbed import install
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
-from infra.testbed.shell import run as shell
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.images import image, tag
+from tidegate.infra.testbed import install
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import run as shell
+from tidegate.infra.testbed.running import kubectl
 
 from ..conftest import ROOT
 from .conftest import Onto, left, wait_for

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.cluster.jobs import driver_name, is_over
-from infra.testbed import faults
-from infra.testbed.layout import Layout
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.jobs import driver_name, is_over
+from tidegate.infra.testbed import faults
+from tidegate.infra.testbed.host.layout import Layout
 
 from ..faults.conftest import mlflow_runs
 from .conftest import Onto, left, wait_for

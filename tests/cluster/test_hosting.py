@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 
-from infra.cluster.endpoint import ClusterEndpoint
-from infra.cluster.lease import leased
-from infra.errors import LockedError
-from infra.testbed import install, ours
-from infra.testbed.layout import Layout
-from pipelines import endpoints
-from pipelines.errors import CanaryError, UsageError
-from pipelines.home import Home
-from pipelines.hosting import abandon, ensure_live, hosting
-from pipelines.spec_serving import Serving
-from serving.errors import ServerStartError
-from serving.release import EndpointState, load
+from tidegate.infra.cluster.endpoint import ClusterEndpoint
+from tidegate.infra.cluster.lease import leased
+from tidegate.infra.errors import LockedError
+from tidegate.infra.testbed import install
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.images import ours
+from tidegate.pipelines.commands import endpoints
+from tidegate.pipelines.errors import CanaryError, UsageError
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.hosting import abandon, ensure_live, hosting
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import EndpointState, load
+from tidegate.serving.errors import ServerStartError
 
 from .conftest import wait_for
 from .namespace import left_over, make_namespace, make_target, remove_namespace

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from infra.cluster.images import NAMES, image, tag
-from infra.testbed import builder, images, ours
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
-from infra.testbed.shell import wait
+from tidegate.infra.cluster.images import NAMES, image, tag
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.images import archives as images
+from tidegate.infra.testbed.images import builder, ours
+from tidegate.infra.testbed.running import kubectl
 
 pytestmark = pytest.mark.cluster
 MOST_BYTES = 200e6  # of serve-onnx over its base
@@ -85,7 +86,9 @@ def test_an_image_has_what_it_is_for_and_runs_as_nobody(installed: Layout, name:
 
 
 def test_the_server_starts_without_tensorflow(installed: Layout) -> None:
-    assert "--bundle" in run(installed, "serve-onnx", "python", "-m", "serving.server", "--help")
+    assert "--bundle" in run(
+        installed, "serve-onnx", "python", "-P", "-m", "tidegate.serving.server", "--help"
+    )
 
 
 def test_serving_adds_little_to_the_base(installed: Layout) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.testbed import nodes
-from infra.testbed.layout import Layout
-from pipelines.run import run_plan
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.testbed import nodes
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.pipelines.driver.scheduler import run_plan
 
 from .conftest import Onto
 from .simulated import SimulatedExecutor, home_on_testbed, plan_of, recorder

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.cluster.jobs import steps_of
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.jobs import steps_of
 
 from ..conftest import Cli
 from .conftest import Onto, left, wait_for

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.cluster.jobs import is_over
-from infra.s3 import Bucket
-from infra.testbed import install
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
-from infra.tracking import Tracker
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.jobs import is_over
+from tidegate.infra.mlflow.tracking import Tracker
+from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.testbed import install
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.running import kubectl
 
 from .conftest import wait_for
 

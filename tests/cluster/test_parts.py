@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.testbed import faults, nodes
-from infra.testbed.errors import RefusedError
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
-from infra.testbed.shell import wait
+from tidegate.infra.testbed import faults, nodes
+from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.running import kubectl
 
 pytestmark = pytest.mark.cluster
 JOB = "simulated"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.testbed.errors import TestbedError
-from infra.testbed.install import NAMESPACE
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
+from tidegate.infra.testbed.host.errors import TestbedError
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.install import NAMESPACE
+from tidegate.infra.testbed.running import kubectl
 
 from .identities import Identity, account, person
 

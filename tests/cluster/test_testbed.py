@@ -16,12 +16,13 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from infra import processes
-from infra.testbed import cluster, images
-from infra.testbed.errors import RefusedError
-from infra.testbed.layout import GATEWAY_PORT, Layout
-from infra.testbed.running import answers, kubectl
-from infra.testbed.shell import wait
+from tidegate.infra.system import processes
+from tidegate.infra.testbed import cluster
+from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
+from tidegate.infra.testbed.host.shell import wait
+from tidegate.infra.testbed.images import archives as images
+from tidegate.infra.testbed.running import answers, kubectl
 
 pytestmark = pytest.mark.cluster
 WEB = Path(__file__).with_name("web.yaml")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra.cluster.api import Cluster
-from infra.testbed.layout import Layout
-from infra.testbed.running import kubectl
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.running import kubectl
 
 from ..conftest import Cli
 from .conftest import Onto, left

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from models.build import build_model
-from models.cells import write_cell
-from models.columns import Columns
-from models.decoding.settings import Detection
-from models.outputs import outputs_for
-from models.predict import predict
-from models.schema import infer_schema
-from models.transforms import Transforms
-from serving.predictor import shown_rows
 from tests.conformance.bundles import write_bundles
+from tidegate.models.data.box_column import write_cell
+from tidegate.models.data.columns import Columns
+from tidegate.models.decoding.settings import Detection
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.networks.predict import predict
+from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.inference.predictor import shown_rows
 
 ROWS = 24
 HEIGHT, WIDTH = 12, 18

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from models.columns import Columns, save_columns
-from models.decoding.settings import Settings
-from models.export import export_onnx
-from models.schema import Schema
-from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.parity import describe
-from serving.predictor import Predictor
-from serving.proof import Parity
+from tidegate.models.data.columns import Columns, save_columns
+from tidegate.models.decoding.settings import Settings
+from tidegate.models.export.onnx import export_onnx
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.measurements import Parity
+from tidegate.serving.inference.parity import describe
+from tidegate.serving.inference.predictor import Predictor
 
 RUNTIMES = ("onnx", "tensorflow")
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.bundle import open_bundle
-from serving.contract import Contract
-from serving.handover import server_argv, wait_ready
-from serving.request import RequestReader
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.contract.reading import RequestReader
+from tidegate.serving.deployment.handover import server_argv, wait_ready
 
 from .bundles import RUNTIMES
 from .families import CASES as FAMILIES

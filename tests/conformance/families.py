@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build_model
-from models.columns import Columns
-from models.export import export_onnx
-from models.families import FAMILIES
-from models.outputs import Outputs
-from models.predict import predict
-from models.schema import Field, Schema, Target
-from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.predictor import Predictor, probabilities, sample_rows
-from serving.proof import Batching, Parity
 from tests.conformance.bundles import RUNTIMES
+from tidegate.models.data.columns import Columns
+from tidegate.models.export.onnx import export_onnx
+from tidegate.models.families import FAMILIES
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.outputs import Outputs
+from tidegate.models.networks.predict import predict
+from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.measurements import Batching, Parity
+from tidegate.serving.inference.predictor import Predictor, probabilities, sample_rows
 
 ROWS = 64
 OTHERS = ("char_lm", "seq2seq", "ssd")  # they answer texts or boxes, see `texts.py` and `boxes.py`

@@ -13,12 +13,12 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from PIL import Image
 
-from models.columns import Columns, load_columns
-from models.decoding.detections import detect
-from models.decoding.settings import Detection
-from serving.answerer import BUNDLE, NAME, RELEASE, loaded
-from serving.bundle import open_bundle
-from serving.images import SENT
+from tidegate.models.data.columns import Columns, load_columns
+from tidegate.models.decoding.detections import detect
+from tidegate.models.decoding.settings import Detection
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.contract.encoded_images import SENT
+from tidegate.serving.inference.engine import BUNDLE, NAME, RELEASE, loaded
 
 from .boxes import DETECTION, HEIGHT, LABELS, WIDTH
 from .bundles import RUNTIMES

@@ -9,7 +9,7 @@ import pytest
 import tritonclient.http as triton
 from numpy.typing import NDArray
 
-from serving.tensors import input_specs, output_specs
+from tidegate.serving.contract.tensors import input_specs, output_specs
 
 from .conftest import Endpoint
 

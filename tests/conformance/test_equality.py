@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.tensors import input_specs, to_bytes
+from tidegate.serving.contract.tensors import input_specs, to_bytes
 
 from .conftest import Endpoint
 

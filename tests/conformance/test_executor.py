@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.executors import EXECUTORS, make_executor
-from pipelines.executors.base import Handle, StepCall
-from pipelines.finished_steps import find_outputs
-from pipelines.home import Home, RunFolder
+from tidegate.pipelines.executors import EXECUTORS, make_executor
+from tidegate.pipelines.executors.base import Handle, StepCall
+from tidegate.pipelines.state.finished_steps import find_outputs
+from tidegate.pipelines.state.home import Home, RunFolder
 
 
 @pytest.fixture

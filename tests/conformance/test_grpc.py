@@ -9,7 +9,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
-from serving.tensors import input_specs, output_specs
+from tidegate.serving.contract.tensors import input_specs, output_specs
 
 from .conftest import Endpoint
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ConflictError, MissingObjectError, StoreError
-from infra.store import Ref, Store, open_store
+from tidegate.infra.errors import ConflictError, MissingObjectError, StoreError
+from tidegate.infra.store import Ref, Store, open_store
 
 STORES: dict[str, Callable[[Path], str | Path]] = {
     "folder": lambda root: root,
@@ -146,8 +146,8 @@ class TestDocuments:
 
 COUNT = """
 import sys
-from infra.errors import ConflictError
-from infra.store import open_store
+from tidegate.infra.errors import ConflictError
+from tidegate.infra.store import open_store
 store = open_store(sys.argv[1])
 for _ in range(25):
     while True:

@@ -11,14 +11,14 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 
-from models.answers import EDGE, UNSEEN
-from models.columns import load_columns
-from models.decoding.settings import Decoding
-from serving.answerer import BUNDLE, NAME, RELEASE, loaded
-from serving.bundle import open_bundle
-from serving.predictor import Predictor, sample_rows
-from serving.reference import Reference
-from serving.scoring import chunk_rows
+from tidegate.models.data.columns import load_columns
+from tidegate.models.decoding.settings import Decoding
+from tidegate.models.preprocessing.text_target import EDGE, UNSEEN
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.bundle.drift_reference import Reference
+from tidegate.serving.inference.bulk_scoring import chunk_rows
+from tidegate.serving.inference.engine import BUNDLE, NAME, RELEASE, loaded
+from tidegate.serving.inference.predictor import Predictor, sample_rows
 
 from .bundles import RUNTIMES
 from .conftest import Endpoint, built, serving

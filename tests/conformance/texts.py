@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build_model
-from models.columns import Columns
-from models.decoding.settings import Decoding
-from models.outputs import outputs_for
-from models.schema import Schema, infer_schema
-from models.transforms import Transforms
-from serving.predictor import sample_rows
 from tests.conformance.bundles import write_bundles
+from tidegate.models.data.columns import Columns
+from tidegate.models.decoding.settings import Decoding
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.preprocessing.schema import Schema, infer_schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.inference.predictor import sample_rows
 
 ROWS = 64
 CASES = ("char_lm", "seq2seq")

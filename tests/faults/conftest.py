@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 import pytest
 
-from infra import processes
+from tidegate.infra.system import processes
 
 from ..conftest import Cli, Ran
 
@@ -74,7 +74,7 @@ def begun(cli: Cli, run: str) -> list[str]:
 
 def workers(cli: Cli) -> list[psutil.Process]:
     """The living step processes of the home."""
-    return [one for one in cli.processes() if "pipelines.worker" in words_of(one)]
+    return [one for one in cli.processes() if "tidegate.pipelines.executors.worker" in words_of(one)]
 
 
 def words_of(process: psutil.Process) -> list[str]:

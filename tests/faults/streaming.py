@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Columns, concat, load_columns
-from models.schema import infer_schema
-from models.shards import ShardWriter
-from models.transforms import Transforms
+from tidegate.models.data.columns import Columns, concat, load_columns
+from tidegate.models.data.shards import ShardWriter
+from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.transforms import Transforms
 
 MEMORY = 64 << 20  # what windows are told: each takes a 32nd of it
 SHARD = 4 << 20
@@ -27,10 +27,10 @@ def rows(draw: np.random.Generator, count: int) -> Columns:
 
 
 def main(folder: Path, size: int) -> None:
-    from models.build import build_model
-    from models.fit import fit
-    from models.outputs import Outputs
-    from models.windows import Windows
+    from tidegate.models.families.build import build_model
+    from tidegate.models.networks.outputs import Outputs
+    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.training.fit import fit
 
     draw, kept = np.random.default_rng(4), iter(range(10_000))
     writer = ShardWriter(folder, lambda path: path.rename(folder / f"{next(kept)}.npz"), SHARD)

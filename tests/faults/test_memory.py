@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
-from pipelines.finished_steps import find_outputs
-from pipelines.home import Home
+from tidegate.pipelines.state.finished_steps import find_outputs
+from tidegate.pipelines.state.home import Home
 
 from ..conftest import Cli
 from .cgroups import Group, limited, parent
@@ -28,10 +28,12 @@ GIB, MIB = 1 << 30, 1 << 20
 ROOM = 32 * MIB
 # Steps join the group before they begin; the driver and MLflow, which a container of a step has not, do not.
 WRAPPER = """#!/bin/sh
-case "$*" in *pipelines.worker*) echo $$ > {procs} ;; esac
+case "$*" in *tidegate.pipelines.executors.worker*) echo $$ > {procs} ;; esac
 exec {python} "$@"
 """
-CODE = "import sys; sys.executable = sys.argv.pop(1); from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+CODE = """import sys; sys.executable = sys.argv.pop(1)
+from tidegate.pipelines.cli import main
+sys.exit(main(sys.argv[1:]))"""
 pytestmark = pytest.mark.skipif(parent() is None, reason="needs root and a control group for memory")
 
 

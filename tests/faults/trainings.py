@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from infra.store import FolderStore
-from models.checkpoint import Progress
-from models.devices import settle
-from pipelines.checkpoints import StoreKeeper
+from tidegate.infra.store import FolderStore
+from tidegate.models.distributed.devices import settle
+from tidegate.models.training.checkpoint import Progress
+from tidegate.pipelines.state.checkpoints import StoreKeeper
 
 SEED = 2026
 ROWS, HELD_OUT = 200, 40
@@ -52,7 +52,7 @@ def network(backend: str) -> Any:
 
 def train(backend: str, keeper: StoreKeeper | None, note: Callable[..., None]) -> str:
     """Train, and name the result: a digest of every weight, every seed and every epoch's values."""
-    from models.fit import fit
+    from tidegate.models.training.fit import fit
 
     draw = np.random.default_rng(SEED)
     x = draw.normal(size=(ROWS + HELD_OUT, 8, 8, 1)).astype(np.float32)
@@ -122,7 +122,11 @@ def main(backend: str, kills: int, folder: Path) -> dict[str, Any]:
     if not (
         backend == "torch" and Path("/dev/nvidia0").exists()
     ):  # which can not be forked once it has a GPU
-        for module in ("models.fit", {"numpy": "tensorflow"}.get(backend, backend), "keras"):
+        for module in (
+            "tidegate.models.training.fit",
+            {"numpy": "tensorflow"}.get(backend, backend),
+            "keras",
+        ):
             import_module(module)  # what every fork needs
     dice, places = random.Random(SEED), folder / "places"
     places.touch()

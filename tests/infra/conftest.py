@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra import mlflow_server
-from infra.replay import Progress, follow
-from infra.spool import Spool
-from infra.store import FolderStore, Ref
-from infra.tracking import Tracker
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.replay import Progress, follow
+from tidegate.infra.mlflow.spool import Spool
+from tidegate.infra.mlflow.tracking import Tracker
+from tidegate.infra.store import FolderStore, Ref
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 

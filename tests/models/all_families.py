@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from models.errors import StoppedError
-from models.export import export_saved
-from models.families import FAMILIES
-from models.fit import History
-from models.predict import predict
-from tests.models.test_checkpoint import Files
-from tests.models.test_every_family import learned, rows_for, taken
+from tests.models.families.test_every_family import learned, rows_for, taken
+from tests.models.training.test_checkpoint import Files
+from tidegate.models.errors import StoppedError
+from tidegate.models.export.onnx import export_saved
+from tidegate.models.families import FAMILIES
+from tidegate.models.networks.predict import predict
+from tidegate.models.training.fit import History
 
 
 def trained(name: str, keeper: Files | None) -> tuple[Any, History]:

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build_model, computing_in
-from models.datasets import load_dataset
-from models.errors import NonFiniteLossError
-from models.fit import fit
-from models.outputs import outputs_for
-from models.transforms import InputSpec
+from tidegate.models.datasets import load_dataset
+from tidegate.models.errors import NonFiniteLossError
+from tidegate.models.families.build import build_model, computing_in
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.models.training.fit import fit
 
 SEED, EPOCHS, ROWS, BATCH = 3, 4, 450, 64  # of all but mnist-mlp
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}

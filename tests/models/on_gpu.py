@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from models.devices import gpus_seen, require_gpus, settle
-from models.errors import GpuNotFoundError
-from models.families import FAMILIES
+from tidegate.models.distributed.devices import gpus_seen, require_gpus, settle
+from tidegate.models.errors import GpuNotFoundError
+from tidegate.models.families import FAMILIES
 
 
 def learn(folder: Path, names: list[str]) -> dict[str, Any]:
     """Losses, and digests of the weights: of a training, of the same again, and of one stopped again and again."""
-    from models.predict import predict
     from tests.models.all_families import digest, stopped, trained
-    from tests.models.test_every_family import rows_for, taken
+    from tests.models.families.test_every_family import rows_for, taken
+    from tidegate.models.networks.predict import predict
 
     require_gpus(1)
     found: dict[str, Any] = {}
@@ -50,9 +50,9 @@ def check(folder: Path, names: list[str]) -> dict[str, Any]:
     """Losses of the same trainings, and the largest difference of the answers to those that the GPU gave."""
     import keras
 
-    from models.predict import predict
     from tests.models.all_families import trained
-    from tests.models.test_every_family import rows_for, taken
+    from tests.models.families.test_every_family import rows_for, taken
+    from tidegate.models.networks.predict import predict
 
     assert not gpus_seen()
     found: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Files for readers, written and read in one line each."""
 
-from models import readers
-from models.columns import concat
+from tidegate.models import readers
+from tidegate.models.data.columns import concat
 
 
 def read(path, name, columns=None):

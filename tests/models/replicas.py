@@ -18,16 +18,16 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from models.build import build_model
-from models.errors import StoppedError
-from models.families import FAMILIES
-from models.fit import fit
-from models.loops.replicas import devices_for, shared_step
-from models.outputs import outputs_for
-from models.transforms import InputSpec
-from tests.models.test_checkpoint import Files
-from tests.models.test_every_family import learned
+from tests.models.families.test_every_family import learned
 from tests.models.together import BATCH, EPOCHS, HELD_OUT, ROWS, rows
+from tests.models.training.test_checkpoint import Files
+from tidegate.models.distributed.tensorflow_replicas import devices_for, shared_step
+from tidegate.models.errors import StoppedError
+from tidegate.models.families import FAMILIES
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.models.training.fit import fit
 
 DEVICES = (1, 2, 4)
 IMAGE = {"x": InputSpec((8, 8, 1), "float32", "image")}

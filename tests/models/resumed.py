@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build_model, computing_in
-from models.errors import StoppedError
-from models.fit import fit
-from models.outputs import outputs_for
-from models.transforms import InputSpec
-from tests.models.test_checkpoint import Files
+from tests.models.training.test_checkpoint import Files
+from tidegate.models.errors import StoppedError
+from tidegate.models.families.build import build_model, computing_in
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.models.training.fit import fit
 
 RANDOM = np.random.default_rng(0)
 Y = RANDOM.integers(0, 2, 110)

@@ -1,8 +1,8 @@
 """One training on JAX, as one of its members: `python -m tests.models.together CASE` prints its losses as JSON.
 
-Who starts it says by the environment which member it is (`models.group.Member.environment`) and how many devices it has
-(XLA_FLAGS). `--alone` trains on one device first. `--kill BEAT`, `--stop BEAT` and `--hang BEAT` end, stop or hold this
-member before that beat, of which a call has two.
+Who starts it says by the environment which member it is (`process_group.Member.environment`) and how many devices it
+has (XLA_FLAGS). `--alone` trains on one device first. `--kill BEAT`, `--stop BEAT` and `--hang BEAT` end, stop or hold
+this member before that beat, of which a call has two.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> dict[str, Any]:
         parser.add_argument(f"--{how}", type=int)
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "jax"
-    from models.group import Group, join, member_here
+    from tidegate.models.distributed.process_group import Group, join, member_here
 
     member = member_here()
 
@@ -73,10 +73,10 @@ def trained(case: str, group: Any, devices: int) -> dict[str, Any]:
     """Train on so many devices of this process; 0: on all."""
     import jax
 
-    from models.build import build_model
-    from models.fit import fit
-    from models.outputs import outputs_for
-    from models.transforms import InputSpec
+    from tidegate.models.families.build import build_model
+    from tidegate.models.networks.outputs import outputs_for
+    from tidegate.models.preprocessing.transforms import InputSpec
+    from tidegate.models.training.fit import fit
 
     kind = InputSpec((8, 8, 1), "float32", "image")
     model = build_model(CASES[case], {"x": kind}, outputs_for("classification", 10, 0), 1)

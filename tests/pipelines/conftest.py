@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from infra import mlflow_server
-from pipelines.bundles import fetch_bundle
-from pipelines.finished_steps import outputs_of
-from pipelines.home import Home
 from tests.conftest import Cli
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.state.finished_steps import outputs_of
+from tidegate.pipelines.state.home import Home
 
 
 @pytest.fixture

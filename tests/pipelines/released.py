@@ -4,21 +4,21 @@ import json
 import socket
 from typing import Any
 
-from infra.errors import ConflictError
-from models.columns import Columns
-from models.schema import Field, Schema, Target
-from models.transforms import Transforms
-from pipelines.bundles import keep_bundle
-from pipelines.home import Home
-from serving.bundle import write_bundle
-from serving.contract import Contract
-from serving.parity import describe
-from serving.predictor import Predictor, sample_rows
-from serving.proof import Parity
-from serving.release import promote, reserve, update
-from serving.runtimes import load_model
 from tests.conftest import Cli
 from tests.serving.conftest import write_onnx
+from tidegate.infra.errors import ConflictError
+from tidegate.models.data.columns import Columns
+from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.pipelines.state.bundles import keep_bundle
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.measurements import Parity
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.deployment.release import promote, reserve, update
+from tidegate.serving.inference.parity import describe
+from tidegate.serving.inference.predictor import Predictor, sample_rows
+from tidegate.serving.runtimes import load_model
 
 PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
 

@@ -15,13 +15,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.columns import Columns
-from models.schema import Field, Schema, Target
-from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.handover import server_argv, wait_ready
-from serving.predictor import sample_rows
-from serving.proof import Parity
+from tidegate.models.data.columns import Columns
+from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.measurements import Parity
+from tidegate.serving.deployment.handover import server_argv, wait_ready
+from tidegate.serving.inference.predictor import sample_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)

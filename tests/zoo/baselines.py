@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Columns
-from models.ragged import lengths
-from models.transforms import Transforms, encode_target
+from tidegate.models.data.columns import Columns
+from tidegate.models.data.sequences import lengths
+from tidegate.models.preprocessing.transforms import Transforms, encode_target
 
 Floats = NDArray[np.float64]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from models.data import prepare
-from models.losses import NOTHING
-from pipelines.spec import Experiment
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 from tests.zoo.windows import sliding_map50
+from tidegate.models.config.losses import NOTHING
+from tidegate.models.preprocessing.prepare import prepare
+from tidegate.pipelines.experiment.spec import Experiment
 
 COMPUTED = (
     "series-rnn",

@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.cells import Cell
 from tests.zoo.baselines import kneser_ney, markov_loss
 from tests.zoo.windows import sliding_map50
+from tidegate.models.data.box_column import Cell
 
 
 def test_kneser_ney_is_a_distribution_over_what_follows() -> None:

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.build import build_model
-from models.columns import Columns, take
-from models.data import prepare
-from models.export import export_onnx
-from models.fit import fit
-from models.losses import task_of
-from models.masked_pretraining import pretrain
-from models.outputs import outputs_for
-from models.predict import predict
-from models.text_metrics import chances
-from pipelines.load import load_experiment
-from serving.contract import Contract
-from serving.parity import measure
-from serving.predictor import Predictor, sample_rows
-from serving.runtimes import load_model
 from tests.zoo.__main__ import EXPERIMENTS
+from tidegate.models.config.losses import task_of
+from tidegate.models.data.columns import Columns, take
+from tidegate.models.evaluation.text_metrics import chances
+from tidegate.models.export.onnx import export_onnx
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.networks.predict import predict
+from tidegate.models.preprocessing.prepare import prepare
+from tidegate.models.training.fit import fit
+from tidegate.models.training.masked_pretraining import pretrain
+from tidegate.pipelines.experiment.load import load_experiment
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.inference.parity import measure
+from tidegate.serving.inference.predictor import Predictor, sample_rows
+from tidegate.serving.runtimes import load_model
 
 ROWS = 48
 # What makes the learning long and the test no better.

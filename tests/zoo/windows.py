@@ -12,9 +12,9 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models.box_geometry import overlaps, suppress
-from models.box_metrics import LEAST_SCORE, MOST, evaluate_boxes
-from models.cells import Cell
+from tidegate.models.data.box_column import Cell
+from tidegate.models.data.box_geometry import overlaps, suppress
+from tidegate.models.evaluation.box_metrics import LEAST_SCORE, MOST, evaluate_boxes
 
 Floats = NDArray[np.float64]
 CELL = 8  # pixels, once a window is as large as CELLS of them; a window slides by one cell

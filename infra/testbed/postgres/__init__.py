@@ -5,10 +5,10 @@ import platform
 import secrets
 from pathlib import Path
 
-from infra.testbed import oci
-from infra.testbed.errors import BuildError
-from infra.testbed.layout import Layout
-from infra.testbed.shell import run
+from tidegate.infra.testbed.host.errors import BuildError
+from tidegate.infra.testbed.host.layout import Layout
+from tidegate.infra.testbed.host.shell import run
+from tidegate.infra.testbed.images import oci
 
 NAME = "localhost/tidegate/postgres:15"
 VERSION = 15

@@ -20,8 +20,8 @@ from tests.bench.serving.interleaved import content
 from tests.bench.serving.load import Request
 from tests.bench.serving.servers import Server
 from tests.serving.conftest import Running, write_images
-from tests.serving.test_abuse import BODY, HEAD, SOCKETS, _answer, _connect, _pour
-from tests.serving.test_malformed import MALFORMED, GoodClient
+from tests.serving.http.test_malformed import MALFORMED, GoodClient
+from tests.serving.server.test_abuse import BODY, HEAD, SOCKETS, _answer, _connect, _pour
 
 Abuse = Callable[[Server], str]
 SLOW = {

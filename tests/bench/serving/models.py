@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.schema import Field, Schema, Target
-from models.transforms import Transforms
-from serving.bundle import write_bundle
-from serving.proof import Parity
+from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.measurements import Parity
 
 SIDE = 28
 

@@ -17,15 +17,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.schema import Field, Schema, Target
-from models.transforms import Transforms
-from serving.batching import measure
-from serving.bundle import write_bundle
-from serving.predictor import Predictor
-from serving.proof import Batching, Parity
-from serving.runtimes import available_cpus
 from tests.bench.serving import servers
 from tests.bench.serving.asker import open_loop
+from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.measurements import Batching, Parity
+from tidegate.serving.inference.batching import measure
+from tidegate.serving.inference.predictor import Predictor
+from tidegate.serving.runtimes import available_cpus
 
 BODY = json.dumps({"rows": [[0.0] * 8] * 4}).encode()
 WIDTH = 3072

@@ -89,7 +89,17 @@ def free_port() -> int:
 def ours(name: str, bundle: Path) -> Server:
     """Tidegate's endpoint."""
     port = free_port()
-    argv = [sys.executable, "-m", "serving.server", "--bundle", str(bundle), "--name", name, "--release", "1"]
+    argv = [
+        sys.executable,
+        "-m",
+        "tidegate.serving.server",
+        "--bundle",
+        str(bundle),
+        "--name",
+        name,
+        "--release",
+        "1",
+    ]
     return Server("Tidegate", [*argv, "--port", str(port)], port)
 
 

@@ -31,7 +31,7 @@ SECONDS = 0.5  # that a turn takes at least, in whole epochs
 
 def names() -> list[str]:
     """The experiments that are trained on TensorFlow, alphabetically."""
-    from pipelines.load import load_experiment
+    from tidegate.pipelines.experiment.load import load_experiment
 
     found = sorted(path.stem for path in (ROOT / "pipelines" / "experiments").glob("*.yaml"))
     return [name for name in found if load_experiment(name).training.backend == "tensorflow"]
@@ -53,8 +53,8 @@ def table(chosen: Sequence[str]) -> None:
 
 def measure(name: str) -> dict[str, Any]:
     """Seconds and CPU seconds an epoch of both, and the relative difference of their losses of the first epoch."""
-    from models.loops import Parts, make_loops
-    from models.loops.tensorflow import xla_pays
+    from tidegate.models.loops import Parts, make_loops
+    from tidegate.models.loops.tensorflow import xla_pays
 
     models, data, options, loss, count = prepared(name)
     rows, batch = len(data[1]), options.batch_size
@@ -102,16 +102,16 @@ def measure(name: str) -> dict[str, Any]:
 
 def prepared(name: str) -> tuple[list[Any], tuple[Any, ...], Any, Any, int]:
     """Two models, compiled as the experiment says, some rows, the options, the loss and how many rows there are."""
-    from models.augmentation import augmented
-    from models.build import build_model, repeatable
-    from models.columns import rows_between
-    from models.compile import compile_model
-    from models.data import prepare
-    from models.inputs import inputs_of
-    from models.losses import class_weights, encode_target
-    from models.recipe import Recipe
-    from models.training import Training
-    from pipelines.load import load_experiment
+    from tidegate.models.config.losses import class_weights, encode_target
+    from tidegate.models.config.training import Training
+    from tidegate.models.data.columns import rows_between
+    from tidegate.models.families.build import build_model, repeatable
+    from tidegate.models.networks.inputs import inputs_of
+    from tidegate.models.preprocessing.prepare import prepare
+    from tidegate.models.training.augmentation import augmented
+    from tidegate.models.training.compile import compile_model
+    from tidegate.models.training.recipe import Recipe
+    from tidegate.pipelines.experiment.load import load_experiment
 
     content = load_experiment(name).model_dump(mode="json")
     given, training = content["data"], dict(content["training"])

@@ -16,10 +16,10 @@ class Ours:
     """Our loop, an epoch a call."""
 
     def __init__(self, model: Any, x: np.ndarray, y: np.ndarray, batch: int, epochs: int) -> None:
-        from models.compile import compile_model
-        from models.loops import Parts, make_loops
-        from models.loops.tensorflow import xla_pays
-        from models.training import Training
+        from tidegate.models.config.training import Training
+        from tidegate.models.loops import Parts, make_loops
+        from tidegate.models.loops.tensorflow import xla_pays
+        from tidegate.models.training.compile import compile_model
 
         backend = os.environ["KERAS_BACKEND"]
         options = Training.model_validate(

@@ -35,9 +35,9 @@ CASES: dict[str, tuple[int, int, tuple[int, ...], str, dict[str, Any], int]] = {
 
 def measure(name: str) -> dict[str, Any]:
     """Seconds and CPU seconds an epoch of each kind of loop, in turn, in this process."""
-    from models.build import build_model, repeatable
-    from models.outputs import Outputs
-    from models.transforms import InputSpec
+    from tidegate.models.families.build import build_model, repeatable
+    from tidegate.models.networks.outputs import Outputs
+    from tidegate.models.preprocessing.transforms import InputSpec
 
     count, batch, shape, kind, options, epochs = CASES[name]
     random = np.random.default_rng(0)

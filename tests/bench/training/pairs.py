@@ -37,7 +37,7 @@ def table() -> None:
 
 def pair(rows: int, batch: int) -> dict[str, Any]:
     """What the first of two members measured."""
-    from models.group import Member, meeting_here
+    from tidegate.models.distributed.process_group import Member, meeting_here
 
     meeting = meeting_here()
     argv = [sys.executable, "-m", "tests.bench.training.pairs", str(rows), str(batch)]
@@ -58,7 +58,7 @@ def pair(rows: int, batch: int) -> dict[str, Any]:
 
 def measure_pair(rows: int, batch: int) -> dict[str, Any]:
     """As a member of two, each on a core of its own: seconds an epoch of the first one alone, and of both."""
-    from models.group import join, member_here
+    from tidegate.models.distributed.process_group import join, member_here
 
     member, cores = member_here(), sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[member.rank % len(cores)]})
@@ -85,13 +85,13 @@ def measure_pair(rows: int, batch: int) -> dict[str, Any]:
 
 
 def _loop(rows: int, batch: int, spread: bool) -> Any:
-    from models.build import build_model, repeatable
-    from models.compile import compile_model
-    from models.loops.jax import TRAIN, Loop
-    from models.loops.spread import spread_over
-    from models.outputs import Outputs
-    from models.training import Training
-    from models.transforms import InputSpec
+    from tidegate.models.config.training import Training
+    from tidegate.models.distributed.jax_sharding import spread_over
+    from tidegate.models.families.build import build_model, repeatable
+    from tidegate.models.loops.jax import TRAIN, Loop
+    from tidegate.models.networks.outputs import Outputs
+    from tidegate.models.preprocessing.transforms import InputSpec
+    from tidegate.models.training.compile import compile_model
 
     random = np.random.default_rng(0)
     x, y = random.random((rows, 784), dtype=np.float32), random.integers(0, 10, rows)

@@ -1,0 +1,65 @@
+"""What a cluster offers, read from its objects: room in the quota, GPUs, images, a gateway. Pure functions."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tidegate.infra.cluster.jobs import condition
+
+Object = dict[str, Any]
+DECIMAL = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+SUFFIXES = DECIMAL | {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", 1)}
+# Without these not even a small pod may be made; a GPU's quota concerns only who asks for one.
+NEEDED = ("pods", "count/jobs.batch", "requests.cpu", "requests.memory", "limits.memory")
+
+
+def amount(quantity: str) -> float:
+    """A Kubernetes quantity, such as 250m or 4Gi, as a number of cores, bytes or pieces."""
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if quantity.endswith(suffix):
+            return float(quantity.removesuffix(suffix)) * SUFFIXES[suffix]
+    return float(quantity)
+
+
+def quota_lines(quotas: Iterable[Object]) -> tuple[list[str], list[str]]:
+    """What quotas say of pods, Jobs, cores, memory and GPUs, as `name used/hard`: all, and those that are full."""
+    lines, full = [], []
+    for quota in quotas:
+        status = quota.get("status", {})
+        for name, used in status.get("used", {}).items():
+            hard = status["hard"][name]
+            if name in NEEDED or ".com/gpu" in name:
+                lines.append(f"{name} {used}/{hard}")
+            if name in NEEDED and amount(used) >= amount(hard):
+                full.append(lines[-1])
+    return lines, full
+
+
+def gpus(nodes: Iterable[Object]) -> dict[str, int]:
+    """How many GPUs of each resource name the nodes offer in all."""
+    found: Counter[str] = Counter()
+    for node in nodes:
+        offered: Mapping[str, str] = node.get("status", {}).get("allocatable") or {}
+        for name, number in offered.items():
+            if name.endswith(".com/gpu"):
+                found[name] += int(amount(number))
+    return {name: number for name, number in sorted(found.items()) if number}
+
+
+def images_on(nodes: Iterable[Object]) -> set[str]:
+    """The images that nodes say they have; a node tells of 50 at most."""
+    told = (node.get("status", {}).get("images") or [] for node in nodes)
+    return {name for images in told for one in images for name in one.get("names") or []}
+
+
+def gateway_trouble(gateway: Object, namespace: str) -> str:
+    """Why no route of `namespace` can use a gateway; "" where it can."""
+    for kind in ("Accepted", "Programmed"):
+        if condition(gateway, kind) is None:
+            return f"it is not {kind}"
+    own = gateway["metadata"]["namespace"]
+    for listener in gateway["spec"]["listeners"]:
+        chosen = listener.get("allowedRoutes", {}).get("namespaces", {}).get("from", "Same")
+        if chosen in ("All", "Selector") or (chosen == "Same" and own == namespace):
+            return ""
+    return f"no listener takes routes of namespace {namespace} (allowedRoutes.namespaces.from)"

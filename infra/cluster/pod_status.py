@@ -1,0 +1,57 @@
+"""The pods of an endpoint: whether they answer, and why not. Pure: read from a pod as the API server gives it."""
+
+from typing import Any
+
+from tidegate.infra.cluster.pod_diagnosis import why_waiting
+
+Object = dict[str, Any]
+
+
+def why_not_ready(pod: Object) -> str:
+    """What keeps a pod from running, or ended its containers; "" when nothing does."""
+    waiting = why_waiting(pod)
+    if waiting is not None:
+        return waiting.words.replace("(resources)", "(serving.resources)")
+    end = last_end(pod)
+    return f"container {failing_container(pod)} ended: {end}" if end else ""
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod takes requests and is not being deleted."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+def restarts(pod: Object) -> int:
+    """How often the pod's server was started again, or ended for good."""
+    servers = pod.get("status", {}).get("containerStatuses") or ()
+    ended = sum("terminated" in one.get("state", {}) for one in servers)
+    return sum(int(one.get("restartCount", 0)) for one in servers) + ended
+
+
+def failing_container(pod: Object) -> str:
+    """The name of the container that ended otherwise than well, whose log tells more; "" when none did."""
+    return next((str(one["name"]) for one in _containers(pod) if _ended(one)), "")
+
+
+def last_end(pod: Object) -> str:
+    """How that container ended the last time, such as `OOMKilled (exit code 137)`; "" when none did."""
+    ended = next((end for one in _containers(pod) if (end := _ended(one))), None)
+    if ended is None:
+        return ""
+    words = f"{ended.get('reason', 'Error')} (exit code {ended['exitCode']})"
+    return f"{words}; raise serving.resources.memory" if ended.get("reason") == "OOMKilled" else words
+
+
+def _containers(pod: Object) -> list[Object]:
+    status = pod.get("status", {})
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _ended(status: Object) -> Object:
+    """The last end of a container, if it was not a good one."""
+    for state in (status.get("state", {}), status.get("lastState", {})):
+        if state.get("terminated", {}).get("exitCode", 0) != 0:
+            return dict(state["terminated"])
+    return {}

@@ -1,0 +1,163 @@
+"""The MLflow server of a cluster: runs in PostgreSQL, artifacts in S3, reached through it by clients without S3 keys.
+
+`python -m tidegate.infra.mlflow.cluster_server --database URI --password-file F --artifacts s3://... --port P` is what
+the Deployment `mlflow` runs: the application of `mlflow.server`, one process. MLflow answers only to names that it
+knows (against DNS rebinding): its Service's, those of a port-forward, and that of $TIDEGATE_MLFLOW_URL.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tidegate.infra.errors import TrackingError
+from tidegate.infra.mlflow.server import run_application
+
+WAIT_S = 120.0  # a new database makes its first files
+LOOPBACK = ("localhost:*", "127.0.0.1:*")
+
+
+def host_checks(namespace: str, port: int, opened: str) -> Mapping[str, str]:
+    """Return what MLflow reads of the Host and Origin headers that it accepts.
+
+    Args:
+        namespace: the namespace of the Service `mlflow`.
+        port: the Service's port.
+        opened: the URL at which people open MLflow; "" where they only forward a port.
+    """
+    names = [
+        "mlflow",
+        f"mlflow.{namespace}",
+        f"mlflow.{namespace}.svc",
+        f"mlflow.{namespace}.svc.cluster.local",
+    ]
+    hosts = [*LOOPBACK, *(f"{name}:{port}" for name in names)]
+    found = {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts)}
+    if opened:
+        url = urlsplit(opened)
+        found["MLFLOW_SERVER_ALLOWED_HOSTS"] += f",{url.netloc}"
+        found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = f"{url.scheme}://{url.netloc}"
+    return found
+
+
+def use_password(password: Path, folder: Path) -> None:
+    """Let the PostgreSQL client find the password: in a file that nobody else can read, not in an URI.
+
+    Raises:
+        TrackingError: the file is not there.
+    """
+    try:
+        words = password.read_text().strip()
+    except OSError as error:
+        raise TrackingError(
+            f"{password}: {error.strerror}. Expected the database's password, from the Secret mlflow-db."
+        ) from error
+    escaped = words.replace("\\", "\\\\").replace(":", "\\:")  # PostgreSQL manual, "The Password File"
+    target = folder / "pgpass"
+    target.unlink(missing_ok=True)
+    target.touch(mode=0o600)
+    target.write_text(f"*:*:*:*:{escaped}\n")
+    os.environ["PGPASSFILE"] = str(target)
+
+
+def prepare(database_uri: str, wait_s: float = WAIT_S) -> None:
+    """Wait until the database answers; bring the tables of an older MLflow up to date.
+
+    Raises:
+        TrackingError: it does not answer in time, or does not take the password.
+    """
+    from mlflow.store.db import utils
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import OperationalError
+
+    engine = create_engine(database_uri)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            tables = inspect(engine).get_table_names()
+            break
+        except OperationalError as error:
+            refused = "password authentication failed" in str(error.orig)
+            if refused or time.monotonic() > deadline:
+                raise TrackingError(_no_database(database_uri, error, refused)) from error
+        time.sleep(1.0)
+    if (
+        "alembic_version" in tables
+        and utils._get_schema_version(engine) != utils._get_latest_schema_revision()
+    ):
+        print("bringing the database's tables up to date", flush=True)
+        utils._upgrade_db(engine)
+    engine.dispose()
+
+
+def _no_database(uri: str, error: Exception, refused: bool) -> str:
+    words = " ".join(str(getattr(error, "orig", error)).split())
+    fix = (
+        "It keeps the password that it was made with: put that one into the Secret mlflow-db again, or change it in "
+        "the database (ALTER USER mlflow PASSWORD ...)."
+        if refused
+        else "See that its pod runs: kubectl get pods; kubectl logs mlflow-db-0."
+    )
+    return f"MLflow's database {uri} can't be used: {words}. {fix}"
+
+
+class ThroughTheServer:
+    """MLflow's S3 repository, but for the signed addresses that it would give to clients.
+
+    By itself MLflow sends its clients straight to the S3 server for every download and for large uploads. The address
+    is the one that the server uses, such as http://s3.storage:9000: a client outside the cluster can't resolve it,
+    and tries for ten minutes. This is no instance of the mixins that sign addresses, so it is asked for none.
+    """
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+
+def use_s3(endpoint: str | None) -> None:
+    """Tell MLflow of an S3 server that is not AWS; None changes nothing."""
+    if not endpoint:
+        return
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    def through_the_server(*args: Any, **kwargs: Any) -> ThroughTheServer:
+        return ThroughTheServer(S3ArtifactRepository(*args, **kwargs))
+
+    # Such a server may refuse the checksums that boto3 adds.
+    os.environ |= {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
+    _artifact_repository_registry.register("s3", through_the_server)
+
+
+def main() -> None:
+    """Start the server; a problem with the database ends it with one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tidegate.infra.mlflow.cluster_server", description="MLflow in a cluster."
+    )
+    parser.add_argument(
+        "--database", required=True, metavar="URI", help="postgresql+psycopg2://USER@HOST:PORT/NAME"
+    )
+    parser.add_argument("--password-file", required=True, type=Path, help="the file with its password")
+    parser.add_argument("--artifacts", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
+    parser.add_argument("--port", type=int, default=5000)
+    given = parser.parse_args()
+    opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
+    os.environ |= host_checks(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
+    try:
+        use_password(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
+        prepare(given.database)
+        use_s3(os.environ.get("TIDEGATE_S3_ENDPOINT"))
+        run_application(given.database, given.artifacts, socket.create_server(("", given.port)))
+    except TrackingError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The MLflow model registry: one registered model an endpoint, whose alias `champion` follows the release."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidegate.infra.errors import TrackingError
+from tidegate.infra.mlflow.events import tags as as_tags
+from tidegate.infra.mlflow.tracking import RUN_TAG, Tracker, code
+
+ALIAS = "champion"
+
+
+def follow_champion(
+    tracker: Tracker, endpoint: str, run_id: str, description: str = "", tags: Mapping[str, Any] | None = None
+) -> str:
+    """Make the endpoint's alias name the version of the winning child; use it for promotion and rollback.
+
+    Args:
+        tracker: MLflow.
+        endpoint: the registered model's name.
+        run_id: the winning child's MLflow run; its logged model becomes a version once.
+        description: of the version.
+        tags: of the version, such as the release's number.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        TrackingError: MLflow can't be reached, or the child and its model are not synced yet.
+    """
+    try:
+        version = _version(tracker, endpoint, run_id, description, as_tags(tags or {}))
+        tracker.client.set_registered_model_alias(endpoint, ALIAS, version)
+        _show_in_parent(tracker, run_id)
+    except TrackingError:
+        raise
+    except Exception as error:
+        raise TrackingError(
+            f"MLflow at {tracker.uri} did not take {endpoint}'s champion: {error}. "
+            "The endpoint itself is unharmed; the next command that syncs tries again."
+        ) from error
+    return version
+
+
+def _version(tracker: Tracker, endpoint: str, run_id: str, description: str, tags: dict[str, str]) -> str:
+    client = tracker.client
+    found = _versions(tracker, endpoint, run_id)
+    if not found:
+        _registered(tracker, endpoint)
+        model = _model(tracker, run_id)
+        client.create_model_version(
+            endpoint,
+            f"models:/{model}",
+            run_id,
+            tags,
+            description=description,
+            model_id=model,
+            await_creation_for=0,
+        )
+        found = _versions(tracker, endpoint, run_id)
+    kept, *twice = found
+    for version in twice:  # an answer was lost, and the request was made again
+        client.delete_model_version(endpoint, version.version)
+    for key, value in tags.items():
+        if kept.tags.get(key) != value:
+            client.set_model_version_tag(endpoint, kept.version, key, value)
+    if description and kept.description != description:
+        client.update_model_version(endpoint, kept.version, description)
+    return str(kept.version)
+
+
+def _show_in_parent(tracker: Tracker, run_id: str) -> None:
+    """List the winner's model in the parent run too, whose page people open first."""
+    parent = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId")
+    if parent:
+        tracker.link_model(parent, _model(tracker, run_id))
+
+
+def _versions(tracker: Tracker, endpoint: str, run_id: str) -> list[Any]:
+    found = tracker.client.search_model_versions(f"name = '{endpoint}' and run_id = '{run_id}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def _registered(tracker: Tracker, endpoint: str) -> None:
+    try:
+        tracker.client.create_registered_model(endpoint)
+    except Exception as error:
+        if code(error) != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _model(tracker: Tracker, run_id: str) -> str:
+    run = tracker.client.get_run(run_id)
+    ours = run.data.tags.get(RUN_TAG, "")
+    found = tracker.models(run.info.experiment_id, ours).get(run_id, [])
+    ready = [str(model.model_id) for model in found if model.status == "READY"]
+    if not ready:
+        raise TrackingError(f"MLflow run {run_id} has no model yet: sync its run first.")
+    return ready[0]
+
+
+def champion(tracker: Tracker, endpoint: str) -> str | None:
+    """Return the MLflow run id of the endpoint's champion, or None; raises TrackingError."""
+    try:
+        return str(tracker.client.get_model_version_by_alias(endpoint, ALIAS).run_id)
+    except Exception as error:
+        if code(error) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise TrackingError(
+            f"MLflow at {tracker.uri} can't be asked for {endpoint}'s champion: {error}."
+        ) from error
+
+
+def clear_champion(tracker: Tracker, endpoint: str) -> None:
+    """Take the alias away; its versions stay. Use it when the endpoint is deleted. Raises TrackingError."""
+    try:
+        tracker.client.delete_registered_model_alias(endpoint, ALIAS)
+    except Exception as error:
+        if code(error) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise TrackingError(f"MLflow at {tracker.uri} kept {endpoint}'s champion: {error}.") from error

@@ -1,0 +1,300 @@
+"""Replay of a run's spools into MLflow: resumable, harmless when repeated, patient when MLflow is down.
+
+Beside each spool lies `<name>.sync.json`: the MLflow run and the offset up to which it was told. It is
+written after MLflow answered, so a kill means that a stretch is told twice. All of MLflow's writes that
+are used here may be repeated, but for creations; those are searched for first, by tag.
+"""
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tidegate.infra.errors import LockedError, TrackingError
+from tidegate.infra.mlflow import events, spool, tracking
+from tidegate.infra.mlflow.spool import Event
+from tidegate.infra.mlflow.tracking import GoneError, Tracker
+from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.locks import lock
+
+FIRST_S, LONGEST_S = 0.5, 10.0  # between two tries
+STRETCH = 2000  # events told before the state is written
+Fetch = Callable[[Any], Path]  # a store reference, as its event has it -> a local file
+Render = Callable[[Any], Iterable[tuple[str, bytes]]]  # a report's reference -> pictures: file name, content
+
+
+class State(BaseModel):
+    """How far one spool was told, to which server, as which MLflow run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    experiment_id: str
+    run_id: str
+    offset: int = 0
+    ended: bool = False
+
+
+class Progress(BaseModel):
+    """What a replay came to; `problem` is why it is not synced, `refused` what MLflow would not take."""
+
+    model_config = ConfigDict(frozen=True)
+
+    synced: bool
+    told: int
+    size: int
+    problem: str = ""
+    refused: tuple[str, ...] = ()
+
+
+def _state_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.sync.json"
+
+
+def _load(folder: Path, name: str) -> State | None:
+    path = _state_path(folder, name)
+    with in_words(TrackingError, path, "Reading"):
+        try:
+            return State.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, ValidationError):  # one of another version is as good as none
+            return None
+
+
+def state(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return for each spool that MLflow knows: run_id, experiment_id, synced; cheap, asks nobody."""
+    found = ((name, _load(folder, name)) for name in spool.names(folder))
+    return {
+        name: {
+            "run_id": one.run_id,
+            "experiment_id": one.experiment_id,
+            "synced": one.offset == spool.path_of(folder, name).stat().st_size,
+        }
+        for name, one in found
+        if one
+    }
+
+
+def progress(folder: Path, problem: str = "", refused: Iterable[str] = ()) -> Progress:
+    """Return how many of a run's bytes MLflow was told."""
+    sizes = {name: spool.path_of(folder, name).stat().st_size for name in spool.names(folder)}
+    told = {name: one.offset if (one := _load(folder, name)) else 0 for name in sizes}
+    return Progress(
+        synced=told == sizes,
+        told=sum(told.values()),
+        size=sum(sizes.values()),
+        problem=problem,
+        refused=tuple(refused),
+    )
+
+
+def forget(folder: Path) -> None:
+    """Have everything told again; use it when MLflow's database was lost."""
+    for name in spool.names(folder):
+        _state_path(folder, name).unlink(missing_ok=True)
+
+
+class Replay:
+    """The replay of one run: parent `run.jsonl`, then the trials."""
+
+    def __init__(self, folder: Path, tracker: Tracker, fetch: Fetch, render: Render) -> None:
+        """Args: the run's spool folder, named as the run; the server; how to get files and pictures."""
+        self.folder = folder
+        self.run = folder.name
+        self.tracker = tracker
+        self.fetch = fetch
+        self.render = render
+        self.refused: list[str] = []
+        self._found: dict[str, list[str]] | None = None
+
+    def step(self) -> bool:
+        """Tell MLflow what is new; True when it was anything. Raises what MLflow's client does: try again."""
+        self._found = None
+        try:
+            told = [self._spool(name) for name in spool.names(self.folder)]
+        except GoneError:
+            forget(self.folder)
+            raise
+        return any(told)
+
+    def _spool(self, name: str) -> bool:
+        known = self._known(name)
+        if name != spool.PARENT and not known and not self._known(spool.PARENT):
+            return False  # a child is told after its parent
+        offset = known.offset if known else 0
+        stretch = list(islice(spool.read(spool.path_of(self.folder, name), offset), STRETCH))
+        if not stretch:
+            return False
+        known = known or self._begin(name, stretch[0][0])
+        batch = events.gather(event for event, _ in stretch)
+        self._tell(name, known, batch)
+        if batch.end:
+            self._single(name, known)
+        ended = bool(batch.end) or (known.ended and not batch.reopened)
+        self._save(name, known.model_copy(update={"offset": stretch[-1][1], "ended": ended}))
+        return True
+
+    def _known(self, name: str) -> State | None:
+        known = _load(self.folder, name)
+        return known if known and known.uri == self.tracker.uri else None
+
+    def _begin(self, name: str, event: Event) -> State:
+        """Find the spool's MLflow run, or create it."""
+        if event["kind"] != "run":
+            raise TrackingError(
+                f"{spool.path_of(self.folder, name)} begins with {event['kind']!r}, expected 'run': "
+                "it is damaged. Delete it and resume the run."
+            )
+        parent = self._known(spool.PARENT)
+        experiment_id = parent.experiment_id if parent else self.tracker.experiment(str(event["experiment"]))
+        if self._found is None:
+            self._found = self.tracker.runs(experiment_id, self.run)
+        found = self._found.get(name)
+        parent_id = parent.run_id if parent else None
+        run_id = found[0] if found else self.tracker.create(experiment_id, self.run, name, event, parent_id)
+        known = State(uri=self.tracker.uri, experiment_id=experiment_id, run_id=run_id)
+        self._save(name, known)
+        return known
+
+    def _save(self, name: str, known: State) -> None:
+        path = _state_path(self.folder, name)
+        with in_words(TrackingError, path, "Writing"):
+            write_atomic(path, known.model_dump_json().encode())
+
+    def _tell(self, name: str, known: State, batch: events.Batch) -> None:
+        run_id = known.run_id
+        self._try("values", lambda: self.tracker.log(run_id, batch))
+        if known.ended and batch.reopened:
+            self._try("status", lambda: self.tracker.set_status(run_id, None))
+        if batch.datasets:
+            self._try("datasets", lambda: self.tracker.log_datasets(run_id, batch.datasets))
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
+            if batch.artifacts:
+                self._files(run_id, batch.artifacts, Path(scratch) / "artifacts")
+            for number, event in enumerate(batch.models):
+                self._model(name, known, event, Path(scratch) / f"model-{number}")
+        if batch.end:
+            self._try("end", lambda: self.tracker.set_status(run_id, batch.end))
+
+    def _files(self, run_id: str, told: list[Event], folder: Path) -> None:
+        folder.mkdir()
+        for event in told:
+            self._try(event["id"], partial(self._stage, event, folder))
+        self._try("files", lambda: self.tracker.upload(run_id, folder))
+
+    def _stage(self, event: Event, folder: Path) -> None:
+        if event["kind"] == "artifact":
+            path = folder / event["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(self.fetch(event["ref"]).absolute())
+            return
+        try:
+            pictures = list(self.render(event["ref"]))
+        except Exception as error:
+            raise TrackingError(f"the pictures can't be drawn: {error}") from error
+        (folder / "figures").mkdir(exist_ok=True)
+        for name, content in pictures:
+            (folder / "figures" / name).write_bytes(content)
+
+    def _model(self, name: str, known: State, event: Event, folder: Path) -> None:
+        whole = spool.events(self.folder, name)
+        about = events.gather(whole)
+        about.points = events.newest(whole)
+
+        def log() -> None:
+            onnx = event.get("onnx")
+            told = {
+                "event": event,
+                "keras": self.fetch(event["ref"]),
+                "onnx": self.fetch(onnx) if onnx else None,
+            }
+            self.tracker.log_model(known.experiment_id, known.run_id, self.run, folder, told, about)
+
+        self._try(event["id"], log)
+
+    def _try(self, what: str, tell: Callable[[], None]) -> None:
+        """Go on when MLflow refuses something for good, or a file of ours is lost; the rest still counts."""
+        try:
+            tell()
+        except Exception as error:
+            if tracking.code(error) == "RESOURCE_DOES_NOT_EXIST":
+                raise GoneError(str(error)) from error
+            if tracking.may_pass(error):
+                raise
+            refused = f"{what}: {error}"
+            if refused not in self.refused:  # a stretch may be told again
+                self.refused.append(refused)
+
+    def _single(self, name: str, known: State) -> None:
+        """Delete what a creation made twice because its first answer was lost (MLflow hung meanwhile)."""
+        for run_id in self.tracker.runs(known.experiment_id, self.run).get(name, []):
+            if run_id != known.run_id:
+                self.tracker.drop(run_id)
+        for model in self.tracker.models(known.experiment_id, self.run).get(known.run_id, [])[1:]:
+            self.tracker.drop_model(model.model_id)
+
+
+def follow(
+    folder: Path,
+    uri: str,
+    *,
+    fetch: Fetch,
+    render: Render,
+    finished: Callable[[], bool] = lambda: True,
+    ready: Callable[[], None] = lambda: None,
+    patience_s: float = 30.0,
+    poll_s: float = 0.3,
+) -> Progress:
+    """Keep MLflow up to date with a run until that is finished and synced; never raises for MLflow's sake.
+
+    Args:
+        folder: the run's spools; its name is the run's id.
+        uri: MLflow's.
+        fetch: gets the local file of a store reference; raises InfraError.
+        render: draws the pictures of a report.
+        finished: tells that nobody writes to the spools any more.
+        ready: waits for a server that was just started; may raise TrackingError.
+        patience_s: seconds without an answer of MLflow, or for another replayer, once `finished`.
+        poll_s: seconds between two looks for new events.
+    """
+    try:
+        with lock(folder / "sync.lock", patience_s):
+            replay = Replay(folder, _connect(uri), fetch, render)
+            with suppress(TrackingError):  # then patience decides
+                ready()
+            return progress(folder, _until(replay, finished, patience_s, poll_s), replay.refused)
+    except (LockedError, TrackingError) as error:
+        return progress(folder, str(error))
+
+
+def _connect(uri: str) -> Tracker:
+    try:
+        return Tracker(uri)
+    except Exception as error:  # MLflow is not installed, or knows no such scheme
+        raise TrackingError(f"MLflow at {uri} can't be used: {error}. Check $MLFLOW_TRACKING_URI.") from error
+
+
+def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:
+    """Step until finished and told, or out of patience; returns why not."""
+    wait, give_up = FIRST_S, None
+    while True:
+        done = finished()  # asked before the step, so that the step sees the last event
+        if done and give_up is None:
+            give_up = time.monotonic() + patience_s
+        try:
+            if not replay.step() and done:
+                return ""
+            wait, pause, give_up = FIRST_S, 0.0 if done else poll_s, None
+        except Exception as error:
+            left = give_up - time.monotonic() if give_up else LONGEST_S
+            if left <= 0:
+                return f"MLflow at {replay.tracker.uri} can't be told: {error}"
+            pause = min(wait * random.uniform(0.5, 1.5), left)
+            wait = min(2 * wait, LONGEST_S)
+        time.sleep(pause)

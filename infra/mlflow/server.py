@@ -1,0 +1,259 @@
+"""The local MLflow server: one detached process, its database and artifacts in the home.
+
+`python -m tidegate.infra.mlflow.server --home DIR --port P` is the process: MLflow's own application under one
+uvicorn, ready in a third of the time of `mlflow server`, which imports everything twice and starts job
+queues that nobody here uses. What `mlflow server` sets up before, and is right for one user on the loopback
+interface, is set up here: Host and cross-origin checks stay MLflow's defaults (local names only), no job
+execution, no basic auth and hence no session secret.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sqlite3
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+
+from tidegate.infra.errors import LockedError, ProcessError, TrackingError
+from tidegate.infra.mlflow import replay
+from tidegate.infra.system import processes
+from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.locks import lock
+
+NAME = "mlflow"
+HOST = "127.0.0.1"
+PORT = 5000
+PORTS = 1000
+READY_S = 60.0
+
+
+def database(home: Path) -> Path:
+    """Return the file of MLflow's database."""
+    return home / "mlflow" / "mlflow.db"
+
+
+def ensure(home: Path) -> str:
+    """Return MLflow's URL, starting the local server if none runs; returns before that is ready.
+
+    The address is bound already then: a request made at once is answered when the server is ready.
+    $MLFLOW_TRACKING_URI, when set, is returned instead, and nothing is started.
+
+    Raises:
+        TrackingError: the database is locked or damaged, no port is free, or the home is not writable.
+    """
+    outside = os.environ.get("MLFLOW_TRACKING_URI")
+    if outside:
+        return outside.rstrip("/")
+    try:
+        return _ensure_local(home, home.absolute() / "mlflow")
+    except ProcessError as error:
+        raise TrackingError(f"The local MLflow server can't be started. {error}") from error
+
+
+def _ensure_local(home: Path, folder: Path) -> str:
+    with lock(folder / "server.lock", error=TrackingError):
+        running = processes.find(home / "processes", NAME)
+        if running and database(home).exists():
+            return str(running.extra["url"])
+        if running:  # deleted under it: that server would answer 500 from now on
+            processes.stop(home / "processes", NAME, grace=2.0)
+        check_database(home)
+        if not database(home).exists():  # an empty one knows no run: all are told again
+            for run in (home / "spool").glob("*"):
+                replay.forget(run)
+        return _start(home.absolute(), folder)
+
+
+def url(home: Path) -> str | None:
+    """Return MLflow's URL if it is set or the local server lives; starts nothing."""
+    outside = os.environ.get("MLFLOW_TRACKING_URI")
+    running = None if outside else processes.find(home / "processes", NAME)
+    return outside.rstrip("/") if outside else str(running.extra["url"]) if running else None
+
+
+def runs_here(home: Path) -> bool:
+    """Tell whether the server is the home's own, not one of $MLFLOW_TRACKING_URI, and lives."""
+    return not os.environ.get("MLFLOW_TRACKING_URI") and processes.find(home / "processes", NAME) is not None
+
+
+def lost(home: Path) -> bool:
+    """Tell whether the local database is gone, and with it all that runs were told to it."""
+    return not os.environ.get("MLFLOW_TRACKING_URI") and not database(home).exists()
+
+
+def stop(home: Path) -> bool:
+    """Stop the local server; False when none ran."""
+    return processes.stop(home / "processes", NAME)
+
+
+def _start(home: Path, folder: Path) -> str:
+    with _listen(folder / "port.json") as listener:
+        port = listener.getsockname()[1]
+        address = f"http://{HOST}:{port}"
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "tidegate.infra.mlflow.server",
+            "--home",
+            str(home),
+            "--port",
+            str(port),
+        ]
+        processes.start(
+            home / "processes",
+            NAME,
+            [*argv, "--fd", str(listener.fileno())],
+            log=folder / "server.log",
+            cwd=folder,
+            extra={"url": address},
+            pass_fds=(listener.fileno(),),
+        )
+    with in_words(TrackingError, folder / "port.json", "Writing"):
+        write_atomic(folder / "port.json", json.dumps(port).encode())
+    return address
+
+
+def _listen(remembered: Path) -> socket.socket:
+    """Bind last time's port, so that URLs stay good; else 5000 or the next free one."""
+    ports = list(range(PORT, PORT + PORTS))
+    with suppress(OSError, ValueError):
+        ports.insert(0, int(json.loads(remembered.read_bytes())))
+    for port in ports:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen(256)
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise TrackingError(f"No port from {PORT} to {PORT + PORTS - 1} is free on {HOST} for MLflow: free one.")
+
+
+def check_database(home: Path) -> None:
+    """Raise TrackingError when MLflow's database is there and can't be used."""
+    path = database(home)
+    if not path.exists():
+        return
+    fix = f"Move {path} away to begin with an empty one (runs are kept by Tidegate, and can be synced again)."
+    try:
+        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        raise TrackingError(
+            f"MLflow's database {path} can't be written: {error}. Another program may hold it "
+            "(a backup, a database browser): close that, or see that the file is writable."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(f"MLflow's database {path} is damaged: {error}. {fix}") from error
+
+
+def wait_ready(base: str, timeout: float = READY_S, home: Path | None = None) -> None:
+    """Wait until the server at `base` answers; `home` lets a server that died be told at once.
+
+    Raises:
+        TrackingError: it doesn't answer in `timeout` seconds, or it died; its last words are quoted.
+    """
+    deadline = time.monotonic() + timeout
+    while not _healthy(base, max(0.1, deadline - time.monotonic())):
+        dead = (
+            home
+            and processes.recorded(home / "processes", NAME)
+            and not processes.find(home / "processes", NAME)
+        )
+        if dead or time.monotonic() >= deadline:
+            what = "ended at once" if dead else f"did not answer in {timeout:g} s"
+            raise TrackingError(f"MLflow at {base} {what}.{_last_words(home)} Start it again: tidegate ui.")
+        time.sleep(0.1)
+
+
+def _healthy(base: str, timeout: float) -> bool:
+    try:
+        with urllib.request.urlopen(f"{base}/health", timeout=timeout) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _last_words(home: Path | None) -> str:
+    with suppress(OSError, IndexError):
+        if home:
+            log = home / "mlflow" / "server.log"
+            return f" {log} ends: {log.read_text(errors='replace').strip().splitlines()[-1]}"
+    return ""
+
+
+def environment(database_uri: str, artifacts: str) -> Mapping[str, str]:
+    """Return what MLflow's application reads from its environment, as `mlflow server` would set it."""
+    from mlflow import environment_variables as known
+    from mlflow.server import constants
+
+    return {
+        constants.BACKEND_STORE_URI_ENV_VAR: database_uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: database_uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        known._MLFLOW_SERVER_BOOT_ID.name: uuid.uuid4().hex,
+        known._MLFLOW_IN_JOB_EXECUTOR.name: "false",
+        known._MLFLOW_SGI_NAME.name: "uvicorn",
+    }
+
+
+def serve(home: Path, listener: socket.socket) -> None:
+    """Run the server in this process until SIGTERM."""
+    check_database(home)
+    with closing(sqlite3.connect(database(home))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # the UI's reads don't wait for the sync's writes
+    run_application(f"sqlite:///{database(home)}", str(home / "mlflow" / "artifacts"), listener)
+
+
+def run_application(database_uri: str, artifacts: str, listener: socket.socket) -> None:
+    """Run MLflow's application on a database and an artifact root (a folder or s3://...) until SIGTERM."""
+    from tidegate.infra.mlflow.tracking import without_collector
+
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with without_collector():
+        import uvicorn
+
+        os.environ |= environment(database_uri, artifacts)
+        from mlflow.server.handlers import initialize_backend_stores
+
+        initialize_backend_stores(database_uri, database_uri, "mlflow-artifacts:/")
+        from mlflow.server.fastapi_app import app
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def main() -> None:
+    """Start the server; a problem with the database ends it with one line."""
+    parser = argparse.ArgumentParser(prog="python -m tidegate.infra.mlflow.server", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--fd", type=int, help="a socket that listens already; then --port only says which")
+    given = parser.parse_args()
+    (given.home / "mlflow").mkdir(parents=True, exist_ok=True)
+    listener = socket.socket(fileno=given.fd) if given.fd else socket.create_server((HOST, given.port))
+    try:
+        serve(given.home.absolute(), listener)
+    except (TrackingError, LockedError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The spool: what a run has to tell MLflow, written to disk first, so that MLflow never holds up training.
+
+One file a MLflow run in the run's folder: `run.jsonl` for the parent, `<trial>.jsonl` for each child.
+One JSON object a line: kind, id (unique in the file), t (ms, epoch) and the kind's own keys.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from tidegate.infra.errors import SpoolError
+from tidegate.infra.system.files import in_words, sync_folder
+
+Event = dict[str, Any]
+
+PARENT = "run"
+TAIL = 1 << 16
+
+
+def path_of(folder: Path, name: str = PARENT) -> Path:
+    """Return the spool file of a MLflow run: `run` is the parent, any other name a trial."""
+    return folder / f"{name}.jsonl"
+
+
+class Spool:
+    """Append events; any number of processes may write to one spool at once.
+
+    An event whose id is there already is not written again, so a killed trial is simply run again.
+    """
+
+    def __init__(self, folder: Path, name: str = PARENT) -> None:
+        self.path = path_of(folder, name)
+        self._ids: set[str] = set()
+        self._read = 0
+
+    def write(self, kind: str, id: str, **payload: Any) -> bool:
+        """Append one event and sync it to disk; False when its id was written before.
+
+        Args:
+            kind: run, params, tags, metrics, system, dataset, artifact, figures, model or end.
+            id: unique in this spool, the same each time the same thing is told: "epoch-3".
+            payload: the kind's keys, JSON-able (NumPy values, pydantic models too); `t` (ms) defaults to now.
+
+        Raises:
+            SpoolError: the disk is full or not writable; the spool is as before.
+        """
+        event = {"kind": kind, "id": id, "t": int(time.time() * 1000)} | payload
+        line = (json.dumps(event, default=_plain) + "\n").encode()
+        with in_words(SpoolError, self.path, "Writing"):
+            return self._append(id, line)
+
+    def _append(self, id: str, line: bytes) -> bool:
+        with self._open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._catch_up(file)
+            if id in self._ids:
+                return False
+            try:
+                _write_whole(file, line)
+            except OSError:
+                file.truncate(self._read)
+                raise
+            self._read += len(line)
+            self._ids.add(id)
+            return True
+
+    def _open(self) -> FileIO:
+        try:
+            return self.path.open("r+b", buffering=0)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()
+            sync_folder(self.path.parent)
+            return self._open()
+
+    def _catch_up(self, file: FileIO) -> None:
+        """Learn what others wrote since, and cut a last line torn by a kill."""
+        file.seek(self._read)
+        for event, end in _parse(file.readall(), self._read):
+            self._ids.add(event["id"])
+            self._read = end
+        file.truncate(self._read)
+        file.seek(self._read)
+
+
+def _write_whole(file: FileIO, line: bytes) -> None:
+    """Write and sync; a disk that gets full takes a part of the line first, and says so at the next write."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} can't be told to MLflow: expected plain JSON values.")
+
+
+def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """Yield each whole event from byte `offset` on, and the offset behind it; nothing when there is no file.
+
+    Raises SpoolError when the file can't be read.
+    """
+    with in_words(SpoolError, path, "Reading"):
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                content = file.read()
+        except FileNotFoundError:
+            return
+    yield from _parse(content, offset)
+
+
+def _parse(content: bytes, offset: int) -> Iterator[tuple[Event, int]]:
+    """Read whole lines only: a last one without its newline was torn by a kill, or is being written."""
+    for line in content.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            return
+        offset += len(line)
+        yield json.loads(line), offset
+
+
+def names(folder: Path) -> list[str]:
+    """List a run's spools: the parent first, then the trials by name."""
+    found = sorted(path.stem for path in folder.glob("*.jsonl"))
+    return sorted(found, key=lambda name: name != PARENT)
+
+
+def events(folder: Path, name: str = PARENT) -> list[Event]:
+    """Read one whole spool."""
+    return [event for event, _ in read(path_of(folder, name))]
+
+
+def last_metrics(folder: Path, name: str) -> Event | None:
+    """Return the newest metrics event, or None; reads the file's end only, so it may be asked often."""
+    path = path_of(folder, name)
+    with in_words(SpoolError, path, "Reading"):
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                file.seek(max(0, size - TAIL))
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            return None
+    # The first piece may begin inside a line, the last one has no newline yet.
+    whole = lines[:-1] if size <= TAIL else lines[1:-1]
+    found = (json.loads(line) for line in reversed(whole) if b'"metrics"' in line)
+    return next((event for event in found if event["kind"] == "metrics"), None)

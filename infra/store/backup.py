@@ -1,0 +1,59 @@
+"""`python -m tidegate.infra.store.backup FILE --to s3://BUCKET/PREFIX --keep N`: upload a dump under its date, drop
+the oldest.
+
+What the CronJob `mlflow-backup` ends with. S3 is that of $TIDEGATE_S3_ENDPOINT, or AWS where that is not set.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tidegate.infra.errors import StoreError
+from tidegate.infra.store.s3_bucket import Bucket
+
+
+def upload(file: Path, bucket: Bucket, keep: int) -> tuple[str, list[str]]:
+    """Upload `file` and delete all but the `keep` newest of its kind.
+
+    Args:
+        file: the dump; its name and the time (UTC) make the object's.
+        bucket: where dumps lie.
+        keep: how many dumps stay, at least 1.
+
+    Returns:
+        The new object's key below the bucket's place, and the keys that were deleted.
+
+    Raises:
+        StoreError: the dump is empty, or S3 refused it.
+    """
+    if not file.exists() or not file.stat().st_size:
+        raise StoreError(f"{file} is empty or missing: there is no dump to upload.")
+    key = f"{file.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{file.suffix}"
+    with file.open("rb") as content:
+        bucket.upload(content, key)
+    old = [found.key for found in bucket.find(f"{file.stem}-")][: -max(keep, 1)]  # by key, so by time
+    for name in old:
+        bucket.delete(name)
+    return key, old
+
+
+def main() -> None:
+    """Upload one dump and print where it is."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tidegate.infra.store.backup", description="Upload a dump to S3."
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--to", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
+    parser.add_argument("--keep", type=int, default=14, metavar="N", help="how many stay (default 14)")
+    given = parser.parse_args()
+    try:
+        bucket = Bucket(given.to)
+        key, old = upload(given.file, bucket, given.keep)
+    except StoreError as error:
+        sys.exit(str(error))
+    print(f"{bucket.url}/{key}", *(f"removed {name}" for name in old), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

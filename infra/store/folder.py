@@ -1,0 +1,171 @@
+"""A store in a folder of this machine."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from tidegate.infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
+from tidegate.infra.store.types import KEY, OBJECT, Ref, Stored, checked_key, digest_of, object_name, short
+from tidegate.infra.system.files import in_words, publish, temporary, write_atomic
+from tidegate.infra.system.locks import lock
+
+CHUNK = 1 << 20
+
+
+class FolderStore:
+    """A store in a folder: `objects/ab/<digest><suffix>` (any tool can open them) and `docs/<key>`.
+
+    Raises StoreError in words for a full disk or a missing permission.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._verified: dict[Path, tuple[int, int, int]] = {}
+
+    def put(self, path: Path, name: str | None = None) -> Ref:
+        """Copy the file in; a damaged object of the same digest is healed by that."""
+        name = name or path.name
+        with in_words(StoreError, path, "Reading"):
+            source = path.open("rb")
+        with source, in_words(StoreError, self.root, "Writing to the store"):
+            temp = temporary(self.root / "objects")
+            try:
+                digest, size = _copy(source.fileno(), temp)
+                final = self._path(digest, name)
+                publish(temp, final)
+            finally:
+                temp.unlink(missing_ok=True)
+            self._verified[final] = _stamp(final)
+        return Ref(digest=digest, size=size, name=name)
+
+    def fetch(self, ref: Ref) -> Path:
+        """Return the object's own file; its digest is checked once for each state of that file."""
+        path = self._path(ref.digest, ref.name)
+        if not path.exists():
+            raise MissingObjectError(
+                f"{ref.name} ({ref.digest[:12]}…) is not in the store {self.root}: expected {path}. "
+                "Submit the experiment again; the step that made it runs again."
+            )
+        with in_words(StoreError, path, "Reading"):
+            stamp = _stamp(path)
+            if self._verified.get(path) != stamp:
+                _verify(path, ref, str(path))
+                self._verified[path] = stamp
+        return path
+
+    def adopt(self, path: Path, ref: Ref, origin: str) -> Path:
+        """Move a finished file of this disk in, if it is what `ref` says; `origin` is named if it is not."""
+        final = self._path(ref.digest, ref.name)
+        with in_words(StoreError, final, "Writing to the store"):
+            _verify(path, ref, origin)
+            path.chmod(0o444)
+            publish(path, final)
+            self._verified[final] = _stamp(final)
+        return final
+
+    def has(self, ref: Ref) -> bool:
+        """Tell whether the object's file is there."""
+        return self._path(ref.digest, ref.name).exists()
+
+    def objects(self) -> Iterator[Stored]:
+        """List every object; one kept under two suffixes comes twice."""
+        for path in sorted((self.root / "objects").glob("*/*")):
+            match = OBJECT.fullmatch(path.name)
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if match:
+                    stat = path.stat()
+                    yield Stored(digest=match[1], size=stat.st_size, modified=stat.st_mtime)
+
+    def remove(self, digest: str) -> None:
+        """Remove an object under every suffix it has."""
+        with in_words(StoreError, self.root, "Removing from the store"):
+            for path in (self.root / "objects" / digest[:2]).glob(f"{digest}*"):
+                path.unlink(missing_ok=True)
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """Return a document's content and etag (its sha256), or None when there is none."""
+        path = self._document(key)
+        with in_words(StoreError, path, "Reading"):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        return content, _etag(content)
+
+    def read_many(self, keys: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """Read several documents by key; those that are not there are left out."""
+        return {key: found for key in keys if (found := self.read(key)) is not None}
+
+    def write(self, key: str, content: bytes, etag: str | None) -> str:
+        """Replace the document read with `etag`; None: it must not exist yet."""
+        path = self._document(key)
+        with in_words(StoreError, path, "Writing"), lock(self.root / "docs.lock", error=StoreError):
+            found = self.read(key)
+            if (found and found[1]) != etag:
+                raise ConflictError(
+                    f"{key} changed meanwhile: expected {short(etag)}, found {short(found and found[1])}. "
+                    "Read it again and decide anew."
+                )
+            write_atomic(path, content)
+        return _etag(content)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List the documents' keys that start with `prefix`, sorted."""
+        docs = self.root / "docs"
+        found = (str(path.relative_to(docs)) for path in docs.rglob("*") if path.is_file())
+        return sorted(key for key in found if key.startswith(prefix) and KEY.fullmatch(key))
+
+    def delete(self, key: str) -> None:
+        """Delete a document; one that is not there is fine."""
+        path = self._document(key)
+        with in_words(StoreError, path, "Deleting"), lock(self.root / "docs.lock", error=StoreError):
+            path.unlink(missing_ok=True)
+
+    def sweep(self, older_s: float = 3600.0) -> list[str]:
+        """Remove temporary files of killed writers."""
+        limit, swept = time.time() - older_s, []
+        for path in self.root.rglob(".tmp-*"):
+            with suppress(FileNotFoundError):  # its writer lives and is done
+                if path.stat().st_mtime < limit:
+                    path.unlink()
+                    swept.append(str(path.relative_to(self.root)))
+        return swept
+
+    def _path(self, digest: str, name: str) -> Path:
+        return self.root / "objects" / object_name(digest, name)
+
+    def _document(self, key: str) -> Path:
+        return self.root / "docs" / checked_key(key)
+
+
+def _verify(path: Path, ref: Ref, origin: str) -> None:
+    actual = digest_of(path)
+    if actual != ref.digest:
+        raise CorruptObjectError(
+            f"{origin} is damaged: its sha256 is {actual[:12]}…, expected {ref.digest[:12]}… ({ref.name}). "
+            "Delete that file and submit the experiment again."
+        )
+
+
+def _copy(source: int, temp: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with temp.open("xb") as file:
+        while chunk := os.read(source, CHUNK):
+            digest.update(chunk)
+            size += file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o444)  # shared by every run: nobody writes into it by accident
+    return digest.hexdigest(), size
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def _etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

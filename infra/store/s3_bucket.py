@@ -1,0 +1,226 @@
+"""One S3 bucket, and a place in it, through boto3. The only module that imports boto3.
+
+Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) are found where boto3 finds them.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from typing import Any, BinaryIO, NamedTuple
+
+import boto3
+import botocore.session
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from botocore.loaders import Loader
+from s3transfer.exceptions import RetriesExceededError
+
+from tidegate.infra.errors import StoreError
+from tidegate.infra.store.s3_address import endpoint_of, parse, style_of
+from tidegate.infra.store.s3_errors import code_of, explain
+
+CONNECT_S = 3.0
+READ_S = 30.0
+CONNECTIONS = 16
+PART_SIZE = 16 << 20
+ABSENT = {"NoSuchKey", "404"}
+BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *ABSENT}
+
+
+class Found(NamedTuple):
+    """An object as a listing tells it: key below the place, size (bytes), etag, when it was put (s, epoch)."""
+
+    key: str
+    size: int
+    etag: str
+    modified: float
+
+
+class Bucket:
+    """The objects of a bucket below a prefix; every key is relative to that.
+
+    Args:
+        url: s3://BUCKET or s3://BUCKET/PREFIX.
+        endpoint: the server's URL; default: $TIDEGATE_S3_ENDPOINT, $AWS_ENDPOINT_URL_S3, else AWS itself.
+        style: how a bucket is addressed, `path`, `virtual` (host) or `auto`; default: $TIDEGATE_S3_STYLE, else
+            path style, on AWS auto.
+        part_size: bytes; what is larger goes in parts of that size (5 MiB at least).
+
+    Raises StoreError for a URL, endpoint or style that can't be one, and from every method in words.
+    """
+
+    def __init__(
+        self, url: str, *, endpoint: str | None = None, style: str | None = None, part_size: int = PART_SIZE
+    ) -> None:
+        self.name, self.prefix = parse(url)
+        self.url = f"s3://{self.name}/{self.prefix}".rstrip("/")
+        self.endpoint = endpoint_of(endpoint)
+        self._style = style_of(style, self.endpoint)
+        self._client: Any = None
+        self._making = threading.Lock()
+        self._transfer = TransferConfig(
+            multipart_threshold=part_size,
+            multipart_chunksize=part_size,
+            max_concurrency=4,
+            preferred_transfer_client="classic",
+        )
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, made at the first use: that takes a fifth of a second."""
+        with self._making:  # threads ask at once
+            if self._client is None:
+                self._client = self._make()
+            return self._client
+
+    def _make(self) -> Any:
+        # AWS itself checks a CRC of all that is sent; servers of others may refuse it. Our SHA-256 is always checked.
+        checksums = "when_required" if self.endpoint else "when_supported"
+        config = Config(
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
+            max_pool_connections=CONNECTIONS,
+            retries={"mode": "standard"},
+            s3={"addressing_style": self._style},
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+        )
+        try:
+            with self.in_words("Connecting to"):
+                return _session().client("s3", endpoint_url=self.endpoint, config=config)
+        except ValueError as error:
+            raise StoreError(
+                f"boto3 can't use the S3 endpoint {self.endpoint}: {error}. Correct it."
+            ) from error
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        with self._making:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    @contextmanager
+    def in_words(self, doing: str) -> Iterator[None]:
+        """Turn what boto3 raises into StoreError, a sentence without any credential."""
+        try:
+            yield
+        except (BotoCoreError, ClientError, RetriesExceededError) as error:
+            raise StoreError(explain(error, doing, self.name, self.url, self.endpoint)) from None
+
+    def where(self, key: str) -> dict[str, str]:
+        """Return bucket and whole key as boto3's arguments."""
+        return {"Bucket": self.name, "Key": self.prefix + key}
+
+    def head(self, key: str) -> dict[str, Any] | None:
+        """Return what S3 knows of an object (ETag, Metadata, …), or None where there is none."""
+        with self.in_words("Looking into"):
+            try:
+                found: dict[str, Any] = self.client.head_object(**self.where(key))
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return None
+                raise
+        return found
+
+    def look(self, key: str) -> Found | None:
+        """Return an object as a listing would tell it, or None where there is none."""
+        found = self.head(key)
+        return None if found is None else _found(key, found | {"Size": found["ContentLength"]})
+
+    def get(self, key: str) -> tuple[bytes, str] | None:
+        """Return a small object's content and etag, or None where there is none."""
+        with self.in_words("Reading from"):
+            try:
+                try:
+                    return self._get(key)
+                except BROKEN_OFF:  # boto3 asks again until the answer begins, not when it breaks off
+                    return self._get(key)
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return None
+                raise
+
+    def _get(self, key: str) -> tuple[bytes, str]:
+        found = self.client.get_object(**self.where(key))
+        with closing(
+            found["Body"]
+        ) as body:  # its own `with` gives what lies below it, whose errors are others
+            return body.read(), found["ETag"]
+
+    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
+        """Put a small object over that of `etag` (None: where there is none).
+
+        Returns:
+            The new etag; None when what is there is another one.
+        """
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        with self.in_words("Writing to"):
+            try:
+                done = self.client.put_object(**self.where(key), **condition, Body=content, Metadata=metadata)
+            except ClientError as error:
+                if code_of(error) in CONFLICT:
+                    return None
+                raise
+        return str(done["ETag"])
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is fine."""
+        with self.in_words("Removing from"):
+            self.client.delete_object(**self.where(key))
+
+    def upload(self, file: BinaryIO, key: str) -> None:
+        """Put a file of any size; a large one in parts, which are aborted when one fails."""
+        with self.in_words("Writing to"):
+            self.client.upload_fileobj(file, **self.where(key), Config=self._transfer)
+
+    def download(self, key: str, file: BinaryIO) -> bool:
+        """Write an object of any size into a file; tell whether there is one."""
+        with self.in_words("Reading from"):
+            try:
+                self.client.download_fileobj(**self.where(key), Fileobj=file, Config=self._transfer)
+            except ClientError as error:
+                if code_of(error) not in ABSENT:
+                    raise
+                # boto3 asks for the size first, by HEAD, whose answer has no reason: a listing tells a missing
+                # bucket, or credentials that nobody knows, from a missing key.
+                next(self.find(key), None)
+                return False
+        return True
+
+    def find(self, prefix: str = "") -> Iterator[Found]:
+        """List the objects whose key starts with `prefix`, sorted by key, a page of 1,000 a request."""
+        with self.in_words("Listing"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield _found(entry["Key"].removeprefix(self.prefix), entry)
+
+
+def _found(key: str, entry: dict[str, Any]) -> Found:
+    # A gateway to a file system has no etag of files that did not come through it: the time stands for it.
+    modified = entry["LastModified"].timestamp()
+    return Found(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
+
+
+@cache
+def _loader() -> Any:
+    return Loader()
+
+
+def _session() -> Any:
+    """A session of its own, which looks for credentials anew, but parses boto3's description of S3 only once."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader())
+    return boto3.Session(botocore_session=core)

@@ -1,0 +1,230 @@
+"""Detached processes that outlive their command: servers, background syncs, detached submits.
+
+Each has a record `<name>.json` in a folder. A process counts as the recorded one only if its creation
+time agrees too, so a reused process id is never taken for it, and never killed.
+"""
+
+import atexit
+import os
+import secrets
+import subprocess
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tidegate.infra.errors import ProcessError
+from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.locks import lock
+
+MARK = "TIDEGATE_PROCESS"  # in the environment of the process and of all it starts
+SAME_S = 2.0  # the kernel's boot time, from which creation times derive, may step by a second
+DEAD = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+
+# Children of this very process: kept, so that their exit is noticed and they are no zombies.
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of children that still run, as they are to
+        _children.clear()
+
+
+class Record(BaseModel):
+    """What is known of a detached process; `extra` is its owner's (a port, a URL)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    mark: str
+    pid: int | None = None
+    create_time: float | None = None
+    argv: tuple[str, ...]
+    log: Path
+    cwd: Path
+    extra: dict[str, Any] = {}
+
+
+def start(
+    folder: Path,
+    name: str,
+    argv: Sequence[str],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Record:
+    """Start a process that outlives us, or return the living one of that name; two callers start one.
+
+    Args:
+        folder: where records are kept.
+        name: unique in that folder.
+        argv: the command, its program first.
+        log: file that gets its stdout and stderr, appended.
+        cwd: its working folder; default: ours.
+        env: variables added to ours.
+        extra: the owner's own words for the record.
+        pass_fds: open files it inherits, such as a socket that listens already.
+
+    Raises:
+        ProcessError: the program or a folder is not there, or not permitted.
+    """
+    with lock(folder / f"{name}.lock", error=ProcessError):
+        last = recorded(folder, name)
+        if last and alive(last):
+            return _save(folder, last)  # one that was adopted gets its process id noted
+        if last:  # it died; what it had started must not be forgotten with its record
+            _end(_marked(last.mark), 0.0)
+        record = Record(
+            name=name,
+            mark=f"{name}-{secrets.token_hex(8)}",
+            argv=tuple(argv),
+            log=log.absolute(),
+            cwd=(cwd or Path.cwd()).absolute(),
+            extra=dict(extra or {}),
+        )
+        # Written before the start: were we killed right after it, the mark still finds the process.
+        _save(folder, record)
+        return _save(folder, _spawn(record, {**os.environ, **(env or {}), MARK: record.mark}, pass_fds))
+
+
+def _spawn(record: Record, env: Mapping[str, str], pass_fds: Sequence[int]) -> Record:
+    with in_words(ProcessError, record.log, "Writing"):
+        record.log.parent.mkdir(parents=True, exist_ok=True)
+        log = record.log.open("ab")
+    with log, in_words(ProcessError, Path(record.argv[0]), f"Starting {record.name}:"):
+        child = subprocess.Popen(
+            record.argv,
+            cwd=record.cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    _children[child.pid] = child
+    with suppress(psutil.NoSuchProcess):
+        created = psutil.Process(child.pid).create_time()
+        return record.model_copy(update={"pid": child.pid, "create_time": created})
+    return record.model_copy(update={"pid": child.pid, "create_time": time.time()})
+
+
+def _save(folder: Path, record: Record) -> Record:
+    path = folder / f"{record.name}.json"
+    with in_words(ProcessError, path, "Writing"):
+        write_atomic(path, record.model_dump_json(indent=1).encode())
+    return record
+
+
+def recorded(folder: Path, name: str) -> Record | None:
+    """Return the last process recorded under that name, living or not."""
+    path = folder / f"{name}.json"
+    with in_words(ProcessError, path, "Reading"):
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise ProcessError(
+                f"{path} is no process record ({error.error_count()} errors). Delete it."
+            ) from error
+    return record if record.pid else _adopt(record)
+
+
+def _adopt(record: Record) -> Record:
+    """Complete a record whose writer was killed between starting the process and noting its id."""
+    marked = _marked(record.mark)
+    first = min(marked, key=lambda process: process.create_time(), default=None)
+    if first is None:
+        return record
+    return record.model_copy(update={"pid": first.pid, "create_time": first.create_time()})
+
+
+def find(folder: Path, name: str) -> Record | None:
+    """Return the process of that name if it lives."""
+    record = recorded(folder, name)
+    return record if record and alive(record) else None
+
+
+def all(folder: Path) -> list[Record]:
+    """Return every record, of living and dead processes, by name."""
+    found = (recorded(folder, path.stem) for path in sorted(folder.glob("*.json")))
+    return [record for record in found if record]
+
+
+def alive(record: Record) -> bool:
+    """Tell whether this very process lives (a zombie does not)."""
+    return _process(record) is not None
+
+
+def _process(record: Record) -> psutil.Process | None:
+    if record.pid is None or record.create_time is None:
+        return None
+    if record.pid in _children:
+        _children[record.pid].poll()
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.create_time) < SAME_S
+        if same and process.status() not in DEAD:
+            return process
+    return None
+
+
+def stop(folder: Path, name: str, grace: float = 10.0) -> bool:
+    """Ask the process to end, kill it and whatever it started after `grace` seconds, forget it.
+
+    Returns:
+        True when something lived. Works too when the process itself is dead and its children are not.
+
+    Raises:
+        ProcessError: something could not be killed.
+    """
+    with lock(folder / f"{name}.lock", error=ProcessError):
+        record = recorded(folder, name)
+        if record is None:
+            return False
+        leader = _process(record)
+        if leader:
+            _end([leader], grace)
+        left = _marked(record.mark)
+        _end(left, grace if not leader else 0.0)
+        (folder / f"{name}.json").unlink(missing_ok=True)
+        return bool(leader or left)
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    """Find the living processes that inherited this mark."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() not in DEAD:
+                found.append(process)
+    return found
+
+
+def _end(processes: Iterable[psutil.Process], grace: float) -> None:
+    """SIGTERM, wait, SIGKILL; psutil refuses to signal a reused process id."""
+    living = list(processes)
+    for process in living:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, living = psutil.wait_procs(living, timeout=grace)
+    for process in living:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, living = psutil.wait_procs(living, timeout=5.0)
+    if living:
+        pids = ", ".join(str(process.pid) for process in living)
+        raise ProcessError(
+            f"Process {pids} survived SIGKILL for 5 s: it hangs in the kernel. Reboot, or wait."
+        )

@@ -1,0 +1,61 @@
+"""Commands run to their end, with their failure in words."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tidegate.infra.testbed.host.errors import NotReadyError, TestbedError
+
+POLL_S = 0.2
+LAST_LINES = 6
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    error: type[TestbedError] = TestbedError,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run a command and return its stdout; a failure is `error` with the last lines it wrote."""
+    try:
+        done = subprocess.run(
+            argv, input=stdin, cwd=cwd, env=env, capture_output=True, text=True, check=False
+        )
+    except OSError as fault:
+        raise error(f"{argv[0]} can't be started: {fault.strerror}.") from fault
+    if done.returncode:
+        raise error(f"{_words(argv)} ended with {done.returncode}:\n{tail(done.stderr or done.stdout)}")
+    return done.stdout
+
+
+def quietly(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
+    """Run a command that may fail (there may be nothing to do) and return its stdout."""
+    try:
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+
+
+def wait(what: str, check: Callable[[], bool], seconds: float) -> None:
+    """Return as soon as `check` holds.
+
+    Raises:
+        NotReadyError: it still did not hold after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            raise NotReadyError(f"{what} is not ready after {seconds:g} s.")
+        time.sleep(POLL_S)
+
+
+def tail(text: str) -> str:
+    """Return the last lines of a text."""
+    return "\n".join(text.strip().splitlines()[-LAST_LINES:])
+
+
+def _words(argv: Sequence[str | Path]) -> str:
+    return " ".join([Path(argv[0]).name, *(str(word) for word in argv[1:4])])

@@ -1,0 +1,1 @@
+"""The testbed's container images and programs: built once, kept in the cache."""

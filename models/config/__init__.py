@@ -1,0 +1,1 @@
+"""The `training:` part of an experiment: options, checked without a framework."""

@@ -1,0 +1,206 @@
+"""Losses, the target each of them compares with, and the class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tidegate.models.config.options import did_you_mean
+from tidegate.models.errors import OptionsError
+
+if TYPE_CHECKING:  # `plan` checks a loss by name, and loads no NumPy for it
+    import numpy as np
+
+Target = Literal["index", "one_hot", "probability", "number", "tokens", "boxes"]
+
+CLASSIFICATION: dict[str, Target] = {
+    "sparse_categorical_crossentropy": "index",
+    "categorical_crossentropy": "one_hot",
+    "categorical_focal_crossentropy": "one_hot",
+    "categorical_hinge": "one_hot",
+    "kl_divergence": "one_hot",
+    "binary_crossentropy": "probability",
+    "binary_focal_crossentropy": "probability",
+}
+REGRESSION: dict[str, Target] = dict.fromkeys(
+    (
+        "mean_squared_error",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_logarithmic_error",
+        "huber",
+        "log_cosh",
+        "poisson",
+    ),
+    "number",
+)
+NOTHING = -1  # no token: what stands behind the end of a text
+GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
+DETECTION: dict[str, Target] = {"multibox": "boxes"}
+TASK_OF_KIND = {"text": "generation", "boxes": "detection"}  # by the target's kind
+TABLES = {
+    "classification": CLASSIFICATION,
+    "regression": REGRESSION,
+    "generation": GENERATION,
+    "detection": DETECTION,
+}
+SHORT = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
+
+
+class Loss(NamedTuple):
+    """A loss by name, its keyword arguments, and the target it compares with."""
+
+    name: str
+    options: dict[str, Any]
+    target: Target
+
+
+def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) -> Loss:
+    """Return the loss an experiment means by a name, by {name, ...options}, or by nothing.
+
+    Raises:
+        OptionsError: the loss is unknown, or does not fit the task or the number of classes.
+    """
+    table = TABLES[task]
+    others = {known for other in TABLES.values() for known in other} - set(table)
+    options: dict[str, Any] = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
+    name = str(options.pop("name", ""))
+    name = SHORT.get(name, name)
+    if name in others:
+        raise OptionsError(f"Loss {name!r} does not fit a {task}. Expected one of: {', '.join(table)}.")
+    if name not in table:
+        raise OptionsError(f"Unknown loss {name!r} for a {task}.{did_you_mean(name, table)}")
+    if table[name] == "probability" and classes != 2:
+        raise OptionsError(
+            f"Loss {name!r} needs 2 classes and the target has {classes}. Use {next(iter(table))}."
+        )
+    if task == "generation":
+        options["ignore_class"] = NOTHING
+    return Loss(name, options, table[name])
+
+
+def smoothed(loss: Loss, part: float) -> Loss:
+    """Return a loss whose targets have `part` spread evenly over all classes.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
+
+    Raises:
+        OptionsError: the loss does not compare probabilities, or says its own smoothing.
+    """
+    if not part:
+        return loss
+    if loss.name == "sparse_categorical_crossentropy":
+        loss = Loss("categorical_crossentropy", loss.options, "one_hot")
+    if not loss.name.endswith("_crossentropy") or "label_smoothing" in loss.options:
+        known = ", ".join(name for name in CLASSIFICATION if name.endswith("_crossentropy"))
+        raise OptionsError(
+            f"Option 'training.label_smoothing' is {part} and the loss is {loss.name!r} with "
+            f"{loss.options or 'no options'}. Expected one of: {known}, with no smoothing of its own. Leave one of the "
+            "two out."
+        )
+    return Loss(loss.name, {**loss.options, "label_smoothing": part}, loss.target)
+
+
+def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
+    """Return the task a loss is for; None where no loss is given or none has that name."""
+    name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
+    name = SHORT.get(name, name)
+    tasks = ("classification", "regression", "detection")  # a text's loss is a classifier's
+    return next((task for task in tasks if name in TABLES[task]), None)
+
+
+def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
+    """Refuse a loss that nothing here knows, or one of another task, before any data is read.
+
+    Args:
+        loss: the experiment's.
+        task: the one it states; None where the data is to tell.
+
+    Raises:
+        OptionsError: naming the nearest loss.
+    """
+    if loss is None:
+        return
+    if task_of(loss) is None:
+        name = loss.get("name") if isinstance(loss, Mapping) else loss
+        raise OptionsError(
+            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *SHORT])}"
+        )
+    if task is not None:
+        loss_named(loss, task, classes=2)
+
+
+def check_smoothing(part: float, loss: str | Mapping[str, Any] | None, task: str | None) -> None:
+    """Refuse smoothing of what has no classes, before any data is read; see `smoothed`."""
+    smoothed(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
+
+
+def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
+    """Return the target as a loss reads it.
+
+    Args:
+        target: what the loss compares with.
+        y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
+            `preprocessing.box_target` has them.
+        classes: number of classes.
+
+    Returns:
+        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); "boxes": as
+        they are; else float32 (rows, values).
+    """
+    import numpy as np
+
+    if target in ("index", "tokens"):
+        return y.astype(np.int32)
+    if target == "one_hot":
+        return np.asarray(np.eye(classes, dtype=np.float32)[y])
+    return y.astype(np.float32) if target == "boxes" else y.astype(np.float32).reshape(len(y), -1)
+
+
+def class_weights(
+    weights: str | Mapping[Any, float] | None, counts: np.ndarray | None, names: Sequence[Any]
+) -> np.ndarray | None:
+    """Return the float32 weight of a row of each class (classes,), or None where every row weighs the same.
+
+    "balanced" is rows / (classes * rows of the class), the heuristic of King and Zeng, "Logistic Regression
+    in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
+
+    Args:
+        weights: the experiment's.
+        counts: training rows of each class, int64 (classes,); None where there are no classes.
+        names: the classes.
+
+    Raises:
+        OptionsError: there are no classes, or a class named is none of the target's.
+    """
+    import numpy as np
+
+    if weights is None:
+        return None
+    if not names or counts is None:
+        raise OptionsError(
+            "Option 'training.class_weights' is for classes, and this target has none. Leave it out."
+        )
+    if weights == "balanced":
+        return np.asarray((counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32))
+    if isinstance(weights, str):
+        raise OptionsError(f"Option 'training.class_weights' is {weights!r}. Expected 'balanced' or a table.")
+    by_name = {_key(name): index for index, name in enumerate(names)}
+    table = np.ones(len(names), dtype=np.float32)
+    for name, weight in weights.items():
+        if _key(name) not in by_name:
+            raise OptionsError(
+                f"Class {name!r} in 'training.class_weights' is none.{did_you_mean(name, by_name)}"
+            )
+        table[by_name[_key(name)]] = weight
+    return table
+
+
+def _key(name: Any) -> str:
+    """A class as JSON writes it for a key, which is what a step reads."""
+    return str(name).lower() if isinstance(name, bool) else str(name)

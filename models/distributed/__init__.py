@@ -1,0 +1,1 @@
+"""Devices, and several processes or devices that train one model."""

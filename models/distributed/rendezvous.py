@@ -1,0 +1,134 @@
+"""How the members of a group find each other.
+
+Member 0 listens at an address that all know. Once all have come it names the address at which JAX's own coordinator
+will listen, and the connections stay.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+from tidegate.models.errors import GroupError
+
+LOCAL = "127.0.0.1"
+
+
+def meet(rank: int, size: int, meeting: str, timeout_s: float) -> tuple[str, dict[int, socket.socket]]:
+    """Wait until all are here.
+
+    Args:
+        rank, size: which member this is, of how many.
+        meeting: HOST:PORT where member 0 listens.
+        timeout_s: how long a member may not come.
+
+    Returns:
+        HOST:PORT where JAX's coordinator is to listen, and the connections by rank: member 0 has one to each other
+        member, these have one to member 0.
+
+    Raises:
+        GroupError: a member did not come in time; it is named.
+    """
+    host, _, port = meeting.rpartition(":")
+    end = time.monotonic() + timeout_s
+    if rank:
+        return _go(rank, size, (host, int(port)), end, timeout_s)
+    return _receive(size, host, int(port), end, timeout_s)
+
+
+def name_of(rank: int, size: int) -> str:
+    """What a member is called."""
+    return f"member {rank} of {size}"
+
+
+def send(peer: socket.socket, words: dict[str, Any]) -> None:
+    """Tell one other member something, as a line of JSON; raises OSError."""
+    peer.sendall(json.dumps(words).encode() + b"\n")
+
+
+def _receive(
+    size: int, host: str, port: int, end: float, timeout_s: float
+) -> tuple[str, dict[int, socket.socket]]:
+    """Member 0's part."""
+    peers: dict[int, socket.socket] = {}
+    missing = set(range(1, size))
+    try:
+        with _server(host, port) as server:
+            while missing:
+                server.settimeout(max(0.01, end - time.monotonic()))
+                try:
+                    peer, _ = server.accept()
+                except TimeoutError:
+                    raise _absent(missing, size, timeout_s) from None
+                missing.discard(_let_in(peers, peer))
+    except GroupError:
+        for peer in peers.values():
+            peer.close()
+        raise
+    with _server(host, 0) as free:
+        address = f"{host}:{free.getsockname()[1]}"
+    for peer in peers.values():
+        send(peer, {"coordinator": address})
+    return address, peers
+
+
+def _let_in(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
+    """The member that came; None: it was none of us."""
+    try:
+        peer.settimeout(5.0)
+        rank = int(json.loads(_line(peer))["rank"])
+    except (OSError, ValueError, KeyError, TypeError):
+        peer.close()
+        return None
+    before, peers[rank] = peers.get(rank), peer
+    if before is not None:  # it came again, and comes instead
+        before.close()
+    return rank
+
+
+def _go(
+    rank: int, size: int, meeting: tuple[str, int], end: float, timeout_s: float
+) -> tuple[str, dict[int, socket.socket]]:
+    """Any other member's part."""
+    while time.monotonic() < end:
+        peer = None
+        try:
+            peer = socket.create_connection(meeting, timeout=5.0)
+            send(peer, {"rank": rank})
+            peer.settimeout(max(0.01, end - time.monotonic()) + 5.0)  # member 0 names who is missing
+            return str(json.loads(_line(peer))["coordinator"]), {0: peer}
+        except (OSError, ValueError):
+            if peer is not None:
+                peer.close()
+            time.sleep(0.2)  # member 0, or its name, is not there yet
+    raise _absent({0}, size, timeout_s)
+
+
+def _absent(ranks: set[int], size: int, timeout_s: float) -> GroupError:
+    names = ", ".join(name_of(rank, size) for rank in sorted(ranks))
+    return GroupError(
+        f"{names} did not come within {timeout_s:g} s. Look at its log; where it waits for a place, set "
+        "resources.member_timeout higher or resources.nodes lower."
+    )
+
+
+def _server(host: str, port: int) -> socket.socket:
+    """Listens on this machine alone where the members are all here, else on every address."""
+    if host == LOCAL:
+        return socket.create_server((LOCAL, port))
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
+def _line(peer: socket.socket) -> bytes:
+    """One short line, and not a byte more: what follows is the listener's."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = peer.recv(1)
+        if not byte or len(line) > 1000:
+            raise ConnectionError("closed, or none of ours")
+        line += byte
+    return line

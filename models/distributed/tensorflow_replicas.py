@@ -1,0 +1,269 @@
+"""Several devices share each batch (TensorFlow backend): the model's graph is gone through layer by layer, in shares.
+
+Each device computes a layer for its share of the rows. Loss, metrics and update are those of the whole batch, on the
+first device, where the variables lie. So are what a layer knows of the batch: `BatchNormalization` takes mean and
+variance over all shares, and random numbers are drawn for the whole batch, of which a share takes its own. The loss
+curve is that of one device. (`tf.distribute.MirroredStrategy` gives each replica a Dropout and statistics of its own.)
+
+Other layers see a device's rows only; one that mixes rows learns something else than on one device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tidegate.models.distributed.devices import require_spread
+from tidegate.models.errors import OptionsError
+
+SHAPED = (
+    "normal",
+    "truncated_normal",
+    "uniform",
+    "randint",
+)  # random numbers by their shape, the first argument
+
+
+def devices_for(gpus: int, batch_size: int) -> list[str]:
+    """The names of so many devices, GPUs where there are any; none for one device.
+
+    Raises:
+        OptionsError: there are fewer, or they can not share a batch equally.
+    """
+    if gpus < 2:
+        return []
+    import tensorflow as tf
+
+    require_spread("tensorflow", gpus, 1, batch_size)
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(found) < gpus:
+        raise OptionsError(
+            f"resources.gpus is {gpus} and TensorFlow has {len(found)} devices. Set resources.gpus: {len(found)}."
+        )
+    return [device.name for device in found[:gpus]]
+
+
+def shared_step(model: Any, devices: Sequence[str]) -> Callable[[Any], Any]:
+    """Return the model's own `train_step(data)`, in which the devices share the model's call.
+
+    The batch has a known number of rows, a multiple of the devices'.
+
+    Raises:
+        OptionsError: a BatchNormalization lies where it can not be shared.
+    """
+    from keras.layers import BatchNormalization
+
+    layers = {id(layer) for layer in _graph(model)}
+    for layer in model._flatten_layers():
+        if isinstance(layer, BatchNormalization) and layer.trainable and id(layer) not in layers:
+            raise OptionsError(
+                f"resources.gpus is {len(devices)} and layer {layer.path!r} (BatchNormalization) lies within a layer, "
+                "where the devices can not share it. Call it in the model's own graph, set training.backend: jax, or "
+                "set gpus to 1."
+            )
+    shared = Shared(model, devices)
+    return lambda data: type(model).train_step(shared, data)
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """A tensor whose rows lie on several devices.
+
+    Attributes:
+        parts: each device's, all of as many rows.
+    """
+
+    parts: list[Any]
+
+
+class Shared:
+    """Stands for a model in its `train_step`: the devices share its call, all else is the model's.
+
+    Args:
+        model: a compiled Keras model.
+        devices: names of TensorFlow devices.
+    """
+
+    def __init__(self, model: Any, devices: Sequence[str]) -> None:
+        self._model, self._devices, self._rows = model, devices, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, inputs: Any, training: bool | None = None) -> Any:
+        """What the model answers for a batch."""
+        import keras
+        import tensorflow as tf
+
+        self._model._get_call_context()  # as in a call of the model: penalties on activities are counted anew
+        self._rows = keras.tree.flatten(inputs)[0].shape[0] // len(self._devices)
+        parts = keras.tree.map_structure(lambda array: tf.split(array, len(self._devices)), inputs)
+        dealt = keras.tree.map_structure_up_to(inputs, Dealt, parts)
+        try:
+            return keras.tree.map_structure(_whole, self._run(self._model, dealt, training=training))
+        finally:
+            self._model._maybe_reset_call_context()
+
+    def _run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        """What an operation gives for arguments that are `Dealt`."""
+        import keras
+        import tensorflow as tf
+        from keras.src.models.functional import operation_fn
+
+        function, training = _functional(operation), kwargs.get("training")
+        if function is not None:
+            flat = [function._standardize_inputs(each(args[0])) for each in self._shares()]
+            inputs = [Dealt(list(parts)) for parts in zip(*flat, strict=True)]
+            return function._run_through_graph(inputs, lambda inner: partial(self._within, inner, training))
+        kwargs.pop("training", None)
+        call = operation_fn(operation, training=training)
+        state = list(getattr(operation, "non_trainable_variables", ()))
+        before = [(variable, variable.value) for variable in state]
+        scopes = [keras.StatelessScope(before, collect_losses=True) for _ in self._devices]
+        unchanged = [scopes[0].get_current_value(variable) for variable in state]
+        found = []
+        with self._moments(operation, training, args):
+            for place, each in enumerate(self._shares()):
+                with tf.device(self._devices[place]), self._drawn(place), scopes[place]:
+                    found.append(call(*each(args), **each(kwargs)))
+        for variable, value in zip(state, unchanged, strict=True):
+            after = scopes[0].get_current_value(variable)  # all shares come to the same
+            if after is not value:
+                variable.assign(after)
+        for loss in (loss for scope in scopes for loss in scope.losses):
+            operation.add_loss(loss / len(self._devices))
+        return keras.tree.map_structure(lambda *parts: Dealt(list(parts)), *found)
+
+    def _within(self, operation: Any, trains: bool | None, *args: Any, **kwargs: Any) -> Any:
+        """In a graph the outermost call says whether it is a training, as in Keras."""
+        return self._run(operation, *args, **kwargs | {"training": trains})
+
+    def _shares(self) -> Iterator[Callable[[Any], Any]]:
+        """For each device what takes its part of every `Dealt` in a structure."""
+        import keras
+
+        for place in range(len(self._devices)):
+
+            def each(given: Any, place: int = place) -> Any:
+                return keras.tree.map_structure(
+                    lambda one: one.parts[place] if isinstance(one, Dealt) else one, given
+                )
+
+            yield each
+
+    @contextmanager
+    def _moments(self, layer: Any, training: bool | None, args: tuple[Any, ...]) -> Iterator[None]:
+        """A BatchNormalization takes mean and variance over all shares, as Keras takes them over a batch."""
+        from keras.layers import BatchNormalization
+
+        if not (isinstance(layer, BatchNormalization) and training and layer.trainable):
+            yield
+            return
+        moments = _mean_and_variance(layer, args[0].parts, self._devices)
+        vars(layer)["_moments"] = lambda *_: moments
+        try:
+            yield
+        finally:
+            del vars(layer)["_moments"]
+
+    @contextmanager
+    def _drawn(self, place: int) -> Iterator[None]:
+        """Keras draws random numbers for as many rows as a share has from those of the whole batch."""
+        import keras
+        import tensorflow as tf
+        from keras.src.backend.tensorflow import random
+
+        rows, count = self._rows, len(self._devices)
+
+        def shaped(draw: Callable[..., Any]) -> Callable[..., Any]:
+            def drawn(shape: Any, *args: Any, **kwargs: Any) -> Any:
+                size = tuple(tf.get_static_value(shape) if tf.is_tensor(shape) else shape)
+                if not size or size[0] % rows:
+                    return draw(shape, *args, **kwargs)
+                return draw((size[0] * count, *size[1:]), *args, **kwargs)[place * size[0] :][: size[0]]
+
+            return drawn
+
+        def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+            size = list(keras.ops.shape(inputs))
+            of = [
+                own if asked is None else asked for own, asked in zip(size, noise_shape or size, strict=True)
+            ]
+            if of[0] != size[0]:  # the same for all rows
+                return plain["dropout"](inputs, rate, noise_shape, seed)
+            kept = plain["dropout"](tf.ones((of[0] * count, *of[1:]), inputs.dtype), rate, None, seed)
+            return inputs * kept[place * of[0] :][: of[0]]
+
+        plain = {name: getattr(random, name) for name in (*SHAPED, "dropout")}
+        for name in SHAPED:
+            setattr(random, name, shaped(plain[name]))
+        random.dropout = dropout
+        try:
+            yield
+        finally:
+            for name, draw in plain.items():
+                setattr(random, name, draw)
+
+
+def _whole(dealt: Dealt) -> Any:
+    """All rows as one tensor, with what Keras' losses read from a model's answer beside its numbers."""
+    import tensorflow as tf
+
+    whole = tf.concat(dealt.parts, axis=0)
+    for name in ("_keras_logits", "_keras_mask"):
+        beside = [getattr(part, name, None) for part in dealt.parts]
+        if all(tensor is not None for tensor in beside):
+            setattr(whole, name, tf.concat(beside, axis=0))
+    return whole
+
+
+def _mean_and_variance(layer: Any, parts: list[Any], devices: Sequence[str]) -> tuple[Any, Any]:
+    """As Keras' own of a whole batch; masked places do not count."""
+    import tensorflow as tf
+    from keras import backend, ops
+
+    axes, rank = layer._reduction_axes, parts[0].shape.rank
+    along = [-1 if axis == layer.axis % rank else 1 for axis in range(rank)]
+
+    def total(of: Callable[[Any, Any], Any]) -> Any:
+        """The sum over all shares of what is computed of inputs and weights."""
+        sums = []
+        for part, device in zip(parts, devices, strict=True):
+            with tf.device(device):
+                inputs = ops.cast(part, backend.result_type(part.dtype, "float32"))
+                mask = getattr(part, "_keras_mask", None)
+                there = tf.ones_like(inputs)
+                if mask is not None:
+                    there *= ops.cast(mask[..., None], inputs.dtype)
+                sums.append(tf.reduce_sum(of(inputs, there), axes))
+        return tf.add_n(sums)
+
+    masked = getattr(parts[0], "_keras_mask", None) is not None
+    count = total(lambda _, there: there) + (backend.epsilon() if masked else 0.0)
+    mean = total(lambda inputs, there: inputs * there) / count
+    around = tf.stop_gradient(tf.reshape(mean, along))  # its own gradient is 0
+    return mean, total(lambda inputs, there: there * (inputs - around) ** 2) / count
+
+
+def _functional(operation: Any) -> Any:
+    """The graph of operations that a layer is; None where it is something else."""
+    from keras import Sequential
+    from keras.src.models.functional import Functional
+
+    if type(operation) is Sequential:
+        return operation._functional
+    return (
+        operation if isinstance(operation, Functional) and type(operation).call is Functional.call else None
+    )
+
+
+def _graph(operation: Any) -> Iterator[Any]:
+    """All operations that are called one by one."""
+    function = _functional(operation)
+    for inner in function.operations if function is not None else ():
+        yield from _graph(inner)
+    if function is None:
+        yield operation

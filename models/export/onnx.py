@@ -1,0 +1,234 @@
+"""A trained Keras model as an ONNX file that any ONNX runtime can answer with."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate.models.errors import ExportError
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an ONNX file takes and gives: names in order, and the operator set it needs."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    opset: int
+
+
+def export_onnx(model: Any, path: Path) -> Exported:
+    """Write `model` as an ONNX file whose inputs have the model inputs' names; the number of rows is free.
+
+    Args:
+        model: a trained Keras model whose inputs are named.
+        path: the file to write; nothing is left there when the export fails.
+
+    Raises:
+        ExportError: the model has no faithful ONNX form; the message says why.
+    """
+    try:
+        with silence():
+            proto = _converted(model)
+            check(proto)
+    except Exception as error:
+        raise ExportError(f"The model has no ONNX form: {reason(error)}") from error
+    path.write_bytes(proto.SerializeToString())
+    return Exported(
+        tuple(given.name for given in proto.graph.input),
+        tuple(answer.name for answer in proto.graph.output),
+        int(next(used.version for used in proto.opset_import if used.domain in ("", "ai.onnx"))),
+    )
+
+
+def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -> None:
+    """Write a trained model as an ONNX file; from its `.keras` file where Keras does not run on TensorFlow.
+
+    The converter reads TensorFlow's graphs only, so that a process of its own loads the file on TensorFlow.
+
+    Args:
+        model: the trained model.
+        saved: its `.keras` file.
+        path: the file to write.
+        code: the user's model file, whose layers the model may be made of.
+
+    Raises:
+        ExportError: see `export_onnx`.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        export_onnx(model, path)
+        return
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tidegate.models.export.onnx",
+        str(saved),
+        str(path),
+        *([code] if code else []),
+    ]
+    env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ExportError((done.stderr.strip().splitlines() or ["The export ended without a word."])[-1])
+
+
+def main(saved: str, path: str, code: str | None = None) -> None:
+    """What the process of its own does: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
+    import keras
+
+    from tidegate.models.networks.user_model import own_objects
+
+    own = own_objects(Path(code)) if code else {}
+    try:
+        export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
+    except Exception as error:
+        sys.exit(" ".join(str(error).split()))
+
+
+def _converted(model: Any) -> Any:
+    import tensorflow as tf
+
+    names = [tensor.name for tensor in model.inputs]
+    signature = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=f"input_{index}")
+        for index, tensor in enumerate(model.inputs)
+    ]
+
+    def answer_of(*tensors: Any) -> Any:
+        return model(dict(zip(names, tensors, strict=True)), training=False)
+
+    proto = convert(answer_of, signature)
+    rename(proto, names, ["output"])
+    for end in (*proto.graph.input, *proto.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "rows"
+    return proto
+
+
+def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None = None) -> Any:
+    """Return a function of TensorFlow's tensors as an ONNX model, whose inputs and outputs have names of no meaning.
+
+    Args:
+        function: what is traced.
+        signature: a `tf.TensorSpec` for each of its arguments.
+        handlers: of operators that the converter does not know.
+    """
+    import tensorflow as tf
+    import tf2onnx
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()  # what Keras' own export does first: tf2onnx does not know NumPy 2
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=handlers)
+    _bind_captured(proto, traced.get_concrete_function(), len(signature))
+    _rewrite_erfc(proto)
+    return proto
+
+
+def _bind_captured(proto: Any, function: Any, count: int) -> None:
+    """Constants that a layer holds, as Normalization's mean, come out as inputs: bind them again."""
+    import onnx
+
+    values = {
+        tensor.name: captured
+        for tensor, captured in zip(function.inputs[count:], function.captured_inputs, strict=True)
+        if captured.dtype.name != "resource"
+    }
+    used = {name for node in proto.graph.node for name in node.input}
+    for given in [given for given in proto.graph.input if given.name in values]:
+        proto.graph.input.remove(given)
+        if given.name in used:
+            constant = onnx.numpy_helper.from_array(values[given.name].numpy(), given.name)
+            proto.graph.initializer.append(constant)
+
+
+def _rewrite_erfc(proto: Any) -> None:
+    """Exact GELU uses Erfc, which ONNX has not: erfc(x) = 1 - erf(x) (Abramowitz and Stegun, 7.1.2)."""
+    import numpy as np
+    import onnx
+
+    nodes = list(proto.graph.node)
+    if not any(node.op_type == "Erfc" for node in nodes):
+        return
+    one = onnx.numpy_helper.from_array(np.ones((), np.float32), "erfc_one")
+    proto.graph.initializer.append(one)
+    rewritten = [part for node in nodes for part in _without_erfc(node, onnx)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(rewritten)
+
+
+def _without_erfc(node: Any, onnx: Any) -> list[Any]:
+    if node.op_type != "Erfc":
+        return [node]
+    erf = f"{node.output[0]}_erf"
+    return [
+        onnx.helper.make_node("Erf", list(node.input), [erf], name=f"{node.name}_erf"),
+        onnx.helper.make_node("Sub", ["erfc_one", erf], list(node.output), name=f"{node.name}_sub"),
+    ]
+
+
+def rename(proto: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Let a graph's ends go by these names, through Identity nodes: the converter's may stand in subgraphs as well."""
+    graph = proto.graph
+    first, last = [], []
+    for given, name in zip(graph.input, inputs, strict=True):
+        first.append(_identity(name, given.name))
+        given.name = name
+    for answer, name in zip(graph.output, outputs, strict=True):
+        last.append(_identity(answer.name, name))
+        answer.name = name
+    nodes = [*first, *graph.node, *last]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _identity(source: str, result: str) -> Any:
+    import onnx
+
+    return onnx.helper.make_node("Identity", [source], [result], name=f"{source}_to_{result}")
+
+
+def check(proto: Any) -> None:
+    """The checker knows operators and their types; that the answers are right is proved later, on rows."""
+    import onnx
+
+    onnx.checker.check_model(proto, full_check=True)
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """The converter prints, logs and warns about what is then found to be in order."""
+    with (
+        Path(os.devnull).open("w") as nothing,
+        contextlib.redirect_stdout(nothing),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def reason(error: Exception) -> str:
+    """An error of the converter in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,159 @@
+"""The slopes of a trained model as an ONNX file, so that an endpoint explains without TensorFlow; see
+`explaining.integrated_gradients`.
+
+Run as a process of its own it also leaves what TensorFlow says of a few rows, to prove the file by:
+`python -m tidegate.models.export.onnx_explainer KERAS TRANSFORMS COLUMNS TASK SLOPES REFERENCE [CODE]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tidegate.models.data.columns import load_columns, take
+from tidegate.models.errors import ExportError
+from tidegate.models.explaining.integrated_gradients import (
+    ANSWERS,
+    PARTS,
+    PICKS,
+    PLACES,
+    POINTS,
+    integrated_gradients,
+)
+from tidegate.models.export.onnx import check, convert, reason, rename, silence
+from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.preprocessing.transforms import Transforms
+
+if TYPE_CHECKING:
+    from tidegate.models.explaining.keras_gradients import KerasSlopes
+
+ROWS = 16  # that are explained to prove the file
+
+
+def export_slopes(model: Any, slopes: KerasSlopes, path: Path) -> None:
+    """Write the slopes of `model` as an ONNX file for POINTS rows.
+
+    It takes the model's inputs by name, PLACES and PICKS, and gives ANSWERS and for each input PARTS and its name, all
+    as `explaining.integrated_gradients.Slopes` says.
+
+    Args:
+        model: a trained Keras model, on TensorFlow.
+        slopes: of it.
+        path: the file to write; nothing is left there when the export fails.
+
+    Raises:
+        ExportError: they have no ONNX form; the message says why.
+    """
+    import tensorflow as tf
+
+    names = [tensor.name for tensor in model.inputs]
+    signature = [
+        tf.TensorSpec((POINTS, *tensor.shape[1:]), tensor.dtype, name=f"input_{place}")
+        for place, tensor in enumerate(model.inputs)
+    ]
+    signature.append(tf.TensorSpec((POINTS,), tf.float32, name="places"))
+    signature.append(tf.TensorSpec((POINTS, slopes.units), tf.float32, name="picks"))
+
+    def along(*tensors: Any) -> Any:
+        *given, places, picks = tensors
+        answers, parts = slopes.along(dict(zip(names, given, strict=True)), places, picks)
+        return [answers, *(parts[name] for name in names)]
+
+    from tidegate.models.export.onnx_gradients import handlers
+    from tidegate.models.export.onnx_recurrences import looped
+
+    try:
+        with silence(), looped(model):
+            proto = convert(along, signature, handlers())
+            rename(proto, [*names, PLACES, PICKS], [ANSWERS, *(f"{PARTS}{name}" for name in names)])
+            check(proto)
+    except Exception as error:
+        raise ExportError(f"The model's gradient has no ONNX form: {reason(error)}") from error
+    path.write_bytes(proto.SerializeToString())
+
+
+def export_saved_slopes(
+    *,
+    saved: Path,
+    transforms: Path,
+    columns: Path,
+    task: str,
+    slopes: Path,
+    reference: Path,
+    code: Path | None,
+) -> str:
+    """Export the slopes of a `.keras` file in a process of its own, on TensorFlow whatever it was trained on.
+
+    Args:
+        saved: the `.keras` file.
+        transforms: JSON file of the transforms.
+        columns: held-out raw rows, written by `save_columns`.
+        task: "classification" or "regression".
+        slopes: the ONNX file to write; nothing is left there when that fails.
+        reference: the file to write with the attributions of the first ROWS rows, NumPy's .npz, by model input.
+        code: the user's model file, whose layers the model may be made of.
+
+    Returns:
+        Why there is no ONNX file, or "".
+
+    Raises:
+        ExportError: the model can not be explained at all.
+    """
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tidegate.models.export.onnx_explainer",
+        str(saved),
+        str(transforms),
+        str(columns),
+        task,
+    ]
+    argv += [str(slopes), str(reference), *([str(code)] if code else [])]
+    env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ExportError((done.stderr.strip().splitlines() or ["The export ended without a word."])[-1])
+    return "" if slopes.exists() else done.stdout.strip().splitlines()[-1]
+
+
+def main(
+    saved: str, transforms: str, columns: str, task: str, slopes: str, reference: str, code: str | None = None
+) -> None:
+    """What the process of its own does; it prints why there is no ONNX file."""
+    import keras
+
+    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.networks.predict import predict
+    from tidegate.models.networks.user_model import own_objects
+
+    own = own_objects(Path(code)) if code else {}
+    try:
+        model = keras.models.load_model(saved, custom_objects=own, compile=False)
+        fitted = Transforms.from_dict(json.loads(Path(transforms).read_bytes()))
+        rows = load_columns(Path(columns))
+        inputs = inputs_of(
+            model, fitted.apply(take(rows, np.arange(min(ROWS, len(next(iter(rows.values())))))))
+        )
+        found = KerasSlopes(model, fitted.input_specs)
+        classes = task == "classification"
+        values = predict(model, inputs)
+        values = np.concatenate([1 - values, values], axis=1) if classes and found.units == 1 else values
+        explained = integrated_gradients(found, inputs, values, classes)
+        np.savez(reference, allow_pickle=False, **explained.attributions)
+    except Exception as error:
+        sys.exit(" ".join(str(error).split()))
+    try:
+        export_slopes(model, found, Path(slopes))
+    except ExportError as error:
+        print(error)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What every network is made of: inputs, outputs, the user's own file, fine-tuning."""

@@ -1,0 +1,75 @@
+"""The inputs a model is built on: what a family's and a user's `build` receive first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tidegate.models.errors import OptionsError
+
+if TYPE_CHECKING:  # `plan` checks a family's options through here, and loads no NumPy for it
+    import numpy as np
+
+    from tidegate.models.preprocessing.transforms import InputSpec
+
+
+class Inputs:
+    """The model inputs by name, as `keras.Input` tensors, and what each of them is.
+
+    A user's `build` receives `tensors` alone. A text's tensor has an attribute `vocabulary`, the number of
+    word ids, which an Embedding layer needs: `inputs["review"].vocabulary`.
+
+    Args:
+        specs: shape of a row, dtype, kind and vocabulary by input name.
+    """
+
+    def __init__(self, specs: Mapping[str, InputSpec]) -> None:
+        import keras
+
+        self.specs = dict(specs)
+        self.tensors: dict[str, Any] = {}
+        for name, spec in self.specs.items():
+            shape = (None,) if spec.kind == "prefix" else spec.shape  # a prefix is as long as it is by now
+            self.tensors[name] = keras.Input(shape, dtype=spec.dtype, name=name)
+            if spec.kind in ("text", "prefix"):
+                self.tensors[name].vocabulary = spec.vocabulary
+
+    def of_kind(self, kind: str) -> dict[str, Any]:
+        """Return the inputs of one kind, as "image"."""
+        return {name: tensor for name, tensor in self.tensors.items() if self.specs[name].kind == kind}
+
+    def without(self, kind: str) -> list[Any]:
+        """Return the inputs of every other kind."""
+        return [tensor for name, tensor in self.tensors.items() if self.specs[name].kind != kind]
+
+    def refuse(self, kind: str, family: str, instead: str) -> None:
+        """Raise OptionsError where an input is of a kind that `family` cannot take."""
+        for name in self.of_kind(kind):
+            raise OptionsError(
+                f"Family {family!r} cannot take input {name!r}, which is {kind}. Use family {instead!r}, or "
+                f"leave {name!r} out of data.inputs."
+            )
+
+    def require(self, kind: str, family: str) -> dict[str, Any]:
+        """Return the inputs of the kind a family is made for; OptionsError where there is none."""
+        found = self.of_kind(kind)
+        if not found:
+            have = ", ".join(f"{name} ({spec.kind}, {spec.shape})" for name, spec in self.specs.items())
+            raise OptionsError(
+                f"Family {family!r} needs an input of kind {kind}; received {have}. Use family 'mlp', or "
+                f"state {{name: ..., kind: {kind}}} in data.inputs."
+            )
+        return found
+
+
+def joined(parts: list[Any]) -> Any:
+    """Return all features as one tensor (rows, features), flattened in order."""
+    import keras
+
+    flat = [part if len(part.shape) == 2 else keras.layers.Flatten()(part) for part in parts]
+    return flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+
+
+def inputs_of(model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the inputs that `model` has; a user's model need not use all."""
+    return {tensor.name: inputs[tensor.name] for tensor in model.inputs}

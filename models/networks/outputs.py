@@ -1,0 +1,75 @@
+"""What a model has to answer: the shape, the activation and the last layer that both follow from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tidegate.models.config.losses import loss_named
+from tidegate.models.data.box_geometry import OFFSETS, Grid
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
+
+Activation = Literal["softmax", "sigmoid", "linear"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a family's or a user's `build` ends its model with.
+
+    Args:
+        units: width of the model's output, so that it answers float32 of shape (rows, units); of a text
+            (rows, steps, units), the tokens' probabilities after each step; of boxes (rows, default boxes, units), the
+            logits of no box and of each class, and then four offsets, see `preprocessing.box_target`.
+        activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
+        grids: of boxes the default boxes: grid by grid, in a grid place by place, the rows of places from the top.
+    """
+
+    units: int
+    activation: Activation
+    grids: tuple[Grid, ...] = ()
+
+    def boxes(self, height: int, width: int) -> int:
+        """How many default boxes an image of this size has."""
+        return sum(math.prod(grid.places(height, width)) * len(grid.shapes) for grid in self.grids)
+
+    def layer(self, x: KerasTensor) -> KerasTensor:
+        """Return the output for features `x` (rows, any); never less than float32, also under mixed precision."""
+        import keras
+
+        precision = keras.config.floatx()
+        last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype=precision, name="output")
+        return last(x)
+
+
+def outputs_for(
+    task: str,
+    classes: int,
+    values: int,
+    loss: str | dict[str, Any] | None = None,
+    grids: tuple[Grid, ...] = (),
+) -> Outputs:
+    """Return the outputs a task needs under a loss.
+
+    Use it once a trial, before the model is built.
+
+    Args:
+        task: "classification", "regression", "generation" or "detection".
+        classes: number of classes, or of a text's tokens; ignored for regression.
+        values: number of numbers a row predicts; ignored for classification.
+        loss: the experiment's `training.loss`, or None for the task's default.
+        grids: of a detection the default boxes.
+
+    Raises:
+        OptionsError: the loss is unknown or does not fit the task.
+    """
+    kind = loss_named(loss, task, classes).target
+    if kind == "probability":
+        return Outputs(1, "sigmoid")
+    if kind in ("index", "one_hot", "tokens"):
+        return Outputs(classes, "softmax")
+    if kind == "boxes":
+        return Outputs(1 + classes + OFFSETS, "linear", grids)
+    return Outputs(values, "linear")

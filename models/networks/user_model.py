@@ -1,0 +1,176 @@
+"""The user's own model file: imported, called, checked; whatever is wrong is told with file and line."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from tidegate.models.config.options import did_you_mean
+from tidegate.models.errors import OptionsError, UserModelError
+from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.outputs import Outputs
+
+SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outputs.layer(x))"
+
+
+def require_file(path: Path) -> None:
+    """Refuse a model file that is not there or is no Python file.
+
+    Raises:
+        UserModelError: with what was looked for.
+    """
+    if not path.is_file():
+        raise UserModelError(f"Model file {path} is not there. Expected a Python file with {SHAPE}.")
+    if path.suffix != ".py":
+        raise UserModelError(f"Model file {path} is not a .py file. Expected a Python file with {SHAPE}.")
+
+
+def build_user_model(path: Path, inputs: Inputs, outputs: Outputs, options: Mapping[str, Any]) -> Any:
+    """Return the `keras.Model` that `build(inputs, outputs, **options)` of the file gives.
+
+    Raises:
+        UserModelError: the file cannot be imported, has no build, or its build raises or gives something else
+            than a model from these inputs to (rows, outputs.units).
+        OptionsError: an option is not one of build's arguments, or one that it needs is missing.
+    """
+    build = _import(path)
+    _check_options(build, options, path)
+    try:
+        model = build(dict(inputs.tensors), outputs, **options)
+    except (Exception, SystemExit) as error:
+        raise _told(path, error, "build() raised") from error
+    where = f"{path}:{inspect.getsourcelines(build)[1]}"
+    return _checked(model, inputs, outputs, where)
+
+
+def _module(path: Path) -> ModuleType:
+    require_file(path)
+    spec = importlib.util.spec_from_file_location("tidegate_user_model", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserModelError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        raise _told(path, error, "importing the file raised") from error
+    return module
+
+
+def _import(path: Path) -> Callable[..., Any]:
+    module = _module(path)
+    build = getattr(module, "build", None)
+    if not inspect.isfunction(build):
+        names = [name for name, member in vars(module).items() if inspect.isfunction(member)]
+        raise UserModelError(
+            f"{path}:1: the file defines no function build; it defines {', '.join(names) or 'no function'}. "
+            f"Expected {SHAPE}."
+        )
+    return build
+
+
+def own_objects(path: Path) -> dict[str, Any]:
+    """The classes and functions that a model file defines, by name, for Keras to load what is made of them."""
+    module = _module(path)
+    members = vars(module).items()
+    return {
+        name: one
+        for name, one in members
+        if callable(one) and getattr(one, "__module__", "") == module.__name__
+    }
+
+
+def _check_options(build: Callable[..., Any], options: Mapping[str, Any], path: Path) -> None:
+    parameters = inspect.signature(build).parameters
+    kinds = [parameter.kind for parameter in parameters.values()]
+    named = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    where = f"{path}:{inspect.getsourcelines(build)[1]}"
+    if len(named) < 2 and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        raise UserModelError(f"{where}: build takes {named}. Expected {SHAPE}.")
+    accepted = named[2:]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        for key in options:
+            if key not in accepted:
+                raise OptionsError(f"{where}: build has no option {key!r}.{did_you_mean(key, accepted)}")
+    for name in accepted:
+        if parameters[name].default is inspect.Parameter.empty and name not in options:
+            raise OptionsError(f"{where}: build needs the option {name!r}. Add `{name}: ...` under `model:`.")
+
+
+def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise UserModelError(f"{where}: build returned {_described(model)}. Expected a keras.Model: {SHAPE}.")
+    if not getattr(model, "inputs", None) or not _known_inputs(model, inputs):
+        model = _wrapped(model, inputs, where)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Lambda):
+            raise UserModelError(
+                f"{where}: the model has the Lambda layer {layer.name!r}, whose code cannot be kept safely "
+                "with the weights. Call the functions of keras.ops on the tensors instead."
+            )
+    answers = model.outputs
+    steps: tuple[int | None, ...] = (
+        (None,) if inputs.of_kind("prefix") else ()
+    )  # of a text the tokens after each step
+    if outputs.grids:
+        steps = (outputs.boxes(*next(iter(inputs.of_kind("image").values())).shape[1:3]),)
+    if len(answers) != 1 or tuple(answers[0].shape) != (None, *steps, outputs.units):
+        received = ", ".join(str(tuple(answer.shape)) for answer in answers)
+        raise UserModelError(
+            f"{where}: build returned a model with output shape {received}. Expected one output of shape "
+            f"{(None, *steps, outputs.units)}; end it with outputs.layer(x) on features of shape "
+            f"({', '.join(['None', *map(str, steps), 'any'])})."
+        )
+    return model
+
+
+def _known_inputs(model: Any, inputs: Inputs) -> bool:
+    return all(any(tensor is known for known in inputs.tensors.values()) for tensor in model.inputs)
+
+
+def _wrapped(model: Any, inputs: Inputs, where: str) -> Any:
+    """A Sequential or subclassed model was not built on the inputs given: call it on them."""
+    import keras
+
+    tensors = inputs.tensors
+    received = next(iter(tensors.values())) if len(tensors) == 1 else tensors
+    try:
+        return keras.Model(tensors, model(received), name="user_model")
+    except Exception as error:
+        cause = _short(error)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        raise UserModelError(
+            f"{where}: the model that build returned does not take the inputs {shapes}: {cause}"
+        ) from error
+
+
+def _told(path: Path, error: BaseException, what: str) -> UserModelError:
+    line = _line_in(path, error.__traceback__)
+    return UserModelError(f"{path}:{line}: {what} {type(error).__name__}: {_short(error)}")
+
+
+def _line_in(path: Path, trace: TracebackType | None) -> int:
+    """The innermost frame of the user's own file: what lies below it is the library they called."""
+    line = 1
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or "no message"
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" + (
+        f" of shape {tuple(shape)}" if shape is not None else f" ({value!r})"[:80]
+    )

@@ -1,0 +1,88 @@
+"""What the columns of streamed data are, found by seeing all rows once: dtypes, number of rows, and kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Array, Columns, as_strings, concat, missing, rows_between, rows_of
+from tidegate.models.data.shards import bytes_of
+from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.prepare import with_kinds
+from tidegate.models.preprocessing.schema import Schema, infer_schema
+
+FIRST_ROWS, FIRST_BYTES = 1_000, 4 << 20  # which tell the kinds
+MOST_CLASSES = 10_000
+
+
+class ColumnScan:
+    """What the columns are."""
+
+    def __init__(self) -> None:
+        self.rows = self.dropped = 0
+        self._targets: list[str] = []
+        self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._first: list[Columns] = []
+        self._values: dict[str, set[Any]] = {}
+
+    def add(self, columns: Columns, targets: list[str], dropped: int) -> None:
+        """See some rows."""
+        self._targets, self.dropped = targets, self.dropped + dropped
+        seen = sum(rows_of(part) for part in self._first)
+        if seen < FIRST_ROWS and sum(bytes_of(part) for part in self._first) < FIRST_BYTES:
+            part = rows_between(columns, 0, FIRST_ROWS - seen)
+            fitting = max(1, rows_of(part) * FIRST_BYTES // max(1, bytes_of(part)))
+            self._first.append({name: column[:fitting].copy() for name, column in part.items()})
+        self.rows += rows_of(columns)
+        for name, column in columns.items():
+            self._dtypes[name] = _joined(self._dtypes.get(name, column.dtype), column.dtype)
+        for name in targets:
+            values = self._values.setdefault(name, set())
+            if len(values) <= MOST_CLASSES:
+                column = columns[name]
+                present = column[~missing(column)]
+                values.update(
+                    set(present.tolist()) if column.dtype == object else np.unique(present).tolist()
+                )
+
+    def schema(
+        self, inputs: Sequence[Mapping[str, Any]] | None, task: str | None, kinds: Mapping[str, str]
+    ) -> Schema:
+        """The contract; see `preprocessing.schema.infer_schema`."""
+        columns = self.cast(concat(self._first)) if self.rows else {}
+        for name, values in self._values.items():
+            dtype = self._dtypes[name]
+            numbers = [value for value in values if not isinstance(value, str)]
+            texts = [value for value in values if isinstance(value, str)]
+            listed = numbers if dtype.kind != "O" else [*texts, *as_strings(np.array(numbers)).tolist()]
+            columns[name] = np.array(sorted(listed), dtype)
+        found = infer_schema(columns, with_kinds(kinds, columns, inputs, self._targets), self._targets, task)
+        if len(found.target.classes) > MOST_CLASSES:
+            raise SchemaError(
+                f"target {self._targets[0]!r} has more than {MOST_CLASSES} classes; expected fewer where the data is "
+                "streamed; state data.task: regression, or data.stream: false"
+            )
+        return found
+
+    def cast(self, columns: Columns) -> Columns:
+        """Rows in the dtypes that hold all rows."""
+        return {name: _cast(column, self._dtypes[name]) for name, column in columns.items()}
+
+    def bytes_a_row(self) -> float:
+        """About what a row takes as float32 numbers, or as it is where that is more."""
+        first = concat(self._first)
+        numbers = sum(4 * column.size for column in first.values() if column.dtype != object)
+        return max(numbers, bytes_of(first)) / max(1, rows_of(first))
+
+
+def _joined(known: np.dtype[Any], found: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(object) if object in (known, found) else np.result_type(known, found)
+
+
+def _cast(column: Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "O":
+        return as_strings(column) if column.ndim == 1 else column
+    return column.astype(dtype, copy=False)

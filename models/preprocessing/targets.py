@@ -1,0 +1,62 @@
+"""The columns that are to be predicted: which they are, how they are read, and which rows have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tidegate.models.config.losses import TASK_OF_KIND
+from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
+from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.schema import READING
+
+
+def target_of(
+    target: Sequence[str | Mapping[str, Any]] | None, task: str | None
+) -> tuple[list[str], dict[str, Any], str | None]:
+    """Names, how a text is read, and the task, which a target of kind text or boxes tells."""
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in target or ()]
+    reading = {key: entry[key] for entry in entries for key in READING if entry.get(key) is not None}
+    told = next((TASK_OF_KIND[entry["kind"]] for entry in entries if entry.get("kind")), task)
+    return [entry["name"] for entry in entries], reading, told
+
+
+def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
+    """Refuse `tokens`, `length` and `vocabulary` of a target that is no text."""
+    if reading and task != "generation":
+        raise SchemaError(
+            f"target {', '.join(names)} has {', '.join(reading)}; expected them of a text only; state data.task: "
+            "generation, or leave them out"
+        )
+
+
+def spread_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
+    """Each target column that holds arrays as one column a number."""
+    spread, targets = dict(columns), []
+    for name in names:
+        if name not in columns:
+            raise unknown_column(name, columns, "target")
+        if columns[name].ndim == 1:
+            targets.append(name)
+            continue
+        numbers = spread.pop(name).reshape(rows_of(columns), -1)
+        parts = [name] if numbers.shape[1] == 1 else [f"{name}_{place}" for place in range(numbers.shape[1])]
+        spread |= {part: numbers[:, place].copy() for place, part in enumerate(parts)}
+        targets += parts
+    return spread, targets
+
+
+def without_target(columns: Columns, names: Sequence[str]) -> Array:
+    """Which rows have no target, `(n,)` bool."""
+    return np.asarray(np.stack([missing(columns[name]) for name in names]).any(axis=0))
+
+
+def check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
+    """Refuse data of which no row has a target."""
+    if kept == 0 and dropped:
+        raise SchemaError(
+            f"target {', '.join(names)} has no value in any of {dropped} rows, and rows without one are "
+            "dropped; expected some rows with a target; check data.target and the source"
+        )

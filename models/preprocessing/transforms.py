@@ -1,0 +1,248 @@
+"""Raw columns to model inputs: one NumPy implementation for training and the endpoint.
+
+Transforms are data: fitted once on the training rows, written to JSON, read back by the endpoint. The rules,
+the same on both sides:
+
+- a missing number (None, NaN, infinite) is the training mean, a missing or unseen category is all zeros, a
+  word that training has not seen is word 1, a missing text is empty, a missing pixel is 0, a missing number of a
+  sequence's step its feature's mean;
+- numbers are standardised by their training mean and standard deviation and limited to a million deviations;
+  of a category field the 1000 most frequent training values are known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.box_target import Boxes
+from tidegate.models.preprocessing.encoder_fitting import LEARNERS, FeaturesLearner, Learner, in_parts
+from tidegate.models.preprocessing.encoders import Encoder, InputSpec, build
+from tidegate.models.preprocessing.schema import Class, Field, Schema, Target
+from tidegate.models.preprocessing.text_target import PREFIX, Answers
+
+__all__ = ["InputSpec", "Learning", "Transforms", "encode_target"]
+
+
+class Transforms:
+    """The fitted way from raw columns to model inputs.
+
+    Single numbers and categories share the float32 input `features` `(n, width)`. Every other field is an
+    input of its own name (with characters that Keras refuses replaced by `_`): numeric arrays float32 of
+    their shape, images float32 `(n, h, w, c)`, texts int32 word numbers `(n, length)`, sequences float32
+    `(n, steps, features + 1)`, the last feature being 1 where a step is and 0 behind the end.
+
+    Where the target is a text, the last input is `prefix`, the text so far, see `preprocessing.text_target`; a
+    language model's prompt is no input of its own, being the beginning of that text. Where it is boxes, `boxes` has
+    the default boxes.
+
+    Example:
+        transforms = Transforms.fit(schema, training_columns)
+        inputs = Transforms.from_dict(transforms.to_dict()).apply(columns)
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, tuple[str, Encoder]],
+        answers: Answers | None = None,
+        boxes: Boxes | None = None,
+    ) -> None:
+        self._encoders = dict(encoders)
+        self.answers, self.boxes = answers, boxes
+        self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
+
+    @classmethod
+    def fit(cls, schema: Schema, columns: Columns) -> Transforms:
+        """Learn from the training rows, and from them only.
+
+        Raises:
+            SchemaError: no field has a value to learn from.
+        """
+        learning = Learning(schema)
+        for part in in_parts(columns):
+            learning.add(part)
+        answers = Answers.fit(schema.target, columns) if schema.target.task == "generation" else None
+        boxes = (
+            Boxes.fit(schema.target, schema.inputs[0], columns) if schema.target.task == "detection" else None
+        )
+        return cls(learning.encoders(), answers, boxes)
+
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """Shape, dtype and kind of each model input, in the model's order."""
+        specs = {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
+        return specs | ({PREFIX: self.answers.spec} if self.answers else {})
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The categories that each category field knows, sorted."""
+        kind, encoder = self._encoders.get("features", ("", None))
+        return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
+
+    def labels(self, name: str, values: Array) -> list[Any]:
+        """What people call the parts of a model input: its features, or of a text the words of each row; else nothing.
+
+        Args:
+            name: of the input.
+            values: rows of it.
+        """
+        kind, encoder = self._encoders[name]
+        content = encoder.content
+        if kind == "features":
+            known = content["categories"].items()
+            return [*content["names"], *(f"{field}={value}" for field, given in known for value in given)]
+        if kind != "text":
+            return []
+        words = ["", "?", *content["words"]]  # 0 is padding, 1 a word that training has not seen
+        return [[words[number] for number in row if number] for row in values.tolist()]
+
+    def apply(self, columns: Columns) -> dict[str, Array]:
+        """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`.
+
+        Without the target's column there is no `prefix`: who decodes makes it, token by token.
+        """
+        inputs = {name: apply(columns) for name, apply in self._apply}
+        if self.answers is not None and self.answers.name in columns:
+            inputs[PREFIX] = self.answers.given(columns)
+        return inputs
+
+    def told(self, columns: Columns, attributions: Mapping[str, Array]) -> dict[str, list[Any]]:
+        """Attributions of model inputs as people have them: of each input column one value a row.
+
+        Numbers and categories have a number; images a map `(h, w)`; arrays and sequences numbers in the row's own
+        shape; texts a list of `{"token", "attribution"}`.
+
+        Args:
+            columns: raw rows.
+            attributions: of each model input `(n, *shape)`; one that the model does not read has none, and counts 0.
+        """
+        found: dict[str, list[Any]] = {}
+        rows = len(next(iter(columns.values())))
+        for name, (_, encoder) in self._encoders.items():
+            nothing = np.zeros((rows, *encoder.spec.shape), np.float32)
+            found |= encoder.told(columns, attributions.get(name, nothing))
+        return found
+
+    def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
+        """The target as numbers: `wanted` of a text's `Answers` and of `Boxes`, else what `encode_target` gives."""
+        told = self.answers or self.boxes
+        return encode_target(schema, columns) if told is None else told.wanted(columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that was learned, as plain JSON values: a list, because the order of the inputs matters."""
+        inputs = [
+            {"name": name, "encoder": kind, "content": encoder.content}
+            for name, (kind, encoder) in self._encoders.items()
+        ]
+        content: dict[str, Any] = {"inputs": inputs}
+        content |= {"answers": self.answers.content} if self.answers else {}
+        return content | ({"boxes": self.boxes.content} if self.boxes else {})
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Transforms:
+        """The transforms that `to_dict` wrote."""
+        encoders = {
+            entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
+            for entry in content["inputs"]
+        }
+        answers = Answers(**content["answers"]) if "answers" in content else None
+        return cls(encoders, answers, Boxes(**content["boxes"]) if "boxes" in content else None)
+
+
+class Learning:
+    """Learns all encoders of a schema from training rows that come in parts, each once."""
+
+    def __init__(self, schema: Schema) -> None:
+        read = [field for field in schema.inputs if field.name != schema.target.prompt]
+        self._single = [field for field in read if _is_single(field)]
+        others = [field for field in read if not _is_single(field)]
+        taken = ["features"] if self._single else []
+        taken += [PREFIX] if schema.target.task == "generation" else []
+        names = _input_names([field.name for field in others], taken)
+        self._learners: dict[str, tuple[str, Learner]] = {}
+        if self._single:
+            self._learners["features"] = ("features", FeaturesLearner(self._single))
+        for field in others:
+            encoder = "array" if field.kind == "numeric" else field.kind
+            self._learners[names[field.name]] = (encoder, LEARNERS[field.kind](field))
+
+    def add(self, columns: Columns) -> None:
+        """See some more training rows."""
+        for _, learner in self._learners.values():
+            learner.add(columns)
+
+    def encoders(self) -> dict[str, tuple[str, Encoder]]:
+        """What was learned: an encoder and its name in `preprocessing.encoders.ENCODERS`, by model input.
+
+        Raises:
+            SchemaError: no field has a value to learn from.
+        """
+        found = {name: (kind, learner.encoder()) for name, (kind, learner) in self._learners.items()}
+        if self._single and found["features"][1].spec.shape == (0,):
+            names = ", ".join(field.name for field in self._single)
+            raise SchemaError(
+                f"inputs {names} have no value in any training row; expected some; check the source"
+            )
+        return found
+
+
+def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
+    """The target as numbers: int64 class positions `(n,)`, or float32 `(n, outputs)` of a regression.
+
+    Raises:
+        SchemaError: a row without a value, or with a class that the schema does not have.
+    """
+    target = schema.target
+    for name in target.names:
+        absent = int(missing(columns[name]).sum())
+        if absent:
+            raise SchemaError(
+                f"target {name!r} has no value in {absent} of {len(columns[name])} rows; "
+                "expected one in every row; drop or fill those rows"
+            )
+    if target.task == "regression":
+        return np.stack([columns[name].astype(np.float32) for name in target.names], axis=1)
+    return _positions(target, columns[target.names[0]])
+
+
+def _positions(target: Target, column: Array) -> NDArray[np.int64]:
+    classes = np.array(target.classes)
+    if column.dtype.kind in "iu" and classes.dtype.kind == "i":
+        ascending = np.argsort(classes).astype(np.int64)
+        found: NDArray[np.int64] = ascending[
+            np.searchsorted(classes[ascending], column).clip(max=len(classes) - 1)
+        ]
+        if (classes[found] == column).all():
+            return found
+    places: dict[Class, int] = {value: place for place, value in enumerate(target.classes)}
+    values = column.tolist()
+    if target.classes == (False, True) and column.dtype == object:
+        places, values = {"false": 0, "true": 1}, [text.lower() for text in values]
+    try:
+        return np.array([places[value] for value in values], np.int64)
+    except KeyError as error:
+        raise SchemaError(
+            f"target {target.names[0]!r} holds the class {error.args[0]!r}; "
+            f"expected one of {', '.join(map(str, target.classes))}; train again with rows of that class"
+        ) from error
+
+
+def _is_single(field: Field) -> bool:
+    return field.kind == "categorical" or (field.kind == "numeric" and field.shape == ())
+
+
+def _input_names(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for name in names:
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        safe = safe if safe[:1].isalnum() else f"input{safe}"
+        while safe in taken or safe in chosen.values():
+            safe += "_"
+        chosen[name] = safe
+    return chosen

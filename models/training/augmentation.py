@@ -1,0 +1,125 @@
+"""Images that are a little different each time they are learned from: flipped, turned, shifted, with noise.
+
+The changes are Keras' own layers before the model, in a model around it that is only trained. Their random
+numbers come from seed generators, which are variables: a checkpoint holds them, and a killed training goes on to the
+same bits.
+
+Boxes move when an image is flipped. Instead of the boxes wanted, what the model answers for a flipped image is flipped
+back: the default boxes are their own mirror image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tidegate.models.config.training import Augmentation
+from tidegate.models.data.box_geometry import Grid
+from tidegate.models.errors import OptionsError
+
+
+def augmented(
+    model: Any, images: Sequence[str], options: Augmentation, seed: int, grids: Sequence[Grid] = ()
+) -> Any:
+    """Return a Keras model that changes the images in training, and shares all weights with `model`.
+
+    What it answers outside of training is what `model` answers.
+
+    Args:
+        model: an untrained Keras model.
+        images: names of the inputs that are images, float32 (rows, height, width, channels).
+        options: which changes, see `Augmentation`.
+        seed: of the changes.
+        grids: of the boxes that the model answers; none where it answers something else.
+
+    Raises:
+        OptionsError: the model reads no image, or finds boxes that a change would move.
+    """
+    import keras
+
+    read = [tensor.name for tensor in model.inputs if tensor.name in images]
+    if not read:
+        have = ", ".join(f"{tensor.name} {tuple(tensor.shape[1:])}" for tensor in model.inputs)
+        raise OptionsError(
+            f"Option 'training.augmentation' changes images, and the model's inputs are {have}. State "
+            "{name: ..., kind: image} in data.inputs, or leave augmentation out."
+        )
+    tensors = {
+        tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    }
+    if grids:
+        return _flipped(model, tensors, read[0], options, seed, grids)
+    changed = dict(tensors)
+    for place, name in enumerate(read):
+        for layer in _layers(options, seed + place):
+            changed[name] = layer(changed[name])
+    return keras.Model(tensors, model(changed), name="augmented")
+
+
+def _layers(options: Augmentation, seed: int) -> list[Any]:
+    """What changes an image, in this order, each by its own chance; an edge is continued by its own pixels."""
+    from keras import layers
+
+    # Below 2^31: on the torch backend a generator's state is int32.
+    seeds = (int(drawn) & 0x7FFFFFFF for drawn in np.random.SeedSequence(seed).generate_state(5))
+    across, upright, turn, move, noise = ({"seed": one, "dtype": "float32"} for one in seeds)
+    found: list[Any] = []
+    if options.flip in ("horizontal", "both"):
+        found.append(layers.RandomFlip("horizontal", **across))
+    if options.flip in ("vertical", "both"):
+        found.append(layers.RandomFlip("vertical", **upright))
+    if options.rotate:
+        found.append(layers.RandomRotation(options.rotate / 360, fill_mode="nearest", **turn))
+    if options.shift:
+        found.append(layers.RandomTranslation(options.shift, options.shift, fill_mode="nearest", **move))
+    if options.noise:
+        found.append(layers.GaussianNoise(options.noise, **noise))
+    return [_in_float32(layer) for layer in found]
+
+
+def _in_float32(layer: Any) -> Any:
+    """Have a layer draw float32 too where Keras computes in float64: `RandomRotation` can not mix the two."""
+    import keras
+
+    call = layer.call
+
+    def narrow(*args: Any, **more: Any) -> Any:
+        wide = keras.config.floatx()
+        keras.config.set_floatx("float32")
+        try:
+            return call(*args, **more)
+        finally:
+            keras.config.set_floatx(wide)
+
+    layer.call = narrow
+    return layer
+
+
+def _flipped(
+    model: Any, tensors: dict[str, Any], image: str, options: Augmentation, seed: int, grids: Sequence[Grid]
+) -> Any:
+    """The model of boxes with its image flipped at random, and noise; what it answers is flipped back."""
+    import keras
+
+    from tidegate.models.training.flips import flip, flip_back
+
+    if options.rotate or options.shift:
+        raise OptionsError(
+            f"Option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and boxes would not move "
+            "along. Expected flip and noise alone for a target of boxes. Leave rotate and shift out."
+        )
+    x, undo, size = tensors[image], [], tuple(tensors[image].shape[1:3])
+    seeds = [int(drawn) for drawn in np.random.SeedSequence(seed).generate_state(3)]
+    for axis, one in zip(("horizontal", "vertical"), seeds[:2], strict=True):
+        if options.flip in (axis, "both"):
+            x, flipped = flip(x, axis, keras.layers.RandomFlip(axis, seed=one, dtype="float32"))
+            undo.append((flipped, axis))
+    if options.noise:
+        x = keras.layers.GaussianNoise(options.noise, seed=seeds[2], dtype="float32")(x)
+    answer = model({**tensors, image: x})
+    for flipped, axis in undo:
+        answer = flip_back(answer, flipped, axis, grids, (size[0], size[1]))
+    return keras.Model(tensors, answer, name="augmented")

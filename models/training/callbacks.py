@@ -1,0 +1,77 @@
+"""What watches a training: Keras' early stopping and plateaus, and what counts as better."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tidegate.models.config.options import did_you_mean
+from tidegate.models.config.training import Plateau, Training
+from tidegate.models.errors import OptionsError
+
+HIGHER = ("accuracy", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou", "similarity", "specificity")
+
+
+def higher_is_better(name: str) -> bool:
+    """Return whether a metric of this name grows as a model becomes better, as accuracy and r2 do."""
+    return any(word in name.lower() for word in HIGHER)
+
+
+def is_better(value: float, than: float, higher: bool) -> bool:
+    """Return whether `value` is strictly better; NaN is worse than every number."""
+    if math.isnan(value) or math.isnan(than):
+        return not math.isnan(value)
+    return value > than if higher else value < than
+
+
+def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
+    """Return a Keras `CallbackList` of what the settings ask for.
+
+    Raises:
+        OptionsError: a monitored value is none that the training computes.
+    """
+    import keras
+
+    found: list[Any] = []
+    stopping, plateau = options.early_stopping, options.learning_rate_schedule
+    if stopping is not None:
+        monitor = _monitor(model, stopping.monitor, validated, "training.early_stopping.monitor")
+        found.append(
+            keras.callbacks.EarlyStopping(
+                monitor=monitor,
+                mode=_mode(monitor),
+                patience=stopping.patience,
+                min_delta=stopping.min_delta,
+                restore_best_weights=stopping.restore_best,
+            )
+        )
+    if isinstance(plateau, Plateau):
+        monitor = _monitor(model, plateau.monitor, validated, "training.learning_rate_schedule.monitor")
+        found.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=monitor,
+                mode=_mode(monitor),
+                factor=plateau.factor,
+                patience=plateau.patience,
+                min_lr=plateau.minimum,
+            )
+        )
+    model.stop_training = False
+    return keras.callbacks.CallbackList(found, model=model)
+
+
+def _mode(monitor: str) -> str:
+    return "max" if higher_is_better(monitor) else "min"
+
+
+def _monitor(model: Any, name: str | None, validated: bool, where: str) -> str:
+    names = list(model.get_metrics_result())
+    known = [*names, *(f"val_{name}" for name in names if validated)]
+    if name is None:
+        return "val_loss" if validated else "loss"
+    if name not in known:
+        hint = "" if validated else " There are no validation rows: set data.split.validation."
+        raise OptionsError(
+            f"Option {where!r} is {name!r}, which is not computed.{did_you_mean(name, known)}{hint}"
+        )
+    return name

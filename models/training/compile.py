@@ -1,0 +1,116 @@
+"""Give a model its loss, optimizer and metrics, and find out at once whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tidegate.models.config.losses import Loss, encode_target, loss_named, smoothed
+from tidegate.models.config.options import did_you_mean
+from tidegate.models.config.training import Regularization, Training
+from tidegate.models.errors import OptionsError
+from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.training.loss_functions import loss_function
+from tidegate.models.training.optimizers import build_optimizer
+
+DEFAULT_METRICS = {
+    "classification": ("accuracy",),
+    "regression": ("root_mean_squared_error", "mean_absolute_error"),
+    "generation": (),  # Keras' accuracy would count what is behind a text's end
+    "detection": (),
+}
+LONG = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
+
+
+def compile_model(
+    model: Any,
+    train: tuple[Mapping[str, np.ndarray], np.ndarray],
+    options: Training,
+    task: str,
+    classes: int,
+    batches: int,
+) -> Loss:
+    """Compile `model` for its training and return the loss chosen.
+
+    Args:
+        model: an untrained Keras model.
+        train: the training rows; one is tried.
+        options: the experiment's settings.
+        task: "classification" or "regression".
+        classes: number of classes.
+        batches: batches an epoch.
+
+    Raises:
+        OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit each other.
+    """
+    loss = smoothed(loss_named(options.loss, task, classes), options.label_smoothing)
+    _penalise(model, options.regularization)
+    metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
+    schedule = options.learning_rate_schedule
+    model.compile(
+        optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
+        loss=loss_function(loss),
+        **{"weighted_metrics" if options.privacy else "metrics": metrics},
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    _try_one_row(model, train, loss, classes)
+    return loss
+
+
+def _penalise(model: Any, wanted: Regularization | None) -> None:
+    """Put the penalties on the weights themselves: what is saved is the network without them."""
+    if wanted is None or not (wanted.l1 or wanted.l2):
+        return
+    import keras
+
+    own = [variable.path for variable in model.trainable_variables if variable.regularizer is not None]
+    if own:
+        raise OptionsError(
+            f"Option 'training.regularization' is {wanted.model_dump()}, and the model has a penalty of its own on "
+            f"{own[0]!r}. Leave one of the two out, such as model.l2."
+        )
+    for variable in model.trainable_variables:
+        if variable.name.endswith("kernel"):
+            variable.regularizer = keras.regularizers.L1L2(wanted.l1, wanted.l2)
+
+
+def metric_named(name: str) -> str:
+    """Return the name Keras knows a metric by, "accuracy" being right for every kind of target.
+
+    Raises:
+        OptionsError: Keras has no such metric; the nearest is named.
+    """
+    import keras
+
+    name = LONG.get(name, name)
+    try:
+        if name not in ("accuracy", "acc"):
+            keras.metrics.get(name)
+    except ValueError as error:
+        known = {"accuracy"} | {member for member in dir(keras.metrics) if member.islower()} - {"get"}
+        raise OptionsError(
+            f"Unknown metric {name!r} in 'training.metrics'.{did_you_mean(name, known)}"
+        ) from error
+    return name
+
+
+def _try_one_row(
+    model: Any, train: tuple[Mapping[str, np.ndarray], np.ndarray], loss: Loss, classes: int
+) -> None:
+    """Metrics make their variables when they first see rows, which a compiled loop does not allow."""
+    inputs = {name: array[:1] for name, array in inputs_of(model, train[0]).items()}
+    try:
+        target = encode_target(loss.target, train[1][:1], classes)
+        answer = model(inputs, training=False)
+        model.compute_loss(inputs, target, answer, training=False)
+        model.compute_metrics(inputs, target, answer)
+    except (ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())[:300]
+        raise OptionsError(
+            f"Loss {loss.name!r} and metrics {[m.name for m in model.metrics]} cannot be computed on the "
+            f"model's outputs {tuple(model.outputs[0].shape)}: {cause}"
+        ) from error
+    model.reset_metrics()

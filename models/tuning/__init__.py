@@ -1,0 +1,1 @@
+"""Which hyperparameters to try next."""

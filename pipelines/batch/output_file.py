@@ -1,0 +1,106 @@
+"""The file that `tidegate predict --output` writes: csv or jsonl, whole or not at all."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from tidegate.infra.system.files import publish, temporary
+from tidegate.pipelines.errors import UsageError
+
+FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson")}
+Write = Callable[[list[Any], int], None]
+
+
+def format_of(output: Path, stated: str | None) -> str:
+    """The format stated, or the one that the file's name tells.
+
+    Raises:
+        UsageError: the name tells none, or nothing can be written there.
+    """
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output}: it is a folder or a device; expected a file's name")
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+    told = next((name for name, ends in FORMATS.items() if output.suffix.lower() in ends), None)
+    if stated is None and told is None:
+        raise UsageError(
+            f"--output {output}: its name does not tell a format; expected .csv or .jsonl; add --format"
+        )
+    return stated or str(told)
+
+
+@contextmanager
+def writing(
+    output: Path, kind: str, contract: dict[str, Any], names: Sequence[str] | None
+) -> Iterator[Write]:
+    """A function that takes predictions and the number of the first one's row.
+
+    The file appears under its name when the block ends well, and not at all when it does not. A .csv has a
+    line a row: its number from 0, or the image's file, and then label, probability and the probability of each
+    class, the predicted quantities by their names, or text and log-probability; of boxes it has a line a box, with
+    label, score and corners, and none for a row without any. A .jsonl has in line n what `/predict` answers for
+    row n.
+
+    Args:
+        output: the file; replaced if it is there.
+        kind: csv or jsonl.
+        contract: as `GET /contract` gives it.
+        names: of each row, where a row is a file.
+    """
+    temp = temporary(output.parent)
+    try:
+        with temp.open("x", encoding="utf-8", newline="") as stream:
+            yield _csv(stream, contract, names) if kind == "csv" else _jsonl(stream, names)
+            stream.flush()
+            os.fsync(stream.fileno())
+        publish(temp, output)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) -> Write:
+    writer = csv.writer(stream)
+    classes = [f"probability_{name}" for name in contract["classes"]]
+    values = ["label", "probability", *classes] if classes else list(contract["target"])
+    values += ["log_probability"] if contract["task"] == "generation" else []
+    if contract["task"] == "detection":
+        values = ["label", "score", "xmin", "ymin", "xmax", "ymax"]
+    writer.writerow(["row" if names is None else "file", *values])
+
+    def write(predictions: list[Any], start: int) -> None:
+        for row, prediction in enumerate(predictions, start):
+            name = row if names is None else names[row]
+            writer.writerows([name, *cells] for cells in _lines(prediction))
+
+    return write
+
+
+def _lines(prediction: Any) -> list[list[Any]]:
+    if isinstance(prediction, dict) and "boxes" in prediction:
+        return [[box["label"], box["score"], *box["box"]] for box in prediction["boxes"]]
+    return [_cells(prediction)]
+
+
+def _cells(prediction: Any) -> list[Any]:
+    if isinstance(prediction, dict) and "text" in prediction:
+        return [prediction["text"], prediction["log_probability"]]
+    if isinstance(prediction, dict):
+        return [prediction["label"], prediction["probability"], *prediction["probabilities"]]
+    return prediction if isinstance(prediction, list) else [prediction]
+
+
+def _jsonl(stream: TextIO, names: Sequence[str] | None) -> Write:
+    def write(predictions: list[Any], start: int) -> None:
+        for row, prediction in enumerate(predictions, start):
+            shown = prediction if names is None else _named(names[row], prediction)
+            stream.write(json.dumps(shown, ensure_ascii=False) + "\n")
+
+    return write
+
+
+def _named(name: str, prediction: Any) -> dict[str, Any]:
+    return {"file": name, **(prediction if isinstance(prediction, dict) else {"prediction": prediction})}

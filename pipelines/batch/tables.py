@@ -1,0 +1,52 @@
+"""Any format that an experiment's data may have, through the same readers: columns that are no inputs are left out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate.models.data.columns import Array, Columns, as_strings, rows_of
+from tidegate.models.data.sources import existing, guess_format
+from tidegate.models.readers import read
+from tidegate.pipelines.batch import Feed, Rows, lines_in
+from tidegate.pipelines.errors import UsageError
+from tidegate.serving.inference.predictor import sample_rows
+
+LINES = ("csv", "jsonl")
+
+
+def open_feed(path: Path, inputs: Sequence[dict[str, Any]], size: int) -> Feed:
+    """The rows of a table, as the readers give them."""
+    name = guess_format(existing(path))
+    total = lines_in(path) if name in LINES else None
+    return Feed(_chunks(path, read(path, name), inputs, size), None if total is None else max(total - 1, 1))
+
+
+def _chunks(
+    path: Path, read_: Iterator[Columns], inputs: Sequence[dict[str, Any]], size: int
+) -> Iterator[Rows]:
+    for columns in read_:
+        yield from rows_of_columns(path, columns, inputs, size)
+
+
+def rows_of_columns(
+    path: Path, columns: Columns, inputs: Sequence[dict[str, Any]], size: int
+) -> Iterator[Rows]:
+    """Raw columns as rows, `size` at a time.
+
+    Raises:
+        UsageError: an input is not among the columns.
+    """
+    missing = [entry["name"] for entry in inputs if entry["name"] not in columns]
+    if missing:
+        raise UsageError(f"--input {path}: it lacks {', '.join(missing)}; it has {', '.join(columns)}")
+    for start in range(0, rows_of(columns), size):
+        part = {
+            entry["name"]: _conformed(columns[entry["name"]][start : start + size], entry) for entry in inputs
+        }
+        yield sample_rows(part, size)
+
+
+def _conformed(column: Array, entry: dict[str, Any]) -> Array:
+    """Categories and texts as strings, as in training, whatever the file's own type is."""
+    texts = entry["kind"] in ("categorical", "text") and column.ndim == 1
+    return as_strings(column) if texts else column

@@ -1,0 +1,1 @@
+"""`tidegate check` of a cluster."""

@@ -1,0 +1,100 @@
+"""Whether this user, and the driver, may do what runs and releases need: asked of the API server, not guessed."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.errors import ForbiddenError
+from tidegate.pipelines.result import item
+
+DRIVER = "tidegate-driver"
+LOOK = ("get", "list", "watch")
+MANAGE = (*LOOK, "create", "patch", "delete")
+AT_ONCE = 8
+
+
+class Right(NamedTuple):
+    """Verbs on a resource of an API group."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+RIGHTS = (
+    Right("batch", "jobs", MANAGE),
+    Right("", "pods", LOOK),
+    Right("", "pods/log", ("get",)),
+    Right("", "events", LOOK),
+    Right("apps", "deployments", MANAGE),
+    Right("", "services", MANAGE),
+    Right("autoscaling", "horizontalpodautoscalers", MANAGE),
+    Right("policy", "poddisruptionbudgets", MANAGE),
+    Right("networking.k8s.io", "networkpolicies", MANAGE),
+    Right("coordination.k8s.io", "leases", MANAGE),
+)
+ROUTES = Right("gateway.networking.k8s.io", "httproutes", MANAGE)
+
+
+def check_rights(cluster: Cluster, *, routes: bool) -> Iterator[dict[str, Any]]:
+    """One item a resource for this user; one item for the driver's account."""
+    rights = (*RIGHTS, ROUTES) if routes else RIGHTS
+    fix = (
+        f"have an administrator put you into the group tidegate-users, or: kubectl -n {cluster.namespace} create "
+        f"rolebinding NAME --role={DRIVER} --user=YOU"
+    )
+    for right, lacking in zip(rights, _lacking(cluster, rights, None), strict=True):
+        name = f"right: {right.resource}"
+        detail = f"lacking: {', '.join(lacking)}" if lacking else ", ".join(right.verbs)
+        yield item(name, not lacking, detail, fix)
+    yield _check_driver(cluster, rights)
+
+
+def _check_driver(cluster: Cluster, rights: tuple[Right, ...]) -> dict[str, Any]:
+    account = f"system:serviceaccount:{cluster.namespace}:{DRIVER}"
+    try:
+        missing = [
+            f"{verb} {right.resource}"
+            for right, verbs in zip(rights, _lacking(cluster, rights, account), strict=True)
+            for verb in verbs
+        ]
+    except ForbiddenError:
+        return item("driver's rights", True, "can't be told: you may not ask for others")
+    detail = f"{DRIVER} lacks: {', '.join(missing[:6])}{' …' if missing[6:] else ''}" if missing else DRIVER
+    return item(
+        "driver's rights",
+        not missing,
+        detail,
+        "kubectl apply -k the manifests again: Role and RoleBinding tidegate-driver",
+    )
+
+
+def _lacking(cluster: Cluster, rights: tuple[Right, ...], user: str | None) -> list[list[str]]:
+    """For each right, the verbs that are refused."""
+    asked = [(right, verb) for right in rights for verb in right.verbs]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        granted = list(pool.map(lambda pair: _may(cluster, pair[0], pair[1], user), asked))
+    answers = dict(zip(asked, granted, strict=True))
+    return [[verb for verb in right.verbs if not answers[right, verb]] for right in rights]
+
+
+def _may(cluster: Cluster, right: Right, verb: str, user: str | None) -> bool:
+    resource, _, part = right.resource.partition("/")
+    wanted = {"namespace": cluster.namespace, "verb": verb, "group": right.group, "resource": resource}
+    spec: dict[str, Any] = {"resourceAttributes": {**wanted, "subresource": part}}
+    kind = "SelfSubjectAccessReview"
+    head: dict[str, Any] = {"apiVersion": "authorization.k8s.io/v1"}
+    if user:
+        kind, spec = "LocalSubjectAccessReview", {**spec, "user": user}
+        head["metadata"] = {"namespace": cluster.namespace}
+    answer = cluster.create({**head, "kind": kind, "spec": spec})
+    return bool(answer.get("status", {}).get("allowed"))
+
+
+def check_accounts(cluster: Cluster) -> dict[str, Any]:
+    """Whether the accounts of driver, steps and endpoints are there."""
+    names = (DRIVER, "tidegate-step", "tidegate-endpoint")
+    missing = [name for name in names if cluster.get("ServiceAccount", name) is None]
+    detail = f"missing: {', '.join(missing)}" if missing else ", ".join(names)
+    return item("service accounts", not missing, detail, "kubectl apply -k the manifests again")

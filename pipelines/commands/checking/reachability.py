@@ -1,0 +1,73 @@
+"""Whether the store and MLflow answer, from wherever this runs: for `check`, here and in a pod of the target.
+
+`python -m tidegate.pipelines.commands.checking.reachability` is what the pod runs; it prints the items as one line of
+JSON.
+"""
+
+import json
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from typing import Any
+
+from tidegate.infra.errors import StoreError
+from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.pipelines.result import item
+
+ANSWER_S = 10.0
+
+
+def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
+    """Whether the store takes, gives and guards an object: a second writer must be told that it is second."""
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # to tell, not to insist
+    key = f"check-{secrets.token_hex(8)}"
+    try:
+        bucket = Bucket(url, endpoint=endpoint)
+        first = bucket.put(key, b"tidegate check", None, {})
+        try:
+            second = bucket.put(key, b"another", None, {})
+            found = bucket.get(key)
+        finally:
+            bucket.delete(key)
+    except StoreError as error:
+        return item("store", False, str(error), "see the message; the credentials are those that boto3 finds")
+    if first is None or second is not None or found is None or found[0] != b"tidegate check":
+        detail = f"{url}: the server overwrites what a conditional write (If-None-Match) must keep"
+        return item("store", False, detail, "use an S3 server that honours conditional writes, or update it")
+    return item("store", True, f"{url} takes, gives and guards objects")
+
+
+def check_mlflow(url: str) -> dict[str, Any]:
+    """Whether MLflow answers, with its version, and reads its database."""
+    try:
+        version = _ask(f"{url}/version")
+        _ask(f"{url}/api/2.0/mlflow/experiments/search?max_results=1")
+    except urllib.error.HTTPError as error:
+        fix = "see the server's log (kubectl logs deployment/mlflow)"
+        if error.code == 403:
+            fix = "tell MLflow its address: TIDEGATE_MLFLOW_URL in the ConfigMap tidegate, then restart it"
+        return item("mlflow", False, f"{url} answers HTTP {error.code}", fix)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        fix = "see that it runs (kubectl get pods) and that `mlflow` in targets.yaml is its address"
+        return item("mlflow", False, f"{url} does not answer: {reason}", fix)
+    return item("mlflow", True, f"{url}, version {version}")
+
+
+def _ask(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
+        return str(answer.read(100_000).decode(errors="replace")).strip()
+
+
+def main() -> None:
+    """Look from inside a pod, whose addresses are in its environment."""
+    store = check_store(os.environ["TIDEGATE_STORE"], os.environ.get("TIDEGATE_S3_ENDPOINT") or None)
+    items = [store, check_mlflow(os.environ["MLFLOW_TRACKING_URI"])]
+    print(json.dumps(items))
+    sys.exit(0 if all(one["ok"] for one in items) else 1)
+
+
+if __name__ == "__main__":
+    main()

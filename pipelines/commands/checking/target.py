@@ -1,0 +1,158 @@
+"""Whether a target can do the job, item by item: the cluster, what is installed in it, the store, MLflow.
+
+Nothing here waits long: what does not answer is told, with its fix. What this user may not look at is told as such,
+and is no failure. Secrets are never read: a pod that mounts them tells whether they are there.
+"""
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.capacity import gateway_trouble, gpus, images_on, quota_lines
+from tidegate.infra.cluster.images import NAMES, image
+from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError
+from tidegate.pipelines.commands.checking.permissions import check_accounts, check_rights
+from tidegate.pipelines.commands.checking.pod import check_pod
+from tidegate.pipelines.commands.checking.reachability import check_mlflow, check_store
+from tidegate.pipelines.result import item
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.targets import Gateway, Target
+
+PATIENCE_S = 5.0
+ANSWER_S = 5.0
+OLDEST = (1, 31)  # Jobs' podFailurePolicy and podReplacementPolicy, CronJobs, restricted pods
+APPLY = "kubectl apply -k infra/manifests/overlays/… (an administrator)"
+LABEL = "pod-security.kubernetes.io/enforce"
+Item = dict[str, Any]
+
+
+def check_target(home: Home) -> list[Item]:
+    """Every item, in the order in which they are mended best."""
+    target = home.target
+    assert target is not None, "the local target has its own items"
+    items = list(_cluster_items(target))
+    items.append(check_store(target.store.url, target.store.endpoint))
+    items.append(check_mlflow(target.mlflow))
+    return items
+
+
+def _cluster_items(target: Target) -> Iterator[Item]:
+    """What the API server tells; where the first items fail, the others can't be asked."""
+    try:
+        cluster = Cluster(target.context, target.namespace, patience_s=PATIENCE_S)
+        version = cluster.raw("/version")
+    except ClusterError as error:
+        yield item("cluster", False, str(error), "see the message")
+        return
+    yield _version(version)
+    namespace = _told("namespace", lambda: _namespace(cluster))
+    yield namespace
+    if not namespace["ok"]:
+        return
+    yield _told("pod security", lambda: _security(cluster))
+    yield from check_rights(cluster, routes=target.gateway is not None)
+    yield _told("service accounts", lambda: check_accounts(cluster))
+    yield _told("settings", lambda: _settings(cluster, target))
+    yield _told("quota", lambda: _quota(cluster))
+    yield _told("gpus", lambda: _gpus(cluster))
+    yield _told("images", lambda: _images(cluster, target))
+    if target.gateway is not None:
+        gateway = target.gateway
+        yield _told("gateway", lambda: _gateway(target, gateway))
+        yield _answers(gateway)
+    yield from check_pod(cluster, target)
+
+
+def _told(name: str, look: Callable[[], Item]) -> Item:
+    """An item; what this user may not see is told as such."""
+    try:
+        return look()
+    except ForbiddenError:
+        return item(name, True, "can't be told: you may not look at it")
+    except ClusterError as error:
+        return item(name, False, str(error), "see the message")
+
+
+def _version(version: dict[str, Any]) -> Item:
+    digits = ("".join(filter(str.isdigit, str(version[part]))) for part in ("major", "minor"))
+    found = tuple(int(part or 0) for part in digits)
+    oldest = ".".join(map(str, OLDEST))
+    return item("cluster", found >= OLDEST, str(version["gitVersion"]), f"use Kubernetes {oldest} or newer")
+
+
+def _namespace(cluster: Cluster) -> Item:
+    there = cluster.get("Namespace", cluster.namespace) is not None
+    detail = cluster.namespace if there else f"there is no namespace {cluster.namespace}"
+    return item("namespace", there, detail, f"{APPLY}, or correct `namespace` in targets.yaml")
+
+
+def _security(cluster: Cluster) -> Item:
+    found = cluster.get("Namespace", cluster.namespace) or {"metadata": {}}
+    level = found["metadata"].get("labels", {}).get(LABEL, "")
+    fix = f"kubectl label namespace {cluster.namespace} {LABEL}=restricted"
+    return item("pod security", level == "restricted", level or "not enforced", fix)
+
+
+def _settings(cluster: Cluster, target: Target) -> Item:
+    found = cluster.get("ConfigMap", "tidegate")
+    if found is None:
+        return item("settings", False, "there is no ConfigMap tidegate", APPLY)
+    store = found.get("data", {}).get("TIDEGATE_STORE", "").rstrip("/")
+    if store == target.store.url.rstrip("/"):
+        return item("settings", True, f"ConfigMap tidegate, store {store}")
+    detail = f"pods use the store {store or '(none)'}, this target uses {target.store.url}"
+    return item("settings", False, detail, "make TIDEGATE_STORE (ConfigMap tidegate) and targets.yaml agree")
+
+
+def _quota(cluster: Cluster) -> Item:
+    lines, full = quota_lines(cluster.list("ResourceQuota"))
+    detail = f"full: {', '.join(full)}" if full else ", ".join(lines) or "none"
+    return item("quota", not full, detail, "wait until something ends, or raise the ResourceQuota")
+
+
+def _gpus(cluster: Cluster) -> Item:
+    """No GPU is no failure: only an experiment that asks for one needs it."""
+    found = gpus(cluster.list("Node"))
+    detail = ", ".join(f"{number} {name}" for name, number in found.items())
+    return item("gpus", True, detail or "no node offers any; resources.gpus must be 0")
+
+
+def _images(cluster: Cluster, target: Target) -> Item:
+    """An image that no node has is pulled; one of `localhost` can't be."""
+    there = images_on(cluster.list("Node"))
+    wanted = {name: image(target.images, name) for name in NAMES}
+    missing = [name for name, full in wanted.items() if full not in there]
+    tag = wanted["driver"].rpartition(":")[2]
+    words = f"not on a node: {', '.join(missing)}" if missing else "on a node"
+    pulled = not target.images.startswith("localhost/")
+    fix = "build this code's images: make images, on the testbed make cluster-images"
+    return item("images", pulled or not missing, f"{target.images}/…:{tag}, {words}", fix)
+
+
+def _gateway(target: Target, gateway: Gateway) -> Item:
+    where = f"{gateway.namespace}/{gateway.name}"
+    fix = "correct `gateway` in targets.yaml, or see: kubectl describe gateway"
+    try:
+        found = Cluster(target.context, gateway.namespace, patience_s=PATIENCE_S).get("Gateway", gateway.name)
+    except NotFoundError:
+        found = None
+    if found is None:
+        return item("gateway", False, f"there is no Gateway {where}", fix)
+    trouble = gateway_trouble(found, target.namespace)
+    return item("gateway", not trouble, f"{where}: {trouble}" if trouble else where, fix)
+
+
+def _answers(gateway: Gateway) -> Item:
+    """Any answer will do: 404 is what a gateway says of a name it has no route for."""
+    try:
+        with urllib.request.urlopen(gateway.url, timeout=ANSWER_S) as answer:
+            code = answer.status
+    except urllib.error.HTTPError as error:
+        code = error.code
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        fix = "correct `gateway.url` in targets.yaml: its address as people use it"
+        return item("gateway's address", False, f"{gateway.url} does not answer: {reason}", fix)
+    return item("gateway's address", True, f"{gateway.url} answers (HTTP {code})")

@@ -1,0 +1,73 @@
+"""What a live endpoint says of drift, for `endpoints` and `show`."""
+
+import http.client
+import urllib.request
+from typing import Any
+
+TIMEOUT_S = 2.0
+MOVED, MOVING = 0.25, 0.1  # the usual reading of the index, see `monitoring.drift`
+PSI, ROWS = "tidegate_drift_psi", "tidegate_drift_rows"
+
+
+def drift_of(url: str) -> dict[str, Any] | None:
+    """The drift of an endpoint, or None where it does not answer or its bundle has no reference.
+
+    Args:
+        url: the endpoint's base URL.
+
+    Returns:
+        `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}}`; status is `unknown`
+        (fewer rows yet than are needed), `stable`, `moving` or `moved`, by the largest index.
+    """
+    # A dependency of the endpoint: it is here wherever one can be live.
+    from prometheus_client.parser import text_string_to_metric_families
+
+    from tidegate.serving.monitoring.drift import LEAST_ROWS
+
+    try:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as page:
+            text = page.read().decode()
+    except (OSError, http.client.HTTPException):
+        return None
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    rows = next((sample.value for sample in samples if sample.name == ROWS), None)
+    if rows is None:
+        return None
+    found: dict[str, dict[str, float]] = {"feature": {}, "prediction": {}}
+    for sample in samples:
+        if sample.name == PSI:
+            found[sample.labels["kind"]][sample.labels["name"]] = round(sample.value, 4)
+    status = _status([*found["feature"].values(), *found["prediction"].values()])
+    return {
+        "rows": int(rows),
+        "needed": LEAST_ROWS,
+        "status": status,
+        "features": found["feature"],
+        "predictions": found["prediction"],
+    }
+
+
+def in_words(drift: dict[str, Any] | None) -> str:
+    """The drift in a few words: the status, and what has moved most; while unknown, how many rows are wanted."""
+    if drift is None:
+        return ""
+    if drift["status"] == "unknown":
+        return f"unknown: {drift['rows']} of {drift['needed']} rows"
+    largest = max((*drift["features"].items(), *drift["predictions"].items()), key=_second, default=None)
+    shown = "" if largest is None or drift["status"] == "stable" else f": {largest[0]} {largest[1]:.2f}"
+    return f"{drift['status']}{shown}"
+
+
+def in_a_line(drift: dict[str, Any]) -> str:
+    """The same, and over how many rows."""
+    return in_words(drift) if drift["status"] == "unknown" else f"{in_words(drift)}, {drift['rows']} rows"
+
+
+def _second(pair: tuple[str, float]) -> float:
+    return pair[1]
+
+
+def _status(values: list[float]) -> str:
+    if not values:
+        return "unknown"
+    return "moved" if max(values) >= MOVED else "moving" if max(values) >= MOVING else "stable"

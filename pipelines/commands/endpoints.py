@@ -1,0 +1,91 @@
+"""endpoints, rollback, delete: the live side."""
+
+from typing import Any
+
+from tidegate.infra.errors import ConflictError, InfraError
+from tidegate.pipelines.commands.drift import drift_of, in_words
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.result import Result, table
+from tidegate.pipelines.state.endpoint_names import known_endpoints, require_endpoint
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import deleted, load, rollback_target, update
+
+
+def endpoints(home: Home) -> Result:
+    """Every endpoint, its live release and whether it answers."""
+    data, place = [], hosting(home)
+    for state in known_endpoints(home):
+        release = state.release(state.current or 0)
+        row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
+        url, live = place.url(state), place.answers(state)
+        head: dict[str, Any] = {"name": state.name, "release": release.number, "url": url, "live": live}
+        head["drift"] = drift_of(url) if live else None
+        releases = [
+            {"release": known.number, "run": known.run, "state": known.state} for known in state.releases
+        ]
+        data.append(head | row | {"releases": releases})
+    rows = [
+        (
+            row["name"],
+            row["release"],
+            row["url"],
+            "answers" if row["live"] else "stopped",
+            in_words(row["drift"]),
+            row["run"],
+        )
+        for row in data
+    ]
+    headers = ("name", "release", "url", "", "drift", "run")
+    none = f"no endpoints in {home.path}; `tidegate submit` makes one, --home names another"
+    return Result(data, table(headers, rows) if rows else none)
+
+
+def rollback(home: Home, name: str, to: int | None) -> Result:
+    """Serve an earlier release again, on the same address and with the same predictions.
+
+    Args:
+        home: the home.
+        name: the endpoint.
+        to: a release's number; None for the one before the live one.
+
+    Raises:
+        UnknownNameError: no such endpoint.
+        ReleaseError: no such release.
+    """
+    require_endpoint(home, name)
+    place = hosting(home)
+    with place.lock(name, ""):
+        before = load(home.store, name)
+        target = rollback_target(before, to)
+        url = place.url(place.go_live(name, target.number).state)
+    note = _follow(home, name)
+    data = {"endpoint": name, "release": target.number, "url": url, "run": target.run}
+    text = f"{name} serves release {target.number} (run {target.run}) at {url}; before: {before.current}"
+    return Result(data | {"note": note}, f"{text}\n{note}".strip())
+
+
+def delete(home: Home, name: str) -> Result:
+    """Remove an endpoint: its server, its address and its champion alias; runs and bentos stay.
+
+    Raises:
+        UnknownNameError: no such endpoint.
+    """
+    require_endpoint(home, name)
+    place = hosting(home)
+    with place.lock(name, ""):
+        stopped = place.remove(load(home.store, name))
+        update(home.store, name, deleted, ConflictError)
+    note = _follow(home, name)
+    text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"
+    return Result({"endpoint": name, "deleted": True, "note": note}, f"{text}\n{note}".strip())
+
+
+def _follow(home: Home, name: str) -> str:
+    """Bring MLflow's alias after the release pointer; when MLflow is down the pointer counts all the same."""
+    from tidegate.pipelines.driver.mlflow_sync import follow_release
+
+    try:
+        follow_release(home, name)
+    except InfraError as error:
+        return f"MLflow's alias will follow with the next sync: {error}"
+    return ""

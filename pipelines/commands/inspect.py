@@ -1,0 +1,179 @@
+"""runs, show, logs, compare: looking at what happened."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate.infra.mlflow import replay
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.tracking import compare_url
+from tidegate.pipelines.commands.drift import drift_of, in_a_line
+from tidegate.pipelines.commands.run_summary import answer
+from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.experiment.load import flat
+from tidegate.pipelines.result import Result, table
+from tidegate.pipelines.state.finished_steps import outputs_of
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+from tidegate.pipelines.state.mirror import refresh
+
+POLL_S = 0.2
+REMOTE_POLL_S = 2.0
+
+
+def runs(home: Home) -> Result:
+    """Every run, newest first."""
+    refresh(home)
+    data = []
+    for folder in home.run_folders():
+        record = folder.read()
+        row = record.model_dump(
+            include={"run", "name", "status", "endpoint", "created", "finished", "reason"}
+        )
+        data.append(row | {"metrics": _metrics(home, record), "synced": record.synced})
+    rows = [
+        (row["run"], row["status"], _when(row["created"]), _shown(row["metrics"]) or row["reason"][:60])
+        for row in data
+    ]
+    none = f"no runs in {home.path}; --home names another"
+    return Result(data, table(("run", "status", "created", "metrics"), rows) if rows else none)
+
+
+def show(home: Home, run: str) -> Result:
+    """One run: the answer of its submit as it stands now, its steps, and its experiment.
+
+    Args:
+        home: the home.
+        run: the run's id, or an experiment's name, whose newest run it is then.
+
+    Raises:
+        UnknownNameError: no such run.
+    """
+    refresh(home, run, "spool/*")
+    folder = home.newest_run(run)
+    if folder.run != run:
+        refresh(home, folder.run, "spool/*")
+    record = folder.read()
+    answered = answer(home, folder)
+    data = answered.data | {"name": record.name, "created": record.created, "experiment": record.experiment}
+    # Only what the run's own release is asked now: of one that was replaced nobody asks anything.
+    live = data["release"] is not None and data["release"] == data["live_release"]
+    data["drift"] = drift_of(data["endpoint"]) if live else None
+    rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in answered.data["steps"]]
+    reason = f"\n\n{record.reason}" if record.reason else ""
+    reason += f"\n\ndrift  {in_a_line(data['drift'])}" if data["drift"] else ""
+    return Result(data, f"{answered.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
+
+
+def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -> Result:
+    """What the steps printed, in the order of the steps; `follow` goes on until the run ends.
+
+    Args:
+        home: the home.
+        run: the run's id.
+        step: a step's id or its beginning; None for all.
+        follow: go on printing.
+        quiet: print nothing, only return the text.
+
+    Raises:
+        UnknownNameError: no such run or step.
+    """
+    refresh(home, run)
+    folder = home.run_folder(run)
+    offsets: dict[Path, int] = {}
+    text = ""
+    while True:
+        refresh(home, run, "logs/*")
+        running = folder.read().status in ("queued", "running")
+        fresh = _fresh(folder, step, offsets, running and follow)
+        text += fresh
+        if fresh and not quiet:
+            sys.stdout.write(fresh)
+            sys.stdout.flush()
+        if not (follow and running):
+            return Result({"run": run, "log": text}, "")
+        time.sleep(POLL_S if home.target is None else REMOTE_POLL_S)
+
+
+def _fresh(folder: RunFolder, step: str | None, offsets: dict[Path, int], may_come: bool) -> str:
+    """Text that was added to the logs since the last look."""
+    paths = sorted((folder.path / "logs").glob(f"{step or ''}*.log"), key=lambda path: path.stat().st_ctime)
+    if step and not paths and not may_come:
+        known = [path.stem for path in (folder.path / "logs").glob("*.log")]
+        raise UnknownNameError(
+            "step", step, known, f"run {folder.run} has {', '.join(sorted(known)) or 'none'}"
+        )
+    text = ""
+    for path in paths:
+        content = path.read_bytes()[offsets.get(path, 0) :]
+        if content:
+            title = f"== {path.stem}\n" if path not in offsets else ""
+            offsets[path] = offsets.get(path, 0) + len(content)
+            text += title + content.decode(errors="replace")
+    return text
+
+
+def compare(home: Home, run_ids: Sequence[str]) -> Result:
+    """What differs between runs: parameters, metrics and data, and MLflow's own page of the same.
+
+    Raises:
+        UnknownNameError: no such run.
+        UsageError: fewer than two.
+    """
+    if len(set(run_ids)) < 2:
+        raise UsageError(f"compare needs at least two different runs; received {', '.join(run_ids)}")
+    for run in run_ids:
+        refresh(home, run, "spool/*")
+    records = [home.run_folder(run).read() for run in run_ids]
+    data: dict[str, Any] = {"runs": [], "url": _compare_url(home, records)}
+    for record in records:
+        prepared = outputs_of(home, record, "prepare")
+        row = {"run": record.run, "status": record.status, "params": flat(record.experiment)}
+        fingerprint = prepared[0]["fingerprint"] if prepared else None
+        data["runs"].append(row | {"metrics": _metrics(home, record), "data": fingerprint})
+    return Result(data, _differences(data))
+
+
+def _differences(data: dict[str, Any]) -> str:
+    rows: list[tuple[object, ...]] = []
+    for part in ("params", "metrics"):
+        keys = sorted({key for run in data["runs"] for key in run[part]})
+        for key in keys:
+            values = [run[part].get(key) for run in data["runs"]]
+            if any(value != values[0] for value in values):
+                rows.append((key, *(_value(value) for value in values)))
+    prints = [(run["data"] or "")[:12] for run in data["runs"]]
+    if len(set(prints)) > 1:
+        rows.append(("data", *prints))
+    head = ("", *(run["run"] for run in data["runs"]))
+    body = table(head, rows) if rows else "no difference in parameters, metrics or data"
+    return f"{body}\n\nMLflow  {data['url'] or 'not synced yet; `tidegate ui` starts it'}"
+
+
+def _value(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _compare_url(home: Home, records: Sequence[RunRecord]) -> str | None:
+    base = mlflow_server.url(home.path)
+    known = [replay.state(home.spool / record.run).get("run") for record in records]
+    if base is None or any(run is None for run in known):
+        return None
+    there = [run for run in known if run is not None]
+    experiments = sorted({run["experiment_id"] for run in there})
+    return compare_url(base, experiments, [run["run_id"] for run in there])
+
+
+def _metrics(home: Home, record: RunRecord) -> dict[str, float]:
+    selected = outputs_of(home, record, "select")
+    return selected[0]["metrics"] if selected else {}
+
+
+def _shown(metrics: dict[str, float]) -> str:
+    tests = [(key, value) for key, value in metrics.items() if key.startswith("test_")]
+    return "  ".join(f"{key} {value:.4f}" for key, value in tests[:2])
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -1,0 +1,126 @@
+"""plan: what submit would do, what is done already, and how it differs from what is live."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from tidegate.infra.errors import InfraError
+from tidegate.models.errors import ModelsError
+from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.driver.scheduler import is_cached
+from tidegate.pipelines.errors import ExperimentError, UsageError
+from tidegate.pipelines.experiment.data import Data
+from tidegate.pipelines.experiment.load import flat, load_experiment
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.planning.data_source import format_of
+from tidegate.pipelines.planning.facts import gather
+from tidegate.pipelines.planning.identity import streamed_memory
+from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.result import Result, table
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import load
+
+
+def preview(
+    home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool
+) -> Result:
+    """Plan without running.
+
+    Args:
+        home: where finished steps are looked for.
+        file: an experiment file, or an example's name.
+        overrides: `key=value` strings.
+        manifests: print the Kubernetes objects.
+        schema: print the experiment file's JSON Schema instead.
+
+    Raises:
+        ExperimentError, ModelsError: the experiment is wrong.
+    """
+    if schema:
+        document = Experiment.model_json_schema()
+        return Result(document, json.dumps(document, indent=1))
+    if file is None:
+        raise UsageError("plan needs FILE_OR_NAME, e.g. `tidegate plan digits`; received none")
+    if manifests and home.target is None:
+        raise UsageError(
+            "--manifests: the local target makes no Kubernetes objects; give a cluster's --target"
+        )
+    experiment = load_experiment(file, overrides)
+    check(experiment, home)
+    plan = make_plan(experiment, gather(experiment, home))
+    if manifests:
+        return _manifests(home, plan)
+    steps = [
+        {
+            "id": step.id,
+            "step": step.step,
+            "cached": is_cached(plan, step, home.store),
+            "gpus": experiment.resources.gpus if step.step == "train" else 0,
+            "nodes": experiment.resources.nodes if step.step == "train" else 1,
+        }
+        for step in plan.steps
+    ]
+    data = {
+        "run": plan.run,
+        "steps": steps,
+        "trials": plan.facts.trials,
+        "format": format_of(experiment.data, home.s3_endpoint),
+        "streamed": streamed_memory(experiment, plan.facts) is not None,
+        "rollout": hosting(home).describe(experiment.serving),
+        "changes": changes(home, plan),
+    }
+    return Result(data, _text(data))
+
+
+def _manifests(home: Home, plan: Plan) -> Result:
+    """The Kubernetes objects, as YAML documents that `kubectl apply -f -` takes."""
+    from tidegate.pipelines.executors.manifests import jobs_of
+    from tidegate.pipelines.hosting.manifests import endpoint_objects_of
+
+    assert home.target is not None
+    state = load(home.store, plan.experiment.endpoint)
+    objects = [*jobs_of(home.target, plan), *endpoint_objects_of(home.target, plan, state)]
+    return Result(objects, yaml.safe_dump_all(objects, sort_keys=False))
+
+
+def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
+    """Keys in which the experiment differs from the one that the live release came from."""
+    state = load(home.store, plan.experiment.endpoint)
+    if state.current is None:
+        return []
+    live = _told(home, home.run_folder(state.release(state.current).run).read().experiment)
+    new = _told(home, plan.experiment.model_dump(mode="json"))
+    keys = [key for key in sorted(live.keys() | new.keys()) if live.get(key) != new.get(key)]
+    return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys]
+
+
+def _told(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
+    """An experiment as dotted keys, with the data's format where its source tells it."""
+    told = flat(experiment)
+    # A live release's data may be gone by now.
+    with contextlib.suppress(ExperimentError, ModelsError, InfraError):
+        found = format_of(Data.model_validate(experiment["data"]), home.s3_endpoint)
+        told |= {} if found is None else {"data.format": found}
+    return told
+
+
+def _devices(gpus: int, nodes: int) -> str:
+    return f"{gpus} on each of {nodes} nodes" if nodes > 1 else str(gpus or "")
+
+
+def _text(data: dict[str, Any]) -> str:
+    rows = [
+        (step["id"], "cached" if step["cached"] else "to do", _devices(step["gpus"], step["nodes"]))
+        for step in data["steps"]
+    ]
+    lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
+    lines += [f"data is read as {data['format']}"] if data["format"] else []
+    lines += ["training rows stay on the disk: data.stream"] if data["streamed"] else []
+    if data["changes"]:
+        rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
+        lines += ["", table(("differs from what is live", "live", "new"), rows)]
+    return "\n".join(lines)

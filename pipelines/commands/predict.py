@@ -1,0 +1,136 @@
+"""predict: asking an endpoint, or a bundle, for any number of rows."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tidegate.pipelines.batch import Feed, open_feed
+from tidegate.pipelines.batch.output_file import format_of, writing
+from tidegate.pipelines.batch.progress_bar import Bar
+from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.hosting import ensure_live, hosting
+from tidegate.pipelines.result import Result
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.state.endpoint_names import require_endpoint
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.client import Client, api_key
+from tidegate.serving.deployment.release import load
+from tidegate.serving.errors import BundleError
+from tidegate.serving.inference.bulk_scoring import (
+    IN_FLIGHT,
+    Ask,
+    OnlineAsk,
+    Scored,
+    chunk_rows,
+    offline_ask,
+    score,
+)
+
+OFFLINE_THREADS = 2  # one parses and writes rows while the model runs in the other
+
+
+def predict(
+    home: Home,
+    name: str,
+    source: Sequence[str] | None,
+    output: str | None,
+    format: str | None,
+    offline: bool,
+    key_file: str | None = None,
+) -> Result:
+    """Predict the rows of a file.
+
+    Args:
+        home: the home.
+        name: the endpoint, or its http(s) URL, whoever deployed it; with `offline` also the folder of a bundle.
+        source: a file, a folder of images or several image files, see `tidegate.pipelines.batch`; None or "-": JSON on
+            stdin.
+        output: a .csv or .jsonl to write, row by row as answers come; None: all predictions in the result.
+        format: csv or jsonl; None: as the output's suffix tells.
+        offline: predict here from the live release's bundle, without a server.
+        key_file: holds the API key that the endpoint asks for; None: `$TIDEGATE_API_KEY`, if it is set.
+
+    Raises:
+        UnknownNameError: no such endpoint.
+        UsageError: the file can not be read as rows, or the output can not be written.
+        ScoringError: a row was refused, or the endpoint does not answer; names the rows.
+        ClientError: the endpoint cannot be asked for its contract, or wants another key.
+    """
+    if format is not None and output is None:
+        raise UsageError(f"--format {format} says how --output is written; expected --output FILE beside it")
+    kind = None if output is None else format_of(Path(output), format)
+    with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
+        feed = open_feed(
+            source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection"))
+        )
+        scored = score(feed.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
+        if output is None or kind is None:
+            return _shown(list(_watched(feed, scored)))
+        return _written(feed, scored, Path(output), kind, contract)
+
+
+@contextmanager
+def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, dict[str, Any]]]:
+    key = api_key(None if key_file is None else Path(key_file))
+    url = name
+    if "://" not in name:
+        url = hosting(home).url(require_endpoint(home, name))
+        ensure_live(home, name)  # after a reboot or `down`
+    with Client(url, key=key) as client:
+        contract = client.contract()
+    ask = OnlineAsk(url, key)
+    try:
+        yield ask, contract
+    finally:
+        ask.close()
+
+
+@contextmanager
+def _offline(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
+    if (Path(name) / "bundle.json").is_file():
+        folder, release = Path(name), None
+    else:
+        require_endpoint(home, name)
+        state = load(home.store, name)
+        release = state.current
+        if release is None:
+            raise BundleError(f'endpoint "{name}" has no live release; expected one; submit its experiment')
+        folder = fetch_bundle(home, state.release(release).bundle)
+    yield offline_ask(folder, None if release is None else name, release)
+
+
+def _watched(feed: Feed, scored: Iterator[Scored]) -> Iterator[Scored]:
+    bar = Bar(feed.total)
+    try:
+        for part in scored:
+            bar.add(len(part.predictions))
+            yield part
+    finally:
+        bar.close()
+
+
+def _shown(parts: list[Scored]) -> Result:
+    predictions = [prediction for part in parts for prediction in part.predictions]
+    text = "\n".join(json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
+    head = {"model": parts[0].model, "release": parts[0].release}
+    return Result(head | {"predictions": predictions}, text)
+
+
+def _written(
+    feed: Feed, scored: Iterator[Scored], output: Path, kind: str, contract: dict[str, Any]
+) -> Result:
+    began, rows, releases = time.monotonic(), 0, list[int | None]()
+    with writing(output, kind, contract, feed.names) as write:
+        for part in _watched(feed, scored):
+            write(part.predictions, part.start)
+            rows += len(part.predictions)
+            releases += [part.release] if part.release not in releases else []
+            model = part.model
+    seconds = round(time.monotonic() - began, 3)
+    data = {"model": model, "release": releases[-1], "releases": releases, "output": str(output)}
+    changed = "" if len(releases) == 1 else f"; the release changed meanwhile: {releases}"
+    text = f"{rows} rows predicted into {output} ({kind}) in {seconds:.1f} s{changed}"
+    return Result(data | {"format": kind, "rows": rows, "seconds": seconds}, text)

@@ -1,0 +1,245 @@
+"""What can be told of an experiment before a step runs, and without importing anything heavy."""
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tidegate.models.config.losses import check_loss, check_smoothing, task_of
+from tidegate.models.config.training import check_privacy
+from tidegate.models.distributed.devices import require_backend
+from tidegate.models.errors import ModelsError
+from tidegate.models.families.build import check_model, check_task
+from tidegate.models.training.optimizers import check_optimizer
+from tidegate.models.tuning.space import Choices, space_of
+from tidegate.pipelines.errors import ExperimentError, nearest
+from tidegate.pipelines.experiment.gate import EPSILON, check_limits, check_name
+from tidegate.pipelines.experiment.load import validate, with_values
+from tidegate.pipelines.experiment.spec import Criterion, Experiment
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.planning.data_source import check_source
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import load
+
+NEXT = "\n  "  # between two mistakes
+
+
+def check(experiment: Experiment, home: Home) -> None:
+    """Refuse an experiment that a step would refuse later, after minutes or hours of work.
+
+    Args:
+        experiment: validated, its paths absolute.
+        home: where its endpoint may live already.
+
+    Raises:
+        ExperimentError, ModelsError: with a line for every mistake, which names the key, what was received and what was
+            expected.
+    """
+    _all_of(_checks(experiment, home))
+    hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
+
+
+def _all_of(checks: Iterable[Callable[[], object]]) -> None:
+    """Make all checks, and tell of all that was found at once; a single mistake as the error that it is."""
+    found: list[ExperimentError | ModelsError] = []
+    for check_one in checks:
+        try:
+            check_one()
+        except (ExperimentError, ModelsError) as error:
+            found.append(error)
+    lines = list(dict.fromkeys(line for error in found for line in str(error).split(NEXT)))
+    if len(lines) > 1:
+        raise ExperimentError(NEXT.join(lines)) from found[0]
+    if found:
+        raise found[0]
+
+
+def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]]:
+    task = _task(experiment)
+    yield partial(check_source, experiment.data, home.s3_endpoint)
+    yield partial(_check_model_file, experiment)
+    yield from _part_checks(experiment)
+    if home.target is None:  # a target's images have what they have
+        yield partial(require_backend, experiment.training.backend)
+    yield partial(_check_space, experiment)
+    for criterion in experiment.gate:
+        yield partial(check_name, criterion.metric, task)
+        yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
+        yield partial(_check_criterion, criterion, experiment)
+    yield partial(_check_explains, experiment, task)
+
+
+def _task(experiment: Experiment) -> str | None:
+    """The task that is stated: by the target's kind, by name, or by the loss."""
+    return experiment.data.stated_task or task_of(experiment.training.loss)
+
+
+def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
+    """What a metric needs: folds, or privacy; and the champion is scored on the test rows only."""
+    if criterion.metric.startswith("folds_") and experiment.data.split.folds is None:
+        raise ExperimentError(
+            f"gate.metric: {criterion.metric} is a mean over folds, and there are none; set data.split.folds, such as 5"
+        )
+    if criterion.metric == EPSILON and experiment.training.privacy is None:
+        raise ExperimentError(
+            "gate.metric: epsilon is what training.privacy spends, and there is none; set training.privacy, such as "
+            "{noise_multiplier: 1.0, clip_norm: 1.0}"
+        )
+    if criterion.improve_on_champion and not criterion.metric.startswith("test_"):
+        raise ExperimentError(
+            f"gate.improve_on_champion: {criterion.improve_on_champion} of {criterion.metric}; the champion has only "
+            "metrics of the test rows; name a test_ metric, or leave improve_on_champion out here"
+        )
+
+
+def _check_explains(experiment: Experiment, task: str | None) -> None:
+    """Texts that are written and boxes that are found have no one output to explain."""
+    does = {"generation": "writes texts", "detection": "finds boxes"}.get(task or "")
+    if experiment.serving.explain and does:
+        raise ExperimentError(
+            f"serving.explain: true is for a classification or a regression, and this model {does}; leave it out"
+        )
+
+
+def _check_shared(experiment: Experiment) -> None:
+    """What several devices or nodes can not do together."""
+    gpus, nodes = experiment.resources.gpus, experiment.resources.nodes
+    if experiment.training.privacy is not None and max(gpus, nodes) > 1:
+        raise ExperimentError(
+            f"training.privacy: set, with resources.gpus: {gpus} and resources.nodes: {nodes}; its batches are "
+            "drawn on one device; set both to 1 at most, or leave training.privacy out"
+        )
+    if experiment.data.split.folds is not None and nodes > 1:
+        raise ExperimentError(
+            f"data.split.folds: {experiment.data.split.folds}, with resources.nodes: {nodes}; folds are trained on "
+            "one node; set resources.nodes: 1, or leave data.split.folds out"
+        )
+
+
+def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
+    """What a choice of a search may get wrong too."""
+    model, training, task = experiment.model.options, experiment.training, _task(experiment)
+    yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
+    yield partial(check_optimizer, training.optimizer)
+    yield partial(_check_loss, experiment, task)
+    yield partial(check_privacy, model, training.model_dump())
+    yield partial(_check_shared, experiment)
+    yield partial(_check_numpy, experiment)
+    yield partial(_check_calibration, experiment)
+    yield partial(_check_settings, experiment, task)
+
+
+def _check_model(model: Mapping[str, Any], task: str | None) -> None:
+    check_model(model)
+    check_task(model, task)
+
+
+def _check_loss(experiment: Experiment, task: str | None) -> None:
+    check_loss(experiment.training.loss, task)
+    check_smoothing(experiment.training.label_smoothing, experiment.training.loss, task)
+
+
+def _check_numpy(experiment: Experiment) -> None:
+    if experiment.training.backend == "numpy" and experiment.resources.gpus:
+        raise ExperimentError(
+            f"resources.gpus: {experiment.resources.gpus}; training.backend: numpy computes on the CPU; "
+            "leave one of the two out"
+        )
+
+
+def _check_settings(experiment: Experiment, task: str | None) -> None:
+    """Texts and boxes are chosen each in their own way."""
+    asked = {"decoding": "generation", "detection": "detection"}
+    for key, wanted in asked.items():
+        if getattr(experiment.serving, key) is not None and task not in (None, wanted):
+            raise ExperimentError(
+                f"serving.{key} is for a {wanted}, and this is a {task}; leave it out, or state data.task: {wanted}"
+            )
+
+
+def _check_calibration(experiment: Experiment) -> None:
+    if experiment.training.calibration is None:
+        return
+    if (experiment.data.task or task_of(experiment.training.loss)) == "regression":
+        raise ExperimentError(
+            "training.calibration: temperature is for the probabilities of a classification, and this is a "
+            "regression; leave it out"
+        )
+    if not experiment.data.split.validation:
+        raise ExperimentError(
+            "training.calibration: temperature is fitted on validation rows, and data.split.validation is 0; "
+            "set it, such as 0.1, or leave calibration out"
+        )
+
+
+def _check_space(experiment: Experiment) -> None:
+    """Every choice, and both ends of every range, must make an experiment that is right."""
+    if experiment.search is None:
+        return
+    document = experiment.model_dump(mode="json")
+    for key, entry in space_of(experiment.search.space).items():
+        values = entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
+        _all_of(partial(_check_choice, document, key, value) for value in values)
+
+
+def _check_choice(document: dict[str, Any], key: str, value: Any) -> None:
+    _all_of(_part_checks(validate(with_values(document, {key: value}), f"search.space.{key}")))
+
+
+def _check_model_file(experiment: Experiment) -> None:
+    """Find a broken model file now, not after the data was prepared."""
+    if experiment.model.file is None:
+        return
+    path = Path(experiment.model.file)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise ExperimentError(
+            f"model.file: {path} can not be read: {error.strerror}; paths resolve against the experiment file"
+        ) from error
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
+    _check_imports(path, tree)
+    names = {name for node in tree.body for name in _bound_names(node)}
+    if "build" not in names:
+        raise ExperimentError(
+            f"model.file: {path} defines no build(){nearest('build', names)}; "
+            "expected: def build(inputs, outputs, **options) that returns a keras.Model"
+        )
+
+
+def _check_imports(path: Path, tree: ast.Module) -> None:
+    """A run keeps one file by content: what that would import from beside it could change unnoticed."""
+    for line, module in _imported(tree):
+        top = module.split(".")[0]
+        if (
+            not top
+            or path.with_name(f"{top}.py").is_file()
+            or (path.with_name(top) / "__init__.py").is_file()
+        ):
+            raise ExperimentError(
+                f"model.file: {path}:{line}: imports {module or 'a relative module'} from beside it; expected one file "
+                "that holds all it needs, so that a run can keep it by content; move that code into the file, or "
+                "install it as a package"
+            )
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and name of every module imported; a relative one has an empty name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "" if node.level else node.module or ""
+
+
+def _bound_names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        if isinstance(target, ast.Name):
+            yield target.id
+    for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+        yield alias.asname or alias.name

@@ -1,0 +1,136 @@
+"""What a submit answers, in JSON and in words."""
+
+import json
+from typing import Any
+
+from tidegate.infra.mlflow import replay
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.tracking import run_url
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.planning.plan import STEPS
+from tidegate.pipelines.result import Result, table
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.state.finished_steps import find_outputs, outputs_of
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.bundle.measurements import Batching
+from tidegate.serving.deployment.release import EndpointState, load
+
+REFUSED = 3
+
+
+def mlflow_url(home: Home, run: str) -> str | None:
+    """The run's page in the MLflow UI, or None while MLflow does not know it or does not run."""
+    base, known = mlflow_server.url(home.path), replay.state(home.spool / run).get("run")
+    return run_url(base, known["experiment_id"], known["run_id"]) if base and known else None
+
+
+def curl_for(home: Home, state: EndpointState, number: int) -> str:
+    """A curl line that the endpoint answers: a held-out row of the release's own bundle."""
+    bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
+    body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
+    quoted = body.replace("'", "'\\''")
+    return f"curl -sS {hosting(home).url(state)}/predict -H 'Content-Type: application/json' -d '{quoted}'"
+
+
+def answer(home: Home, folder: RunFolder) -> Result:
+    """The result of a run that has ended."""
+    record = folder.read()
+    selected, packaged, promoted = (
+        next(iter(outputs_of(home, record, step)), None) for step in ("select", "package", "promote")
+    )
+    state = load(home.store, record.endpoint)
+    live = promoted is not None and state.current is not None
+    data = {
+        "run": record.run,
+        "status": record.status,
+        "reason": record.reason,
+        "metrics": selected["metrics"] if selected else {},
+        "trials": trials_of(home, record),
+        "champion": _champion(state, selected["trial"] if selected and promoted else None),
+        "mlflow_url": mlflow_url(home, record.run),
+        "synced": record.synced or replay.progress(home.spool / record.run).synced,
+        "endpoint": hosting(home).url(state) if state.current is not None else None,
+        "release": promoted["release"] if promoted else None,
+        "canary": promoted.get("canary", []) if promoted else [],
+        "live_release": state.current,
+        "runtime": packaged["runtime"] if packaged else None,
+        "runtime_reason": packaged["reason"] if packaged else "",
+        "parity": packaged["parity"] if packaged else None,
+        "batching": packaged.get("batching") if packaged else None,
+        "bento": packaged["bento"] if packaged else None,
+        "curl": curl_for(home, state, state.current) if live and state.current else None,
+        "steps": steps_of(record),
+    }
+    return Result(data, _summary(data, record.endpoint), REFUSED if record.status == "refused" else 0)
+
+
+def steps_of(record: RunRecord) -> list[dict[str, Any]]:
+    """The run's steps in their order."""
+    return [step.model_dump(include={"id", "step", "status", "seconds"}) for step in _ordered(record)]
+
+
+def _ordered(record: RunRecord) -> list[StepRecord]:
+    """Steps in their order, trials by number: the record has them as they ended."""
+    return sorted(record.steps, key=lambda step: (STEPS.index(step.step), _number(step.id)))
+
+
+def _number(step_id: str) -> int:
+    """The trial's number in `train-3-…`; 0 for other steps."""
+    return int(step_id.split("-")[1]) if step_id.startswith("train-") else 0
+
+
+def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
+    """Each trial: id, status, the values searched, metrics, and its MLflow run once it is known."""
+    known = replay.state(home.spool / record.run)
+    trials = []
+    for step in (step for step in _ordered(record) if step.step == "train"):
+        outputs = find_outputs(home.store, step.key) if step.status in ("done", "cached") else None
+        trials.append(
+            {
+                "id": step.id,
+                "status": step.status,
+                "params": outputs["params"] if outputs else {},
+                "metrics": outputs["metrics"] if outputs else {},
+                "pruned": outputs["pruned"] if outputs else False,
+                "resumed": outputs.get("resumed", "") if outputs else "",
+                "mlflow_run_id": known.get(step.id, {}).get("run_id"),
+            }
+        )
+    return trials
+
+
+def _champion(state: EndpointState, own: str | None) -> str | None:
+    """The run's own winner once it was promoted; of a refused run the one that stayed the champion."""
+    return own or (state.release(state.current).trial if state.current is not None else None)
+
+
+def _summary(data: dict[str, Any], endpoint: str) -> str:
+    shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
+    rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
+    rows += [("metrics", "  ".join(f"{key} {value:.4f}" for key, value in shown))] if shown else []
+    folds = [
+        (key.removeprefix("folds_"), value)
+        for key, value in data["metrics"].items()
+        if key.startswith("folds_")
+    ]
+    rows += [("folds", "  ".join(f"{key} {value:.4f}" for key, value in folds))] if folds else []
+    rows += [
+        ("went on", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
+    ]
+    if data["status"] == "refused":
+        rows.append(("refused", data["reason"]))
+    if data["release"] is not None:
+        runtime = f"{data['runtime']}, within {data['parity']:.2g} of the trained model"
+        rows.append(("release", f"{data['release']}  {runtime}"))
+        if data["live_release"] not in (None, data["release"]):
+            back = f"`tidegate rollback {endpoint} --to {data['release']}` serves this one"
+            rows.append(("live now", f"release {data['live_release']}; {back}"))
+    if data["runtime_reason"]:
+        rows.append(("", data["runtime_reason"]))
+    if data["batching"] and data["batching"]["rows"] > 1:
+        rows.append(("requests", Batching.model_validate(data["batching"]).in_words))
+    rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))
+    rows.append(("endpoint", data["endpoint"] or "none"))
+    lines = [table(("", ""), rows).strip("\n ")]
+    return "\n".join([*lines, "", data["curl"]] if data["curl"] else lines)

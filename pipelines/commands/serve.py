@@ -1,0 +1,47 @@
+"""serve: becoming the endpoint's server, in the foreground."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tidegate.infra.errors import InfraError
+from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.result import Result
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.state.finished_steps import outputs_of
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.ports import FIRST_PORT, port_is_free
+from tidegate.serving.deployment.handover import server_argv
+
+
+def serve(home: Home, run_or_bundle: str, port: int | None) -> Result:
+    """Become the endpoint's server, until Ctrl-C; nothing is deployed.
+
+    Args:
+        home: the home.
+        run_or_bundle: a run that was packaged, or the folder of a bundle.
+        port: on 127.0.0.1; None for the first free one from 3000 on.
+    """
+    folder, name = _bundle(home, run_or_bundle)
+    port = port or next(number for number in range(FIRST_PORT, 65536) if port_is_free(number))
+    control = home.path / "endpoints" / f"serve-{os.getpid()}.sock"
+    print(f"serving {folder} at http://127.0.0.1:{port}/predict; Ctrl-C ends it", file=sys.stderr, flush=True)
+    argv = server_argv(folder, name, None, control, port)
+    os.execv(argv[0], argv)
+
+
+def _bundle(home: Home, run_or_bundle: str) -> tuple[Path, str]:
+    folder = Path(run_or_bundle)
+    if (folder / "bundle.json").is_file():
+        return folder, json.loads((folder / "bundle.json").read_text())["name"]
+    record = home.run_folder(run_or_bundle).read()
+    packaged = outputs_of(home, record, "package")
+    if not packaged:
+        raise UsageError(
+            f"run {record.run} is {record.status} and was not packaged; there is nothing to serve"
+        )
+    try:
+        return fetch_bundle(home, packaged[0]["bundle"]), record.endpoint
+    except InfraError as error:
+        raise UsageError(f"run {record.run}: its bundle is gone: {error}; submit it again") from error

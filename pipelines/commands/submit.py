@@ -1,0 +1,154 @@
+"""submit, resume, cancel: who drives a run, and what is answered when it ends."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from tidegate.infra.errors import TrackingError
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.system import processes
+from tidegate.infra.system.locks import held
+from tidegate.pipelines.commands import submit_remote as remote
+from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.run_summary import answer
+from tidegate.pipelines.driver.driver import Driver
+from tidegate.pipelines.errors import PipelineError, UsageError
+from tidegate.pipelines.executors import make_executor
+from tidegate.pipelines.experiment.load import load_experiment, validate
+from tidegate.pipelines.hosting import ensure_live
+from tidegate.pipelines.planning.facts import gather
+from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.result import Result
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+
+CANCEL_S = 60.0
+
+
+def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, executor: str) -> Result:
+    """Run an experiment to a live endpoint; what is finished is not done again.
+
+    Args:
+        home: where state is kept.
+        file: an experiment file, or an example's name.
+        overrides: `key=value` strings.
+        detach: leave the driver in the background and return at once.
+        executor: "local" or "inline".
+
+    Raises:
+        ExperimentError, ModelsError: the experiment is wrong.
+        StepError: a step failed.
+    """
+    experiment = load_experiment(file, overrides)
+    check(experiment, home)
+    plan = make_plan(experiment, gather(experiment, home))
+    if home.target is not None:
+        return remote.submit(home, plan, _record(plan), detach=detach)
+    folder = _recorded(home, plan)
+    if detach:
+        return _detach(home, folder)
+    return _drive(home, folder, plan, executor)
+
+
+def resume(home: Home, run: str, *, executor: str) -> Result:
+    """Go on with a run: steps that are finished are kept, MLflow is told what it missed.
+
+    Raises:
+        UsageError: its data or the code changed since, so that it would be another run.
+    """
+    if home.target is not None:
+        return remote.resume(home, run)
+    folder = home.run_folder(run)
+    experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
+    plan = make_plan(experiment, gather(experiment, home))
+    if plan.run != run:
+        raise UsageError(
+            f"run {run} can not go on: its data, its model file, this code or a library changed since, "
+            f"and it would be run {plan.run} now; submit the experiment again"
+        )
+    return _drive(home, folder, plan, executor)
+
+
+def cancel(home: Home, run: str) -> Result:
+    """Stop a run and everything it started; finished steps stay.
+
+    Raises:
+        UsageError: it does not run.
+    """
+    if home.target is not None:
+        return remote.cancel(home, run)
+    folder = home.run_folder(run)
+    status = folder.read().status
+    if status not in ("running", "queued"):
+        raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
+    deadline = time.monotonic() + CANCEL_S
+    told = False
+    while held(folder.lock) or status == "queued":
+        pid = folder.lock.read_text().strip() if folder.lock.exists() else ""
+        if pid and not told and held(folder.lock):
+            os.kill(int(pid), signal.SIGTERM)
+            told = True
+        time.sleep(0.05)
+        status = folder.read().status
+        if time.monotonic() > deadline:
+            raise UsageError(f"run {run} did not stop within {CANCEL_S:g} s; its driver is process {pid}")
+    status = folder.read().status
+    return Result({"run": run, "status": status}, f"run {run} is {status}")
+
+
+def _recorded(home: Home, plan: Plan) -> RunFolder:
+    """The run's folder, with a record, whether the run is new or not."""
+    folder = home.folder_of(plan.run)
+    folder.create()
+    if not (folder.path / "run.json").exists():
+        folder.write(_record(plan))
+    return folder
+
+
+def _record(plan: Plan) -> RunRecord:
+    return RunRecord(
+        run=plan.run,
+        name=plan.experiment.name,
+        endpoint=plan.experiment.endpoint,
+        status="queued",
+        created=time.time(),
+        commit=plan.facts.tags.get("mlflow.source.git.commit", ""),
+        experiment=plan.experiment.model_dump(mode="json"),
+    )
+
+
+def _detach(home: Home, folder: RunFolder) -> Result:
+    record = folder.read()
+    if record.status not in ("running", "done"):
+        folder.write(record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""}))
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "tidegate.pipelines.cli",
+            "resume",
+            folder.run,
+            "--home",
+            str(home.path),
+        ]
+        processes.start(home.processes, f"driver-{folder.run}", argv, log=folder.log("driver"), cwd=home.path)
+    status = folder.read().status
+    text = f"run {folder.run} is {status}; follow it with: tidegate logs {folder.run} -f"
+    return Result({"run": folder.run, "status": status}, text)
+
+
+def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
+    with Driver.sole(home, folder) as driver:
+        try:
+            driver.run(plan, make_executor(executor))
+        except PipelineError as error:
+            error.data = answer(home, folder).data
+            raise
+        ensure_live(home, plan.experiment.endpoint)
+        with contextlib.suppress(
+            TrackingError
+        ):  # the address that is answered leads somewhere, after `down` too
+            mlflow_server.ensure(home.path)
+        return answer(home, folder)  # before another submit of the same may change the record

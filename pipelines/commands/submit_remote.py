@@ -1,0 +1,260 @@
+"""submit, resume, cancel on a cluster: hand the run to a driver there, and follow it from here."""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_over, run_labels, selector
+from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_told, why_waiting
+from tidegate.infra.errors import AlreadyExistsError
+from tidegate.infra.store import Ref
+from tidegate.pipelines.commands.run_summary import answer
+from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
+from tidegate.pipelines.driver.scheduler import is_cached
+from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
+from tidegate.pipelines.executors.manifests import driver_of
+from tidegate.pipelines.hosting import ensure_live
+from tidegate.pipelines.planning.data_source import keep_source
+from tidegate.pipelines.planning.identity import Facts
+from tidegate.pipelines.planning.plan import Plan
+from tidegate.pipelines.result import Result
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
+from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
+
+POLL_S = 1.0
+LOOK_S = 5.0  # between looks at the driver's pod while it says nothing
+HOPELESS_S = 20.0
+PATIENCE_S = 300.0  # a driver that has found no place by then has none
+CANCEL_S = 90.0
+OVER = ("done", "refused", "failed", "cancelled")
+
+
+def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result:
+    """Leave the plan in the store, start the run's driver, and follow it unless detached.
+
+    Args:
+        home: the target's home.
+        plan: of the experiment, its paths on this machine.
+        record: what the run's record says before it begins.
+        detach: return at once.
+
+    Raises:
+        PipelineError: the run did not end well; its answer comes with it.
+    """
+    mirror = Mirror(home, plan.run)
+    folder = home.folder_of(plan.run)
+    folder.create()
+    mirror.pull(RECORD)
+    known = folder.read() if (folder.path / RECORD).exists() else None
+    if known is not None and _is_over(home, plan, known):
+        return _again(home, folder, plan, known)
+    if known is None or known.status not in ("queued", "running"):
+        _keep_model(home, plan)
+        mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
+        _start(home, mirror, known or record)
+    if detach:
+        status = folder.read().status
+        where = f"--target {home.target.name}" if home.target else ""
+        text = f"run {plan.run} is {status}; follow it with: tidegate logs {plan.run} -f {where}"
+        return Result({"run": plan.run, "status": status}, text)
+    return follow(home, plan.run)
+
+
+def _is_over(home: Home, plan: Plan, record: RunRecord) -> bool:
+    """Done, known to MLflow, and nothing of it lost."""
+    over = record.status == "done" and record.synced
+    return over and all(is_cached(plan, step, home.store) for step in plan.steps)
+
+
+def _again(home: Home, folder: RunFolder, plan: Plan, record: RunRecord) -> Result:
+    """The answer of a run that is over: nothing needs a driver."""
+    steps = [StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps]
+    folder.write(record.model_copy(update={"steps": steps}))
+    Mirror(home, plan.run).pull_all("spool/*")
+    ensure_live(home, plan.experiment.endpoint)
+    return answer(home, folder)
+
+
+def resume(home: Home, run: str) -> Result:
+    """Start the driver of a run again, and follow it."""
+    refresh(home, run)
+    mirror = Mirror(home, run)
+    folder = home.run_folder(run)
+    if mirror.pull(PLAN) is None:
+        raise UsageError(f"run {run} has no plan in the store; submit the experiment again")
+    record = folder.read()
+    if record.status not in ("queued", "running"):
+        _start(home, mirror, record)
+    return follow(home, run)
+
+
+def cancel(home: Home, run: str) -> Result:
+    """Have a run's driver stop everything; where there is none any more, do it from here.
+
+    Raises:
+        UsageError: it does not run, or does not stop.
+    """
+    refresh(home, run)
+    mirror, folder = Mirror(home, run), home.run_folder(run)
+    status = folder.read().status
+    if status not in ("queued", "running"):
+        raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
+    mirror.write(CANCEL, b"{}")
+    deadline = time.monotonic() + CANCEL_S
+    job = home.cluster.get("Job", driver_name(run))
+    while job is not None and not is_over(job) and time.monotonic() < deadline:
+        if mirror.pull(END) is not None:
+            break
+        if _why_stuck(home, run) is not None:  # it never began, so it hears nothing
+            break
+        time.sleep(POLL_S)
+        job = home.cluster.get("Job", driver_name(run))
+    home.cluster.delete("Job", driver_name(run))
+    clean_up(home, run)
+    _wait_gone(home, run)
+    mirror.pull(RECORD)
+    if folder.read().status not in OVER or mirror.pull(END) is None:
+        ended = folder.read().model_copy(
+            update={"status": "cancelled", "reason": "cancelled", "finished": time.time()}
+        )
+        folder.write(ended)
+        mirror.push(RECORD)
+    status = folder.read().status
+    return Result({"run": run, "status": status}, f"run {run} is {status}")
+
+
+def _wait_gone(home: Home, run: str) -> None:
+    deadline = time.monotonic() + CANCEL_S
+    while home.cluster.list("Pod", f"{selector(run_labels(run))},{STEP}"):
+        if time.monotonic() > deadline:
+            raise UsageError(f"run {run}: pods are still there after {CANCEL_S:g} s; see `kubectl get pods`")
+        time.sleep(0.5)
+
+
+def _with_data(home: Home, plan: Plan) -> Facts:
+    """The facts, with the data of this machine kept where the cluster finds it."""
+    source = plan.experiment.data.source
+    if source is None or "://" in source:
+        return plan.facts
+    return replace(plan.facts, source=keep_source(home.store, Path(source)))
+
+
+def _keep_model(home: Home, plan: Plan) -> None:
+    """The user's model file, by content."""
+    if plan.facts.snapshot is None:
+        return
+    ref = Ref.model_validate(plan.facts.snapshot)
+    path = Path(plan.experiment.model.file or "")
+    if home.store.put(path, ref.name).digest != ref.digest:
+        raise PipelineError(f"{path} was changed while the run was being planned; submit again")
+
+
+def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
+    """Create the driver's Job; a finished one of an earlier try makes room."""
+    assert home.target is not None
+    for name in (END, CANCEL):
+        mirror.delete(name)
+    queued = record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""})
+    home.folder_of(mirror.run).write(queued)
+    mirror.push(RECORD)
+    job = driver_of(home.target, mirror.run)
+    while True:
+        try:
+            home.cluster.create(job)
+            return
+        except AlreadyExistsError:
+            found = home.cluster.get("Job", driver_name(mirror.run))
+        if found and not is_over(found) and not found["metadata"].get("deletionTimestamp"):
+            return  # another submit of the same was faster
+        home.cluster.delete("Job", driver_name(mirror.run))
+        time.sleep(0.3)
+
+
+def follow(home: Home, run: str) -> Result:
+    """Show what the driver says until the run has ended; then answer as a local submit does.
+
+    Ctrl-C stops the following only.
+    """
+    try:
+        words = _follow(home, Mirror(home, run))
+    except KeyboardInterrupt:
+        where = f"--target {home.target.name}" if home.target else ""
+        print(
+            f"\nrun {run} goes on in the cluster; `tidegate logs {run} -f {where}` follows it again, "
+            f"`tidegate cancel {run} {where}` stops it",
+            file=sys.stderr,
+        )
+        raise
+    refresh(home, run, "spool/*")
+    found = answer(home, home.run_folder(run))
+    if words["exit_code"] == 1:
+        error = (CancelledError if words.get("cancelled") else PipelineError)(words["error"])
+        error.data, error.trace = found.data, words.get("trace", "")
+        raise error
+    return found
+
+
+def _follow(home: Home, mirror: Mirror) -> dict[str, Any]:
+    shown, looked, stuck = 0, time.monotonic(), None
+    while True:
+        log = mirror.pull("logs/driver.log") or b""
+        if len(log) > shown:
+            sys.stderr.write(log[shown:].decode(errors="replace"))
+            sys.stderr.flush()
+            shown, looked, stuck = len(log), time.monotonic(), None
+        end = mirror.pull(END)
+        if end is not None:
+            words: dict[str, Any] = json.loads(end)
+            return words
+        if time.monotonic() - looked > LOOK_S:
+            looked, stuck = time.monotonic(), _look(home, mirror.run, stuck)
+        time.sleep(POLL_S)
+
+
+def _look(home: Home, run: str, before: tuple[Reason, float] | None) -> tuple[Reason, float] | None:
+    """Why the driver says nothing; a reason that time will not mend ends the following."""
+    job = home.cluster.get("Job", driver_name(run))
+    if job is None or condition(job, "Failed") is not None:
+        reason = _why_stuck(home, run)
+        why = reason.words if reason else "its Job failed or was deleted"
+        raise _failed(home, run, f"the driver of run {run} ended before the run did: {why}")
+    reason = _why_stuck(home, run)
+    if reason is None:
+        return None
+    if before is None or before[0].kind != reason.kind:
+        print(f"the driver waits: {reason.words}", file=sys.stderr)
+        return reason, time.monotonic()
+    if time.monotonic() - before[1] > (HOPELESS_S if reason.hopeless else PATIENCE_S):
+        home.cluster.delete("Job", driver_name(run))
+        raise _failed(home, run, f"the driver of run {run} could not start: {reason.words}")
+    return before
+
+
+def _failed(home: Home, run: str, words: str) -> PipelineError:
+    """The driver can not tell the run's end any more: tell it from here."""
+    mirror, folder = Mirror(home, run), home.folder_of(run)
+    mirror.pull(RECORD)
+    folder.write(
+        folder.read().model_copy(update={"status": "failed", "reason": words, "finished": time.time()})
+    )
+    mirror.push(RECORD)
+    error = PipelineError(f"{words}; `tidegate resume {run}` goes on")
+    error.data = answer(home, folder).data
+    return error
+
+
+def _why_stuck(home: Home, run: str) -> Reason | None:
+    """Why the driver's pod does not run, if it does not."""
+    labels = f"{selector(run_labels(run))},{STEP}=driver"
+    pods = home.cluster.list("Pod", labels)
+    if any(pod["status"].get("phase") == "Running" for pod in pods):
+        return None
+    for pod in reversed(pods):
+        reason = why_waiting(pod) or why_ended(pod)
+        if reason is not None:
+            return reason
+    name = pods[-1]["metadata"]["name"] if pods else driver_name(run)
+    return why_told(home.cluster.list("Event", fields=f"involvedObject.name={name}"))

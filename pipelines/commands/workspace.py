@@ -1,0 +1,215 @@
+"""ui, check, init, down, gc: the house that runs and endpoints live in."""
+
+import contextlib
+import re
+import shutil
+import sys
+import time
+import webbrowser
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tidegate.infra.errors import InfraError, LockedError
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.system import processes
+from tidegate.infra.system.locks import held, lock
+from tidegate.pipelines.commands.submit import cancel
+from tidegate.pipelines.driver.mlflow_sync import unsynced
+from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.result import Result, checked, item
+from tidegate.pipelines.state.home import Home, RunFolder
+from tidegate.pipelines.state.mirror import refresh
+
+UNDERWAY = ("running", "queued")
+LAST_WORDS_S = 60.0
+TEMPLATES = Path(__file__).parents[1] / "templates"
+LEAST_DISK = 2 * 1024**3
+LEAST_MEMORY = 2 * 1024**3
+LIBRARIES = ("tensorflow-cpu|tensorflow", "keras", "mlflow", "bentoml", "onnxruntime", "tf2onnx", "optuna")
+
+
+def ui(home: Home, *, quiet: bool) -> Result:
+    """The MLflow UI's address, started when needed; runs that MLflow missed are synced in the background.
+
+    Args:
+        home: the home.
+        quiet: only tell the address; otherwise a browser is opened where there is a terminal.
+    """
+    url = mlflow_server.ensure(home.path)
+    for run in unsynced(home):
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "tidegate.pipelines.driver.mlflow_sync",
+            "--home",
+            str(home.path),
+            "--run",
+            run,
+        ]
+        log = home.run_folder(run).log("sync")
+        processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
+    if not quiet and sys.stdout.isatty():
+        webbrowser.open(url)
+    return Result({"url": url}, url)
+
+
+def check(home: Home) -> Result:
+    """Whether the target can do the job, item by item; exit code 1 when something is missing."""
+    if home.target is not None:
+        from tidegate.pipelines.commands.checking.target import check_target
+
+        return checked([_check_python(), *check_target(home)])
+    items = [_check_python(), *(_check_library(names) for names in LIBRARIES)]
+    items += [_check_store(home), _check_disk(home), _check_memory(), _check_gpu(), _check_mlflow(home)]
+    return checked(items)
+
+
+def _check_python() -> dict[str, Any]:
+    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return item("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12")
+
+
+def _check_library(names: str) -> dict[str, Any]:
+    """One of several distributions that provide the same."""
+    for name in names.split("|"):
+        try:
+            return item(name, True, version(name), "")
+        except PackageNotFoundError:
+            continue
+    name = names.split("|")[0]
+    return item(name, False, "not installed", "pip install 'tidegate[train,serve]', or make setup")
+
+
+def _check_store(home: Home) -> dict[str, Any]:
+    probe = home.path / "probe.txt"
+    try:
+        probe.write_text(str(time.time()))
+        ref = home.store.put(probe)
+        home.store.fetch(ref)
+        home.store.remove(ref.digest)
+    except (InfraError, OSError) as error:
+        return item("store", False, str(error), "choose another folder with --home")
+    finally:
+        probe.unlink(missing_ok=True)
+    return item("store", True, f"{home.path / 'store'} takes and gives files", "")
+
+
+def _check_disk(home: Home) -> dict[str, Any]:
+    free = shutil.disk_usage(home.path).free
+    return item(
+        "disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home"
+    )
+
+
+def _check_memory() -> dict[str, Any]:
+    free = psutil.virtual_memory().available
+    return item(
+        "memory", free >= LEAST_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed"
+    )
+
+
+def _check_gpu() -> dict[str, Any]:
+    """No GPU is no failure: only an experiment that asks for one needs it."""
+    driver = Path("/proc/driver/nvidia/version")
+    detail = driver.read_text().splitlines()[0] if driver.exists() else "none; resources.gpus must be 0 here"
+    return item("gpu", True, detail, "")
+
+
+def _check_mlflow(home: Home) -> dict[str, Any]:
+    try:
+        url = mlflow_server.ensure(home.path)
+        mlflow_server.wait_ready(url, home=home.path)
+    except InfraError as error:
+        return item(
+            "mlflow", False, str(error), "see the message; `tidegate down`, then `tidegate ui` starts it anew"
+        )
+    return item("mlflow", True, url, "")
+
+
+def init(folder: str) -> Result:
+    """Write an experiment file, a model file and a little data to start from.
+
+    Raises:
+        UsageError: one of them is there already; nothing is overwritten.
+    """
+    names = sorted(path.name for path in TEMPLATES.iterdir() if path.is_file())
+    target = Path(folder)
+    there = [name for name in names if (target / name).exists()]
+    if there:
+        raise UsageError(
+            f"{folder} already has {', '.join(there)}; choose an empty folder, or move them away"
+        )
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copyfile(TEMPLATES / name, target / name)
+        _name_after_folder(target / "experiment.yaml")
+    except OSError as error:
+        raise UsageError(f"{folder}: can not be written: {error.strerror}") from error
+    files = [str(target / name) for name in names]
+    text = "\n".join([*files, "", f"next: tidegate submit {target / 'experiment.yaml'}"])
+    return Result({"files": files}, text)
+
+
+def _name_after_folder(file: Path) -> None:
+    """Two new experiments must not share one endpoint: each is named as its folder."""
+    words = re.sub(r"[^a-z0-9]+", "-", file.resolve().parent.name.lower()).strip("-")[:40].strip("-")
+    if words:
+        file.write_text(file.read_text().replace("name: my-experiment", f"name: {words}"))
+
+
+def down(home: Home) -> Result:
+    """Stop what runs here: runs (cancelled), endpoints, the MLflow server. Nothing that was made is lost."""
+    refresh(home)
+    underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
+    removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
+    for folder in home.run_folders():
+        if held(folder.lock):  # it has ended, and its driver still tells MLflow
+            with contextlib.suppress(LockedError), lock(folder.lock, timeout=LAST_WORDS_S):
+                pass
+    names = [record.name for record in processes.all(home.processes)]
+    with ThreadPoolExecutor(max_workers=16) as pool:  # each drains for a second or two
+        stopped = pool.map(partial(processes.stop, home.processes), names)
+        removed += [f"process {name}" for name, ran in zip(names, stopped, strict=True) if ran]
+    removed += hosting(home).down()
+    return Result(
+        {"removed": removed}, "\n".join(f"stopped {name}" for name in removed) or "nothing runs here"
+    )
+
+
+def _cancelled(home: Home, folder: RunFolder) -> bool:
+    """Cancel a run; False when it ended by itself just before."""
+    try:
+        cancel(home, folder.run)
+    except UsageError:
+        if folder.read().status in UNDERWAY:
+            raise
+        return False
+    return True
+
+
+def gc(home: Home) -> Result:
+    """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
+    from tidegate.pipelines.state.garbage_collection import sweep
+
+    removed = sweep(home) + hosting(home).sweep()
+    return Result(
+        {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
+    )
+
+
+def completion(shell: str) -> Result:
+    """The completion script of a shell, to be sourced from its start-up file."""
+    import shtab
+
+    from tidegate.pipelines.parser import make_parser
+
+    script = shtab.complete(make_parser(), shell)
+    return Result({"shell": shell, "script": script}, script)

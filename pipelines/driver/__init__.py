@@ -1,0 +1,1 @@
+"""What drives a run from its first step to its last."""

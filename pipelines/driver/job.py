@@ -1,0 +1,128 @@
+"""A run's driver as a Job of the cluster: `python -m tidegate.pipelines.driver.job`, the run in $TIDEGATE_RUN.
+
+Exit code 0: the run has ended, whichever way; its last words are in the run's `end.json`. 143: it was ended from
+outside, and the Job's next pod goes on. Everything that the next one needs is in the store.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tidegate.infra.cluster.jobs import driver_name, owner_of, steps_of
+from tidegate.infra.errors import InfraError
+from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.driver.driver import Driver
+from tidegate.pipelines.errors import CancelledError, PipelineError, in_words
+from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
+from tidegate.pipelines.executors.tee import tee
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.planning.facts import with_champion
+from tidegate.pipelines.planning.identity import Facts
+from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.state.home import Home, home_at
+from tidegate.pipelines.state.mirror import RECORD, Mirror
+
+PLAN, END, CANCEL = "plan.json", "end.json", "cancel.json"
+# What the driver alone writes; a step's own files are its worker's.
+OWN = (RECORD, "logs/driver.log", "logs/sync.log", "spool/run.jsonl", "spool/*.sync.json")
+LOCAL = ("deploy", "verify", "promote")
+GONE_S = 45.0  # a little more than a pod's grace period
+
+
+def plan_document(plan: Plan) -> bytes:
+    """A plan as the driver finds it in the store."""
+    document = {"experiment": plan.experiment.model_dump(mode="json"), "facts": asdict(plan.facts)}
+    return json.dumps(document).encode()
+
+
+def read_plan(content: bytes, home: Home) -> Plan:
+    """The plan, held against the endpoint as it is now."""
+    document: dict[str, Any] = json.loads(content)
+    experiment = Experiment.model_validate(document["experiment"])
+    return make_plan(experiment, with_champion(Facts(**document["facts"]), experiment, home))
+
+
+def main() -> int:
+    """Drive the run to its end."""
+    run = os.environ["TIDEGATE_RUN"]
+    home = home_at(Path(os.environ["TIDEGATE_HOME"]), pod=True)
+    mirror, folder = Mirror(home, run), home.folder_of(run)
+    folder.create()
+    mirror.pull_all()
+    own = [*OWN, *(f"{part}/{step}-*" for step in LOCAL for part in ("logs", "errors"))]
+    signal.signal(signal.SIGTERM, lambda *_: _leave(mirror, own))
+    with mirror.pushing(*own), tee(folder.log("driver")):
+        words = _drive(home, mirror)
+    write_atomic(mirror.path(END), json.dumps(words).encode())
+    mirror.push(END)
+    return 0
+
+
+def _leave(mirror: Mirror, own: list[str]) -> None:
+    """Ended from outside: keep what is known, touch nothing that runs."""
+    with contextlib.suppress(InfraError):
+        mirror.push_all(*own)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
+    """The run's last words: an exit code and, where it did not end well, what went wrong."""
+    try:
+        content = mirror.pull(PLAN)
+        if content is None:
+            raise PipelineError(f"the store has no plan of run {mirror.run}; submit the experiment again")
+        plan = read_plan(content, home)
+        _run(home, mirror, plan)
+    except Exception as error:
+        print(f"error: {in_words(error)}", file=sys.stderr)
+        trace = getattr(error, "trace", "")
+        return {
+            "exit_code": 1,
+            "error": in_words(error),
+            "trace": trace,
+            "cancelled": isinstance(error, CancelledError),
+        }
+    return {"exit_code": 0, "error": ""}
+
+
+def _run(home: Home, mirror: Mirror, plan: Plan) -> None:
+    job = home.cluster.get("Job", driver_name(mirror.run))
+    executor = KubernetesExecutor(home, mirror.run, plan.experiment.resources, owner_of(job) if job else None)
+    with Driver.sole(home, home.folder_of(mirror.run), stays=False) as driver:
+        watcher = threading.Thread(target=_watch_for_cancel, args=(mirror, driver), daemon=True)
+        watcher.start()
+        try:
+            driver.run(plan, executor)
+        finally:
+            clean_up(home, mirror.run)
+
+
+def _watch_for_cancel(mirror: Mirror, driver: Driver) -> None:
+    while True:
+        with contextlib.suppress(InfraError):
+            if mirror.home.store.read(mirror.key(CANCEL)) is not None:
+                driver.cancel()
+                return
+        time.sleep(2.0)
+
+
+def clean_up(home: Home, run: str) -> None:
+    """Nothing of the run's steps is left in the cluster when it has ended."""
+    steps = steps_of(run)
+    with contextlib.suppress(InfraError):
+        for kind in ("Job", "Service"):
+            home.cluster.delete_all(kind, steps)
+        deadline = time.monotonic() + GONE_S
+        while home.cluster.list("Pod", steps) and time.monotonic() < deadline:
+            time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

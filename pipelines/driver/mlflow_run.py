@@ -1,0 +1,114 @@
+"""What the driver tells MLflow of a run: events of the parent run, and of children that were cached."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tidegate.infra.mlflow.spool import Spool, events, names, path_of, read
+from tidegate.infra.store import Ref
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.pipelines.planning.identity import content_of
+from tidegate.pipelines.planning.plan import Plan
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.steps.trial_log import parameters, tell_datasets, version_tags
+
+
+class RunLog:
+    """The parent run's spool."""
+
+    def __init__(self, home: Home, plan: Plan) -> None:
+        """Tell what the run is; a run that is continued says so by going on."""
+        self._home = home
+        self._plan = plan
+        self._folder = home.spool / plan.run
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._spool = Spool(self._folder)
+        name, described = plan.experiment.name, plan.experiment.description
+        self._note = [described]
+        tags = {"tidegate.run": plan.run, "tidegate.endpoint": plan.experiment.endpoint, **plan.facts.tags}
+        tags |= version_tags(plan.facts.versions["train"])
+        if described:
+            tags["mlflow.note.content"] = described
+        self._identity = {"name": plan.run, "experiment": name, "tags": tags}
+        self._spool.write("run", "run", **self._identity)
+        values = parameters(content_of(plan.experiment, plan.facts))
+        source = plan.experiment.data.source
+        self._spool.write("params", "params", values=values | ({"data.source": source} if source else {}))
+
+    def tags(self, **values: Any) -> None:
+        """Tag the parent run, `tidegate.` before each name."""
+        told = {f"tidegate.{key}": value for key, value in values.items()}
+        self._spool.write("tags", f"tags-{sorted(told.items())}", values=told)
+
+    def step(self, step: str, outputs: Mapping[str, Any]) -> None:
+        """A step is done: what of it people look for in MLflow."""
+        if step == "prepare":
+            self._datasets(Prepared.model_validate(outputs))
+        elif step == "train":
+            self._adopt(outputs)
+        elif step == "select":
+            self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=outputs["metrics"])
+            self.tags(winner=outputs["trial"], ranked_by=outputs["metric"])
+            self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
+            trial = f"{self._plan.run}/trial-{outputs['winner']['index']}"
+            self._say(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")
+            if outputs["champion"]:
+                values = {f"champion_{key}": value for key, value in outputs["champion"].items()}
+                self._spool.write("metrics", f"champion-{sorted(values.items())}", step=0, values=values)
+        elif step == "package":
+            told = {key: outputs[key] for key in ("bundle", "bento", "runtime", "parity", "tolerance")}
+            self.tags(**told, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
+            near = f"within {outputs['parity']:.2g} of the trained model"
+            self._say(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
+        elif step == "promote":
+            self.tags(release=outputs["release"], url=outputs["url"])
+            for stage in outputs.get("canary", ()):
+                name = f"canary-{outputs['release']}-{stage['weight']}"
+                self._spool.write("metrics", name, step=stage["weight"], values=stage["figures"])
+            name = self._plan.experiment.endpoint
+            endpoint = f"endpoint [{outputs['url']}]({outputs['url']})"
+            self._say(f"Release {outputs['release']}: {endpoint}, registered model [{name}](#/models/{name})")
+
+    def _say(self, paragraph: str) -> None:
+        """Add to the description on the run's page, the newest first: the page folds a long one."""
+        self._note.insert(1, paragraph)
+        text = "\n\n".join(filter(None, self._note))
+        self._spool.write("tags", f"note-{text}", values={"mlflow.note.content": text})
+
+    def _datasets(self, prepared: Prepared) -> None:
+        schema = Schema.model_validate_json(self._home.store.fetch(prepared.schema_).read_bytes())
+        name = self._plan.experiment.data.dataset or self._plan.experiment.name
+        tell_datasets(self._spool, name, schema, prepared)
+
+    def _adopt(self, outputs: Mapping[str, Any]) -> None:
+        """A trial that another run trained is a child of this one too, told from the events it left."""
+        spool = path_of(self._folder, outputs["id"])
+        if spool.exists():
+            return
+        source = self._home.store.fetch(Ref.model_validate(outputs["events"]))
+        child = Spool(self._folder, outputs["id"])
+        for event, _ in read(source):
+            if event["kind"] == "run":
+                trained_in = event["tags"]["tidegate.run"]
+                event["tags"] |= {"tidegate.run": self._plan.run, "tidegate.trained_in": trained_in}
+                event |= {"parent": self._plan.run, "name": f"{self._plan.run}/trial-{outputs['index']}"}
+            child.write(event.pop("kind"), event.pop("id"), **event)
+
+    def end(self, status: str, reason: str = "") -> None:
+        """The run ended; children that were cut off end with it."""
+        for name in names(self._folder):
+            told = events(self._folder, name)
+            if name != "run" and told and told[-1]["kind"] != "end":
+                Spool(self._folder, name).write("end", f"end-{time.time()}", status="cancelled")
+        told = events(self._folder)
+        if told[-1]["kind"] == "end" and told[-1]["status"] == status:
+            return
+        more = {"reason": reason} if reason else {}
+        self._spool.write("end", f"end-{time.time()}", status=status, **more)
+
+    def resumed(self) -> None:
+        """The run goes on after it had ended."""
+        told = events(self._folder)
+        if told[-1]["kind"] == "end":
+            self._spool.write("run", f"run-{time.time()}", **self._identity)

@@ -1,0 +1,167 @@
+"""The background process that brings a run's spool to MLflow, and the registry's alias after the release.
+
+`python -m tidegate.pipelines.driver.mlflow_sync --home DIR --run RUN` follows until the run has ended; its driver
+holds its standard input, so it ends with the driver.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import stat
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidegate.infra.errors import InfraError, LockedError, TrackingError
+from tidegate.infra.mlflow import replay
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.tracking import Tracker
+from tidegate.infra.store import Ref
+from tidegate.infra.system.locks import lock
+from tidegate.pipelines.hosting import abandon
+from tidegate.pipelines.state.home import Home, home_at
+from tidegate.serving.deployment.release import load
+
+PATIENCE_S = 20.0
+ALIAS_S = 60.0
+
+
+def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -> replay.Progress:
+    """Bring one run to MLflow; never raises for MLflow's sake.
+
+    Args:
+        home: the home.
+        run: the run's id.
+        driver_left: set once nobody writes to the spool any more; None: that is so already.
+    """
+    folder = home.spool / run
+    try:
+        uri = mlflow_server.ensure(home.path)
+    except TrackingError as error:
+        return replay.progress(folder, str(error))
+    return replay.follow(
+        folder,
+        uri,
+        fetch=lambda ref: home.store.fetch(Ref.model_validate(ref)),
+        render=lambda ref: pictures(home.store.fetch(Ref.model_validate(ref))),
+        finished=lambda: driver_left is None or driver_left.is_set(),
+        ready=lambda: _wait_for_server(home, uri),
+        patience_s=PATIENCE_S,
+    )
+
+
+def _wait_for_server(home: Home, uri: str) -> None:
+    """A server of ours that is still starting, on a busy machine for long, is not one that does not answer."""
+    if mlflow_server.runs_here(home.path):
+        mlflow_server.wait_ready(uri, home=home.path)
+
+
+def pictures(report: Path) -> Iterable[tuple[str, bytes]]:
+    """Draw what a trial's report tells: file name and content of each picture."""
+    from tidegate.models.evaluation.figures import render
+    from tidegate.models.explaining.attribution_figures import render_attributions
+
+    with np.load(report, allow_pickle=False) as arrays:
+        facts: dict[str, Any] = json.loads(str(arrays["facts"]))
+        whole = facts | {name: arrays[name] for name in arrays if name != "facts"}
+    return [*render(whole), *(render_attributions(whole) if "explained" in facts else ())]
+
+
+def follow_release(home: Home, endpoint: str) -> str:
+    """Make the registry's alias name what the release pointer names; return the version, or "".
+
+    Raises:
+        TrackingError: MLflow can not be told now; the next command that syncs tries again.
+        LockedError: another process has been telling it for too long.
+    """
+    tracker = Tracker(mlflow_server.ensure(home.path))
+    # The pointer is read under the lock: of two who follow at once, the later one sees the newer release.
+    with lock(home.endpoints / f"{endpoint}.alias.lock", timeout=ALIAS_S):
+        return _follow(home, endpoint, tracker)
+
+
+def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
+    from tidegate.infra.mlflow.registry import clear_champion, follow_champion
+
+    state = load(home.store, endpoint)
+    if state.current is None:
+        clear_champion(tracker, endpoint)
+        return ""
+    release = state.release(state.current)
+    known = replay.state(home.spool / release.run).get(release.trial)
+    if known is None:
+        raise TrackingError(f"run {release.run} is not synced yet; `tidegate resume {release.run}` syncs it")
+    description = f"release {release.number} of {endpoint}, bento {release.bento}, runtime {release.runtime}"
+    tags = {
+        "tidegate.release": release.number,
+        "tidegate.run": release.run,
+        "tidegate.bento": release.bento,
+        "tidegate.bundle": release.bundle,
+        "tidegate.runtime": release.runtime,
+        "tidegate.parity": release.parity.max_abs_difference,
+    }
+    return follow_champion(tracker, endpoint, known["run_id"], description, tags)
+
+
+def unsynced(home: Home) -> list[str]:
+    """Runs of which MLflow does not know everything."""
+    return [path.name for path in sorted(home.spool.iterdir()) if not replay.progress(path).synced]
+
+
+def main() -> int:
+    """Follow one run; exit code 0 when MLflow knows all of it."""
+    parser = argparse.ArgumentParser(prog="tidegate.pipelines.driver.mlflow_sync", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--run", required=True)
+    given = parser.parse_args()
+    home, left = home_at(given.home), threading.Event()
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_listen, args=(home, given.run, left), daemon=True).start()
+    else:
+        left.set()
+    progress = sync_run(home, given.run, left)
+    problem = progress.problem or (_alias_problem(home, given.run) if progress.synced else "")
+    for refused in progress.refused:
+        print(f"MLflow refused {refused}", file=sys.stderr)
+    if problem:
+        print(problem, file=sys.stderr)
+    return 0 if progress.synced and not problem else 1
+
+
+def _alias_problem(home: Home, run: str) -> str:
+    """Why the alias does not name the live release; another run's release is that run's to tell."""
+    endpoint = home.run_folder(run).read().endpoint
+    state = load(home.store, endpoint)
+    if state.current is None:
+        return ""
+    try:
+        follow_release(home, endpoint)
+    except InfraError as error:
+        return str(error) if state.release(state.current).run == run else ""
+    return ""
+
+
+def _listen(home: Home, run: str, left: threading.Event) -> None:
+    """The driver writes a byte when the run has ended; a pipe that just closes means that it died."""
+    if os.read(0, 1) == b"":
+        try:
+            _clean_up(home, run)
+        finally:
+            os._exit(1)
+    left.set()
+
+
+def _clean_up(home: Home, run: str) -> None:
+    """Stop the server of a release that its dead driver left without traffic; a new driver sees to it itself."""
+    folder = home.run_folder(run)
+    with contextlib.suppress(LockedError), lock(folder.lock, timeout=1.0):
+        abandon(home, run, folder.read().endpoint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

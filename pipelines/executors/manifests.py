@@ -1,0 +1,74 @@
+"""What a run puts into a cluster, as `plan --manifests` prints it and the driver applies it. Pure."""
+
+from tidegate.infra.cluster.images import image
+from tidegate.infra.cluster.jobs import Object, Place, driver_job, meeting_service, step_job
+from tidegate.models.config.training import seconds
+from tidegate.pipelines.experiment.spec import Resources
+from tidegate.pipelines.planning.plan import Plan
+from tidegate.pipelines.state.finished_steps import RELEASING
+from tidegate.pipelines.state.targets import IN_POD, Target
+
+DRIVER = Place(cpu=1, memory="1Gi", deadline_s=7 * 86400)
+
+
+def place_of(resources: Resources, step: str) -> Place:
+    """What a step's pod asks of the cluster; only training asks for GPUs."""
+    return Place(
+        cpu=resources.cpu,
+        memory=resources.memory,
+        gpus=resources.gpus if step == "train" else 0,
+        gpu_resource=resources.gpu_resource,
+        node_selector=resources.node_selector,
+        tolerations=resources.tolerations,
+        priority_class=resources.priority_class,
+        queue=resources.queue,
+        deadline_s=max(1, round(seconds(resources.deadline))),
+    )
+
+
+def job_of(
+    target: Target, run: str, step_id: str, step: str, resources: Resources, owner: Object | None
+) -> Object:
+    """The Job of one step."""
+    place = place_of(resources, step)
+    return step_job(
+        run=run,
+        step_id=step_id,
+        step=step,
+        image=image(target.images, "train-gpu" if place.gpus else "train"),
+        argv=[
+            "python",
+            "-P",
+            "-m",
+            "tidegate.pipelines.executors.worker",
+            "--run",
+            f"{target.store.url}/runs/{run}",
+            "--step",
+            step_id,
+        ],
+        place=place,
+        owner=owner,
+        members=resources.nodes if step == "train" else 1,
+    )
+
+
+def driver_of(target: Target, run: str) -> Object:
+    """The Job of a run's driver."""
+    return driver_job(
+        run=run,
+        image=image(target.images, "driver"),
+        argv=["python", "-P", "-m", "tidegate.pipelines.driver.job"],
+        place=DRIVER,
+        environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json()},
+    )
+
+
+def jobs_of(target: Target, plan: Plan) -> list[Object]:
+    """Every Job of a run, the driver's first; behind one of several members the Service by which they meet."""
+    resources, objects = plan.experiment.resources, [driver_of(target, plan.run)]
+    for step in plan.steps:
+        if step.step not in RELEASING:
+            objects.append(job_of(target, plan.run, step.id, step.step, resources, None))
+            if step.step == "train" and resources.nodes > 1:
+                objects.append(meeting_service(objects[-1]))
+    return objects

@@ -1,0 +1,1 @@
+"""The experiment file: its schema, how it is read, the gate."""

@@ -1,0 +1,143 @@
+"""The part of the experiment file that says where the rows come from."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tidegate.models.config.losses import TASK_OF_KIND
+from tidegate.pipelines.experiment.part import Fraction, Part, listed
+
+
+class InputSpec(Part):
+    """One input column and, where it can not be told from the data, its kind."""
+
+    name: str = Field(description="the column's name")
+    kind: Literal["numeric", "categorical", "text", "image", "sequence"] | None = Field(
+        None, description="how the column is read; inferred from its values when not given"
+    )
+    tokens: Literal["words", "characters"] | None = Field(
+        None, description="what a text is cut into; words when not given"
+    )
+    length: int | None = Field(
+        None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
+    )
+    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+
+
+class TargetSpec(Part):
+    """One target column and, where its values do not tell, what it is."""
+
+    name: str = Field(description="the column's name")
+    kind: Literal["text", "boxes"] | None = Field(
+        None, description="text: the column is a text to be written; boxes: to be found in an image"
+    )
+    tokens: Literal["words", "characters"] | None = Field(
+        None, description="what is written one after the other; characters when not given"
+    )
+    length: int | None = Field(
+        None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"
+    )
+    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+
+
+class Split(Part):
+    """How rows are divided, seeded and stratified for classes."""
+
+    validation: Fraction = Field(0.1, description="share of rows that steers training")
+    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of rows held out for the gate")
+    seed: int = Field(7, ge=0, description="seed of the shuffle")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="as many models more are trained on all but the test rows, each judged on a fold the others learn "
+        "from; what is released learns from the training rows: validation 0 gives it all but the test rows",
+    )
+
+    def problems(self) -> Iterator[str]:
+        if self.validation + self.test >= 1:
+            yield (
+                f"validation {self.validation} + test {self.test} leave no rows to train on; "
+                "their sum must be below 1"
+            )
+
+
+def _input(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Data(Part):
+    """Where the rows come from and which columns matter."""
+
+    source: str | None = Field(
+        None, description="a file or folder, relative to the experiment file, or s3://BUCKET/KEY"
+    )
+    dataset: str | None = Field(None, description="a built-in dataset instead of a source")
+    format: str | None = Field(None, description="reader of the source; told from its name when not given")
+    inputs: (
+        list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
+    ) = Field(None, description="input columns; all but the target when not given")
+    target: (
+        Annotated[
+            list[str | TargetSpec],
+            BeforeValidator(listed, json_schema_input_type=list[str | TargetSpec] | str | TargetSpec),
+        ]
+        | None
+    ) = Field(None, description="the column to predict, or several for a regression")
+    task: Literal["classification", "regression", "generation", "detection"] | None = Field(
+        None,
+        description="what the target is; inferred from the loss or its values when not given; generation: a text; "
+        "detection: boxes",
+    )
+    tile: int | None = Field(
+        None,
+        ge=16,
+        le=4096,
+        description="images with boxes are cut into pieces of so many pixels, without overlap; whole when not given",
+    )
+    split: Split = Field(Split.model_validate({}), description="how rows are divided")
+    sample_rate: int | None = Field(
+        None,
+        ge=1,
+        description="of an audio_folder, in Hz; a file of another one is an error; the first file's when "
+        "not given",
+    )
+    stream: bool | Literal["auto"] = Field(
+        "auto",
+        description="true: rows stay on the disk and pass through memory a window at a time; auto: where they would "
+        "take more than an eighth of resources.memory",
+    )
+    shuffle_buffer: int | None = Field(
+        None,
+        ge=1,
+        description="rows of such a window, within which they are shuffled; as many as a 32nd of resources.memory "
+        "holds when not given",
+    )
+
+    def problems(self) -> Iterator[str]:
+        if (self.source is None) == (self.dataset is None):
+            got = "both" if self.source else "neither"
+            yield f"give either source (a file or folder) or dataset (a built-in); received {got}"
+        if self.source is not None and not self.target:
+            yield (
+                "target is missing; name the column to predict, e.g. target: label; of boxes "
+                "target: {name: boxes, kind: boxes}"
+            )
+        if self.stream is True and self.dataset is not None:
+            yield "a built-in dataset is held in memory; leave stream out, or name a source"
+        for entry in self._told:
+            if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
+                words = {"text": "a text", "boxes": "boxes"}[str(entry.kind)]
+                yield (
+                    f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
+                )
+
+    @property
+    def _told(self) -> list[TargetSpec]:
+        """The targets whose kind is stated."""
+        return [entry for entry in self.target or () if isinstance(entry, TargetSpec) and entry.kind]
+
+    @property
+    def stated_task(self) -> str | None:
+        """The task, where it or the target's kind says it."""
+        return self.task or next((TASK_OF_KIND[str(entry.kind)] for entry in self._told), None)

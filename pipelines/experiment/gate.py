@@ -1,0 +1,143 @@
+"""The gate: which metric ranks, which direction is better, and whether a candidate passes. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tidegate.pipelines.errors import ExperimentError, nearest
+
+LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
+DEFAULTS = {
+    "classification": "test_accuracy",
+    "regression": "test_rmse",
+    "generation": "test_perplexity",
+    "detection": "test_map50",
+}
+SPLITS = ("test_", "validation_", "folds_")
+SHARES = ("accuracy", "f1", "auc", "map50", "map", "ece")  # from 0 to 1
+EPSILON = "epsilon"  # of a training with `privacy`
+METRICS = {
+    "classification": ("accuracy", "loss", "f1", "ece", "auc"),
+    "regression": ("rmse", "mae", "r2", "loss"),
+    "generation": ("perplexity", "accuracy", "loss", "error_rate"),
+    "detection": ("map50", "map"),
+}
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of the metric is the better one."""
+    return metric == EPSILON or any(
+        metric.removeprefix(split).startswith(LOWER_IS_BETTER) for split in SPLITS
+    )
+
+
+def criteria_for(gate: Sequence[Mapping[str, Any]], task: str) -> list[dict[str, Any]]:
+    """The experiment's criteria, or the default: not worse than the champion by the task's metric."""
+    default = {"metric": DEFAULTS[task], "minimum": None, "maximum": None, "improve_on_champion": 0.0}
+    return [dict(criterion) for criterion in gate] or [default]
+
+
+def check_name(metric: str, task: str | None) -> None:
+    """Refuse a metric that no run could have, before anything runs.
+
+    Args:
+        metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
+        task: "classification", "regression", "generation" or "detection"; None where the data is to tell.
+
+    Raises:
+        ExperimentError: naming the nearest metric there is.
+    """
+    names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
+    known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys(names)] + [EPSILON]
+    of_column = task in (None, "regression") and metric.startswith(
+        tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
+    )
+    if metric not in known and not of_column:
+        raise ExperimentError(
+            f'gate.metric: no run has a metric "{metric}"{nearest(metric, known)}; expected one of: {", ".join(known)}'
+        )
+
+
+def check_limits(metric: str, minimum: float | None, maximum: float | None) -> None:
+    """Refuse a limit that no model can keep, before anything runs.
+
+    Raises:
+        ExperimentError: naming the limit and what the metric can be.
+    """
+    names = {metric.removeprefix(split).removesuffix("_mean") for split in SPLITS}
+    if not names & set(SHARES):
+        return
+    if minimum is not None and minimum > 1:
+        raise ExperimentError(
+            f"gate.minimum: received {minimum:g} for {metric}, which is from 0 to 1; {minimum:g} % is {minimum / 100:g}"
+        )
+    if maximum is not None and maximum < 0:
+        raise ExperimentError(f"gate.maximum: received {maximum:g} for {metric}, which is from 0 to 1")
+
+
+def _metric(split: str, name: str) -> str:
+    return f"{split}{name}_mean" if split == "folds_" else f"{split}{name}"
+
+
+def check_metric(metric: str, known: Mapping[str, float]) -> None:
+    """Refuse a metric that the run does not have.
+
+    Raises:
+        ExperimentError: naming the nearest metric there is.
+    """
+    if metric not in known:
+        raise ExperimentError(
+            f'gate.metric: this run has no metric "{metric}"{nearest(metric, known)}; '
+            f"it has {', '.join(sorted(known))}"
+        )
+
+
+def rank(candidates: Sequence[Mapping[str, Any]], metric: str) -> list[int]:
+    """Indices of the candidates, the best first; equal ones keep the order of their trials.
+
+    Args:
+        candidates: each with a `metrics` mapping.
+        metric: what ranks them.
+    """
+    sign = 1.0 if lower_is_better(metric) else -1.0
+    return sorted(range(len(candidates)), key=lambda index: sign * candidates[index]["metrics"][metric])
+
+
+def reasons_against(
+    criteria: Sequence[Mapping[str, Any]],
+    candidate: Mapping[str, float],
+    champion: Mapping[str, float] | None,
+) -> list[str]:
+    """Why the gate refuses a candidate: one sentence a criterion not met; none when it passes.
+
+    Args:
+        criteria: what must hold.
+        candidate: its metrics.
+        champion: the champion's on the same rows, or None where there is none; it is compared by what both have.
+    """
+    reasons: list[str] = []
+    for criterion in criteria:
+        check_metric(criterion["metric"], candidate)
+        reasons += _absolute(criterion, candidate[criterion["metric"]])
+        compared = criterion["improve_on_champion"] is not None and criterion["metric"] in (champion or {})
+        if champion is not None and compared:
+            reasons += _relative(criterion, candidate[criterion["metric"]], champion[criterion["metric"]])
+    return reasons
+
+
+def _absolute(criterion: Mapping[str, Any], value: float) -> list[str]:
+    metric, minimum, maximum = criterion["metric"], criterion["minimum"], criterion["maximum"]
+    reasons = []
+    if minimum is not None and not value >= minimum:
+        reasons.append(f"{metric} is {value:.6g}, below the minimum {minimum:g}")
+    if maximum is not None and not value <= maximum:
+        reasons.append(f"{metric} is {value:.6g}, above the maximum {maximum:g}")
+    return reasons
+
+
+def _relative(criterion: Mapping[str, Any], value: float, champion: float) -> list[str]:
+    metric, wanted = criterion["metric"], criterion["improve_on_champion"]
+    gain = champion - value if lower_is_better(metric) else value - champion
+    if gain >= wanted - 1e-12:
+        return []
+    asked = f"an improvement of {wanted:g}" if wanted else "not worse"
+    return [f"{metric} is {value:.6g} and the champion's on the same rows is {champion:.6g}; asked: {asked}"]

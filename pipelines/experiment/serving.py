@@ -1,0 +1,84 @@
+"""The part of the experiment file that says how the winner is served."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tidegate.models.decoding.settings import Decoding, Detection, Settings
+from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part
+
+
+class Replicas(Part):
+    """How far an endpoint scales on a cluster."""
+
+    min: int = Field(1, ge=1, description="replicas at rest")
+    max: int | None = Field(None, ge=1, description="replicas under load; as many as at rest when not given")
+
+    def problems(self) -> Iterator[str]:
+        if self.max is not None and self.max < self.min:
+            yield f"max {self.max} is below min {self.min}; it must be at least that"
+
+
+class Canary(Part):
+    """How a new release takes over on a cluster."""
+
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
+        [10, 50, 100], min_length=1, description="percent of traffic at each step"
+    )
+    bake: Duration = Field("30s", description="time each step is watched")
+
+    def problems(self) -> Iterator[str]:
+        if self.steps != sorted(set(self.steps)):
+            yield f"steps {self.steps} must rise, e.g. [10, 50, 100]"
+
+
+class Slo(Part):
+    """What the endpoint promises."""
+
+    p99_ms: float = Field(50, gt=0, description="99th percentile of latency, milliseconds")
+    error_rate: float = Field(0.001, ge=0, le=1, description="share of requests that may fail")
+
+
+class ServingResources(Part):
+    """What one replica may use on a cluster."""
+
+    cpu: float = Field(1, gt=0, description="cores at most, and threads of one prediction")
+    memory: str = Field("1Gi", pattern=MEMORY, description="memory limit")
+
+
+class Serving(Part):
+    """The endpoint of the winner."""
+
+    endpoint: Name | None = Field(None, description="the endpoint's name; the experiment's when not given")
+    runtime: Literal["auto", "onnx", "tensorflow"] = Field(
+        "auto", description="auto: onnx if it is proved equal"
+    )
+    port: int | None = Field(
+        None, ge=1, le=65535, description="local port; the first free one when not given"
+    )
+    replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
+    canary: Canary | None = Field(None, description="gradual rollout on a cluster")
+    decoding: Decoding | None = Field(
+        None, description="how a text is chosen, of a model that writes one; greedily when not given"
+    )
+    detection: Detection | None = Field(
+        None,
+        description="which boxes are answered, of a model that finds some; those that score 0.5 when not given",
+    )
+    explain: bool = Field(
+        False, description="requests with explain: true also tell what each input did to its prediction"
+    )
+    slo: Slo | None = Field(None, description="what the endpoint promises; a canary must keep it")
+    resources: ServingResources = Field(
+        ServingResources.model_validate({}), description="what one replica may use on a cluster"
+    )
+
+    def problems(self) -> Iterator[str]:
+        if self.decoding is not None and self.detection is not None:
+            yield "decoding is for texts and detection for boxes; leave one of the two out"
+
+    @property
+    def settings(self) -> Settings | None:
+        """How texts or boxes are chosen."""
+        return self.decoding or self.detection

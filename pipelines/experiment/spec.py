@@ -1,0 +1,153 @@
+"""The experiment file: frozen, typed, and strict about what it does not know."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from tidegate.models.config.training import Training as TrainingOptions
+from tidegate.models.distributed.devices import require_spread
+from tidegate.models.errors import OptionsError
+from tidegate.pipelines.experiment.data import Data
+from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, listed
+from tidegate.pipelines.experiment.serving import Serving
+
+
+class Model(Part):
+    """A built-in family or the user's own file; every other key is an option of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True)
+    family: str | None = Field(None, description="a built-in model family")
+    file: str | None = Field(None, description="a Python file that defines build(inputs, outputs, **options)")
+    from_: str | None = Field(
+        None,
+        alias="from",
+        description="a run's id, or the name of an experiment, whose newest run it is then: training begins with the "
+        "weights of its winner; a last layer of another shape begins anew",
+    )
+    freeze: Annotated[list[str], BeforeValidator(listed, json_schema_input_type=list[str] | str)] | None = (
+        Field(None, description="names of that model's layers that stay as they are, such as conv2d*")
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the model is built from."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"from_", "freeze"})
+
+    def problems(self) -> Iterator[str]:
+        if (self.family is None) == (self.file is None):
+            got = "both" if self.family else "neither"
+            yield f"give either family (e.g. mlp) or file (./my_model.py); received {got}"
+        if self.freeze and self.from_ is None:
+            yield "freeze keeps layers of an earlier run; say which one: from: RUN"
+        if self.from_ is not None and self.options.get("pretrain"):
+            yield "from begins with trained weights, and pretrain would be lost; leave one of the two out"
+
+
+class Training(TrainingOptions):
+    """How the model is fitted, and from which random start."""
+
+    seed: int = Field(7, ge=0, description="seed of initial weights, order of batches and dropout")
+
+
+class Pruning(Part):
+    """Stop a trial whose validation loss is worse than the median of earlier trials."""
+
+    warmup_epochs: int = Field(3, ge=0, description="epochs every trial may run")
+    minimum_trials: int = Field(4, ge=1, description="finished trials needed before the median means much")
+
+
+class Search(Part):
+    """Several trials over a space of hyperparameters."""
+
+    method: Literal["grid", "random", "tpe"] = Field("tpe", description="how the next trial is chosen")
+    trials: int | None = Field(None, ge=1, description="number of trials; the whole grid when not given")
+    parallelism: int = Field(1, ge=1, description="trials that may run at once")
+    seed: int = Field(0, ge=0, description="seed of the sampler")
+    pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
+    space: dict[str, Any] = Field(description="dotted key of the experiment -> {low, high, log} or choices")
+
+    def problems(self) -> Iterator[str]:
+        if not self.space:
+            yield (
+                "space is empty; name at least one key, e.g. training.optimizer.learning_rate: "
+                "{low: 0.001, high: 0.1, log: true}"
+            )
+        for key in self.space:
+            if key.split(".")[0] not in ("model", "training"):
+                yield f'space key "{key}" must begin with model. or training.'
+        if self.method != "grid" and self.trials is None:
+            yield f"trials is missing; {self.method} needs a number of trials, e.g. trials: 8"
+
+
+class Criterion(Part):
+    """One condition a candidate must meet."""
+
+    metric: str = Field(description="a metric of the run, such as test_accuracy or test_rmse")
+    minimum: float | None = Field(None, description="refuse below this")
+    maximum: float | None = Field(None, description="refuse above this")
+    improve_on_champion: float | None = Field(
+        0.0, description="improvement over the champion that is asked for; null compares with nothing"
+    )
+
+
+class Resources(Part):
+    """What one step may use."""
+
+    cpu: float = Field(2, gt=0, description="cores")
+    memory: str = Field("4Gi", pattern=MEMORY, description="memory limit")
+    gpus: int = Field(0, ge=0, description="GPUs a train step must see, or it fails")
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="processes of a train step, each with its GPUs: pods on a cluster, here on this machine",
+    )
+    member_timeout: Duration = Field(
+        "10m",
+        description="a train step of several nodes ends when one of them does not come, or move, for so long",
+    )
+    gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes it may run on, on a cluster")
+    tolerations: list[dict[str, Any]] = Field([], description="taints it tolerates, as Kubernetes has them")
+    priority_class: str = Field("", description="its PriorityClass, on a cluster")
+    queue: str = Field("", description="Kueue's local queue; nothing where the cluster has no Kueue")
+    deadline: Duration = Field("24h", description="a step on a cluster is ended after this time")
+    patience: Duration = Field("15m", description="how long a step waits for a place on a cluster")
+
+
+class Experiment(Part):
+    """One experiment file."""
+
+    name: Name = Field(description="the experiment's name, in MLflow too")
+    description: str = Field("", description="a sentence for people")
+    data: Data = Field(description="where the rows come from")
+    model: Model = Field(description="what is learned")
+    training: Training = Field(Training.model_validate({}), description="how it is fitted")
+    search: Search | None = Field(None, description="several trials; without it there is one")
+    gate: Annotated[
+        list[Criterion], BeforeValidator(listed, json_schema_input_type=list[Criterion] | Criterion)
+    ] = Field([], description="what a candidate must meet; not worse than the champion when not given")
+    resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
+    serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
+
+    def problems(self) -> Iterator[str]:
+        resources, training = self.resources, self.training
+        try:
+            require_spread(training.backend, resources.gpus, resources.nodes, training.batch_size)
+        except OptionsError as error:
+            yield str(error)
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's name."""
+        return self.serving.endpoint or self.name
+
+    def resolved(self, folder: Path) -> "Experiment":
+        """The same experiment with every path made absolute against its file's folder."""
+        data, model = self.data, self.model
+        if data.source is not None and "://" not in data.source:
+            data = data.model_copy(update={"source": str((folder / data.source).resolve())})
+        if model.file is not None:
+            model = model.model_copy(update={"file": str((folder / model.file).resolve())})
+        return self.model_copy(update={"data": data, "model": model})

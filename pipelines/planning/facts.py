@@ -1,0 +1,178 @@
+"""The facts a plan depends on: digests of data and code, versions, the champion. Imports nothing heavy."""
+
+import contextlib
+import getpass
+import hashlib
+import subprocess
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tidegate.models.tuning.search import grid_size
+from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.planning.data_source import bytes_of_data, digest_of_data
+from tidegate.pipelines.planning.identity import Facts, run_id
+from tidegate.pipelines.planning.plan import STEPS
+from tidegate.pipelines.state.finished_steps import outputs_of
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.mirror import known_run
+from tidegate.serving.deployment.release import EndpointState, load
+
+ROOT = Path(__file__).parent.parent
+
+# What a step's result depends on: packages (or files) of ours, and libraries.
+CODE = {
+    "prepare": (
+        "models/*.py",
+        "models/readers",
+        "models/datasets",
+        "pipelines/planning/data_source.py",
+        "pipelines/planning/s3_source.py",
+        "pipelines/steps/prepare.py",
+    ),
+    "train": (
+        "models",
+        "pipelines/steps/train.py",
+        "pipelines/steps/trial.py",
+        "pipelines/steps/trial_results.py",
+        "pipelines/steps/trial_rows.py",
+    ),
+    "select": ("models/*.py", "models/decoding", "serving", "pipelines/steps/select.py"),
+    "package": ("models/*.py", "models/decoding", "serving", "pipelines/steps/package.py"),
+    "deploy": ("serving", "pipelines/steps/deploy.py"),
+    "verify": ("models/decoding", "serving", "pipelines/steps/verify.py"),
+    "promote": ("serving", "pipelines/steps/promote.py"),
+}
+LIBRARIES = {
+    "prepare": ("numpy", "scikit-learn"),
+    "train": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "tf2onnx", "optuna"),
+    "select": ("numpy", "onnxruntime"),
+    "package": ("numpy", "onnxruntime", "bentoml"),
+}
+
+
+def gather(experiment: Experiment, home: Home) -> Facts:
+    """Everything `make_plan` needs to know beside the experiment.
+
+    Args:
+        experiment: its paths absolute.
+        home: where endpoints and earlier runs are recorded.
+
+    Raises:
+        ExperimentError, ModelsError, StoreError: the data can not be read.
+    """
+    snapshot = _snapshot(experiment)
+    facts = Facts(
+        data=digest_of_data(experiment.data, home.s3_endpoint),
+        size=bytes_of_data(experiment.data, home.s3_endpoint) if experiment.data.stream == "auto" else 0,
+        model=snapshot["digest"] if snapshot else "",
+        code={step: code_digest(step) for step in STEPS},
+        versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
+        trials=_trial_count(experiment),
+        snapshot=snapshot,
+        start=_start(experiment, home),
+        tags=_tags(),
+    )
+    return with_champion(facts, experiment, home)
+
+
+def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
+    """The same facts with the endpoint as it is now."""
+    state = load(home.store, experiment.endpoint)
+    champion = _champion(state, run_id(experiment, facts), home)
+    return replace(facts, champion=champion, incarnation=state.incarnation)
+
+
+def _snapshot(experiment: Experiment) -> dict[str, Any] | None:
+    if experiment.model.file is None:
+        return None
+    content = Path(experiment.model.file).read_bytes()
+    return {"digest": hashlib.sha256(content).hexdigest(), "size": len(content), "name": "my_model.py"}
+
+
+def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
+    """The winner of the run that training begins with.
+
+    Raises:
+        ExperimentError, UnknownNameError: there is no such run, or it has no winner yet.
+    """
+    asked = experiment.model.from_
+    if asked is None:
+        return None
+    if asked == experiment.name:
+        raise ExperimentError(
+            f"model.from: {asked} is this experiment's own name, whose newest run changes with each one; name a run: "
+            "`tidegate runs` lists them"
+        )
+    done = [folder for folder in home.run_folders() if folder.read().status == "done"]
+    newest = next((folder.run for folder in done if folder.read().name == asked), asked)
+    record = home.run_folder(newest).read()
+    selected, prepared = (outputs_of(home, record, step) for step in ("select", "prepare"))
+    if not selected or not prepared:
+        raise ExperimentError(
+            f"model.from: run {newest} is {record.status} and its files are not here; expected one that is done; "
+            "submit it again, or name another"
+        )
+    return {"run": newest, "keras": selected[0]["winner"]["keras"], "transforms": prepared[0]["transforms"]}
+
+
+def _champion(state: EndpointState, run: str, home: Home) -> str | None:
+    """Bundle to beat: the live one, but a run that passed the gate once is not judged again by its successors."""
+    judged = known_run(home, run)
+    live = state.release(state.current) if state.current is not None else None
+    if judged is not None and (judged.status == "done" or (live is not None and live.run == run)):
+        return judged.champion
+    return live.bundle if live is not None else None
+
+
+def _trial_count(experiment: Experiment) -> int:
+    search = experiment.search
+    if search is None:
+        return 1
+    if search.method != "grid":
+        return search.trials or 1
+    size = grid_size(search.space)
+    return min(search.trials or size, size)
+
+
+def _tags() -> dict[str, str]:
+    """Who started this from which commit, under MLflow's own names."""
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "tidegate"}
+    with contextlib.suppress(OSError, KeyError):
+        tags["mlflow.user"] = getpass.getuser()
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        tags["mlflow.source.git.commit"] = git.stdout.strip()
+    return tags
+
+
+@cache
+def code_digest(step: str) -> str:
+    """SHA-256 over the sources a step runs, by relative path and content."""
+    total = hashlib.sha256()
+    for path in sorted(set(_sources(CODE[step]))):
+        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def _sources(patterns: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        path = ROOT / pattern
+        found += path.rglob("*.py") if path.is_dir() else ROOT.glob(pattern)
+    return found
+
+
+@cache
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those libraries that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,87 @@
+"""What a run is identified by: its experiment and the facts that its results depend on. Pure."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.models.config.training import memory_bytes
+from tidegate.pipelines.experiment.data import Data, TargetSpec
+from tidegate.pipelines.experiment.spec import Experiment
+
+# Of the memory: what rows may take that are held; encoded, and as tensors, they take up to nine times as much.
+STREAM_PART = 8
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything outside the experiment file that a step's result depends on.
+
+    Attributes:
+        data: digest of the data's content.
+        model: digest of the user's model file, or "".
+        code: step name -> digest of the code it runs.
+        versions: step name -> versions of the libraries it uses.
+        trials: number of trials.
+        champion: digest of the bundle a candidate must beat, or None.
+        incarnation: how often the endpoint was deleted; a new one starts anew.
+        snapshot: the store's reference of the model file, as plain values, or None.
+        size: bytes that the rows take in memory, about; 0 where it does not matter.
+        start: the earlier run that training begins with: `run`, and the store's references `keras` and `transforms`, as
+            plain values, or None.
+        source: the data as it was kept in a store, as plain values; None: it is where the experiment says.
+        tags: told to MLflow but part of no result's identity: git commit, user, file.
+    """
+
+    data: str
+    model: str
+    code: dict[str, str]
+    versions: dict[str, dict[str, str]]
+    trials: int
+    champion: str | None = None
+    incarnation: int = 0
+    snapshot: dict[str, Any] | None = None
+    start: dict[str, Any] | None = None
+    source: dict[str, Any] | None = None
+    size: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def digest_of(*parts: Any) -> str:
+    """SHA-256 of plain values, the same for equal values on every machine."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
+    """The experiment with file paths replaced by what the files hold."""
+    document = experiment.model_dump(mode="json")
+    document["data"]["source"] = facts.data
+    if document["model"]["file"]:
+        document["model"]["file"] = facts.model
+    if facts.start is not None:
+        document["model"]["from"] = facts.start["keras"]["digest"]
+    return document
+
+
+def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
+    """The bytes of memory that rows pass through a part at a time; None where all of them are held.
+
+    It depends on the experiment and the data alone, not on the machine: the order of rows does.
+    """
+    data, memory = experiment.data, memory_bytes(experiment.resources.memory)
+    if data.stream == "auto":
+        return memory if facts.size > memory // STREAM_PART and not _needs_all(data) else None
+    return memory if data.stream else None
+
+
+def _needs_all(data: Data) -> bool:
+    named = [entry for entry in data.target or () if isinstance(entry, TargetSpec)]
+    other = data.task not in (None, "classification", "regression") or any(entry.kind for entry in named)
+    return other or data.split.folds is not None
+
+
+def run_id(experiment: Experiment, facts: Facts) -> str:
+    """Name of the run: equal for equal experiment, code, data and versions."""
+    content = digest_of(content_of(experiment, facts), facts.code, facts.versions)
+    return f"{experiment.name}-{content[:8]}"

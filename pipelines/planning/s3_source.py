@@ -1,0 +1,152 @@
+"""Data that lies in S3: what it is, told by a listing, and a copy of it to read."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from tidegate.infra.errors import StoreError
+from tidegate.infra.system.files import in_words
+from tidegate.models.data.sources import format_of_name, guess_format, idx_labels
+from tidegate.pipelines.errors import ExperimentError, PipelineError
+
+if TYPE_CHECKING:
+    from tidegate.infra.store.s3_bucket import Bucket, Found
+
+SCHEME = "s3://"
+SMALL = 8 << 20  # bytes; what is smaller comes in one request
+AT_ONCE = 8
+
+
+class Listing(NamedTuple):
+    """A source in a bucket: its name, whether it is a folder, and its objects by path, which begins with the name."""
+
+    bucket: "Bucket"
+    name: str
+    folder: bool
+    objects: "dict[str, Found]"
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over paths, sizes and etags: other content has another, and nothing is read."""
+        lines = (f"{path} {found.size} {found.etag}\n" for path, found in sorted(self.objects.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def digest(url: str, endpoint: str | None = None) -> str:
+    """What stands for the content of a source in S3, found by listing it.
+
+    Args:
+        url: s3://BUCKET/KEY of a file, or s3://BUCKET/PREFIX of a folder.
+        endpoint: the S3 server; default: where boto3 and $TIDEGATE_S3_ENDPOINT say.
+
+    Raises:
+        ExperimentError: there is nothing.
+        StoreError: S3 can not be asked.
+    """
+    return _list(url, endpoint).digest()
+
+
+def sizes(url: str, endpoint: str | None = None) -> dict[str, int]:
+    """The bytes of each file of a source; as `digest`."""
+    return {path: found.size for path, found in _list(url, endpoint).objects.items()}
+
+
+def format_of(url: str, endpoint: str | None = None) -> str:
+    """The format that the names of a source tell.
+
+    Raises:
+        SourceError: they tell nothing.
+        ExperimentError, StoreError: as `digest`.
+    """
+    listing = _list(url, endpoint)
+    if not listing.folder:
+        return guess_format(Path(listing.name))
+    paths = [PurePosixPath(path) for path in listing.objects]
+    if any("images-idx3" in path.name for path in paths):
+        return "idx"
+    if any(len(path.parts) > 2 for path in paths):
+        return "audio_folder" if any(path.suffix.lower() == ".wav" for path in paths) else "image_folder"
+    told = {format_of_name(path.name) for path in paths}
+    if len(told) == 1 and (found := told.pop()):
+        return found
+    raise ExperimentError(
+        f"data.source: {url} does not tell its format; expected a name ending such as .npz, .csv, .parquet or "
+        ".jsonl, or a folder with one folder a class; state data.format"
+    )
+
+
+def fetch(url: str, folder: Path, expected: str | None = None, endpoint: str | None = None) -> Path:
+    """Copy a source into a folder and return its path there.
+
+    Args:
+        url, endpoint: as `digest`.
+        folder: made when missing.
+        expected: the digest that the plan saw.
+
+    Raises:
+        PipelineError: it is not what the plan saw, or changed while it was read.
+        ExperimentError, StoreError: as `digest`.
+    """
+    listing = _list(url, endpoint)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda path: _copy(listing, path, folder), listing.objects))
+    if _list(url, endpoint).digest() != (expected or listing.digest()):
+        raise PipelineError(
+            f"data.source: {url} changed since the run was planned, or while it was read; "
+            "submit again when nothing writes there"
+        )
+    return folder / listing.name
+
+
+def _copy(listing: Listing, path: str, folder: Path) -> None:
+    target, found = inside(folder, path), listing.objects[path]
+    with in_words(StoreError, target, "Writing"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if found.size > SMALL:
+            with target.open("xb") as file:
+                listing.bucket.download(found.key, file)
+        elif content := listing.bucket.get(found.key):
+            target.write_bytes(content[0])
+
+
+def inside(folder: Path, path: str) -> Path:
+    """A path below a folder.
+
+    Raises:
+        PipelineError: it would lead out of it.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        raise PipelineError(f"the data has a file named {path!r}, which leads out of its folder; rename it")
+    return folder.joinpath(*parts)
+
+
+def _list(url: str, endpoint: str | None) -> Listing:
+    """Ask for a file of that name first, then for a folder: other keys may begin with the same letters."""
+    from tidegate.infra.store.s3_address import parse
+    from tidegate.infra.store.s3_bucket import Bucket  # importing boto3 takes half a second
+
+    bucket_name, prefix = parse(url)
+    bucket, key = Bucket(f"{SCHEME}{bucket_name}", endpoint=endpoint), prefix.rstrip("/")
+    name = key.rpartition("/")[2]
+    if key and not url.endswith("/") and (files := _files(bucket, key)):
+        return Listing(bucket, name, False, files)
+    below = {found.key.removeprefix(prefix): found for found in bucket.find(prefix)}
+    objects = {f"{name or bucket_name}/{path}": found for path, found in below.items() if _is_data(path)}
+    if not objects:
+        raise ExperimentError(
+            f"data.source: there is nothing at {url}; expected a file, or files below it; check the name"
+        )
+    return Listing(bucket, name or bucket_name, True, objects)
+
+
+def _files(bucket: "Bucket", key: str) -> "dict[str, Found]":
+    """A file, and of idx images their labels; none where the key is no file's."""
+    images = PurePosixPath(key)
+    found = {path.name: bucket.look(str(path)) for path in (images, idx_labels(images))}
+    return {name: entry for name, entry in found.items() if entry} if found[images.name] else {}
+
+
+def _is_data(path: str) -> bool:
+    """Folders' own marks, and hidden files, are none; as in a local folder."""
+    return not path.endswith("/") and not PurePosixPath(path).name.startswith(".")

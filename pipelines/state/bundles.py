@@ -1,0 +1,108 @@
+"""Bundles in the store: a document that lists files by digest, laid out as a folder where one is needed.
+
+`python -m tidegate.pipelines.state.bundles fetch DIGEST FOLDER` lays one out from the store of $TIDEGATE_STORE, every
+digest checked; the init container of an endpoint's pod runs it, and its server starts only when that went well.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tidegate.infra.errors import ConflictError
+from tidegate.infra.store import Ref, Store, open_store
+from tidegate.pipelines.errors import PipelineError, UsageError, in_words
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
+
+
+def keep_bundle(home: Home, folder: Path) -> str:
+    """Put a bundle's files into the store; return the bundle's digest.
+
+    Raises:
+        BundleError: the folder is not a bundle.
+    """
+    digest = bundle_digest(open_bundle(folder).manifest)
+    refs = [home.store.put(path).model_dump() for path in sorted(folder.iterdir())]
+    with contextlib.suppress(ConflictError):  # the same content was kept before
+        home.store.write(f"bundles/{digest}.json", json.dumps(refs).encode(), None)
+    return digest
+
+
+def fetch_bundle(home: Home, digest: str) -> Path:
+    """The folder of a bundle, laid out from the store when it is not there yet, and checked.
+
+    Raises:
+        PipelineError: the store has no such bundle.
+        InfraError, BundleError: a file of it is gone or was changed.
+    """
+    folder = home.bundles / digest
+    if not folder.is_dir():
+        _lay_out(home.store, digest, folder)
+    return open_bundle(folder, digest).folder
+
+
+def bundle_refs(store: Store, digest: str) -> list[Ref]:
+    """The files of a bundle in the store; none when it is not known."""
+    found = store.read(f"bundles/{digest}.json")
+    return [Ref.model_validate(ref) for ref in json.loads(found[0])] if found else []
+
+
+def _lay_out(store: Store, digest: str, folder: Path) -> None:
+    refs = bundle_refs(store, digest)
+    if not refs:
+        raise PipelineError(f"the store has no bundle {digest[:12]}; submit the experiment again")
+    building = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}-", dir=folder.parent))
+    try:
+        for ref in refs:
+            shutil.copyfile(store.fetch(ref), building / ref.name)
+        building.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # another process may have laid it out meanwhile
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lay a bundle out; exit code 1 and one line on stderr when it can not be had whole.
+
+    Args:
+        argv: `fetch DIGEST FOLDER`; the process's own when None. A folder that is there already is only checked.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tidegate.pipelines.state.bundles", description=__doc__)
+    parser.add_argument("do", choices=["fetch"])
+    parser.add_argument("digest", help="the bundle's digest")
+    parser.add_argument("folder", type=Path, help="where it goes; its parent must be there")
+    given = parser.parse_args(argv)
+    try:
+        _fetch(given.digest, given.folder)
+    except Exception as error:
+        print(in_words(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fetch(digest: str, folder: Path) -> None:
+    address = os.environ.get("TIDEGATE_STORE")
+    if not address:
+        raise UsageError(
+            "$TIDEGATE_STORE is not set; expected the store's address, such as s3://bucket/prefix; the ConfigMap "
+            '"tidegate" of the namespace has it: `kubectl apply -k` the manifests'
+        )
+    if not folder.is_dir():
+        _lay_out(open_store(address), digest, folder)
+    found = bundle_digest(open_bundle(folder).manifest)
+    if found != digest:
+        raise PipelineError(
+            f"{folder} holds bundle {found[:12]}, expected {digest[:12]}; submit the experiment again"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

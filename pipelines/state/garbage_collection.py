@@ -1,0 +1,116 @@
+"""gc: what may go, found from what must stay."""
+
+import fnmatch
+import json
+import shutil
+import time
+from typing import Any
+
+from tidegate.infra.system.locks import held
+from tidegate.pipelines.state.checkpoints import PREFIX, clear, step_key
+from tidegate.pipelines.state.finished_steps import refs_in
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.mirror import refresh
+from tidegate.serving.bundle.bento import delete_bento
+from tidegate.serving.deployment.release import Release, load
+
+# Documents of a target's runs that refer to files: of runs that other machines started, too.
+RUNS_OWN = ("*/calls/*.json", "*/plan.json")
+YOUNG_S = 3600.0  # what was just made may belong to a step that is still running
+
+
+def sweep(home: Home, young_s: float = YOUNG_S) -> list[str]:
+    """Remove what neither a run nor a release needs; return what was removed.
+
+    Kept are every step result that a run's record names, everything those refer to, and the bundles and bentos
+    of all releases of endpoints. A file younger than `young_s` seconds is left alone.
+    """
+    refresh(home)
+    releases = _releases(home)
+    removed = _sweep_steps(home, releases) + _sweep_bundles(home, releases)
+    removed += _sweep_checkpoints(home)
+    digests = _needed_digests(home)
+    for stored in list(home.store.objects()):
+        if stored.digest not in digests and time.time() - stored.modified >= young_s:
+            home.store.remove(stored.digest)
+            removed.append(f"object {stored.digest[:12]} ({stored.size} bytes)")
+    return removed + home.store.sweep(young_s) + _sweep_work(home)
+
+
+def _releases(home: Home) -> list[Release]:
+    names = [key.removeprefix("endpoints/").removesuffix(".json") for key in home.store.keys("endpoints/")]
+    return [release for name in names for release in load(home.store, name).releases]
+
+
+def _documents(home: Home, prefix: str, kind: str = "*.json") -> dict[str, Any]:
+    """Every document below a prefix whose key is of a kind, by key."""
+    found = home.store.read_many(fnmatch.filter(home.store.keys(prefix), kind))
+    return {key: json.loads(content) for key, (content, _) in found.items()}
+
+
+def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
+    """Results that no run's record names, and the bentos that only they named."""
+    records = [folder.read() for folder in home.run_folders()]
+    needed = {f"steps/{step.key}.json" for record in records for step in record.steps}
+    running = {record.run for record in records if record.status in ("running", "queued")}
+    bentos = {release.bento for release in releases}
+    removed = []
+    for key, manifest in _documents(home, "steps/").items():
+        if key in needed or manifest["run"] in running:
+            continue
+        home.store.delete(key)
+        removed.append(key)
+        bento = manifest["outputs"].get("bento")
+        if bento and bento not in bentos and delete_bento(bento):
+            removed.append(f"bento {bento}")
+    return removed
+
+
+def _sweep_checkpoints(home: Home) -> list[str]:
+    """Checkpoints of trials that are done, and of those that no run's record names."""
+    named = {step.key for folder in home.run_folders() for step in folder.read().steps}
+    keys = {step_key(key.removeprefix(PREFIX).removesuffix(".json")) for key in home.store.keys(PREFIX)}
+    gone = [key for key in sorted(keys) if key not in named or home.store.read(f"steps/{key}.json")]
+    return [document for key in gone for document in clear(home.store, key)]
+
+
+def _sweep_bundles(home: Home, releases: list[Release]) -> list[str]:
+    """Bundles that no release serves and no packaged run may serve, and folders laid out of them."""
+    manifests = _documents(home, "steps/").values()
+    needed = {release.bundle for release in releases}
+    needed |= {manifest["outputs"]["bundle"] for manifest in manifests if manifest["step"] == "package"}
+    removed = []
+    for key in home.store.keys("bundles/"):
+        if key.removeprefix("bundles/").removesuffix(".json") not in needed:
+            home.store.delete(key)
+            removed.append(key)
+    for folder in home.bundles.iterdir():
+        if folder.name not in needed:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(f"folder bundles/{folder.name[:12]}")
+    return removed
+
+
+def _needed_digests(home: Home) -> set[str]:
+    """Digests of everything that a kept document refers to."""
+    needed: set[str] = set()
+    for prefix in ("steps/", "bundles/", PREFIX):
+        needed |= {ref.digest for ref in refs_in(_documents(home, prefix))}
+    for kind in RUNS_OWN:
+        needed |= {ref.digest for ref in refs_in(_documents(home, "runs/", kind))}
+    for folder in home.run_folders():
+        for call in (folder.path / "calls").glob("*.json"):
+            needed |= {ref.digest for ref in refs_in(json.loads(call.read_bytes()))}
+    return needed
+
+
+def _sweep_work(home: Home) -> list[str]:
+    """Temporary folders of steps that were killed."""
+    removed = []
+    for folder in home.run_folders():
+        if held(folder.lock):
+            continue
+        for path in (folder.path / "work").glob("*"):  # a target's run that was only looked at has none
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(f"work {path.name}")
+    return removed

@@ -1,0 +1,227 @@
+"""The home folder: where runs, the store, the spool and the servers of a target live.
+
+Of a cluster it is a copy: runs live in the store there, and are brought here to be looked at.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tidegate.infra.store import Store, open_store
+from tidegate.infra.system.files import write_atomic
+from tidegate.infra.system.locks import held
+from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.state.targets import IN_POD, Target, target_in_pod
+
+if TYPE_CHECKING:
+    from tidegate.infra.cluster.api import Cluster
+
+Status = Literal["queued", "running", "done", "failed", "refused", "cancelled"]
+StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
+
+
+class StepRecord(BaseModel):
+    """How one step of a run stands."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    step: str
+    status: StepStatus
+    seconds: float = 0.0
+    key: str = ""
+
+
+class RunRecord(BaseModel):
+    """What is remembered of a run; rewritten whole, by its driver only."""
+
+    model_config = ConfigDict(frozen=True)
+    run: str
+    name: str
+    endpoint: str
+    status: Status
+    created: float
+    finished: float | None = None
+    reason: str = ""
+    commit: str = ""
+    champion: str | None = None
+    synced: bool = False
+    steps: list[StepRecord] = []
+    experiment: dict[str, Any]
+
+
+class RunFolder:
+    """The folder of one run: record, calls, logs, errors and temporary files."""
+
+    def __init__(self, path: Path, alive: Callable[[], bool] | None = None) -> None:
+        """Point at the folder; nothing is created.
+
+        Args:
+            path: the folder, named as the run.
+            alive: whether the run's driver lives; by default, whether somebody holds its lock.
+        """
+        self.path = path
+        self.run = path.name
+        self.lock = path / "driver.lock"
+        self._alive = alive or (lambda: held(self.lock))
+
+    def create(self) -> None:
+        """Make the folder and its parts."""
+        for part in ("calls", "logs", "errors", "work", "progress"):
+            (self.path / part).mkdir(parents=True, exist_ok=True)
+
+    def log(self, step_id: str) -> Path:
+        """The log file of a step."""
+        return self.path / "logs" / f"{step_id}.log"
+
+    def error(self, step_id: str) -> Path:
+        """Where a failed step leaves its message and traceback."""
+        return self.path / "errors" / f"{step_id}.json"
+
+    def call(self, step_id: str) -> Path:
+        """Where the driver leaves a step's inputs."""
+        return self.path / "calls" / f"{step_id}.json"
+
+    def read(self) -> RunRecord:
+        """The record; a run whose driver died is told as failed, never as running."""
+        record = RunRecord.model_validate_json((self.path / "run.json").read_bytes())
+        if record.status in ("queued", "running") and not self._just_created(record) and not self._alive():
+            reason = f"its driver ended before the run did; `tidegate resume {self.run}` goes on"
+            return record.model_copy(update={"status": "failed", "reason": reason})
+        return record
+
+    def write(self, record: RunRecord) -> None:
+        """Replace the record atomically."""
+        write_atomic(self.path / "run.json", record.model_dump_json(indent=1).encode())
+
+    @staticmethod
+    def _just_created(record: RunRecord) -> bool:
+        """Between a detached submit and its driver's lock lies a moment in which nobody holds it."""
+        return record.status == "queued" and time.time() - record.created < 30
+
+
+class Home:
+    """All of one target's state that is on this machine, under one folder."""
+
+    def __init__(self, path: Path, target: Target | None = None) -> None:
+        """Resolve the folder and make sure that it can be written.
+
+        Args:
+            path: the folder.
+            target: the cluster it belongs to; None: everything is here.
+
+        Raises:
+            UsageError: the folder can not be created or written.
+        """
+        self.path = path.resolve()
+        self.target = target
+        self.runs_path = self.path / "runs"
+        self.spool = self.path / "spool"
+        self.processes = self.path / "processes"
+        self.bundles = self.path / "bundles"
+        self.endpoints = self.path / "endpoints"
+        self._create()
+
+    @cached_property
+    def store(self) -> Store:
+        """Where artifacts lie: a folder here, or the target's object store."""
+        if self.target is None:
+            return open_store(self.path / "store")
+        address = self.target.store
+        return open_store(address.url, endpoint=address.endpoint, cache=self.path / "cache")
+
+    @property
+    def s3_endpoint(self) -> str | None:
+        """The target's S3 server; None: the one that boto3 and $TIDEGATE_S3_ENDPOINT say."""
+        return self.target.store.endpoint if self.target else None
+
+    @cached_property
+    def cluster(self) -> "Cluster":
+        """The target's namespace.
+
+        Raises:
+            ClusterError: no way to it.
+        """
+        from tidegate.infra.cluster.api import Cluster
+
+        assert self.target is not None, "the local target has no cluster"
+        return Cluster(self.target.context, self.target.namespace)
+
+    def _create(self) -> None:
+        try:
+            for folder in (self.runs_path, self.spool, self.processes, self.bundles, self.endpoints):
+                folder.mkdir(parents=True, exist_ok=True)
+            ignore = self.path / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise UsageError(
+                f"home {self.path} can not be written: {error.strerror}; "
+                "choose another with --home DIR or $TIDEGATE_HOME, or change its permissions"
+            ) from error
+
+    def folder_of(self, run: str) -> RunFolder:
+        """The folder of a run, whether there is such a run or not."""
+        return RunFolder(self.runs_path / run, (lambda: self._drives(run)) if self.target else None)
+
+    def _drives(self, run: str) -> bool:
+        """Whether a run's driver lives in the cluster; a driver itself knows that it does."""
+        from tidegate.infra.cluster.jobs import driver_name, is_over
+
+        if os.environ.get("TIDEGATE_RUN") == run:
+            return True
+        job = self.cluster.get("Job", driver_name(run))
+        return job is not None and not is_over(job)
+
+    def run_folder(self, run: str) -> RunFolder:
+        """The folder of a known run.
+
+        Raises:
+            UnknownNameError: no such run, with the nearest known one.
+        """
+        folder = self.folder_of(run)
+        if "/" in run or not (folder.path / "run.json").is_file():
+            known = [known.run for known in self.run_folders()]
+            raise UnknownNameError("run", run, known, "`tidegate runs` lists them")
+        return folder
+
+    def newest_run(self, name: str) -> RunFolder:
+        """The folder of a run by its id, or of the newest run of an experiment by its name; a run's id goes first.
+
+        Raises:
+            UnknownNameError: no such run or experiment, with the nearest known run.
+        """
+        if "/" not in name and (self.folder_of(name).path / "run.json").is_file():
+            return self.folder_of(name)
+        of_name = (folder for folder in self.run_folders() if folder.read().name == name)
+        return next(of_name, None) or self.run_folder(name)
+
+    def run_folders(self) -> list[RunFolder]:
+        """Every run's folder, newest first."""
+        found = [self.folder_of(path.parent.name) for path in self.runs_path.glob("*/run.json")]
+        return sorted(found, key=lambda folder: folder.read().created, reverse=True)
+
+
+def home_at(path: Path, pod: bool = False) -> Home:
+    """The home of a process that a driver started; in a pod its target is in the environment.
+
+    Args:
+        path: the home's folder.
+        pod: whether this is a pod; otherwise it is one where a driver left its target.
+    """
+    return Home(path, target_in_pod() if pod or IN_POD in os.environ else None)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON document, or None where there is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None

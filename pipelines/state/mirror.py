@@ -1,0 +1,158 @@
+"""A run's files as documents of the store, so that it can be followed, and gone on with, from any machine.
+
+Every document has one writer at a time: a step's own are its worker's, all others the driver's. The record has a
+place of its own, so that listing the runs reads nothing else.
+"""
+
+import contextlib
+import fnmatch
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tidegate.infra.errors import ConflictError, StoreError
+from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.state.home import Home, RunRecord
+
+RECORD = "run.json"
+EVERY_S = 2.0
+
+
+class Mirror:
+    """The files of one run: those of its folder, and those of its spool under `spool/`.
+
+    Args:
+        home: a target's home.
+        run: the run's id.
+    """
+
+    def __init__(self, home: Home, run: str) -> None:
+        self.home = home
+        self.run = run
+        self._pushed: dict[str, tuple[int, int]] = {}
+        self._etags: dict[str, str | None] = {}
+        self._lock = threading.RLock()  # a signal may come while we hold it
+
+    def key(self, name: str) -> str:
+        """The document of a file."""
+        return f"records/{self.run}.json" if name == RECORD else f"runs/{self.run}/{name}"
+
+    def path(self, name: str) -> Path:
+        """The file of a document."""
+        if name.startswith("spool/"):
+            return self.home.spool / self.run / name.removeprefix("spool/")
+        return self.home.folder_of(self.run).path / name
+
+    def pull(self, name: str) -> bytes | None:
+        """Bring one file here; None when the store has none."""
+        found = self.home.store.read(self.key(name))
+        if found is None:
+            return None
+        content, self._etags[name] = found
+        path = self.path(name)
+        if not path.exists() or path.read_bytes() != content:
+            write_atomic(path, content)
+        return content
+
+    def pull_all(self, pattern: str = "*") -> list[str]:
+        """Bring every file whose name matches; return the names."""
+        prefix = f"runs/{self.run}/"
+        names = [key.removeprefix(prefix) for key in self.home.store.keys(prefix)]
+        names = [name for name in [RECORD, *names] if fnmatch.fnmatch(name, pattern)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self.pull, names))
+        return names
+
+    def push(self, name: str) -> None:
+        """Bring one file to the store, if it has changed since the last time."""
+        path = self.path(name)
+        with self._lock, contextlib.suppress(FileNotFoundError):
+            stat = path.stat()
+            stamp = (stat.st_size, stat.st_mtime_ns)
+            if self._pushed.get(name) != stamp:
+                self.write(name, path.read_bytes())
+                self._pushed[name] = stamp
+
+    def push_all(self, *patterns: str) -> None:
+        """Bring the files whose names match to the store."""
+        for pattern in patterns:
+            folder = self.path(pattern).parent
+            inside = pattern.rpartition("/")[0]
+            for path in sorted(folder.glob(Path(pattern).name)):
+                if path.is_file() and not path.name.startswith("."):
+                    self.push(f"{inside}/{path.name}" if inside else path.name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a document, whatever it was before."""
+        etag = self._etags.get(name)
+        while True:
+            try:
+                self._etags[name] = self.home.store.write(self.key(name), content, etag)
+                return
+            except ConflictError:
+                found = self.home.store.read(self.key(name))
+                etag = found and found[1]
+
+    def delete(self, name: str) -> None:
+        """Remove a document and the file."""
+        self.home.store.delete(self.key(name))
+        self._etags.pop(name, None)
+        self._pushed.pop(name, None)
+        self.path(name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def pushing(self, *patterns: str, every_s: float = EVERY_S) -> Iterator[None]:
+        """Bring changes to the store every few seconds, and once more at the end."""
+        stop = threading.Event()
+
+        def follow() -> None:
+            while not stop.wait(every_s):
+                with contextlib.suppress(StoreError):  # it is away; the next time will do
+                    self.push_all(*patterns)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.push_all(*patterns)
+
+
+def refresh(home: Home, run: str | None = None, pattern: str = "") -> None:
+    """Bring here what a cluster's store has of its runs; of the local target everything is here.
+
+    Args:
+        home: the target's home.
+        run: one run; None: the records of all.
+        pattern: files of that run beside its record.
+    """
+    if home.target is None:
+        return
+    if run is None:
+        _pull_records(home)
+    elif "/" not in run:
+        mirror = Mirror(home, run)
+        if mirror.pull(RECORD) is None:
+            _pull_records(home)  # so that the nearest name can be told
+        elif pattern:
+            mirror.pull_all(pattern)
+
+
+def known_run(home: Home, run: str) -> RunRecord | None:
+    """The record of a run, or None where it is a new one; a cluster's store is asked first."""
+    if home.target is not None:
+        Mirror(home, run).pull(RECORD)
+    folder = home.folder_of(run)
+    return folder.read() if (folder.path / RECORD).is_file() else None
+
+
+def _pull_records(home: Home) -> None:
+    runs = {Path(key).stem for key in home.store.keys("records/")}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda run: Mirror(home, run).pull(RECORD), runs))
+    for path in home.runs_path.glob("*/run.json"):
+        if path.parent.name not in runs:  # removed by another machine's gc
+            path.unlink()

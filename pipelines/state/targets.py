@@ -1,0 +1,110 @@
+"""Targets: `local`, and the clusters of targets.yaml."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tidegate.pipelines.errors import UnknownNameError, UsageError, nearest
+
+IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON
+
+
+class Part(BaseModel):
+    """A part of a target: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreAddress(Part):
+    """Where artifacts lie."""
+
+    url: str = Field(pattern=r"^s3://[^/]+(/.+)?$", description="s3://BUCKET/PREFIX")
+    endpoint: str | None = Field(None, description="the S3 server's address; AWS when not given")
+
+
+class Gateway(Part):
+    """The Gateway (Gateway API) that requests come in by."""
+
+    name: str = Field(description="the Gateway object's name")
+    namespace: str = Field(description="the Gateway object's namespace")
+    url: str = Field(description="its address as people use it; an endpoint answers at URL/NAME")
+
+
+class Target(Part):
+    """One cluster, as targets.yaml has it under its name."""
+
+    name: str
+    context: str | None = Field(None, description="context of the kubeconfig; the current one when not given")
+    namespace: str = Field("tidegate", description="where everything runs")
+    store: StoreAddress = Field(description="where artifacts lie, as seen from here")
+    mlflow: str = Field(description="MLflow's address, as people open it")
+    images: str = Field("tidegate", description="registry and folder of the images")
+    gateway: Gateway | None = Field(None, description="without it, traffic is split by numbers of replicas")
+
+
+def targets_file(home: Path) -> Path:
+    """Where named targets stand: $TIDEGATE_TARGETS, else targets.yaml in the home."""
+    return Path(os.environ.get("TIDEGATE_TARGETS") or home / "targets.yaml")
+
+
+def find_target(home: Path, name: str) -> Target | None:
+    """The target of a name; None is `local`.
+
+    Args:
+        home: the home folder, where targets.yaml is looked for.
+        name: as given with --target.
+
+    Raises:
+        UnknownNameError: no such target.
+        UsageError: targets.yaml can not be understood.
+    """
+    if name == "local":
+        return None
+    path = targets_file(home)
+    known = _read(path)
+    if name not in known:
+        raise UnknownNameError("target", name, ["local", *known], f"add it to {path}, or use --target local")
+    try:
+        return Target.model_validate({"name": name, **known[name]})
+    except (ValidationError, TypeError) as error:
+        raise UsageError(f"{path}: target {name}: {_words(error)}") from error
+
+
+def target_in_pod() -> Target:
+    """The target of the pod that we run in: steps get the store only, a driver all of it."""
+    store = StoreAddress(
+        url=os.environ["TIDEGATE_STORE"], endpoint=os.environ.get("TIDEGATE_S3_ENDPOINT") or None
+    )
+    if IN_POD in os.environ:
+        told = Target.model_validate_json(os.environ[IN_POD])
+        return told.model_copy(update={"store": store, "context": None})
+    return Target.model_validate(
+        {"name": "pod", "store": store, "mlflow": os.environ.get("MLFLOW_TRACKING_URI", "")}
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} can not be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        raise UsageError(
+            f"{path}: expected a name and, below it, context, namespace, store, mlflow and images"
+        )
+    return found
+
+
+def _words(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {where}{nearest(where, Target.model_fields)}"
+    return f"{where}: {first['msg']}; received {first['input']!r}"[:300]

@@ -1,0 +1,255 @@
+"""One trial as it is trained: its rows, its model, what is told of it, and the files that it leaves.
+
+TensorFlow is imported here, for `steps.train`, and nowhere else in this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tidegate.models.config.training import seconds
+from tidegate.models.data.columns import concat
+from tidegate.models.distributed.devices import require_backend, require_gpus, require_spread, settle
+from tidegate.models.distributed.process_group import Group, join, member_here
+from tidegate.models.errors import MemberLostError, OptionsError
+from tidegate.models.networks.fine_tuning import Start
+from tidegate.models.training.callbacks import higher_is_better
+from tidegate.models.training.cross_validation import cross_validate
+from tidegate.models.training.recipe import Recipe, Rows
+from tidegate.models.tuning.search import medians
+from tidegate.pipelines.state.checkpoints import Follower, StoreKeeper, fold_key
+from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.train_types import Inputs
+from tidegate.pipelines.steps.trial_log import TrialLog, place
+from tidegate.pipelines.steps.trial_results import TrialResults
+from tidegate.pipelines.steps.trial_rows import TrialRows
+
+if TYPE_CHECKING:
+    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.training.checkpoint import Progress
+    from tidegate.models.training.fit import History
+
+
+class Trial:
+    """Everything that lives while one trial is trained.
+
+    Args:
+        inputs: of the train step.
+        context: of the train step.
+        model: its options, with this trial's values.
+        training: the experiment's, with this trial's values.
+        log: where it is told; None in a process of a group that is not the first.
+
+    Raises:
+        ModelsError: GPUs asked for are not there, an option is wrong, a process of the group does not come.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        context: StepContext,
+        model: dict[str, Any],
+        training: dict[str, Any],
+        log: TrialLog | None,
+    ) -> None:
+        require_backend(training["backend"])
+        require_spread(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
+        settle(training["backend"])
+        self.group = _group(inputs, context)
+        if inputs.gpus:
+            require_gpus(inputs.gpus)
+        self.inputs, self.context, self._log = inputs, context, log
+        self.seed, self._resumed = training["seed"], ""
+        self.training = {key: value for key, value in training.items() if key != "seed"}
+        self.schema, self.transforms = inputs.prepared.contract(context)
+        self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
+        self.model_options = self._with_snapshot(model)
+        target, answers = self.schema.target, self.transforms.answers
+        tokens = answers.spec.vocabulary if answers else 0
+        boxes = self.transforms.boxes
+        grids = boxes.grids if boxes else ()
+        self.recipe = Recipe(
+            self.model_options, self.training, target, self.seed, self._start(), tokens, grids
+        )
+        self.head = self.recipe.head
+        self.results = TrialResults(
+            context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
+        )
+        if answers or boxes:
+            self._require_plain("a text" if answers else "boxes")
+
+    @property
+    def log(self) -> TrialLog:
+        """What is told of the trial; by the first process of a group only."""
+        assert self._log is not None
+        return self._log
+
+    def _require_plain(self, target: str) -> None:
+        """Refuse what is made for one answer a row, and not for one a token or a box."""
+        keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
+        asked = {f"training.{key}": self.training[key] for key in keys}
+        asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
+        asked["serving.explain"] = self.inputs.explain
+        for name, value in asked.items():
+            if value:
+                raise OptionsError(
+                    f"Option {name!r} is set, and the target is {target}. Leave it out; it is not for "
+                    f"{'texts' if self.transforms.answers else 'boxes'}."
+                )
+
+    def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The user's model as it was at submit, whatever the file says by now."""
+        if self.inputs.snapshot is None:
+            return model
+        path = self.context.work / Path(model["file"]).name
+        shutil.copyfile(self.context.store.fetch(self.inputs.snapshot), path)
+        return {**model, "file": str(path)}
+
+    def _start(self) -> Start | None:
+        earlier, fetch = self.inputs.start, self.context.store.fetch
+        if earlier is None:
+            return None
+        transforms = json.loads(fetch(earlier.transforms).read_bytes())
+        code = self.model_options.get("file")
+        return Start(
+            earlier.run, fetch(earlier.keras), transforms, earlier.freeze, Path(code) if code else None
+        )
+
+    def _training_rows(self) -> Rows | Windows:
+        return self.rows.training(self.training["batch_size"], self.inputs.shuffle_buffer)
+
+    def run(self) -> dict[str, Any]:
+        """Train, evaluate and export; return what `Outputs` of the step has beside id, index and params."""
+        rows = {split: self.rows.encoded(split) for split in ("validation", "test")}
+        if self.inputs.explain:
+            self.recipe.require_explainable(self.transforms)
+        train = self._training_rows()
+        self.log.begin(self.training["epochs"])
+        model, history = self._learn(train, rows["validation"])
+        folds = self._cross_validate()
+        results = self.results
+        before = raw = results.answers(model, rows)
+        results.require_probabilities(raw["test"])
+        metrics = results.metrics(raw, rows) | results.error_rate(model)
+        temperature = self._calibrate(model, rows["validation"])
+        if temperature is not None:
+            raw = results.answers(model, rows)
+            changed = {f"{split}_ece_uncalibrated": metrics[f"{split}_ece"] for split in raw}
+            metrics = {**results.metrics(raw, rows), **changed, "temperature": temperature}
+        metrics |= folds
+        if history.epsilon is not None:
+            metrics["epsilon"] = history.epsilon
+        report = results.report(raw["test"], before["test"], history, rows["test"][1])
+        report |= results.explained(model, rows["test"], report["facts"])
+        files = results.files(model, raw["test"], report)
+        answered = [-1, self.head.units] if self.transforms.answers else list(raw["test"].shape[1:])
+        requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
+        self.log.results(
+            metrics, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
+        )
+        monitored = [epoch[history.monitor] for epoch in history.epochs]
+        return {
+            **files,
+            "events": self.log.kept(),
+            "activation": self.head.activation,
+            "metrics": metrics,
+            "monitor": history.monitor,
+            "value": monitored[history.best_epoch],
+            "curve": monitored,
+            "pruned": history.stopped == "pruned",
+            "epochs": len(history.epochs),
+            "resumed": self._resumed,
+        }
+
+    def follow(self) -> None:
+        """Train only; see `steps.train.follow`."""
+        with self._keeping(self.context.key, Follower) as keeper:
+            self._trained(self._training_rows(), self.rows.encoded("validation"), keeper)
+
+    def _learn(self, train: Rows | Windows, validation: Rows) -> tuple[Any, History]:
+        told = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._went_on}
+        with self._keeping(self.context.key) as keeper:
+            model, history = self._trained(train, validation, keeper, **told)
+        self.log.loop(self.training["backend"], history.xla, history.batches_a_call)
+        return model, history
+
+    def _trained(
+        self, train: Rows | Windows, validation: Rows, keeper: StoreKeeper, **told: Any
+    ) -> tuple[Any, History]:
+        result = self.recipe.learn(
+            self.transforms,
+            train,
+            validation,
+            keeper=keeper,
+            medians=_medians(self.inputs),
+            gpus=self.inputs.gpus,
+            group=self.group,
+            **told,
+        )
+        if self.group is not None:
+            self.group.leave()
+        return result
+
+    @contextlib.contextmanager
+    def _keeping(self, key: str, keeper_type: type[StoreKeeper] = StoreKeeper) -> Iterator[StoreKeeper]:
+        """Who keeps a training's checkpoints under this key."""
+        keeper = keeper_type(self.context.store, key, self.context.work, partial(print, flush=True))
+        # Without checkpoints nobody would look whether SIGTERM came.
+        with keeper.listening() if self.training["checkpoint"] else contextlib.nullcontext():
+            yield keeper
+
+    def _cross_validate(self) -> dict[str, float]:
+        """The metrics over the folds, where there are any."""
+        split = self.inputs.content["data"]["split"]
+        if split["folds"] is None:
+            return {}
+        steering, learned = (self.inputs.prepared.summary["rows"][part] for part in ("validation", "train"))
+        split = {**split, "validation": steering / (learned + steering)}
+        columns = concat([self.rows.columns(part) for part in ("train", "validation")])
+        keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
+        return cross_validate(
+            self.recipe, self.schema, columns, split, lambda fold: self._keeping(keep[fold]), self.log.fold
+        )
+
+    def _went_on(self, progress: Progress, batches: int) -> None:
+        self._resumed = place(progress.epoch, progress.batch, batches)
+        self.log.resumed(progress, batches)
+
+    def _calibrate(self, model: Any, validation: Rows) -> float | None:
+        """The temperature that is now in the model's last layer, or None."""
+        temperature = self.recipe.calibrate(model, validation)
+        if self.training["calibration"] is not None:
+            told = "the validation rows tell none" if temperature is None else f"{temperature:.4g}"
+            print(f"calibration: temperature {told}", flush=True)
+        return temperature
+
+
+def _group(inputs: Inputs, context: StepContext) -> Group | None:
+    """The other processes of this trial, once all are here; None where there are none."""
+    member = member_here()
+    if member.size != inputs.nodes:
+        raise OptionsError(
+            f"resources.nodes is {inputs.nodes} and this process is one of {member.size}. Expected an executor that "
+            "starts as many: local, or a Kubernetes target. Or set resources.nodes: 1."
+        )
+    if member.size == 1:
+        return None
+    return join(
+        member, seconds(inputs.member_timeout), lambda words: context.last_words(MemberLostError(words))
+    )
+
+
+def _medians(inputs: Inputs) -> list[float | None] | None:
+    """The median rule's limits, once enough trials have run to the end."""
+    pruning = inputs.search["pruning"] if inputs.search else None
+    finished = [trial for trial in inputs.history if not trial.pruned]
+    if pruning is None or len(finished) < pruning["minimum_trials"]:
+        return None
+    higher = higher_is_better(finished[0].monitor)
+    return medians([trial.curve for trial in finished], pruning["warmup_epochs"], higher)

@@ -1,0 +1,216 @@
+"""What a trial tells: a line an epoch, progress for the bar, and events for MLflow, all to local files."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from tidegate.infra.mlflow.spool import Spool
+from tidegate.infra.store import Ref
+from tidegate.infra.system.files import write_atomic
+from tidegate.models.config.training import keras_backend
+from tidegate.models.data.columns import load_columns, take
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.pipelines.experiment.load import flat
+from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
+
+if TYPE_CHECKING:
+    from tidegate.models.training.checkpoint import Progress
+
+SAMPLE_S = 5.0
+STARTING = "starting:"
+IMPORTED = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+EXAMPLE_ROWS = 5
+
+
+def parameters(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow lists as a run's parameters.
+
+    Args:
+        content: the experiment with digests for its files, which are named as such; its description is told
+            as a note.
+    """
+    values = flat({key: value for key, value in content.items() if key != "description"})
+    renamed = {"data.source": "data.digest", "model.file": "model.digest"}
+    return {renamed.get(key, key): value for key, value in values.items()}
+
+
+def version_tags(versions: Mapping[str, str]) -> dict[str, str]:
+    """Tags that tell which libraries a run was made with."""
+    return {f"version.{name}": version for name, version in versions.items()}
+
+
+def tell_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -> None:
+    """Tell MLflow of the data: a dataset a split, each with its own fingerprint."""
+    for split in ("train", "validation", "test"):
+        spool.write(
+            "dataset",
+            f"dataset-{split}",
+            name=name,
+            digest=prepared.summary["fingerprints"][split][:32],
+            source=json.dumps({"fingerprint": prepared.fingerprint, "split": split}),
+            context={"train": "training"}.get(split, split),
+            schema=schema.model_dump(mode="json"),
+            profile={"num_rows": prepared.summary["rows"][split]},
+        )
+
+
+def place(epoch: int, batch: int, batches: int) -> str:
+    """Name a place in a training, in words that count from 1."""
+    return f"epoch {epoch + 1}, batch {batch} of {batches}"
+
+
+class TrialLog:
+    """The events of one trial. A trial that is run again writes none twice: their ids are the same."""
+
+    def __init__(
+        self,
+        context: StepContext,
+        run: str,
+        name: str,
+        index: int,
+        content: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Open the spool and tell what this trial is.
+
+        Args:
+            context: the step's.
+            run: id of the parent run.
+            name: the experiment's.
+            index: number of the trial.
+            content: the experiment with this trial's values.
+            facts: more tags, such as the git commit and versions.
+        """
+        self._context = context
+        self._spool = context.spool()
+        self._data = content["data"]["dataset"] or name
+        self._epochs = 0
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        tags = {"tidegate.run": run, "tidegate.trial": str(index), "tidegate.step": context.id, **facts}
+        self._spool.write("run", "run", name=f"{run}/trial-{index}", experiment=name, tags=tags, parent=run)
+        self._spool.write("params", "params", values=parameters(content))
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def starting(self, backend: str) -> None:
+        """The backend is about to be imported, which takes long: one line, or nobody would know what goes on."""
+        print(f"{STARTING} importing {IMPORTED[keras_backend(backend)]}", flush=True)
+
+    def begin(self, epochs: int) -> None:
+        """Training is about to begin."""
+        self._epochs = epochs
+        self._began = time.monotonic()
+        self._sampler.start()
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
+        """An epoch ended: one line, one fsynced event."""
+        values = {key: float(value) for key, value in metrics.items()}
+        self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=timestamp_ms)
+        words = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+        print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {words}", flush=True)
+        self.batch(epoch + 1, 0, 1)
+
+    def resumed(self, progress: "Progress", batches: int) -> None:
+        """Training goes on after it was killed: one line, a tag, and what was done before, if MLflow missed it."""
+        words = place(progress.epoch, progress.batch, batches)
+        print(f"went on from {words}", flush=True)
+        self._spool.write("tags", f"resumed-{words}", values={"tidegate.resumed": words})
+        for epoch, (values, ended) in enumerate(zip(progress.epochs, progress.ended_ms, strict=True)):
+            self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=ended)
+
+    def fold(self, fold: int, metrics: Mapping[str, float]) -> None:
+        """A fold was judged: one line, and a point of each `fold_` metric."""
+        words = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        print(f"fold {fold + 1}  {words}", flush=True)
+        values = {f"fold_{name}": value for name, value in metrics.items()}
+        self._spool.write("metrics", f"fold-{fold}", step=fold, values=values)
+
+    def loop(self, backend: str, xla: bool, batches_a_call: int) -> None:
+        """How the training was driven."""
+        values = {"backend": backend, "xla": xla, "batches_a_call": batches_a_call}
+        self._spool.write("params", "loop", values={f"loop.{key}": value for key, value in values.items()})
+
+    def batch(self, epoch: int, batch: int, batches: int) -> None:
+        """Leave how far training is, for the driver's bar."""
+        share = (epoch + batch / max(1, batches)) / max(1, self._epochs)
+        began = time.time() - (time.monotonic() - self._began)
+        progress = {"share": min(1.0, share), "epoch": epoch, "epochs": self._epochs, "t": time.time()}
+        progress["began"] = began
+        path = self._context.folder.path / "progress" / f"{self._context.id}.json"
+        write_atomic(path, json.dumps(progress).encode())
+
+    def _sample(self) -> None:
+        """System metrics every SAMPLE_S seconds and once at the start, under MLflow's own names."""
+        process, number = psutil.Process(), 0
+        process.cpu_percent()
+        while True:
+            self._stop.wait(0.2 if number == 0 else SAMPLE_S)
+            memory = psutil.virtual_memory()
+            values = {
+                "cpu_utilization_percentage": process.cpu_percent(),
+                "process_memory_megabytes": process.memory_info().rss / 1e6,
+                "system_memory_usage_percentage": memory.percent,
+                "system_memory_usage_megabytes": memory.used / 1e6,
+            }
+            self._spool.write("system", f"system-{number}", step=number, values=values)
+            number += 1
+            if self._stop.is_set():
+                return
+
+    def results(
+        self,
+        metrics: Mapping[str, float],
+        prepared: Prepared,
+        transforms: Transforms,
+        schema: Schema,
+        files: Mapping[str, Any],
+        answered: list[int],
+        requirements: list[str],
+    ) -> None:
+        """Training ended well: final metrics, dataset, pictures and the model itself."""
+        # At step 0, where MLflow draws a bar; a line of one point says nothing.
+        self._spool.write("metrics", "final", step=0, values=dict(metrics))
+        tell_datasets(self._spool, self._data, schema, prepared)
+        self._spool.write("figures", "figures", ref=files["report"].model_dump())
+        columns = load_columns(self._context.store.fetch(prepared.test))
+        example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))
+        self._spool.write(
+            "model",
+            "model",
+            ref=files["keras"].model_dump(),
+            onnx=files["onnx"].model_dump() if files["onnx"] else None,
+            inputs=[
+                {
+                    "name": name,
+                    "dtype": spec.dtype,
+                    "shape": [-1, *([-1] if spec.kind == "prefix" else spec.shape)],
+                }
+                for name, spec in transforms.input_specs.items()
+            ],
+            outputs=[{"name": "output", "dtype": "float32", "shape": [-1, *answered]}],
+            input_example={name: array.tolist() for name, array in example.items()},
+            requirements=requirements,
+        )
+
+    def kept(self) -> Ref:
+        """Put the events into the store, so that another run that uses this trial can tell them too."""
+        self._end("FINISHED")
+        return self._context.store.put(self._spool.path, "events.jsonl")
+
+    def failed(self, reason: str) -> None:
+        """Training failed: the child run says why."""
+        self._spool.write("tags", f"reason-{time.time()}", values={"tidegate.reason": reason})
+        self._end("FAILED")
+
+    def _end(self, status: str) -> None:
+        self._stop.set()
+        if self._sampler.is_alive():
+            self._sampler.join()
+        self._spool.write("end", f"end-{time.time()}", status=status)

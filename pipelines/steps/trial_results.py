@@ -1,0 +1,160 @@
+"""What comes of a trained model: its answers to held-out rows, how good they are, and the files that stay of it."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tidegate.models.data.columns import Columns
+from tidegate.models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
+from tidegate.models.errors import ExportError, OptionsError, UserModelError
+from tidegate.models.evaluation.metrics import to_predictions
+from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.training.recipe import Recipe, Rows
+from tidegate.pipelines.steps import StepContext
+
+if TYPE_CHECKING:
+    from tidegate.models.training.fit import History
+
+
+class TrialResults:
+    """Judges and keeps the model of one trial.
+
+    Args:
+        context: of the step, whose outputs the files are.
+        schema, transforms: of the rows.
+        recipe: how the model was made.
+        columns: gives a split's raw rows.
+        decoding: how texts or boxes are chosen; None: as by default.
+    """
+
+    def __init__(
+        self,
+        context: StepContext,
+        schema: Schema,
+        transforms: Transforms,
+        recipe: Recipe,
+        columns: Callable[[str], Columns],
+        decoding: Settings | None,
+    ) -> None:
+        self._context, self._schema, self._transforms = context, schema, transforms
+        self._recipe, self._columns, self._decoding = recipe, columns, decoding
+
+    def answers(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
+        """What is compared later, by split of held-out rows: raw predictions, or of texts what `chances` finds."""
+        from tidegate.models.networks.predict import predict
+
+        if self._transforms.answers is None:
+            return {split: predict(model, rows[split][0]) for split in ("validation", "test")}
+        from tidegate.models.evaluation.text_metrics import chances
+
+        return {split: chances(partial(predict, model), *rows[split]) for split in ("validation", "test")}
+
+    def error_rate(self, model: Any) -> dict[str, float]:
+        """See `evaluation.text_metrics.error_rate`, for each split; {} where no texts are answered."""
+        if self._transforms.answers is None:
+            return {}
+        from tidegate.models.evaluation.text_metrics import error_rate
+        from tidegate.models.networks.predict import predict
+
+        found: dict[str, float] = {}
+        for split in ("validation", "test"):
+            decoding = self._decoding if isinstance(self._decoding, Decoding) else GREEDY
+            run, columns = partial(predict, model), self._columns(split)
+            rate = error_rate(run, self._schema, self._transforms, columns, decoding)
+            found |= {f"{split}_{name}": value for name, value in rate.items()}
+        return found
+
+    def require_probabilities(self, raw: Any) -> None:
+        """A classifier's answers are told to people as probabilities: they must be some."""
+        if self._recipe.head.activation == "linear":
+            return
+        whole = self._recipe.head.activation == "softmax" and raw.ndim == 2
+        sums = raw.sum(axis=1) if whole else np.ones(len(raw))
+        if raw.min() < -1e-4 or raw.max() > 1 + 1e-4 or np.abs(sums - 1).max() > 1e-2:
+            raise UserModelError(
+                f"the model's outputs are no probabilities: they lie between {raw.min():.3g} and {raw.max():.3g}; "
+                f"expected {self._recipe.head.activation} outputs, because the task is a classification; "
+                "end build() with outputs.layer(x), or with that activation"
+            )
+
+    def metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> dict[str, float]:
+        """`test_*` and `validation_*` of what `answers` gave."""
+        found: dict[str, float] = {}
+        for split, answers in raw.items():
+            if len(answers):
+                values = self._judged(split, answers, rows[split][1])
+                found |= {f"{split}_{name}": value for name, value in values.items()}
+        return found
+
+    def _judged(self, split: str, answers: Any, truth: Any) -> dict[str, float]:
+        boxes = self._transforms.boxes
+        if boxes is None:
+            return self._recipe.metrics(answers, truth)
+        from tidegate.models.evaluation.box_metrics import judge_boxes
+
+        detection = self._decoding if isinstance(self._decoding, Detection) else SURE
+        return judge_boxes(answers, boxes, self._columns(split), detection)
+
+    def files(self, model: Any, raw: Any, report: dict[str, Any]) -> dict[str, Any]:
+        """Save everything later steps work from; a model that has no ONNX form says why."""
+        from tidegate.models.export.onnx import export_saved
+
+        work, put = self._context.work, self._context.put
+        model.save(work / "model.keras", include_optimizer=False)
+        np.save(work / "reference.npy", raw)
+        facts = np.array(json.dumps(report.pop("facts")))
+        np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
+        onnx, export_error = None, ""
+        try:
+            export_saved(model, work / "model.keras", work / "model.onnx", self._recipe.model.get("file"))
+            onnx = put(work / "model.onnx")
+        except ExportError as error:
+            export_error = str(error)
+        return {
+            "keras": put(work / "model.keras"),
+            "onnx": onnx,
+            "export_error": export_error,
+            "reference": put(work / "reference.npy"),
+            "report": put(work / "report.npz"),
+        }
+
+    def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
+        """What the pictures show: `facts`, and arrays."""
+        target, activation = self._schema.target, self._recipe.head.activation
+        facts = {
+            "task": target.task,
+            "classes": target.classes,
+            "names": target.names,
+            "history": history.epochs,
+        }
+        if self._transforms.answers or self._transforms.boxes:  # there is a curve to see, and no more
+            return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
+        uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
+        return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
+
+    def explained(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
+        """Arrays of the rows explained, told in `facts`; a model that can not be explained is released all the same."""
+        count = self._recipe.training["explain"]
+        if not count:
+            return {}
+        from tidegate.models.explaining.integrated_gradients import integrated_gradients, told
+        from tidegate.models.explaining.keras_gradients import KerasSlopes
+        from tidegate.models.networks.predict import predict
+
+        some = inputs_of(model, {name: array[:count] for name, array in test[0].items()})
+        activation = self._recipe.head.activation
+        try:
+            slopes = KerasSlopes(model, self._transforms.input_specs)
+            values = to_predictions(predict(model, some), activation)
+            found = integrated_gradients(slopes, some, values, activation != "linear")
+        except OptionsError as error:
+            print(f"not explained: {error}", flush=True)
+            return {}
+        facts["explained"], arrays = told(found, self._transforms, test[1][:count], self._schema.target)
+        print(f"explained {len(found.chosen)} rows, largest gap {np.abs(found.gaps).max():.2g}", flush=True)
+        return arrays

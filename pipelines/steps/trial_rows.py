@@ -1,0 +1,63 @@
+"""The rows of a trial, as the store keeps them and as the model sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.infra.store import Store
+from tidegate.models.data.columns import Columns, load_columns
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.training.recipe import Rows
+from tidegate.pipelines.steps.prepare import Outputs as Prepared
+
+if TYPE_CHECKING:
+    from tidegate.models.preprocessing.windows import Windows
+
+
+class TrialRows:
+    """Reads the splits that `prepare` made.
+
+    Args:
+        store: where they are.
+        prepared: what `prepare` told.
+        schema: of the data.
+        transforms: raw columns to model inputs.
+    """
+
+    def __init__(self, store: Store, prepared: Prepared, schema: Schema, transforms: Transforms) -> None:
+        self._store, self._prepared = store, prepared
+        self._schema, self._transforms = schema, transforms
+
+    def columns(self, split: str) -> Columns:
+        """A split's raw columns."""
+        return load_columns(self._store.fetch(getattr(self._prepared, split)))
+
+    def encoded(self, split: str) -> Rows:
+        """A split as the model sees it: inputs by name, and the encoded target."""
+        columns = self.columns(split)
+        return self._transforms.apply(columns), self._transforms.target(self._schema, columns)
+
+    def training(self, batch: int, buffer: int | None) -> Rows | Windows:
+        """The rows to learn from; windows over them where they are streamed, which is told.
+
+        Args:
+            batch: rows of a batch.
+            buffer: rows of a window; None: as many as memory holds.
+        """
+        prepared = self._prepared
+        if prepared.memory is None:
+            return self.encoded("train")
+        from tidegate.models.preprocessing.windows import Windows
+
+        paths = [self._store.fetch(shard) for shard in prepared.shards]
+        classes = self._schema.target.classes
+        counts = np.array([prepared.summary["classes"][str(name)]["train"] for name in classes], np.int64)
+        windows = Windows(paths, self._schema, self._transforms, counts, prepared.memory, batch, buffer)
+        print(
+            f"streamed: {windows.rows} rows in {len(paths)} shards, {windows.size} at a time in memory",
+            flush=True,
+        )
+        return windows

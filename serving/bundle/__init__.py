@@ -1,0 +1,1 @@
+"""The bundle and the bento that is built from it."""

@@ -1,0 +1,197 @@
+"""A bundle as a bento in BentoML's store, for `bentoml list`, `serve` and `containerize`.
+
+BentoML builds it in a process of its own, from a folder that holds just what the bento will: that the
+service can be imported there proves that nothing is missing. The store gets it by one rename.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import tidegate
+from tidegate.serving.bundle.bundle import Bundle, open_bundle
+from tidegate.serving.errors import BentoError
+
+SERVICE = "tidegate.serving.server.service:Endpoint"
+PACKAGES = ("serving", "models")  # of ours
+BUILDING = ".building-"
+# BentoML adds itself. A bento pins the versions that it was built with.
+REQUIRED = (
+    *(
+        "httptools",
+        "numpy",
+        "orjson",
+        "pillow",
+        "prometheus-client",
+        "pydantic",
+        "python-multipart",
+        "starlette",
+    ),
+    *("uvicorn", "uvloop"),
+)
+REQUIRED_BY = {"onnx": (("onnxruntime",),), "tensorflow": (("tensorflow-cpu", "tensorflow"), ("keras",))}
+
+
+def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, str] | None = None) -> str:
+    """Build the bento of a bundle into the store of `$BENTOML_HOME`, return its tag `name:version`.
+
+    It appears whole or not at all, and a tag that is there already is left as it is: building again after
+    a crash, or twice at once, is safe. No network is used.
+
+    Args:
+        bundle: folder of the bundle.
+        name: name of the bento, the endpoint's.
+        version: version of the bento.
+        labels: free words that `bentoml get` shows.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        BentoError: BentoML cannot build it; with its last words.
+    """
+    tag, final = f"{name}:{version}", _home() / "bentos" / name / version
+    if final.exists():
+        return tag
+    opened = open_bundle(bundle)
+    with _building() as folder:
+        if not final.exists():
+            _stage(opened, folder / "src")
+            _build(folder, name, version, dict(labels or {}), requirements(opened.manifest.runtime))
+            final.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "bentos" / name / version).rename(final)
+            _write_latest(final.parent, version)
+    return tag
+
+
+def delete_bento(tag: str) -> bool:
+    """Remove a bento from the store; False when it is not there."""
+    name, _, version = tag.partition(":")
+    folder = _home() / "bentos" / name
+    if not version or not (folder / version).exists():
+        return False
+    with _building() as trash:
+        (folder / version).rename(trash / version)
+        latest = folder / "latest"
+        if latest.exists() and latest.read_text("utf-8").strip() == version:
+            latest.unlink()  # BentoML finds the latest of the rest by itself
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return True
+
+
+def requirements(runtime: str) -> list[str]:
+    """The pinned requirements of a serving environment: no TensorFlow where ONNX serves."""
+    choices = [(package,) for package in REQUIRED] + list(REQUIRED_BY[runtime])
+    return [_pinned(packages) for packages in choices]
+
+
+def _pinned(packages: tuple[str, ...]) -> str:
+    for package in packages:
+        try:
+            return f"{package}=={version(package)}"
+        except PackageNotFoundError:
+            continue
+    raise BentoError(
+        f"{' or '.join(packages)} is not installed here; expected what the endpoint will need, to pin its "
+        "version; run `make setup`"
+    )
+
+
+def _home() -> Path:
+    return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml").expanduser()
+
+
+@contextmanager
+def _building() -> Iterator[Path]:
+    """A folder on the store's file system, for one process at a time; a killed one's is cleared away."""
+    home = _home()
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".building.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for stale in home.glob(f"{BUILDING}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=BUILDING, dir=home))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stage(bundle: Bundle, folder: Path) -> None:
+    root = Path(tidegate.__file__).parent
+    (folder / "tidegate").mkdir(parents=True)
+    shutil.copy(root / "__init__.py", folder / "tidegate")
+    for package in PACKAGES:
+        unread = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root / package, folder / "tidegate" / package, ignore=unread)
+    shutil.copytree(bundle.folder, folder / "bundle")
+
+
+def _build(folder: Path, name: str, version: str, labels: dict[str, str], packages: list[str]) -> None:
+    # BentoML looks for uv and, where there is none, installs it from the network; it would run it only to
+    # lock packages, which are pinned here. So let it find one that does nothing.
+    (folder / "bin").mkdir()
+    (folder / "bin" / "uv").symlink_to(shutil.which("false") or sys.executable)
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", "")]),
+        "BENTOML_HOME": str(folder),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    environment.pop("PYTHONPATH", None)
+    argv = [sys.executable, "-m", "tidegate.serving.bundle.bento", "--name", name, "--version", version]
+    done = subprocess.run(
+        [*argv, "--labels", json.dumps(labels), "--packages", *packages],
+        check=False,
+        cwd=folder / "src",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise BentoError(
+            f"BentoML cannot build {name}:{version}: {words[0]}; expected a bento in "
+            f"{_home()}; check that the folder is writable and has space"
+        )
+
+
+def _write_latest(folder: Path, version: str) -> None:
+    writing = folder.parent / f".latest-{os.getpid()}"
+    writing.write_text(version, "utf-8")
+    writing.replace(folder / "latest")
+
+
+def main() -> int:
+    """Build the bento of the current folder; the second half of `build_bento`."""
+    import bentoml
+
+    parser = argparse.ArgumentParser(prog="python -m tidegate.serving.bundle.bento")
+    for option in ("--name", "--version", "--labels"):
+        parser.add_argument(option, required=True)
+    parser.add_argument("--packages", nargs="+", required=True)
+    args = parser.parse_args()
+    bentoml.build(
+        SERVICE,
+        name=args.name,
+        version=args.version,
+        labels=json.loads(args.labels),
+        description=f"# {args.name}\n\nA Tidegate endpoint; `GET /contract` says what `POST /predict` takes.",
+        include=["tidegate/", "bundle/"],
+        python={"packages": args.packages, "lock_packages": False},
+        build_ctx=str(Path.cwd()),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

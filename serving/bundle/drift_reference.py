@@ -1,0 +1,159 @@
+"""What training rows looked like, in a few numbers a feature: the reference that drift is measured against.
+
+It is made once, when a release is packaged, and lies in the bundle as `drift.json`.
+"""
+
+from collections import Counter
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from tidegate.models.data.columns import Array, Columns
+from tidegate.serving.contract.contract import Contract
+
+BINS = 10  # few, so that a few hundred rows tell a change from chance
+# With `m` rows here and `n` asked, chance alone gives an index of about (bins - 1)(1/m + 1/n) (Yurdakul, see
+# `monitoring.drift`): so there are fewer bins where there are few rows.
+ROWS_A_BIN = 50
+MOST_ROWS = 20_000  # training rows that the reference is made from, spread evenly over all
+DIGITS = 6  # of an edge, so that the last bits of a prediction do not change a bundle's digest
+
+Measure = Literal["number", "mean", "length", "category"]
+
+
+class Feature(BaseModel):
+    """How one input, or the prediction, is spread over bins in the training rows.
+
+    Attributes:
+        name: the input's name, or the target's.
+        measure: what is binned: the number itself, the mean of an array or an image (its intensity), the length
+            of a text in characters, or the category.
+        edges: between the bins, ascending; a value equal to an edge lies above it.
+        categories: the most frequent ones, in place of edges.
+        counts: training rows in each bin; the last one counts missing values, and of categories the one before
+            it all others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    measure: Measure
+    edges: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    counts: tuple[int, ...]
+
+    def count(self, column: Array) -> NDArray[np.int64]:
+        """Rows of a column `(n, ...)` in each bin, int64 `(len(counts),)`."""
+        values = measured(self.measure, column)
+        if self.measure == "category":
+            return _count_categories(self.categories, values)
+        return _count_numbers(np.asarray(self.edges, np.float64), values)
+
+
+class Reference(BaseModel):
+    """The reference of a release: its features, its predictions, and the number of rows they were made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    rows: int
+    features: tuple[Feature, ...]
+    predictions: tuple[Feature, ...]
+
+
+def make_reference(contract: Contract, columns: Columns, values: NDArray[np.float32]) -> Reference:
+    """The reference made from training rows.
+
+    Args:
+        contract: names and kinds of the inputs.
+        columns: raw training rows, `n` of them.
+        values: predictions for them, as `Predictor.predict_columns` gives them; of texts for the first rows alone.
+    """
+    kind = "text" if contract.task == "generation" else ""
+    features = [_feature(entry.name, columns[entry.name], entry.kind) for entry in contract.inputs]
+    predicted = [_feature(name, column, kind) for name, column in predicted_columns(contract, values).items()]
+    return Reference(rows=len(values), features=tuple(features), predictions=tuple(predicted))
+
+
+def spread_rows(columns: Columns, rows: int) -> Columns:
+    """At most MOST_ROWS rows, evenly spread over all `rows`."""
+    step = max(1, -(-rows // MOST_ROWS))
+    return {name: column[::step] for name, column in columns.items()}
+
+
+def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Columns:
+    """Predictions as columns by target name: labels, answered texts, how many boxes, or numbers, `(n,)` each."""
+    if contract.task == "generation":
+        return {contract.target[0]: values[:, 1]}
+    if contract.detection is not None:
+        return {contract.target[0]: (values[:, :, 0] >= 0).sum(axis=1).astype(np.float64)}
+    if contract.task == "classification":
+        names = np.array([str(name) for name in contract.classes], object)
+        return {contract.target[0]: names[values.argmax(axis=1)]}
+    return {name: values[:, place] for place, name in enumerate(contract.target)}
+
+
+def measured(measure: Measure, column: Array) -> Array:
+    """What is binned of a column: float64 `(n,)` with NaN for missing ones, or the categories themselves."""
+    if measure == "category":
+        return column
+    if measure == "length":
+        lengths = (np.nan if value is None else len(value) for value in column)
+        return np.fromiter(lengths, np.float64, len(column))
+    if measure == "mean":
+        return _means(column.reshape(len(column), -1))
+    return column.astype(np.float64)
+
+
+def _means(flat: Array) -> Array:
+    """Each row's mean; of a sequence of what is there."""
+    means = np.asarray(flat.mean(axis=1, dtype=np.float64))
+    for row in np.flatnonzero(~np.isfinite(means)):
+        there = flat[row][np.isfinite(flat[row])]
+        means[row] = there.mean(dtype=np.float64) if there.size else np.nan
+    return means
+
+
+def _feature(name: str, column: Array, kind: str) -> Feature:
+    measure: Measure = "number"
+    if column.dtype == object:
+        measure = "length" if kind == "text" else "category"
+    elif column.ndim > 1:
+        measure = "mean"
+    values = measured(measure, column)
+    bins = max(2, min(BINS, len(values) // ROWS_A_BIN))
+    edges: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    if measure == "category":
+        common = Counter(value for value in values.tolist() if value is not None)
+        ranked = sorted(common, key=lambda value: (-common[value], value))
+        categories = tuple(sorted(ranked[:bins]))
+    else:
+        edges = _edges(values[np.isfinite(values)], bins)
+    empty = Feature(name=name, measure=measure, edges=edges, categories=categories, counts=())
+    return empty.model_copy(update={"counts": tuple(empty.count(column).tolist())})
+
+
+def _edges(values: NDArray[np.float64], bins: int) -> tuple[float, ...]:
+    """Between distinct values where there are few, else so that each bin has as many rows."""
+    distinct = np.unique(values)
+    if len(distinct) <= bins:
+        found = (distinct[1:] + distinct[:-1]) / 2
+    else:
+        found = np.quantile(values, np.arange(1, bins) / bins)
+    return tuple(sorted({float(f"{edge:.{DIGITS}g}") for edge in found.tolist()}))
+
+
+def _count_numbers(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    places = np.searchsorted(edges, values, side="right")
+    places[~np.isfinite(values)] = len(edges) + 1
+    return np.bincount(places, minlength=len(edges) + 2)
+
+
+def _count_categories(categories: tuple[str, ...], values: Any) -> NDArray[np.int64]:
+    places = {name: place for place, name in enumerate(categories)}
+    others, missing = len(categories), len(categories) + 1
+    found = [missing if value is None else places.get(value, others) for value in values.tolist()]
+    return np.bincount(np.array(found, np.int64), minlength=len(categories) + 2)

@@ -1,0 +1,1 @@
+"""What a request must hold: read, cast or refused; described."""

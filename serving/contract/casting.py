@@ -1,0 +1,214 @@
+"""The values of one input, from JSON to a column: cast where nothing is lost, refused where something is.
+
+All rows are cast at once; only when that fails is the row at fault looked for.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.sequences import padded
+from tidegate.models.preprocessing.schema import Field
+from tidegate.serving.contract.descriptions import describe, expectation, has_shape, leaves, odd, too_deep
+from tidegate.serving.errors import ContractError
+
+Array = NDArray[Any]
+NUMBERS = {int, float}
+C_TYPES = "fdbBhHiIlLqQ"  # characters that mean the same to NumPy and to `struct`
+
+
+def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> Array:
+    """Cast one field's values, one a row, to its column.
+
+    Args:
+        field: the field of the schema.
+        categories: the categories seen in training, for a categorical field.
+        values: what `json.loads` gave for each row.
+
+    Returns:
+        `(n, *shape)` in the field's dtype (of a sequence NaN behind each end; a whole-number field with missing values:
+        float64, NaN where missing); for categorical and text an object array `(n,)` of str or None.
+
+    A boolean is no number; only inside an array of numbers true and false count as 1 and 0.
+
+    Raises:
+        ContractError: naming the first row that does not fit.
+    """
+    column = _cast(field, categories, values)
+    if column is None:
+        raise _blame(field, categories, values)
+    return column
+
+
+def cast_array(field: Field, values: Array) -> Array | None:
+    """Cast numbers that are an array already to the field's dtype; None where a value would change.
+
+    Args:
+        field: a numeric or image field; for another the answer is None.
+        values: of any shape; the same shape is returned, uncopied where the dtype fits.
+    """
+    if field.dtype == "str":
+        return None
+    dtype = np.dtype(field.dtype)
+    if values.dtype == dtype:
+        return values if dtype.kind != "f" or np.isfinite(values).all() else None
+    if values.dtype.kind == "b" and not field.shape:
+        return None
+    return _narrow(values, dtype)
+
+
+def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
+    if field.kind in ("categorical", "text"):
+        return _cast_texts(field, categories, values)
+    if field.kind == "sequence":
+        return _cast_sequences(field, values)
+    if field.shape:
+        return _cast_arrays(np.dtype(field.dtype), field.shape, values)
+    return _cast_scalars(np.dtype(field.dtype), values)
+
+
+def _cast_texts(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
+    if not set(map(type, values)) <= {str, type(None)}:
+        if field.kind == "text":
+            return None
+        values = [_category(value, categories) for value in values]
+        if _Refused in values:
+            return None
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
+
+
+class _Refused:
+    """Stands for a value that is no category."""
+
+
+def _category(value: Any, categories: Sequence[str]) -> Any:
+    """Categories learned from numbers or booleans may be sent as such."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    name = json.dumps(value) if isinstance(value, bool | int | float) else None
+    return name if name in categories else _Refused
+
+
+def _cast_scalars(dtype: np.dtype[Any], values: list[Any]) -> Array | None:
+    types = set(map(type, values))
+    if types == {bool}:
+        return np.array(values, dtype) if dtype == np.bool_ else None
+    if not types <= NUMBERS | {type(None)}:
+        return None
+    if type(None) not in types:
+        return _narrow(np.array(values), dtype)
+    given = [value for value in values if value is not None]
+    if given and _narrow(np.array(given), dtype) is None:
+        return None
+    return np.array(values, dtype if dtype.kind == "f" else np.float64)
+
+
+def _cast_arrays(dtype: np.dtype[Any], shape: tuple[int, ...], values: list[Any]) -> Array | None:
+    flat: list[Any] = values
+    for length in shape:
+        if set(map(type, flat)) != {list} or set(map(len, flat)) != {length}:
+            return None
+        flat = flat[0] if len(flat) == 1 else joined(flat)
+    column = pack(dtype, flat)
+    if column is None and set(map(type, flat)) <= NUMBERS | {bool}:
+        column = _narrow(np.array(flat), dtype)
+    return None if column is None else column.reshape(len(values), *shape)
+
+
+def _cast_sequences(field: Field, values: list[Any]) -> Array | None:
+    most, *shape = field.shape
+    if set(map(type, values)) != {list} or not all(1 <= len(value) <= most for value in values):
+        return None
+    rows = [_cast_arrays(np.dtype(field.dtype), (len(value), *shape), [value]) for value in values]
+    there = [row[0] for row in rows if row is not None]
+    return padded(there, most).astype(field.dtype, copy=False) if len(there) == len(rows) else None
+
+
+def joined(parts: list[list[Any]]) -> list[Any]:
+    """Lists one after the other; a third of the time of `itertools.chain`."""
+    flat: list[Any] = []
+    for part in parts:
+        flat += part
+    return flat
+
+
+def pack(dtype: np.dtype[Any], flat: list[Any]) -> Array | None:
+    """The way of most requests, a third of the time of any other: numbers as they are, in C.
+
+    None for texts and nulls, for whole numbers also for fractions and what is out of range.
+    """
+    if not flat or dtype.char not in C_TYPES:
+        return None
+    try:
+        raw = bytes(flat) if dtype.char == "B" else struct.pack(f"{len(flat)}{dtype.char}", *flat)
+    except (TypeError, ValueError, OverflowError, struct.error):
+        return None
+    column = np.frombuffer(raw, dtype)
+    return column if dtype.kind != "f" or np.isfinite(column).all() else None
+
+
+def _narrow(values: Array, dtype: np.dtype[Any]) -> Array | None:
+    """Cast to `dtype`; None where a value would change (rounding to a float's own precision is no change)."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return None
+    if values.dtype.kind not in "iufb":
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            cast = values.astype(dtype)
+        return cast if np.isfinite(cast).all() else None
+    if dtype.kind == "b":
+        fits = bool(((values == 0) | (values == 1)).all())
+    else:
+        limits = np.iinfo(dtype)
+        # Compared as Python numbers: float64 cannot tell 2**63 from the largest int64.
+        fits = not len(values) or (limits.min <= int(values.min()) and int(values.max()) <= limits.max)
+        fits = fits and (values.dtype.kind != "f" or _whole(values, limits.min))
+    return values.astype(dtype) if fits else None
+
+
+def _whole(values: Array, smallest: int) -> bool:
+    """Whether all are whole and what was sent: -2**63 - 1, which is parsed as a float, has become -2**63."""
+    sent = smallest > -(2**63) or float(values.min(initial=0)) > smallest
+    return sent and bool((values == np.floor(values)).all())
+
+
+def _blame(field: Field, categories: Sequence[str], values: list[Any]) -> ContractError:
+    row = next((i for i, value in enumerate(values) if _cast(field, categories, [value]) is None), None)
+    expected = expectation(field, categories)
+    if row is None:
+        return ContractError(field.name, "values of different types", expected, "send one type in all rows")
+    value = values[row]
+    received, fix = _reason(field, value)
+    return ContractError(field.name, received, expected, fix, row)
+
+
+def _reason(field: Field, value: Any) -> tuple[str, str]:
+    """What is wrong with one value, and what to do about it."""
+    if too_deep(value):
+        return describe(value), "send flat values"
+    if field.shape and has_shape(field, value):
+        culprit = next(
+            (leaf for leaf in leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
+        )
+        return f"an array that holds {odd(culprit)}", "replace that element"
+    if isinstance(value, float) and not math.isfinite(value):
+        return odd(value), "send null for a missing value"
+    if field.kind == "sequence":
+        return describe(value), "send the steps of one sequence a row; cut one that is longer"
+    if field.shape:
+        return describe(value), "reshape the array, one row at a time"
+    if isinstance(value, str) and field.kind == "numeric":
+        return describe(value), "send the number without quotes"
+    if field.kind in ("categorical", "text"):
+        return describe(value), "send it as a quoted string"
+    return describe(value), "send one number"

@@ -1,0 +1,120 @@
+"""Encoded images (PNG, JPEG, ...) to the array that the contract asks for, as the image reader brings them there."""
+
+import base64
+import binascii
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.preprocessing.schema import Field
+from tidegate.serving.contract.casting import cast_column
+from tidegate.serving.errors import ContractError
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MOST_PIXELS = 1 << 25
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SENT = "\0sent"  # the column of the images' own sizes; no field's name begins so
+
+
+def image_column(field: Field, values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The column of images given as arrays, or as files `{"b64": ...}`, and the size of each, see `images_of`.
+
+    Raises:
+        ContractError: naming the first row that does not fit.
+    """
+    files = [row for row, value in enumerate(values) if is_file(value)]
+    if not files:
+        column = cast_column(field, (), values)
+        return column, own_sizes(field, len(column))
+    decoded = images_of(field, [_raw(field, values[row]["b64"], row) for row in files], files)
+    if len(files) == len(values):
+        return decoded
+    column = np.empty((len(values), *field.shape), field.dtype)
+    sizes = own_sizes(field, len(values))
+    column[files], sizes[files] = decoded
+    for row in sorted(set(range(len(values))) - set(files)):
+        try:
+            column[row] = cast_column(field, (), [values[row]])[0]
+        except ContractError as error:
+            raise ContractError(error.field, error.received, error.expected, error.fix, row) from None
+    return column, sizes
+
+
+def own_sizes(field: Field, rows: int) -> NDArray[np.int32]:
+    """The sizes of images that came as arrays, `(rows, 2)`: those of the field."""
+    return np.tile(np.array(field.shape[:2], np.int32), (rows, 1))
+
+
+def is_file(value: Any) -> bool:
+    """Whether a value is a file's bytes, `{"b64": ...}`."""
+    return type(value) is dict and len(value) == 1 and "b64" in value
+
+
+def _raw(field: Field, text: Any, row: int) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        expected = 'base64 of an image file, as {"b64": "..."}'
+        raise ContractError(field.name, f"bad b64 ({error})", expected, "encode it again", row) from error
+
+
+def images_of(
+    field: Field, files: list[bytes], rows: list[int] | None = None
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Image files as the field's column `(n, *shape)`, and height and width of each as it came, `(n, 2)`.
+
+    Args:
+        field: an image field.
+        files: their bytes.
+        rows: the number of each one's row, for an error; None: from 0.
+    """
+    column = np.empty((len(files), *field.shape), field.dtype)
+    sizes = np.empty((len(files), 2), np.int32)
+    for place, raw in enumerate(files):
+        try:
+            column[place], sizes[place] = decode_image(field, raw)
+        except ContractError as error:
+            row = rows[place] if rows else place
+            raise ContractError(error.field, error.received, error.expected, error.fix, row) from error
+    return column, sizes
+
+
+def as_file(field: Field, pixels: NDArray[np.uint8]) -> dict[str, str]:
+    """A uint8 image as a small file, `{"b64": ...}`: JPEG, or PNG where it has transparency."""
+    from PIL import Image
+
+    shape = field.shape[:2] if field.shape[2:] == (1,) else field.shape
+    kind = "PNG" if field.shape[2:] == (4,) else "JPEG"
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.reshape(shape)).save(buffer, kind)
+    return {"b64": base64.b64encode(buffer.getvalue()).decode()}
+
+
+def decode_image(field: Field, raw: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
+    """Decode one image file to `field.shape` in the field's dtype: gray or colour, and resized, as it says.
+
+    Returns:
+        The array, and the height and width that the image came with.
+
+    Raises:
+        ContractError: not an image, or one of more than 32 million pixels.
+    """
+    from PIL import Image
+
+    expected = f"an image file ({', '.join(FORMATS)}) of at most {MOST_PIXELS} pixels"
+    height, width, channels = (*field.shape, 1)[:3]
+    try:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                received = f"an image of {image.width}x{image.height} pixels"
+                raise ContractError(field.name, received, expected, "send it smaller")
+            pixels = image.convert(MODES[channels])
+            size = (pixels.height, pixels.width)
+    except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
+        received = f"{len(raw)} bytes that are no image ({type(error).__name__})"
+        raise ContractError(field.name, received, expected, "send the file's bytes, or the array") from error
+    if pixels.size != (width, height):
+        pixels = pixels.resize((width, height))
+    return np.asarray(pixels).reshape(field.shape).astype(field.dtype), size

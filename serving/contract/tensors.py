@@ -1,0 +1,219 @@
+"""Tensors as the standard dialects name them: datatypes, their bytes, and the column that a tensor becomes."""
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.sequences import padded
+from tidegate.models.preprocessing.schema import Field
+from tidegate.serving.contract.casting import cast_array, cast_column, joined, pack
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.errors import ContractError
+
+Array = NDArray[Any]
+
+DTYPES = {
+    "BOOL": np.dtype("u1"),
+    **{f"UINT{size}": np.dtype(f"<u{size // 8}") for size in (8, 16, 32, 64)},
+    **{f"INT{size}": np.dtype(f"<i{size // 8}") for size in (8, 16, 32, 64)},
+    **{f"FP{size}": np.dtype(f"<f{size // 8}") for size in (16, 32, 64)},
+    "BF16": np.dtype("<u2"),
+}
+NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64", "str": "BYTES"}
+LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, datatype and shape of one row of a tensor."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+def input_specs(contract: Contract) -> list[TensorSpec]:
+    """The raw inputs as tensors, in the contract's order."""
+    return [
+        TensorSpec(field.name, datatype_of(field.dtype), field.free_shape)
+        for field in contract.schema_.inputs
+    ]
+
+
+def output_specs(contract: Contract) -> list[TensorSpec]:
+    """A classifier's `probabilities` and `label`, a regressor's `predictions`, a written `text` and its probability.
+
+    Of boxes see `box_tensors`.
+    """
+    if contract.detection is not None:
+        most = contract.detection.max_boxes
+        return [
+            TensorSpec("boxes", "FP32", (most, 4)),
+            TensorSpec("scores", "FP32", (most,)),
+            TensorSpec("labels", "BYTES", (most,)),
+            TensorSpec("count", "INT64", ()),
+        ]
+    if contract.decoding is not None:
+        return [TensorSpec("text", "BYTES", ()), TensorSpec("log_probability", "FP32", ())]
+    if not contract.classes:
+        return [TensorSpec("predictions", "FP32", (len(contract.target),))]
+    kinds = {type(name) for name in contract.classes}
+    label = "BOOL" if kinds == {bool} else "INT64" if kinds == {int} else "BYTES"
+    return [
+        TensorSpec("probabilities", "FP32", (len(contract.classes),)),
+        TensorSpec("label", label, ()),
+    ]
+
+
+def box_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:
+    """Boxes `(n, max_boxes, 6)` as tensors of one size: behind the last of the `count` boxes are zeros and no label.
+
+    `boxes` are left, top, right, bottom in pixels of the image sent, the best first.
+    """
+    places = values[:, :, 0].astype(np.int64)
+    labels = np.array([*map(str, contract.classes), ""], object)  # -1, no box, is the last one
+    return {
+        "boxes": values[:, :, 2:],
+        "scores": values[:, :, 1],
+        "labels": labels[places],
+        "count": (places >= 0).sum(axis=1),
+    }
+
+
+def datatype_of(dtype: str) -> str:
+    """The datatype of a NumPy dtype's name, or of "str"."""
+    return NAMES.get(dtype) or dtype.upper()
+
+
+def from_bytes(name: str, datatype: str, count: int, raw: memoryview) -> Array | list[bytes]:
+    """Read `count` elements of a tensor's bytes, without copying numbers.
+
+    Returns:
+        A flat array (BF16 widened to float32), or a list of bytes for BYTES.
+
+    Raises:
+        ContractError: an unknown datatype, or too few or too many bytes.
+    """
+    if datatype == "BYTES":
+        return _split(name, raw, count)
+    dtype = _known(name, datatype)
+    if len(raw) != count * dtype.itemsize:
+        expected = f"{count * dtype.itemsize} bytes: {count} elements of {datatype}"
+        raise ContractError(
+            name, f"{len(raw)} bytes", expected, "correct shape, datatype or binary_data_size"
+        )
+    flat: Array = np.frombuffer(raw, dtype)
+    if datatype == "BF16":
+        return (flat.astype(np.uint32) << 16).view(np.float32)
+    if datatype == "BOOL":
+        if flat.max(initial=0) > 1:
+            raise ContractError(name, f"a BOOL byte {int(flat.max())}", "bytes 0 and 1", "write 1 for true")
+        return flat.view(np.bool_)
+    return flat
+
+
+def to_bytes(values: Array) -> bytes:
+    """A tensor's bytes: numbers little-endian, texts each after its length."""
+    if values.dtype.kind in "UO":
+        texts = [str(text).encode() for text in values.ravel().tolist()]
+        return b"".join(part for text in texts for part in (LENGTH.pack(len(text)), text))
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def flatten(name: str, data: Any, count: int) -> list[Any]:
+    """JSON data, flat or nested, as a flat list of `count` elements; raises ContractError."""
+    flat = data if isinstance(data, list) else [data]
+    while flat and all(type(part) is list for part in flat):
+        flat = flat[0] if len(flat) == 1 else joined(flat)
+    if len(flat) != count:
+        expected = f"{count} elements, as the shape says"
+        raise ContractError(name, f"{len(flat)} elements", expected, "correct data or shape")
+    return flat
+
+
+def column_of(
+    field: Field, categories: Sequence[str], shape: tuple[int, ...], values: Array | list[Any]
+) -> Array:
+    """The column of a tensor `shape` (rows first) given flat; raises ContractError, naming the row.
+
+    A tensor of sequences may have fewer steps than the longest, all rows the same number.
+    """
+    inner = shape[1:]
+    if field.kind == "sequence" and inner[1:] == field.shape[1:] and inner and 1 <= inner[0] < field.shape[0]:
+        short = field.model_copy(update={"shape": inner, "kind": "numeric"})
+        rows = column_of(short, (), shape, values)
+        return padded(list(rows), field.shape[0]).astype(field.dtype, copy=False)
+    if inner != field.shape and not (inner == (1,) and not field.shape):
+        expected = f"shape {[-1, *field.shape]}" + (" or fewer steps" if field.kind == "sequence" else "")
+        raise ContractError(field.name, f"shape {list(shape)}", expected, "reshape the tensor")
+    if isinstance(values, np.ndarray):
+        column = cast_array(field, values)
+    else:
+        column = pack(np.dtype(field.dtype), values) if field.shape else None
+    if column is not None:
+        return column.reshape(shape[0], *field.shape)
+    return cast_column(field, categories, _rows(field, shape[0], values))
+
+
+def check_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """A tensor's shape, every size a whole number and one row at least; raises ContractError."""
+    whole = isinstance(shape, list) and all(type(size) is int and 0 <= size < 1 << 31 for size in shape)
+    if not whole or not shape or shape[0] == 0:
+        received = f"the shape {str(shape)[:60]}"
+        raise ContractError(name, received, "[rows, ...], with one row at least", "correct the shape")
+    return tuple(shape)
+
+
+def count_of(shape: tuple[int, ...]) -> int:
+    """How many elements a shape has."""
+    return math.prod(shape)
+
+
+def _rows(field: Field, rows: int, values: Array | list[Any]) -> list[Any]:
+    """One value a row, as JSON has them, for the slow way that finds what is wrong."""
+    if not field.shape:
+        return list(values.tolist() if isinstance(values, np.ndarray) else values)
+    flat = values if isinstance(values, np.ndarray) else _objects(values)
+    return list(flat.reshape(rows, *field.shape).tolist())
+
+
+def _objects(values: list[Any]) -> Array:
+    flat = np.empty(len(values), object)
+    flat[:] = values
+    return flat
+
+
+def _known(name: str, datatype: str) -> np.dtype[Any]:
+    dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
+    if dtype is None:
+        expected = f"one of {', '.join([*DTYPES, 'BYTES'])}"
+        raise ContractError(name, f"the datatype {str(datatype)[:40]!r}", expected, "correct the datatype")
+    return dtype
+
+
+def check_datatype(name: str, datatype: Any) -> str:
+    """The datatype, if it is one; raises ContractError."""
+    if datatype != "BYTES":
+        _known(name, datatype)
+    return str(datatype)
+
+
+def _split(name: str, raw: memoryview, count: int) -> list[bytes]:
+    parts: list[bytes] = []
+    place = 0
+    while place + LENGTH.size <= len(raw) and len(parts) < count:
+        (size,) = LENGTH.unpack_from(raw, place)
+        place += LENGTH.size
+        if place + size > len(raw):
+            break
+        parts.append(bytes(raw[place : place + size]))
+        place += size
+    if len(parts) != count or place != len(raw):
+        expected = f"{count} elements of BYTES, each a 4-byte length and its bytes"
+        raise ContractError(name, f"{len(raw)} bytes that hold {len(parts)}", expected, "correct the lengths")
+    return parts

@@ -1,0 +1,1 @@
+"""The ASGI application that answers requests, and its pages."""

@@ -1,0 +1,234 @@
+"""The OpenAPI page: BentoML's description of the service, with this release's own rows and predictions in it."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from tidegate.models.decoding.settings import Settings
+from tidegate.serving.contract.contract import COSTLY, Contract, Input
+from tidegate.serving.dataplane.openapi_dialects import paths, refusal
+from tidegate.serving.inference.engine import Answerer
+
+Spec = dict[str, Any]
+
+# What the page says is what `http.json_body.error_body` writes.
+ERROR: Spec = {
+    "type": "object",
+    "required": ["error", "message"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "field": {"type": "string", "nullable": True},
+                "received": {"type": "string", "nullable": True},
+                "expected": {"type": "string", "nullable": True},
+                "fix": {"type": "string", "nullable": True},
+                "row": {"type": "integer", "nullable": True},
+            },
+        },
+        "message": {"type": "string"},
+    },
+}
+
+FILE: Spec = {
+    "type": "object",
+    "required": ["b64"],
+    "additionalProperties": False,
+    "properties": {
+        "b64": {"type": "string", "format": "byte", "description": "an image file, such as PNG or JPEG"}
+    },
+}
+
+
+def describe(spec: Spec, answerer: Answerer) -> Spec:
+    """Return BentoML's OpenAPI document with the release's name, schema and an example that can be sent.
+
+    Args:
+        spec: the document, as BentoML writes it.
+        answerer: the loaded release.
+    """
+    contract, predict = answerer.served.contract, spec["paths"]["/predict"]["post"]
+    request = {"rows": answerer.sample[:1]}
+    predict["requestBody"] = {"required": True, "content": _json(_request(contract), request)}
+    answered = json.loads(answerer.answer_content(request).body)
+    refused = json.loads(answerer.answer_content({"rows": []}).body)
+    predict["responses"] = {
+        "200": {
+            "description": "One prediction a row, in order",
+            "content": _json(_answer(contract), answered),
+        },
+        "400": {"description": "What is wrong, and in which field", "content": _json(ERROR, refused)},
+        "default": refusal(ERROR),
+    }
+    page = {"tags": predict["tags"], "description": "What a row is, and what a prediction is."}
+    content = _json({"type": "object"}, json.loads(answerer.contract))
+    spec["paths"]["/contract"] = {
+        "get": page | {"responses": {"200": {"description": "The contract", "content": content}}}
+    }
+    fields = {entry.name: _field(entry) for entry in contract.inputs}
+    spec["paths"] |= paths(answerer, _row(fields), fields)
+    for path in spec["paths"].values():
+        for operation in path.values():
+            operation["responses"].setdefault("default", refusal(ERROR))
+    first = ("/predict", "/contract")
+    listed = {path: spec["paths"][path] for path in first} | spec["paths"]
+    tags = [{"name": predict["tags"][0], "description": "Predictions, and what they are made from."}]
+    others = [tag for tag in spec["tags"] if tag["name"] != tags[0]["name"]]
+    return spec | {"info": _info(answerer), "paths": listed, "tags": tags + others, "components": {}}
+
+
+def _info(answerer: Answerer) -> Spec:
+    contract = answerer.served.contract
+    inputs = ", ".join(f"`{entry.name}`" for entry in contract.inputs)
+    target = ", ".join(f"`{name}`" for name in contract.target)
+    return {
+        "title": answerer.served.name,
+        "version": "bento" if answerer.served.release is None else f"release {answerer.served.release}",
+        "description": f"# {answerer.served.name}\n\nA {contract.task} of {target} from {inputs}.",
+    }
+
+
+def _json(schema: Spec, example: Any) -> Spec:
+    return {"application/json": {"schema": schema, "example": example}}
+
+
+def _request(contract: Contract) -> Spec:
+    row = _row({entry.name: _field(entry) for entry in contract.inputs})
+    rows: Spec = {"type": "array", "minItems": 1, "items": row}
+    if contract.most_rows is not None:
+        rows["maxItems"] = contract.most_rows
+    properties: Spec = {"rows": rows}
+    if contract.settings is not None:
+        properties[contract.settings_key] = _settings(contract.settings)
+    if contract.explain is not None:
+        words = f"also explain each prediction, of at most {contract.explain.rows} rows; it takes long"
+        properties["explain"] = {"type": "boolean", "default": False, "description": words}
+    return {
+        "type": "object",
+        "required": ["rows"],
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _settings(own: Settings) -> Spec:
+    """What a request may say of its texts or boxes: the settings, none of them costlier than the release's own."""
+    schema = type(own).model_json_schema()
+    properties: Spec = {}
+    for name, told in schema["properties"].items():
+        kinds = told.get("anyOf", [told])
+        chosen = dict(next(kind for kind in kinds if kind.get("type") != "null"))
+        if len(kinds) > 1 and name != "max_length":
+            chosen["nullable"] = True
+        if name in COSTLY:
+            chosen["maximum"] = getattr(own, name)
+        properties[name] = chosen | {"description": told["description"]}
+    return {"type": "object", "additionalProperties": False, "nullable": True, "properties": properties}
+
+
+def _row(fields: dict[str, Spec]) -> Spec:
+    row: Spec = {
+        "type": "object",
+        "required": list(fields),
+        "properties": fields,
+        "additionalProperties": False,
+    }
+    return {"oneOf": [*fields.values(), row]} if len(fields) == 1 else row
+
+
+def _field(entry: Input) -> Spec:
+    schema = _single(entry.dtype)
+    if entry.shape and entry.dtype != "bool":
+        schema = {"anyOf": [schema, {"type": "boolean"}]}  # inside an array of numbers true counts as 1
+    if entry.categories:
+        schema["description"] = f"one of {', '.join(entry.categories)}"
+    for place, size in reversed(list(enumerate(entry.shape))):
+        least = 1 if entry.kind == "sequence" and place == 0 else size
+        schema = {"type": "array", "minItems": least, "maxItems": size, "items": schema}
+    if entry.kind == "image":
+        return {"anyOf": [schema, FILE]}
+    return schema if entry.shape else schema | {"nullable": True}
+
+
+def _single(dtype: str) -> Spec:
+    if dtype == "str":
+        return {"type": "string"}
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return {"type": "boolean"}
+    if kind.kind == "f":
+        largest = _largest(kind)
+        return {"type": "number", "minimum": -largest, "maximum": largest}
+    limits = np.iinfo(kind)
+    return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+
+
+def _largest(kind: np.dtype[Any]) -> float:
+    """The largest number that is rounded to a finite one."""
+    info = np.finfo(kind)
+    if kind.itemsize == 8:
+        return float(info.max)
+    return math.nextafter(float(info.max) + math.ldexp(1.0, info.maxexp - info.nmant - 2), 0)
+
+
+def _answer(contract: Contract) -> Spec:
+    number: Spec = {"type": "number"}
+    prediction = number if len(contract.target) == 1 else {"type": "array", "items": number}
+    if contract.classes:
+        label = {"enum": list(contract.classes)}
+        several = {"type": "array", "items": number}
+        properties = {"label": label, "probability": number, "probabilities": several}
+        prediction = {"type": "object", "properties": properties}
+    if contract.detection is not None:
+        prediction = {"type": "object", "properties": {"boxes": {"type": "array", "items": _box(contract)}}}
+    if contract.decoding is not None:
+        prediction = {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "log_probability": number},
+        }
+    release = {"type": "integer", "nullable": True}
+    predictions = {"type": "array", "items": prediction}
+    properties = {"model": {"type": "string"}, "release": release, "predictions": predictions}
+    if contract.explain is not None:
+        properties["explanations"] = {"type": "array", "items": _explanation(contract)}
+    return {"type": "object", "properties": properties}
+
+
+def _explanation(contract: Contract) -> Spec:
+    """What led to one prediction: there where the request says `explain: true`."""
+    number: Spec = {"type": "number"}
+    return {
+        "type": "object",
+        "properties": {
+            "output": {"enum": list(contract.classes or contract.target)},
+            "prediction": number,
+            "baseline": number,
+            "completeness_gap": number,
+            "attributions": {
+                "type": "object",
+                "properties": {entry.name: _attributed(entry) for entry in contract.inputs},
+            },
+        },
+    }
+
+
+def _box(contract: Contract) -> Spec:
+    number: Spec = {"type": "number"}
+    corners = {"type": "array", "minItems": 4, "maxItems": 4, "items": number}
+    corners["description"] = "left, top, right, bottom, in pixels of the image sent"
+    label = {"enum": list(contract.classes)}
+    return {"type": "object", "properties": {"label": label, "score": number, "box": corners}}
+
+
+def _attributed(entry: Input) -> Spec:
+    """An input's attributions: a number, a map of an image's pixels, numbers in an array's shape, a text's tokens."""
+    schema: Spec = {"type": "number"}
+    if entry.kind == "text":
+        token = {"token": {"type": "string"}, "attribution": schema}
+        return {"type": "array", "items": {"type": "object", "properties": token}}
+    for _ in entry.shape[:2] if entry.kind == "image" else entry.shape:
+        schema = {"type": "array", "items": schema}
+    return schema

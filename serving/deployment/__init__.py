@@ -1,0 +1,1 @@
+"""Releases, the hand-over from one to the next, and the client."""

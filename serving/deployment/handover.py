@@ -1,0 +1,228 @@
+"""How releases take turns on one public port: a server's control socket, and the calls a deployer makes.
+
+A server answers one JSON line on a Unix socket. `listen` makes it take the public port: it asks the
+previous release's server for the listening socket itself (passed with SCM_RIGHTS), so that both accept from
+one queue and no connection is refused, or binds the port where there is none to ask. `drain` makes it
+stop accepting, finish what it has, and end.
+"""
+
+import array
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tidegate.serving.errors import PortTakenError, ServerError, ServerStartError
+
+LONGEST = 100  # bytes of a Unix socket's address that every system takes
+LINE = 65536
+REPLY_SECONDS = 15.0
+GRACE = 15.0
+
+
+def server_argv(
+    bundle: Path,
+    name: str,
+    release: int | None,
+    control: Path,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+) -> list[str]:
+    """The command that starts a release's server.
+
+    Args:
+        bundle: folder of the bundle.
+        name: the endpoint's name.
+        release: the release's number.
+        control: where its control socket appears when it is ready.
+        port: the public port to take at once; None: only a private one, until `take_over`.
+        host: address of the public port.
+    """
+    argv = [sys.executable, "-P", "-m", "tidegate.serving.server", "--bundle", str(bundle), "--name", name]
+    argv += ["--control", str(control), "--host", host]
+    argv += [] if release is None else ["--release", str(release)]
+    return argv + ([] if port is None else ["--port", str(port)])
+
+
+def status(control: Path) -> dict[str, Any] | None:
+    """Ask a server for `{"pid", "name", "release", "bundle", "private_port", "port", "draining"}`.
+
+    `private_port` answers on 127.0.0.1 before the release has the public `port` (null until then).
+    None when no ready server answers there.
+    """
+    try:
+        return ask(control, {"do": "status"})
+    except (OSError, ValueError):
+        return None
+
+
+def wait_ready(control: Path, timeout: float, alive: Callable[[], bool]) -> dict[str, Any]:
+    """Wait for a started server, return its status.
+
+    Args:
+        control: its control socket.
+        timeout: seconds.
+        alive: whether the process still runs.
+
+    Raises:
+        ServerStartError: it ended, or is not ready in time.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        running = alive()
+        found = status(control)
+        if found is not None:
+            return found
+        if not running:
+            raise ServerStartError(
+                "the server ended before it was ready; expected it to serve its bundle; see its log"
+            )
+        time.sleep(0.02)
+    raise ServerStartError(
+        f"the server was not ready within {timeout:g} s; expected it to answer on {control}; see its log"
+    )
+
+
+def take_over(
+    control: Path, port: int, previous: Path | None = None, host: str = "127.0.0.1"
+) -> dict[str, Any]:
+    """Make a ready server accept on the endpoint's public port; doing it again changes nothing.
+
+    Args:
+        control: the new release's server.
+        port: the public port.
+        previous: control socket of the release that has the port now; it keeps accepting until `drain`.
+        host: address of the public port.
+
+    Returns:
+        The server's status.
+
+    Raises:
+        PortTakenError: another process has the port.
+        ServerError: the server does not answer, or serves another port already.
+    """
+    order = {
+        "do": "listen",
+        "host": host,
+        "port": port,
+        "previous": None if previous is None else str(previous),
+    }
+    try:
+        reply = ask(control, order)
+    except (OSError, ValueError) as error:
+        raise ServerError(
+            f"the server at {control} does not answer ({error}); expected it to take port {port}; "
+            "deploy again"
+        ) from error
+    if reply.get("error") == "taken":
+        raise PortTakenError(port, host)
+    if "error" in reply:
+        raise ServerError(f"the server at {control} refused port {port}: {reply['error']}; deploy again")
+    return reply
+
+
+def drain(control: Path, grace: float = GRACE) -> bool:
+    """Make a server stop accepting, answer what it has and end within `grace` seconds; returns at once.
+
+    False when there is no such server.
+    """
+    try:
+        ask(control, {"do": "drain", "grace": grace})
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def ask(control: Path, order: dict[str, Any]) -> dict[str, Any]:
+    """Send a server one order and return its reply; raises OSError or ValueError when none answers."""
+    with _connected(control) as connection:
+        connection.sendall(json.dumps(order).encode() + b"\n")
+        reply: dict[str, Any] = json.loads(read_line(connection))
+        return reply
+
+
+def ask_socket(control: Path) -> socket.socket | None:
+    """Get the listening socket of the server at `control`; None when it has none to give."""
+    try:
+        with _connected(control) as connection:
+            connection.sendall(b'{"do": "hand"}\n')
+            _, descriptors, _, _ = socket.recv_fds(connection, LINE, 1)
+    except OSError:
+        return None
+    return socket.socket(fileno=descriptors[0]) if descriptors else None
+
+
+def hand_socket(connection: socket.socket, listener: socket.socket) -> None:
+    """Answer `ask_socket` with the listening socket."""
+    rights = array.array("i", [listener.fileno()])
+    connection.sendmsg([b"{}\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a TCP port, not listening yet; raises PortTakenError, ServerError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        # Two sockets may be bound to one port until one of them listens: find out now.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(port, host) from error
+        raise ServerError(
+            f"port {port} of {host} cannot be bound ({error.strerror}); expected a port from 1024 to "
+            "65535 of an address of this machine; choose another with --port"
+        ) from error
+    return listener
+
+
+def control_socket(control: Path) -> socket.socket:
+    """Bind a server's control socket, in place of a dead server's; only this user can connect."""
+    control.parent.mkdir(parents=True, exist_ok=True)
+    control.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _address(control) as address:
+        listener.bind(address)
+    control.chmod(0o600)
+    listener.listen(8)
+    return listener
+
+
+def read_line(connection: socket.socket) -> bytes:
+    """Read up to a newline or the end."""
+    content = b""
+    while not content.endswith(b"\n") and len(content) < LINE:
+        part = connection.recv(LINE)
+        if not part:
+            break
+        content += part
+    return content
+
+
+@contextmanager
+def _connected(control: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _address(control) as address:
+        connection.settimeout(REPLY_SECONDS)
+        connection.connect(address)
+        yield connection
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """An address for a path of any length: past the system's limit, by way of the open folder."""
+    if len(os.fsencode(path)) <= LONGEST:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

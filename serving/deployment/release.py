@@ -1,0 +1,219 @@
+"""Releases of an endpoint: one small document, changed by pure functions and compare-and-swap.
+
+The document in the store is the truth about what is live; the registry's alias follows it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from tidegate.serving.bundle.measurements import Parity, Runtime
+from tidegate.serving.errors import ReleaseError
+
+State = Literal["pending", "live", "failed", "retired"]
+ATTEMPTS = 50
+
+
+class Release(BaseModel):
+    """One bento at one endpoint; `key` names what asked for it, `bundle` is a digest, `bento` a tag.
+
+    `serving` is the experiment's part of that name, and `tag` that of the images on a cluster: a rollback serves it as
+    it was served before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    endpoint: str
+    run: str
+    trial: str
+    key: str
+    bundle: str
+    bento: str
+    runtime: Runtime
+    parity: Parity
+    created: str
+    state: State = "pending"
+    serving: dict[str, Any] = {}
+    tag: str = ""
+
+
+class EndpointState(BaseModel):
+    """An endpoint: its port, its releases in order, and the number of the live one.
+
+    `incarnation` counts how often it was deleted: release numbers start again at 1 then, and names made
+    of incarnation and number stay unique.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    port: int | None = None
+    current: int | None = None
+    releases: tuple[Release, ...] = ()
+    incarnation: int = 0
+
+    def release(self, number: int) -> Release:
+        """The release of that number; raises ReleaseError."""
+        found = next((release for release in self.releases if release.number == number), None)
+        if found is None:
+            known = ", ".join(str(release.number) for release in self.releases) or "none"
+            raise ReleaseError(
+                f"endpoint {self.name!r} has no release {number}; its releases are: {known}; name one of them"
+            )
+        return found
+
+    def find(self, key: str) -> Release | None:
+        """The release that `key` asked for, unless it failed."""
+        matches = (release for release in self.releases if release.key == key and release.state != "failed")
+        return next(matches, None)
+
+
+def reserve(
+    state: EndpointState,
+    *,
+    run: str,
+    trial: str,
+    key: str,
+    bundle: str,
+    bento: str,
+    runtime: Runtime,
+    parity: Parity,
+    serving: dict[str, Any] | None = None,
+    tag: str = "",
+) -> EndpointState:
+    """Add a pending release with the next number; a key that has one already changes nothing."""
+    if state.find(key) is not None:
+        return state
+    release = Release(
+        number=1 + max((release.number for release in state.releases), default=0),
+        endpoint=state.name,
+        run=run,
+        trial=trial,
+        key=key,
+        bundle=bundle,
+        bento=bento,
+        runtime=runtime,
+        parity=parity,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        serving=serving or {},
+        tag=tag,
+    )
+    return state.model_copy(update={"releases": (*state.releases, release)})
+
+
+def promote(state: EndpointState, number: int) -> EndpointState:
+    """Make a release the live one and retire the one before; raises ReleaseError for an unknown number."""
+    state.release(number)
+    states: dict[int, State] = {number: "live"}
+    if state.current is not None:
+        states = {state.current: "retired", **states}
+    return _with_states(state, states).model_copy(update={"current": number})
+
+
+def fail(state: EndpointState, number: int) -> EndpointState:
+    """Mark a release that never got the traffic as failed; the live one stays live."""
+    release = state.release(number)
+    return _with_states(state, {number: "failed"}) if release.state == "pending" else state
+
+
+def rollback_target(state: EndpointState, to: int | None = None) -> Release:
+    """The release a rollback goes to.
+
+    Args:
+        state: the endpoint.
+        to: a number; None means the latest release before the live one that was live once.
+
+    Raises:
+        ReleaseError: there is none, or `to` never served.
+    """
+    if to is not None:
+        release = state.release(to)
+        if release.state in ("retired", "live"):
+            return release
+        raise ReleaseError(
+            f"release {to} of {state.name!r} is {release.state}; expected one that has served; "
+            f"choose one of: {_served(state)}"
+        )
+    before = [release for release in state.releases if release.state == "retired"]
+    before = [release for release in before if release.number < (state.current or 0)]
+    if not before:
+        raise ReleaseError(
+            f"endpoint {state.name!r} has no release before {state.current} to go back to; "
+            f"releases that have served: {_served(state)}; name one with --to"
+        )
+    return before[-1]
+
+
+def deleted(state: EndpointState) -> EndpointState:
+    """The endpoint after `delete`: no release, no port, the next incarnation."""
+    return EndpointState(name=state.name, incarnation=state.incarnation + 1)
+
+
+class Documents(Protocol):
+    """Where documents are kept, with compare-and-swap; every store is one."""
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """Content and etag, or None."""
+
+    def write(self, key: str, content: bytes, etag: str | None) -> str:
+        """Replace the document read with `etag`; None: it must not exist."""
+
+
+def load(documents: Documents, name: str) -> EndpointState:
+    """Read an endpoint's document; an endpoint never deployed is an empty state."""
+    found = documents.read(_key(name))
+    return EndpointState(name=name) if found is None else EndpointState.model_validate_json(found[0])
+
+
+def update(
+    documents: Documents,
+    name: str,
+    change: Callable[[EndpointState], EndpointState],
+    conflict: type[Exception],
+) -> EndpointState:
+    """Change an endpoint's document, starting again when someone else was faster.
+
+    Args:
+        documents: the store.
+        name: the endpoint.
+        change: a pure function; it may be called several times.
+        conflict: what the store raises when the document is another one by now.
+
+    Raises:
+        ReleaseError: from `change`, or when the document never stands still.
+    """
+    for _ in range(ATTEMPTS):
+        found = documents.read(_key(name))
+        state = EndpointState(name=name) if found is None else EndpointState.model_validate_json(found[0])
+        changed = change(state)
+        if changed == state:
+            return state
+        try:
+            documents.write(_key(name), changed.model_dump_json(indent=1).encode(), found and found[1])
+        except conflict:
+            continue
+        return changed
+    raise ReleaseError(
+        f"endpoint {name!r} was changed by others {ATTEMPTS} times in a row; expected a quiet moment; "
+        "try again"
+    )
+
+
+def _key(name: str) -> str:
+    return f"endpoints/{name}.json"
+
+
+def _served(state: EndpointState) -> str:
+    numbers = [str(release.number) for release in state.releases if release.state in ("retired", "live")]
+    return ", ".join(numbers) or "none"
+
+
+def _with_states(state: EndpointState, states: dict[int, State]) -> EndpointState:
+    releases = tuple(
+        release.model_copy(update={"state": states.get(release.number, release.state)})
+        for release in state.releases
+    )
+    return state.model_copy(update={"releases": releases})

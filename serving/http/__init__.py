@@ -1,0 +1,1 @@
+"""HTTP itself: bodies, API keys, admission control, the access log."""

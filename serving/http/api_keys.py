@@ -1,0 +1,108 @@
+"""API keys: a file of their digests, read again when it changes. `tidegate keys NAME` makes one.
+
+A line is `NAME SHA256`, the name for people and logs, the digest that of the key; `#` begins a comment. Several
+keys are valid at once, so that one is replaced without a gap: add the new one, move the clients, remove the old.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from pathlib import Path
+
+from tidegate.serving.errors import RefusedError, ServerError
+from tidegate.serving.http.asgi import Headers
+
+LOG = logging.getLogger("tidegate")
+LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
+CHECK = 2.0  # seconds between looks at the file
+WORDS = "expected a key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; ask whoever runs the endpoint for one"
+
+
+class Keys:
+    """The keys that an endpoint accepts.
+
+    Args:
+        path: the file; it may be replaced at any time.
+
+    Raises:
+        ServerError: it cannot be read, or holds no key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._looked = path, time.monotonic()
+        self._stamp = self._stat()
+        self._digests = read_keys(path)
+
+    def check(self, headers: Headers) -> str:
+        """Return the name of the key that a request brings; raises RefusedError (401)."""
+        key = headers.get(b"x-api-key", b"")
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        key = token.strip() if scheme.lower() == b"bearer" else key
+        if not key:
+            raise _unauthorized("the request brings no key")
+        self._reread()
+        digest = hashlib.sha256(key).hexdigest()
+        # All are compared, each in constant time: how long it takes tells nothing.
+        found = [name for name, known in self._digests if hmac.compare_digest(known, digest)]
+        if not found:
+            raise _unauthorized("the request's key is not valid")
+        return found[0]
+
+    def _reread(self) -> None:
+        if time.monotonic() - self._looked < CHECK:
+            return
+        self._looked = time.monotonic()
+        stamp = self._stat()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._digests = read_keys(self._path)
+            except ServerError as error:  # half written, or gone: the keys known so far stay valid
+                LOG.warning("%s", error)
+
+    def _stat(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+
+def read_keys(path: Path) -> list[tuple[str, str]]:
+    """Read `(name, digest)` of each key; raises ServerError."""
+    try:
+        lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise ServerError(
+            f"the keys file {path} cannot be read ({error}); expected lines NAME SHA256"
+        ) from error
+    matches = [LINE.fullmatch(line) for line in lines if line]
+    if not matches or None in matches:
+        raise ServerError(
+            f"the keys file {path} holds {'a line that is no key' if matches else 'no key'}; expected lines "
+            "NAME SHA256; `tidegate keys NAME` makes one"
+        )
+    return [(match[1], match[2]) for match in matches if match]
+
+
+def _unauthorized(received: str) -> RefusedError:
+    return RefusedError(401, "unauthorized", f"{received}; {WORDS}", ((b"www-authenticate", b"Bearer"),))
+
+
+def new_key(name: str) -> tuple[str, str]:
+    """A new key, and its line for the keys file.
+
+    Args:
+        name: of who will use it.
+
+    Raises:
+        ServerError: the name can not stand in a keys file.
+    """
+    key = secrets.token_urlsafe(32)
+    line = f"{name} {hashlib.sha256(key.encode()).hexdigest()}"
+    if "#" in name or not LINE.fullmatch(line):
+        raise ServerError(f"{name!r} is no name for a key; expected one word without #, such as alice")
+    return key, line

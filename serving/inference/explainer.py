@@ -1,0 +1,93 @@
+"""Why a release predicted what it did: integrated gradients of its rows, told as people have them."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Columns
+from tidegate.models.explaining.integrated_gradients import Explained, Slopes, integrated_gradients
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import Bundle
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.contract.reading import RequestReader
+from tidegate.serving.errors import PredictionError
+from tidegate.serving.runtimes import load_slopes
+
+
+class Explainer:
+    """Explains predictions with a bundle's transforms and slopes.
+
+    Args:
+        contract: what rows and predictions are.
+        transforms: raw columns to model inputs.
+        slopes: of the model.
+    """
+
+    def __init__(self, contract: Contract, transforms: Transforms, slopes: Slopes) -> None:
+        self._contract, self._transforms, self._slopes = contract, transforms, slopes
+
+    @classmethod
+    def of(cls, bundle: Bundle, threads: int | None = None) -> "Explainer | None":
+        """Load a bundle's; None where it has none. Raises ModelLoadError."""
+        if bundle.contract.explain is None:
+            return None
+        specs = bundle.transforms.input_specs
+        slopes = load_slopes(bundle.manifest.runtime, bundle.slopes, specs, code=bundle.code, threads=threads)
+        explainer = cls(bundle.contract, bundle.transforms, slopes)
+        if bundle.manifest.runtime == "tensorflow":
+            # Traced now, while nobody asks: what traces puts other layers into the model for a moment.
+            units = len(bundle.contract.classes) or len(bundle.contract.target)
+            columns = RequestReader(bundle.contract).parse_rows(bundle.sample[:1])
+            explainer.explained(columns, np.zeros((1, units), np.float32))
+        return explainer
+
+    def explained(
+        self, columns: Columns, values: NDArray[np.float32], until: float | None = None
+    ) -> Explained:
+        """Attributions of model inputs.
+
+        Args:
+            columns: raw, one an input of the contract.
+            values: what `Predictor.predict_columns` said of them.
+            until: `time.monotonic()` after which it is given up; None: never.
+
+        Raises:
+            PredictionError: time is over.
+        """
+        inputs, classes = self._transforms.apply(columns), bool(self._contract.classes)
+        try:
+            return integrated_gradients(self._slopes, inputs, values, classes, until)
+        except TimeoutError as error:
+            raise PredictionError(
+                "the time for this request is over; ask to explain fewer rows at a time"
+            ) from error
+
+    def explain(
+        self, columns: Columns, values: NDArray[np.float32], deadline: float | None = None
+    ) -> list[dict[str, Any]]:
+        """An explanation a row, as answers have it.
+
+        Args:
+            columns, values: see `explained`.
+            deadline: seconds that it may take; None: any.
+
+        Returns:
+            Of each row `output`, the class or the target explained; its `prediction` and the `baseline`'s;
+            `attributions` by input, see `Transforms.told`; and the `completeness_gap`, their sum minus the difference
+            of the two.
+        """
+        found = self.explained(columns, values, None if deadline is None else time.monotonic() + deadline)
+        told = self._transforms.told(columns, found.attributions)
+        names = self._contract.classes or self._contract.target
+        return [
+            {
+                "output": names[int(found.chosen[row])],
+                "prediction": float(found.predictions[row]),
+                "baseline": float(found.baselines[row]),
+                "completeness_gap": float(found.gaps[row]),
+                "attributions": {name: parts[row] for name, parts in told.items()},
+            }
+            for row in range(len(values))
+        ]

@@ -1,0 +1,230 @@
+"""The proof that a served model predicts what the trained one did, from raw rows, in a fresh process.
+
+The same process, which has the model loaded, makes the reference that drift is measured against, and measures whether
+requests are better predicted together.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Columns, load_columns, rows_of, take
+from tidegate.models.decoding.settings import Settings, read_settings
+from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.drift_reference import make_reference, spread_rows
+from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.errors import ParityError, ServingError
+from tidegate.serving.inference import batching as together
+from tidegate.serving.inference.explainer import Explainer
+from tidegate.serving.inference.predictor import Predictor, probabilities
+from tidegate.serving.runtimes import available_cpus, load_model, load_slopes
+
+TOLERANCE = 1e-4
+BATCH = 1024
+EXPLAINED = (
+    1e-3  # part of the largest attribution: at the edge of a ReLU a rounding may turn a slope on or off
+)
+FEW = 32
+FEW_TEXTS = 128  # training rows that are decoded for the reference of drift
+
+
+def measure(
+    predictor: Predictor, columns: Columns, reference: NDArray[np.float32], tolerance: float | None = None
+) -> Parity:
+    """Compare a predictor with reference predictions.
+
+    Args:
+        predictor: what would serve.
+        columns: held-out raw rows.
+        reference: the trained model's own output for them, `(n, units)` or `(n, classes)`; of texts what
+            `evaluation.text_metrics.chances` gives, `(n, 2, steps)`, of boxes what the model itself answers.
+        tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
+            regression and for boxes 1e-4 * max(1, the largest absolute reference).
+
+    Raises:
+        ParityError: the shapes differ, or there is nothing to compare.
+    """
+    if predictor.contract.task == "classification":
+        reference = probabilities(reference)
+    rows = len(reference)
+    few = {name: column[:rows] for name, column in columns.items()}
+    served = _compared(predictor, few)
+    if not rows or served.shape != reference.shape:
+        raise ParityError(
+            f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
+            "shapes of at least one row; export the model again"
+        )
+    unbounded = predictor.contract.task in ("regression", "detection")
+    scale = max(1.0, float(np.abs(reference).max())) if unbounded else 1.0
+    difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
+    return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
+
+
+def _compared(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
+    """What is compared of a served model: its predictions, or what texts and boxes are decoded from."""
+    if predictor.contract.decoding is not None:
+        return predictor.chances(columns)
+    return _in_batches(
+        predictor.answers if predictor.contract.detection else predictor.predict_columns, columns, predictor
+    )
+
+
+def measure_explained(
+    predictor: Predictor, slopes: Slopes, columns: Columns, reference: Mapping[str, NDArray[np.float32]]
+) -> Parity:
+    """Compare attributions with those of the trained model.
+
+    Args:
+        predictor: what would serve.
+        slopes: what would explain.
+        columns: held-out raw rows, the first of which are compared.
+        reference: the trained model's attributions of them by model input, see `export.onnx_explainer`.
+    """
+    rows = len(next(iter(reference.values())))
+    few = take({entry.name: columns[entry.name] for entry in predictor.contract.inputs}, np.arange(rows))
+    explainer = Explainer(predictor.contract, predictor.transforms, slopes)
+    found = explainer.explained(few, _predicted(predictor, few)).attributions
+    largest = max(float(np.abs(array).max()) for array in reference.values())
+    difference = max(float(np.abs(found[name] - array).max()) for name, array in reference.items())
+    return Parity(max_abs_difference=difference, tolerance=EXPLAINED * max(largest, 1e-6), rows=rows)
+
+
+def describe(predictor: Predictor, columns: Columns) -> str:
+    """The reference that drift is measured against, as JSON, made from raw training rows."""
+    rows = spread_rows(columns, rows_of(columns))
+    if predictor.contract.decoding is None:
+        return make_reference(predictor.contract, rows, _predicted(predictor, rows)).model_dump_json()
+    few = take(rows, np.arange(min(FEW_TEXTS, rows_of(rows))))
+    return make_reference(predictor.contract, rows, _predicted(predictor, few)).model_dump_json()
+
+
+def _batching(predictor: Predictor, columns: Columns) -> str:
+    if predictor.contract.decoding is not None:  # each request may be decoded in another way
+        began = time.perf_counter()
+        _predicted(predictor, take(columns, np.arange(1)))
+        return Batching(rows=1, speeds={1: 1 / (time.perf_counter() - began)}).model_dump_json()
+    names = [entry.name for entry in predictor.contract.inputs]
+    few = take({name: columns[name] for name in names}, np.arange(min(FEW, rows_of(columns))))
+    return together.measure(predictor.predict_columns, few, available_cpus()).model_dump_json()
+
+
+def _predicted(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
+    """Predictions of many rows, a batch at a time."""
+    return _in_batches(predictor.predict_columns, columns, predictor)
+
+
+def _in_batches(
+    predict: Callable[[Columns], NDArray[np.float32]], columns: Columns, predictor: Predictor
+) -> NDArray[np.float32]:
+    names = [entry.name for entry in predictor.contract.inputs]
+    parts = [
+        predict({name: columns[name][start : start + BATCH] for name in names})
+        for start in range(0, rows_of(columns), BATCH)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+def prove(
+    *,
+    model: Path,
+    runtime: Runtime,
+    schema: Path,
+    transforms: Path,
+    columns: Path,
+    reference: Path,
+    code: Path | None = None,
+    decoding: Settings | None = None,
+    tolerance: float | None = None,
+    training: Path | None = None,
+    drift: Path | None = None,
+    batching: Path | None = None,
+    slopes: Path | None = None,
+    attributions: Path | None = None,
+    explained: Path | None = None,
+) -> Parity:
+    """Measure parity in a fresh process.
+
+    Args:
+        model: the `.onnx` or `.keras` file.
+        runtime: what would serve it.
+        schema: JSON file of the schema.
+        transforms: JSON file of the transforms.
+        columns: held-out raw rows, written by `save_columns`.
+        reference: `.npy` of the trained model's own output for them.
+        code: the experiment's own model file.
+        decoding: how the drift's texts or boxes are chosen, as they will be.
+        tolerance: see `measure`.
+        training: raw training rows, written by `save_columns`.
+        drift: where to write the reference made from them, see `bundle.drift_reference`; needs `training`.
+        batching: where to write what `inference.batching.measure` found, as JSON.
+        slopes: what explains, see `Bundle.slopes`; None: predictions are not explained.
+        attributions: the trained model's, see `export.onnx_explainer`; needs `slopes`.
+        explained: where to write how far the attributions are from those, a Parity as JSON; needs both.
+
+    Raises:
+        ParityError: with the reason, when the model cannot be loaded or run.
+    """
+    argv = [sys.executable, "-P", "-m", "tidegate.serving.inference.parity", "--runtime", runtime]
+    files = {"model": model, "schema": schema, "transforms": transforms, "columns": columns}
+    files |= {"reference": reference}
+    optional = {"code": code, "training": training, "drift": drift, "batching": batching}
+    optional |= {"slopes": slopes, "attributions": attributions, "explained": explained}
+    for option, path in {**files, **optional}.items():
+        argv += [f"--{option}", str(path)] if path is not None else []
+    argv += ["--tolerance", repr(tolerance)] if tolerance is not None else []
+    argv += ["--decoding", decoding.model_dump_json()] if decoding is not None else []
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"it ended with code {done.returncode}"]
+        raise ParityError(f"{model.name} cannot be served by {runtime}: {reason[0]}")
+    return Parity.model_validate_json(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """Print the parity as one line of JSON; exit code 1 and one line on stderr when it cannot be measured."""
+    parser = argparse.ArgumentParser(prog="python -m tidegate.serving.inference.parity", description=__doc__)
+    for name in ("model", "schema", "transforms", "columns", "reference"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--runtime", required=True)
+    for name in ("code", "training", "drift", "batching", "slopes", "attributions", "explained"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--decoding", type=read_settings)
+    args = parser.parse_args()
+    try:
+        schema = Schema.model_validate_json(args.schema.read_bytes())
+        transforms = Transforms.from_dict(json.loads(args.transforms.read_text("utf-8")))
+        run = load_model(args.runtime, args.model, code=args.code)
+        length = transforms.answers.length if transforms.answers else 0
+        contract = Contract.of(schema, transforms.categories, args.decoding, length)
+        predictor = Predictor(contract, transforms, run)
+        reference = np.load(args.reference, allow_pickle=False)
+        result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
+        if args.explained is not None:
+            slopes = load_slopes(args.runtime, args.slopes, transforms.input_specs, code=args.code)
+            with np.load(args.attributions, allow_pickle=False) as attributions:
+                proof = measure_explained(predictor, slopes, load_columns(args.columns), attributions)
+            args.explained.write_text(proof.model_dump_json(), "utf-8")
+        if args.training is not None:
+            args.drift.write_text(describe(predictor, load_columns(args.training)), "utf-8")
+        if args.batching is not None:
+            args.batching.write_text(_batching(predictor, load_columns(args.columns)), "utf-8")
+    except ServingError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    print(result.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Raw rows to predictions: the same object offline, in the proof of parity and in the server."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Columns
+from tidegate.models.data.sequences import cut
+from tidegate.models.decoding.detections import NO_BOX, NUMBERS, detect
+from tidegate.models.decoding.settings import Decoding, Detection, Settings
+from tidegate.models.decoding.texts import decode
+from tidegate.models.evaluation.text_metrics import chances
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.serving.bundle.bundle import Bundle, open_bundle
+from tidegate.serving.contract.contract import Contract, Prediction
+from tidegate.serving.contract.encoded_images import SENT, as_file
+from tidegate.serving.contract.reading import RequestReader
+from tidegate.serving.errors import PredictionError
+from tidegate.serving.runtimes import Run, load_model
+
+MOST_SHOWN = 10_000  # numbers of an array in an example
+
+
+class Predictor:
+    """Predicts from raw values with a bundle's transforms and model.
+
+    Args:
+        contract: what rows and predictions are.
+        transforms: raw columns to model inputs.
+        run: the loaded model.
+    """
+
+    def __init__(self, contract: Contract, transforms: Transforms, run: Run) -> None:
+        self.contract = contract
+        self.reader = RequestReader(contract)
+        self.transforms = transforms
+        self.run = run
+
+    @classmethod
+    def of(cls, bundle: Bundle | Path, threads: int | None = None) -> "Predictor":
+        """Load a bundle; `threads` as in `load_model`. Raises BundleError, ModelLoadError."""
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        run = load_model(opened.manifest.runtime, opened.model, code=opened.code, threads=threads)
+        return cls(opened.contract, opened.transforms, run)
+
+    def predict_columns(
+        self, columns: Columns, settings: Settings | None = None, until: float | None = None
+    ) -> NDArray[Any]:
+        """Predict from raw columns.
+
+        Args:
+            columns: one an input of the contract; of boxes also SENT, the images' own sizes, where they had others.
+            settings: how texts or boxes are chosen; None: as the contract says.
+            until: `time.monotonic()` after which texts are given up; None: never.
+
+        Returns:
+            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32; of texts
+            objects `(n, 2)`, log-probability and text; of boxes `(n, max_boxes, 6)`, see `decoding.detections`.
+
+        Raises:
+            PredictionError: the model's output has another shape, or is not finite; or time is over.
+        """
+        if self.contract.decoding is not None:
+            chosen = settings if isinstance(settings, Decoding) else self.contract.decoding
+            return self._texts(columns, chosen, until)
+        if self.contract.detection is not None:
+            return self._boxes(
+                columns, settings if isinstance(settings, Detection) else self.contract.detection
+            )
+        raw = self.run(self.transforms.apply(columns))
+        values = probabilities(raw) if self.contract.task == "classification" else raw
+        units = len(self.contract.classes) or len(self.contract.target)
+        if values.ndim != 2 or values.shape[1] != units or not _finite(values):
+            raise PredictionError(
+                f"the model answered an array of shape {values.shape}, or a number that is not "
+                f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train again"
+            )
+        return values
+
+    def chances(self, columns: Columns) -> NDArray[np.float32]:
+        """What a model of texts says of held-out texts, see `evaluation.text_metrics.chances`."""
+        transforms = self.transforms
+        assert transforms.answers is not None
+        return chances(self.run, transforms.apply(columns), transforms.answers.wanted(columns))
+
+    def answers(self, columns: Columns) -> NDArray[np.float32]:
+        """What the model itself answers for raw columns."""
+        return self.run(self.transforms.apply(columns))
+
+    def _boxes(self, columns: Columns, detection: Detection) -> NDArray[np.float32]:
+        boxes, own = self.transforms.boxes, self.contract.detection
+        if boxes is None or own is None:
+            raise PredictionError("the bundle has no default boxes to find others with; build it again")
+        raw = self.answers(columns)
+        sizes = columns.get(SENT)
+        try:
+            found = detect(
+                raw, boxes, detection, np.tile(boxes.size, (len(raw), 1)) if sizes is None else sizes
+            )
+        except ValueError as error:
+            raise PredictionError(f"the model answered no boxes ({error}); train it again") from error
+        whole = np.zeros((len(found), own.max_boxes, NUMBERS), np.float32)
+        whole[:, :, 0] = NO_BOX
+        whole[:, : found.shape[1]] = found
+        return whole
+
+    def _texts(self, columns: Columns, decoding: Decoding, until: float | None) -> NDArray[Any]:
+        answers, prompt = self.transforms.answers, self.contract.prompt
+        if answers is None:
+            raise PredictionError("the bundle has no tokens to write texts with; build it again")
+        count = len(next(iter(columns.values())))
+        leads = [answers.lead(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
+        try:
+            texts = decode(self.run, answers, self.transforms.apply(columns), leads, decoding, until)
+        except TimeoutError as error:
+            raise PredictionError(
+                "the time for this request is over; ask for fewer or shorter texts"
+            ) from error
+        except (ValueError, IndexError) as error:
+            raise PredictionError(
+                f"the model answered no probabilities of tokens ({error}); train it again"
+            ) from error
+        values = np.empty((count, 2), object)
+        values[:] = [(text.log_probability, answers.text(text.tokens)) for text in texts]
+        return values
+
+    def predict_rows(self, rows: list[Any]) -> list[Prediction]:
+        """Predict from rows as a request has them; raises ContractError, PredictionError."""
+        return self.contract.predictions(self.predict_columns(self.reader.parse_rows(rows)))
+
+
+def probabilities(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A classifier's output as probabilities `(n, classes)`: one sigmoid unit `p` becomes `[1 - p, p]`."""
+    if raw.ndim == 2 and raw.shape[1] == 1:
+        return np.concatenate([1 - raw, raw], axis=1)
+    return raw
+
+
+def _finite(values: NDArray[np.float32]) -> bool:
+    """Whether all are finite; first by one cheap sum of squares, which only an overflow makes look otherwise."""
+    flat = values.ravel()
+    return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
+
+
+def sample_rows(columns: Columns, count: int = 3) -> list[Any]:
+    """The first raw rows as a request has them: a bare value a row for one input, else objects by name.
+
+    Args:
+        columns: the input columns only.
+        count: how many rows.
+    """
+    listed = {name: [_json(value) for value in column[:count]] for name, column in columns.items()}
+    if len(listed) == 1:
+        return next(iter(listed.values()))
+    return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
+
+
+def shown_rows(schema: Schema, columns: Columns) -> list[Any]:
+    """The first raw rows, as examples for people: a large image as a file, which a command line has room for."""
+    inputs = {field.name: columns[field.name] for field in schema.inputs}
+    rows = sample_rows(inputs)
+    for field in schema.inputs:
+        if field.kind != "image" or math.prod(field.shape) <= MOST_SHOWN or field.dtype != "uint8":
+            continue
+        for place, row in enumerate(rows):
+            file = as_file(field, inputs[field.name][place])
+            if len(inputs) == 1:
+                rows[place] = file
+            else:
+                row[field.name] = file
+    return rows
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _listed(value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not np.isfinite(plain) else plain
+
+
+def _listed(value: NDArray[Any]) -> Any:
+    """A row's array; of a sequence only the steps that exist."""
+    whole = value.dtype.kind != "f" or value.ndim not in (1, 2) or np.isfinite(value[-1:]).any()
+    return (value if whole else cut(value)).tolist()

@@ -1,0 +1,140 @@
+"""Whether what is asked and answered still looks like the training rows: the population stability index.
+
+For one feature with `p_i` the share of training rows in bin `i` and `q_i` that of the rows asked,
+
+    PSI = sum over i of (q_i - p_i) * ln(q_i / p_i)
+
+as in B. Yurdakul, "Statistical Properties of Population Stability Index", Western Michigan University, 2018
+(https://scholarworks.wmich.edu/dissertations/3208). The usual reading: below 0.1 the data has not moved, from
+0.25 on it has. Half a row is added to each bin, so that an empty one does not make it infinite.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tidegate.models.data.columns import Columns
+from tidegate.serving.bundle.drift_reference import Feature, Reference, predicted_columns
+from tidegate.serving.contract.contract import Contract
+from tidegate.serving.monitoring.observer import Seen
+
+WINDOW = 5000  # rows; the index is over the last one to two of them
+LEAST_ROWS = 200  # with fewer, chance alone looks like drift
+ROWS_A_LOOK = 4096  # rows that are binned at a time; of more the rest is skipped and counted
+NAMES = ("endpoint", "release")
+
+
+class Drift(Collector):
+    """Bins what it is shown, in the thread that shows it, and tells the index of each feature.
+
+    Args:
+        reference: of the release's training rows.
+        contract: of the release.
+        endpoint: the endpoint's name.
+        release: the release's number.
+    """
+
+    def __init__(self, reference: Reference, contract: Contract, endpoint: str, release: int | None) -> None:
+        self._contract = contract
+        self._labels = [endpoint, "" if release is None else str(release)]
+        self._features = [_Watched("feature", feature) for feature in reference.features]
+        self._predictions = [_Watched("prediction", feature) for feature in reference.predictions]
+        self._in_window = 0
+        self.rows = 0
+        self.seen = 0
+        self.skipped = 0
+
+    def __call__(self, seen: Sequence[Seen]) -> None:
+        """Take a few answered requests into account: their raw columns and predictions, rows first."""
+        kept = self._chosen(seen)
+        values = np.concatenate([values for _, values in kept])
+        if self._in_window >= WINDOW:
+            self._in_window = 0
+            for watched in (*self._features, *self._predictions):
+                watched.turn()
+        for watched in self._features:
+            watched.add(np.concatenate([columns[watched.name] for columns, _ in kept]))
+            time.sleep(0)  # let the event loop have the interpreter between two features
+        predicted: Columns = predicted_columns(self._contract, values)
+        for watched in self._predictions:
+            watched.add(predicted[watched.name])
+        self._in_window += len(values)
+        self.seen += len(values)
+        self.rows = int(self._predictions[0].counts.sum())
+
+    def index(self) -> dict[str, dict[str, float]]:
+        """`{"feature": {name: index}, "prediction": {name: index}}`; empty below LEAST_ROWS rows."""
+        if self.rows < LEAST_ROWS:
+            return {"feature": {}, "prediction": {}}
+        return {
+            kind: {watched.name: watched.index for watched in watching}
+            for kind, watching in (("feature", self._features), ("prediction", self._predictions))
+        }
+
+    def collect(self) -> Iterable[Metric]:
+        """The families for Prometheus, from numbers that are there already."""
+        psi = GaugeMetricFamily(
+            "tidegate_drift_psi",
+            "Population stability index of the latest rows against the training rows",
+            labels=[*NAMES, "kind", "name"],
+        )
+        for kind, found in self.index().items():
+            for name, value in found.items():
+                psi.add_metric([*self._labels, kind, name], value)
+        yield psi
+        rows = GaugeMetricFamily("tidegate_drift_rows", "Rows that the index is over", labels=NAMES)
+        rows.add_metric(self._labels, self.rows)
+        yield rows
+        for name, words, count in (
+            ("seen", "Rows looked at for drift", self.seen),
+            ("skipped", "Rows not looked at, because too many came at once", self.skipped),
+        ):
+            family = CounterMetricFamily(f"tidegate_drift_{name}_rows", words, labels=NAMES)
+            family.add_metric(self._labels, count)
+            yield family
+
+    def _chosen(self, seen: Sequence[Seen]) -> list[Seen]:
+        kept: list[Seen] = []
+        room = ROWS_A_LOOK
+        for columns, values in seen:
+            if room >= len(values) or not kept:
+                kept.append((columns, values))
+                room -= len(values)
+            else:
+                self.skipped += len(values)
+        return kept
+
+
+class _Watched:
+    """One feature: its reference, and the counts of this window and the one before."""
+
+    def __init__(self, kind: str, feature: Feature) -> None:
+        self.kind, self.name = kind, feature.name
+        self._feature = feature
+        self._expected = _shares(np.array(feature.counts))
+        self._before = np.zeros(len(feature.counts), np.int64)
+        self.counts = self._before
+        self.index = 0.0
+
+    def turn(self) -> None:
+        """A new window begins; the one before the last is forgotten."""
+        self._before = self.counts - self._before
+        self.counts = self._before
+
+    def add(self, column: NDArray[np.generic]) -> None:
+        """Count more rows, and work out the index."""
+        self.counts = self.counts + self._feature.count(column)
+        self.index = stability(self._expected, _shares(self.counts))
+
+
+def stability(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """The population stability index of two distributions over the same bins, `(bins,)` each, none of them 0."""
+    return float(((found - expected) * np.log(found / expected)).sum())
+
+
+def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))

@@ -1,0 +1,220 @@
+"""The process that serves a release: `python -m tidegate.serving.server`.
+
+One uvicorn process runs the BentoML service's own ASGI application. It starts on a private port, and takes
+the endpoint's public port when told to (`deployment.handover`) or at once with `--port`.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from tidegate.serving.dataplane.app import DataPlane
+from tidegate.serving.dataplane.bentoml_app import Behind
+from tidegate.serving.deployment.handover import GRACE, bind
+from tidegate.serving.dialects.v2 import V2
+from tidegate.serving.errors import ServingError
+from tidegate.serving.http.access_log import log_json
+from tidegate.serving.http.asgi import App
+from tidegate.serving.inference import engine as answerer
+from tidegate.serving.server.arguments import parser, settings_of
+from tidegate.serving.server.control_socket import Control
+from tidegate.serving.server.http_protocol import GuardedProtocol, sweep
+
+if TYPE_CHECKING:
+    from tidegate.serving.grpc_v2.server import GrpcServer
+
+# Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
+KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
+COLLECT = (20_000, 20, 20)  # what a request leaves behind has no cycles
+ACCEPTS = 16  # connections in one turn of the loop; it takes one for each handle on a socket
+MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
+
+
+class EndpointServer(uvicorn.Server):
+    """A uvicorn server that can take a port while it runs, and drains before it ends.
+
+    Args:
+        app: the service's ASGI application.
+        control: where its control socket appears when it is ready; None for none.
+        about: what `status` says besides process and ports.
+        receive: seconds in which a request must be complete.
+        delay: seconds that a signal to end leaves for others to notice that it is not ready, before it stops
+            accepting.
+        grpc_at: host and port of the gRPC server; None for none.
+    """
+
+    def __init__(
+        self,
+        app: DataPlane,
+        control: Path | None,
+        about: dict[str, Any],
+        receive: float,
+        delay: float = 0.0,
+        grpc_at: tuple[str, int] | None = None,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=int(GRACE),
+            http=GuardedProtocol,
+            log_config=None,
+            ws="none",
+            proxy_headers=False,  # nothing here asks who the client is
+        )
+        super().__init__(config)
+        self.about = about
+        self.public: socket.socket | None = None
+        self._plane = app
+        self._control = None if control is None else Control(control, self)
+        self._draining: asyncio.Task[None] | None = None
+        self._receive, self._delay, self._grpc_at = receive, delay, grpc_at
+        self._grpc: GrpcServer | None = None
+        app.backlog = lambda: GuardedProtocol.whole
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, then open the control socket: that it answers means ready."""
+        await super().startup(sockets)
+        gc.set_threshold(*COLLECT)
+        gc.enable()
+        self.loop = asyncio.get_running_loop()
+        if self._grpc_at is not None:
+            await self._start_grpc(*self._grpc_at)
+        self._sweep = asyncio.create_task(sweep(self.server_state, self._receive))
+        if self._control is not None and self.started:
+            self._control.open()
+
+    async def _start_grpc(self, host: str, port: int) -> None:
+        from tidegate.serving.grpc_v2.server import GrpcServer
+
+        desk = self._plane.desk
+        self._grpc = GrpcServer(desk, V2(desk.answerer.served), lambda: not self._plane.draining)
+        await self._grpc.start(host, port)
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Accept on another socket too, the public one."""
+        self.public = listener.dup()  # to hand on: the event loop owns the others
+        for handle in handles(listener):
+            self.servers.append(await self.loop.create_server(self._protocol, sock=handle))
+
+    async def drain(self, grace: float, delay: float = 0.0) -> None:
+        """Be not ready, after `delay` s stop accepting, finish what is running, end within `grace` s more.
+
+        Clients that keep their connection are told to open another one from the start.
+        """
+        if self._draining is None:
+            self.config.timeout_graceful_shutdown = max(1, int(grace))
+            self._draining = asyncio.create_task(self._drain(delay))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down as uvicorn does, and take the control socket away."""
+        if self._control is not None:
+            self._control.close()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal; end at once at the second."""
+        if self.started and self._draining is None:
+            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.drain(GRACE, self._delay)))
+        else:
+            super().handle_exit(sig, frame)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Process, ports and what is served."""
+        return {
+            **self.about,
+            "pid": os.getpid(),
+            "port": None if self.public is None else self.public.getsockname()[1],
+            "draining": self._draining is not None,
+        }
+
+    async def _drain(self, delay: float) -> None:
+        self._plane.draining = True
+        # uvicorn puts these on every answer, and closes the connection after one that says so.
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        await asyncio.sleep(delay)
+        for server in self.servers:
+            server.close()
+        if self.public is not None:
+            self.public.close()
+            self.public = None
+        if self._grpc is not None:
+            await self._grpc.stop(GRACE)
+        deadline = self.loop.time() + MOVE
+        while self.server_state.connections and self.loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+
+def main() -> int:
+    """Serve until told to stop; exit code 1 and one line on stderr when bundle, keys or port are no good."""
+    args = parser().parse_args()
+    _configure(args)
+    gc.disable()  # nothing that is loaded now becomes garbage; collecting costs a tenth of the start
+    try:
+        settings = settings_of(args)
+        # First, so that a port that is taken costs nobody the wait for the model.
+        public = None if args.port is None else bind(args.host, args.port)
+        loaded = answerer.loaded()
+        private = bind("127.0.0.1", 0)
+    except ServingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    log_json()
+    served = loaded.served
+    about = {"name": served.name, "release": served.release, "bundle": os.environ[answerer.BUNDLE]}
+    about["private_port"] = private.getsockname()[1]
+    plane = DataPlane(Behind(_bentoml), answerer.loaded, settings)
+    grpc_at = None if args.grpc_port is None else (args.host, args.grpc_port)
+    server = EndpointServer(plane, args.control, about, settings.limits.receive, args.drain_delay, grpc_at)
+    server.public = None if public is None else public.dup()
+    server.run(sockets=[private, *([] if public is None else handles(public))])
+    return 0
+
+
+def handles(listener: socket.socket) -> list[socket.socket]:
+    """A listening socket, so many times: a loop whose turns are long must not keep new connections waiting."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
+
+
+def _bentoml() -> tuple[App, Callable[[], dict[str, Any]]]:
+    """The BentoML service's own application."""
+    from tidegate.serving.server.service import Endpoint
+
+    made: tuple[App, Callable[[], dict[str, Any]]] = Endpoint.behind()
+    return made
+
+
+def _configure(args: argparse.Namespace) -> None:
+    """Hand the arguments to the service the way `bentoml serve` would get them."""
+    variables = {answerer.NAME: args.name, answerer.RELEASE: args.release}
+    os.environ[answerer.BUNDLE] = str(args.bundle.resolve())
+    for variable, value in variables.items():
+        os.environ.pop(variable, None)
+        if value is not None:
+            os.environ[variable] = str(value)
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

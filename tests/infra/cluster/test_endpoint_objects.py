@@ -1,0 +1,140 @@
+"""The objects of an endpoint: what they say, and what the API server would hold against them."""
+
+from typing import Any
+
+import pytest
+
+from tidegate.infra.cluster.endpoint_objects import (
+    ReleaseSpec,
+    autoscaler,
+    canary_deployment,
+    deployment,
+    network_policy,
+    release_name,
+    release_objects,
+    route,
+    service,
+    stable_service,
+)
+from tidegate.infra.cluster.endpoint_pod import DRAIN_S, PRE_STOP_S
+
+Object = dict[str, Any]
+
+
+def make(**more: Any) -> ReleaseSpec:
+    given = {
+        "endpoint": "digits",
+        "number": 2,
+        "incarnation": 0,
+        "run": "digits-1a2b3c4d",
+        "bundle": "ab" * 32,
+        "image": "r/serve-onnx:1",
+        "fetcher": "r/driver:1",
+    }
+    return ReleaseSpec(**{**given, **more})
+
+
+def pod_of(obj: Object) -> Object:
+    return dict(obj["spec"]["template"]["spec"])
+
+
+@pytest.mark.parametrize(("incarnation", "name"), [(0, "digits-r2"), (3, "digits-i3-r2")])
+def test_a_name_is_never_used_again_after_delete(incarnation: int, name: str) -> None:
+    assert release_name("digits", 2, incarnation) == name
+    assert {obj["metadata"]["name"] for obj in release_objects(make(incarnation=incarnation), 1, False)} == {
+        name
+    }
+
+
+def test_the_longest_name_fits() -> None:
+    assert len(release_name("e" * 40, 9999, 999)) + len("-canary") <= 63
+
+
+def test_every_object_can_be_found_by_its_labels() -> None:
+    for obj in [*release_objects(make(most=3), 1, True), canary_deployment(make(), 1, "0-1")]:
+        labels = obj["metadata"]["labels"]
+        assert labels["app.kubernetes.io/managed-by"] == "tidegate"
+        assert (labels["tidegate.dev/endpoint"], labels["tidegate.dev/release"]) == ("digits", "2")
+        assert labels["tidegate.dev/run"] == "digits-1a2b3c4d"
+    for obj in (stable_service("digits", "0-2"), route("digits", "g", "n", {"digits-r2": 100})):
+        assert obj["metadata"]["labels"]["tidegate.dev/endpoint"] == "digits"
+        assert "tidegate.dev/release" not in obj["metadata"]["labels"]
+
+
+def test_services_choose_the_pods_they_are_for() -> None:
+    labels = deployment(make(), 1)["spec"]["template"]["metadata"]["labels"]
+    canary = canary_deployment(make(number=3), 1, make().key)["spec"]["template"]["metadata"]["labels"]
+
+    def chosen(selector: dict[str, str], among: dict[str, str]) -> bool:
+        return selector.items() <= among.items()
+
+    live = stable_service("digits", make().key)["spec"]["selector"]
+    own, canarys = service(make())["spec"]["selector"], service(make(number=3))["spec"]["selector"]
+    assert [chosen(live, known) for known in (labels, canary)] == [True, True]  # the canary is in its pool
+    assert [chosen(own, known) for known in (labels, canary)] == [True, False]
+    assert [chosen(canarys, known) for known in (labels, canary)] == [False, False]
+    waiting = deployment(make(number=3), 1)["spec"]["template"]["metadata"]["labels"]
+    assert not chosen(live, waiting)
+
+
+def test_the_restricted_pod_security_standard_is_met() -> None:
+    pod = pod_of(deployment(make(), 1))
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        security = container["securityContext"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["readOnlyRootFilesystem"]
+        assert security["allowPrivilegeEscalation"] is False
+
+
+def test_only_the_fetch_has_the_stores_credentials() -> None:
+    pod = pod_of(deployment(make(), 1))
+    mounts = {
+        container["name"]: {mount["name"] for mount in container["volumeMounts"]}
+        for container in [*pod["initContainers"], *pod["containers"]]
+    }
+    assert "store" in mounts["bundle"]
+    assert "store" not in mounts["server"]
+    assert "envFrom" not in pod["containers"][0]
+
+
+def test_no_replica_goes_before_another_has_come_and_all_requests_are_answered() -> None:
+    obj = deployment(make(), 2)
+    pod = pod_of(obj)
+    assert obj["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == PRE_STOP_S
+    assert pod["terminationGracePeriodSeconds"] > PRE_STOP_S + DRAIN_S
+
+
+@pytest.mark.parametrize(
+    ("cpu", "reserved", "limit"), [(1.0, "250m", "1000m"), (0.001, "1m", "1m"), (2.5, "625m", "2500m")]
+)
+def test_a_quarter_of_the_cores_is_set_aside(cpu: float, reserved: str, limit: str) -> None:
+    resources = pod_of(deployment(make(cpu=cpu), 1))["containers"][0]["resources"]
+    assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == (reserved, limit)
+    assert resources["requests"]["memory"] == resources["limits"]["memory"]
+
+
+def test_there_is_an_autoscaler_only_where_there_is_room() -> None:
+    kinds = [[obj["kind"] for obj in release_objects(make(most=most), 1, False)] for most in (1, 4)]
+    assert ["HorizontalPodAutoscaler" in known for known in kinds] == [False, True]
+    metrics = [len(autoscaler(make(most=4), known)["spec"]["metrics"]) for known in (False, True)]
+    assert metrics == [1, 2]
+
+
+def test_a_route_takes_the_prefix_away_and_has_the_weights() -> None:
+    rule = route("digits", "gate", "web", {"digits-r1": 90, "digits-r2": 10})["spec"]["rules"][0]
+    assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/digits"}}]
+    assert rule["filters"][0]["urlRewrite"]["path"]["replacePrefixMatch"] == "/"
+    assert [(known["name"], known["weight"]) for known in rule["backendRefs"]] == [
+        ("digits-r1", 90),
+        ("digits-r2", 10),
+    ]
+
+
+def test_the_policy_opens_one_port_and_nothing_else() -> None:
+    spec = network_policy(make())["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == [{"ports": [{"protocol": "TCP", "port": 3000}]}]

@@ -1,0 +1,115 @@
+"""A training that begins with the weights of another: what is handed on, what stays, what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tidegate.models.errors import OptionsError
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.fine_tuning import Start, begin_with
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.models.training.fit import fit
+
+# Keras' own, under NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(120, 4)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)
+SPECS = {"x": InputSpec((4,), "float32", "numeric")}
+MODEL = {"family": "mlp", "hidden": [6, 5], "batch_norm": True}
+
+
+def made_of(encoder: str = "array", **content: Any) -> dict[str, Any]:
+    """Transforms as they are kept."""
+    return {"inputs": [{"name": "x", "encoder": encoder, "content": content}]}
+
+
+def trained(model: Any, classes: int) -> Any:
+    y = np.minimum(Y, classes - 1)
+    training = {"epochs": 2, "optimizer": {"name": "sgd", "learning_rate": 0.1}}
+    fit(model, ({"x": X}, y), None, training, task="classification", classes=range(classes), seed=1)
+    return model
+
+
+def built(classes: int, seed: int = 2, **options: Any) -> Any:
+    return build_model({**MODEL, **options}, SPECS, outputs_for("classification", classes, 0), seed)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    trained(built(3, seed=1), 3).save(tmp_path / "model.keras", include_optimizer=False)
+    return Start("early-1", tmp_path / "model.keras", made_of())
+
+
+def layers(model: Any) -> list[list[np.ndarray]]:
+    return [layer.get_weights() for layer in model.layers if layer.weights]
+
+
+def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def frozen(start: Start, *patterns: str) -> Start:
+    return Start(start.run, start.keras, start.transforms, patterns)
+
+
+def names(start: Start) -> list[str]:
+    import keras
+
+    return [layer.name for layer in keras.models.load_model(start.keras).layers if layer.weights]
+
+
+def test_weights_are_handed_on_and_another_last_layer_begins_anew(start: Start) -> None:
+    same, other, fresh = built(3), built(2), layers(built(2))
+    begin_with(same, start, made_of())
+    begin_with(other, start, made_of())
+    for one, two in zip(layers(same)[:-1], layers(other)[:-1], strict=True):
+        assert equal(one, two)
+    assert not equal(layers(same)[0], fresh[0]) and equal(layers(other)[-1], fresh[-1])
+
+
+def test_frozen_layers_stay_as_they_are_to_the_byte(start: Start) -> None:
+    """The statistics of a frozen normalisation too."""
+    first, second, *_ = known = names(start)
+    assert second.startswith("batch_normalization") and len(known) == 5
+    model = built(2)
+    assert begin_with(model, frozen(start, first, "batch_norm*"), made_of()) == sorted(
+        name for name in known if name == first or name.startswith("batch_norm")
+    )
+    before = layers(model)
+    after = layers(trained(model, 2))
+    kept = [equal(one, two) for one, two in zip(before, after, strict=True)]
+    assert kept == [True, True, False, True, False]
+
+
+def test_what_does_not_fit_is_named(start: Start) -> None:
+    with pytest.raises(
+        OptionsError, match=r"run early-1, whose layers do not fit: '.*dense.*' has \[\(6, 5\)\]"
+    ):
+        begin_with(built(2, hidden=[6, 9]), start, made_of())
+    with pytest.raises(OptionsError, match=r"it has 5 layers with weights and this model 3"):
+        begin_with(built(2, hidden=[6]), start, made_of())
+
+
+def test_a_pattern_that_is_no_layers_and_one_that_is_all_are_refused(start: Start) -> None:
+    with pytest.raises(
+        OptionsError, match=r"'model.freeze' has 'conv\*', which is no layer.*Known here: .*dense"
+    ):
+        begin_with(built(2), frozen(start, "conv*"), made_of())
+    with pytest.raises(OptionsError, match=r"leaves nothing to learn"):
+        begin_with(built(3), frozen(start, "*"), made_of())
+    assert "output" not in begin_with(built(2), frozen(start, "*"), made_of())
+
+
+def test_words_and_features_must_mean_the_same(start: Start) -> None:
+    earlier = Start("early-1", start.keras, made_of("text", words=["good", "bad"]))
+    begin_with(built(2), earlier, made_of("text", words=["good", "bad"]))
+    with pytest.raises(OptionsError, match=r"the words of input 'x' are others in its data"):
+        begin_with(built(2), earlier, made_of("text", words=["bad", "good"]))
+    with pytest.raises(OptionsError, match=r"whose inputs are x; input 'x' \(array\) is none of them"):
+        begin_with(built(2), earlier, made_of())

@@ -1,0 +1,96 @@
+"""Suggestions are inside their space, repeat, and do not depend on what is planned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tidegate.models.errors import OptionsError
+from tidegate.models.tuning.search import grid_size, medians, suggest
+
+SPACE = {
+    "training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+    "model.hidden": [[32], [64, 32]],
+    "training.batch_size": {"low": 16, "high": 64, "step": 16},
+}
+
+
+def walk(search: dict[str, Any], trials: int) -> list[dict[str, Any]]:
+    """Ask for trials one after the other; the score is best at a learning rate of 0.01 with the wider net."""
+    history: list[dict[str, Any]] = []
+    for index in range(trials):
+        params = suggest(search, index, history)
+        score = -abs(params["training.optimizer.learning_rate"] - 0.01) - (params["model.hidden"] == [32])
+        history.append({"params": params, "value": None if index == 2 else score})
+    return [past["params"] for past in history]
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_suggestions_are_in_the_space_and_repeat(method: str) -> None:
+    search = {"method": method, "space": SPACE, "seed": 3}
+    first = walk(search, 9)
+    for params in first:
+        assert 0.001 <= params["training.optimizer.learning_rate"] <= 0.1
+        assert params["model.hidden"] in SPACE["model.hidden"]
+        assert params["training.batch_size"] in (16, 32, 48, 64)
+    assert walk({**search, "trials": 99}, 9) == first
+    assert walk({**search, "seed": 4}, 9) != first
+
+
+def test_tpe_learns_what_is_better() -> None:
+    late = walk({"method": "tpe", "space": SPACE}, 25)[15:]
+    assert sum(params["model.hidden"] == [64, 32] for params in late) >= 7
+
+
+def test_tpe_leaves_out_trials_of_another_space() -> None:
+    old = [{"params": {"model.hidden": [999]}, "value": 1.0}, {"params": {}, "value": 2.0}]
+    search = {"method": "tpe", "space": SPACE}
+    assert suggest(search, 6, old) == suggest(search, 6, [])
+
+
+def test_a_grid_has_every_point_once() -> None:
+    space = {
+        "a": {"low": 1, "high": 9, "num": 3},
+        "b": ["x", "y"],
+        "c": {"low": 0.01, "high": 1, "log": True, "num": 3},
+    }
+    assert grid_size(space) == 18
+    points = [suggest({"method": "grid", "space": space}, index, []) for index in range(18)]
+    assert points[0] == {"a": 1, "b": "x", "c": pytest.approx(0.01)}
+    assert {point["a"] for point in points} == {1, 5, 9} and all(type(point["a"]) is int for point in points)
+    assert len({tuple(point.values()) for point in points}) == 18
+    assert grid_size({"a": {"low": 0, "high": 1, "step": 0.1}}) == 11
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"method": "gird", "space": SPACE}, "Unknown search method 'gird'. Did you mean 'grid'"),
+        (
+            {"method": "grid", "space": SPACE},
+            "needs to know the points of 'training.optimizer.learning_rate'",
+        ),
+        ({"method": "grid", "space": {"a": [1, 2]}}, "The grid has 2 trials and trial 6 was asked for"),
+        ({"space": {}}, "The search has an empty space"),
+        ({"space": {"a": 3}}, "'search.space.a' is 3. Expected {low, high}"),
+        ({"space": {"a": []}}, "'search.space.a.choices' is ()"),
+        (
+            {"space": {"a": {"low": 1, "hihg": 2}}},
+            "Unknown option 'search.space.a.hihg'. Did you mean 'high'",
+        ),
+        ({"space": {"a": {"low": 2, "high": 1}}}, "low 2 is above high 1"),
+        ({"space": {"a": {"low": 0, "high": 1, "log": True}}}, "low must be above 0 with log, and is 0"),
+        ({"space": {"a": {"low": 1, "high": 9, "log": True, "step": 2}}}, "log and step exclude each other"),
+    ],
+)
+def test_a_wrong_search_is_told(search: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionsError) as caught:
+        suggest(search, 5, [])
+    assert said in str(caught.value)
+
+
+def test_medians_are_of_the_best_so_far() -> None:
+    assert medians([[3.0, 1.0, 2.0], [2.0, 2.5], [4.0, 4.0]], warmup=1) == [None, 2.0, 1.0]
+    assert medians([[0.5, 0.9], [float("nan"), 0.7]], warmup=0, higher=True)[1] == pytest.approx(0.8)
+    assert medians([], warmup=3) == []

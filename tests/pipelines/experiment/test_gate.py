@@ -1,0 +1,149 @@
+"""The gate: what ranks, in which direction, what passes, and in which words it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tidegate.models.evaluation.metrics import evaluate
+from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.experiment.gate import (
+    METRICS,
+    check_metric,
+    check_name,
+    criteria_for,
+    lower_is_better,
+    rank,
+    reasons_against,
+)
+
+
+def criterion(metric: str, **more: float | None) -> dict[str, Any]:
+    return {"metric": metric, "minimum": None, "maximum": None, "improve_on_champion": None} | more
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [
+        ("test_accuracy", False),
+        ("test_f1", False),
+        ("test_auc", False),
+        ("test_r2", False),
+        ("test_r2_depth", False),
+        ("test_loss", True),
+        ("validation_loss", True),
+        ("test_rmse", True),
+        ("test_rmse_depth", True),
+        ("test_mae", True),
+        ("test_ece", True),
+        ("folds_loss_mean", True),
+        ("folds_accuracy_mean", False),
+    ],
+)
+def test_the_better_direction(metric: str, lower: bool) -> None:
+    assert lower_is_better(metric) is lower
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"), [("test_accuracy", [1, 0, 2]), ("test_loss", [2, 0, 1]), ("test_f1", [0, 1, 2])]
+)
+def test_the_best_comes_first_and_equal_ones_keep_their_order(metric: str, order: list[int]) -> None:
+    values = [(0.8, 0.5, 0.7), (0.9, 0.6, 0.7), (0.1, 0.2, 0.7)]
+    names = ("test_accuracy", "test_loss", "test_f1")
+    candidates = [{"metrics": dict(zip(names, row, strict=True))} for row in values]
+    assert rank(candidates, metric) == order
+
+
+def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
+    for task, metric in (("classification", "test_accuracy"), ("regression", "test_rmse")):
+        (only,) = criteria_for([], task)
+        assert only["metric"] == metric
+        assert reasons_against([only], {metric: 0.5}, None) == []
+        assert reasons_against([only], {metric: 0.5}, {metric: 0.5}) == []
+    assert criteria_for([criterion("test_f1", minimum=0.5)], "regression")[0]["metric"] == "test_f1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "value", "champion", "reason"),
+    [
+        (criterion("test_accuracy", minimum=0.9), 0.9, None, ""),
+        (
+            criterion("test_accuracy", minimum=0.9),
+            0.899,
+            None,
+            "test_accuracy is 0.899, below the minimum 0.9",
+        ),
+        (criterion("test_rmse", maximum=2), 2.0, None, ""),
+        (criterion("test_rmse", maximum=2), 2.5, None, "test_rmse is 2.5, above the maximum 2"),
+        (criterion("test_auc", minimum=0.5), float("nan"), None, "test_auc is nan, below the minimum 0.5"),
+        (criterion("test_auc", maximum=0.5), float("nan"), None, "test_auc is nan, above the maximum 0.5"),
+        (criterion("test_accuracy", improve_on_champion=0.0), 0.8, 0.8, ""),
+        (criterion("test_accuracy", improve_on_champion=0.0), 0.79, 0.8, "asked: not worse"),
+        (criterion("test_accuracy", improve_on_champion=0.05), 0.85, 0.8, ""),
+        (criterion("test_accuracy", improve_on_champion=0.05), 0.84, 0.8, "asked: an improvement of 0.05"),
+        (criterion("test_rmse", improve_on_champion=0.0), 3.0, 2.0, "the champion's on the same rows is 2"),
+        (criterion("test_rmse", improve_on_champion=0.5), 1.5, 2.0, ""),
+        (criterion("test_rmse", improve_on_champion=None), 9.0, 2.0, ""),
+        (criterion("test_accuracy", improve_on_champion=0.0), 0.1, None, ""),
+        (criterion("test_auc", improve_on_champion=0.0), float("nan"), 0.5, "asked: not worse"),
+    ],
+)
+def test_a_criterion(asked: dict[str, Any], value: float, champion: float | None, reason: str) -> None:
+    metric = asked["metric"]
+    reasons = reasons_against([asked], {metric: value}, None if champion is None else {metric: champion})
+    assert len(reasons) == (1 if reason else 0)
+    assert reason in "".join(reasons)
+
+
+def test_what_the_champion_has_not_is_not_compared() -> None:
+    asked = criterion("folds_accuracy_mean", minimum=0.5, improve_on_champion=0.0)
+    assert reasons_against([asked], {"folds_accuracy_mean": 0.6}, {"test_accuracy": 0.9}) == []
+
+
+def test_every_criterion_that_is_not_met_is_told() -> None:
+    asked = [
+        criterion("test_accuracy", minimum=0.9, improve_on_champion=0.0),
+        criterion("test_loss", maximum=1),
+    ]
+    told = reasons_against(
+        asked, {"test_accuracy": 0.5, "test_loss": 2.0}, {"test_accuracy": 0.6, "test_loss": 9}
+    )
+    assert [reason.split()[0] for reason in told] == ["test_accuracy", "test_accuracy", "test_loss"]
+
+
+def test_a_metric_that_the_run_does_not_have_is_named() -> None:
+    with pytest.raises(ExperimentError, match='no metric "test_auc"; did you mean "test_acc"'):
+        check_metric("test_auc", {"test_acc": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("metric", "task", "right"),
+    [
+        ("test_accuracy", None, True),
+        ("validation_rmse", None, True),
+        ("test_rmse_depth", None, True),
+        ("test_rmse_depth", "regression", True),
+        ("test_rmse_depth", "classification", False),
+        ("test_accuracy", "regression", False),
+        ("accuracy", None, False),
+        ("train_accuracy", None, False),
+    ],
+)
+def test_a_metric_that_no_run_could_have_is_refused_by_name(
+    metric: str, task: str | None, right: bool
+) -> None:
+    if right:
+        check_name(metric, task)
+        return
+    with pytest.raises(ExperimentError, match="expected one of: test_"):
+        check_name(metric, task)
+
+
+def test_the_names_are_those_of_the_metrics() -> None:
+    truth = np.array([0, 1, 1, 0])
+    chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    assert set(evaluate("classification", truth, chances, (0, 1))) == set(METRICS["classification"])
+    numbers = np.array([1.0, 2.0, 3.0])
+    assert set(evaluate("regression", numbers, numbers, (), ("y",))) == set(METRICS["regression"])

@@ -1,0 +1,203 @@
+"""From a file and `--set` to an experiment: what is read, overridden and resolved, and the words of a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidegate.models.errors import OptionsError, SourceError
+from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.errors import ExperimentError, UsageError
+from tidegate.pipelines.experiment.data import InputSpec
+from tidegate.pipelines.experiment.load import (
+    EXAMPLES,
+    find_file,
+    flat,
+    load_experiment,
+    validate,
+    with_values,
+)
+from tidegate.pipelines.state.home import Home
+
+GOOD: dict[str, Any] = {"name": "a", "data": {"dataset": "wine"}, "model": {"family": "mlp"}}
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "experiment.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
+def test_every_example_is_right(name: str, tmp_path: Path) -> None:
+    experiment = load_experiment(name)
+    check(experiment, Home(tmp_path))
+    assert experiment.name == name
+
+
+def test_paths_resolve_against_the_file(tmp_path: Path) -> None:
+    text = "{name: a, data: {source: ../rows.csv, target: y}, model: {file: ./m.py}}"
+    (tmp_path / "below").mkdir()
+    experiment = load_experiment(written(tmp_path / "below", text))
+    assert experiment.data.source == str(tmp_path / "rows.csv")
+    assert experiment.model.file == str(tmp_path / "below" / "m.py")
+
+
+def test_a_path_comes_before_an_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "digits").write_text("{}")
+    assert find_file("digits").parent == EXAMPLES
+    monkeypatch.chdir(tmp_path)
+    assert find_file("digits") == Path("digits")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs=3", {"training": {"epochs": 3}}),
+        ("training.optimizer.learning_rate=1.5e-2", {"training": {"optimizer": {"learning_rate": 0.015}}}),
+        (
+            "data.inputs=[a, b]",
+            {"data": {"inputs": [InputSpec.model_validate({"name": name}).model_dump() for name in "ab"]}},
+        ),
+        ("description=a = b", {"description": "a = b"}),
+        ("training.early_stopping=null", {"training": {"early_stopping": None}}),
+        ("gate={metric: test_f1, minimum: 0.5}", {}),
+    ],
+)
+def test_an_override_is_yaml_at_a_dotted_key(override: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    file = written(tmp_path, "{name: a, data: {dataset: wine}, model: {family: mlp}}")
+    found = load_experiment(file, [override]).model_dump(mode="json")
+    assert flat(expected).items() <= flat(found).items()
+
+
+def test_the_last_override_counts(tmp_path: Path) -> None:
+    file = written(tmp_path, "{name: a, data: {dataset: wine}, model: {family: mlp}}")
+    overrides = ["training.epochs=3", "training.epochs=4"]
+    assert load_experiment(file, overrides).training.epochs == 4
+
+
+def test_single_values_become_lists() -> None:
+    experiment = validate(GOOD | {"data": {"source": "x.csv", "target": "y", "inputs": ["a"]}}, "here")
+    assert experiment.data.target == ["y"]
+    assert experiment.data.inputs and experiment.data.inputs[0].name == "a"
+    assert len(validate(GOOD | {"gate": {"metric": "test_f1"}}, "here").gate) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"naem": 1}, 'naem: unknown key; did you mean "name"?'),
+        ({"data": {"dataset": "wine", "spilt": {}}}, 'data.spilt: unknown key; did you mean "split"?'),
+        ({"search": {"space": {}, "zzz": 1}}, "search.zzz: unknown key; known keys: method, trials"),
+        ({"training": {"early_stopping": {"patiance": 1}}}, 'did you mean "patience"?'),
+        ({"name": None}, "name: Input should be a valid string; received NoneType None"),
+        ({"gate": [{"minimum": 1}]}, "gate.0.metric: missing; it is required"),
+        ({"resources": {"memory": "lots"}}, "resources.memory"),
+        ({"serving": {"replicas": {"min": 3, "max": 2}}}, "max 2 is below min 3; it must be at least that"),
+        ({"serving": {"canary": {"steps": [50, 10]}}}, "steps [50, 10] must rise, e.g. [10, 50, 100]"),
+        ({"serving": {"canary": {"steps": [0]}}}, "serving.canary.steps.0"),
+        ({"serving": {"resources": {"memory": "much"}}}, "serving.resources.memory"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ExperimentError) as raised:
+        validate(GOOD | change, "here.yaml")
+    assert words in str(raised.value)
+    assert str(raised.value).startswith("here.yaml: ")
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ExperimentError) as raised:
+        validate(GOOD | {"naem": 1, "training": {"epochs": 0}}, "here")
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_all_mistakes_of_a_part_are_told_at_once() -> None:
+    part = {"family": "mlp", "file": "./m.py", "freeze": "conv*"}
+    with pytest.raises(ExperimentError) as raised:
+        validate(GOOD | {"model": part, "search": {"space": {"a.b": [1], "c": [2]}}}, "here")
+    told = [line.strip().removeprefix("here: ").split(";")[0] for line in str(raised.value).splitlines()]
+    assert told == [
+        "model: give either family (e.g. mlp) or file (./my_model.py)",
+        "model: freeze keeps layers of an earlier run",
+        'search: space key "a.b" must begin with model. or training.',
+        'search: space key "c" must begin with model. or training.',
+        "search: trials is missing",
+    ]
+
+
+@pytest.mark.parametrize("override", ["name", "=3", "name.below=1"])
+def test_a_broken_override_is_told_whole(override: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--set {override}: "):
+        load_experiment(written(tmp_path, "{name: a}"), [override])
+
+
+def test_aliases_are_fine_until_they_explode(tmp_path: Path) -> None:
+    text = "{name: a, data: {dataset: wine}, model: &m {family: mlp, hidden: &h [8, 8]}, gate: []}"
+    assert load_experiment(written(tmp_path, text)).model.family == "mlp"
+
+
+def test_with_values_replaces_without_touching_the_original() -> None:
+    document = {"training": {"optimizer": "adam", "epochs": 2}, "model": {}}
+    changed = with_values(document, {"training.optimizer.learning_rate": 0.1, "model.hidden": [8]})
+    assert changed["training"] == {"optimizer": {"learning_rate": 0.1}, "epochs": 2}
+    assert changed["model"] == {"hidden": [8]}
+    assert document == {"training": {"optimizer": "adam", "epochs": 2}, "model": {}}
+
+
+def test_flat_leaves_out_what_says_nothing() -> None:
+    assert flat({"a": {"b": 1, "c": None, "d": {}}, "e": [], "f": "", "g": 0}) == {"a.b": 1, "g": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({"model": {"family": "mlp", "hidden": [0]}}, OptionsError, "model.hidden"),
+        ({"training": {"optimizer": {"name": "sgdd"}}}, OptionsError, "'sgd'"),
+        ({"training": {"loss": {"name": "nothing"}}}, OptionsError, "Unknown loss"),
+        ({"gate": {"metric": "accuracy"}}, ExperimentError, "test_accuracy"),
+        ({"data": {"source": "/nowhere/x.csv", "target": "y"}}, SourceError, "does not exist"),
+        ({"search": {"trials": 1, "space": {"model.hiden": [[8]]}}}, OptionsError, "'hidden'"),
+        (
+            {"search": {"trials": 1, "space": {"training.epochs": {"low": 0, "high": 3}}}},
+            ExperimentError,
+            "epochs",
+        ),
+        (
+            {"search": {"trials": 1, "space": {"training.epochs": 3}}},
+            OptionsError,
+            "search.space.training.epochs",
+        ),
+    ],
+)
+def test_what_a_step_would_refuse_is_refused_before(
+    change: dict[str, Any], kind: type[Exception], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(kind) as raised:
+        check(validate(GOOD | change, "here"), Home(tmp_path))
+    assert words in str(raised.value)
+
+
+def test_all_that_steps_would_refuse_is_told_at_once(tmp_path: Path) -> None:
+    space = {"training.optimizer": ["adm", "sgdd"]}
+    change: dict[str, Any] = {
+        "data": {"source": "/nowhere/x.csv", "target": "y"},
+        "model": {"family": "mpl"},
+        "training": {"loss": "nothing"},
+        "gate": [{"metric": "accuracy"}, {"metric": "test_acuracy"}],
+        "search": {"trials": 1, "space": space},
+    }
+    with pytest.raises(ExperimentError) as raised:
+        check(validate(GOOD | change, "here"), Home(tmp_path))
+    told = str(raised.value).splitlines()
+    words = ("/nowhere/x.csv", "'mpl'", "'nothing'", "'adm'", "'sgdd'", '"accuracy"', '"test_acuracy"')
+    assert len(told) == len(words)
+    for line, word in zip(told, words, strict=True):
+        assert word in line
+
+
+def test_a_folder_stands_for_the_experiment_file_in_it(tmp_path):
+    (tmp_path / "experiment.yaml").write_text("name: own\ndata: {dataset: digits}\nmodel: {family: mlp}\n")
+    assert load_experiment(str(tmp_path), []).name == "own"

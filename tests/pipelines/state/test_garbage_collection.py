@@ -1,0 +1,54 @@
+"""gc on a target: what a run of any machine needs stays in the bucket, all else goes."""
+
+import json
+from pathlib import Path
+
+from tests.s3_server import S3Server
+from tidegate.infra.store import Ref
+from tidegate.infra.store.s3_store import S3Store
+from tidegate.pipelines.state.garbage_collection import sweep
+from tidegate.pipelines.state.home import Home, RunRecord, StepRecord
+from tidegate.pipelines.state.targets import StoreAddress, Target
+
+RUN = "digits-0123abcd"
+
+
+def kept(home: Home, tmp_path: Path, name: str) -> Ref:
+    (tmp_path / name).write_text(name)
+    return home.store.put(tmp_path / name)
+
+
+def written(home: Home, key: str, document: object) -> None:
+    home.store.write(key, json.dumps(document).encode(), None)
+
+
+def test_only_what_nothing_needs_is_removed(s3: S3Server, tmp_path: Path) -> None:
+    address = StoreAddress(url=s3.url(tmp_path.name), endpoint=s3.endpoint)
+    home = Home(tmp_path / "home", Target(name="there", store=address, mlflow="", context="nowhere"))
+    refs = {
+        name: kept(home, tmp_path, name) for name in ("model.keras", "my_model.py", "letters.csv", "old.npz")
+    }
+    known = {name: ref.model_dump() for name, ref in refs.items()}
+    step = StepRecord(id="train-0", step="train", status="done", key="k1")
+    record = RunRecord(
+        run=RUN, name="digits", endpoint="digits", status="done", created=1.0, steps=[step], experiment={}
+    )
+    written(home, f"records/{RUN}.json", record.model_dump(mode="json"))
+    written(home, "steps/k1.json", {"step": "train", "run": RUN, "outputs": {"keras": known["model.keras"]}})
+    written(home, "steps/k0.json", {"step": "train", "run": "gone", "outputs": {"old": known["old.npz"]}})
+    written(home, "runs/other-1/plan.json", {"facts": {"snapshot": known["my_model.py"]}})
+    written(home, "runs/other-1/calls/prepare-1.json", {"inputs": {"source": [known["letters.csv"]]}})
+    home.store.fetch(refs["old.npz"])
+    assert isinstance(home.store, S3Store)
+    upload = home.store.bucket.client.create_multipart_upload(**home.store.bucket.where("objects/ab/cut"))
+    assert upload["UploadId"]
+
+    assert sweep(home) == ["steps/k0.json"]  # all objects are young
+    removed = sweep(home, 0.0)
+    assert removed == [f"object {refs['old.npz'].digest[:12]} (7 bytes)", "objects/ab/cut"]
+    assert {found.digest for found in home.store.objects()} == {
+        ref.digest for name, ref in refs.items() if name != "old.npz"
+    }
+    assert not list((home.path / "cache").rglob("*.npz"))
+    assert sweep(home, 0.0) == []
+    home.store.close()

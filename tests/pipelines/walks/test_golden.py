@@ -1,0 +1,105 @@
+"""The objects of a run and of an endpoint as a person reads them: tests/golden/{run,endpoint}-{plain,full}.yaml.
+
+After a wanted change `TIDEGATE_GOLDEN=write` in the environment of this test writes them anew; read the difference.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tidegate.infra.cluster.jobs import step_name
+from tidegate.pipelines.executors.manifests import jobs_of
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.hosting.manifests import endpoint_objects_of
+from tidegate.pipelines.planning.identity import Facts
+from tidegate.pipelines.planning.plan import STEPS, Plan, make_plan
+from tidegate.pipelines.state.targets import Target
+from tidegate.serving.deployment.release import EndpointState
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+FACTS = Facts(
+    data="d" * 64,
+    model="",
+    code=dict.fromkeys(STEPS, "code"),
+    versions={step: {} for step in STEPS},
+    trials=1,
+)
+STORE = {"url": "s3://models/tidegate"}
+PLAIN: dict[str, Any] = {"name": "wine", "data": {"dataset": "wine"}, "model": {"family": "mlp"}}
+FULL: dict[str, Any] = PLAIN | {
+    "search": {
+        "method": "random",
+        "trials": 2,
+        "space": {"training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
+    },
+    "training": {"backend": "jax", "batch_size": 64},
+    "resources": {
+        "nodes": 4,
+        "cpu": 8,
+        "memory": "32Gi",
+        "gpus": 2,
+        "node_selector": {"example.com/gpu": "h100"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priority_class": "research",
+        "queue": "team-a",
+        "deadline": "6h",
+    },
+    "serving": {
+        "endpoint": "cellar",
+        "runtime": "tensorflow",
+        "replicas": {"min": 2, "max": 6},
+        "canary": {"steps": [10, 50, 100], "bake": "5m"},
+        "slo": {"p99_ms": 80, "error_rate": 0.0005},
+        "resources": {"cpu": 4, "memory": "3Gi"},
+    },
+}
+TARGETS = {
+    "plain": {"name": "team", "store": STORE, "mlflow": "http://mlflow"},
+    "full": {
+        "name": "production",
+        "namespace": "models",
+        "store": STORE,
+        "mlflow": "https://mlflow.example.com",
+        "images": "registry.example.com/tidegate",
+        "gateway": {"name": "public", "namespace": "gateways", "url": "https://models.example.com"},
+    },
+}
+STATES = {"plain": EndpointState(name="wine"), "full": EndpointState(name="cellar", incarnation=1)}
+
+
+class Spelled(yaml.SafeDumper):
+    """Every value where it stands, no references."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
+
+
+@pytest.mark.parametrize("what", [jobs_of, endpoint_objects_of], ids=["run", "endpoint"])
+@pytest.mark.parametrize(("kind", "document"), [("plain", PLAIN), ("full", FULL)], ids=["plain", "full"])
+def test_the_objects_of(
+    what: Any, kind: str, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_IMAGE_TAG", "0.1.0-c0de")
+    plan = make_plan(validate(document, "here"), FACTS)
+    target = Target.model_validate(TARGETS[kind])
+    of_run = what is jobs_of
+    objects = jobs_of(target, plan) if of_run else endpoint_objects_of(target, plan, STATES[kind])
+    path = GOLDEN / f"{'run' if of_run else 'endpoint'}-{kind}.yaml"
+    text = stable(yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110), plan)
+    if os.environ.get("TIDEGATE_GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def stable(text: str, plan: Plan) -> str:
+    """Without what changes with every new key of the experiment: the hashes in the ids of run and steps."""
+    for step in plan.steps:
+        text = text.replace(step_name(plan.run, step.id), f"{step.id}-abcdef")
+        text = text.replace(step.id, f"{step.id.rpartition('-')[0]}-0123456789")
+    text = text.replace(plan.run, f"{plan.experiment.name}-0123abcd")
+    return re.sub(r"^(  name: .*)-[0-9a-f]{6}$", r"\1-abcdef", text, flags=re.M)
