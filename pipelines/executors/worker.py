@@ -33,7 +33,8 @@ from tidegate.pipelines.state.checkpoints import clear
 from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
 from tidegate.pipelines.state.home import Home, RunFolder, home_at
 from tidegate.pipelines.state.mirror import Mirror
-from tidegate.pipelines.steps import StepContext, StepPart, follow, load_step
+from tidegate.pipelines.steps import follow, load_step
+from tidegate.pipelines.steps.context import StepContext, StepPart
 
 LEFT = (
     ("logs", "log"),

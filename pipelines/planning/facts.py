@@ -19,33 +19,18 @@ from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
+from tidegate.serving.bundle.import_closure import import_closure
 from tidegate.serving.deployment.release import EndpointState, load
 
-ROOT = Path(__file__).parent.parent
-
-# What a step's result depends on: packages (or files) of ours, and libraries.
-CODE = {
-    "prepare": (
-        "models/*.py",
-        "models/readers",
-        "models/datasets",
-        "pipelines/planning/data_source.py",
-        "pipelines/planning/s3_source.py",
-        "pipelines/steps/prepare.py",
-    ),
-    "train": (
-        "models",
-        "pipelines/steps/train.py",
-        "pipelines/steps/trial.py",
-        "pipelines/steps/trial_results.py",
-        "pipelines/steps/trial_rows.py",
-    ),
-    "select": ("models/*.py", "models/decoding", "serving", "pipelines/steps/select.py"),
-    "package": ("models/*.py", "models/decoding", "serving", "pipelines/steps/package.py"),
-    "deploy": ("serving", "pipelines/steps/deploy.py"),
-    "verify": ("models/decoding", "serving", "pipelines/steps/verify.py"),
-    "promote": ("serving", "pipelines/steps/promote.py"),
-}
+# Brings files to a step and reports of it, but changes no result of it: an edit there repeats nothing.
+CHANGES_NO_RESULT = (
+    "tidegate.infra",
+    "tidegate.pipelines.state",
+    "tidegate.pipelines.hosting",
+    "tidegate.pipelines.steps.context",
+    "tidegate.pipelines.steps.trial_log",
+)
+# The libraries whose versions a step's result depends on.
 LIBRARIES = {
     "prepare": ("numpy", "scikit-learn"),
     "train": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "tf2onnx", "optuna"),
@@ -151,19 +136,11 @@ def _tags() -> dict[str, str]:
 
 @cache
 def code_digest(step: str) -> str:
-    """SHA-256 over the sources a step runs, by relative path and content."""
+    """SHA-256 over the files of ours that a step can reach through its imports, by module and content."""
     total = hashlib.sha256()
-    for path in sorted(set(_sources(CODE[step]))):
-        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for module, file in import_closure([f"tidegate.pipelines.steps.{step}"], CHANGES_NO_RESULT).items():
+        total.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()
-
-
-def _sources(patterns: tuple[str, ...]) -> list[Path]:
-    found: list[Path] = []
-    for pattern in patterns:
-        path = ROOT / pattern
-        found += path.rglob("*.py") if path.is_dir() else ROOT.glob(pattern)
-    return found
 
 
 @cache

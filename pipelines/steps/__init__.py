@@ -1,16 +1,10 @@
 """The seven steps. The table maps a step to the module that defines Inputs, Outputs and run()."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from tidegate.infra.mlflow.spool import Spool
-from tidegate.infra.store import Ref, Store
-from tidegate.pipelines.state.home import Home, RunFolder
+from tidegate.pipelines.steps.context import StepContext, StepPart
 
 MODULES = {
     "prepare": "tidegate.pipelines.steps.prepare",
@@ -21,46 +15,6 @@ MODULES = {
     "verify": "tidegate.pipelines.steps.verify",
     "promote": "tidegate.pipelines.steps.promote",
 }
-
-
-class StepPart(BaseModel):
-    """Base of a step's Inputs and Outputs: immutable, strict, plain values and references only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-@dataclass(frozen=True)
-class StepContext:
-    """What a step may touch beside its inputs.
-
-    Attributes:
-        home: the home of the run.
-        folder: the run's folder.
-        id: the step's id in the plan.
-        key: the content hash of its result.
-        work: an empty folder of its own, removed when it ends.
-        last_words: leaves an error where the driver finds it, for a process that is about to end; from any thread.
-    """
-
-    home: Home
-    folder: RunFolder
-    id: str
-    key: str
-    work: Path
-    last_words: Callable[[Exception], None] = lambda _: None
-
-    @property
-    def store(self) -> Store:
-        """Where inputs come from and outputs go."""
-        return self.home.store
-
-    def spool(self) -> Spool:
-        """Events of this step's MLflow run."""
-        return Spool(self.home.spool / self.folder.run, self.id)
-
-    def put(self, path: Path) -> Ref:
-        """Keep a file of the work folder in the store."""
-        return self.store.put(path)
 
 
 def follow(inputs: Any, context: StepContext) -> None:

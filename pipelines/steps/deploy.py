@@ -4,7 +4,7 @@ from tidegate.infra.errors import ConflictError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Hosting
-from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext, StepPart
 from tidegate.pipelines.steps.package import Outputs as Packaged
 from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.release import EndpointState, load, reserve, update

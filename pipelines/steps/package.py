@@ -10,7 +10,7 @@ from tidegate.models.errors import ExportError
 from tidegate.models.export.onnx_explainer import export_saved_slopes
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
-from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext, StepPart
 from tidegate.pipelines.steps.prepare import Outputs as Prepared
 from tidegate.pipelines.steps.train_types import Outputs as Trial
 from tidegate.serving.bundle.bento import build_bento

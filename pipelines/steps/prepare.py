@@ -13,7 +13,7 @@ from tidegate.models.preprocessing.prepare_streamed import Large, prepare_stream
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.pipelines.planning.data_source import source_here
-from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext, StepPart
 
 
 class Inputs(StepPart):

@@ -3,7 +3,7 @@
 from tidegate.pipelines.errors import ChampionChangedError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Stage
-from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext, StepPart
 from tidegate.serving.deployment.release import EndpointState, load
 
 

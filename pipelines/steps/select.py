@@ -9,7 +9,7 @@ from tidegate.models.evaluation.text_metrics import judge
 from tidegate.models.preprocessing.transforms import encode_target
 from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
 from tidegate.pipelines.state.bundles import fetch_bundle
-from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext, StepPart
 from tidegate.pipelines.steps.prepare import Outputs as Prepared
 from tidegate.pipelines.steps.train_types import Outputs as Trial
 from tidegate.serving.errors import ServingError

@@ -11,7 +11,7 @@ from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import in_words
 from tidegate.pipelines.experiment.load import with_values
-from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.train_types import Inputs, Outputs
 from tidegate.pipelines.steps.trial import Trial
 from tidegate.pipelines.steps.trial_log import TrialLog, version_tags

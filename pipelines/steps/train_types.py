@@ -4,7 +4,7 @@ from typing import Any
 
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import Settings
-from tidegate.pipelines.steps import StepPart
+from tidegate.pipelines.steps.context import StepPart
 from tidegate.pipelines.steps.prepare import Outputs as Prepared
 
 

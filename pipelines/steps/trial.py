@@ -24,7 +24,7 @@ from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
 from tidegate.pipelines.state.checkpoints import Follower, StoreKeeper, fold_key
-from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.train_types import Inputs
 from tidegate.pipelines.steps.trial_log import TrialLog, place
 from tidegate.pipelines.steps.trial_results import TrialResults

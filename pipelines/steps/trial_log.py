@@ -17,7 +17,7 @@ from tidegate.models.data.columns import load_columns, take
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.pipelines.experiment.load import flat
-from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.prepare import Outputs as Prepared
 
 if TYPE_CHECKING:

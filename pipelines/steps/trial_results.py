@@ -15,7 +15,7 @@ from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.training.recipe import Recipe, Rows
-from tidegate.pipelines.steps import StepContext
+from tidegate.pipelines.steps.context import StepContext
 
 if TYPE_CHECKING:
     from tidegate.models.training.fit import History

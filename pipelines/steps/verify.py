@@ -13,7 +13,7 @@ from tidegate.models.decoding.detections import detect
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import fetch_bundle
-from tidegate.pipelines.steps import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext, StepPart
 from tidegate.pipelines.steps.package import Outputs as Packaged
 from tidegate.pipelines.steps.prepare import Outputs as Prepared
 from tidegate.pipelines.steps.train_types import Outputs as Trial

@@ -1,10 +1,9 @@
 """A bundle as a bento in BentoML's store, for `bentoml list`, `serve` and `containerize`.
 
-BentoML builds it in a process of its own, from a folder that holds just what the bento will: that the
-service can be imported there proves that nothing is missing. The store gets it by one rename.
+BentoML builds it in a process of its own, from a folder that holds just what the bento will: the files of ours that the
+service can reach. That it can be imported there proves that nothing is missing. The store gets it by one rename.
 """
 
-import argparse
 import fcntl
 import json
 import os
@@ -17,12 +16,12 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import tidegate
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
+from tidegate.serving.bundle.import_closure import ROOT, import_closure
 from tidegate.serving.errors import BentoError
 
 SERVICE = "tidegate.serving.server.service:Endpoint"
-PACKAGES = ("serving", "models")  # of ours
+BUILD = Path(__file__).with_name("bento_build.py")
 BUILDING = ".building-"
 # BentoML adds itself. A bento pins the versions that it was built with.
 REQUIRED = (
@@ -126,12 +125,10 @@ def _building() -> Iterator[Path]:
 
 
 def _stage(bundle: Bundle, folder: Path) -> None:
-    root = Path(tidegate.__file__).parent
-    (folder / "tidegate").mkdir(parents=True)
-    shutil.copy(root / "__init__.py", folder / "tidegate")
-    for package in PACKAGES:
-        unread = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(root / package, folder / "tidegate" / package, ignore=unread)
+    for file in import_closure([SERVICE.partition(":")[0]]).values():
+        target = folder / "tidegate" / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
     shutil.copytree(bundle.folder, folder / "bundle")
 
 
@@ -148,7 +145,7 @@ def _build(folder: Path, name: str, version: str, labels: dict[str, str], packag
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     environment.pop("PYTHONPATH", None)
-    argv = [sys.executable, "-m", "tidegate.serving.bundle.bento", "--name", name, "--version", version]
+    argv = [sys.executable, "-P", str(BUILD), "--service", SERVICE, "--name", name, "--version", version]
     done = subprocess.run(
         [*argv, "--labels", json.dumps(labels), "--packages", *packages],
         check=False,
@@ -169,29 +166,3 @@ def _write_latest(folder: Path, version: str) -> None:
     writing = folder.parent / f".latest-{os.getpid()}"
     writing.write_text(version, "utf-8")
     writing.replace(folder / "latest")
-
-
-def main() -> int:
-    """Build the bento of the current folder; the second half of `build_bento`."""
-    import bentoml
-
-    parser = argparse.ArgumentParser(prog="python -m tidegate.serving.bundle.bento")
-    for option in ("--name", "--version", "--labels"):
-        parser.add_argument(option, required=True)
-    parser.add_argument("--packages", nargs="+", required=True)
-    args = parser.parse_args()
-    bentoml.build(
-        SERVICE,
-        name=args.name,
-        version=args.version,
-        labels=json.loads(args.labels),
-        description=f"# {args.name}\n\nA Tidegate endpoint; `GET /contract` says what `POST /predict` takes.",
-        include=["tidegate/", "bundle/"],
-        python={"packages": args.packages, "lock_packages": False},
-        build_ctx=str(Path.cwd()),
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

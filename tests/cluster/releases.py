@@ -10,7 +10,8 @@ from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.steps import StepContext, deploy, promote
+from tidegate.pipelines.steps import deploy, promote
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.package import Outputs as Packaged
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import load

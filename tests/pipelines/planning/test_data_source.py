@@ -25,7 +25,8 @@ from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.steps import StepContext, load_step
+from tidegate.pipelines.steps import load_step
+from tidegate.pipelines.steps.context import StepContext
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:

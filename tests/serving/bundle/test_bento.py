@@ -68,6 +68,24 @@ def test_a_bento_is_built_once_and_deleted(images: Path, home: Path) -> None:
     assert not (home / "bentos" / "digits").exists()
 
 
+def test_a_bento_carries_what_its_service_reaches_and_nothing_else(images: Path, home: Path) -> None:
+    build_bento(images, name="digits", version="v1")
+    source = home / "bentos" / "digits" / "v1" / "src" / "tidegate"
+    carried = {str(path.relative_to(source)) for path in source.rglob("*.py")}
+    assert {"__init__.py", "serving/server/service.py", "models/preprocessing/transforms.py"} <= carried
+    assert {path.partition("/")[0] for path in carried} == {"__init__.py", "models", "serving"}
+    rooms = {path.split("/")[1] for path in carried if path.startswith("models/") and path.count("/") == 2}
+    assert rooms == {
+        "config",
+        "data",
+        "decoding",
+        "evaluation",
+        "explaining",
+        "networks",
+        "preprocessing",
+    }
+
+
 def test_the_tensorflow_runtime_requires_tensorflow() -> None:
     assert any(line.startswith("tensorflow") for line in requirements("tensorflow"))
     assert not any(line.startswith("onnxruntime") for line in requirements("tensorflow"))
@@ -91,8 +109,10 @@ def test_two_builds_at_once_and_one_killed_in_the_middle(
 def test_bentoml_lists_and_serves_it(images: Path, tmp_path: Path, free_port: int) -> None:
     tag = build_bento(images, name="digits", version="v1")
     bentoml = [sys.executable, "-m", "bentoml"]
-    environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "True"}
-    environment.pop("PYTHONPATH", None)
+    # Whatever else is installed as tidegate: a bento is served by the code it carries.
+    (tmp_path / "other" / "tidegate").mkdir(parents=True)
+    (tmp_path / "other" / "tidegate" / "__init__.py").write_text("raise ImportError('not the bento's own')\n")
+    environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(tmp_path / "other")}
     listed = subprocess.run(
         [*bentoml, "list", "-o", "json"],
         env=environment,

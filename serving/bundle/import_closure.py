@@ -1,0 +1,85 @@
+"""Which files of ours a module can reach through its imports: what a bento must carry, what a step's result depends on.
+
+Read from the source, so that nothing is imported for it. A string that is the full name of a module, as in the tables
+of families and readers, counts as an import of it, for whoever imports the module that holds the table.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+
+import tidegate
+
+ROOT = Path(tidegate.__file__).parent
+PACKAGE = "tidegate"
+IMPORT = re.compile(r"^[ \t]*from (tidegate[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+PLAIN = re.compile(r"^[ \t]*import (tidegate[\w.]*)", re.MULTILINE)
+NAMED = re.compile(r'"(tidegate\.[\w.]+)"')
+WORD = re.compile(r"\w+")
+
+
+def import_closure(modules: Collection[str], stop: Collection[str] = ()) -> dict[str, Path]:
+    """Return the modules that these reach, themselves included, and the file of each.
+
+    Packages that only hold a module on the way are in it too: Python runs their `__init__.py`.
+
+    Args:
+        modules: full names, such as `tidegate.pipelines.steps.prepare`.
+        stop: modules and packages that are left out, with all that only they reach.
+
+    Raises:
+        ValueError: one of `modules` does not exist.
+    """
+    for name in modules:
+        if file_of(name) is None:
+            raise ValueError(f"module {name!r} does not exist below {ROOT}; expected one of ours")
+    found: dict[str, Path] = {}
+    explicit: set[str] = set()
+    waiting = [(name, True) for name in modules]
+    while waiting:
+        name, asked = waiting.pop()
+        file = file_of(name)
+        if file is None or _within(name, stop) or name in explicit or (name in found and not asked):
+            continue
+        found[name] = file
+        if asked:
+            explicit.add(name)
+            waiting += [(parent, False) for parent in _parents(name)]
+        imported, named = _scanned(file)
+        waiting += [(other, True) for other in (*imported, *(named if asked else ()))]
+    return dict(sorted(found.items()))
+
+
+@cache
+def file_of(module: str) -> Path | None:
+    """Return the file of a module of ours, or None where there is none of that name."""
+    path = ROOT.joinpath(*module.split(".")[1:])
+    choices = (path / "__init__.py", path.with_suffix(".py"))
+    return next((choice for choice in choices if choice.is_file()), None)
+
+
+@cache
+def _scanned(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The modules that a file imports, and those that its strings name."""
+    text = file.read_text("utf-8")
+    return tuple(_imports(text)), tuple(name for name in NAMED.findall(text) if file_of(name))
+
+
+def _imports(text: str) -> Iterator[str]:
+    yield from PLAIN.findall(text)
+    for module, names in IMPORT.findall(text):
+        inside = [f"{module}.{name}" for name in WORD.findall(names)]
+        modules = [name for name in inside if file_of(name)]
+        yield from modules
+        if len(modules) < len(inside):  # something is taken from the module itself
+            yield module
+
+
+def _parents(module: str) -> Iterator[str]:
+    parts = module.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts)))
+
+
+def _within(module: str, packages: Collection[str]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
