@@ -19,10 +19,14 @@ MADE = {"make run": "tidegate submit digits"}
 
 @dataclass
 class Shell:
-    """Runs commands as a reader would, one after the other; remembers what was printed."""
+    """Runs commands as a reader would, one after the other; remembers what was printed.
+
+    With `follow`, the ports that pages name are replaced by those of the home's endpoint and MLflow.
+    """
 
     cli: Cli
     folder: Path
+    follow: bool = True
     printed: list[str] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -39,12 +43,12 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         self.printed += done.stdout.splitlines()
-        if command.startswith("tidegate submit"):
+        if self.follow and command.startswith("tidegate submit"):
             self._find_servers()
         return done.stdout
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)$")
-NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
+MARK = re.compile(r"<!-- (not run|recipe): (.+) -->")
 TABLE = re.compile(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -17,13 +17,17 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its first line's number, its text, and why it is not run (None: it is)."""
+    """A fenced block: its language, its first line's number, its text.
+
+    `not_run` says why its commands are not run, `recipe` of which recipe it is a part; None: neither.
+    """
 
     page: str
     language: str
     line: int
     text: str
-    not_run: str | None
+    not_run: str | None = None
+    recipe: str | None = None
 
     @property
     def commands(self) -> list[tuple[str, list[str]]]:
@@ -60,9 +64,9 @@ class Page:
             if match and not begin:
                 begin, language = number + 1, match[1]
             elif line == "```":
-                told = NOT_RUN.fullmatch(lines[begin - 2]) if begin > 1 else None
-                text = "\n".join(lines[begin:number])
-                blocks.append(Block(self.name, language, begin, text, told and told[1]))
+                mark = MARK.fullmatch(lines[begin - 2]) if begin > 1 else None
+                told = {mark[1].replace(" ", "_"): mark[2]} if mark else {}
+                blocks.append(Block(self.name, language, begin, "\n".join(lines[begin:number]), **told))
                 begin = 0
         return blocks
 
