@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -159,6 +160,13 @@ def test_every_table_is_that_of_the_code(page: Page) -> None:
 
 def test_every_table_has_its_place() -> None:
     assert {name for page in PAGES for name in page.tables} == set(TABLES)
+
+
+def test_the_readme_names_the_pythons_that_are_supported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    low, high = (int(minor) for minor in re.findall(r"3\.(\d+)", project["requires-python"]))
+    named = re.findall(r"Python ((?:3\.\d+(?:, | or )?)+)", Page(ROOT / "README.md").text)
+    assert [re.findall(r"3\.\d+", words) for words in named] == [[f"3.{n}" for n in range(low, high)]] * len(named)
 
 
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
