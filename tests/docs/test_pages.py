@@ -105,6 +105,42 @@ def test_every_make_target_exists(page: Page) -> None:
     assert asked <= {target for line in known for target in line.split()}
 
 
+def _contracts() -> dict[str, list[set[str]]]:
+    """The rooms of each package from the top down, as import-linter holds them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [
+        contract
+        for contract in settings
+        if contract["type"] == "layers" and contract["containers"] != ["tidegate"]
+    ]
+    return {
+        contract["containers"][0].removeprefix("tidegate."): [
+            set(layer.split(" | ")) for layer in contract["layers"]
+        ]
+        for contract in layers
+    }
+
+
+@pytest.mark.parametrize(("package", "rooms"), _contracts().items())
+def test_the_rooms_are_those_of_the_import_contracts(package: str, rooms: list[set[str]]) -> None:
+    text = Page(ROOT / package / "README.md").text
+    picture = text[text.index("\n## Rooms") :].split("```\n")[1]
+    shown = [line.strip(" └─").partition("  ")[0] for line in picture.splitlines()]
+    assert [set(line.split(" | ")) for line in shown] == rooms
+
+
+def test_the_layers_in_contributing_are_those_of_the_import_contracts() -> None:
+    text = Page(ROOT / "CONTRIBUTING.md").text
+    picture = text[text.index("\n## Layers") :].split("```\n")[1]
+    orders = dict(line.split(maxsplit=1) for line in re.sub(r"\n +", " ", picture).splitlines())
+    assert {
+        package: [set(layer.split(" | ")) for layer in order.split(" > ")]
+        for package, order in orders.items()
+    } == _contracts()
+
+
 def test_make_run_is_what_is_run_here() -> None:
     recipe = re.search(
         r"^run: setup\n\t@\$\(TIDEGATE\) (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE
@@ -166,7 +202,9 @@ def test_the_readme_names_the_pythons_that_are_supported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     low, high = (int(minor) for minor in re.findall(r"3\.(\d+)", project["requires-python"]))
     named = re.findall(r"Python ((?:3\.\d+(?:, | or )?)+)", Page(ROOT / "README.md").text)
-    assert [re.findall(r"3\.\d+", words) for words in named] == [[f"3.{n}" for n in range(low, high)]] * len(named)
+    assert [re.findall(r"3\.\d+", words) for words in named] == [[f"3.{n}" for n in range(low, high)]] * len(
+        named
+    )
 
 
 def test_the_exit_codes_are_those_of_the_command_line() -> None:

@@ -22,7 +22,7 @@ EVERY = pytest.mark.parametrize("name", RECIPES)
 
 
 def _changes(blocks: list[Block], root: Path) -> dict[str, str]:
-    """What the files of a recipe hold after it, by path: new ones begin with it as a comment, diffs with it as a line."""
+    """What the files of a recipe hold after it, by path. The path is the block's first line, in Python as a comment."""
     changed: dict[str, str] = {}
     for block in blocks:
         head, _, rest = block.text.partition("\n")
