@@ -1,6 +1,7 @@
 """A place where the pages' commands are run: a folder, a home and a BentoML store of their own."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,3 +83,20 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 def first_block() -> Block:
     """The README's first block."""
     return Page(ROOT / "README.md").blocks[0]
+
+
+def check_printed(command: str, expected: list[str], printed: str) -> None:
+    """Each line that the page shows is printed, in that order; … stands for anything, and numbers may be others."""
+    lines = iter([_plain(line) for line in printed.splitlines()])
+    for shown in expected:
+        pattern = ".*".join(re.escape(part) for part in _plain(shown).split("…"))
+        assert any(re.fullmatch(pattern, line) for line in lines), (
+            f"{command}\nnot printed: {shown}\n{printed}"
+        )
+
+
+def _plain(line: str) -> str:
+    """A line without what differs from run to run: numbers, ids, spaces, and the address of a home."""
+    line = re.sub(r"\b[0-9a-f]{8,}\b", "#", line)
+    line = re.sub(r"\d+(\.\d+)?(e-?\d+)?", "#", line)
+    return " ".join(line.split())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.conftest import MADE, Shell, first_block
+from tests.docs.conftest import MADE, Shell, check_printed, first_block
 from tests.docs.markdown import ROOT, Block, Page, files, pages
 from tests.docs.tables import COMMANDS, TABLES
 from tidegate.pipelines.cli import _exit_codes
@@ -219,20 +219,3 @@ def test_the_commands_print_what_the_page_says(block: Block, shell: Shell) -> No
     for command, expected in block.commands:
         printed = "\n".join(shell.printed) if block == first_block() else shell.run(command)
         check_printed(command, expected, printed)
-
-
-def check_printed(command: str, expected: list[str], printed: str) -> None:
-    """Each line that the page shows is printed, in that order; … stands for anything, and numbers may be others."""
-    lines = iter([_plain(line) for line in printed.splitlines()])
-    for shown in expected:
-        pattern = ".*".join(re.escape(part) for part in _plain(shown).split("…"))
-        assert any(re.fullmatch(pattern, line) for line in lines), (
-            f"{command}\nnot printed: {shown}\n{printed}"
-        )
-
-
-def _plain(line: str) -> str:
-    """A line without what differs from run to run: numbers, ids, spaces, and the address of a home."""
-    line = re.sub(r"\b[0-9a-f]{8,}\b", "#", line)
-    line = re.sub(r"\d+(\.\d+)?(e-?\d+)?", "#", line)
-    return " ".join(line.split())

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from tests.docs.conftest import Shell
+from tests.docs.conftest import Shell, check_printed
 from tests.docs.markdown import ROOT, Block, files, pages
-from tests.docs.test_pages import check_printed
 
 RECIPES: dict[str, list[Block]] = {}
 for _page in pages():
