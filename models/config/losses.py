@@ -34,17 +34,17 @@ REGRESSION: dict[str, Target] = dict.fromkeys(
     ),
     "number",
 )
-NOTHING = -1  # no token: what stands behind the end of a text
+IGNORED_TOKEN = -1  # no token: what stands behind the end of a text
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
 DETECTION: dict[str, Target] = {"multibox": "boxes"}
 TASK_OF_KIND = {"text": "generation", "boxes": "detection"}  # by the target's kind
-TABLES = {
+LOSSES_BY_TASK = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
     "generation": GENERATION,
     "detection": DETECTION,
 }
-SHORT = {
+ALIASES = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
     "mape": "mean_absolute_percentage_error",
@@ -66,11 +66,11 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
     Raises:
         OptionsError: the loss is unknown, or does not fit the task or the number of classes.
     """
-    table = TABLES[task]
-    others = {known for other in TABLES.values() for known in other} - set(table)
+    table = LOSSES_BY_TASK[task]
+    others = {known for other in LOSSES_BY_TASK.values() for known in other} - set(table)
     options: dict[str, Any] = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
     name = str(options.pop("name", ""))
-    name = SHORT.get(name, name)
+    name = ALIASES.get(name, name)
     if name in others:
         raise OptionsError(f"Loss {name!r} does not fit a {task}. Expected one of: {', '.join(table)}.")
     if name not in table:
@@ -80,11 +80,11 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
             f"Loss {name!r} needs 2 classes and the target has {classes}. Use {next(iter(table))}."
         )
     if task == "generation":
-        options["ignore_class"] = NOTHING
+        options["ignore_class"] = IGNORED_TOKEN
     return Loss(name, options, table[name])
 
 
-def smoothed(loss: Loss, part: float) -> Loss:
+def with_label_smoothing(loss: Loss, part: float) -> Loss:
     """Return a loss whose targets have `part` spread evenly over all classes.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
@@ -109,9 +109,9 @@ def smoothed(loss: Loss, part: float) -> Loss:
 def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
     """Return the task a loss is for; None where no loss is given or none has that name."""
     name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
-    name = SHORT.get(name, name)
+    name = ALIASES.get(name, name)
     tasks = ("classification", "regression", "detection")  # a text's loss is a classifier's
-    return next((task for task in tasks if name in TABLES[task]), None)
+    return next((task for task in tasks if name in LOSSES_BY_TASK[task]), None)
 
 
 def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
@@ -129,15 +129,15 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     if task_of(loss) is None:
         name = loss.get("name") if isinstance(loss, Mapping) else loss
         raise OptionsError(
-            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *SHORT])}"
+            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])}"
         )
     if task is not None:
         loss_named(loss, task, classes=2)
 
 
 def check_smoothing(part: float, loss: str | Mapping[str, Any] | None, task: str | None) -> None:
-    """Refuse smoothing of what has no classes, before any data is read; see `smoothed`."""
-    smoothed(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
+    """Refuse smoothing of what has no classes, before any data is read; see `with_label_smoothing`."""
+    with_label_smoothing(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
 
 
 def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:

@@ -34,13 +34,13 @@ def memory_bytes(memory: str) -> int:
     return int(float(memory.removesuffix(unit)) * units.get(unit, 1))
 
 
-class Settings(BaseModel):
+class FrozenOptions(BaseModel):
     """Settings do not change and have no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EarlyStopping(Settings):
+class EarlyStopping(FrozenOptions):
     """Stop when the monitored value has not become better for `patience` epochs."""
 
     patience: int = Field(3, ge=1, description="Epochs without improvement before training stops.")
@@ -51,7 +51,7 @@ class EarlyStopping(Settings):
     restore_best: bool = Field(True, description="Keep the weights of the best epoch, not of the last.")
 
 
-class Cosine(Settings):
+class Cosine(FrozenOptions):
     """The learning rate falls along half a cosine over all epochs."""
 
     name: Literal["cosine"]
@@ -59,14 +59,14 @@ class Cosine(Settings):
     warmup_epochs: int = Field(0, ge=0, description="Epochs in which the learning rate rises from 0 first.")
 
 
-class Exponential(Settings):
+class Exponential(FrozenOptions):
     """The learning rate is multiplied by `factor` over each epoch, a little each batch."""
 
     name: Literal["exponential"]
     factor: float = Field(0.95, gt=0, le=1, description="What an epoch multiplies the learning rate by.")
 
 
-class Step(Settings):
+class Step(FrozenOptions):
     """The learning rate is multiplied by `factor` every few epochs, at once."""
 
     name: Literal["step"]
@@ -74,7 +74,7 @@ class Step(Settings):
     factor: float = Field(0.1, gt=0, le=1, description="What a change multiplies the learning rate by.")
 
 
-class Plateau(Settings):
+class Plateau(FrozenOptions):
     """The learning rate is multiplied by `factor` when the monitored value stops improving."""
 
     name: Literal["reduce_on_plateau"]
@@ -89,7 +89,7 @@ class Plateau(Settings):
 Schedule = Cosine | Exponential | Step | Plateau
 
 
-class Checkpoint(Settings):
+class Checkpoint(FrozenOptions):
     """How often the training's state is kept, so that a killed one goes on from there."""
 
     every: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9]\d*(ms|s|m|h)$")] = Field(
@@ -107,7 +107,7 @@ class Checkpoint(Settings):
         return 0.0 if isinstance(self.every, int) else seconds(self.every)
 
 
-class Regularization(Settings):
+class Regularization(FrozenOptions):
     """Penalties in the loss on all kernels, the output's too; biases have none.
 
     Sources: Tibshirani, "Regression Shrinkage and Selection via the Lasso" (1996), for L1; Krogh and Hertz, "A Simple
@@ -118,7 +118,7 @@ class Regularization(Settings):
     l2: float = Field(0.0, ge=0, description="Weight of the sum of the squared weights.")
 
 
-class Augmentation(Settings):
+class Augmentation(FrozenOptions):
     """How images are changed at random while they are learned from, each anew each time; never at the endpoint."""
 
     flip: Literal["horizontal", "vertical", "both"] | None = Field(
@@ -137,7 +137,7 @@ class Augmentation(Settings):
         return self
 
 
-class Privacy(Settings):
+class Privacy(FrozenOptions):
     """Learn by DP-SGD (Abadi et al. 2016), and tell the `epsilon` that the weights have spent; see `loops.dp_sgd`."""
 
     noise_multiplier: float = Field(
@@ -149,7 +149,7 @@ class Privacy(Settings):
     )
 
 
-class Training(Settings):
+class Training(FrozenOptions):
     """How a model learns."""
 
     epochs: int = Field(10, ge=1, description="Times the training rows are gone through.")

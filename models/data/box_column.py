@@ -20,14 +20,14 @@ EXAMPLE = '[{"label": "Tree", "box": [left, top, right, bottom]}, ...] as JSON'
 
 
 @dataclass(frozen=True)
-class Cell:
+class RowBoxes:
     """The boxes of one row: labels, and float64 `(k, 4)`, each left, top, right, bottom in pixels."""
 
     labels: tuple[str, ...]
     boxes: NDArray[np.float64]
 
 
-def write_cell(labels: Sequence[str], boxes: Sequence[Sequence[float]] | NDArray[np.floating]) -> str:
+def format_boxes(labels: Sequence[str], boxes: Sequence[Sequence[float]] | NDArray[np.floating]) -> str:
     """A cell's text; whole numbers are written as such."""
     numbers = np.asarray(boxes, np.float64).reshape(-1, 4).tolist()
     plain = [[int(value) if value.is_integer() else value for value in box] for box in numbers]
@@ -36,7 +36,7 @@ def write_cell(labels: Sequence[str], boxes: Sequence[Sequence[float]] | NDArray
     )
 
 
-def read_cells(name: str, column: Array, shape: Sequence[int]) -> list[Cell]:
+def parse_boxes(name: str, column: Array, shape: Sequence[int]) -> list[RowBoxes]:
     """The cells of a column; what of a box lies outside of the image is cut off.
 
     Args:
@@ -54,7 +54,7 @@ def read_cells(name: str, column: Array, shape: Sequence[int]) -> list[Cell]:
     return [_cell(name, row, text, shape) for row, text in enumerate(column.tolist())]
 
 
-def _cell(name: str, row: int, text: str, shape: Sequence[int]) -> Cell:
+def _cell(name: str, row: int, text: str, shape: Sequence[int]) -> RowBoxes:
     try:
         found = json.loads(text)
         labels = tuple(_label(entry) for entry in found)
@@ -64,11 +64,11 @@ def _cell(name: str, row: int, text: str, shape: Sequence[int]) -> Cell:
             f"target {name!r}, row {row} (counted from 0): {text[:80]!r} is no list of boxes ({error}); expected "
             f"{EXAMPLE}; correct it"
         ) from error
-    for box, cut in zip(boxes, clip(boxes, shape), strict=True):
-        problem = fault(box, cut, shape)
+    for box, cut in zip(boxes, clip_boxes(boxes, shape), strict=True):
+        problem = box_problem(box, cut, shape)
         if problem:
             raise SchemaError(f"target {name!r}, row {row} (counted from 0): {problem}")
-    return Cell(labels, clip(boxes, shape))
+    return RowBoxes(labels, clip_boxes(boxes, shape))
 
 
 def _label(entry: Any) -> str:
@@ -85,12 +85,12 @@ def _box(entry: Any) -> list[float]:
     return box
 
 
-def clip(boxes: NDArray[np.floating], shape: Sequence[int]) -> NDArray[np.float64]:
+def clip_boxes(boxes: NDArray[np.floating], shape: Sequence[int]) -> NDArray[np.float64]:
     """Boxes `(k, 4)` with what lies in an image of `shape` (height, width)."""
     return np.clip(boxes.astype(np.float64), 0, [shape[1], shape[0], shape[1], shape[0]])
 
 
-def fault(box: NDArray[np.floating], cut: NDArray[np.floating], shape: Sequence[int]) -> str:
+def box_problem(box: NDArray[np.floating], cut: NDArray[np.floating], shape: Sequence[int]) -> str:
     """What is wrong with a box, whose part in the image is `cut`; "" for nothing."""
     shown = ", ".join(f"{value:g}" for value in box)
     if box[2] <= box[0] or box[3] <= box[1]:

@@ -36,6 +36,6 @@ def present(column: Array) -> NDArray[np.bool_]:
     return np.asarray(there.any(axis=2) if column.ndim == 3 else there)
 
 
-def cut(row: Array) -> Array:
+def without_padding(row: Array) -> Array:
     """One padded row without what is behind its end, `(steps, ...)`."""
     return row[: int(lengths(row[None])[0])]

@@ -80,7 +80,7 @@ class Shards:
         """The rows from `start` up to `stop`."""
         return concat([self._read(place, rows) for place, rows in self._parts(start, stop)])
 
-    def ahead(self, runs: Iterable[tuple[int, int]]) -> None:
+    def prefetch(self, runs: Iterable[tuple[int, int]]) -> None:
         """Have the kernel fetch rows from the disk that will be read soon; of strings only where they lie.
 
         Args:
@@ -95,7 +95,7 @@ class Shards:
             with self._paths[place].open("rb", buffering=0) as file:
                 for rows in parts:
                     for member in members:
-                        os.posix_fadvise(file.fileno(), *member.where(rows), os.POSIX_FADV_WILLNEED)
+                        os.posix_fadvise(file.fileno(), *member.byte_range(rows), os.POSIX_FADV_WILLNEED)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
         """The shards that rows lie in, and which of its rows they are."""
@@ -120,7 +120,7 @@ class Member(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def where(self, rows: range) -> tuple[int, int]:
+    def byte_range(self, rows: range) -> tuple[int, int]:
         """The first byte of some rows, and how many they are."""
         width = math.prod(self.shape[1:]) * self.dtype.itemsize
         return self.offset + rows.start * width, len(rows) * width
@@ -129,7 +129,7 @@ class Member(NamedTuple):
         """Some of its rows."""
         array: Array = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if array.size:
-            file.seek(self.where(rows)[0])
+            file.seek(self.byte_range(rows)[0])
             place, content = 0, array.reshape(-1).view(np.uint8).data
             while place < len(content):
                 count = file.readinto(content[place:])

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tidegate.models.data.columns import Columns, concat
-from tidegate.models.readers.tiles import Scene, rows_of_scenes
+from tidegate.models.readers.tiles import AnnotatedImage, image_rows
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 TILE = 200  # pixels, 20 m
@@ -22,10 +22,10 @@ def trees(files: list[Path], tile: int | None = None) -> tuple[Columns, int]:
         tile: height and width of a piece; 200 when not given.
     """
     scenes = [_scene(image, boxes) for image, boxes in zip(files[::2], files[1::2], strict=True)]
-    return concat(list(rows_of_scenes(scenes, tile or TILE))), 0
+    return concat(list(image_rows(scenes, tile or TILE))), 0
 
 
-def _scene(image: Path, boxes: Path) -> Scene:
+def _scene(image: Path, boxes: Path) -> AnnotatedImage:
     entries = list(ElementTree.parse(boxes).getroot().iter("object"))
     corners = [tuple(float(entry.findtext(f"bndbox/{key}", "")) for key in CORNERS) for entry in entries]
-    return Scene(image, ("Tree",) * len(entries), tuple(corners), (str(boxes),) * len(entries))
+    return AnnotatedImage(image, ("Tree",) * len(entries), tuple(corners), (str(boxes),) * len(entries))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_geometry import suppress, vote
+from tidegate.models.data.box_geometry import box_voting, non_max_suppression
 from tidegate.models.data.default_boxes import OFFSETS
 from tidegate.models.decoding.settings import Detection
-from tidegate.models.preprocessing.box_target import Boxes, moved_by
+from tidegate.models.preprocessing.box_target import BoxTarget, apply_offsets
 
 MOST_COMPARED = (
     400  # boxes of a class that are held against each other, the most probable ones, as in Liu et al. 2016
@@ -18,7 +18,7 @@ NO_BOX = -1  # the position that stands behind the last box
 
 
 def detect(
-    answered: NDArray[np.floating], boxes: Boxes, settings: Detection, sizes: NDArray[np.integer]
+    answered: NDArray[np.floating], boxes: BoxTarget, settings: Detection, sizes: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     """The boxes found in images, `(n, max_boxes, 6)`: class position, score, left, top, right, bottom.
 
@@ -46,7 +46,7 @@ def detect(
 
 
 def _one(
-    answered: NDArray[np.floating], boxes: Boxes, settings: Detection, size: NDArray[np.integer]
+    answered: NDArray[np.floating], boxes: BoxTarget, settings: Detection, size: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     scores = softmax(answered[:, :-OFFSETS])[:, 1:]
     height, width = (int(side) for side in size)
@@ -55,13 +55,13 @@ def _one(
     for place in range(scores.shape[1]):
         enough = np.flatnonzero(scores[:, place] >= settings.score)
         best = enough[np.argsort(-scores[enough, place], kind="stable")[:MOST_COMPARED]]
-        moved = moved_by(answered[best, -OFFSETS:], boxes.defaults[best]) * scale
+        moved = apply_offsets(answered[best, -OFFSETS:], boxes.defaults[best]) * scale
         moved = np.clip(moved, 0, [width, height, width, height])
-        kept = suppress(moved, scores[best, place], settings.iou)
+        kept = non_max_suppression(moved, scores[best, place], settings.iou)
         chosen = scores[best[kept], place]
         shown = moved[kept]
         if settings.vote is not None:
-            shown = vote(moved, scores[best, place], kept, settings.vote)
+            shown = box_voting(moved, scores[best, place], kept, settings.vote)
         parts.append(np.column_stack([np.full(len(kept), place), chosen, shown]))
     whole = np.concatenate(parts)
     whole = whole[

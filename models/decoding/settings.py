@@ -42,7 +42,7 @@ class Decoding(BaseModel):
     )
 
 
-GREEDY = Decoding.model_validate({})  # where nothing else is said
+DEFAULT_DECODING = Decoding.model_validate({})  # where nothing else is said
 
 
 class Detection(BaseModel):
@@ -67,11 +67,11 @@ class Detection(BaseModel):
     max_boxes: int = Field(100, ge=1, le=MOST_BOXES, description="boxes of an image at most, the best ones")
 
 
-SURE = Detection.model_validate({})  # where nothing else is said
-Settings: TypeAlias = Decoding | Detection
-_EITHER: TypeAdapter[Settings] = TypeAdapter(Settings)
+DEFAULT_DETECTION = Detection.model_validate({})  # where nothing else is said
+DecodingSettings: TypeAlias = Decoding | Detection
+_EITHER: TypeAdapter[DecodingSettings] = TypeAdapter(DecodingSettings)
 
 
-def read_settings(text: str) -> Settings:
+def parse_decoding_settings(text: str) -> DecodingSettings:
     """What `model_dump_json` of either wrote."""
     return _EITHER.validate_json(text)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tidegate.models.decoding.beam import beam_search
 from tidegate.models.decoding.sampling import sample
 from tidegate.models.decoding.settings import Decoding
-from tidegate.models.preprocessing.text_target import EDGE, PREFIX, UNSEEN, Answers
+from tidegate.models.preprocessing.text_target import BOUNDARY, PREFIX, UNSEEN, TextTarget
 
 MOST_NUMBERS = 1 << 24  # probabilities that are held at once
 COLDEST = 1e-3  # below it one token has all of the probability, and its powers are no numbers any more
@@ -31,7 +31,7 @@ class Text:
 
 def decode(
     run: Run,
-    answers: Answers,
+    answers: TextTarget,
     inputs: Mapping[str, NDArray[Any]],
     leads: Sequence[Sequence[int]],
     decoding: Decoding,
@@ -52,14 +52,14 @@ def decode(
         ValueError: the model answered no numbers.
     """
     longest = decoding.max_length or answers.length
-    starts = [np.array([EDGE, *lead], np.int32) for lead in leads]
+    starts = [np.array([BOUNDARY, *lead], np.int32) for lead in leads]
     network = _Network(run, answers.spec.vocabulary, inputs, starts, until)
     if decoding.method == "beam":
         found = beam_search(
             network,
             len(leads),
-            begin=EDGE,
-            end=EDGE,
+            begin=BOUNDARY,
+            end=BOUNDARY,
             longest=longest,
             width=decoding.width,
             alpha=decoding.length_penalty,
@@ -72,7 +72,7 @@ def decode(
     drawn = sample(
         network,
         len(leads),
-        end=EDGE,
+        end=BOUNDARY,
         longest=longest,
         temperature=0.0 if greedy else decoding.temperature,
         most=decoding.top_k,

@@ -9,23 +9,23 @@ from pathlib import Path
 from tidegate.models.config.training import keras_backend
 from tidegate.models.errors import GpuNotFoundError, OptionsError
 
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
 
 
 # Without them, sums on a GPU are of another order each time; cuBLAS' is the workspace that its manual asks for.
-REPEATS = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 
-def settle(backend: str) -> None:
+def configure_backend(backend: str) -> None:
     """Set the environment that Keras and its backend read when they are imported, which must not have been yet.
 
-    On a GPU too a training repeats to the bit then; see also `families.build.repeatable`.
+    On a GPU too a training repeats to the bit then; see also `families.build.make_deterministic`.
 
     Args:
         backend: the experiment's.
     """
     os.environ["KERAS_BACKEND"] = keras_backend(backend)
-    for name, value in REPEATS.items():
+    for name, value in DETERMINISTIC.items():
         if value not in os.environ.get(name, ""):
             os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
     if backend == "torch":  # else its threads spin for each other: three times slower on a busy machine
@@ -40,14 +40,14 @@ def require_backend(backend: str) -> None:
     """
     package = "tensorflow" if backend == "numpy" else backend
     if find_spec(package) is None:
-        others = ", ".join(name for name in NAMES if name != backend)
+        others = ", ".join(name for name in BACKEND_NAMES if name != backend)
         raise OptionsError(
             f"Option 'training.backend' is {backend!r}, and the package {package} is not installed here. "
             f"Install it with `pip install {package}`, or choose another: {others}."
         )
 
 
-def require_spread(backend: str, gpus: int, nodes: int, batch_size: int) -> None:
+def require_equal_shares(backend: str, gpus: int, nodes: int, batch_size: int) -> None:
     """Refuse several devices where a backend can not share a batch among them; imports nothing.
 
     Args:
@@ -105,7 +105,7 @@ def require_gpus(count: int) -> None:
         return
     import keras
 
-    seen, name = gpus_seen(), NAMES[keras.backend.backend()]
+    seen, name = gpus_seen(), BACKEND_NAMES[keras.backend.backend()]
     if len(seen) < count:
         raise GpuNotFoundError(
             f"resources.gpus is {count} and {name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"

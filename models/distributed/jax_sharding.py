@@ -14,7 +14,7 @@ import numpy as np
 from tidegate.models.errors import OptionsError
 
 
-class Spread:
+class BatchSharding:
     """Layouts of `keras.distribution.DataParallel` over some devices.
 
     Args:
@@ -31,20 +31,20 @@ class Spread:
         self._whole = TensorLayout((), layout.device_mesh).backend_layout
         self._here = [device for device in devices if device.process_index == jax.process_index()]
         # Calls that wait for each other inside of XLA's own threads on the CPU must not pile up.
-        self.patient = devices[0].platform == "cpu"
+        self.waits = devices[0].platform == "cpu"
 
-    def whole(self, array: Any) -> Any:
+    def replicate(self, array: Any) -> Any:
         """An array of this process, the same in all, as one that lies on every device."""
         import jax
 
         parts = [jax.device_put(array, device) for device in self._here]
         return jax.make_array_from_single_device_arrays(np.shape(array), self._whole, parts)
 
-    def here(self, array: Any) -> Any:
+    def local_copy(self, array: Any) -> Any:
         """This process's copy of an array that lies on every device; nothing is copied."""
         return array.addressable_data(0)
 
-    def shared(self, batch: Any) -> Any:
+    def shard_batch(self, batch: Any) -> Any:
         """Within a compiled call: a batch's arrays, of which each device has its share of the rows.
 
         One that can not be shared equally, the last of an epoch, is computed by every device.
@@ -58,14 +58,14 @@ class Spread:
 
         return jax.tree.map(share, batch)
 
-    def same(self, state: Any) -> Any:
+    def replicated(self, state: Any) -> Any:
         """Within a compiled call: arrays that every device is to have."""
         import jax
 
         constrain: Any = jax.lax.with_sharding_constraint
         return jax.tree.map(lambda array: constrain(array, self._whole), state)
 
-    def agreed(self, array: Any) -> Any:
+    def broadcast(self, array: Any) -> Any:
         """Member 0's array, in every process."""
         if self.processes == 1:
             return array
@@ -74,7 +74,7 @@ class Spread:
         return multihost_utils.broadcast_one_to_all(array)
 
 
-def spread_over(gpus: int, batch_size: int) -> Spread | None:
+def batch_sharding(gpus: int, batch_size: int) -> BatchSharding | None:
     """The devices that a training uses; None: the one that JAX takes by itself.
 
     With `gpus` so many of each process; without, all CPU devices, of which a process has one unless XLA is told
@@ -97,4 +97,4 @@ def spread_over(gpus: int, batch_size: int) -> Spread | None:
             f"training.batch_size is {batch_size}, which {len(chosen)} devices can not share equally. Set a multiple "
             f"of {len(chosen)}, e.g. {-(-batch_size // len(chosen)) * len(chosen)}."
         )
-    return Spread(chosen)
+    return BatchSharding(chosen)

@@ -21,9 +21,9 @@ from tidegate.models.distributed.rendezvous import LOCAL, meet, name_of, send
 from tidegate.models.errors import MemberLostError
 
 T = TypeVar("T")
-LOST = os.EX_TEMPFAIL  # exit code of a member whose group broke up: all of them may try again
-BEAT_S = 1.0
-SILENT_S = 30.0  # beats come from a thread of their own: whoever misses so many is stopped or cut off
+EXIT_MEMBER_LOST = os.EX_TEMPFAIL  # exit code of a member whose group broke up: all of them may try again
+HEARTBEAT_S = 1.0
+SILENCE_LIMIT_S = 30.0  # beats come from a thread of their own: whoever misses so many is stopped or cut off
 GRACE_S = 3.0  # for the main thread to raise what it found itself, before the process is ended
 
 
@@ -50,13 +50,13 @@ class Member:
         }
 
 
-def meeting_here() -> str:
+def free_local_address() -> str:
     """An address of this machine where nobody listens."""
     with socket.create_server((LOCAL, 0)) as server:
         return f"{LOCAL}:{server.getsockname()[1]}"
 
 
-def member_here() -> Member:
+def current_member() -> Member:
     """Which member this process is; one by itself where nobody said so. A pod of an indexed Job has its index."""
     given = os.environ
     rank = given.get("TIDEGATE_RANK") or given.get("JOB_COMPLETION_INDEX") or "0"
@@ -70,7 +70,7 @@ class Group:
     Args:
         member: this one.
         timeout_s: how long a member may not come, or not move.
-        on_lost: called from another thread with the reason just before the process ends with code `LOST`.
+        on_lost: called from another thread with the reason just before the process ends with code `EXIT_MEMBER_LOST`.
     """
 
     def __init__(self, member: Member, timeout_s: float, on_lost: Callable[[str], None]) -> None:
@@ -80,7 +80,7 @@ class Group:
         self._heard: dict[int, float] = {}
         self._calls = dict.fromkeys(range(member.size) if member.rank == 0 else [member.rank], 0)
         self._moved = time.monotonic()
-        self._why = ""
+        self._lost_reason = ""
         self._broken, self._left = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
@@ -98,28 +98,28 @@ class Group:
         threading.Thread(target=self._watch, daemon=True, name="group").start()
         return address
 
-    def following(self, calls: Iterator[T]) -> Iterator[T]:
+    def with_heartbeats(self, calls: Iterator[T]) -> Iterator[T]:
         """The same calls of a loop, a beat before and after each: who waits in one is ahead of who is not in it."""
         ahead = iter(calls)
         while True:
-            self.beat()
+            self.heartbeat()
             try:
                 call = next(ahead)
             except StopIteration:
                 return
-            self.beat()
+            self.heartbeat()
             yield call
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """A call of a loop begins, or is done."""
         self._calls[self.member.rank] += 1
         self._moved = time.monotonic()
 
-    def why(self) -> str:
+    def lost_reason(self) -> str:
         """The member that was lost, in words, once an operation failed; "" when none was."""
         self._broken.wait(GRACE_S)
         self._left.set()  # the caller ends this process, in its own words
-        return self._why
+        return self._lost_reason
 
     def leave(self) -> None:
         """Training is over: the others may end, and go on without this member."""
@@ -128,7 +128,7 @@ class Group:
         shutdown: Any = jax.distributed.shutdown
         shutdown()  # waits for all
         self._left.set()
-        self._tell({"left": True})
+        self._send_all({"left": True})
 
     def _listen(self, rank: int) -> None:
         """Take in what one other says, to its end."""
@@ -141,22 +141,22 @@ class Group:
                 if said.get("calls", 0) > self._calls.get(rank, 0) and rank in self._calls:
                     self._calls[rank], self._moved = said["calls"], self._heard[rank]
                 if "lost" in said:
-                    self._lose(said["lost"])
+                    self._declare_lost(said["lost"])
                 left = left or "left" in said
         except (OSError, ValueError):
             pass
         if not left:
-            self._lose(f"{self._name(rank)} ended in the middle of the training")
+            self._declare_lost(f"{self._name(rank)} ended in the middle of the training")
         self._heard.pop(rank, None)
 
     def _watch(self) -> None:
         """Beat, and see who does not."""
-        while not self._left.wait(BEAT_S):
-            self._tell({"calls": self._calls[self.member.rank]})
+        while not self._left.wait(HEARTBEAT_S):
+            self._send_all({"calls": self._calls[self.member.rank]})
             now = time.monotonic()
             for rank, heard in list(self._heard.items()):
-                if now - heard > min(SILENT_S, self._timeout):
-                    self._lose(
+                if now - heard > min(SILENCE_LIMIT_S, self._timeout):
+                    self._declare_lost(
                         f"{self._name(rank)} has said nothing for {now - heard:.0f} s: its process is stopped, or its "
                         "machine or the network to it is gone"
                     )
@@ -165,16 +165,16 @@ class Group:
                 least = min(self._calls.values())
                 behind = [self._name(rank) for rank, calls in self._calls.items() if calls == least]
                 others = ", and the others wait for it" if len(behind) < len(self._calls) else ""
-                self._lose(f"{', '.join(behind)} did not move for {now - self._moved:.0f} s{others}")
+                self._declare_lost(f"{', '.join(behind)} did not move for {now - self._moved:.0f} s{others}")
 
-    def _lose(self, words: str) -> None:
+    def _declare_lost(self, words: str) -> None:
         """All end: name the one that was lost to the others, and end this process if it does not end itself."""
         with self._lock:
             if self._broken.is_set() or self._left.is_set():
                 return
-            self._why = words
+            self._lost_reason = words
             self._broken.set()
-        self._tell({"lost": words})
+        self._send_all({"lost": words})
         if not self._left.wait(GRACE_S):
             self._end(words)
 
@@ -182,9 +182,9 @@ class Group:
         print(f"error: {words}", file=sys.stderr, flush=True)
         self._on_lost(words)
         sys.stdout.flush()
-        os._exit(LOST)
+        os._exit(EXIT_MEMBER_LOST)
 
-    def _tell(self, words: dict[str, Any]) -> None:
+    def _send_all(self, words: dict[str, Any]) -> None:
         for peer in list(self._peers.values()):
             try:
                 send(peer, words)
@@ -226,7 +226,7 @@ def join(
     return group
 
 
-def lost(group: Group | None, error: Exception) -> MemberLostError | None:
+def member_lost_error(group: Group | None, error: Exception) -> MemberLostError | None:
     """The member whose loss explains what failed in the loop, as an error; None when none was lost."""
-    words = group.why() if group is not None else ""
+    words = group.lost_reason() if group is not None else ""
     return MemberLostError(f"{words} ({' '.join(str(error).split())[:200]})") if words else None

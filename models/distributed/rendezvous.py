@@ -34,8 +34,8 @@ def meet(rank: int, size: int, meeting: str, timeout_s: float) -> tuple[str, dic
     host, _, port = meeting.rpartition(":")
     end = time.monotonic() + timeout_s
     if rank:
-        return _go(rank, size, (host, int(port)), end, timeout_s)
-    return _receive(size, host, int(port), end, timeout_s)
+        return _meet_first_member(rank, size, (host, int(port)), end, timeout_s)
+    return _meet_all_members(size, host, int(port), end, timeout_s)
 
 
 def name_of(rank: int, size: int) -> str:
@@ -48,7 +48,7 @@ def send(peer: socket.socket, words: dict[str, Any]) -> None:
     peer.sendall(json.dumps(words).encode() + b"\n")
 
 
-def _receive(
+def _meet_all_members(
     size: int, host: str, port: int, end: float, timeout_s: float
 ) -> tuple[str, dict[int, socket.socket]]:
     """Member 0's part."""
@@ -61,8 +61,8 @@ def _receive(
                 try:
                     peer, _ = server.accept()
                 except TimeoutError:
-                    raise _absent(missing, size, timeout_s) from None
-                missing.discard(_let_in(peers, peer))
+                    raise _absent_error(missing, size, timeout_s) from None
+                missing.discard(_admit(peers, peer))
     except GroupError:
         for peer in peers.values():
             peer.close()
@@ -74,7 +74,7 @@ def _receive(
     return address, peers
 
 
-def _let_in(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
+def _admit(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
     """The member that came; None: it was none of us."""
     try:
         peer.settimeout(5.0)
@@ -88,7 +88,7 @@ def _let_in(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
     return rank
 
 
-def _go(
+def _meet_first_member(
     rank: int, size: int, meeting: tuple[str, int], end: float, timeout_s: float
 ) -> tuple[str, dict[int, socket.socket]]:
     """Any other member's part."""
@@ -103,10 +103,10 @@ def _go(
             if peer is not None:
                 peer.close()
             time.sleep(0.2)  # member 0, or its name, is not there yet
-    raise _absent({0}, size, timeout_s)
+    raise _absent_error({0}, size, timeout_s)
 
 
-def _absent(ranks: set[int], size: int, timeout_s: float) -> GroupError:
+def _absent_error(ranks: set[int], size: int, timeout_s: float) -> GroupError:
     names = ", ".join(name_of(rank, size) for rank in sorted(ranks))
     return GroupError(
         f"{names} did not come within {timeout_s:g} s. Look at its log; where it waits for a place, set "

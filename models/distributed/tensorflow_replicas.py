@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tidegate.models.distributed.devices import require_spread
+from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 
 SHAPED = (
@@ -37,7 +37,7 @@ def devices_for(gpus: int, batch_size: int) -> list[str]:
         return []
     import tensorflow as tf
 
-    require_spread("tensorflow", gpus, 1, batch_size)
+    require_equal_shares("tensorflow", gpus, 1, batch_size)
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(found) < gpus:
         raise OptionsError(
@@ -64,12 +64,12 @@ def shared_step(model: Any, devices: Sequence[str]) -> Callable[[Any], Any]:
                 "where the devices can not share it. Call it in the model's own graph, set training.backend: jax, or "
                 "set gpus to 1."
             )
-    shared = Shared(model, devices)
+    shared = SharedModel(model, devices)
     return lambda data: type(model).train_step(shared, data)
 
 
 @dataclass(frozen=True)
-class Dealt:
+class ShardedTensor:
     """A tensor whose rows lie on several devices.
 
     Attributes:
@@ -79,7 +79,7 @@ class Dealt:
     parts: list[Any]
 
 
-class Shared:
+class SharedModel:
     """Stands for a model in its `train_step`: the devices share its call, all else is the model's.
 
     Args:
@@ -101,14 +101,14 @@ class Shared:
         self._model._get_call_context()  # as in a call of the model: penalties on activities are counted anew
         self._rows = keras.tree.flatten(inputs)[0].shape[0] // len(self._devices)
         parts = keras.tree.map_structure(lambda array: tf.split(array, len(self._devices)), inputs)
-        dealt = keras.tree.map_structure_up_to(inputs, Dealt, parts)
+        dealt = keras.tree.map_structure_up_to(inputs, ShardedTensor, parts)
         try:
-            return keras.tree.map_structure(_whole, self._run(self._model, dealt, training=training))
+            return keras.tree.map_structure(_joined, self._run(self._model, dealt, training=training))
         finally:
             self._model._maybe_reset_call_context()
 
     def _run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        """What an operation gives for arguments that are `Dealt`."""
+        """What an operation gives for arguments that are `ShardedTensor`."""
         import keras
         import tensorflow as tf
         from keras.src.models.functional import operation_fn
@@ -116,7 +116,7 @@ class Shared:
         function, training = _functional(operation), kwargs.get("training")
         if function is not None:
             flat = [function._standardize_inputs(each(args[0])) for each in self._shares()]
-            inputs = [Dealt(list(parts)) for parts in zip(*flat, strict=True)]
+            inputs = [ShardedTensor(list(parts)) for parts in zip(*flat, strict=True)]
             return function._run_through_graph(inputs, lambda inner: partial(self._within, inner, training))
         kwargs.pop("training", None)
         call = operation_fn(operation, training=training)
@@ -135,21 +135,21 @@ class Shared:
                 variable.assign(after)
         for loss in (loss for scope in scopes for loss in scope.losses):
             operation.add_loss(loss / len(self._devices))
-        return keras.tree.map_structure(lambda *parts: Dealt(list(parts)), *found)
+        return keras.tree.map_structure(lambda *parts: ShardedTensor(list(parts)), *found)
 
     def _within(self, operation: Any, trains: bool | None, *args: Any, **kwargs: Any) -> Any:
         """In a graph the outermost call says whether it is a training, as in Keras."""
         return self._run(operation, *args, **kwargs | {"training": trains})
 
     def _shares(self) -> Iterator[Callable[[Any], Any]]:
-        """For each device what takes its part of every `Dealt` in a structure."""
+        """For each device what takes its part of every `ShardedTensor` in a structure."""
         import keras
 
         for place in range(len(self._devices)):
 
             def each(given: Any, place: int = place) -> Any:
                 return keras.tree.map_structure(
-                    lambda one: one.parts[place] if isinstance(one, Dealt) else one, given
+                    lambda one: one.parts[place] if isinstance(one, ShardedTensor) else one, given
                 )
 
             yield each
@@ -208,7 +208,7 @@ class Shared:
                 setattr(random, name, draw)
 
 
-def _whole(dealt: Dealt) -> Any:
+def _joined(dealt: ShardedTensor) -> Any:
     """All rows as one tensor, with what Keras' losses read from a model's answer beside its numbers."""
     import tensorflow as tf
 

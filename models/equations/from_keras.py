@@ -25,7 +25,7 @@ from tidegate.models.equations.network import Network, Node
 from tidegate.models.errors import OptionsError
 
 
-class Twin:
+class ConvertedNetwork:
     """The network of equations that answers as a Keras model does, and gives its weights back.
 
     Args:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_column import Cell
-from tidegate.models.data.box_geometry import overlaps
+from tidegate.models.data.box_column import RowBoxes
+from tidegate.models.data.box_geometry import iou
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
-from tidegate.models.preprocessing.box_target import Boxes
+from tidegate.models.preprocessing.box_target import BoxTarget
 
 MOST = 100  # boxes of an image that count
 LEAST_SCORE = (
@@ -29,7 +29,9 @@ LIMITS = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
 Floats = NDArray[np.floating]
 
 
-def judge_boxes(answered: Floats, boxes: Boxes, columns: Columns, detection: Detection) -> dict[str, float]:
+def evaluate_answers(
+    answered: Floats, boxes: BoxTarget, columns: Columns, detection: Detection
+) -> dict[str, float]:
     """`map50` and `map` of a model's raw answers to rows; nothing where no row has a box.
 
     Args:
@@ -38,14 +40,16 @@ def judge_boxes(answered: Floats, boxes: Boxes, columns: Columns, detection: Det
         columns: the rows, with the target.
         detection: how much boxes may overlap; its score and number are not those that count here.
     """
-    truth = boxes.truth(columns)
+    truth = boxes.ground_truth(columns)
     settings = detection.model_copy(update={"score": LEAST_SCORE, "max_boxes": MOST})
     sizes = np.tile(np.array(boxes.size), (len(truth), 1))
     found = detect(answered, boxes, settings, sizes)
     return evaluate_boxes([one[one[:, 0] >= 0] for one in found], truth, boxes.labels)
 
 
-def evaluate_boxes(found: Sequence[Floats], truth: Sequence[Cell], labels: Sequence[str]) -> dict[str, float]:
+def evaluate_boxes(
+    found: Sequence[Floats], truth: Sequence[RowBoxes], labels: Sequence[str]
+) -> dict[str, float]:
     """`map50`, the mean average precision where boxes overlap by half, and `map`, over 0.5, 0.55 … 0.95.
 
     Args:
@@ -65,7 +69,7 @@ def evaluate_boxes(found: Sequence[Floats], truth: Sequence[Cell], labels: Seque
 
 
 def _of_class(
-    found: Sequence[Floats], truth: Sequence[Cell], place: int, label: str
+    found: Sequence[Floats], truth: Sequence[RowBoxes], place: int, label: str
 ) -> tuple[list[Floats], list[Floats], list[Floats]]:
     """Scores, boxes found and boxes that are there of one class, each a list over images."""
     own = [one[one[:, 0] == place] for one in found]
@@ -102,7 +106,7 @@ def average_precision(
 def _taken(found: Floats, there: Floats, limit: float) -> NDArray[np.bool_]:
     """Which of the boxes found in one image, the best first, take a box that is there."""
     right = np.zeros(len(found), np.bool_)
-    shared = overlaps(found, there)
+    shared = iou(found, there)
     for place in range(len(found) if len(there) else 0):
         best = int(shared[place].argmax())
         if shared[place, best] >= limit:

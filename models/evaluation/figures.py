@@ -56,7 +56,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
         title = name.replace("_", " ")
         axes.set(title=title, xlabel="epoch", ylabel=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        plain(axes)
+        declutter(axes)
     return figure
 
 
@@ -96,7 +96,7 @@ def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Seque
         title = names[column] if column < len(names) else f"output {column + 1}"
         axes.set(title=title, xlabel="true", ylabel="predicted")
         axes.legend(frameon=False)
-        plain(axes)
+        declutter(axes)
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure
@@ -124,8 +124,8 @@ def reliability_curve(
     edges = np.linspace(0, 1, len(counts) + 1)
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=GREEN, edgecolor="white")
     below.set(xlabel="confidence", ylabel="rows", xlim=(0, 1))
-    plain(above)
-    plain(below)
+    declutter(above)
+    declutter(below)
     return figure
 
 
@@ -151,7 +151,7 @@ def _line(axes: Any, across: Any, up: Any, color: str, label: str) -> None:
     axes.plot(across, up, color=color, linewidth=2, marker="o", markersize=4, label=label)
 
 
-def plain(axes: Any) -> None:
+def declutter(axes: Any) -> None:
     """Take from a plot what it does not need."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 STEPS = 128  # points of the path, of a Gauss-Legendre quadrature
 POINTS = 32  # of paths that are looked at in one call: slopes are compiled for this number
-# What an exported file calls its ends beside the model's inputs, whose names have no slash; see `Slopes`.
+# What an exported file calls its ends beside the model's inputs, whose names have no slash; see `PathGradients`.
 PLACES, PICKS, ANSWERS, PARTS = "path/places", "path/picks", "path/answers", "path/parts/"
 Arrays = dict[str, NDArray[Any]]
 
 
-class Slopes(Protocol):
+class PathGradients(Protocol):
     """A model along the paths from the baselines to rows.
 
     Attributes:
@@ -81,7 +81,7 @@ class Explained:
 
 
 def integrated_gradients(
-    slopes: Slopes,
+    slopes: PathGradients,
     inputs: Mapping[str, NDArray[Any]],
     values: NDArray[np.float32],
     classes: bool,
@@ -133,7 +133,7 @@ def integrated_gradients(
     )
 
 
-def told(
+def attribution_report(
     explained: Explained, transforms: Transforms, truth: NDArray[Any], target: Target
 ) -> tuple[dict[str, Any], Arrays]:
     """Return what `explaining.attribution_figures` draws: plain facts, and arrays by name.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec
 
 
-class KerasSlopes:
-    """The slopes of a model, see `explaining.integrated_gradients.Slopes`.
+class KerasPathGradients:
+    """The slopes of a model, see `explaining.integrated_gradients.PathGradients`.
 
     Args:
         model: a trained Keras model, on TensorFlow or JAX.

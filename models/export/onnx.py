@@ -90,9 +90,9 @@ def main(saved: str, path: str, code: str | None = None) -> None:
     """What the process of its own does: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
     import keras
 
-    from tidegate.models.networks.user_model import own_objects
+    from tidegate.models.networks.user_model import custom_objects
 
-    own = own_objects(Path(code)) if code else {}
+    own = custom_objects(Path(code)) if code else {}
     try:
         export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
     except Exception as error:

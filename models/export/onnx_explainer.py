@@ -31,16 +31,16 @@ from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.transforms import Transforms
 
 if TYPE_CHECKING:
-    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasPathGradients
 
 ROWS = 16  # that are explained to prove the file
 
 
-def export_slopes(model: Any, slopes: KerasSlopes, path: Path) -> None:
+def export_path_gradients(model: Any, slopes: KerasPathGradients, path: Path) -> None:
     """Write the slopes of `model` as an ONNX file for POINTS rows.
 
     It takes the model's inputs by name, PLACES and PICKS, and gives ANSWERS and for each input PARTS and its name, all
-    as `explaining.integrated_gradients.Slopes` says.
+    as `explaining.integrated_gradients.PathGradients` says.
 
     Args:
         model: a trained Keras model, on TensorFlow.
@@ -78,7 +78,7 @@ def export_slopes(model: Any, slopes: KerasSlopes, path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
 
 
-def export_saved_slopes(
+def export_saved_path_gradients(
     *,
     saved: Path,
     transforms: Path,
@@ -129,11 +129,11 @@ def main(
     """What the process of its own does; it prints why there is no ONNX file."""
     import keras
 
-    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasPathGradients
     from tidegate.models.networks.predict import predict
-    from tidegate.models.networks.user_model import own_objects
+    from tidegate.models.networks.user_model import custom_objects
 
-    own = own_objects(Path(code)) if code else {}
+    own = custom_objects(Path(code)) if code else {}
     try:
         model = keras.models.load_model(saved, custom_objects=own, compile=False)
         fitted = Transforms.from_dict(json.loads(Path(transforms).read_bytes()))
@@ -141,7 +141,7 @@ def main(
         inputs = inputs_of(
             model, fitted.apply(take(rows, np.arange(min(ROWS, len(next(iter(rows.values())))))))
         )
-        found = KerasSlopes(model, fitted.input_specs)
+        found = KerasPathGradients(model, fitted.input_specs)
         classes = task == "classification"
         values = predict(model, inputs)
         values = np.concatenate([1 - values, values], axis=1) if classes and found.units == 1 else values
@@ -150,7 +150,7 @@ def main(
     except Exception as error:
         sys.exit(" ".join(str(error).split()))
     try:
-        export_slopes(model, found, Path(slopes))
+        export_path_gradients(model, found, Path(slopes))
     except ExportError as error:
         print(error)
 

@@ -75,18 +75,18 @@ def build_model(
     import keras
 
     check_model(model)
-    repeatable(seed)
+    make_deterministic(seed)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        with computing_in(precision):
+        with precision_scope(precision):
             return _built(dict(model), Inputs(specs), outputs)
     finally:
         keras.config.set_dtype_policy(before)
 
 
 @contextmanager
-def computing_in(precision: str) -> Iterator[None]:
+def precision_scope(precision: str) -> Iterator[None]:
     """Within it, "float64" is what Keras computes in: layers, and losses, metrics and optimizers, which others leave.
 
     Use it around all that is done with a model of that precision: outside of it JAX would cut its numbers to float32.
@@ -155,7 +155,7 @@ def _check_boxes(name: str, outputs: Outputs) -> None:
         )
 
 
-def repeatable(seed: int) -> None:
+def make_deterministic(seed: int) -> None:
     """Seed Python, NumPy and the backend, and let it use only operations that repeat to the bit.
 
     On a GPU float32 is float32 then: TensorFloat-32, which some of them take on their own, keeps ten bits of what is
@@ -196,6 +196,6 @@ def as_float32(
     """
     if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in model.layers):
         return model
-    twin = build_model(options, specs, outputs, seed=0)
-    twin.set_weights(model.get_weights())
-    return twin
+    copy = build_model(options, specs, outputs, seed=0)
+    copy.set_weights(model.get_weights())
+    return copy

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tidegate.models.loops.streamed import Streamed, StreamedLoop
+from tidegate.models.loops.streamed import StreamedLoop, StreamedRows
 
 if TYPE_CHECKING:
     from tidegate.models.config.losses import Loss
@@ -61,7 +61,7 @@ class Loop(Protocol):
 
         Args:
             order: int32 row indices (rows,), each once; None keeps the rows' own order. Of streamed rows, what
-                `preprocessing.windows.Windows.order` drew.
+                `preprocessing.windows.ShuffleWindows.order` drew.
             start: batches of this epoch that were done before.
             every: also stop after each multiple of so many batches.
         """
@@ -83,13 +83,13 @@ class WindowLoop(Loop, Protocol):
         """Go through other rows from now on.
 
         Args:
-            data: as `Parts.train`.
+            data: as `LoopSpec.train`.
             rows: how many an epoch goes through; all of them once when not given.
             before: batches of the epoch that lie before them; `every` counts these too.
         """
 
 
-class InVariables:
+class StatelessLoop:
     """What holds for a loop that keeps nothing beside the Keras model's variables."""
 
     def state(self) -> dict[str, np.ndarray]:
@@ -101,13 +101,13 @@ class InVariables:
 
 
 @dataclass(frozen=True)
-class Parts:
+class LoopSpec:
     """What a backend makes its loops of.
 
     Attributes:
         model: the compiled Keras model.
         train, held_out: (inputs by name, target) or (inputs, target, row weights), NumPy arrays, rows first;
-            held_out may be None; train may be `Streamed`.
+            held_out may be None; train may be `StreamedRows`.
         options: the experiment's.
         loss: the experiment's.
         seed: seeds what a loop draws itself.
@@ -127,14 +127,14 @@ class Parts:
     sampling: Sampling | None = None
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """What goes through the training rows and, where there are some, the held-out rows.
 
     Raises:
         OptionsError: the backend cannot do what the model or the options ask.
     """
     backend = import_module(BACKENDS[parts.options.backend])
-    if isinstance(parts.train, Streamed):
+    if isinstance(parts.train, StreamedRows):
         loop, check = backend.make_loops(replace(parts, train=parts.train.example))
         return StreamedLoop(loop, parts.train), check
     made: tuple[Loop, Loop | None] = backend.make_loops(parts)
@@ -147,7 +147,7 @@ def fused(model: Any, besides: frozenset[str] = frozenset()) -> bool:
     return all(type(operation).__name__ in known for operation in getattr(model, "operations", [model]))
 
 
-class Pace:
+class CallPacer:
     """How many batches a call does: as many as fit into `seconds`, learned from the calls before.
 
     Args:
@@ -163,7 +163,7 @@ class Pace:
         stop = min(end, done + self.batches)
         return min(stop, done - (before + done) % every + every) if every else stop
 
-    def learn(self, began: float, batches: int) -> None:
+    def adapt(self, began: float, batches: int) -> None:
         """Note that `batches` took from `began` (`time.perf_counter`) to now."""
         seconds = time.perf_counter() - began
         fitting = int(batches * self._seconds / max(seconds, 1e-6))

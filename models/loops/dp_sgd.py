@@ -46,7 +46,7 @@ class Sampling:
         return -(-self.rows // self.batch)
 
     @property
-    def room(self) -> int:
+    def padded_batch(self) -> int:
         r"""Rows of a batch that is filled up.
 
         A batch has k or more rows by a chance of at most \( e^{-n KL(k / n, q)} \): Hoeffding, "Probability
@@ -61,20 +61,20 @@ class Sampling:
 
     def order(self, generator: np.random.Generator) -> NDArray[np.int32]:
         """Return an epoch's rows, int32 (batches * room,); the row behind the last one stands for none."""
-        order = np.full((self.batches, self.room), self.rows, np.int32)
+        order = np.full((self.batches, self.padded_batch), self.rows, np.int32)
         for batch in order:
-            chosen = np.flatnonzero(generator.random(self.rows) < self.rate)[: self.room]
+            chosen = np.flatnonzero(generator.random(self.rows) < self.rate)[: self.padded_batch]
             batch[: len(chosen)] = chosen
         return order.ravel()
 
-    def filled(self, data: tuple[Any, ...]) -> tuple[Any, ...]:
+    def padded(self, data: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return (inputs, target, row weights) with a row more of weight 0, which stands for none."""
         inputs, target, weights = data if len(data) > 2 else (*data, np.ones(self.rows, np.float32))
         more = {name: np.concatenate([array, array[:1]]) for name, array in inputs.items()}
         return more, np.concatenate([target, target[:1]]), np.append(weights, np.float32(0))
 
 
-def require_plain(model: Any) -> None:
+def require_private_model(model: Any) -> None:
     """Refuse a model whose layers keep something of the rows they saw, draw random numbers, or crash the backend.
 
     Raises:
@@ -101,7 +101,7 @@ def require_plain(model: Any) -> None:
         )
 
 
-def spent(privacy: Privacy, sampling: Sampling, model: Any) -> float:
+def spent_epsilon(privacy: Privacy, sampling: Sampling, model: Any) -> float:
     """Return the epsilon of all weight updates so far."""
     return epsilon(sampling.rate, privacy.noise_multiplier, int(model.optimizer.iterations), privacy.delta)
 
@@ -136,7 +136,7 @@ def tensorflow_step(model: Any, options: Training, sampling: Sampling, seed: int
             (sum_ + noise(place, sum_.shape, sum_.dtype)) / sampling.batch for place, sum_ in enumerate(sums)
         ]
         model.optimizer.apply(noisy, model.trainable_variables)
-        return _told(model, data, answers, values)
+        return _logs(model, data, answers, values)
 
     return step
 
@@ -175,7 +175,7 @@ def jax_step(model: Any, options: Training, sampling: Sampling, seed: int) -> Ca
         trainable, optimizer = model.optimizer.stateless_apply(optimizer, noisy, trainable)
         given = list(zip(model.metrics_variables, metrics, strict=True))
         with keras.StatelessScope(state_mapping=given) as scope:
-            logs = _told(model, data, answers, values)
+            logs = _logs(model, data, answers, values)
         metrics = [scope.get_current_value(variable) for variable in model.metrics_variables]
         return logs, (trainable, fixed, optimizer, metrics)
 
@@ -192,7 +192,7 @@ def _seed(seed: int, place: int) -> int:
     return int(np.random.SeedSequence([seed, place]).generate_state(1)[0] >> 1)
 
 
-def _told(model: Any, data: Any, answers: Any, values: Any) -> Any:
+def _logs(model: Any, data: Any, answers: Any, values: Any) -> Any:
     """The logs, in which rows that stand for none do not count."""
     import keras
 

@@ -17,15 +17,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from tidegate.models.distributed.jax_sharding import Spread, spread_over
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from tidegate.models.distributed.jax_sharding import BatchSharding, batch_sharding
+from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
 from tidegate.models.loops.dp_sgd import jax_step
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
 
 
-class Loop(InVariables):
+class Loop(StatelessLoop):
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
@@ -50,15 +50,15 @@ class Loop(InVariables):
         fused: bool = True,
         rows: int | None = None,
         seconds_a_call: float = 0.25,
-        spread: Spread | None = None,
+        sharding: BatchSharding | None = None,
     ) -> None:
         import jax
 
         self.errors = (jax.errors.JaxRuntimeError, ValueError, TypeError)
-        self._spread, self._size = spread, batch_size
-        self._block = cache(lambda size, offset: _block(step, size, offset, fused, spread))
+        self._sharding, self._size = sharding, batch_size
+        self._block = cache(lambda size, offset: _block(step, size, offset, fused, sharding))
         self._variables = [_variables(model, part) for part in parts]
-        self._pace = Pace(seconds_a_call)
+        self._pace = CallPacer(seconds_a_call)
         self._written: dict[int, tuple[Any, Any]] = {}
         self.load(data, rows)
 
@@ -67,7 +67,7 @@ class Loop(InVariables):
         import jax
 
         self._data: Any = None  # let go of those before first
-        self._data = jax.tree.map(self._spread.whole if self._spread else jax.numpy.asarray, data)
+        self._data = jax.tree.map(self._sharding.replicate if self._sharding else jax.numpy.asarray, data)
         self.rows, self._before = rows or len(data[1]), before
         self.batches = -(-self.rows // self._size)
         whole = self.rows // self._size
@@ -82,46 +82,46 @@ class Loop(InVariables):
         """Go through the rows once; see `loops.Loop`."""
         rows = np.arange(self.rows, dtype=np.int32) if order is None else order
         done = start
-        if self._spread:
-            self._require_same_place(self._spread, rows, start)
-            rows = self._spread.whole(rows)
+        if self._sharding:
+            self._require_same_place(self._sharding, rows, start)
+            rows = self._sharding.replicate(rows)
         while done < self.batches:
             end, block = next(pair for pair in self._blocks if done < pair[0])
             stop = self._pace.stop(done, end, every, self._before)
-            if self._spread:
-                stop = int(self._spread.agreed(np.int32(stop)))
+            if self._sharding:
+                stop = int(self._sharding.broadcast(np.int32(stop)))
             began = time.perf_counter()
             state, bad = block(self._read(), self._data, rows, done, stop)
             bad = int(bad)
-            self._pace.learn(began, stop - done)
+            self._pace.adapt(began, stop - done)
             self._write(state)
             done = stop
             yield done, bad if bad >= 0 else None
 
-    def _require_same_place(self, spread: Spread, rows: np.ndarray, start: int) -> None:
+    def _require_same_place(self, sharding: BatchSharding, rows: np.ndarray, start: int) -> None:
         """Member 0's weights to begin with: others may have come to slightly different ones on another machine."""
         place = [zlib.crc32(rows.tobytes()) & 0x7FFFFFFF, start]
-        if spread.agreed(np.array(place, np.int32)).tolist() != place:
+        if sharding.broadcast(np.array(place, np.int32)).tolist() != place:
             raise ValueError("this process and member 0 are not at the same place of the training")
-        if not self._written and spread.processes > 1:
+        if not self._written and sharding.processes > 1:
             for variable in (variable for part in self._variables for variable in part):
-                variable.assign(spread.agreed(variable.value))
+                variable.assign(sharding.broadcast(variable.value))
 
     def _read(self) -> tuple[list[Any], ...]:
         return tuple([self._everywhere(variable) for variable in part] for part in self._variables)
 
     def _everywhere(self, variable: Any) -> Any:
         """A variable's value as a call wants it: as the last call left it, unless somebody changed it."""
-        if self._spread is None:
+        if self._sharding is None:
             return variable.value
         here, everywhere = self._written.get(id(variable), (None, None))
-        return everywhere if here is variable.value else self._spread.whole(variable.value)
+        return everywhere if here is variable.value else self._sharding.replicate(variable.value)
 
     def _write(self, state: tuple[list[Any], ...]) -> None:
         for part, values in zip(self._variables, state, strict=True):
             for variable, value in zip(part, values, strict=True):
-                variable.assign(self._spread.here(value) if self._spread else value)
-                if self._spread:
+                variable.assign(self._sharding.local_copy(value) if self._sharding else value)
+                if self._sharding:
                     self._written[id(variable)] = (variable.value, value)
 
     def batches_a_call(self) -> int:
@@ -133,7 +133,9 @@ def _variables(model: Any, part: str) -> list[Any]:
     return list(model.optimizer.variables if part == "optimizer_variables" else getattr(model, part))
 
 
-def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread: Spread | None) -> Any:
+def _block(
+    step: Callable[..., Any], size: int, offset: int, fused: bool, sharding: BatchSharding | None
+) -> Any:
     """Batches of `size` rows; the last, smaller one has a block of its own, which begins at row `offset`."""
     import jax
     from jax import lax, numpy
@@ -142,11 +144,11 @@ def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread
         state, bad = carry
         chosen = lax.dynamic_slice_in_dim(rows, offset if offset else index * size, size)
         batch = jax.tree.map(lambda array: array[chosen], data)
-        logs, after = step(state, spread.shared(batch) if spread else batch)
+        logs, after = step(state, sharding.shard_batch(batch) if sharding else batch)
         # The loss in the logs is the epoch's mean so far: not finite from the first such batch on.
         broken = ~numpy.isfinite(logs["loss"]) if "loss" in logs else False
         result = _like(after, state), numpy.where((bad < 0) & broken, index, bad)
-        return spread.same(result) if spread else result
+        return sharding.replicated(result) if sharding else result
 
     def block(state: Any, data: Any, rows: Any, start: Any, stop: Any) -> Any:
         begun = (state, numpy.int32(-1))
@@ -155,10 +157,10 @@ def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread
     one, wait = jax.jit(body), cast(Any, jax.block_until_ready)
 
     def steps(state: Any, data: Any, rows: Any, start: int, stop: int) -> Any:
-        carry, rows = (state, np.int32(-1)), rows if spread else numpy.asarray(rows)
+        carry, rows = (state, np.int32(-1)), rows if sharding else numpy.asarray(rows)
         for index in range(start, stop):
             carry = one(np.int32(index), carry, data, rows)
-            if spread and spread.patient:
+            if sharding and sharding.waits:
                 wait(carry)
         return carry
 
@@ -172,19 +174,19 @@ def _like(after: Any, before: Any) -> Any:
     return jax.tree.map(lambda new, old: jax.numpy.asarray(new, old.dtype), tuple(after), before)
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out, size = parts.model, parts.held_out, parts.options.batch_size
-    spread, check = spread_over(parts.gpus, size), None
+    sharding, check = batch_sharding(parts.gpus, size), None
     whole = fused(model) or _on_a_gpu()
     if held_out is not None:
         check = Loop(
-            model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, spread=spread
+            model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, sharding=sharding
         )
     if parts.sampling is None:
-        return Loop(model, model.train_step, TRAIN, parts.train, size, whole, spread=spread), check
+        return Loop(model, model.train_step, TRAIN, parts.train, size, whole, sharding=sharding), check
     step = jax_step(model, parts.options, parts.sampling, parts.seed)
-    room = parts.sampling.room
+    room = parts.sampling.padded_batch
     return Loop(model, step, TRAIN, parts.train, room, whole, parts.sampling.batches * room), check
 
 

@@ -11,20 +11,20 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tidegate.models.loops import WindowLoop
-    from tidegate.models.preprocessing.windows import Rows, Windows
+    from tidegate.models.preprocessing.windows import Rows, ShuffleWindows
 
 
 @dataclass(frozen=True)
-class Streamed:
+class StreamedRows:
     """Training rows that stay on the disk, as a loop takes them.
 
     Attributes:
         windows: the rows.
         batch_size: rows a batch.
-        data: what a loop takes, see `loops.Parts`, made of a window's rows.
+        data: what a loop takes, see `loops.LoopSpec`, made of a window's rows.
     """
 
-    windows: Windows
+    windows: ShuffleWindows
     batch_size: int
     data: Callable[[Rows], tuple[Any, ...]]
 
@@ -42,7 +42,7 @@ class StreamedLoop:
         train: the rows.
     """
 
-    def __init__(self, loop: WindowLoop, train: Streamed) -> None:
+    def __init__(self, loop: WindowLoop, train: StreamedRows) -> None:
         self._loop, self._train = loop, train
         self.rows, self.errors = train.windows.rows, loop.errors
         self.batches = -(-self.rows // train.batch_size)
@@ -52,7 +52,7 @@ class StreamedLoop:
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once, in an order that `Windows.order` drew."""
+        """Go through the rows once, in an order that `ShuffleWindows.order` drew."""
         assert order is not None
         windows, following = self._train.windows, self._following
         each = windows.size // self._train.batch_size  # batches a window
@@ -65,11 +65,11 @@ class StreamedLoop:
                 if rows is not self._rows:
                     self._loop.load(self._train.data(rows), before=before)
                     self._rows = rows
-                shuffled = windows.shuffled(order, window)
+                shuffled = windows.row_order(order, window)
                 for done, bad in self._loop.run(shuffled, max(0, start - before), every):
                     yield before + done, None if bad is None else before + bad
 
-    def expect(self, order: np.ndarray) -> None:
+    def prefetch(self, order: np.ndarray) -> None:
         """Let the next `run` read the beginning of the epoch after it, which has this order, while it learns."""
         self._following = order
 

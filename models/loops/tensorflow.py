@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.distributed.tensorflow_replicas import devices_for, shared_step
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
 from tidegate.models.loops.dp_sgd import tensorflow_step
 from tidegate.models.preprocessing.windows import ALIGNED
 
@@ -60,7 +60,7 @@ def _steps(model: Any) -> int:
     return steps
 
 
-class Loop(InVariables):
+class Loop(StatelessLoop):
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
@@ -89,7 +89,7 @@ class Loop(InVariables):
         self._size, self._by_size = batch_size, xla or shared is not None
         self._any = _block(step, batch_size)
         self._whole_ones = _block(shared or step, batch_size, xla, by_size=True)
-        self._pace = Pace(seconds_a_call)
+        self._pace = CallPacer(seconds_a_call)
         self.load(data, rows)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
@@ -115,7 +115,7 @@ class Loop(InVariables):
             stop = self._pace.stop(done, end, every, self._before)
             began = time.perf_counter()
             bad = int(block(self._data, rows, tf.constant(done), tf.constant(stop)))
-            self._pace.learn(began, stop - done)
+            self._pace.adapt(began, stop - done)
             done = stop
             yield done, bad if bad >= 0 else None
 
@@ -134,13 +134,13 @@ def _tensor(array: np.ndarray) -> Any:
     return tf.convert_to_tensor(array)
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
     check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
     if parts.sampling is not None:
         step = tensorflow_step(model, parts.options, parts.sampling, parts.seed)
-        room = parts.sampling.room
+        room = parts.sampling.padded_batch
         return Loop(step, parts.train, room, rows=parts.sampling.batches * room), check
     size = parts.options.batch_size
     devices = devices_for(parts.gpus, size)

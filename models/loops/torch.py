@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts
+from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, CallPacer, LoopSpec
 
 
 class Loop:
@@ -36,7 +36,7 @@ class Loop:
     ) -> None:
         self.errors = (RuntimeError, IndexError, ValueError, TypeError)
         self._step, self._size, self._learns = step, batch_size, learns
-        self._pace = Pace(seconds_a_call)
+        self._pace = CallPacer(seconds_a_call)
         self.load(data)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
@@ -60,7 +60,7 @@ class Loop:
             stop = self._pace.stop(done, self.batches, every, self._before)
             began = time.perf_counter()
             bad = self._call(rows, done, stop)
-            self._pace.learn(began, stop - done)
+            self._pace.adapt(began, stop - done)
             done = stop
             yield done, bad
 
@@ -100,7 +100,7 @@ class Loop:
         return self._pace.batches
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
     check = None

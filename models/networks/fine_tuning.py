@@ -16,7 +16,7 @@ from tidegate.models.errors import OptionsError
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """What a training begins with.
 
     Attributes:
@@ -34,7 +34,7 @@ class Start:
     code: Path | None = None
 
 
-def begin_with(model: Any, start: Start, transforms: Mapping[str, Any]) -> list[str]:
+def warm_start(model: Any, start: WarmStart, transforms: Mapping[str, Any]) -> list[str]:
     """Give an untrained model the earlier weights, freeze what is to stay, and return the names of what is frozen.
 
     Layers with weights are paired in their order. The last one begins anew where its shape is another, as with other
@@ -50,10 +50,10 @@ def begin_with(model: Any, start: Start, transforms: Mapping[str, Any]) -> list[
     """
     import keras
 
-    from tidegate.models.networks.user_model import own_objects
+    from tidegate.models.networks.user_model import custom_objects
 
     _require_same_meaning(start, transforms)
-    own = own_objects(start.code) if start.code else {}
+    own = custom_objects(start.code) if start.code else {}
     earlier = keras.models.load_model(start.keras, custom_objects=own, compile=False)
     ours, theirs = ([layer for layer in one.layers if layer.weights] for one in (model, earlier))
     if len(ours) != len(theirs):
@@ -80,7 +80,7 @@ def begin_with(model: Any, start: Start, transforms: Mapping[str, Any]) -> list[
     return frozen
 
 
-def _freeze(start: Start, layers: dict[str, Any]) -> list[str]:
+def _freeze(start: WarmStart, layers: dict[str, Any]) -> list[str]:
     """Patterns are held against the names in the earlier model, which are the same in every process."""
     frozen: list[str] = []
     for pattern in start.freeze:
@@ -96,7 +96,7 @@ def _freeze(start: Start, layers: dict[str, Any]) -> list[str]:
     return sorted(set(frozen))
 
 
-def _require_same_meaning(start: Start, transforms: Mapping[str, Any]) -> None:
+def _require_same_meaning(start: WarmStart, transforms: Mapping[str, Any]) -> None:
     """A word's number, or a feature's place, must be what it was when the weights were learned."""
     earlier = {entry["name"]: entry for entry in start.transforms["inputs"]}
     for entry in transforms["inputs"]:
@@ -120,7 +120,7 @@ def _shapes(layer: Any) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in layer.weights]
 
 
-def _unfit(start: Start, ours: list[Any], theirs: list[Any], why: str) -> OptionsError:
+def _unfit(start: WarmStart, ours: list[Any], theirs: list[Any], why: str) -> OptionsError:
     def told(layers: list[Any]) -> str:
         return ", ".join(f"{layer.name} {_shapes(layer)}" for layer in layers)
 

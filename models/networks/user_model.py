@@ -73,7 +73,7 @@ def _import(path: Path) -> Callable[..., Any]:
     return build
 
 
-def own_objects(path: Path) -> dict[str, Any]:
+def custom_objects(path: Path) -> dict[str, Any]:
     """The classes and functions that a model file defines, by name, for Keras to load what is made of them."""
     module = _module(path)
     members = vars(module).items()

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_column import Cell, read_cells
-from tidegate.models.data.box_geometry import overlaps
+from tidegate.models.data.box_column import RowBoxes, parse_boxes
+from tidegate.models.data.box_geometry import iou
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.default_boxes import OFFSETS, Grid
 from tidegate.models.preprocessing.schema import Field, Target
@@ -31,7 +31,7 @@ VARIANCES = (0.1, 0.1, 0.2, 0.2)  # the offsets' scale, as in the paper's own co
 ROUNDS = 50
 
 
-class Boxes:
+class BoxTarget:
     """The target boxes of an image.
 
     Args:
@@ -53,10 +53,10 @@ class Boxes:
         self._defaults = default_boxes(self.grids, self.size)
 
     @classmethod
-    def fit(cls, target: Target, image: Field, columns: Columns) -> Boxes:
+    def fit(cls, target: Target, image: Field, columns: Columns) -> BoxTarget:
         """Learn the default boxes from the training rows."""
         name, size = target.names[0], image.shape[:2]
-        corners = np.concatenate([cell.boxes for cell in read_cells(name, columns[name], size)])
+        corners = np.concatenate([cell.boxes for cell in parse_boxes(name, columns[name], size)])
         labels = [str(label) for label in target.classes]
         return cls(name, labels, size, _grids(corners[:, 2:] - corners[:, :2], size))
 
@@ -65,17 +65,17 @@ class Boxes:
         """The default boxes `(d, 4)`, each left, top, right, bottom, in the order of the model's outputs."""
         return self._defaults
 
-    def truth(self, columns: Columns) -> list[Cell]:
+    def ground_truth(self, columns: Columns) -> list[RowBoxes]:
         """The boxes of rows, in pixels of the model's image."""
-        return read_cells(self.name, columns[self.name], self.size)
+        return parse_boxes(self.name, columns[self.name], self.size)
 
-    def wanted(self, columns: Columns) -> NDArray[np.float32]:
+    def encode(self, columns: Columns) -> NDArray[np.float32]:
         """What the model has to answer, `(n, d, 5)`: 0 for no box or the class from 1, and four offsets."""
         places = {label: place for place, label in enumerate(self.labels, 1)}
-        cells = self.truth(columns)
+        cells = self.ground_truth(columns)
         encoded = np.zeros((len(cells), len(self._defaults), 1 + OFFSETS), np.float32)
         for row, cell in enumerate(cells):
-            matched = match(cell.boxes, self._defaults)
+            matched = match_default_boxes(cell.boxes, self._defaults)
             taken = np.flatnonzero(matched >= 0)
             chosen = matched[taken]
             encoded[row, taken, 0] = np.array([places[label] for label in cell.labels], np.float32)[chosen]
@@ -96,7 +96,7 @@ def default_boxes(grids: Sequence[Grid], size: tuple[int, int]) -> Floats:
     return np.concatenate(found) if found else np.zeros((0, 4))
 
 
-def match(boxes: Floats, defaults: Floats) -> NDArray[np.int64]:
+def match_default_boxes(boxes: Floats, defaults: Floats) -> NDArray[np.int64]:
     """Which box each default box is to answer `(d,)`, -1 for none.
 
     It is the one that it overlaps most, where that is at least by half; and each box has the default box that overlaps
@@ -104,7 +104,7 @@ def match(boxes: Floats, defaults: Floats) -> NDArray[np.int64]:
     """
     if not len(boxes):
         return np.full(len(defaults), -1, np.int64)
-    shared = overlaps(boxes, defaults)
+    shared = iou(boxes, defaults)
     matched = np.where(shared.max(axis=0) >= MATCH, shared.argmax(axis=0), -1)
     for _ in range(len(boxes)):
         box, place = np.unravel_index(shared.argmax(), shared.shape)
@@ -120,7 +120,7 @@ def offsets_of(boxes: Floats, defaults: Floats) -> Floats:
     return np.asarray(moved / np.array(VARIANCES))
 
 
-def moved_by(offsets: NDArray[np.floating], defaults: Floats) -> Floats:
+def apply_offsets(offsets: NDArray[np.floating], defaults: Floats) -> Floats:
     """Default boxes `(..., d, 4)` moved and stretched; the inverse of `offsets_of`."""
     base, scale = _middles(defaults)
     steps = offsets.astype(np.float64) * np.array(VARIANCES)
@@ -162,4 +162,4 @@ def _clusters(sizes: Floats) -> Floats:
 def _shared(first: Floats, second: Floats) -> Floats:
     """Overlap `(n, m)` of boxes of these sizes with one middle."""
     corner = [np.concatenate([-sizes / 2, sizes / 2], axis=1) for sizes in (first, second)]
-    return overlaps(*corner)
+    return iou(*corner)

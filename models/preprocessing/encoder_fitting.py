@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, rows_between, rows_of
 from tidegate.models.preprocessing.encoders import (
-    CUTS,
     LONGEST_TEXT,
     MOST_CATEGORIES,
     MOST_WORDS,
+    TOKENIZERS,
     ArrayEncoder,
     Encoder,
     FeaturesEncoder,
@@ -34,7 +34,7 @@ MOST_COUNTED = 500_000  # distinct words or categories; of more the rarest are f
 WHOLE = 0.95  # of the texts are read whole where no length is stated
 
 
-class Learner(Protocol):
+class EncoderFitter(Protocol):
     """Learns one encoder."""
 
     def add(self, columns: Columns) -> None:
@@ -93,7 +93,7 @@ class Frequencies:
         return sorted(self._counts, key=lambda value: (-self._counts[value], value))
 
 
-class FeaturesLearner:
+class FeaturesFitter:
     """Mean and scale of numbers, and the most frequent categories."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
@@ -115,7 +115,7 @@ class FeaturesLearner:
         return FeaturesEncoder(list(self._moments), means, scales, known)
 
 
-class ArrayLearner:
+class ArrayFitter:
     """One mean and one scale for an array."""
 
     def __init__(self, field: Field) -> None:
@@ -130,7 +130,7 @@ class ArrayLearner:
         return ArrayEncoder(self._field.name, list(self._field.shape), *self._moments.mean_and_scale())
 
 
-class SequenceLearner:
+class SequenceFitter:
     """Mean and scale of each feature, over the steps that exist."""
 
     def __init__(self, field: Field) -> None:
@@ -151,7 +151,7 @@ class SequenceLearner:
         return SequenceEncoder(self._field.name, list(self._field.shape), means, scales)
 
 
-class ImageLearner:
+class ImageFitter:
     """The largest value, which images are divided by; 255 for uint8 images brighter than 127."""
 
     def __init__(self, field: Field) -> None:
@@ -172,7 +172,7 @@ class ImageLearner:
         )
 
 
-class TextLearner:
+class TextFitter:
     """The most frequent words; the length, if it is not stated, holds 95 of 100 texts whole."""
 
     def __init__(self, field: Field) -> None:
@@ -181,7 +181,7 @@ class TextLearner:
 
     def add(self, columns: Columns) -> None:
         """See some more training rows."""
-        texts = [CUTS[self._tokens](text) for text in columns[self._field.name].tolist()]
+        texts = [TOKENIZERS[self._tokens](text) for text in columns[self._field.name].tolist()]
         self._counts.add(word for words in texts for word in words)
         self._lengths.update(len(words) for words in texts)
 
@@ -193,11 +193,11 @@ class TextLearner:
         return TextEncoder(field.name, words, kept, self._tokens)
 
 
-LEARNERS: dict[str, Callable[[Field], Learner]] = {
-    "image": ImageLearner,
-    "sequence": SequenceLearner,
-    "text": TextLearner,
-    "numeric": ArrayLearner,
+FITTERS: dict[str, Callable[[Field], EncoderFitter]] = {
+    "image": ImageFitter,
+    "sequence": SequenceFitter,
+    "text": TextFitter,
+    "numeric": ArrayFitter,
 }
 
 

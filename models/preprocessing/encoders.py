@@ -45,7 +45,7 @@ class Encoder(Protocol):
     def apply(self, columns: Columns) -> Array:
         """Encode `n` rows as an array `(n, *spec.shape)` of `spec.dtype`."""
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """What people are told of attributions `(n, *spec.shape)`: one value a row by column, see `Transforms`."""
 
 
@@ -78,7 +78,7 @@ class FeaturesEncoder:
                     encoded[row, place] = 1.0
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """A number a column: of a category the sum over its block."""
         del columns
         found = {name: parts[:, place].tolist() for place, name in enumerate(self._names)}
@@ -111,7 +111,7 @@ class ArrayEncoder:
             encoded[start : start + rows] = _standardised(block, self._mean, self._factor)
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """A number for each of the array."""
         del columns
         return {self._name: parts.tolist()}
@@ -137,7 +137,7 @@ class SequenceEncoder:
         encoded[:, :, :-1] = _standardised(steps, self._mean, self._factor)
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """A number for each of the steps that exist, in the shape that they have."""
         column = columns[self._name]
         shaped = parts[:, :, 0] if column.ndim == 2 else parts[:, :, :-1]
@@ -163,7 +163,7 @@ class ImageEncoder:
             encoded[~np.isfinite(encoded)] = 0.0
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """A map `(h, w)`: a number a pixel, summed over its channels."""
         del columns
         return {self._name: parts.sum(axis=3).tolist()}
@@ -174,7 +174,7 @@ class TextEncoder:
 
     def __init__(self, name: str, words: list[str], length: int, tokens: str = "words") -> None:
         self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
-        self._name, self._length, self._cut = name, length, CUTS[tokens]
+        self._name, self._length, self._cut = name, length, TOKENIZERS[tokens]
         self._numbers = {word: number for number, word in enumerate(words, 2)}
         self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
 
@@ -188,7 +188,7 @@ class TextEncoder:
             encoded[row, : len(words)] = [number(word, 1) for word in words]
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """Each token that is read, as the text has it, and a number."""
         rows = zip(columns[self._name].tolist(), parts.tolist(), strict=True)
         return {self._name: [self._tokens(text, numbers) for text, numbers in rows]}
@@ -223,7 +223,7 @@ def _characters(text: str | None) -> list[str]:
     return list(text or "")
 
 
-CUTS = {"words": _words, "characters": _characters}
+TOKENIZERS = {"words": _words, "characters": _characters}
 
 
 def _standardised(raw: Array, mean: Any, factor: Any) -> NDArray[np.float64]:

@@ -21,12 +21,12 @@ from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.targets import (
     check_kept,
-    check_reading,
-    spread_targets,
-    target_of,
+    check_text_options,
+    parse_target,
+    split_array_targets,
     without_target,
 )
-from tidegate.models.preprocessing.text_target import cut
+from tidegate.models.preprocessing.text_target import tokenize
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
 
@@ -85,13 +85,13 @@ def prepare(
     Raises:
         DataError: the data cannot be used as asked; its subclasses say in which way.
     """
-    named, reading, task = target_of(target, task)
+    named, reading, task = parse_target(target, task)
     columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
     names = named or [_own_target(dataset)]
     own = _own_task(dataset, names)
     task = own if own == "generation" else task or own  # its loss is a classifier's
-    check_reading(names, reading, task)
-    columns, names = spread_targets(columns, names)
+    check_text_options(names, reading, task)
+    columns, names = split_array_targets(columns, names)
     kept = np.flatnonzero(~without_target(columns, names))
     fixed = kept >= rows_of(columns) - published
     dropped = rows_of(columns) - len(kept)
@@ -129,7 +129,7 @@ def _with_prompt(
         )
     prompts = np.empty(rows_of(columns), object)
     for row, text in enumerate(columns[name].tolist()):
-        words = cut(text, "words")
+        words = tokenize(text, "words")
         prompts[row] = " ".join(words[: round(PROMPT_SHARE * len(words))])
     told = {key: value for key, value in reading.items() if key in ("tokens", "length")}
     return columns | {PROMPT: prompts}, [{"name": PROMPT, "kind": "text", **told}]

@@ -28,12 +28,12 @@ from tidegate.models.preprocessing.splits import check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
 from tidegate.models.preprocessing.targets import (
     check_kept,
-    check_reading,
-    spread_targets,
-    target_of,
+    check_text_options,
+    parse_target,
+    split_array_targets,
     without_target,
 )
-from tidegate.models.preprocessing.transforms import Learning, Transforms, encode_target
+from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
 
 TASKS = ("classification", "regression")
 HELD_OUT_ROWS = 10_000  # of validation and of test: a share is then known to half a percent (standard error)
@@ -43,7 +43,7 @@ PIECE_BYTES = 8 << 20  # whose float64 copy is held at once
 
 
 @dataclass(frozen=True)
-class Large:
+class StreamedData:
     """What is to be prepared.
 
     Attributes:
@@ -65,7 +65,7 @@ class Large:
     keep: Callable[[Path], Any]
 
 
-def prepare_streamed(large: Large) -> Prepared:
+def prepare_streamed(large: StreamedData) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
     The first row of each class is learned from, so that no class stays unlearned.
@@ -73,8 +73,8 @@ def prepare_streamed(large: Large) -> Prepared:
     Raises:
         DataError: the data cannot be used as asked; its subclasses say in which way.
     """
-    names, reading, task = target_of(large.target, large.task)
-    check_reading(names, reading, task)
+    names, reading, task = parse_target(large.target, large.task)
+    check_text_options(names, reading, task)
     chosen = {**SPLIT, **large.split}
     if task not in (None, *TASKS):
         raise SchemaError(
@@ -92,28 +92,30 @@ def prepare_streamed(large: Large) -> Prepared:
         scan.add(columns, targets, dropped)
     check_kept(names, scan.rows, scan.dropped)
     schema = scan.schema(large.inputs, task, known_kinds(None, large.source, large.format))
-    dealt = _Dealing(large, schema, scan, chosen)
+    dealt = _StreamSplitter(large, schema, scan, chosen)
     for columns, _, _ in _chunks(large, names):
         dealt.add(conformed(schema, scan.cast(columns)))
     return dealt.prepared(scan.dropped)
 
 
-def _chunks(large: Large, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:
+def _chunks(large: StreamedData, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:
     """Rows with a target, the names of the target's columns, and how many rows were dropped; some MiB at a time."""
     asked = [entry["name"] for entry in large.inputs] if large.inputs is not None else None
     wanted = None if asked is None else list(dict.fromkeys([*asked, *names]))
     for chunk in chunks(large.source, large.format, wanted, large.sample_rate):
-        columns, targets = spread_targets(chunk, names)
+        columns, targets = split_array_targets(chunk, names)
         size = max(1, min(CHUNK, rows_of(columns) * PIECE_BYTES // max(1, bytes_of(columns))))
         for part in in_parts(columns, size):
             absent = without_target(part, targets)
             yield take(part, np.flatnonzero(~absent)) if absent.any() else part, targets, int(absent.sum())
 
 
-class _Dealing:
+class _StreamSplitter:
     """Deals rows to the splits."""
 
-    def __init__(self, large: Large, schema: Schema, scan: ColumnScan, split: Mapping[str, Any]) -> None:
+    def __init__(
+        self, large: StreamedData, schema: Schema, scan: ColumnScan, split: Mapping[str, Any]
+    ) -> None:
         self._schema = schema
         fitting = int(large.memory / PART / max(1.0, scan.bytes_a_row()))
         held_out = max(1, min(HELD_OUT_ROWS, fitting))
@@ -122,7 +124,7 @@ class _Dealing:
         self._step = -(-scan.rows // max(1, min(SAMPLE_ROWS, fitting)))
         self._generator = np.random.default_rng(split["seed"])
         self._writer, self._digest = ShardWriter(large.folder, large.keep), hashlib.sha256()
-        self._learning = Learning(schema)
+        self._learning = TransformsFitter(schema)
         self._seen = np.zeros(len(schema.target.classes), np.bool_)
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tidegate.models.data.box_column import read_cells
+from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
 
@@ -18,7 +18,7 @@ Task = Literal["classification", "regression", "generation", "detection"]
 Class = bool | int | str
 
 KINDS: tuple[str, ...] = get_args(Kind)
-READING = ("tokens", "length", "vocabulary")
+TEXT_OPTIONS = ("tokens", "length", "vocabulary")
 MOST_INTEGER_CLASSES = 100  # a whole-number target with more distinct values is a quantity
 TEXT_WORDS = 3.0  # strings of more words than this, on average, are text
 
@@ -132,7 +132,7 @@ def _field(entry: Mapping[str, Any], column: Array) -> Field:
     _check_kind(name, chosen, column)
     texts = column.dtype == object or chosen == "categorical"
     dtype = "str" if texts else str(column.dtype)
-    reading = {key: entry[key] for key in READING if entry.get(key) is not None}
+    reading = {key: entry[key] for key in TEXT_OPTIONS if entry.get(key) is not None}
     if reading and chosen != "text":
         raise SchemaError(
             f"input {name!r} is {chosen} and has {', '.join(reading)}; expected them of a text only; leave them out"
@@ -225,7 +225,7 @@ def _box_target(columns: Columns, names: tuple[str, ...], fields: tuple[Field, .
         raise SchemaError(
             f"detection has one input, an image; received {held}; name the image's column in data.inputs"
         )
-    cells = read_cells(names[0], columns[names[0]], images[0].shape)
+    cells = parse_boxes(names[0], columns[names[0]], images[0].shape)
     labels = {label for cell in cells for label in cell.labels}
     if not labels:
         raise SchemaError(

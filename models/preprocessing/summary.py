@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.box_column import read_cells
+from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
 from tidegate.models.preprocessing.schema import Field, Schema
-from tidegate.models.preprocessing.text_target import cut
+from tidegate.models.preprocessing.text_target import tokenize
 from tidegate.models.preprocessing.transforms import encode_target
 
 MOST_CATEGORIES = 100_000  # that the summary counts
@@ -43,14 +43,16 @@ def summary_of(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) 
 def _counted(schema: Schema, columns: Columns) -> dict[str, int]:
     """How many boxes there are of each label."""
     name, shape = schema.target.names[0], schema.inputs[0].shape
-    found = Counter(label for cell in read_cells(name, columns[name], shape) for label in cell.labels)
+    found = Counter(label for cell in parse_boxes(name, columns[name], shape) for label in cell.labels)
     return {str(label): found[str(label)] for label in schema.target.classes}
 
 
 def _told_texts(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
     target = schema.target
     fields = {field.name: _told(field, columns[field.name]) for field in schema.inputs}
-    tokens = [len(cut(text, target.tokens or "characters")) for text in columns[target.names[0]].tolist()]
+    tokens = [
+        len(tokenize(text, target.tokens or "characters")) for text in columns[target.names[0]].tolist()
+    ]
     return {
         "task": target.task,
         "rows": {name: rows_of(part) for name, part in splits.items()},

@@ -10,20 +10,20 @@ import numpy as np
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import READING
+from tidegate.models.preprocessing.schema import TEXT_OPTIONS
 
 
-def target_of(
+def parse_target(
     target: Sequence[str | Mapping[str, Any]] | None, task: str | None
 ) -> tuple[list[str], dict[str, Any], str | None]:
     """Names, how a text is read, and the task, which a target of kind text or boxes tells."""
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in target or ()]
-    reading = {key: entry[key] for entry in entries for key in READING if entry.get(key) is not None}
+    reading = {key: entry[key] for entry in entries for key in TEXT_OPTIONS if entry.get(key) is not None}
     told = next((TASK_OF_KIND[entry["kind"]] for entry in entries if entry.get("kind")), task)
     return [entry["name"] for entry in entries], reading, told
 
 
-def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
+def check_text_options(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
     """Refuse `tokens`, `length` and `vocabulary` of a target that is no text."""
     if reading and task != "generation":
         raise SchemaError(
@@ -32,7 +32,7 @@ def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | 
         )
 
 
-def spread_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
+def split_array_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
     """Each target column that holds arrays as one column a number."""
     spread, targets = dict(columns), []
     for name in names:

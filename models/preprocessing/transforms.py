@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.box_target import Boxes
-from tidegate.models.preprocessing.encoder_fitting import LEARNERS, FeaturesLearner, Learner, in_parts
+from tidegate.models.preprocessing.box_target import BoxTarget
+from tidegate.models.preprocessing.encoder_fitting import FITTERS, EncoderFitter, FeaturesFitter, in_parts
 from tidegate.models.preprocessing.encoders import Encoder, InputSpec, build
 from tidegate.models.preprocessing.schema import Class, Field, Schema, Target
-from tidegate.models.preprocessing.text_target import PREFIX, Answers
+from tidegate.models.preprocessing.text_target import PREFIX, TextTarget
 
-__all__ = ["InputSpec", "Learning", "Transforms", "encode_target"]
+__all__ = ["InputSpec", "Transforms", "TransformsFitter", "encode_target"]
 
 
 class Transforms:
@@ -50,11 +50,11 @@ class Transforms:
     def __init__(
         self,
         encoders: Mapping[str, tuple[str, Encoder]],
-        answers: Answers | None = None,
-        boxes: Boxes | None = None,
+        answers: TextTarget | None = None,
+        boxes: BoxTarget | None = None,
     ) -> None:
         self._encoders = dict(encoders)
-        self.answers, self.boxes = answers, boxes
+        self.text_target, self.box_target = answers, boxes
         self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
 
     @classmethod
@@ -64,12 +64,14 @@ class Transforms:
         Raises:
             SchemaError: no field has a value to learn from.
         """
-        learning = Learning(schema)
+        learning = TransformsFitter(schema)
         for part in in_parts(columns):
             learning.add(part)
-        answers = Answers.fit(schema.target, columns) if schema.target.task == "generation" else None
+        answers = TextTarget.fit(schema.target, columns) if schema.target.task == "generation" else None
         boxes = (
-            Boxes.fit(schema.target, schema.inputs[0], columns) if schema.target.task == "detection" else None
+            BoxTarget.fit(schema.target, schema.inputs[0], columns)
+            if schema.target.task == "detection"
+            else None
         )
         return cls(learning.encoders(), answers, boxes)
 
@@ -77,7 +79,7 @@ class Transforms:
     def input_specs(self) -> dict[str, InputSpec]:
         """Shape, dtype and kind of each model input, in the model's order."""
         specs = {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
-        return specs | ({PREFIX: self.answers.spec} if self.answers else {})
+        return specs | ({PREFIX: self.text_target.spec} if self.text_target else {})
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -108,11 +110,13 @@ class Transforms:
         Without the target's column there is no `prefix`: who decodes makes it, token by token.
         """
         inputs = {name: apply(columns) for name, apply in self._apply}
-        if self.answers is not None and self.answers.name in columns:
-            inputs[PREFIX] = self.answers.given(columns)
+        if self.text_target is not None and self.text_target.name in columns:
+            inputs[PREFIX] = self.text_target.decoder_inputs(columns)
         return inputs
 
-    def told(self, columns: Columns, attributions: Mapping[str, Array]) -> dict[str, list[Any]]:
+    def attributions_by_column(
+        self, columns: Columns, attributions: Mapping[str, Array]
+    ) -> dict[str, list[Any]]:
         """Attributions of model inputs as people have them: of each input column one value a row.
 
         Numbers and categories have a number; images a map `(h, w)`; arrays and sequences numbers in the row's own
@@ -126,13 +130,13 @@ class Transforms:
         rows = len(next(iter(columns.values())))
         for name, (_, encoder) in self._encoders.items():
             nothing = np.zeros((rows, *encoder.spec.shape), np.float32)
-            found |= encoder.told(columns, attributions.get(name, nothing))
+            found |= encoder.attributions_by_column(columns, attributions.get(name, nothing))
         return found
 
     def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
-        """The target as numbers: `wanted` of a text's `Answers` and of `Boxes`, else what `encode_target` gives."""
-        told = self.answers or self.boxes
-        return encode_target(schema, columns) if told is None else told.wanted(columns)
+        """The encoded target: by `TextTarget` for texts, by `BoxTarget` for boxes, else by `encode_target`."""
+        special = self.text_target or self.box_target
+        return encode_target(schema, columns) if special is None else special.encode(columns)
 
     def to_dict(self) -> dict[str, Any]:
         """All that was learned, as plain JSON values: a list, because the order of the inputs matters."""
@@ -141,8 +145,8 @@ class Transforms:
             for name, (kind, encoder) in self._encoders.items()
         ]
         content: dict[str, Any] = {"inputs": inputs}
-        content |= {"answers": self.answers.content} if self.answers else {}
-        return content | ({"boxes": self.boxes.content} if self.boxes else {})
+        content |= {"answers": self.text_target.content} if self.text_target else {}
+        return content | ({"boxes": self.box_target.content} if self.box_target else {})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Transforms:
@@ -151,11 +155,11 @@ class Transforms:
             entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
             for entry in content["inputs"]
         }
-        answers = Answers(**content["answers"]) if "answers" in content else None
-        return cls(encoders, answers, Boxes(**content["boxes"]) if "boxes" in content else None)
+        answers = TextTarget(**content["answers"]) if "answers" in content else None
+        return cls(encoders, answers, BoxTarget(**content["boxes"]) if "boxes" in content else None)
 
 
-class Learning:
+class TransformsFitter:
     """Learns all encoders of a schema from training rows that come in parts, each once."""
 
     def __init__(self, schema: Schema) -> None:
@@ -165,12 +169,12 @@ class Learning:
         taken = ["features"] if self._single else []
         taken += [PREFIX] if schema.target.task == "generation" else []
         names = _input_names([field.name for field in others], taken)
-        self._learners: dict[str, tuple[str, Learner]] = {}
+        self._learners: dict[str, tuple[str, EncoderFitter]] = {}
         if self._single:
-            self._learners["features"] = ("features", FeaturesLearner(self._single))
+            self._learners["features"] = ("features", FeaturesFitter(self._single))
         for field in others:
             encoder = "array" if field.kind == "numeric" else field.kind
-            self._learners[names[field.name]] = (encoder, LEARNERS[field.kind](field))
+            self._learners[names[field.name]] = (encoder, FITTERS[field.kind](field))
 
     def add(self, columns: Columns) -> None:
         """See some more training rows."""

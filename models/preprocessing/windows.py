@@ -32,7 +32,7 @@ ALIGNED = 64  # bytes: what TensorFlow and XLA ask of memory that they take as i
 Rows = tuple[dict[str, Array], Array]
 
 
-class Windows:
+class ShuffleWindows:
     """The training rows of shards.
 
     Args:
@@ -79,7 +79,7 @@ class Windows:
         blocks = generator.permutation(self._blocks)
         return np.concatenate([blocks, generator.integers(2**62, size=self.windows)])
 
-    def shuffled(self, order: NDArray[np.int64], window: int) -> NDArray[np.int32]:
+    def row_order(self, order: NDArray[np.int64], window: int) -> NDArray[np.int32]:
         """The order of the rows within a window, int32."""
         rows = min(self.size, self.rows - window * self.size)
         seed = int(order[self._blocks + window])
@@ -171,7 +171,7 @@ class Windows:
     ) -> Iterator[Columns]:
         """Raw rows of an epoch's order from `start` up to `stop`, some MiB at a time."""
         runs = list(self._runs(blocks, ends, start, stop))
-        self._shards.ahead(runs)
+        self._shards.prefetch(runs)
         waiting: list[Columns] = []
         for place, (begin, end) in enumerate(runs, 1):
             waiting.append(self._shards.read(begin, end))

@@ -2,7 +2,7 @@
 
 A reader is a module with `read(path, columns) -> Iterator[Columns]`: `path` is there, `columns` names the
 ones wanted (None: all), and what comes back are chunks of rows with the same columns, which `columns.concat`
-can join, so that data larger than memory can pass through; a chunk is some MiB, see `rows_a_chunk`. Several files of
+can join, so that data larger than memory can pass through; a chunk is some MiB, see `rows_per_chunk`. Several files of
 a format that has one file, a folder of them or a pattern, are read one after the other. To add a format, write the
 module, add it here and its suffixes to `data.sources.FORMATS`. A format of TILED also has an argument `tile`, see
 `readers.tiles`.
@@ -102,7 +102,7 @@ def _different(found: set[str], expected: set[str]) -> str:
     )
 
 
-def rows_a_chunk(bytes_a_row: float, most: int) -> int:
+def rows_per_chunk(bytes_a_row: float, most: int) -> int:
     """Rows that fit into CHUNK_BYTES, at least one, at most `most`."""
     return max(1, min(most, int(CHUNK_BYTES / max(1.0, bytes_a_row))))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Columns, unknown_column
 from tidegate.models.data.sequences import padded
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 from tidegate.models.readers.image_folder import files_by_class
 
 SUFFIXES = {".wav"}
@@ -52,7 +52,7 @@ def read(
                 f"`ffmpeg -i {file.name} -ar {rate} converted.wav`"
             )
     longest = max(head.nframes for head in heads)
-    rows = rows_a_chunk(4 * longest, ROWS)
+    rows = rows_per_chunk(4 * longest, ROWS)
     for start in range(0, len(files), rows):
         part = files[start : start + rows]
         labels = np.array([file.parent.name for file in part], object)

@@ -18,7 +18,7 @@ from typing import Any
 from tidegate.models.data.columns import Columns, unknown_column
 from tidegate.models.errors import FormatError, SourceError
 from tidegate.models.readers import open_text
-from tidegate.models.readers.tiles import BOXES, IMAGE, Scene, rows_of_scenes
+from tidegate.models.readers.tiles import BOXES, IMAGE, AnnotatedImage, image_rows
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 HEADER = ("image_path", *CORNERS, "label")
@@ -26,20 +26,20 @@ SUFFIXES = (".csv", ".json")
 
 
 def read(path: Path, columns: Sequence[str] | None = None, tile: int | None = None) -> Iterator[Columns]:
-    """Chunks with columns `image` and `boxes`, see `readers.tiles.rows_of_scenes`."""
+    """Chunks with columns `image` and `boxes`, see `readers.tiles.image_rows`."""
     for name in columns or ():
         if name not in (IMAGE, BOXES):
             raise unknown_column(name, (IMAGE, BOXES), "input or target")
     file = _annotations(path)
-    scenes = _Scenes(path)
+    scenes = _Annotations(path)
     (_read_csv if file.suffix == ".csv" else _read_coco)(file, scenes)
     if not scenes.found:
         raise FormatError(f"{file} names no image; expected at least one; check its export")
-    for chunk in rows_of_scenes(scenes.listed(), tile):
+    for chunk in image_rows(scenes.listed(), tile):
         yield {name: chunk[name] for name in columns or chunk}
 
 
-class _Scenes:
+class _Annotations:
     """The images of a folder by name, each with the boxes found so far."""
 
     def __init__(self, folder: Path) -> None:
@@ -72,10 +72,10 @@ class _Scenes:
         boxes.append(box)
         places.append(where)
 
-    def listed(self) -> list[Scene]:
+    def listed(self) -> list[AnnotatedImage]:
         """All of them, in the order in which they were named."""
         return [
-            Scene(path, tuple(labels), tuple(boxes), tuple(places))
+            AnnotatedImage(path, tuple(labels), tuple(boxes), tuple(places))
             for path, labels, boxes, places in self.found.values()
         ]
 
@@ -98,7 +98,7 @@ def _annotations(path: Path) -> Path:
     )
 
 
-def _read_csv(file: Path, scenes: _Scenes) -> None:
+def _read_csv(file: Path, scenes: _Annotations) -> None:
     with open_text(file) as stream:
         table = csv.DictReader(stream, strict=True)
         header = [str(name).strip() for name in table.fieldnames or ()]
@@ -120,7 +120,7 @@ def _read_csv(file: Path, scenes: _Scenes) -> None:
             ) from error
 
 
-def _csv_row(row: dict[str, str], scenes: _Scenes, file: Path, line: int) -> None:
+def _csv_row(row: dict[str, str], scenes: _Annotations, file: Path, line: int) -> None:
     where, name = f"{file}, line {line}", row["image_path"]
     scenes.image(name, where)
     if any(row[key] for key in HEADER[1:]):
@@ -137,7 +137,7 @@ def _number(text: Any, key: str, where: str) -> float:
     return number
 
 
-def _read_coco(file: Path, scenes: _Scenes) -> None:
+def _read_coco(file: Path, scenes: _Annotations) -> None:
     try:
         document = json.loads(file.read_text("utf-8"))
         labels = {entry["id"]: str(entry["name"]) for entry in document["categories"]}

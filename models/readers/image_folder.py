@@ -16,7 +16,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.errors import FormatError, SourceError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +34,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             raise unknown_column(name, NAMES, "input or target")
     files = files_by_class(path, SUFFIXES, "images")
     mode, size = mode_of(open_image(files[0])), _usual_size(files)
-    rows = rows_a_chunk(size[0] * size[1] * (1 if mode == "L" else 3), ROWS)
+    rows = rows_per_chunk(size[0] * size[1] * (1 if mode == "L" else 3), ROWS)
     for start in range(0, len(files), rows):
         part = files[start : start + rows]
         images = np.stack([pixels(file, mode, size) for file in part])

@@ -17,7 +17,7 @@ import numpy as np
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.sources import file_bytes
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import open_text, rows_a_chunk
+from tidegate.models.readers import open_text, rows_per_chunk
 
 ROWS = 10_000  # a chunk, or fewer where a row is large
 GROWTH = 8  # of a line's bytes, as Python's objects
@@ -31,7 +31,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         if name not in types:
             raise unknown_column(name, types, "input or target")
     wanted = list(types) if columns is None else columns
-    lines, size = _lines(path), rows_a_chunk(GROWTH * file_bytes(path) / count, ROWS)
+    lines, size = _lines(path), rows_per_chunk(GROWTH * file_bytes(path) / count, ROWS)
     while rows := list(islice(lines, size)):
         yield {name: _column(path, name, types[name], rows) for name in wanted}
 

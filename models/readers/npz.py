@@ -15,7 +15,7 @@ import numpy as np
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.shards import npy_header
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 
 WHOLE_BYTES = 64 << 20  # a larger file comes in chunks
 
@@ -66,7 +66,7 @@ def _chunks(path: Path, stored: Any, wanted: Sequence[str]) -> Iterator[Columns]
         _check_lengths(path, {n: np.broadcast_to(np.zeros((), d), shape) for n, (shape, d) in heads.items()})
         sizes = {name: dtype.itemsize * math.prod(shape[1:]) for name, (shape, dtype) in heads.items()}
         rows = next(shape[0] for shape, _ in heads.values())
-        step = rows_a_chunk(sum(sizes.values()), rows)
+        step = rows_per_chunk(sum(sizes.values()), rows)
         for start in range(0, rows, step):
             count, chunk = min(step, rows - start), {}
             for name, (shape, dtype) in heads.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 
 ROWS = 50_000  # a chunk, or fewer where a row is large
 
@@ -29,7 +29,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             if file.metadata.num_rows == 0:
                 raise FormatError(f"{path} has no rows; expected at least one; check its export")
             wanted = None if columns is None else list(columns)
-            for batch in file.iter_batches(_rows_a_chunk(file.metadata), columns=wanted):
+            for batch in file.iter_batches(_rows_per_chunk(file.metadata), columns=wanted):
                 yield {
                     name: _column(path, name, array)
                     for name, array in zip(batch.schema.names, batch.columns, strict=True)
@@ -41,12 +41,12 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         ) from error
 
 
-def _rows_a_chunk(metadata: Any) -> int:
+def _rows_per_chunk(metadata: Any) -> int:
     """A number takes eight bytes in memory, however well it is packed in the file."""
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     numbers = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
     whole = 8 * numbers + sum(group.total_byte_size for group in groups)
-    return rows_a_chunk(whole / metadata.num_rows, ROWS)
+    return rows_per_chunk(whole / metadata.num_rows, ROWS)
 
 
 def _column(path: Path, name: str, array: Any) -> Array:

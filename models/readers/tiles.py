@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_column import clip, fault, write_cell
+from tidegate.models.data.box_column import box_problem, clip_boxes, format_boxes
 from tidegate.models.data.columns import Columns
 from tidegate.models.errors import FormatError
 from tidegate.models.readers.image_folder import GRAY, open_image
@@ -24,7 +24,7 @@ IMAGE, BOXES = "image", "boxes"  # the columns
 
 
 @dataclass(frozen=True)
-class Scene:
+class AnnotatedImage:
     """An image file and its boxes, each left, top, right, bottom in pixels; `places` says where each stands."""
 
     file: Path
@@ -33,7 +33,7 @@ class Scene:
     places: tuple[str, ...] = ()
 
 
-def rows_of_scenes(scenes: Sequence[Scene], tile: int | None) -> Iterator[Columns]:
+def image_rows(scenes: Sequence[AnnotatedImage], tile: int | None) -> Iterator[Columns]:
     """Chunks of `image`, uint8 `(n, h, w, 3)` or of gray ones `(n, h, w)`, and `boxes`, see `data.box_column`.
 
     What of a box lies outside of its image is cut off, and that is said.
@@ -71,7 +71,7 @@ def _columns(images: list[NDArray[np.uint8]], cells: list[str]) -> Columns:
     return {IMAGE: np.stack(images), BOXES: np.array(cells, object)}
 
 
-def _usual_size(scenes: Sequence[Scene]) -> tuple[int, int]:
+def _usual_size(scenes: Sequence[AnnotatedImage]) -> tuple[int, int]:
     sizes = Counter(open_image(scene.file).size for scene in scenes)
     usual, count = sizes.most_common(1)[0]
     if count < len(scenes):
@@ -82,25 +82,25 @@ def _usual_size(scenes: Sequence[Scene]) -> tuple[int, int]:
     return usual
 
 
-def _inside(scene: Scene, image: Image) -> tuple[NDArray[np.float64], int]:
+def _inside(scene: AnnotatedImage, image: Image) -> tuple[NDArray[np.float64], int]:
     """The boxes as far as they lie in their image, and how many of them did not whole."""
     shape = (image.height, image.width)
     boxes = np.array(scene.boxes, np.float64).reshape(-1, 4)
-    inside = clip(boxes, shape)
+    inside = clip_boxes(boxes, shape)
     for place, box, part in zip(scene.places, boxes, inside, strict=True):
-        problem = fault(box, part, shape)
+        problem = box_problem(box, part, shape)
         if problem:
             raise FormatError(f"{place}: {problem}")
     return inside, int((boxes != inside).any(axis=1).sum())
 
 
 def _resized(
-    image: Image, scene: Scene, boxes: NDArray[np.float64], size: tuple[int, int] | None
+    image: Image, scene: AnnotatedImage, boxes: NDArray[np.float64], size: tuple[int, int] | None
 ) -> tuple[NDArray[np.uint8], str]:
     if size is not None and image.size != size:
         boxes = boxes * np.tile(np.array(size) / image.size, 2)
         image = image.resize(size)
-    return np.asarray(image, np.uint8), write_cell(scene.labels, boxes)
+    return np.asarray(image, np.uint8), format_boxes(scene.labels, boxes)
 
 
 def _tiles(
@@ -119,5 +119,5 @@ def _tiles(
             piece[: part.shape[0], : part.shape[1]] = part
             corner = np.array([left, top])
             own = np.flatnonzero(((middles >= corner) & (middles < corner + tile)).all(axis=1)).tolist()
-            moved = clip(boxes[own] - np.tile(corner, 2), (tile, tile))
-            yield piece, write_cell([labels[place] for place in own], moved)
+            moved = clip_boxes(boxes[own] - np.tile(corner, 2), (tile, tile))
+            yield piece, format_boxes([labels[place] for place in own], moved)

@@ -21,23 +21,23 @@ COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")  #
 KINDS = ("model", "optimizer", "metrics", "seeds")
 
 
-class Keeper(Protocol):
+class CheckpointManager(Protocol):
     """Where a training's checkpoints lie."""
 
-    def put(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         """Keep this file's content, and the one before it; the file may be removed afterwards."""
 
-    def found(self) -> Iterator[Path]:
+    def candidates(self) -> Iterator[Path]:
         """Whole checkpoints, the newest first."""
 
-    def skipped(self, reason: str) -> None:
-        """One of `found` can not be used."""
+    def report_unusable(self, reason: str) -> None:
+        """One of `candidates` can not be used."""
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether the process was told to end: the training keeps its state and stops."""
 
     @property
-    def keeps(self) -> bool:
+    def writes(self) -> bool:
         """Whether this process keeps any; of several that train together one does, and all go on from its."""
 
     @property
@@ -46,7 +46,7 @@ class Keeper(Protocol):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -68,7 +68,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def write(path: Path, progress: Progress, model: Any, loop: Loop, callbacks: Any) -> None:
+def write(path: Path, progress: TrainingProgress, model: Any, loop: Loop, callbacks: Any) -> None:
     """Write the state to a new file."""
     arrays = {name: np.asarray(variable) for name, variable in _variables(model).items()}
     arrays |= {f"loop/{name}": array for name, array in loop.state().items()}
@@ -82,7 +82,7 @@ def write(path: Path, progress: Progress, model: Any, loop: Loop, callbacks: Any
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
-def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> Progress:
+def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress:
     """Bring model, loop and callbacks to the state in a file and return how far it was; all of it or nothing.
 
     Raises:
@@ -92,7 +92,7 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> Progress:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = dict(file)
     facts = json.loads(str(arrays.pop("facts")))
-    progress = Progress(**facts["progress"])
+    progress = TrainingProgress(**facts["progress"])
     variables = _variables(model)
     _require_same(variables, arrays)
     for name, variable in variables.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.losses import Loss, encode_target, loss_named, smoothed
+from tidegate.models.config.losses import Loss, encode_target, loss_named, with_label_smoothing
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training import Regularization, Training
 from tidegate.models.errors import OptionsError
@@ -45,7 +45,7 @@ def compile_model(
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit each other.
     """
-    loss = smoothed(loss_named(options.loss, task, classes), options.label_smoothing)
+    loss = with_label_smoothing(loss_named(options.loss, task, classes), options.label_smoothing)
     _penalise(model, options.regularization)
     metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
     schedule = options.learning_rate_schedule

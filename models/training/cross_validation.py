@@ -16,10 +16,10 @@ from tidegate.models.data.columns import Columns, take
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import fold_rows, hold_out
 from tidegate.models.preprocessing.transforms import Transforms, encode_target
-from tidegate.models.training.checkpoint import Keeper
+from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.recipe import Recipe
 
-Keep = Callable[[int], AbstractContextManager[Keeper | None]]
+Keep = Callable[[int], AbstractContextManager[CheckpointManager | None]]
 OnFold = Callable[[int, dict[str, float]], None]
 
 
@@ -49,7 +49,7 @@ def cross_validate(
 
     Raises:
         SplitError: there are fewer rows than folds.
-        ModelsError: see `Recipe.learn`.
+        ModelsError: see `Recipe.train`.
     """
     found: list[dict[str, float]] = []
     for fold, (others, own) in enumerate(fold_rows(schema, columns, split["folds"], split["seed"])):
@@ -57,8 +57,8 @@ def cross_validate(
         learned, steering = (
             take(rest, rows) for rows in hold_out(schema, rest, split["validation"], split["seed"])
         )
-        with keep(fold) as keeper:
-            values = _judged(recipe, schema, (learned, steering, take(columns, own)), keeper)
+        with keep(fold) as checkpoints:
+            values = _judged(recipe, schema, (learned, steering, take(columns, own)), checkpoints)
         on_fold(fold, values)
         found.append(values)
     return {
@@ -73,13 +73,16 @@ def _deviation(values: list[float]) -> float:
 
 
 def _judged(
-    recipe: Recipe, schema: Schema, parts: tuple[Columns, Columns, Columns], keeper: Keeper | None
+    recipe: Recipe,
+    schema: Schema,
+    parts: tuple[Columns, Columns, Columns],
+    checkpoints: CheckpointManager | None,
 ) -> dict[str, float]:
     """The metrics of the last part's rows, by a model of the first's that the second's steer."""
     from tidegate.models.networks.predict import predict
 
     transforms = Transforms.fit(schema, parts[0])
     train, validation, own = ((transforms.apply(part), encode_target(schema, part)) for part in parts)
-    model, _ = recipe.learn(transforms, train, validation, keeper=keeper)
+    model, _ = recipe.train(transforms, train, validation, checkpoints=checkpoints)
     recipe.calibrate(model, validation)
     return recipe.metrics(predict(model, own[0]), own[1])

@@ -12,25 +12,25 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.training import Training
-from tidegate.models.distributed.devices import NAMES
-from tidegate.models.distributed.process_group import Group, lost
+from tidegate.models.distributed.devices import BACKEND_NAMES
+from tidegate.models.distributed.process_group import Group, member_lost_error
 from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError
 from tidegate.models.loops import Loop
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
 from tidegate.models.training.callbacks import callbacks_for, higher_is_better, is_better
-from tidegate.models.training.checkpoint import Keeper, Progress
+from tidegate.models.training.checkpoint import CheckpointManager, TrainingProgress
 
 OnEpoch = Callable[[int, dict[str, float], int], None]
 OnBatch = Callable[[int, int, int], None]
-OnResume = Callable[[Progress, int], None]
+OnResume = Callable[[TrainingProgress, int], None]
 
 SECONDS_A_REPORT = 0.5
 COST = 0.01  # part of the time that checkpoints may take: rarer ones, where each is slow
 
 
 @dataclass
-class Watch:
+class Hooks:
     """Who is told how a training goes, and who keeps its state.
 
     Attributes:
@@ -44,16 +44,16 @@ class Watch:
     on_epoch: OnEpoch = lambda *_: None
     on_batch: OnBatch = lambda *_: None
     on_resume: OnResume = lambda *_: None
-    keeper: Keeper | None = None
+    checkpoints: CheckpointManager | None = None
     group: Group | None = None
 
-    def following(self, calls: Iterator[tuple[int, int | None]]) -> Iterator[tuple[int, int | None]]:
+    def with_heartbeats(self, calls: Iterator[tuple[int, int | None]]) -> Iterator[tuple[int, int | None]]:
         """The same calls of a loop; the group hears when each begins and when it is done."""
-        return calls if self.group is None else self.group.following(calls)
+        return calls if self.group is None else self.group.with_heartbeats(calls)
 
 
 @dataclass
-class Course:
+class EpochLoop:
     """One training.
 
     Attributes:
@@ -71,14 +71,14 @@ class Course:
     seed: int
     loop: Loop
     check: Loop | None
-    watch: Watch
+    hooks: Hooks
     medians: Sequence[float | None]
     order: Callable[[np.random.Generator], np.ndarray] | None = None
     stopped: str = ""
     resumed: tuple[int, int] | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
 
-    def run(self) -> Progress:
+    def run(self) -> TrainingProgress:
         """Train to the end, from the newest checkpoint where there is one.
 
         Raises:
@@ -119,7 +119,7 @@ class Course:
         self.callbacks.on_epoch_end(progress.epoch, values)
         progress.epochs.append(values)
         progress.ended_ms.append(time.time_ns() // 1_000_000)
-        self.watch.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
+        self.hooks.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
         self._judge()
         progress.epoch, progress.batch, progress.values = progress.epoch + 1, 0, None
 
@@ -128,20 +128,22 @@ class Course:
         progress, loop = self.progress, self.loop
         order = self._order(progress.epoch)
         if isinstance(loop, StreamedLoop) and progress.epoch + 1 < self.options.epochs:
-            loop.expect(self._order(progress.epoch + 1))
+            loop.prefetch(self._order(progress.epoch + 1))
         if progress.batch == 0:
             self.model.reset_metrics()
         reported = time.monotonic()
-        every = self.options.checkpoint.batches if self.options.checkpoint and self.watch.keeper else None
+        every = (
+            self.options.checkpoint.batches if self.options.checkpoint and self.hooks.checkpoints else None
+        )
         try:
-            for done, bad in self.watch.following(loop.run(order, progress.batch, every)):
+            for done, bad in self.hooks.with_heartbeats(loop.run(order, progress.batch, every)):
                 if bad is not None:
                     raise _not_finite(progress.epoch, bad, loop.batches)
                 progress.batch = done
                 self._keep_if_due()
                 # The last one is told by the epoch's end.
                 if done < loop.batches and time.monotonic() - reported >= SECONDS_A_REPORT:
-                    self.watch.on_batch(progress.epoch, done, loop.batches)
+                    self.hooks.on_batch(progress.epoch, done, loop.batches)
                     reported = time.monotonic()
         except loop.errors as error:
             raise self._failed(error) from error
@@ -154,8 +156,8 @@ class Course:
     def _validate(self, check: Loop) -> dict[str, float]:
         self.model.reset_metrics()
         try:
-            for _ in self.watch.following(check.run()):
-                if self.watch.keeper and self.watch.keeper.ending():
+            for _ in self.hooks.with_heartbeats(check.run()):
+                if self.hooks.checkpoints and self.hooks.checkpoints.stop_requested():
                     self._keep_if_due()
         except check.errors as error:
             raise self._failed(error) from error
@@ -181,31 +183,31 @@ class Course:
 
     def _keep_if_due(self) -> None:
         """Keep the state every so many batches or seconds, and when the process is to end."""
-        keeper, options = self.watch.keeper, self.options.checkpoint
-        if keeper is None or options is None:
+        checkpoints, options = self.hooks.checkpoints, self.options.checkpoint
+        if checkpoints is None or options is None:
             return
-        ending = keeper.ending()
+        ending = checkpoints.stop_requested()
         if options.batches:
             due = self.progress.batch % options.batches == 0
         else:
             due = time.monotonic() - self._kept_at >= self._pause
-        if (due or ending) and keeper.keeps:
-            self._keep(keeper)
+        if (due or ending) and checkpoints.writes:
+            self._keep(checkpoints)
         if ending:
             raise StoppedError(
                 f"The process was told to end in epoch {self.progress.epoch + 1}, after batch "
                 f"{self.progress.batch} of {self.loop.batches}. The state is kept: the same training goes on from it."
             )
 
-    def _keep(self, keeper: Keeper) -> None:
+    def _keep(self, checkpoints: CheckpointManager) -> None:
         began = time.monotonic()
         self.progress.seconds = began - self._began
-        path = keeper.work / f"checkpoint-{os.getpid()}.npz"
+        path = checkpoints.work / f"checkpoint-{os.getpid()}.npz"
         try:
             checkpoint.write(path, self.progress, self.model, self.loop, self.callbacks)
-            keeper.put(path)
+            checkpoints.save(path)
         except OSError as error:
-            keeper.skipped(f"it could not be written: {error}")
+            checkpoints.report_unusable(f"it could not be written: {error}")
         finally:
             path.unlink(missing_ok=True)
         self._kept_at = time.monotonic()
@@ -213,26 +215,26 @@ class Course:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint that is whole and of this training."""
-        keeper = self.watch.keeper if self.options.checkpoint else None
-        if keeper is None:
+        checkpoints = self.hooks.checkpoints if self.options.checkpoint else None
+        if checkpoints is None:
             return
-        for path in keeper.found():
+        for path in checkpoints.candidates():
             try:
                 self.progress = checkpoint.read(path, self.model, self.loop, self.callbacks)
             except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-                keeper.skipped(f"{type(error).__name__}: {error}")
+                checkpoints.report_unusable(f"{type(error).__name__}: {error}")
                 continue
             self.resumed = (self.progress.epoch, self.progress.batch)
-            self.watch.on_resume(self.progress, self.loop.batches)
+            self.hooks.on_resume(self.progress, self.loop.batches)
             return
 
     def _failed(self, error: Exception) -> TrainingError:
-        gone = lost(self.watch.group, error)
+        gone = member_lost_error(self.hooks.group, error)
         if gone is not None:
             return gone
         cause = " ".join(str(error).split())[:500]
         return TrainingError(
-            f"{NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "
+            f"{BACKEND_NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "
             f"{type(error).__name__}: {cause} Where memory is short, lower training.batch_size; otherwise the "
             "model does not fit its data."
         )

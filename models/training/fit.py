@@ -14,17 +14,17 @@ from tidegate.models.config.training import Training, keras_backend
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.distributed.process_group import Group
 from tidegate.models.errors import OptionsError
-from tidegate.models.families.build import repeatable
-from tidegate.models.loops import Parts, make_loops
-from tidegate.models.loops.dp_sgd import Sampling, require_plain, spent
-from tidegate.models.loops.streamed import Streamed
+from tidegate.models.families.build import make_deterministic
+from tidegate.models.loops import LoopSpec, make_loops
+from tidegate.models.loops.dp_sgd import Sampling, require_private_model, spent_epsilon
+from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
 from tidegate.models.networks.inputs import inputs_of
-from tidegate.models.preprocessing.windows import Windows
+from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
-from tidegate.models.training.checkpoint import Keeper
+from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.compile import compile_model
-from tidegate.models.training.epoch_loop import Course, OnBatch, OnEpoch, OnResume, Watch
+from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 
@@ -58,7 +58,7 @@ class History:
 
 def fit(
     model: Any,
-    train: Rows | Windows,
+    train: Rows | ShuffleWindows,
     validation: Rows | None,
     training: Mapping[str, Any],
     *,
@@ -70,15 +70,16 @@ def fit(
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
     on_resume: OnResume | None = None,
-    keeper: Keeper | None = None,
+    checkpoints: CheckpointManager | None = None,
     medians: Sequence[float | None] | None = None,
     gpus: int = 0,
     group: Group | None = None,
 ) -> History:
     """Train `model` in place and return what happened.
 
-    On the CPU the same model, rows, settings and seed give the same weights to the bit; with a keeper also when it is
-    killed at any moment and called again. Call it within `families.build.computing_in` where the precision is float64.
+    On the CPU the same model, rows, settings and seed give bit-identical weights; with `checkpoints` also when the
+    process is killed at any moment and `fit` is called again. For precision float64 call it within
+    `families.build.precision_scope`.
 
     Args:
         model: from `build_model`, with outputs for the same loss.
@@ -109,10 +110,10 @@ def fit(
     """
     options = parse_options(Training, training, "training")
     _require_keras_on(options.backend)
-    repeatable(seed)
-    windows: Windows | None = None
+    make_deterministic(seed)
+    windows: ShuffleWindows | None = None
     some: Rows
-    if isinstance(train, Windows):
+    if isinstance(train, ShuffleWindows):
         _require_streams(options)
         windows, some, count = train, train.example, train.rows
     else:
@@ -124,7 +125,7 @@ def fit(
         model = augmented(model, images, options.augmentation, seed, grids)
     loss = compile_model(model, some, options, task, len(classes), batches)
     if sampling is not None:
-        require_plain(model)
+        require_private_model(model)
     counts = None
     if classes and options.class_weights is not None:
         counts = windows.counts if windows is not None else np.bincount(some[1], minlength=len(classes))
@@ -139,21 +140,21 @@ def fit(
     xla = _xla(model, options, batches, gpus)
     learned: Any
     if windows is not None:
-        learned = Streamed(windows, options.batch_size, weighted)
+        learned = StreamedRows(windows, options.batch_size, weighted)
     else:
-        learned = weighted(some) if sampling is None else sampling.filled(weighted(some))
-    parts = Parts(model, learned, held_out and rows(held_out), options, loss, seed, xla, gpus, sampling)
+        learned = weighted(some) if sampling is None else sampling.padded(weighted(some))
+    parts = LoopSpec(model, learned, held_out and rows(held_out), options, loss, seed, xla, gpus, sampling)
     loop, check = make_loops(parts)
-    nothing = Watch()
-    watch = Watch(
+    nothing = Hooks()
+    watch = Hooks(
         on_epoch or nothing.on_epoch,
         on_batch or nothing.on_batch,
         on_resume or nothing.on_resume,
-        keeper,
+        checkpoints,
         group,
     )
     order = windows.order if windows else None if sampling is None else sampling.order
-    course = Course(model, options, seed, loop, check, watch, medians or (), order)
+    course = EpochLoop(model, options, seed, loop, check, watch, medians or (), order)
     done = course.run()
     return History(
         epochs=done.epochs,
@@ -163,7 +164,7 @@ def fit(
         seconds=done.seconds,
         xla=xla,
         batches_a_call=loop.batches_a_call(),
-        epsilon=spent(options.privacy, sampling, model) if options.privacy and sampling else None,
+        epsilon=spent_epsilon(options.privacy, sampling, model) if options.privacy and sampling else None,
         resumed=course.resumed,
     )
 

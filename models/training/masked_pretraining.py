@@ -39,10 +39,10 @@ def pretrain(model: Any, options: Mapping[str, Any], inputs: Mapping[str, Any], 
     if settings is not None:
         encoder = next(layer for layer in model.layers if layer.name.startswith("encoder_"))
         ids = inputs[encoder.name.removeprefix("encoder_")]
-        guess_words(encoder, ids, seed, **settings.model_dump())
+        pretrain_encoder(encoder, ids, seed, **settings.model_dump())
 
 
-def guess_words(
+def pretrain_encoder(
     encoder: Any,
     ids: Ids,
     seed: int,
@@ -69,7 +69,7 @@ def guess_words(
     length = ids.shape[1]
     vocabulary = encoder.get_layer("words").input_dim
     random = np.random.default_rng([seed, 3])
-    parts = [hide(ids, vocabulary, masked, random) for _ in range(copies)]
+    parts = [mask_words(ids, vocabulary, masked, random) for _ in range(copies)]
     hidden, places, words = (np.concatenate(part) for part in zip(*parts, strict=True))
     model = _with_guess(encoder, length, places.shape[1])
     history = fit(
@@ -93,7 +93,7 @@ def guess_words(
     return [epoch["loss"] for epoch in history.epochs]
 
 
-def hide(ids: Ids, vocabulary: int, masked: float, random: np.random.Generator) -> tuple[Ids, Ids, Ids]:
+def mask_words(ids: Ids, vocabulary: int, masked: float, random: np.random.Generator) -> tuple[Ids, Ids, Ids]:
     """Hide words of texts.
 
     Returns:

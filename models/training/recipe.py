@@ -11,13 +11,13 @@ from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
-from tidegate.models.networks.fine_tuning import Start, begin_with
+from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.preprocessing.schema import Target
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import Transforms
-    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.preprocessing.windows import ShuffleWindows
     from tidegate.models.training.fit import History
 
 Rows = tuple[dict[str, Array], Array]
@@ -40,7 +40,7 @@ class Recipe:
     training: Mapping[str, Any]
     target: Target
     seed: int
-    start: Start | None = None
+    start: WarmStart | None = None
     tokens: int = 0
     grids: tuple[Grid, ...] = ()
 
@@ -51,8 +51,8 @@ class Recipe:
         classes = self.tokens or len(target.classes)
         return outputs_for(target.task, classes, len(target.names), self.training["loss"], self.grids)
 
-    def learn(
-        self, transforms: Transforms, train: Rows | Windows, validation: Rows, **watch: Any
+    def train(
+        self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **watch: Any
     ) -> tuple[Any, History]:
         """Return a model that was trained, as float32, and what its training was.
 
@@ -65,13 +65,13 @@ class Recipe:
         Raises:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
-        from tidegate.models.families.build import as_float32, build_model, computing_in
+        from tidegate.models.families.build import as_float32, build_model, precision_scope
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
 
         check_privacy(self.model, self.training)
         specs = transforms.input_specs
-        with computing_in(self.training["precision"]):
+        with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)
@@ -81,7 +81,7 @@ class Recipe:
                     "data.stream: false and resources.memory for all rows."
                 )
             if self.start is not None:
-                begin_with(model, self.start, transforms.to_dict())
+                warm_start(model, self.start, transforms.to_dict())
             history = fit(
                 model,
                 train,

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from tidegate.models.config.options import parse_options
-from tidegate.models.config.training import Settings
+from tidegate.models.config.training import FrozenOptions
 from tidegate.models.errors import OptionsError
 
 
-class Choices(Settings):
+class Choices(FrozenOptions):
     """A value out of a list."""
 
     choices: tuple[Any, ...] = Field(min_length=1, description="The values to choose from.")
@@ -23,7 +23,7 @@ class Choices(Settings):
         return list(self.choices)
 
 
-class Between(Settings):
+class Between(FrozenOptions):
     """A number of a range, both ends included; a whole number where low, high and step are whole."""
 
     low: int | float = Field(description="The smallest value.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tidegate.models.decoding.settings import Decoding, Detection, Settings
+from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part
 
 
@@ -79,6 +79,6 @@ class Serving(Part):
             yield "decoding is for texts and detection for boxes; leave one of the two out"
 
     @property
-    def settings(self) -> Settings | None:
+    def settings(self) -> DecodingSettings | None:
         """How texts or boxes are chosen."""
         return self.decoding or self.detection

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tidegate.models.config.training import Training as TrainingOptions
-from tidegate.models.distributed.devices import require_spread
+from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, listed
@@ -134,7 +134,7 @@ class Experiment(Part):
     def problems(self) -> Iterator[str]:
         resources, training = self.resources, self.training
         try:
-            require_spread(training.backend, resources.gpus, resources.nodes, training.batch_size)
+            require_equal_shares(training.backend, resources.gpus, resources.nodes, training.batch_size)
         except OptionsError as error:
             yield str(error)
 

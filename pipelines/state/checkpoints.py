@@ -22,12 +22,12 @@ KEPT = 2
 
 
 class StoreKeeper:
-    """Keeps the state of one trial; see `training.checkpoint.Keeper`.
+    """Keeps the state of one trial; see `training.checkpoint.CheckpointManager`.
 
     A store that is away costs a training nothing but its checkpoints.
 
     Attributes:
-        keeps: False in `Follower`.
+        writes: False in `Follower`.
 
     Args:
         store: the home's.
@@ -36,7 +36,7 @@ class StoreKeeper:
         say: told in a sentence what goes wrong.
     """
 
-    keeps = True
+    writes = True
 
     def __init__(self, store: Store, key: str, work: Path, say: Callable[[str], None]) -> None:
         self.store, self.work = store, work
@@ -44,7 +44,7 @@ class StoreKeeper:
         self._say = say
         self._told = threading.Event()
 
-    def put(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         """Keep this checkpoint and the one before it."""
         try:
             ref = self.store.put(path, "checkpoint.npz")
@@ -54,7 +54,7 @@ class StoreKeeper:
         except InfraError as error:
             self._say(f"no checkpoint could be kept: {error}")
 
-    def found(self) -> Iterator[Path]:
+    def candidates(self) -> Iterator[Path]:
         """Checkpoints whose digest is right, the newest first; what is damaged or gone is told."""
         try:
             refs = _read(self.store, self._document)[0]
@@ -65,15 +65,15 @@ class StoreKeeper:
             try:
                 path = self.store.fetch(ref)
             except InfraError as error:
-                self.skipped(str(error))
+                self.report_unusable(str(error))
             else:
                 yield path
 
-    def skipped(self, reason: str) -> None:
+    def report_unusable(self, reason: str) -> None:
         """Say that a checkpoint is of no use."""
         self._say(f"skipped a checkpoint: {reason}")
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether SIGTERM came."""
         return self._told.is_set()
 
@@ -99,9 +99,9 @@ class StoreKeeper:
 class Follower(StoreKeeper):
     """Goes on from the checkpoints of another process of the same training, keeps none, and ends after that one."""
 
-    keeps = False
+    writes = False
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         """No: it waits for the process that keeps the state, whose end ends this one."""
         return False
 

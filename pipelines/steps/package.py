@@ -5,9 +5,9 @@ from typing import Any
 
 from tidegate.infra.store import Ref
 from tidegate.models.data.columns import load_columns
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.errors import ExportError
-from tidegate.models.export.onnx_explainer import export_saved_slopes
+from tidegate.models.export.onnx_explainer import export_saved_path_gradients
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.steps.context import StepContext, StepPart
@@ -29,7 +29,7 @@ class Inputs(StepPart):
     run: str
     endpoint: str
     runtime: str
-    decoding: Settings | None = None
+    decoding: DecodingSettings | None = None
     explain: bool = False
     winner: Trial
     prepared: Prepared
@@ -133,7 +133,7 @@ def _export_slopes(inputs: Inputs, context: StepContext) -> str:
     schema, _ = inputs.prepared.contract(context)
     fetch = context.store.fetch
     try:
-        return export_saved_slopes(
+        return export_saved_path_gradients(
             saved=fetch(inputs.winner.keras),
             transforms=fetch(inputs.prepared.transforms),
             columns=fetch(inputs.prepared.test),

@@ -9,7 +9,7 @@ from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.losses import task_of
 from tidegate.models.data.columns import save_columns
 from tidegate.models.preprocessing.prepare import Prepared, prepare
-from tidegate.models.preprocessing.prepare_streamed import Large, prepare_streamed
+from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.pipelines.planning.data_source import source_here
@@ -108,5 +108,7 @@ def _prepared(inputs: Inputs, context: StepContext) -> Prepared:
         path.unlink()
         return ref
 
-    streamed = Large(source=source, task=task, memory=inputs.memory, folder=context.work, keep=keep, **asked)
+    streamed = StreamedData(
+        source=source, task=task, memory=inputs.memory, folder=context.work, keep=keep, **asked
+    )
     return prepare_streamed(streamed)

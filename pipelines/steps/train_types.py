@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.infra.store import Ref
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.steps.context import StepPart
 from tidegate.pipelines.steps.prepare import Outputs as Prepared
 
@@ -49,7 +49,7 @@ class Outputs(StepPart):
 
 
 class Earlier(StepPart):
-    """The run that training begins with; see `networks.fine_tuning.Start`."""
+    """The run that training begins with; see `networks.fine_tuning.WarmStart`."""
 
     run: str
     keras: Ref
@@ -75,7 +75,7 @@ class Inputs(StepPart):
     member_timeout: str = "10m"
     start: Earlier | None = None
     snapshot: Ref | None
-    decoding: Settings | None = None
+    decoding: DecodingSettings | None = None
     explain: bool = False
     search: dict[str, Any] | None
     history: list[Outputs]

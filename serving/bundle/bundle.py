@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Schema, Task
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.drift_reference import Reference
@@ -136,7 +136,7 @@ def write_bundle(
     code: Path | None = None,
     drift: Path | None = None,
     batching: Batching | None = None,
-    decoding: Settings | None = None,
+    decoding: DecodingSettings | None = None,
     explained: Parity | None = None,
     slopes: Path | None = None,
 ) -> Manifest:
@@ -172,7 +172,7 @@ def write_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        length = transforms.answers.length if transforms.answers else 0
+        length = transforms.text_target.length if transforms.text_target else 0
         contract = Contract.of(schema, transforms.categories, decoding, length, explained is not None)
         _write(building / CONTRACT, contract.model_dump(mode="json", exclude_none=True))
         _write(building / TRANSFORMS, transforms.to_dict())

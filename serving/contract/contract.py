@@ -7,7 +7,13 @@ from typing import Any
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from tidegate.models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
+from tidegate.models.decoding.settings import (
+    DEFAULT_DECODING,
+    DEFAULT_DETECTION,
+    Decoding,
+    DecodingSettings,
+    Detection,
+)
 from tidegate.models.explaining.integrated_gradients import STEPS
 from tidegate.models.preprocessing.schema import Class, Field, Kind, Schema, Target, Task
 
@@ -78,7 +84,7 @@ class Contract(BaseModel):
         cls,
         schema: Schema,
         categories: Mapping[str, Sequence[str]],
-        settings: Settings | None = None,
+        settings: DecodingSettings | None = None,
         length: int = 0,
         explains: bool = False,
     ) -> "Contract":
@@ -93,7 +99,7 @@ class Contract(BaseModel):
         """
         writes = schema.target.task == "generation"
         finds = schema.target.task == "detection"
-        decoding = settings if isinstance(settings, Decoding) else GREEDY
+        decoding = settings if isinstance(settings, Decoding) else DEFAULT_DECODING
         longest = decoding.max_length or length or 1
         return cls(
             task=schema.target.task,
@@ -103,7 +109,7 @@ class Contract(BaseModel):
             prompt=schema.target.prompt,
             decoding=decoding.model_copy(update={"max_length": longest}) if writes else None,
             most_rows=max(1, MOST_TOKENS // longest) if writes else None,
-            detection=(settings if isinstance(settings, Detection) else SURE) if finds else None,
+            detection=(settings if isinstance(settings, Detection) else DEFAULT_DETECTION) if finds else None,
             explain=Explaining() if explains else None,
         )
 
@@ -118,7 +124,7 @@ class Contract(BaseModel):
         return Schema(inputs=fields, target=target)
 
     @property
-    def settings(self) -> Settings | None:
+    def settings(self) -> DecodingSettings | None:
         """How texts or boxes are chosen; None of all other models."""
         return self.decoding or self.detection
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.contract.contract import COSTLY, Contract
@@ -61,7 +61,7 @@ class RequestReader:
             raise ContractError("explain", describe(body["explain"]), "true or false", "correct it")
         return body["explain"]
 
-    def parse_settings(self, body: Any) -> Settings | None:
+    def parse_settings(self, body: Any) -> DecodingSettings | None:
         """How the texts or boxes of a request are chosen: as the release does, with what the request says instead.
 
         The settings of COSTLY may be smaller than the release's, and not larger: they are what a request costs.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.serving.contract.contract import COSTLY, Contract, Input
 from tidegate.serving.dataplane.openapi_dialects import paths, refusal
 from tidegate.serving.inference.engine import Answerer
@@ -114,7 +114,7 @@ def _request(contract: Contract) -> Spec:
     }
 
 
-def _settings(own: Settings) -> Spec:
+def _settings(own: DecodingSettings) -> Spec:
     """What a request may say of its texts or boxes: the settings, none of them costlier than the release's own."""
     schema = type(own).model_json_schema()
     properties: Spec = {}

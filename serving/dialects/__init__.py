@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.errors import ContractError
@@ -46,7 +46,7 @@ class Reading(NamedTuple):
     columns: Columns
     rows: int
     wanted: Any = None
-    settings: Settings | None = None
+    settings: DecodingSettings | None = None
     explain: bool = False
 
 

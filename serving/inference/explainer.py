@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.explaining.integrated_gradients import Explained, Slopes, integrated_gradients
+from tidegate.models.explaining.integrated_gradients import Explained, PathGradients, integrated_gradients
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import Bundle
 from tidegate.serving.contract.contract import Contract
@@ -25,7 +25,7 @@ class Explainer:
         slopes: of the model.
     """
 
-    def __init__(self, contract: Contract, transforms: Transforms, slopes: Slopes) -> None:
+    def __init__(self, contract: Contract, transforms: Transforms, slopes: PathGradients) -> None:
         self._contract, self._transforms, self._slopes = contract, transforms, slopes
 
     @classmethod
@@ -75,11 +75,11 @@ class Explainer:
 
         Returns:
             Of each row `output`, the class or the target explained; its `prediction` and the `baseline`'s;
-            `attributions` by input, see `Transforms.told`; and the `completeness_gap`, their sum minus the difference
-            of the two.
+            `attributions` by input, see `Transforms.attributions_by_column`; and the `completeness_gap`, their sum
+            minus the difference of the two.
         """
         found = self.explained(columns, values, None if deadline is None else time.monotonic() + deadline)
-        told = self._transforms.told(columns, found.attributions)
+        told = self._transforms.attributions_by_column(columns, found.attributions)
         names = self._contract.classes or self._contract.target
         return [
             {

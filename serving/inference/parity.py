@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, load_columns, rows_of, take
-from tidegate.models.decoding.settings import Settings, read_settings
-from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_settings
+from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.drift_reference import make_reference, spread_rows
@@ -47,7 +47,7 @@ def measure(
         predictor: what would serve.
         columns: held-out raw rows.
         reference: the trained model's own output for them, `(n, units)` or `(n, classes)`; of texts what
-            `evaluation.text_metrics.chances` gives, `(n, 2, steps)`, of boxes what the model itself answers.
+            `text_metrics.token_probabilities` gives, `(n, 2, steps)`, of boxes what the model itself answers.
         tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
             regression and for boxes 1e-4 * max(1, the largest absolute reference).
 
@@ -73,14 +73,17 @@ def measure(
 def _compared(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
     """What is compared of a served model: its predictions, or what texts and boxes are decoded from."""
     if predictor.contract.decoding is not None:
-        return predictor.chances(columns)
+        return predictor.token_probabilities(columns)
     return _in_batches(
         predictor.answers if predictor.contract.detection else predictor.predict_columns, columns, predictor
     )
 
 
 def measure_explained(
-    predictor: Predictor, slopes: Slopes, columns: Columns, reference: Mapping[str, NDArray[np.float32]]
+    predictor: Predictor,
+    slopes: PathGradients,
+    columns: Columns,
+    reference: Mapping[str, NDArray[np.float32]],
 ) -> Parity:
     """Compare attributions with those of the trained model.
 
@@ -143,7 +146,7 @@ def prove(
     columns: Path,
     reference: Path,
     code: Path | None = None,
-    decoding: Settings | None = None,
+    decoding: DecodingSettings | None = None,
     tolerance: float | None = None,
     training: Path | None = None,
     drift: Path | None = None,
@@ -199,13 +202,13 @@ def main() -> int:
     for name in ("code", "training", "drift", "batching", "slopes", "attributions", "explained"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
-    parser.add_argument("--decoding", type=read_settings)
+    parser.add_argument("--decoding", type=parse_decoding_settings)
     args = parser.parse_args()
     try:
         schema = Schema.model_validate_json(args.schema.read_bytes())
         transforms = Transforms.from_dict(json.loads(args.transforms.read_text("utf-8")))
         run = load_model(args.runtime, args.model, code=args.code)
-        length = transforms.answers.length if transforms.answers else 0
+        length = transforms.text_target.length if transforms.text_target else 0
         contract = Contract.of(schema, transforms.categories, args.decoding, length)
         predictor = Predictor(contract, transforms, run)
         reference = np.load(args.reference, allow_pickle=False)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.data.sequences import cut
+from tidegate.models.data.sequences import without_padding
 from tidegate.models.decoding.detections import NO_BOX, NUMBERS, detect
-from tidegate.models.decoding.settings import Decoding, Detection, Settings
+from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.models.decoding.texts import decode
-from tidegate.models.evaluation.text_metrics import chances
+from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
@@ -48,7 +48,7 @@ class Predictor:
         return cls(opened.contract, opened.transforms, run)
 
     def predict_columns(
-        self, columns: Columns, settings: Settings | None = None, until: float | None = None
+        self, columns: Columns, settings: DecodingSettings | None = None, until: float | None = None
     ) -> NDArray[Any]:
         """Predict from raw columns.
 
@@ -81,18 +81,20 @@ class Predictor:
             )
         return values
 
-    def chances(self, columns: Columns) -> NDArray[np.float32]:
-        """What a model of texts says of held-out texts, see `evaluation.text_metrics.chances`."""
+    def token_probabilities(self, columns: Columns) -> NDArray[np.float32]:
+        """What a model of texts says of held-out texts, see `evaluation.text_metrics.token_probabilities`."""
         transforms = self.transforms
-        assert transforms.answers is not None
-        return chances(self.run, transforms.apply(columns), transforms.answers.wanted(columns))
+        assert transforms.text_target is not None
+        return token_probabilities(
+            self.run, transforms.apply(columns), transforms.text_target.encode(columns)
+        )
 
     def answers(self, columns: Columns) -> NDArray[np.float32]:
         """What the model itself answers for raw columns."""
         return self.run(self.transforms.apply(columns))
 
     def _boxes(self, columns: Columns, detection: Detection) -> NDArray[np.float32]:
-        boxes, own = self.transforms.boxes, self.contract.detection
+        boxes, own = self.transforms.box_target, self.contract.detection
         if boxes is None or own is None:
             raise PredictionError("the bundle has no default boxes to find others with; build it again")
         raw = self.answers(columns)
@@ -109,11 +111,11 @@ class Predictor:
         return whole
 
     def _texts(self, columns: Columns, decoding: Decoding, until: float | None) -> NDArray[Any]:
-        answers, prompt = self.transforms.answers, self.contract.prompt
+        answers, prompt = self.transforms.text_target, self.contract.prompt
         if answers is None:
             raise PredictionError("the bundle has no tokens to write texts with; build it again")
         count = len(next(iter(columns.values())))
-        leads = [answers.lead(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
+        leads = [answers.prompt_ids(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
         try:
             texts = decode(self.run, answers, self.transforms.apply(columns), leads, decoding, until)
         except TimeoutError as error:
@@ -185,4 +187,4 @@ def _json(value: Any) -> Any:
 def _listed(value: NDArray[Any]) -> Any:
     """A row's array; of a sequence only the steps that exist."""
     whole = value.dtype.kind != "f" or value.ndim not in (1, 2) or np.isfinite(value[-1:]).any()
-    return (value if whole else cut(value)).tolist()
+    return (value if whole else without_padding(value)).tolist()

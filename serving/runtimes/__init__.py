@@ -1,7 +1,7 @@
 """What runs a model file: one runtime a file, found by name.
 
 A runtime is a module with `load(model, code, threads)` that returns a `Run`, and `load_slopes(model, code, threads,
-specs)` that returns `explaining.integrated_gradients.Slopes`. To add one, write the module and name it here.
+specs)` that returns `explaining.integrated_gradients.PathGradients`. To add one, write the module and name it here.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.errors import ModelLoadError, UntrustedModelError
 from tidegate.serving.untrusted import check_model
@@ -55,7 +55,7 @@ def load_slopes(
     *,
     code: Path | None = None,
     threads: int | None = None,
-) -> Slopes:
+) -> PathGradients:
     """Load what explains predictions.
 
     Args:
@@ -67,7 +67,7 @@ def load_slopes(
     Raises:
         UntrustedModelError, ModelLoadError: see `load_model`.
     """
-    slopes: Slopes = _load(runtime, model, code, "load_slopes", threads or available_cpus(), specs)
+    slopes: PathGradients = _load(runtime, model, code, "load_slopes", threads or available_cpus(), specs)
     return slopes
 
 

@@ -31,7 +31,7 @@ def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str
 
 
 class OnnxSlopes:
-    """The slopes of an exported model, see `explaining.integrated_gradients.Slopes`."""
+    """The slopes of an exported model, see `explaining.integrated_gradients.PathGradients`."""
 
     def __init__(self, session: Any) -> None:
         self._session = session

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.runtimes import Run
 
@@ -33,13 +33,15 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     return run
 
 
-def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]) -> Slopes:
+def load_slopes(
+    model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]
+) -> PathGradients:
     """The slopes of a `.keras` file; the model is that of `load`, and so are its threads."""
     del threads
     network = _network(model, code)
-    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasPathGradients
 
-    return KerasSlopes(network, specs)
+    return KerasPathGradients(network, specs)
 
 
 def _tensorflow() -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.conformance.bundles import write_bundles
-from tidegate.models.data.box_column import write_cell
+from tidegate.models.data.box_column import format_boxes
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.families.build import build_model
@@ -33,7 +33,7 @@ def drawn() -> Columns:
     for _ in range(ROWS):
         corner, side = random.uniform(0, 6, (3, 2)), random.uniform(3, 6, (3, 2))
         cells.append(
-            write_cell(random.choice(LABELS, 3).tolist(), np.concatenate([corner, corner + side], axis=1))
+            format_boxes(random.choice(LABELS, 3).tolist(), np.concatenate([corner, corner + side], axis=1))
         )
     return {
         "image": random.integers(0, 256, (ROWS, HEIGHT, WIDTH, 3)).astype(np.uint8),
@@ -46,8 +46,8 @@ def build(folder: Path) -> None:
     columns = drawn()
     schema = infer_schema(columns, None, ["boxes"], "detection")
     transforms = Transforms.fit(schema, columns)
-    assert transforms.boxes is not None
-    outputs = outputs_for("detection", len(LABELS), 1, grids=transforms.boxes.grids)
+    assert transforms.box_target is not None
+    outputs = outputs_for("detection", len(LABELS), 1, grids=transforms.box_target.grids)
     network = build_model(MODEL, transforms.input_specs, outputs, 3)
     # As drawn by default, all classes are about equally probable for whatever is seen.
     kernel, bias = network.get_layer("output").get_weights()

@@ -56,7 +56,7 @@ def endpoint(
 
 def expected(folder: Path, settings: Detection, scale: tuple[int, int] = (1, 1)) -> list[list[Any]]:
     """The boxes that come of what the network itself answered, decoded here."""
-    boxes, raw = open_bundle(folder / "boxes-onnx").transforms.boxes, np.load(folder / "raw.npy")
+    boxes, raw = open_bundle(folder / "boxes-onnx").transforms.box_target, np.load(folder / "raw.npy")
     assert boxes is not None
     sizes = np.tile([HEIGHT * scale[0], WIDTH * scale[1]], (len(raw), 1))
     found = detect(raw, boxes, settings, sizes)

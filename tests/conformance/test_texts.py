@@ -13,7 +13,7 @@ import tritonclient.http as triton
 
 from tidegate.models.data.columns import load_columns
 from tidegate.models.decoding.settings import Decoding
-from tidegate.models.preprocessing.text_target import EDGE, UNSEEN
+from tidegate.models.preprocessing.text_target import BOUNDARY, UNSEEN
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.drift_reference import Reference
 from tidegate.serving.inference.bulk_scoring import chunk_rows
@@ -61,15 +61,15 @@ def endpoint(
 
 def slow_texts(predictor: Predictor, rows: list[Any], decoding: Decoding) -> list[tuple[str, float]]:
     """One row, one text and one token at a time: all that is kept of a beam is a list of texts."""
-    answers, found = predictor.transforms.answers, []
+    answers, found = predictor.transforms.text_target, []
     assert answers is not None and decoding.max_length is not None
     for row in rows:
         columns = predictor.reader.parse_rows([row])
         inputs = predictor.transforms.apply(columns)
-        lead = answers.lead(row) if predictor.contract.prompt else []
+        lead = answers.prompt_ids(row) if predictor.contract.prompt else []
 
         def logs(tokens: tuple[int, ...], inputs: Any = inputs, lead: list[int] = lead) -> np.ndarray:
-            prefix = np.array([[EDGE, *lead, *tokens]], np.int32)
+            prefix = np.array([[BOUNDARY, *lead, *tokens]], np.int32)
             chances = np.log(predictor.run({**inputs, "prefix": prefix})[0, -1].astype(np.float64))
             chances[UNSEEN] = -np.inf
             return chances
@@ -81,13 +81,13 @@ def slow_texts(predictor: Predictor, rows: list[Any], decoding: Decoding) -> lis
             grown = []
             for score, tokens in beam:
                 following = logs(tokens)
-                ended.append((score + following[EDGE], tokens))
-                if decoding.method == "greedy" and following.argmax() == EDGE:
+                ended.append((score + following[BOUNDARY], tokens))
+                if decoding.method == "greedy" and following.argmax() == BOUNDARY:
                     continue
                 grown += [(score + following[token], (*tokens, token)) for token in range(2, len(following))]
             beam = sorted(grown, key=lambda text: -text[0])[:width]
         if decoding.method == "beam":
-            ended += [(score + logs(tokens)[EDGE], tokens) for score, tokens in beam]
+            ended += [(score + logs(tokens)[BOUNDARY], tokens) for score, tokens in beam]
             score, tokens = max(ended)
         else:
             score, tokens = beam[0] if beam else ended[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.errors import OptionsError, UnknownFamilyError, UserModelError
-from tidegate.models.families.build import as_float32, build_model, check_model, computing_in
+from tidegate.models.families.build import as_float32, build_model, check_model, precision_scope
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.transforms import InputSpec
@@ -62,7 +62,7 @@ def test_mixed_precision_is_the_models_own_and_its_outputs_stay_float32() -> Non
 def test_float64_is_all_of_a_training_and_what_is_served_is_float32() -> None:
     import keras
 
-    with computing_in("float64"):
+    with precision_scope("float64"):
         model = build_model({"family": "mlp"}, SPECS, THREE, 1, precision="float64")
         assert keras.config.floatx() == keras.config.dtype_policy().name == "float64"
     assert keras.config.floatx() == keras.config.dtype_policy().name == model.inputs[0].dtype == "float32"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tidegate.models.data.box_column import read_cells
+from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Columns, concat
 from tidegate.models.datasets import load, load_dataset
 from tidegate.models.errors import FormatError, SchemaError, SourceError
@@ -203,7 +203,7 @@ def test_it_is_found_by_its_content_and_alone_has_tiles(tmp_path: Path) -> None:
 def test_the_trees_have_all_their_boxes_and_no_pixel_twice() -> None:
     columns, test = load_dataset("trees")
     assert columns["image"].shape == (206, 200, 200, 3) and test == 0
-    cells = read_cells("boxes", columns["boxes"], (200, 200))
+    cells = parse_boxes("boxes", columns["boxes"], (200, 200))
     assert sum(len(cell.labels) for cell in cells) == 951
     assert {label for cell in cells for label in cell.labels} == {"Tree"}
     filled = [image.tobytes() for image in columns["image"] if image.any(axis=2).mean() > 0.5]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.config.losses import class_weights
-from tidegate.models.distributed.devices import gpus_seen, require_gpus, settle
+from tidegate.models.distributed.devices import configure_backend, gpus_seen, require_gpus
 from tidegate.models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
 from tidegate.models.families.build import build_model
 from tidegate.models.loops.tensorflow import Loop, xla_pays
@@ -357,7 +357,7 @@ def test_what_repeats_on_a_gpu_is_asked_for_once_beside_what_was_set(monkeypatch
     for name in ("KERAS_BACKEND", "CUBLAS_WORKSPACE_CONFIG", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")
     for _ in range(2):
-        settle("numpy")
+        configure_backend("numpy")
     assert os.environ["XLA_FLAGS"] == "--xla_dump_to=somewhere --xla_gpu_deterministic_ops=true"
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert (os.environ["KERAS_BACKEND"], os.environ["OMP_WAIT_POLICY"]) == ("tensorflow", "")

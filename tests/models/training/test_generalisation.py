@@ -13,7 +13,7 @@ import pytest
 
 from tests.models.on_backend import printed_on
 from tests.models.resumed import SPECS, X, Y, digests, trained
-from tidegate.models.config.losses import check_smoothing, loss_named, smoothed
+from tidegate.models.config.losses import check_smoothing, loss_named, with_label_smoothing
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Augmentation, Training
 from tidegate.models.errors import OptionsError, SplitError
@@ -38,10 +38,10 @@ def test_smoothing_mixes_the_targets_with_the_even_distribution() -> None:
     answers, y, part = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]]), np.array([0, 2]), 0.3
     target = (1 - part) * np.eye(3)[y] + part / 3
     expected = -(target * np.log(answers)).sum(axis=1).mean()
-    loss = smoothed(loss_named(None, "classification", 3), part)
+    loss = with_label_smoothing(loss_named(None, "classification", 3), part)
     assert loss.target == "one_hot"
     assert float(loss_function(loss)(np.eye(3)[y], answers)) == pytest.approx(expected, rel=1e-6)
-    assert smoothed(loss, 0.0) is loss
+    assert with_label_smoothing(loss, 0.0) is loss
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tidegate.models.config.training import Augmentation
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.preprocessing.box_target import default_boxes, moved_by
+from tidegate.models.preprocessing.box_target import apply_offsets, default_boxes
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.multibox_loss import LEAST, multibox
@@ -82,7 +82,7 @@ def network() -> Any:
 
 
 def corners(answers: np.ndarray) -> np.ndarray:
-    return moved_by(answers[..., -4:], default_boxes(GRIDS, SIZE))
+    return apply_offsets(answers[..., -4:], default_boxes(GRIDS, SIZE))
 
 
 def mirrored(boxes: np.ndarray, axis: int) -> np.ndarray:

@@ -22,9 +22,9 @@ from tests.serving.conftest import Running
 from tidegate.models.data.columns import Columns, save_columns
 from tidegate.models.data.sequences import padded
 from tidegate.models.explaining.integrated_gradients import Explained, integrated_gradients
-from tidegate.models.explaining.keras_gradients import KerasSlopes
+from tidegate.models.explaining.keras_gradients import KerasPathGradients
 from tidegate.models.export.onnx import export_onnx
-from tidegate.models.export.onnx_explainer import export_slopes
+from tidegate.models.export.onnx_explainer import export_path_gradients
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.predict import predict
@@ -92,8 +92,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
         model = build_model({"family": "text"}, specs, Outputs(3, "softmax"), 1)
         export_onnx(model, folder / "model.onnx")
         few = {name: array[:4] for name, array in inputs.items()}
-        slopes = KerasSlopes(model, specs)
-        export_slopes(model, slopes, folder / "slopes.onnx")
+        slopes = KerasPathGradients(model, specs)
+        export_path_gradients(model, slopes, folder / "slopes.onnx")
         answers = predict(model, inputs)
         explained = integrated_gradients(slopes, few, answers[:4], True)
     np.save(folder / "reference.npy", answers)
