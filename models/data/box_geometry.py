@@ -1,4 +1,4 @@
-"""Boxes in images: how much two of them overlap, and which of many that overlap to keep."""
+"""Box geometry: intersection over union, non-maximum suppression and box voting."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def iou(first: Floats, second: Floats) -> NDArray[np.float64]:
 def non_max_suppression(boxes: Floats, scores: Floats, limit: float = 0.5) -> NDArray[np.int64]:
     """Non-maximum suppression: positions of the boxes kept, the highest score first.
 
-    Greedily, as in Dalal, Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005: the best box is
-    kept, all that overlap it by more than `limit` go, and so on; of equal scores the first counts as the better one.
+    Greedy, as in Dalal, Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005: the best box is
+    kept, all boxes that overlap it by more than `limit` are removed, and so on. Of equal scores the first wins.
 
     Args:
         boxes: `(n, 4)`, each left, top, right, bottom.
         scores: `(n,)`.
-        limit: the overlap above which the lower box goes.
+        limit: the overlap above which the box with the lower score is removed.
     """
     order = np.argsort(-scores, kind="stable")
     near = iou(boxes[order], boxes[order]) > limit
@@ -42,7 +42,7 @@ def non_max_suppression(boxes: Floats, scores: Floats, limit: float = 0.5) -> ND
 
 
 def box_voting(boxes: Floats, scores: Floats, kept: NDArray[np.integer], limit: float) -> NDArray[np.float64]:
-    """Each box kept as the mean, weighted by scores, of all boxes that overlap it by at least `limit`, `(k, 4)`.
+    """For each kept box the score-weighted mean of all boxes that overlap it by at least `limit`, `(k, 4)`.
 
     Gidaris, Komodakis, "Object detection via a multi-region and semantic segmentation-aware CNN model", ICCV 2015,
     section 5.

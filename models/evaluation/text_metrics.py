@@ -76,7 +76,7 @@ def error_rate(
     rows = rows_of(columns)
     chosen = take(columns, np.arange(0, rows, -(-rows // MOST_DECODED)))
     inputs = transforms.apply({field.name: chosen[field.name] for field in schema.inputs})
-    truth = [text_target.numbers(text) for text in chosen[text_target.name].tolist()]
+    truth = [text_target.token_ids(text) for text in chosen[text_target.name].tolist()]
     edits = 0
     for start in range(0, len(truth), DECODED_TOGETHER):
         part = slice(start, start + DECODED_TOGETHER)

@@ -68,12 +68,14 @@ def test_one_number_a_step() -> None:
     "column", [np.arange(3), np.zeros((3, 2), np.int64), np.array(["a", "b", "c"], object)], ids=str
 )
 def test_what_is_no_sequence_is_told(column: np.ndarray) -> None:
-    with pytest.raises(SchemaError, match=r"is to be sequence but holds .*; expected float rows of shape"):
+    with pytest.raises(SchemaError, match=r"has kind sequence and holds .*; expected float rows of shape"):
         infer_schema({"x": column, "y": np.arange(3)}, [{"name": "x", "kind": "sequence"}], ["y"], None)
 
 
 def test_length_and_vocabulary_are_of_texts_only() -> None:
-    with pytest.raises(SchemaError, match=r"'frames' is sequence and has length; expected them of a text"):
+    with pytest.raises(
+        SchemaError, match=r"'frames' is sequence and has length; expected them only for a text"
+    ):
         infer_schema(columns(), [{"name": "frames", "kind": "sequence", "length": 3}], ["y"], None)
 
 

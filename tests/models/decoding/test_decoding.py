@@ -93,7 +93,7 @@ def test_a_temperature_is_a_power() -> None:
     given = np.array([[0.5, 0.3, 0.2, 0.0]])
     np.testing.assert_allclose(tempered(given, 1.0), given)
     np.testing.assert_allclose(tempered(given, 0.5), given**2 / (given**2).sum())
-    np.testing.assert_allclose(tempered(given, 1.0, most=2), [[0.625, 0.375, 0, 0]])
+    np.testing.assert_allclose(tempered(given, 1.0, top_k=2), [[0.625, 0.375, 0, 0]])
     assert tempered(np.array([[0.4, 0.4, 0.2]]), 0).tolist() == [[1, 0, 0]]
     with pytest.raises(ValueError, match=r"temperature is -1.* expected at least 0"):
         tempered(given, -1.0)

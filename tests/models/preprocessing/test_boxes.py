@@ -80,11 +80,11 @@ def test_what_lies_outside_of_the_image_is_cut_off() -> None:
         ([boxed("a", 60, 5, 70, 9)], "lies outside of its image of 60x40 pixels"),
         ([boxed("a", 1, 2, 3)], "is not four numbers"),
         ([boxed("a", 1, 2, 3, math.inf)], "is not four numbers"),
-        ([boxed("", 1, 2, 3, 4)], "the label '' is no text"),
-        ([{"box": [1, 2, 3, 4]}], "is no list of boxes"),
-        ([{"label": 3, "box": [1, 2, 3, 4]}], "the label 3 is no text"),
-        ("{", "is no list of boxes"),
-        ("7", "is no list of boxes"),
+        ([boxed("", 1, 2, 3, 4)], "the label '' is not a text"),
+        ([{"box": [1, 2, 3, 4]}], "is not a list of boxes"),
+        ([{"label": 3, "box": [1, 2, 3, 4]}], "the label 3 is not a text"),
+        ("{", "is not a list of boxes"),
+        ("7", "is not a list of boxes"),
     ],
 )
 def test_what_is_no_box_is_told_with_its_row(cell: Any, said: str) -> None:
@@ -100,10 +100,10 @@ def test_a_schema_of_boxes() -> None:
     with pytest.raises(SchemaError, match="has no box in any of 2 rows"):
         infer_schema(columns | {"boxes": column([], [])}, None, ["boxes"], "detection")
     with pytest.raises(
-        SchemaError, match=r"detection has one input, an image; received image .*, n \(numeric\)"
+        SchemaError, match=r"the task is detection and the inputs are image .*, n \(numeric\)"
     ):
         infer_schema(columns | {"n": np.zeros(2)}, None, ["boxes"], "detection")
-    with pytest.raises(SchemaError, match="is to be boxes and holds numbers"):
+    with pytest.raises(SchemaError, match="has kind boxes and holds numbers"):
         infer_schema({"image": image, "boxes": np.zeros(2)}, None, ["boxes"], "detection")
 
 

@@ -41,17 +41,17 @@ def answers_of(*texts: str | None, **reading: Any) -> TextTarget:
 @pytest.mark.parametrize("text", ["", "a", "banana", "æøå 水", " a  b "])
 def test_characters_come_back_as_they_were(text: str) -> None:
     answers = answers_of("banana", "æøå 水", " a  b ")
-    assert answers.text(tuple(answers.numbers(text))) == text
+    assert answers.text(tuple(answers.token_ids(text))) == text
 
 
 def test_words_keep_case_and_marks_and_lose_only_how_wide_the_spaces_were() -> None:
     answers = answers_of("W ER1 D", "Go, now!", tokens="words")
-    assert answers.text(tuple(answers.numbers("Go,  now! \n W"))) == "Go, now! W"
+    assert answers.text(tuple(answers.token_ids("Go,  now! \n W"))) == "Go, now! W"
 
 
 def test_what_the_model_is_given_and_has_to_answer() -> None:
     answers = answers_of("ab", "b", length=3)
-    a, b = answers.numbers("ab")
+    a, b = answers.token_ids("ab")
     columns = {"text": column("ab", "", None, "abz", "abba")}
     assert answers.decoder_inputs(columns).tolist() == [
         [BOUNDARY, a, b, 0], [BOUNDARY, 0, 0, 0], [BOUNDARY, 0, 0, 0], [BOUNDARY, a, b, UNSEEN], [BOUNDARY, a, b, b],
@@ -64,7 +64,7 @@ def test_what_the_model_is_given_and_has_to_answer() -> None:
 def test_a_megabyte_to_go_on_from_is_its_end() -> None:
     for tokens, text in (("characters", "ab" * 500_000 + "ba"), ("words", "a b " * 250_000 + "b a")):
         answers = answers_of("a b", tokens=tokens, length=4)
-        assert answers.prompt_ids(text) == answers.numbers("abba" if tokens == "characters" else "a b b a")
+        assert answers.prompt_ids(text) == answers.token_ids("abba" if tokens == "characters" else "a b b a")
     assert answers.prompt_ids(None) == answers.prompt_ids("") == []
 
 
@@ -72,7 +72,7 @@ def test_the_vocabulary_is_the_most_frequent_and_data() -> None:
     answers = answers_of("aab", "abc", "a", vocabulary=2, length=5)
     assert answers.content == {"name": "text", "words": ["a", "b"], "length": 5, "tokens": "characters"}
     again = TextTarget(**answers.content)
-    assert again.numbers("abcd") == answers.numbers("abcd") == [2, 3, UNSEEN, UNSEEN]
+    assert again.token_ids("abcd") == answers.token_ids("abcd") == [2, 3, UNSEEN, UNSEEN]
 
 
 def test_what_could_not_be_sent_is_never_written() -> None:
@@ -99,8 +99,8 @@ def test_a_text_without_inputs_has_a_prompt(tmp_path: Any) -> None:
     ("target", "task", "said"),
     [
         ([{"name": "n", "kind": "text"}], None, "'n', which holds numbers"),
-        ([{"name": "text", "kind": "text"}, "n"], None, "received text, n; name one"),
-        ([{"name": "text", "tokens": "words"}], "classification", "expected them of a text only"),
+        ([{"name": "text", "kind": "text"}, "n"], None, "data.target is text, n; .*name one"),
+        ([{"name": "text", "tokens": "words"}], "classification", "expected them only for a text"),
     ],
 )
 def test_what_is_no_text_is_told(tmp_path: Any, target: Any, task: str | None, said: str) -> None:
@@ -113,7 +113,7 @@ def test_what_is_no_text_is_told(tmp_path: Any, target: Any, task: str | None, s
 def test_numbers_alone_are_no_text_to_go_on_with(tmp_path: Any) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text('{"n": 1.5}\n' * 9)
-    with pytest.raises(SchemaError, match="'n' is to be a text and holds numbers"):
+    with pytest.raises(SchemaError, match="'n' has kind text and holds numbers"):
         prepare(source=path, target=["n"], task="generation")
 
 
@@ -270,7 +270,7 @@ def test_the_error_rate_is_edits_by_true_tokens_and_none_of_a_language_model() -
     schema = infer_schema(columns, [{"name": "word", "kind": "text"}], ["text"], "generation")
     transforms = Transforms.fit(schema, columns)
     assert transforms.text_target is not None
-    (a,), (b,) = map(transforms.text_target.numbers, "ab")
+    (a,), (b,) = map(transforms.text_target.token_ids, "ab")
 
     def always_a(inputs: dict[str, np.ndarray]) -> np.ndarray:
         """An a, and then the end."""

@@ -77,8 +77,8 @@ def test_the_next_epoch_is_begun_while_this_one_ends(tmp_path: Path) -> None:
         last = next(coming)[0]["x"]
     coming.close()
     kept = last.copy()
-    assert windows._ahead is not None
-    windows._ahead[1].result()
+    assert windows._prefetched is not None
+    windows._prefetched[1].result()
     np.testing.assert_array_equal(last, kept)  # in another room
     for path in tmp_path.glob("s*.npz"):
         path.unlink()

@@ -83,7 +83,7 @@ def test_coco_s_format(tmp_path: Path) -> None:
     [
         (
             {"annotations": [{"image_id": 9, "category_id": 1, "bbox": [1, 2, 4, 5]}]},
-            "COCO's format: KeyError 9",
+            "COCO format: KeyError 9",
         ),
         (
             {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 4]}]},
@@ -93,7 +93,7 @@ def test_coco_s_format(tmp_path: Path) -> None:
             {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, -4, 5]}]},
             "annotation 0 .*has no area",
         ),
-        ({"images": None}, "is not in COCO's format"),
+        ({"images": None}, "is not in COCO format"),
         ({"images": [], "annotations": []}, "names no image"),
     ],
 )
@@ -111,7 +111,9 @@ def test_images_of_several_sizes_become_the_usual_one_with_their_boxes(
     found = rows(folder(tmp_path, "large.png,4,3,40,30,Tree\na.png,1,1,2,2,Tree\nb.png,1,1,2,2,Tree\n"))
     assert found["image"].shape == (3, 10, 20, 3)
     assert boxes(found)[0] == [{"label": "Tree", "box": [2, 1, 20, 10]}]
-    assert "1 of 3 images are resized to 20x10, as most are, with their boxes" in capsys.readouterr().out
+    assert (
+        "1 of 3 images are resized with their boxes to 20x10, the most common size" in capsys.readouterr().out
+    )
 
 
 def test_a_box_partly_outside_is_cut_and_that_is_said(
@@ -172,13 +174,13 @@ def test_a_corrupt_image_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_without_one_file_of_boxes_is_told(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    with pytest.raises(FormatError, match="found none; expected exactly one"):
+    with pytest.raises(FormatError, match="are: none; expected exactly one"):
         rows(tmp_path)
     folder(tmp_path, "a.png,1,1,2,2,Tree\n", "file,xmin,ymin,xmax,ymax,label\n")
     with pytest.raises(FormatError, match="without image_path; expected image_path,xmin"):
         rows(tmp_path)
     (tmp_path / "more.json").write_text("{}")
-    with pytest.raises(FormatError, match=r"found boxes\.csv, more\.json; expected exactly one"):
+    with pytest.raises(FormatError, match=r"are: boxes\.csv, more\.json; expected exactly one"):
         rows(tmp_path)
     with pytest.raises(SourceError, match="is a file; expected a folder with images"):
         rows(tmp_path / "boxes.csv")

@@ -66,7 +66,10 @@ def test_a_grid_has_every_point_once() -> None:
 @pytest.mark.parametrize(
     ("search", "said"),
     [
-        ({"method": "gird", "space": SPACE}, "Unknown search method 'gird'. Did you mean 'grid'"),
+        (
+            {"method": "gird", "space": SPACE},
+            "'gird'; expected one of: grid, random, tpe; did you mean 'grid'",
+        ),
         (
             {"method": "grid", "space": SPACE},
             "needs to know the points of 'training.optimizer.learning_rate'",
@@ -77,7 +80,7 @@ def test_a_grid_has_every_point_once() -> None:
         ({"space": {"a": []}}, "'search.space.a.choices' is ()"),
         (
             {"space": {"a": {"low": 1, "hihg": 2}}},
-            "Unknown option 'search.space.a.hihg'. Did you mean 'high'",
+            "unknown option 'search.space.a.hihg'; expected one of: high, log, low, num, step; did you mean 'high'",
         ),
         ({"space": {"a": {"low": 2, "high": 1}}}, "low 2 is above high 1"),
         ({"space": {"a": {"low": 0, "high": 1, "log": True}}}, "low must be above 0 with log, and is 0"),
