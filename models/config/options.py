@@ -47,4 +47,4 @@ def _sentence(problem: Any, options_class: type[BaseModel], where: str) -> str:
         return f"unknown option {key!r}{did_you_mean(path[-1], known) if known else '; leave it out'}"
     if problem["type"] == "missing":
         return f"option {key!r} is missing; expected a value; add it"
-    return f"option {key!r} is {problem['input']!r}: {problem['msg']}"
+    return f"option {key!r} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,10 +1,10 @@
-"""The loop of the JAX backend: many batches a compiled call, over data that stays on the device.
+"""The loop of the JAX backend: many batches per compiled call, over data that stays on the device.
 
-Keras' own stateless `train_step` gathers its rows from the device's copy of the data. Where XLA fuses all layers
-(`loops.fused`), and on a GPU, it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer
-is slower in a loop than outside one, so that other models take a call a batch, which does not wait for the one before.
-The state is written back to the model after each round of batches, which copies nothing. On several devices it is the
-same program; only where its arrays lie differs (`distributed.jax_sharding`).
+Keras' own stateless `train_step` gathers its rows from the device's copy of the data. If XLA fuses all layers
+(`loops.fused`), and on a GPU, the step is the body of a `lax.fori_loop`. On the CPU a convolution or a recurrent layer
+is slower inside a loop, so other models take one asynchronous call per batch. The state is written back to the model
+after each group of batches, without a copy. On several devices it is the same program; only the placement of its arrays
+differs (`distributed.jax_sharding`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from tidegate.models.distributed.jax_sharding import BatchSharding, batch_sharding
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
 from tidegate.models.loops.dp_sgd import jax_step
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
@@ -31,13 +31,13 @@ class Loop(StatelessLoop):
     Args:
         model: a compiled Keras model on the JAX backend.
         step: its `train_step` or `test_step`.
-        parts: the kinds of variables the step takes and gives: `TRAIN` or `TEST`.
+        parts: the kinds of variables that the step takes and returns: `TRAIN` or `TEST`.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
-        batch_size: rows a step.
+        batch_size: rows per step.
         fused: one call for many batches.
-        rows: how many an epoch goes through; all of them once when not given.
-        seconds_a_call: what a call aims at.
-        spread: the devices that share each batch; None: one.
+        rows: rows per epoch; None: all of them once.
+        seconds_a_call: the intended time of a call.
+        spread: the devices that share each batch; None: one device.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Loop(StatelessLoop):
         self.load(data, rows)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `loops.WindowLoop`."""
+        """Run over other rows from now on; see `loops.WindowLoop`."""
         import jax
 
-        self._data: Any = None  # let go of those before first
+        self._data: Any = None  # free the previous rows first
         self._data = jax.tree.map(self._sharding.replicate if self._sharding else jax.numpy.asarray, data)
         self.rows, self._before = rows or len(data[1]), before
         self.batches = -(-self.rows // self._size)
@@ -79,11 +79,11 @@ class Loop(StatelessLoop):
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `loops.Loop`."""
+        """Run over the rows once; see `loops.Loop`."""
         rows = np.arange(self.rows, dtype=np.int32) if order is None else order
         done = start
         if self._sharding:
-            self._require_same_place(self._sharding, rows, start)
+            self._synchronise(self._sharding, rows, start)
             rows = self._sharding.replicate(rows)
         while done < self.batches:
             end, block = next(pair for pair in self._blocks if done < pair[0])
@@ -98,11 +98,11 @@ class Loop(StatelessLoop):
             done = stop
             yield done, bad if bad >= 0 else None
 
-    def _require_same_place(self, sharding: BatchSharding, rows: np.ndarray, start: int) -> None:
-        """Member 0's weights to begin with: others may have come to slightly different ones on another machine."""
+    def _synchronise(self, sharding: BatchSharding, rows: np.ndarray, start: int) -> None:
+        """Begin with member 0's weights, because other machines may have computed slightly different ones."""
         place = [zlib.crc32(rows.tobytes()) & 0x7FFFFFFF, start]
         if sharding.broadcast(np.array(place, np.int32)).tolist() != place:
-            raise ValueError("this process and member 0 are not at the same place of the training")
+            raise ValueError("this process and member 0 are not at the same position of the training")
         if not self._written and sharding.processes > 1:
             for variable in (variable for part in self._variables for variable in part):
                 variable.assign(sharding.broadcast(variable.value))
@@ -111,7 +111,7 @@ class Loop(StatelessLoop):
         return tuple([self._everywhere(variable) for variable in part] for part in self._variables)
 
     def _everywhere(self, variable: Any) -> Any:
-        """A variable's value as a call wants it: as the last call left it, unless somebody changed it."""
+        """A variable's value on all devices: as the last call left it, unless it was changed since."""
         if self._sharding is None:
             return variable.value
         here, everywhere = self._written.get(id(variable), (None, None))
@@ -125,7 +125,7 @@ class Loop(StatelessLoop):
                     self._written[id(variable)] = (variable.value, value)
 
     def batches_a_call(self) -> int:
-        """What the pace has learned."""
+        """See `loops.CallPacer`."""
         return self._pace.batches
 
 
@@ -136,7 +136,7 @@ def _variables(model: Any, part: str) -> list[Any]:
 def _block(
     step: Callable[..., Any], size: int, offset: int, fused: bool, sharding: BatchSharding | None
 ) -> Any:
-    """Batches of `size` rows; the last, smaller one has a block of its own, which begins at row `offset`."""
+    """Batches of `size` rows; the last, smaller batch has a block of its own, which begins at row `offset`."""
     import jax
     from jax import lax, numpy
 
@@ -145,7 +145,7 @@ def _block(
         chosen = lax.dynamic_slice_in_dim(rows, offset if offset else index * size, size)
         batch = jax.tree.map(lambda array: array[chosen], data)
         logs, after = step(state, sharding.shard_batch(batch) if sharding else batch)
-        # The loss in the logs is the epoch's mean so far: not finite from the first such batch on.
+        # The logged loss is the epoch's mean so far, so it stays non-finite from the first such batch on.
         broken = ~numpy.isfinite(logs["loss"]) if "loss" in logs else False
         result = _like(after, state), numpy.where((bad < 0) & broken, index, bad)
         return sharding.replicated(result) if sharding else result
@@ -168,7 +168,7 @@ def _block(
 
 
 def _like(after: Any, before: Any) -> Any:
-    """The state in the types it came in: a loop's state must not change its types."""
+    """The state in its original dtypes, which a compiled loop must not change."""
     import jax
 
     return jax.tree.map(lambda new, old: jax.numpy.asarray(new, old.dtype), tuple(after), before)
@@ -180,9 +180,7 @@ def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     sharding, check = batch_sharding(parts.gpus, size), None
     whole = fused(model) or _on_a_gpu()
     if held_out is not None:
-        check = Loop(
-            model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, sharding=sharding
-        )
+        check = Loop(model, model.test_step, TEST, held_out, VALIDATION_BATCH, fused=False, sharding=sharding)
     if parts.sampling is None:
         return Loop(model, model.train_step, TRAIN, parts.train, size, whole, sharding=sharding), check
     step = jax_step(model, parts.options, parts.sampling, parts.seed)

@@ -1,6 +1,6 @@
-"""`training.backend: numpy`: epochs by the equations, for a Keras model that has the weights after each.
+"""`training.backend: numpy`: epochs computed by the equations; after each, the Keras model gets the weights.
 
-Callbacks, schedules, metrics and the order of batches are those of every other backend (`training.fit`); what an
+Callbacks, schedules, metrics and the order of batches are the same as for every other backend (`training.fit`); what an
 epoch computes is in `equations.loop.learn`, line by line.
 """
 
@@ -22,15 +22,15 @@ from tidegate.models.loops import LoopSpec
 
 
 class NumpyLoop:
-    """Goes through rows in memory by the equations, as `loops.tensorflow.Loop` does by Keras.
+    """Runs over rows in memory with the equations, as `loops.tensorflow.Loop` does with Keras.
 
     Args:
         model: the compiled Keras model; gets the weights, loss and metrics at the end of each run.
-        twin: the same network in the equations; shared by training and validation.
+        network: the same network in the equations; shared by training and validation.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
-        batch_size: rows a step.
-        loss: from `supported_loss`.
-        trains: whether to learn from the rows, or only to look.
+        batch_size: rows per step.
+        loss: one of `equations.losses.LOSSES`, without options.
+        trains: whether to train on the rows, or only to evaluate them.
     """
 
     errors = (ValueError, TypeError)
@@ -60,15 +60,15 @@ class NumpyLoop:
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once, yielding after every batch; see `loops.Loop`."""
-        del every  # it stops after each one anyway
+        """Run over the rows once, yielding after every batch; see `loops.Loop`."""
+        del every  # it yields after each batch anyway
         order = np.arange(self.rows) if order is None else order
         self._rate = float(self._model.optimizer.learning_rate)
         if start == 0:
             self._total, self._answers = 0.0, []
         for batch in range(start, self.batches):
             chosen = order[batch * self._size : (batch + 1) * self._size]
-            with np.errstate(over="ignore", invalid="ignore"):  # told below, with the batch
+            with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the batch
                 value, predictions = self._batch(chosen)
             self._total += value * len(chosen)
             self._answers.append(predictions)
@@ -76,7 +76,7 @@ class NumpyLoop:
         self._report(self._total / self.rows, np.concatenate(self._answers), order)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The float64 parameters and velocities, what Dropout draws next, and the epoch so far."""
+        """The float64 parameters and velocities, the state of Dropout's generator, and the epoch so far."""
         arrays = {f"parameter/{i}": array for i, array in enumerate(self._converted.network.parameters)}
         arrays |= {f"velocity/{i}": array for i, array in enumerate(self._momentum.velocities)}
         arrays["random"] = np.array(json.dumps(self._converted.random.bit_generator.state))
@@ -85,7 +85,7 @@ class NumpyLoop:
         return arrays
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         for index, parameter in enumerate(self._converted.network.parameters):
             parameter[...] = state[f"parameter/{index}"]
         count = sum(name.startswith("velocity/") for name in state)
@@ -95,7 +95,7 @@ class NumpyLoop:
         self._answers = [state["answers"]] if len(state["answers"]) else []
 
     def batches_a_call(self) -> int:
-        """There are no calls here."""
+        """Always 1: every batch is a call."""
         return 1
 
     def _batch(self, chosen: np.ndarray) -> tuple[float, Array]:
@@ -130,9 +130,9 @@ def make_loops(parts: LoopSpec) -> tuple[NumpyLoop, NumpyLoop | None]:
     loss, size = parts.loss, parts.options.batch_size
     if loss.name not in LOSSES or loss.options:
         raise OptionsError(
-            f"Option 'training.backend' is 'numpy', which has no equation for loss {loss.name!r} with "
-            f"{loss.options or 'no options'}. Known here, without options: {', '.join(LOSSES)}. "
-            "Choose one of them, or leave backend out."
+            f"option 'training.backend' is 'numpy', which has no equation for loss {loss.name!r} with "
+            f"{loss.options or 'no options'}; expected one of, without options: {', '.join(LOSSES)}; "
+            "choose one of them, or leave backend out"
         )
     model, held_out = parts.model, parts.held_out
     network = ConvertedNetwork(model, parts.seed)

@@ -1,8 +1,8 @@
-"""A training's whole state at a batch, as one file: what a killed training goes on from, to the bit.
+"""The complete state of a training at a batch in one file, from which a killed training resumes bit for bit.
 
-In it are the variables of the model (weights, statistics, the state of every seed generator), of the optimizer and the
-metrics, what the loop and the callbacks keep, the epochs so far and the place in the order of the data, which is drawn
-anew from the seed. Not in it: random numbers that a user's layer draws from TensorFlow itself and not from Keras.
+It has the variables of the model (weights, statistics, the state of every seed generator), of the optimizer and the
+metrics, the state of the loop and the callbacks, the epochs so far, and the position in the order of the rows, which is
+drawn again from the seed. Not included: random numbers that a user's layer draws from TensorFlow instead of Keras.
 """
 
 from __future__ import annotations
@@ -17,28 +17,34 @@ import numpy as np
 
 from tidegate.models.loops import Loop
 
-COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")  # by Keras' callbacks
+COUNTED = (
+    "wait",
+    "best",
+    "best_epoch",
+    "stopped_epoch",
+    "cooldown_counter",
+)  # attributes of Keras' callbacks
 KINDS = ("model", "optimizer", "metrics", "seeds")
 
 
 class CheckpointManager(Protocol):
-    """Where a training's checkpoints lie."""
+    """Stores a training's checkpoints."""
 
     def save(self, path: Path) -> None:
-        """Keep this file's content, and the one before it; the file may be removed afterwards."""
+        """Store this file's content and keep the previous one; the file may be removed afterwards."""
 
     def candidates(self) -> Iterator[Path]:
-        """Whole checkpoints, the newest first."""
+        """Complete checkpoints, the newest first."""
 
     def report_unusable(self, reason: str) -> None:
-        """One of `candidates` can not be used."""
+        """Report that one of `candidates` cannot be used, or that none could be written."""
 
     def stop_requested(self) -> bool:
-        """Whether the process was told to end: the training keeps its state and stops."""
+        """Whether the process received SIGTERM: then the training saves its state and stops."""
 
     @property
     def writes(self) -> bool:
-        """Whether this process keeps any; of several that train together one does, and all go on from its."""
+        """Whether this process writes checkpoints; in a group only one does, and all resume from its."""
 
     @property
     def work(self) -> Path:
@@ -47,14 +53,14 @@ class CheckpointManager(Protocol):
 
 @dataclass
 class TrainingProgress:
-    """How far a training is.
+    """How far a training has come.
 
     Attributes:
-        epoch: the epoch it is in, from 0.
-        batch: batches of it that are done.
-        values: what its training rows gave, once all its batches are done.
+        epoch: the current epoch, from 0.
+        batch: the number of its batches that are done.
+        values: its loss and metrics on the training rows, once all batches are done.
         epochs: the values of each finished epoch.
-        ended_ms: when each of them ended, ms since 1970.
+        ended_ms: the time when each of them ended, ms since 1970.
         best_epoch: see `training.fit.History`.
         seconds: wall time so far.
     """
@@ -83,11 +89,11 @@ def write(path: Path, progress: TrainingProgress, model: Any, loop: Loop, callba
 
 
 def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress:
-    """Bring model, loop and callbacks to the state in a file and return how far it was; all of it or nothing.
+    """Restore model, loop and callbacks from a file, completely or not at all, and return the progress.
 
     Raises:
-        ValueError: the file is of another model or version.
-        OSError, EOFError, KeyError, zipfile.BadZipFile: the file is not whole.
+        ValueError: the file belongs to another model or version.
+        OSError, EOFError, KeyError, zipfile.BadZipFile: the file is incomplete.
     """
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = dict(file)
@@ -109,14 +115,14 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress
 
 
 def global_seeds() -> list[Any]:
-    """The state of random numbers that belong to no layer; it is made at the first call, from Python's seed."""
+    """The state of Keras' global seed generator, which is created at the first call from Python's seed."""
     from keras.src.random.seed_generator import global_seed_generator
 
     return [global_seed_generator().state]
 
 
 def _variables(model: Any) -> dict[str, Any]:
-    """Every variable a training changes, by a name that is the same in every process."""
+    """All variables that a training changes, by a name that is the same in every process."""
     kinds = {
         "model": model.variables,
         "optimizer": model.optimizer.variables,

@@ -135,7 +135,7 @@ def test_what_has_no_form_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     )
     spec = {"x": InputSpec((4, 4, 4, 1), "float32", "numeric")}
     slopes = KerasPathGradients(model, spec)
-    with pytest.raises(ExportError, match=r"The model's gradient has no ONNX form: .*MaxPool3DGrad"):
+    with pytest.raises(ExportError, match=r"the model's gradient has no ONNX form: .*MaxPool3DGrad"):
         export_path_gradients(model, slopes, tmp_path / "slopes.onnx")
     assert not (tmp_path / "slopes.onnx").exists()
 

@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_named(start: WarmStart) -> None:
 
 def test_a_pattern_that_is_no_layers_and_one_that_is_all_are_refused(start: WarmStart) -> None:
     with pytest.raises(
-        OptionsError, match=r"'model.freeze' has 'conv\*', which is no layer.*Known here: .*dense"
+        OptionsError, match=r"'model.freeze' has 'conv\*', which matches no layer.*expected one of: .*dense"
     ):
         warm_start(built(2), frozen(start, "conv*"), made_of())
     with pytest.raises(OptionsError, match=r"leaves nothing to learn"):

@@ -102,7 +102,7 @@ def test_what_can_not_be_calibrated_is_told() -> None:
     model = keras.Model({"x": tensor}, answer)
     x = np.zeros((4, 5), np.float32)
     with pytest.raises(
-        OptionsError, match=r"ends with layer 'last' \(Activation softmax\)\. Expected a Dense"
+        OptionsError, match=r"ends with layer 'last' \(Activation softmax\); expected a Dense"
     ):
         calibrate(model, {"x": x}, np.zeros(4, np.int64))
     with pytest.raises(OptionsError, match=r"fitted on validation rows, and there are none"):

@@ -193,10 +193,12 @@ CASES = {
         "learning rate", "-1", "above 0", training__optimizer="{name: sgd, learning_rate: -1}"
     ),
     "optimizer's option": wrong(
-        "'momentum' of optimizer 'adam'", "Known here: ", training__optimizer="{name: adam, momentum: 0.9}"
+        "'momentum' of optimizer 'adam'",
+        "expected one of: ",
+        training__optimizer="{name: adam, momentum: 0.9}",
     ),
-    "unknown family": wrong("'mpl'", "Did you mean 'mlp'", model__family="mpl"),
-    "unknown option": wrong("'model.dropuot'", "Did you mean 'dropout'", model__dropuot=0.1),
+    "unknown family": wrong("'mpl'", "did you mean 'mlp'", model__family="mpl"),
+    "unknown option": wrong("'model.dropuot'", "did you mean 'dropout'", model__dropuot=0.1),
     "wrong option": wrong("'model.dropout'", "less than 1", model__dropout=7),
     "unknown class": replace(
         wrong("'maybe'", "training.class_weights", "no, yes", training__class_weights="{maybe: 2}"), code=1
@@ -317,7 +319,7 @@ CASES = {
         "    return keras.Model(inputs, keras.layers.Dense(5)(x))\n",
         "mine.py:2",
         "output shape (None, 5)",
-        "Expected one output of shape (None, 2)",
+        "expected one output of shape (None, 2)",
         code=1,
     ),
     "port taken": wrong(
