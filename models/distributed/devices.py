@@ -111,7 +111,7 @@ def require_gpus(count: int) -> None:
     if len(seen) < count:
         raise GpuNotFoundError(
             f"resources.gpus is {count} and {name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"
-            f"{_place()}; expected at least {count}; {'set' if seen else f'{_hint()}, or set'} resources.gpus: {len(seen)}"
+            f"{_place()}; expected at least {count}; {'' if seen else f'{_hint()}, or '}set resources.gpus: {len(seen)}"
         )
 
 
