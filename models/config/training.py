@@ -63,7 +63,7 @@ class Exponential(FrozenOptions):
     """The learning rate is multiplied by `factor` per epoch, a little with each batch."""
 
     name: Literal["exponential"]
-    factor: float = Field(0.95, gt=0, le=1, description="What an epoch multiplies the learning rate by.")
+    factor: float = Field(0.95, gt=0, le=1, description="Factor of the learning rate per epoch.")
 
 
 class Step(FrozenOptions):
@@ -71,14 +71,14 @@ class Step(FrozenOptions):
 
     name: Literal["step"]
     every: int = Field(10, ge=1, description="Epochs between two changes.")
-    factor: float = Field(0.1, gt=0, le=1, description="What a change multiplies the learning rate by.")
+    factor: float = Field(0.1, gt=0, le=1, description="Factor of the learning rate at each change.")
 
 
 class Plateau(FrozenOptions):
     """The learning rate is multiplied by `factor` when the monitored value stops improving."""
 
     name: Literal["reduce_on_plateau"]
-    factor: float = Field(0.5, gt=0, lt=1, description="What a change multiplies the learning rate by.")
+    factor: float = Field(0.5, gt=0, lt=1, description="Factor of the learning rate at each change.")
     patience: int = Field(2, ge=0, description="Epochs without improvement before a change.")
     minimum: float = Field(0.0, ge=0, description="The learning rate never falls below this.")
     monitor: str | None = Field(

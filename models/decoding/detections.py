@@ -10,9 +10,8 @@ from tidegate.models.data.default_boxes import OFFSETS
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.preprocessing.box_target import BoxTarget, apply_offsets
 
-MOST_COMPARED = (
-    400  # boxes of a class that enter the suppression, the most probable ones, as in Liu et al. 2016
-)
+# Boxes of a class that enter the suppression, the most probable ones, as in Liu et al. 2016.
+MOST_COMPARED = 400
 NUMBERS = 6  # class index, score, left, top, right, bottom
 NO_BOX = -1  # the class index after the last box
 

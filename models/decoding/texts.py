@@ -16,9 +16,8 @@ from tidegate.models.decoding.settings import Decoding
 from tidegate.models.preprocessing.text_target import BOUNDARY, PREFIX, UNSEEN, TextTarget
 
 MOST_NUMBERS = 1 << 24  # probabilities in memory at once
-COLDEST = (
-    1e-3  # a lower temperature is treated as greedy: one token has all probability, and powers would overflow
-)
+# A lower temperature is treated as greedy: one token has all probability, and powers would overflow.
+COLDEST = 1e-3
 # From model inputs by name to probabilities of the next token after each step, float32 `(n, steps, vocabulary)`.
 Run = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
 

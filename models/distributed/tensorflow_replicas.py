@@ -19,12 +19,8 @@ from typing import Any
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 
-SHAPED = (
-    "normal",
-    "truncated_normal",
-    "uniform",
-    "randint",
-)  # random numbers by their shape, the first argument
+# Keras' random functions whose first argument is the shape.
+SHAPED = ("normal", "truncated_normal", "uniform", "randint")
 
 
 def devices_for(gpus: int, batch_size: int) -> list[str]:

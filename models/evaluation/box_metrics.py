@@ -20,9 +20,8 @@ from tidegate.models.decoding.settings import Detection
 from tidegate.models.preprocessing.box_target import BoxTarget
 
 MOST = 100  # boxes per image that count
-LEAST_SCORE = (
-    0.01  # far below the endpoint's threshold, because the metric needs the whole precision-recall curve
-)
+# Far below the endpoint's threshold, because the metric needs the whole precision-recall curve.
+LEAST_SCORE = 0.01
 RECALLS = np.linspace(0, 1, 101)
 LIMITS = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
 

@@ -17,9 +17,8 @@ from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
 
 TASKS = ("detection",)
-MOMENTUM = (
-    0.9  # of batch statistics, lower than usual: detection data has few images, so few batches per epoch
-)
+# Of batch statistics, lower than usual: detection data has few images, so few batches per epoch.
+MOMENTUM = 0.9
 
 
 class Options(FamilyOptions):

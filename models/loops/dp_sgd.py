@@ -19,12 +19,8 @@ from tidegate.models.config.training import Privacy, Training
 from tidegate.models.errors import OptionsError
 from tidegate.models.loops.privacy_accounting import epsilon
 
-RANDOM = (
-    "rate",
-    "dropout",
-    "recurrent_dropout",
-    "stddev",
-)  # options of Keras layers that draw random numbers
+# Options of Keras layers that draw random numbers.
+RANDOM = ("rate", "dropout", "recurrent_dropout", "stddev")
 OVERFULL = 1e-12  # probability that a batch is larger than the padded size and loses rows
 
 

@@ -51,7 +51,7 @@ class Inputs:
             )
 
     def require(self, kind: str, family: str) -> dict[str, Any]:
-        """Return the inputs of the kind a family is made for; OptionsError where there is none."""
+        """Return the inputs of the kind that a family needs; OptionsError if there is none."""
         found = self.of_kind(kind)
         if not found:
             have = ", ".join(f"{name} ({spec.kind}, {spec.shape})" for name, spec in self.specs.items())

@@ -37,7 +37,7 @@ class BoxTarget:
         name: the target column.
         labels: the classes, in the order of the model's outputs.
         size: height and width of the model's image in pixels.
-        grids: the default boxes, each `{"stride", "shapes"}`, see `data.box_geometry.Grid`.
+        grids: the default boxes, each `{"stride", "shapes"}`, see `data.default_boxes.Grid`.
     """
 
     def __init__(

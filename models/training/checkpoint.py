@@ -17,13 +17,8 @@ import numpy as np
 
 from tidegate.models.loops import Loop
 
-COUNTED = (
-    "wait",
-    "best",
-    "best_epoch",
-    "stopped_epoch",
-    "cooldown_counter",
-)  # attributes of Keras' callbacks
+# Attributes of Keras' callbacks that are part of the state.
+COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 KINDS = ("model", "optimizer", "metrics", "seeds")
 
 

@@ -37,7 +37,7 @@ class Hooks:
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
         on_batch: called with the epoch, batches done and batches per epoch, at most twice a second.
         on_resume: called with the progress of a killed training, and the batches per epoch.
-        keeper: keeps checkpoints; None: nobody does.
+        checkpoints: saves the state; None: it is not saved.
         group: the processes that train together; None: this one alone.
     """
 
@@ -59,7 +59,7 @@ class EpochLoop:
     Attributes:
         model, options, seed: see `training.fit.fit`.
         loop, check: the loops over the training rows and the held-out rows.
-        watch: who is told.
+        hooks: callbacks and checkpoints.
         medians: see `training.fit.fit`.
         order: draws an epoch's rows; None: a permutation.
         stopped: "" after all epochs, "early" by early stopping, "pruned" by the medians.
