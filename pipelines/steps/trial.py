@@ -214,8 +214,9 @@ class Trial:
         split = self.inputs.content["data"]["split"]
         if split["folds"] is None:
             return {}
-        steering, learned = (self.inputs.prepared.summary["rows"][part] for part in ("validation", "train"))
-        split = {**split, "validation": steering / (learned + steering)}
+        rows = self.inputs.prepared.summary["rows"]
+        validation_rows, training_rows = rows["validation"], rows["train"]
+        split = {**split, "validation": validation_rows / (training_rows + validation_rows)}
         columns = concat([self.rows.columns(part) for part in ("train", "validation")])
         keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
         return cross_validate(
