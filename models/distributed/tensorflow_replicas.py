@@ -211,9 +211,9 @@ def _joined(dealt: ShardedTensor) -> Any:
 
     whole = tf.concat(dealt.parts, axis=0)
     for name in ("_keras_logits", "_keras_mask"):
-        beside = [getattr(part, name, None) for part in dealt.parts]
-        if all(tensor is not None for tensor in beside):
-            setattr(whole, name, tf.concat(beside, axis=0))
+        values = [getattr(part, name, None) for part in dealt.parts]
+        if all(tensor is not None for tensor in values):
+            setattr(whole, name, tf.concat(values, axis=0))
     return whole
 
 

@@ -84,7 +84,7 @@ def export_saved_path_gradients(
     transforms: Path,
     columns: Path,
     task: str,
-    slopes: Path,
+    path: Path,
     reference: Path,
     code: Path | None,
 ) -> str:
@@ -95,7 +95,7 @@ def export_saved_path_gradients(
         transforms: JSON file of the transforms.
         columns: held-out raw rows, written by `save_columns`.
         task: "classification" or "regression".
-        slopes: the ONNX file to write; nothing is left there when that fails.
+        path: the ONNX file to write; nothing is left there when that fails.
         reference: the .npz file to write with the attributions of the first ROWS rows, by model input.
         code: the user's model file, which may define layers of the model.
 
@@ -115,16 +115,16 @@ def export_saved_path_gradients(
         str(columns),
         task,
     ]
-    argv += [str(slopes), str(reference), *([str(code)] if code else [])]
+    argv += [str(path), str(reference), *([str(code)] if code else [])]
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ExportError((done.stderr.strip().splitlines() or ["the export ended without a message"])[-1])
-    return "" if slopes.exists() else done.stdout.strip().splitlines()[-1]
+    return "" if path.exists() else done.stdout.strip().splitlines()[-1]
 
 
 def main(
-    saved: str, transforms: str, columns: str, task: str, slopes: str, reference: str, code: str | None = None
+    saved: str, transforms: str, columns: str, task: str, path: str, reference: str, code: str | None = None
 ) -> None:
     """The separate process; it prints why there is no ONNX file."""
     import keras
@@ -150,7 +150,7 @@ def main(
     except Exception as error:
         sys.exit(" ".join(str(error).split()))
     try:
-        export_path_gradients(model, found, Path(slopes))
+        export_path_gradients(model, found, Path(path))
     except ExportError as error:
         print(error)
 

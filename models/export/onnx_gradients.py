@@ -71,10 +71,10 @@ def _selu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """As ELU with two constants (Klambauer et al., "Self-Normalizing Neural Networks", 2017)."""
     gradient, y = node.input
     alpha, scale = 1.6732632423543772, 1.0507009873554805
-    slope = _node(ctx, "Add", y, _constant(ctx, node, scale * alpha))
+    derivative = _node(ctx, "Add", y, _constant(ctx, node, scale * alpha))
     below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
-    slopes = _node(ctx, "Where", below, slope, _constant(ctx, node, scale))
-    _replace(ctx, node, "Mul", [gradient, slopes])
+    derivatives = _node(ctx, "Where", below, derivative, _constant(ctx, node, scale))
+    _replace(ctx, node, "Mul", [gradient, derivatives])
 
 
 def _softplus(ctx: Any, node: Any, _name: str, _args: Any) -> None:
@@ -86,15 +86,15 @@ def _softplus(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 def _tanh(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """(1 - y^2) times the gradient."""
     y, gradient = node.input
-    slope = _node(ctx, "Sub", _constant(ctx, node, 1.0), _node(ctx, "Mul", y, y))
-    _replace(ctx, node, "Mul", [gradient, slope])
+    derivative = _node(ctx, "Sub", _constant(ctx, node, 1.0), _node(ctx, "Mul", y, y))
+    _replace(ctx, node, "Mul", [gradient, derivative])
 
 
 def _sigmoid(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """y (1 - y) times the gradient."""
     y, gradient = node.input
-    slope = _node(ctx, "Mul", y, _node(ctx, "Sub", _constant(ctx, node, 1.0), y))
-    _replace(ctx, node, "Mul", [gradient, slope])
+    derivative = _node(ctx, "Mul", y, _node(ctx, "Sub", _constant(ctx, node, 1.0), y))
+    _replace(ctx, node, "Mul", [gradient, derivative])
 
 
 def _sqrt(ctx: Any, node: Any, _name: str, _args: Any) -> None:

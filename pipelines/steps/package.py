@@ -138,7 +138,7 @@ def _export_slopes(inputs: Inputs, context: StepContext) -> str:
             transforms=fetch(inputs.prepared.transforms),
             columns=fetch(inputs.prepared.test),
             task=schema.target.task,
-            slopes=context.work / SLOPES,
+            path=context.work / SLOPES,
             reference=context.work / ATTRIBUTIONS,
             code=_code(inputs, context),
         )

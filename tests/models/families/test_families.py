@@ -101,7 +101,9 @@ def test_text_is_refused_by_families_of_numbers(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("cnn", "image"), ("text", "text")])
 def test_a_family_without_its_input_says_so(name: str, kind: str) -> None:
-    with pytest.raises(OptionsError, match=rf"needs an input of kind {kind}; received features \(numeric"):
+    with pytest.raises(
+        OptionsError, match=rf"has the inputs features \(numeric.*; expected one of kind {kind}"
+    ):
         build_model({"family": name}, {"features": FEATURES}, Outputs(2, "softmax"), 1)
 
 

@@ -145,7 +145,7 @@ def test_it_learns_and_tells_what_it_spent() -> None:
         ({"family": "mlp", "dropout": 0.2}, r"the model has 'dropout.*rate'.*Leave out dropout"),
         (
             {"family": "mlp", "batch_norm": True},
-            r"the model has '.*batch_norm.*Leave out dropout, batch_norm",
+            r"the model has '.*batch_norm.*leave out dropout, batch_norm",
         ),
         ({"family": "mlp", "l2": 0.2}, r"the model has 'a penalty'"),
     ],
@@ -158,7 +158,7 @@ def test_a_model_that_keeps_something_of_its_rows_is_refused(model: dict[str, An
 def test_attention_is_refused_on_tensorflow() -> None:
     specs = {"x": InputSpec((4,), "int32", "text", 9)}
     model = {"family": "transformer", "width": 4, "heads": 2, "dropout": 0}
-    with pytest.raises(OptionsError, match=r"\(MultiHeadAttention\).*Set training.backend: jax"):
+    with pytest.raises(OptionsError, match=r"\(MultiHeadAttention\).*set training.backend: jax"):
         require_private_model(build_model(model, specs, outputs_for("classification", 2, 0), 1))
 
 

@@ -122,13 +122,21 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"loss": {"name": "categorical_crossentropy", "label_smoothing": 0.1}},
         "{'label_smoothing': 0.1}; expected one of, without options: mean_squared_error",
     ),
-    "an optimizer": ({"family": "mlp"}, {"optimizer": "adam"}, "backend numpy knows sgd with learning_rate"),
+    "an optimizer": (
+        {"family": "mlp"},
+        {"optimizer": "adam"},
+        "backend numpy has no equation for it; expected sgd with learning_rate",
+    ),
     "an option of sgd": (
         {"family": "mlp"},
         {"optimizer": {**SGD, "clipnorm": 1.0}},
         "'training.optimizer' is {'name': 'sgd'",
     ),
-    "a precision": ({"family": "mlp"}, {"precision": "mixed_float16"}, "backend numpy computes in float64"),
+    "a precision": (
+        {"family": "mlp"},
+        {"precision": "mixed_float16"},
+        "backend numpy always computes in float64",
+    ),
     "XLA": ({"family": "mlp"}, {"xla": True}, "'training.xla' is True: backend numpy"),
 }
 

@@ -81,7 +81,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, xla:
             found, history = trained(Files(tmp_path, most=7), training=training)
             break
         except StoppedError as error:
-            assert "The state is kept" in str(error)
+            assert "the state is saved" in str(error)
             stops += 1
     assert stops >= 2 and history.resumed is not None
     assert state(found) == state(expected)

@@ -356,7 +356,7 @@ def test_true_and_false_are_weighed_by_the_names_yaml_and_json_have() -> None:
         np.testing.assert_array_equal(
             np.asarray(class_weights(weighed, np.bincount(y), (False, True))), [1, 3]
         )
-    with pytest.raises(OptionsError, match=r"class_weights' is for classes"):
+    with pytest.raises(OptionsError, match=r"class_weights' is given and the target has no classes"):
         class_weights("balanced", None, ())
 
 

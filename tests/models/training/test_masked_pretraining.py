@@ -59,7 +59,9 @@ def test_the_family_pretrains_only_when_it_is_asked_to() -> None:
 
 
 def test_two_texts_cannot_be_pretrained_and_heads_divide_the_width() -> None:
-    with pytest.raises(OptionsError, match=r"'model.pretrain' is for one text; received a, b"):
+    with pytest.raises(
+        OptionsError, match=r"'model.pretrain' is given and the texts are a, b; expected one text"
+    ):
         build_model({**SMALL, "pretrain": {}}, {"a": TEXT, "b": TEXT}, Outputs(2, "softmax"), 1)
-    with pytest.raises(OptionsError, match="heads 3 do not divide width 16"):
+    with pytest.raises(OptionsError, match="heads is 3 and width is 16; expected a divisor of width"):
         build_model({**SMALL, "heads": 3}, {"a": TEXT}, Outputs(2, "softmax"), 1)

@@ -143,11 +143,11 @@ CASES = {
     "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\xff\n", "not UTF-8 text", "save it as UTF-8"),
     "data binary": data("b.csv", b"\0\1\2" * 99, "not text", "data.format"),
     "data a folder": replace(
-        wrong("no Parquet file", "right data.format", data__source=".", data__format="parquet"), code=1
+        wrong("not a Parquet file", "right data.format", data__source=".", data__format="parquet"), code=1
     ),
     "ragged": data("r.csv", ROWS + "1,2\n", "line 42", "2 cells", "expected 3"),
     "pickled npz": data("p.npz", npz(a=[1, 2], y=[{}, {}]), "pickled", "refused", "astype"),
-    "not npz": data("n.npz", ROWS, "n.npz", "no .npz file", "numpy.savez"),
+    "not npz": data("n.npz", ROWS, "n.npz", "expected an .npz file", "numpy.savez"),
     "class folder without images": data(
         "pets/dog/notes.txt", "woof", "class folder", "dog has no images", "fill it or remove it", **PETS
     ),
@@ -160,7 +160,7 @@ CASES = {
         "data", "held in memory", data__source=None, data__dataset="digits", data__stream="true"
     ),
     "sample rate of a table": data(
-        "r.csv", ROWS, "data.sample_rate is 8000", "of recordings only", data__sample_rate="8000"
+        "r.csv", ROWS, "data.sample_rate is 8000", "only for recordings", data__sample_rate="8000"
     ),
     "no such shards": wrong("gone-*.csv matches no file", "shards/*.parquet", data__source="./gone-*.csv"),
     "shards unlike": replace(
@@ -182,7 +182,7 @@ CASES = {
     ),
     "one class": data("o.csv", ROWS.replace("no", "yes"), "only the class 'yes'", "at least two"),
     "no target left": data("t.csv", "a,y\n1,\n2,\n", "no value in any of 2 rows", "expected some"),
-    "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "shrink data.split"),
+    "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "lower data.split"),
     "loss of another task": replace(wrong("'y'", "strings", "regression", training__loss="mse"), code=1),
     "loss and task": wrong(
         "'mean_squared_error'", "classification", training__loss="mse", data__task="classification"
@@ -222,7 +222,7 @@ CASES = {
         data__task="regression",
     ),
     "augmentation of nothing": wrong(
-        "training.augmentation", "changes nothing; name one of flip", training__augmentation="{}"
+        "training.augmentation", "changes nothing; expected one of flip", training__augmentation="{}"
     ),
     "augmentation without images": replace(
         wrong("training.augmentation", "kind: image", training__augmentation="{flip: horizontal}"), code=1
@@ -247,7 +247,7 @@ CASES = {
     ),
     "a gate of no folds": wrong("gate.metric", "set data.split.folds", gate="{metric: folds_loss_mean}"),
     "privacy by torch": wrong(
-        "training.privacy", "use tensorflow or jax", training__backend="torch", training__privacy="{}"
+        "training.privacy", "expected tensorflow or jax", training__backend="torch", training__privacy="{}"
     ),
     "privacy on two nodes": wrong(
         "training.privacy",
@@ -282,7 +282,7 @@ CASES = {
     "explain what": wrong("training.explain", "valid integer", training__explain="image"),
     "explain too much": wrong("training.explain", "less than or equal to 64", training__explain=1000),
     "explain by torch": wrong(
-        "training.explain", "use tensorflow or jax", training__backend="torch", training__explain=2
+        "training.explain", "expected tensorflow or jax", training__backend="torch", training__explain=2
     ),
     "endpoint explains what": wrong(
         "serving.explain", "valid boolean", "received str 'image'", serving__explain="image"
