@@ -25,6 +25,7 @@ from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_bytes
 from tidegate.models.readers.image_folder import mode_of, open_image, pixels
 
+# No protobuf classes: they would make a Python object of each number; here NumPy reads them side by side.
 ROWS = 10_000  # a chunk, or fewer where records are large
 BYTES = 4 << 20
 LISTS = {1: "bytes_list", 2: "float_list", 3: "int64_list"}
