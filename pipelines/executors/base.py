@@ -84,6 +84,11 @@ def member_name(step_id: str, rank: int) -> str:
     return f"{step_id}.member-{rank}" if rank else step_id
 
 
+def step_arguments(call: StepCall) -> list[str]:
+    """What the worker's main function is told, the same in every executor."""
+    return ["--run", call.run, "--step", call.id]
+
+
 def worker_arguments(call: StepCall) -> list[str]:
-    """The worker's command line behind the interpreter, the same in every executor."""
-    return ["-P", "-m", "tidegate.pipelines.executors.worker", "--run", call.run, "--step", call.id]
+    """The worker's command line behind the interpreter."""
+    return ["-P", "-m", "tidegate.pipelines.executors.worker", *step_arguments(call)]
