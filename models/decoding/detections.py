@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_geometry import OFFSETS, suppress, vote
+from tidegate.models.data.box_geometry import suppress, vote
+from tidegate.models.data.default_boxes import OFFSETS
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.preprocessing.box_target import Boxes, moved_by
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tidegate.models.config.losses import loss_named
-from tidegate.models.data.box_geometry import OFFSETS, Grid
+from tidegate.models.data.default_boxes import OFFSETS, Grid
 
 if TYPE_CHECKING:
     from keras import KerasTensor

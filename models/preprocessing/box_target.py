@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.box_column import Cell, read_cells
-from tidegate.models.data.box_geometry import OFFSETS, Grid, overlaps
+from tidegate.models.data.box_geometry import overlaps
 from tidegate.models.data.columns import Columns
+from tidegate.models.data.default_boxes import OFFSETS, Grid
 from tidegate.models.preprocessing.schema import Field, Target
 
 Floats = NDArray[np.float64]

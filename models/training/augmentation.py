@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.training import Augmentation
-from tidegate.models.data.box_geometry import Grid
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tidegate.models.config.losses import class_weights, encode_target
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training, keras_backend
-from tidegate.models.data.box_geometry import Grid
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.distributed.process_group import Group
 from tidegate.models.errors import OptionsError
 from tidegate.models.families.build import repeatable

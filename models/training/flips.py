@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.box_geometry import OFFSETS, Grid
+from tidegate.models.data.default_boxes import OFFSETS, Grid
 
 AXES = {"vertical": 1, "horizontal": 2}  # of (rows, down, across, ...)
 MIDDLES = {"vertical": 1, "horizontal": 0}  # among the offsets: the one whose sign changes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tidegate.models.data.box_geometry import OFFSETS
+from tidegate.models.data.default_boxes import OFFSETS
 
 LEAST = 8  # default boxes without a box that are learned of each image, however few boxes it has
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.training import check_privacy
-from tidegate.models.data.box_geometry import Grid
 from tidegate.models.data.columns import Array
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.networks.fine_tuning import Start, begin_with

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tidegate.models.data.box_geometry import Grid
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.families import FAMILIES, family, tasks_of

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tidegate.models.data.box_column import read_cells, write_cell
-from tidegate.models.data.box_geometry import Grid, overlaps
+from tidegate.models.data.box_geometry import overlaps
 from tidegate.models.data.columns import Columns
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.decoding.detections import NO_BOX, detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.errors import SchemaError

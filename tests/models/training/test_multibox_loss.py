@@ -11,7 +11,7 @@ import pytest
 
 from tidegate.models.config.losses import loss_named
 from tidegate.models.config.training import Augmentation
-from tidegate.models.data.box_geometry import Grid
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.preprocessing.box_target import default_boxes, moved_by

@@ -134,7 +134,7 @@ import json, sys
 from pathlib import Path
 import keras
 from tidegate.models.families.build import build_model
-from tidegate.models.data.box_geometry import Grid
+from tidegate.models.data.default_boxes import Grid
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.preprocessing.transforms import InputSpec
 
