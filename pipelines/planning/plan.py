@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.models.decoding.settings import Settings
-from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.experiment.spec import Experiment, Search
 from tidegate.pipelines.planning.identity import Facts, content_of, digest_of, run_id, streamed_memory
 from tidegate.pipelines.step_types.base import StepPart, place_of, places_in
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.step_types.release import Deployed, DeployInputs, PromoteInputs, VerifyInputs
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
-from tidegate.pipelines.step_types.train import Earlier, Trained, TrainInputs
+from tidegate.pipelines.step_types.train import Draw, Earlier, Trained, TrainInputs
 
 INPUTS: dict[str, type[StepPart]] = {
     "prepare": PrepareInputs,
@@ -124,14 +124,10 @@ def _trial(
     index: int,
     seen: list[Step],
 ) -> Step:
-    search = experiment.search
-    searched = None
-    if search is not None:
-        # The number of trials is no part of a trial's identity: more trials later keep the old ones.
-        searched = {**search.model_dump(mode="json", exclude={"trials", "parallelism"}), "index": index}
+    draw = _draw(experiment.search, index)
     resources, settings = experiment.resources, experiment.serving.settings
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
-    parts += [searched, [step.key for step in seen], *_plain(settings)]
+    parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *_plain(settings)]
     buffer = experiment.data.shuffle_buffer
     parts += [buffer] if streamed_memory(experiment, facts) and buffer else []
     inputs = TrainInputs(
@@ -149,7 +145,7 @@ def _trial(
         snapshot=facts.snapshot,
         decoding=settings,
         explain=experiment.serving.explain,  # changes no result, so it is no part of the trial's identity
-        search=searched,
+        search=draw,
         history=[place_of(step.id, Trained) for step in seen],
         content=content,
         versions=facts.versions["train"],
@@ -158,6 +154,15 @@ def _trial(
     after = (prepare.id, *(step.id for step in seen))
     several = facts.trials > 1
     return _step("train", facts, parts, inputs, name=f"train-{index}", after=after, optional=several)
+
+
+def _draw(search: Search | None, index: int) -> Draw | None:
+    """The number of trials is no part of a trial's identity: more trials later keep the old ones."""
+    if search is None:
+        return None
+    return Draw(
+        method=search.method, seed=search.seed, pruning=search.pruning, space=search.space, index=index
+    )
 
 
 def _earlier(experiment: Experiment, facts: Facts) -> Earlier | None:
@@ -178,7 +183,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
     parts = [[step.key for step in trials], gate, facts.champion]
     inputs = SelectInputs(
         run=run,
-        gate=gate,
+        gate=experiment.gate,
         trials=[place_of(step.id, Trained) for step in trials],
         champion=facts.champion,
         endpoint=experiment.endpoint,

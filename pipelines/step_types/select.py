@@ -1,7 +1,6 @@
 """What `select` takes and leaves."""
 
-from typing import Any
-
+from tidegate.pipelines.experiment.gate import Criterion
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
@@ -12,7 +11,7 @@ class SelectInputs(StepPart):
 
     run: str
     endpoint: str
-    gate: list[dict[str, Any]]
+    gate: list[Criterion]
     trials: list[Later[Trained]]
     champion: str | None
     prepared: Later[Prepared]

@@ -1,9 +1,10 @@
 """What `train` takes and leaves."""
 
-from typing import Any
+from typing import Any, Literal
 
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import Settings
+from tidegate.pipelines.experiment.spec import Pruning
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 
@@ -57,6 +58,16 @@ class Earlier(StepPart):
     freeze: list[str]
 
 
+class Draw(StepPart):
+    """How a trial's values are drawn: a search without what changes no trial, and the trial's number."""
+
+    method: Literal["grid", "random", "tpe"]
+    seed: int
+    pruning: Pruning | None
+    space: dict[str, Any]
+    index: int
+
+
 class TrainInputs(StepPart):
     """One trial's data, model, training, how texts or boxes are chosen and, in a search, what earlier trials found.
 
@@ -77,7 +88,7 @@ class TrainInputs(StepPart):
     snapshot: Ref | None
     decoding: Settings | None = None
     explain: bool = False
-    search: dict[str, Any] | None
+    search: Draw | None
     history: list[Later[Trained]]
     content: dict[str, Any]
     versions: dict[str, str]

@@ -165,7 +165,8 @@ def _explaining(inputs: PackageInputs, context: StepContext, runtime: Runtime) -
 
 
 def _model(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Path:
-    ref: Any = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
+    ref = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
+    assert ref is not None  # without an ONNX file that runtime is never asked for
     return context.store.fetch(ref)
 
 

@@ -22,23 +22,22 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     """
     schema, _ = read_contract(inputs.prepared, context.store)
     criteria = criteria_for(inputs.gate, schema.target.task)
-    metric = criteria[0]["metric"]
-    trials = [trial.model_dump() for trial in inputs.trials]
+    trials, metric = inputs.trials, criteria[0].metric
     for criterion in criteria:
-        check_metric(criterion["metric"], trials[0]["metrics"])
-    order = rank(trials, metric)
-    winner = inputs.trials[order[0]]
+        check_metric(criterion.metric, trials[0].metrics)
+    order = rank([trial.metrics for trial in trials], metric)
+    winner = trials[order[0]]
     champion, problem = _champion_metrics(inputs, context)
     refused = reasons_against(criteria, winner.metrics, champion)
-    if problem and any(criterion["improve_on_champion"] is not None for criterion in criteria):
+    if problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(problem)
     for index in order:
         known = trials[index]
-        print(f"{known['id']}  {metric} {known['metrics'][metric]:.6g}  {known['params'] or ''}")
+        print(f"{known.id}  {metric} {known.metrics[metric]:.6g}  {known.params or ''}")
     return Selected(
         winner=winner,
         trial=winner.id,
-        ranking=[trials[index]["id"] for index in order],
+        ranking=[trials[index].id for index in order],
         metric=metric,
         metrics=winner.metrics,
         champion=champion,

@@ -58,4 +58,4 @@ def _suggest(inputs: TrainInputs) -> dict[str, Any]:
         return {}
     history = [{"params": trial.params, "value": trial.value} for trial in inputs.history]
     direction = "maximize" if history and higher_is_better(inputs.history[0].monitor) else "minimize"
-    return suggest({**inputs.search, "direction": direction}, inputs.index, history)
+    return suggest({**inputs.search.model_dump(), "direction": direction}, inputs.index, history)

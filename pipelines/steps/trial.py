@@ -259,9 +259,9 @@ def _group(inputs: TrainInputs, context: StepContext) -> Group | None:
 
 def _medians(inputs: TrainInputs) -> list[float | None] | None:
     """The median rule's limits, once enough trials have run to the end."""
-    pruning = inputs.search["pruning"] if inputs.search else None
+    pruning = inputs.search.pruning if inputs.search else None
     finished = [trial for trial in inputs.history if not trial.pruned]
-    if pruning is None or len(finished) < pruning["minimum_trials"]:
+    if pruning is None or len(finished) < pruning.minimum_trials:
         return None
     higher = higher_is_better(finished[0].monitor)
-    return medians([trial.curve for trial in finished], pruning["warmup_epochs"], higher)
+    return medians([trial.curve for trial in finished], pruning.warmup_epochs, higher)
