@@ -9,6 +9,7 @@ from tidegate.infra.store import Ref
 from tidegate.models.config.training import memory_bytes
 from tidegate.pipelines.experiment.data import Data, TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.step_types.prepare import Kept
 
 # Of the memory: what rows may take that are held; encoded, and as tensors, they take up to nine times as much.
 STREAM_PART = 8
@@ -38,7 +39,7 @@ class Facts:
         snapshot: the store's reference of the model file, or None.
         size: bytes that the rows take in memory, about; 0 where it does not matter.
         start: the earlier run that training begins with, or None.
-        source: the data as it was kept in a store, as plain values; None: it is where the experiment says.
+        source: the data as it was kept in a store; None: it is where the experiment says.
         tags: told to MLflow but part of no result's identity: git commit, user, file.
     """
 
@@ -51,7 +52,7 @@ class Facts:
     incarnation: int = 0
     snapshot: Ref | None = None
     start: Start | None = None
-    source: dict[str, Any] | None = None
+    source: Kept | None = None
     size: int = 0
     tags: dict[str, str] = field(default_factory=dict)
 

@@ -1,27 +1,27 @@
 """A copy by content, in a store, of data that lies on this machine: a cluster's pod sees nothing of this machine.
 
-`keep_source` puts the data into the target's store; the plain values it returns stand in place of the path until
-`prepare` lays the data out again.
+`keep_source` puts the data into the target's store; what it returns stands in place of the path until `prepare` lays
+the data out again.
 """
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from tidegate.infra.errors import StoreError
-from tidegate.infra.store import Ref, Store
+from tidegate.infra.store import Store
 from tidegate.infra.system.files import in_words
 from tidegate.models.data.sources import existing, source_files
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.planning.s3_source import inside
+from tidegate.pipelines.step_types.prepare import Kept, KeptFile
 
 MOST_FILES = 50  # of more, one file is made: an object each would be thousands of requests
 
 
-def keep_source(store: Store, source: Path) -> dict[str, Any]:
+def keep_source(store: Store, source: Path) -> Kept:
     """Put a data file, or a folder of them, into a store by content.
 
     Args:
@@ -29,8 +29,7 @@ def keep_source(store: Store, source: Path) -> dict[str, Any]:
         source: an absolute path.
 
     Returns:
-        Plain values for `lay_out_source`: the source's name and a reference for each file, or, of many, one for a zip
-        of all. `gc` finds the references in the documents that hold them.
+        What `lay_out_source` takes; `gc` finds its references in the documents that hold them.
 
     Raises:
         SourceError: it is not there.
@@ -40,21 +39,21 @@ def keep_source(store: Store, source: Path) -> dict[str, Any]:
     files = {file.relative_to(path.parent).as_posix(): file for file in source_files(path)}
     _check_names(files)
     if len(files) <= MOST_FILES:
-        kept = [{"path": name, "ref": store.put(file).model_dump()} for name, file in files.items()]
-        return {"name": path.name, "files": kept}
+        kept = tuple(KeptFile(path=name, ref=store.put(file)) for name, file in files.items())
+        return Kept(name=path.name, files=kept)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as work:
         packed = Path(work) / f"{path.name}.zip"
         with in_words(StoreError, packed, "Packing the data into"):
             _pack(files, packed)
-        return {"name": path.name, "packed": store.put(packed).model_dump()}
+        return Kept(name=path.name, packed=store.put(packed))
 
 
-def lay_out_source(store: Store, document: dict[str, Any], folder: Path) -> Path:
+def lay_out_source(store: Store, kept: Kept, folder: Path) -> Path:
     """Lay out in a folder what `keep_source` kept; return the path of the source there.
 
     Args:
         store: where it was put.
-        document: what `keep_source` returned.
+        kept: what `keep_source` returned.
         folder: a folder of the caller's own, made when missing.
 
     Raises:
@@ -62,13 +61,13 @@ def lay_out_source(store: Store, document: dict[str, Any], folder: Path) -> Path
     """
     with in_words(StoreError, folder, "Laying out the data in"):
         folder.mkdir(parents=True, exist_ok=True)
-        for entry in document.get("files", ()):
-            target = inside(folder, entry["path"])
+        for file in kept.files:
+            target = inside(folder, file.path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link(store.fetch(Ref.model_validate(entry["ref"])), target)
-        if "packed" in document:
-            _unpack(store.fetch(Ref.model_validate(document["packed"])), folder)
-    return inside(folder, document["name"])
+            _link(store.fetch(file.ref), target)
+        if kept.packed is not None:
+            _unpack(store.fetch(kept.packed), folder)
+    return inside(folder, kept.name)
 
 
 def _check_names(files: dict[str, Path]) -> None:

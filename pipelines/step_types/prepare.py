@@ -7,6 +7,21 @@ from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.step_types.base import StepPart
 
 
+class KeptFile(StepPart):
+    """A file of kept data: its path, which begins with the name of the source, and where its content is."""
+
+    path: str
+    ref: Ref
+
+
+class Kept(StepPart):
+    """Data that was put into a store: each of its files, or of many one zip of all; see `planning.kept_data`."""
+
+    name: str
+    files: tuple[KeptFile, ...] = ()
+    packed: Ref | None = None
+
+
 class PrepareInputs(StepPart):
     """The experiment's `data` part, and where its rows are.
 
@@ -20,7 +35,7 @@ class PrepareInputs(StepPart):
 
     data: Data
     loss: str | dict[str, Any] | None
-    kept: dict[str, Any] | None = None
+    kept: Kept | None = None
     digest: str | None = None
     memory: int | None = None
 

@@ -27,6 +27,7 @@ from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.s3_source import S3Source
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.step_types.prepare import KeptFile
 from tidegate.pipelines.steps import load_step
 from tidegate.pipelines.steps.context import StepContext
 
@@ -160,10 +161,12 @@ class TestKept:
         return S3Store(s3.url(tmp_path.name), cache=tmp_path / "cache")
 
     def back(self, store: Store, source: Path, to: Path) -> dict[str, bytes]:
-        document = keep_source(store, source)
-        copy = lay_out_source(store, document, to)
+        kept = keep_source(store, source)
+        copy = lay_out_source(store, kept, to)
         assert copy.parent == to
-        assert {ref.digest for ref in refs_in(document)} == {found.digest for found in store.objects()}
+        assert {ref.digest for ref in refs_in(kept.model_dump(mode="json"))} == {
+            found.digest for found in store.objects()
+        }
         return tree(copy)
 
     def test_a_file(self, store: Store, tmp_path: Path) -> None:
@@ -195,20 +198,20 @@ class TestKept:
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     write(tmp_path, {"x.csv": b""})
-    document = keep_source(store, tmp_path / "x.csv")
+    kept = keep_source(store, tmp_path / "x.csv")
     for name in ("../x.csv", "/x.csv", "a/../../x.csv", ""):
-        document["files"][0]["path"] = name
+        evil = kept.model_copy(update={"files": (KeptFile(path=name, ref=kept.files[0].ref),)})
         with pytest.raises(PipelineError, match="leads out of its folder"):
-            lay_out_source(store, document, tmp_path / "out")
+            lay_out_source(store, evil, tmp_path / "out")
 
 
 def test_what_was_removed_is_named(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     write(tmp_path, {"x.csv": b"1"})
-    document = keep_source(store, tmp_path / "x.csv")
+    kept = keep_source(store, tmp_path / "x.csv")
     store.remove(next(store.objects()).digest)
     with pytest.raises(MissingObjectError, match=r"x\.csv"):
-        lay_out_source(store, document, tmp_path / "out")
+        lay_out_source(store, kept, tmp_path / "out")
 
 
 def test_prepare_reads_what_was_kept_and_it_is_the_same_run(tmp_path: Path) -> None:
