@@ -4,13 +4,13 @@ A watch is only a hint that comes early: whatever it misses, a new list finds. I
 with jitter, and every few minutes anyway.
 """
 
-import random
 import threading
 import time
 from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.errors import ClusterError, ExpiredError
+from tidegate.infra.system.backoff import pauses
 
 Object = dict[str, Any]
 WATCH_S = 240
@@ -68,17 +68,16 @@ class Follower:
         self._stop.set()
 
     def _follow(self, kind: str) -> None:
-        pause = PAUSE_S
+        waits = pauses(PAUSE_S, LONGEST_S)
         while not self._stop.is_set():
             try:
                 self._watch(kind, self._list(kind))
-                pause = PAUSE_S
+                waits = pauses(PAUSE_S, LONGEST_S)
             except ExpiredError:
                 continue
             except ClusterError as error:
                 self._problem = error
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_S)
+                time.sleep(next(waits))
 
     def _list(self, kind: str) -> str:
         found, version = self._cluster.listed(kind, self._labels)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tidegate.models.errors import OptionsError
+from tidegate.models.errors import OptionsError, nearest_name
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -16,8 +15,8 @@ Checked = TypeVar("Checked", bound=BaseModel)
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return "; expected one of: A, B; did you mean X?", the end of every message about an unknown name."""
     names = sorted(known)
-    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
+    near = nearest_name(name, names)
+    hint = f"did you mean {near!r}?" if near else "choose one of them"
     return f"; expected one of: {', '.join(names)}; {hint}" if names else "; expected none; leave it out"
 
 

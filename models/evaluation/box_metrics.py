@@ -19,6 +19,7 @@ from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.preprocessing.box_target import BoxTarget
 
+# Not pycocotools: a C extension with its own file formats, for a single metric.
 MOST = 100  # boxes per image that count
 # Far below the endpoint's threshold, because the metric needs the whole precision-recall curve.
 LEAST_SCORE = 0.01

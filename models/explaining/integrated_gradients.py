@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.models.preprocessing.schema import Target
     from tidegate.models.preprocessing.transforms import Transforms
 
+# Not captum or alibi: they need PyTorch or a loaded Keras model, and the endpoint has neither.
 STEPS = 128  # points of the Gauss-Legendre quadrature on the path
 POINTS = 32  # path points per call: gradients are compiled for this number
 # Names of an exported file's other inputs and outputs; a model input's name has no slash. See `PathGradients`.

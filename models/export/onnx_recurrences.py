@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from tidegate.models.keras_private import all_layers
+
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
 
@@ -20,7 +22,7 @@ def looped(model: Any) -> Iterator[None]:
     """Trace a model's recurrent layers with `run`, on TensorFlow, for a known number of rows."""
     import keras
 
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)]
     # A layer that returns its states stays as it is; the converter reports that it cannot convert it.
     plain = [layer for layer in layers if not (layer.return_state or layer.stateful)]
     before = [layer.inner_loop for layer in plain]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.errors import OptionsError
+from tidegate.models.keras_private import operation_of
 from tidegate.models.networks.predict import predict
 
 LIMIT = 100.0  # a temperature above it, or below 1 / LIMIT, is not determined by the held-out rows
@@ -83,7 +84,7 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[np.int64]) -> float | N
 def _last_layer(model: Any) -> Any:
     import keras
 
-    layer = model.outputs[0]._keras_history.operation
+    layer = operation_of(model.outputs[0])
     if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):  # a user's, called on the inputs
         return _last_layer(layer)
     name = getattr(getattr(layer, "activation", None), "__name__", "")

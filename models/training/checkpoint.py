@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tidegate.models.keras_private import global_seed
 from tidegate.models.loops import Loop
 
 # Attributes of Keras' callbacks that are part of the state.
@@ -111,9 +112,7 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress
 
 def global_seeds() -> list[Any]:
     """The state of Keras' global seed generator, which is created at the first call from Python's seed."""
-    from keras.src.random.seed_generator import global_seed_generator
-
-    return [global_seed_generator().state]
+    return [global_seed()]
 
 
 def _variables(model: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ STUBBORN = [
 START = """
 import os, sys
 from pathlib import Path
-from infra import processes
+from tidegate.infra.system import processes
 record = processes.start(Path(sys.argv[1]), "one", ["sleep", "60"], log=Path(sys.argv[1]) / "one.log")
 print(record.pid)
 """

@@ -100,7 +100,7 @@ WRONG_FILES = {
     "raises on import": ("x = 1\ny = x / 0\n", ":2: importing the file raised ZeroDivisionError"),
     "exits": ("import sys\nsys.exit(3)\n", ":2: importing the file raised SystemExit: 3"),
     "imports what is not there": ("import no_such_package\n", ":1: importing the file raised ModuleNotFound"),
-    "no build": ("def biuld(inputs, outputs):\n    pass\n", "defines no function build; it defines biuld"),
+    "no build": ("def biuld(inputs, outputs):\n    pass\n", "the file defines biuld and no function build"),
     "too few arguments": ("def build(inputs):\n    pass\n", ":1: build takes ['inputs']; expected def build"),
     "build raises": (
         "def build(inputs, outputs):\n    return inputs['x']\n",
