@@ -107,7 +107,7 @@ def taken(name: str) -> list[InputSpec]:
             built(name, spec)
             found.append(spec)
         except OptionsError as error:
-            assert f"Family {name!r}" in str(error) and "given" in str(error)
+            assert f"family {name!r}" in str(error) and "given" in str(error)
     return found
 
 
