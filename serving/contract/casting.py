@@ -112,9 +112,9 @@ def _cast_scalars(dtype: np.dtype[Any], values: list[Any]) -> Array | None:
     if not types <= NUMBER_TYPES | {type(None)}:
         return None
     if type(None) not in types:
-        return _narrow(np.array(values), dtype)
+        return _cast_numbers(dtype, values)
     given = [value for value in values if value is not None]
-    if given and _narrow(np.array(given), dtype) is None:
+    if given and _cast_numbers(dtype, given) is None:
         return None
     return np.array(values, dtype if dtype.kind == "f" else np.float64)
 
@@ -127,7 +127,7 @@ def _cast_arrays(dtype: np.dtype[Any], shape: tuple[int, ...], values: list[Any]
         flat = flat[0] if len(flat) == 1 else concatenated(flat)
     column = pack(dtype, flat)
     if column is None and set(map(type, flat)) <= NUMBER_TYPES | {bool}:
-        column = _narrow(np.array(flat), dtype)
+        column = _cast_numbers(dtype, flat)
     return None if column is None else column.reshape(len(values), *shape)
 
 
@@ -161,6 +161,15 @@ def pack(dtype: np.dtype[Any], flat: list[Any]) -> Array | None:
         return None
     column = np.frombuffer(raw, dtype)
     return column if dtype.kind != "f" or np.isfinite(column).all() else None
+
+
+def _cast_numbers(dtype: np.dtype[Any], flat: list[Any]) -> Array | None:
+    """Cast numbers, or return None as `_narrow` does. NumPy makes float64 of 0 and 2**63 + 1, which loses digits."""
+    numbers = np.array(flat)
+    column = _narrow(numbers, dtype)
+    if numbers.dtype.kind != "f" or dtype.kind == "f" or (column is not None and column.tolist() == flat):
+        return column
+    return pack(dtype, flat)
 
 
 def _narrow(values: Array, dtype: np.dtype[Any]) -> Array | None:
