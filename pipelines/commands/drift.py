@@ -22,7 +22,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
     # A dependency of the endpoint: it is here wherever one can be live.
     from prometheus_client.parser import text_string_to_metric_families
 
-    from tidegate.serving.monitoring.drift import LEAST_ROWS
+    from tidegate.serving.monitoring.drift import MIN_ROWS
 
     try:
         with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as page:
@@ -40,7 +40,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
     status = _status([*found["feature"].values(), *found["prediction"].values()])
     return {
         "rows": int(rows),
-        "needed": LEAST_ROWS,
+        "needed": MIN_ROWS,
         "status": status,
         "features": found["feature"],
         "predictions": found["prediction"],

@@ -21,11 +21,11 @@ from tidegate.serving.deployment.release import load
 from tidegate.serving.errors import BundleError
 from tidegate.serving.inference.bulk_scoring import (
     IN_FLIGHT,
-    Ask,
-    OnlineAsk,
-    Scored,
+    EndpointScorer,
+    ScoredChunk,
+    Scorer,
+    bundle_scorer,
     chunk_rows,
-    offline_ask,
     score,
 )
 
@@ -73,7 +73,7 @@ def predict(
 
 
 @contextmanager
-def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, dict[str, Any]]]:
+def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Scorer, dict[str, Any]]]:
     key = api_key(None if key_file is None else Path(key_file))
     url = name
     if "://" not in name:
@@ -81,7 +81,7 @@ def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, 
         ensure_live(home, name)  # after a reboot or `down`
     with Client(url, key=key) as client:
         contract = client.contract()
-    ask = OnlineAsk(url, key)
+    ask = EndpointScorer(url, key)
     try:
         yield ask, contract
     finally:
@@ -89,7 +89,7 @@ def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, 
 
 
 @contextmanager
-def _offline(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
+def _offline(home: Home, name: str) -> Iterator[tuple[Scorer, dict[str, Any]]]:
     if (Path(name) / "bundle.json").is_file():
         folder, release = Path(name), None
     else:
@@ -99,10 +99,10 @@ def _offline(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
         if release is None:
             raise BundleError(f'endpoint "{name}" has no live release; expected one; submit its experiment')
         folder = fetch_bundle(home, state.release(release).bundle)
-    yield offline_ask(folder, None if release is None else name, release)
+    yield bundle_scorer(folder, None if release is None else name, release)
 
 
-def _watched(feed: Feed, scored: Iterator[Scored]) -> Iterator[Scored]:
+def _watched(feed: Feed, scored: Iterator[ScoredChunk]) -> Iterator[ScoredChunk]:
     bar = Bar(feed.total)
     try:
         for part in scored:
@@ -112,7 +112,7 @@ def _watched(feed: Feed, scored: Iterator[Scored]) -> Iterator[Scored]:
         bar.close()
 
 
-def _shown(parts: list[Scored]) -> Result:
+def _shown(parts: list[ScoredChunk]) -> Result:
     predictions = [prediction for part in parts for prediction in part.predictions]
     text = "\n".join(json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
     head = {"model": parts[0].model, "release": parts[0].release}
@@ -120,7 +120,7 @@ def _shown(parts: list[Scored]) -> Result:
 
 
 def _written(
-    feed: Feed, scored: Iterator[Scored], output: Path, kind: str, contract: dict[str, Any]
+    feed: Feed, scored: Iterator[ScoredChunk], output: Path, kind: str, contract: dict[str, Any]
 ) -> Result:
     began, rows, releases = time.monotonic(), 0, list[int | None]()
     with writing(output, kind, contract, feed.names) as write:

@@ -129,7 +129,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     if data["runtime_reason"]:
         rows.append(("", data["runtime_reason"]))
     if data["batching"] and data["batching"]["rows"] > 1:
-        rows.append(("requests", Batching.model_validate(data["batching"]).in_words))
+        rows.append(("requests", Batching.model_validate(data["batching"]).summary))
     rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))
     rows.append(("endpoint", data["endpoint"] or "none"))
     lines = [table(("", ""), rows).strip("\n ")]

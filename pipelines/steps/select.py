@@ -89,7 +89,7 @@ def _champion_of_boxes(predictor: Predictor, columns: Columns) -> dict[str, floa
     """The champion's figures on boxes that overlap as they may at its endpoint."""
     boxes, detection = predictor.transforms.box_target, predictor.contract.detection
     assert boxes is not None and detection is not None
-    values = evaluate_answers(predictor.answers(columns), boxes, columns, detection)
+    values = evaluate_answers(predictor.raw_output(columns), boxes, columns, detection)
     return {f"test_{name}": value for name, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow: serves what has no faithful ONNX form."""
+"""TensorFlow: the runtime for models that have no exact ONNX form."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from tidegate.serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
-    """Load a `.keras` file without ever unpickling code; `code` supplies the experiment's own layers."""
+    """Load a `.keras` file without unpickling code; `code` supplies the experiment's own layers."""
     tf = _tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -26,7 +26,7 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     infer = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
 
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        # By name, as it was trained: a list is refused by a model of several inputs.
+        # By name, as in training: a model of several inputs refuses a list.
         output = infer({name: tf.constant(inputs[name]) for name in names})
         return np.asarray(output, np.float32)
 

@@ -17,7 +17,7 @@ from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.serving.inference.predictor import shown_rows
+from tidegate.serving.inference.predictor import example_rows
 
 ROWS = 24
 HEIGHT, WIDTH = 12, 18
@@ -53,7 +53,7 @@ def build(folder: Path) -> None:
     kernel, bias = network.get_layer("output").get_weights()
     network.get_layer("output").set_weights([np.random.default_rng(1).normal(size=kernel.shape) * 4, bias])
     np.save(folder / "raw.npy", predict(network, transforms.apply(columns)))
-    sample = shown_rows(schema, columns)
+    sample = example_rows(schema, columns)
     write_bundles(folder, "boxes", schema, transforms, network, columns, sample, DETECTION)
 
 

@@ -15,10 +15,10 @@ from tidegate.models.data.columns import load_columns
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.preprocessing.text_target import BOUNDARY, UNSEEN
 from tidegate.serving.bundle.bundle import open_bundle
-from tidegate.serving.bundle.drift_reference import Reference
+from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.inference.bulk_scoring import chunk_rows
-from tidegate.serving.inference.engine import BUNDLE, NAME, RELEASE, loaded
 from tidegate.serving.inference.predictor import Predictor, sample_rows
+from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine
 
 from .bundles import RUNTIMES
 from .conftest import Endpoint, built, serving
@@ -179,7 +179,7 @@ def test_any_text_is_answered(endpoint: Endpoint, text: str | None) -> None:
         ({"decoding": {"method": "magic"}}, "decoding.method", "'greedy', 'beam' or 'sample'"),
         ({"decoding": {"heat": 1}}, "decoding.heat", "one of method, max_length"),
         ({"decoding": 3}, "decoding", "an object"),
-        ({"dekoding": {}}, "dekoding", 'expected "rows" and "decoding" alone'),
+        ({"dekoding": {}}, "dekoding", 'expected only "rows" and "decoding"'),
         ({"rows": [5]}, None, "text, or null"),
         ({"rows": ["a"] * 2000}, "rows", "at most"),
     ],
@@ -217,20 +217,20 @@ def test_drift_and_metrics_count_texts(folder: Path, family: str, monkeypatch: p
     bundle = folder / f"{family}-onnx"
     for key, value in ((BUNDLE, str(bundle)), (NAME, family), (RELEASE, "2")):
         monkeypatch.setenv(key, value)
-    loaded.cache_clear()
-    answerer = loaded()
-    loaded.cache_clear()
-    answer = answerer.answer_content({"rows": answerer.sample})
+    load_engine.cache_clear()
+    engine = load_engine()
+    load_engine.cache_clear()
+    answer = engine.answer_content({"rows": engine.sample})
     assert answer.status == 200 and answer.values is not None and answer.columns is not None
-    assert answerer.watcher is not None
+    assert engine.observer is not None
     for _ in range(80):
-        answerer.watcher([(answer.columns, answer.values)])
-    answerer.metrics.predicted(answer.values, 0.1, 0.2)
-    page = answerer.metrics.page().decode()
+        engine.observer([(answer.columns, answer.values)])
+    engine.metrics.predicted(answer.values, 0.1, 0.2)
+    page = engine.metrics.page().decode()
     assert f'tidegate_drift_psi{{endpoint="{family}",kind="prediction"' in page
     assert f'tidegate_prediction_value_bucket{{endpoint="{family}",le="+Inf",release="2"}} 3.0' in page
     reference = open_bundle(bundle).reference
-    assert isinstance(reference, Reference)
+    assert isinstance(reference, DriftReference)
     assert [feature.measure for feature in (*reference.features, *reference.predictions)] == [
         "length",
         "length",
@@ -240,10 +240,10 @@ def test_drift_and_metrics_count_texts(folder: Path, family: str, monkeypatch: p
 
 def test_a_request_that_takes_too_long_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BUNDLE, str(folder / "seq2seq-onnx"))
-    loaded.cache_clear()
-    answerer = loaded()
-    loaded.cache_clear()
-    answerer.deadline = 0.0
-    answer = answerer.answer_content({"rows": answerer.sample})
+    load_engine.cache_clear()
+    engine = load_engine()
+    load_engine.cache_clear()
+    engine.deadline = 0.0
+    answer = engine.answer_content({"rows": engine.sample})
     assert answer.status == 500 and answer.kind == "prediction"
     assert "ask for fewer or shorter texts" in json.loads(answer.body)["message"]
