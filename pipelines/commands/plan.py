@@ -25,9 +25,7 @@ from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import load
 
 
-def preview(
-    home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool
-) -> Result:
+def plan(home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool) -> Result:
     """Plan without running.
 
     Args:
