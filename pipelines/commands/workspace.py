@@ -197,9 +197,9 @@ def _cancelled(home: Home, folder: RunFolder) -> bool:
 
 def gc(home: Home) -> Result:
     """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
-    from tidegate.pipelines.state.garbage_collection import sweep
+    from tidegate.pipelines.state.garbage_collection import collect_garbage
 
-    removed = sweep(home) + hosting(home).sweep()
+    removed = collect_garbage(home) + hosting(home).sweep()
     return Result(
         {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
     )
