@@ -50,8 +50,9 @@ class Split(Part):
     folds: int | None = Field(
         None,
         ge=2,
-        description="cross-validation: this many extra models are trained on all but the test rows, each evaluated on the "
-        "fold it did not see; the released model is trained on the training rows: with validation 0, all but the test rows",
+        description="cross-validation: this many extra models are trained on all but the test rows, each evaluated on "
+        "the fold it did not see; the released model is trained on the training rows: with validation 0, all but the "
+        "test rows",
     )
 
     def problems(self) -> Iterator[str]:
@@ -95,7 +96,8 @@ class Data(Part):
         None,
         ge=16,
         le=4096,
-        description="images with boxes are cut into square tiles of this many pixels a side, without overlap; not cut when not given",
+        description="images with boxes are cut into square tiles of this many pixels a side, without overlap; whole "
+        "when not given",
     )
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
     sample_rate: int | None = Field(
@@ -111,8 +113,8 @@ class Data(Part):
     shuffle_buffer: int | None = Field(
         None,
         ge=1,
-        description="rows of such a window, which are shuffled together; as many as fit in a 32nd of resources.memory when "
-        "not given",
+        description="rows of such a window, which are shuffled together; as many as fit in a 32nd of resources.memory "
+        "when not given",
     )
 
     def problems(self) -> Iterator[str]:

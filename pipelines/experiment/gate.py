@@ -124,7 +124,7 @@ def reasons_against(
     Args:
         criteria: what must hold.
         candidate: its metrics.
-        champion: the champion's on the same rows, or None where there is none; metrics that only one has are not compared.
+        champion: the champion's on the same rows, or None where there is none; only what both have is compared.
     """
     reasons: list[str] = []
     for criterion in criteria:

@@ -97,7 +97,8 @@ class Resources(Part):
     )
     member_timeout: Duration = Field(
         "10m",
-        description="a train step of several nodes fails when one of them does not start, or makes no progress, for this long",
+        description="a train step of several nodes fails when one of them does not start, or makes no progress, "
+        "for this long",
     )
     gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
     node_selector: dict[str, str] = Field({}, description="labels of the cluster nodes that it may run on")

@@ -193,7 +193,7 @@ class Home:
         return folder
 
     def newest_run(self, name: str) -> RunFolder:
-        """The folder of a run by its id, or of the newest run of an experiment by its name; a run's id takes precedence.
+        """The folder of a run by its id, or of an experiment's newest run by its name; a run's id takes precedence.
 
         Raises:
             UnknownNameError: no such run or experiment, with the nearest known run.
