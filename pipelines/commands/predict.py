@@ -60,7 +60,9 @@ def predict(
         ClientError: the endpoint does not give its contract, or needs another key.
     """
     if format is not None and output is None:
-        raise UsageError(f"--format {format} is given without --output; expected both; add --output FILE")
+        raise UsageError(
+            f"--format {format} is given alone; expected --output FILE too; add it, or leave --format out"
+        )
     kind = None if output is None else format_of(Path(output), format)
     with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
         batch = open_batch_input(
