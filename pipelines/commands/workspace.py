@@ -174,7 +174,7 @@ def down(home: Home) -> Result:
     underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
     removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     for folder in home.run_folders():
-        if held(folder.lock):  # it has ended, and its driver still syncs MLflow
+        if held(folder.lock):  # it has ended, and its driver still tells MLflow
             with contextlib.suppress(LockedError), lock(folder.lock, timeout=SYNC_WAIT_S):
                 pass
     names = [record.name for record in processes.all(home.processes)]

@@ -70,7 +70,7 @@ def _checked(name: str, check: Callable[[], Item]) -> Item:
     try:
         return check()
     except ForbiddenError:
-        return item(name, True, "cannot be checked: you may not read it")
+        return item(name, True, "cannot be told: you may not look at it")
     except ClusterError as error:
         return item(name, False, str(error), "see the message")
 
