@@ -1,4 +1,4 @@
-"""What a live endpoint says of drift, for `endpoints` and `show`."""
+"""The drift that a live endpoint reports, for `endpoints` and `show`."""
 
 import http.client
 import urllib.request
@@ -19,7 +19,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
         `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}}`; status is `unknown`
         (fewer rows yet than are needed), `stable`, `moving` or `moved`, by the largest index.
     """
-    # A dependency of the endpoint: it is here wherever one can be live.
+    # A dependency of the endpoint: installed wherever one can be live.
     from prometheus_client.parser import text_string_to_metric_families
 
     from tidegate.serving.monitoring.drift import MIN_ROWS

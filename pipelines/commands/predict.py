@@ -1,4 +1,4 @@
-"""predict: asking an endpoint, or a bundle, for any number of rows."""
+"""predict: the predictions of an endpoint, or of a bundle, for any number of rows."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tidegate.pipelines.batch import Feed, open_feed
+from tidegate.pipelines.batch import BatchInput, open_batch_input
 from tidegate.pipelines.batch.output_file import format_of, writing
-from tidegate.pipelines.batch.progress_bar import Bar
+from tidegate.pipelines.batch.progress_bar import ProgressBar
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import ensure_live, hosting
 from tidegate.pipelines.result import Result
@@ -45,31 +45,33 @@ def predict(
 
     Args:
         home: the home.
-        name: the endpoint, or its http(s) URL, whoever deployed it; with `offline` also the folder of a bundle.
+        name: the endpoint, or its http(s) URL, whoever deployed it; with `offline` also a bundle's folder.
         source: a file, a folder of images or several image files, see `tidegate.pipelines.batch`; None or "-": JSON on
             stdin.
-        output: a .csv or .jsonl to write, row by row as answers come; None: all predictions in the result.
-        format: csv or jsonl; None: as the output's suffix tells.
+        output: a .csv or .jsonl to write, as answers come; None: all predictions in the result.
+        format: csv or jsonl; None: as the output's suffix names it.
         offline: predict here from the live release's bundle, without a server.
-        key_file: holds the API key that the endpoint asks for; None: `$TIDEGATE_API_KEY`, if it is set.
+        key_file: its first line is the endpoint's API key; None: `$TIDEGATE_API_KEY`, if it is set.
 
     Raises:
         UnknownNameError: no such endpoint.
-        UsageError: the file can not be read as rows, or the output can not be written.
+        UsageError: the file cannot be read as rows, or the output cannot be written.
         ScoringError: a row was refused, or the endpoint does not answer; names the rows.
-        ClientError: the endpoint cannot be asked for its contract, or wants another key.
+        ClientError: the endpoint does not give its contract, or needs another key.
     """
     if format is not None and output is None:
-        raise UsageError(f"--format {format} says how --output is written; expected --output FILE beside it")
+        raise UsageError(
+            f"--format {format} is given alone; expected --output FILE too; add it, or leave --format out"
+        )
     kind = None if output is None else format_of(Path(output), format)
     with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
-        feed = open_feed(
+        batch = open_batch_input(
             source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection"))
         )
-        scored = score(feed.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
+        scored = score(batch.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
         if output is None or kind is None:
-            return _shown(list(_watched(feed, scored)))
-        return _written(feed, scored, Path(output), kind, contract)
+            return _shown(list(_watched(batch, scored)))
+        return _written(batch, scored, Path(output), kind, contract)
 
 
 @contextmanager
@@ -102,8 +104,8 @@ def _offline(home: Home, name: str) -> Iterator[tuple[Scorer, dict[str, Any]]]:
     yield bundle_scorer(folder, None if release is None else name, release)
 
 
-def _watched(feed: Feed, scored: Iterator[ScoredChunk]) -> Iterator[ScoredChunk]:
-    bar = Bar(feed.total)
+def _watched(batch: BatchInput, scored: Iterator[ScoredChunk]) -> Iterator[ScoredChunk]:
+    bar = ProgressBar(batch.total)
     try:
         for part in scored:
             bar.add(len(part.predictions))
@@ -120,11 +122,11 @@ def _shown(parts: list[ScoredChunk]) -> Result:
 
 
 def _written(
-    feed: Feed, scored: Iterator[ScoredChunk], output: Path, kind: str, contract: dict[str, Any]
+    batch: BatchInput, scored: Iterator[ScoredChunk], output: Path, kind: str, contract: dict[str, Any]
 ) -> Result:
     began, rows, releases = time.monotonic(), 0, list[int | None]()
-    with writing(output, kind, contract, feed.names) as write:
-        for part in _watched(feed, scored):
+    with writing(output, kind, contract, batch.names) as write:
+        for part in _watched(batch, scored):
             write(part.predictions, part.start)
             rows += len(part.predictions)
             releases += [part.release] if part.release not in releases else []

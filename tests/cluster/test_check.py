@@ -65,7 +65,7 @@ def test_a_person_of_the_group_finds_everything_well(check: Check, installed: La
     items = check({"KUBECONFIG": str(ada.kubeconfig)})
     assert failed(items) == []
     assert items["cluster"]["detail"].startswith("v1.")
-    assert items["gpus"]["detail"].startswith("can't be told")
+    assert items["gpus"]["detail"].startswith("cannot be told")
     assert "count/jobs.batch" in items["quota"]["detail"]
     assert {"a pod", "store, from a pod", "mlflow, from a pod"} <= items.keys()
     assert (
