@@ -72,8 +72,8 @@ def check(home: Home) -> Result:
 
 
 def _check_python() -> dict[str, Any]:
-    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return item("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12")
+    ok = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return item("python", ok, sys.version.split()[0], "use Python 3.11, 3.12 or 3.13")
 
 
 def _check_library(names: str) -> dict[str, Any]:
