@@ -34,7 +34,7 @@ class Cluster:
     Args:
         context: a context of the kubeconfig; None is the pod's own service account, or else the current context.
         namespace: where every namespaced object lives.
-        patience_s: how long a server that can not be reached is tried again.
+        patience_s: how long a server that cannot be reached is tried again.
 
     Raises:
         ClusterError: there is no kubeconfig, or no such context in it.
@@ -50,30 +50,30 @@ class Cluster:
         """Server-side apply under our field manager; what others changed of our fields is taken back."""
         query = {"fieldManager": MANAGER, "force": "true"}
         path = self._path(obj["kind"], obj["metadata"]["name"])
-        return self._ask("PATCH", path, query, obj, "application/apply-patch+yaml")
+        return self._request("PATCH", path, query, obj, "application/apply-patch+yaml")
 
     def create(self, obj: Object) -> Object:
         """Create an object; raises AlreadyExistsError."""
-        return self._ask("POST", self._path(obj["kind"]), {"fieldManager": MANAGER}, obj)
+        return self._request("POST", self._path(obj["kind"]), {"fieldManager": MANAGER}, obj)
 
     def get(self, kind: str, name: str) -> Object | None:
         """One object, or None."""
         try:
-            return self._ask("GET", self._path(kind, name))
+            return self._request("GET", self._path(kind, name))
         except NotFoundError:
             return None
 
     def list(self, kind: str, labels: str = "", fields: str = "") -> Objects:
         """The objects that a label selector and a field selector choose."""
-        return self.listed(kind, labels, fields)[0]
+        return self.list_with_version(kind, labels, fields)[0]
 
-    def listed(self, kind: str, labels: str = "", fields: str = "") -> tuple[Objects, str]:
+    def list_with_version(self, kind: str, labels: str = "", fields: str = "") -> tuple[Objects, str]:
         """The same, and the resource version from which a watch goes on."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
         query = {key: value for key, value in query.items() if value}
         items: Objects = []
         while True:
-            answer = self._ask("GET", self._path(kind), query)
+            answer = self._request("GET", self._path(kind), query)
             items += [{"kind": kind, **item} for item in answer["items"]]
             if not answer["metadata"].get("continue"):
                 return items, answer["metadata"]["resourceVersion"]
@@ -82,12 +82,12 @@ class Cluster:
     def patch(self, kind: str, name: str, body: Object) -> Object:
         """Merge a change into an object."""
         query = {"fieldManager": MANAGER}
-        return self._ask("PATCH", self._path(kind, name), query, body, "application/merge-patch+json")
+        return self._request("PATCH", self._path(kind, name), query, body, "application/merge-patch+json")
 
     def delete(self, kind: str, name: str) -> bool:
         """Delete an object and, in the background, what it owns; False when it was not there."""
         try:
-            self._ask("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+            self._request("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
         except NotFoundError:
             return False
         return True
@@ -145,12 +145,12 @@ class Cluster:
 
     def raw(self, path: str) -> Any:
         """A GET of any path, such as /version; its JSON."""
-        return self._ask("GET", path)
+        return self._request("GET", path)
 
     def _path(self, kind: str, name: str = "") -> str:
         return KINDS[kind].path(self.namespace, name)
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,

@@ -34,12 +34,12 @@ def error_of(code: int, content: bytes) -> ClusterError:
         return AlreadyExistsError(message)
     if code == 410:
         return ExpiredError(message)
-    if code in BUSY or (code == 409 and _is_counting(status)):
+    if code in BUSY or (code == 409 and _is_quota_conflict(status)):
         return UnreachableError(f"The API server is busy or broken (HTTP {code}): {message}")
     return ClusterError(f"The API server refused it (HTTP {code}): {message}")
 
 
-def _is_counting(status: dict[str, Any]) -> bool:
+def _is_quota_conflict(status: dict[str, Any]) -> bool:
     """Whether many objects were created at once, and the quota's count lost the race: nothing was created."""
     return str((status.get("details") or {}).get("kind")) == "resourcequotas"
 
@@ -48,7 +48,7 @@ def unreachable(host: str, error: Exception) -> str:
     """The sentence for a server that does not answer."""
     words = " ".join(str(error).split())[:200]
     return (
-        f"The API server {host} can not be reached: {words}. See that the cluster runs and that the kubeconfig's "
+        f"The API server {host} cannot be reached: {words}. See that the cluster runs and that the kubeconfig's "
         "address is right (`kubectl cluster-info`)."
     )
 

@@ -52,7 +52,7 @@ def images_on(nodes: Iterable[Object]) -> set[str]:
     return {name for images in told for one in images for name in one.get("names") or []}
 
 
-def gateway_trouble(gateway: Object, namespace: str) -> str:
+def gateway_problem(gateway: Object, namespace: str) -> str:
     """Why no route of `namespace` can use a gateway; "" where it can."""
     for kind in ("Accepted", "Programmed"):
         if condition(gateway, kind) is None:

@@ -16,7 +16,7 @@ from tidegate.infra.cluster.endpoint_objects import (
 )
 from tidegate.infra.cluster.endpoint_pod import PORT
 from tidegate.infra.cluster.jobs import selector
-from tidegate.infra.cluster.pod_diagnosis import why_told
+from tidegate.infra.cluster.pod_diagnosis import why_from_events
 from tidegate.infra.cluster.pod_status import failing_container, is_ready, why_not_ready
 from tidegate.infra.errors import ForbiddenError, NotFoundError, RolloutError
 
@@ -32,9 +32,9 @@ KINDS = (
 )
 CUSTOM_METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
 POLL_S = 0.2
-QUIET_S = 5.0  # a pod takes as long to start when all is well
-TROUBLE_S = 15.0  # how long trouble must stand: a registry may hiccup, a Secret may be on its way
-SPREAD_S = 2.5  # until gateways and nodes have taken in what was changed
+EVENTS_AFTER_S = 5.0  # a pod takes as long to start when all is well
+PROBLEM_S = 15.0  # how long trouble must stand: a registry may hiccup, a Secret may be on its way
+PROPAGATION_S = 2.5  # until gateways and nodes have taken in what was changed
 ROUTE_S = 20.0
 
 
@@ -58,7 +58,7 @@ class ClusterEndpoint:
     def __init__(self, cluster: Cluster, name: str, gateway: Gateway | None) -> None:
         self._cluster, self.name, self._gateway = cluster, name, gateway
 
-    def foreign(self) -> str:
+    def name_conflict(self) -> str:
         """What in the namespace has the endpoint's name and is not of it, in words; "" when nothing has."""
         found = self._cluster.get("Service", self.name)
         labels = found["metadata"].get("labels", {}) if found else {}
@@ -67,7 +67,7 @@ class ClusterEndpoint:
 
     def start(self, spec: ReleaseSpec, timeout_s: float, say: Callable[[str], None] = print) -> None:
         """Apply a release's objects and wait until its replicas are ready; raises RolloutError."""
-        replicas = max(spec.least, min(spec.most, self.replicas(spec.name)))
+        replicas = max(spec.min_replicas, min(spec.max_replicas, self.replicas(spec.name)))
         for obj in release_objects(spec, replicas, self._has_custom_metrics(spec)):
             self._cluster.apply(obj)
         self.wait_ready(spec.name, timeout_s, say)
@@ -79,7 +79,7 @@ class ClusterEndpoint:
 
     def scale(self, spec: ReleaseSpec, replicas: int, timeout_s: float) -> None:
         """Make sure of so many replicas, within what the release allows; never of fewer than there are."""
-        wanted = max(spec.least, min(spec.most, replicas))
+        wanted = max(spec.min_replicas, min(spec.max_replicas, replicas))
         if wanted > self.replicas(spec.name):
             self._cluster.patch("Deployment", spec.name, {"spec": {"replicas": wanted}})
             self.wait_ready(spec.name, timeout_s)
@@ -106,15 +106,15 @@ class ClusterEndpoint:
         began, trouble, since = time.monotonic(), "", time.monotonic()
         while not self._is_complete(deployment):
             now = time.monotonic()
-            found = self._trouble(deployment, now - began > QUIET_S)
+            found = self._problem(deployment, now - began > EVENTS_AFTER_S)
             if found != trouble:
                 # Trouble changes its words while it stands: only a moment without any begins anew.
                 trouble, since = found, since if trouble and found else now
                 say(f"{deployment}: {trouble}") if trouble else None
             waits_for_node = trouble.startswith("no node has room")
             late = now - began > timeout_s
-            if late or (trouble and not waits_for_node and now - since > TROUBLE_S):
-                raise RolloutError(self._in_words(deployment, trouble, late, timeout_s))
+            if late or (trouble and not waits_for_node and now - since > PROBLEM_S):
+                raise RolloutError(self._failure_message(deployment, trouble, late, timeout_s))
             time.sleep(POLL_S)
 
     def _is_complete(self, deployment: str) -> bool:
@@ -126,18 +126,18 @@ class ClusterEndpoint:
         counts = (status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
         return seen and all(count >= wanted for count in counts)
 
-    def _trouble(self, deployment: str, ask_events: bool) -> str:
+    def _problem(self, deployment: str, ask_events: bool) -> str:
         """What keeps pods from running, as far as their status says it; the events of the namespace are many."""
         pods = self.pods(deployment)
         found = next((words for pod in pods if (words := why_not_ready(pod))), "")
         if not found and ask_events:
             told = self._cluster.list("Event", fields="type=Warning")
             own = [one for one in told if one["involvedObject"].get("name", "").startswith(f"{deployment}-")]
-            reason = why_told(own) if not any(is_ready(pod) for pod in pods) else None
-            found = reason.words if reason else ""
+            reason = why_from_events(own) if not any(is_ready(pod) for pod in pods) else None
+            found = reason.message if reason else ""
         return found
 
-    def _in_words(self, deployment: str, trouble: str, late: bool, timeout_s: float) -> str:
+    def _failure_message(self, deployment: str, trouble: str, late: bool, timeout_s: float) -> str:
         words = trouble or "its pods do not become ready"
         words = f"{deployment} did not start{f' within {timeout_s:g} s' if late else ''}: {words}"
         tail = next((tail for pod in self.pods(deployment) if (tail := self.log_tail(pod))), "")
@@ -153,7 +153,7 @@ class ClusterEndpoint:
         text = text or self._cluster.logs(name, container=container, tail=20)
         return " ".join(text.split()[-60:])
 
-    def give_traffic(self, live: ReleaseSpec, weights: dict[str, int] | None = None) -> None:
+    def route_traffic(self, live: ReleaseSpec, weights: dict[str, int] | None = None) -> None:
         """Make the endpoint's address lead to a release.
 
         Args:
@@ -166,7 +166,7 @@ class ClusterEndpoint:
             changed |= self._applied(route(self.name, self._gateway.name, self._gateway.namespace, shares))
             self._wait_for_route()
         if changed:
-            time.sleep(SPREAD_S)
+            time.sleep(PROPAGATION_S)
 
     def _applied(self, obj: Object) -> bool:
         """Apply; whether that changed anything."""
@@ -249,7 +249,7 @@ class ClusterEndpoint:
             time.sleep(POLL_S)
 
     def _has_custom_metrics(self, spec: ReleaseSpec) -> bool:
-        if spec.most <= spec.least:
+        if spec.max_replicas <= spec.min_replicas:
             return False
         try:
             self._cluster.raw(CUSTOM_METRICS)

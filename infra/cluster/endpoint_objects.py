@@ -30,8 +30,8 @@ class ReleaseSpec:
         bundle: digest of its bundle.
         image: the image of its runtime.
         fetcher: the image whose init container fetches the bundle.
-        least: replicas at rest.
-        most: replicas under load.
+        min_replicas: replicas at rest.
+        max_replicas: replicas under load.
         cpu: cores that a replica may use at most.
         memory: a replica's memory, as Kubernetes writes it.
     """
@@ -43,8 +43,8 @@ class ReleaseSpec:
     bundle: str
     image: str
     fetcher: str
-    least: int = 1
-    most: int = 1
+    min_replicas: int = 1
+    max_replicas: int = 1
     cpu: float = 1.0
     memory: str = "1Gi"
 
@@ -88,7 +88,7 @@ def release_objects(spec: ReleaseSpec, replicas: int, in_flight: bool) -> list[O
         replicas: how many replicas to ask for now; the autoscaler changes it later.
         in_flight: whether the cluster serves the metric of requests in flight.
     """
-    scaling = [autoscaler(spec, in_flight)] if spec.most > spec.least else []
+    scaling = [autoscaler(spec, in_flight)] if spec.max_replicas > spec.min_replicas else []
     return [
         network_policy(spec),
         service(spec),
@@ -202,8 +202,8 @@ def autoscaler(spec: ReleaseSpec, in_flight: bool) -> Object:
         **_head("autoscaling/v2", "HorizontalPodAutoscaler", spec.name, release_labels(spec)),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.name},
-            "minReplicas": spec.least,
-            "maxReplicas": spec.most,
+            "minReplicas": spec.min_replicas,
+            "maxReplicas": spec.max_replicas,
             "metrics": metrics,
         },
     }

@@ -1,4 +1,4 @@
-"""The names of our images. The tag says what code is in them, so that a cluster can't run another than planned."""
+"""The names of our images. The tag says what code is in them, so that a cluster cannot run another than planned."""
 
 import hashlib
 import os

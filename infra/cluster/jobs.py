@@ -16,11 +16,11 @@ LABEL = "tidegate.dev"
 STEP = f"{LABEL}/step"
 COMPONENT = "app.kubernetes.io/component"  # what the NetworkPolicies choose pods by
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
-KEEP_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
+TTL_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
 MEMBERS = f"{LABEL}/members"  # of a pod that is one of several; how many they are
 MEETING_PORT = 8476  # where the first of them listens
 STORE_FOLDER = "/etc/tidegate/store"
-BROKEN = 1  # exit code of a worker whose step failed by itself
+STEP_FAILED = 1  # exit code of a worker whose step failed by itself
 ENVIRONMENT = {
     "HOME": "/scratch",
     "TMPDIR": "/scratch",
@@ -37,7 +37,7 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Place:
+class PodRequirements:
     """What a pod asks of the cluster.
 
     Attributes:
@@ -108,7 +108,7 @@ def condition(obj: Object, kind: str) -> Object | None:
     return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
 
 
-def is_over(job: Object) -> bool:
+def is_finished(job: Object) -> bool:
     """Whether a Job has ended, well or not."""
     return condition(job, "Complete") is not None or condition(job, "Failed") is not None
 
@@ -120,7 +120,7 @@ def step_job(
     step: str,
     image: str,
     argv: Sequence[str],
-    place: Place,
+    requirements: PodRequirements,
     owner: Object | None = None,
     members: int = 1,
 ) -> Object:
@@ -131,13 +131,16 @@ def step_job(
     the first that ends badly ends the Job, and the driver starts all again.
     """
     labels = {**run_labels(run), f"{LABEL}/step": step, f"{LABEL}/step-id": step_id}
-    queue = {"kueue.x-k8s.io/queue-name": place.queue} if place.queue else {}
-    pod = _pod(labels, "step", image, argv, place, account="tidegate-step", environment={})
+    queue = {"kueue.x-k8s.io/queue-name": requirements.queue} if requirements.queue else {}
+    pod = _pod(labels, "step", image, argv, requirements, account="tidegate-step", environment={})
     policy: list[Object] = [
-        {"action": "FailJob", "onExitCodes": {"containerName": "step", "operator": "In", "values": [BROKEN]}},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": "step", "operator": "In", "values": [STEP_FAILED]},
+        },
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
-    job = _job(step_name(run, step_id), {**labels, **queue}, pod, place.deadline_s, 2, policy)
+    job = _job(step_name(run, step_id), {**labels, **queue}, pod, requirements.deadline_s, 2, policy)
     job["metadata"] |= {"ownerReferences": [owner]} if owner else {}
     return job if members == 1 else _of_members(job, members)
 
@@ -183,11 +186,18 @@ def meeting_service(job: Object) -> Object:
 
 
 def driver_job(
-    *, run: str, image: str, argv: Sequence[str], place: Place, environment: Mapping[str, str]
+    *,
+    run: str,
+    image: str,
+    argv: Sequence[str],
+    requirements: PodRequirements,
+    environment: Mapping[str, str],
 ) -> Object:
     """The Job of a run's driver: the only pod with a token for the API; begun anew as often as it is killed."""
     labels = {**run_labels(run), f"{LABEL}/step": "driver"}
-    pod = _pod(labels, "driver", image, argv, place, account="tidegate-driver", environment=environment)
+    pod = _pod(
+        labels, "driver", image, argv, requirements, account="tidegate-driver", environment=environment
+    )
     pod["spec"]["automountServiceAccountToken"] = True
     policy: list[Object] = [
         {
@@ -201,7 +211,7 @@ def driver_job(
         },
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
-    return _job(driver_name(run), labels, pod, place.deadline_s, 6, policy)
+    return _job(driver_name(run), labels, pod, requirements.deadline_s, 6, policy)
 
 
 def _job(
@@ -214,7 +224,7 @@ def _job(
         "spec": {
             "backoffLimit": backoff,
             "activeDeadlineSeconds": deadline_s,
-            "ttlSecondsAfterFinished": KEEP_S,
+            "ttlSecondsAfterFinished": TTL_S,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": policy},
             "template": pod,
@@ -227,7 +237,7 @@ def _pod(
     name: str,
     image: str,
     argv: Sequence[str],
-    place: Place,
+    requirements: PodRequirements,
     *,
     account: str,
     environment: Mapping[str, str],
@@ -247,7 +257,7 @@ def _pod(
         "workingDir": "/scratch",
         "env": own,
         "envFrom": [{"configMapRef": {"name": "tidegate"}}],
-        "resources": place.resources(),
+        "resources": requirements.resources(),
         "securityContext": restricted.CONTAINER,
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/scratch"},
@@ -268,7 +278,9 @@ def _pod(
             {"name": "store", "secret": {"secretName": "tidegate-store"}},
         ],
     }
-    spec |= {"nodeSelector": dict(place.node_selector)} if place.node_selector else {}
-    spec |= {"tolerations": [dict(one) for one in place.tolerations]} if place.tolerations else {}
-    spec |= {"priorityClassName": place.priority_class} if place.priority_class else {}
+    spec |= {"nodeSelector": dict(requirements.node_selector)} if requirements.node_selector else {}
+    spec |= (
+        {"tolerations": [dict(one) for one in requirements.tolerations]} if requirements.tolerations else {}
+    )
+    spec |= {"priorityClassName": requirements.priority_class} if requirements.priority_class else {}
     return {"metadata": {"labels": {**labels, COMPONENT: name}}, "spec": spec}

@@ -10,7 +10,7 @@ from tidegate.infra.cluster.jobs import condition
 Object = dict[str, Any]
 IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
 CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError"}
-MOST = 300
+MAX_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Reason:
 
     Attributes:
         kind: image, config, unschedulable, mount, quota, forbidden, oom, evicted, deadline, killed or failed.
-        words: the sentence.
-        hopeless: time alone will not mend it.
+        message: the sentence.
+        permanent: time alone will not mend it.
     """
 
     kind: str
-    words: str
-    hopeless: bool = False
+    message: str
+    permanent: bool = False
 
 
 def why_waiting(pod: Object) -> Reason | None:
@@ -45,23 +45,23 @@ def why_waiting(pod: Object) -> Reason | None:
     for state in _states(status):
         waiting = state.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in IMAGE:
-            return Reason("image", _image(state, waiting), hopeless=waiting["reason"] != "ErrImagePull")
+            return Reason("image", _image(state, waiting), permanent=waiting["reason"] != "ErrImagePull")
         if waiting.get("reason") in CONFIG:
-            words = f"its container can not be made: {_cut(waiting.get('message', waiting['reason']))}"
+            words = f"its container cannot be made: {_cut(waiting.get('message', waiting['reason']))}"
             return Reason(
-                "config", f"{words}. See that what it names is there, then `tidegate resume`.", hopeless=True
+                "config", f"{words}. See that what it names is there, then `tidegate resume`.", permanent=True
             )
     return None
 
 
-def why_told(events: Iterable[Object]) -> Reason | None:
+def why_from_events(events: Iterable[Object]) -> Reason | None:
     """What the cluster's events say of a pod that does not begin, or of a Job that gets no pod."""
     for event in sorted(events, key=_when, reverse=True):
         message = _cut(event.get("message", ""))
         if event.get("reason") in ("FailedMount", "FailedAttachVolume"):
             missing = "not found" in message
             fix = "Make it (the README tells how), then `tidegate resume`." if missing else "Waiting for it."
-            return Reason("mount", f"a volume can not be mounted: {message}. {fix}", hopeless=missing)
+            return Reason("mount", f"a volume cannot be mounted: {message}. {fix}", permanent=missing)
         if event.get("reason") in ("FailedCreate", "FailedCreatePodSandBox"):
             if "exceeded quota" in message:
                 fix = (
@@ -70,7 +70,7 @@ def why_told(events: Iterable[Object]) -> Reason | None:
                 return Reason("quota", f"the namespace's quota is full: {message}. {fix}")
             if "forbidden" in message or "not found" in message:
                 fix = "`kubectl apply -k` the manifests again; `tidegate check --target NAME` tells what is missing."
-                return Reason("forbidden", f"its pod may not be made: {message}. {fix}", hopeless=True)
+                return Reason("forbidden", f"its pod may not be made: {message}. {fix}", permanent=True)
     return None
 
 
@@ -84,7 +84,7 @@ def why_ended(pod: Object) -> Reason | None:
     for state in _states(status):
         ended = state.get("state", {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
-            return Reason("oom", _oom(pod), hopeless=True)
+            return Reason("oom", _oom(pod), permanent=True)
     disrupted = condition(pod, "DisruptionTarget")
     if disrupted is not None:
         words = disrupted.get("message") or disrupted.get("reason", "")
@@ -108,9 +108,9 @@ def why_failed(job: Object) -> Reason | None:
     reason = failed.get("reason", "")
     if reason == "DeadlineExceeded":
         return Reason(
-            "deadline", "it ran longer than resources.deadline allows and was ended; raise it", hopeless=True
+            "deadline", "it ran longer than resources.deadline allows and was ended; raise it", permanent=True
         )
-    return Reason("failed", _cut(failed.get("message", reason)), hopeless=True)
+    return Reason("failed", _cut(failed.get("message", reason)), permanent=True)
 
 
 def _states(status: Object) -> list[Object]:
@@ -130,7 +130,7 @@ def _unschedulable(message: str) -> str:
 def _image(state: Object, waiting: Object) -> str:
     words = _cut(waiting.get("message", waiting["reason"]))
     fix = "Build and push it (`make images`), or correct `images` in targets.yaml."
-    return f"the image {state.get('image', '')} can not be had: {words}. {fix}"
+    return f"the image {state.get('image', '')} cannot be had: {words}. {fix}"
 
 
 def _oom(pod: Object) -> str:
@@ -157,4 +157,4 @@ def _when(event: Object) -> str:
 
 def _cut(text: Any) -> str:
     words = " ".join(str(text).split()).rstrip(".")
-    return words if len(words) <= MOST else f"{words[:MOST]}…"
+    return words if len(words) <= MAX_LENGTH else f"{words[:MAX_LENGTH]}…"

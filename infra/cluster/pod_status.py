@@ -11,8 +11,8 @@ def why_not_ready(pod: Object) -> str:
     """What keeps a pod from running, or ended its containers; "" when nothing does."""
     waiting = why_waiting(pod)
     if waiting is not None:
-        return waiting.words.replace("(resources)", "(serving.resources)")
-    end = last_end(pod)
+        return waiting.message.replace("(resources)", "(serving.resources)")
+    end = last_failed_exit(pod)
     return f"container {failing_container(pod)} ended: {end}" if end else ""
 
 
@@ -32,12 +32,12 @@ def restarts(pod: Object) -> int:
 
 def failing_container(pod: Object) -> str:
     """The name of the container that ended otherwise than well, whose log tells more; "" when none did."""
-    return next((str(one["name"]) for one in _containers(pod) if _ended(one)), "")
+    return next((str(one["name"]) for one in _containers(pod) if _failed_exit(one)), "")
 
 
-def last_end(pod: Object) -> str:
+def last_failed_exit(pod: Object) -> str:
     """How that container ended the last time, such as `OOMKilled (exit code 137)`; "" when none did."""
-    ended = next((end for one in _containers(pod) if (end := _ended(one))), None)
+    ended = next((end for one in _containers(pod) if (end := _failed_exit(one))), None)
     if ended is None:
         return ""
     words = f"{ended.get('reason', 'Error')} (exit code {ended['exitCode']})"
@@ -49,7 +49,7 @@ def _containers(pod: Object) -> list[Object]:
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
-def _ended(status: Object) -> Object:
+def _failed_exit(status: Object) -> Object:
     """The last end of a container, if it was not a good one."""
     for state in (status.get("state", {}), status.get("lastState", {})):
         if state.get("terminated", {}).get("exitCode", 0) != 0:

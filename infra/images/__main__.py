@@ -51,7 +51,7 @@ def commands(builder: str, name: str, full: str, *, base: str | None, push: bool
 
 
 def _works(builder: str) -> bool:
-    """Tell whether it can build: a docker without its daemon can't."""
+    """Tell whether it can build: a docker without its daemon cannot."""
     return (
         bool(shutil.which(builder))
         and not subprocess.run(

@@ -22,7 +22,7 @@ WAIT_S = 120.0  # a new database makes its first files
 LOOPBACK = ("localhost:*", "127.0.0.1:*")
 
 
-def host_checks(namespace: str, port: int, opened: str) -> Mapping[str, str]:
+def host_settings(namespace: str, port: int, opened: str) -> Mapping[str, str]:
     """Return what MLflow reads of the Host and Origin headers that it accepts.
 
     Args:
@@ -45,7 +45,7 @@ def host_checks(namespace: str, port: int, opened: str) -> Mapping[str, str]:
     return found
 
 
-def use_password(password: Path, folder: Path) -> None:
+def write_password_file(password: Path, folder: Path) -> None:
     """Let the PostgreSQL client find the password: in a file that nobody else can read, not in an URI.
 
     Raises:
@@ -103,14 +103,14 @@ def _no_database(uri: str, error: Exception, refused: bool) -> str:
         if refused
         else "See that its pod runs: kubectl get pods; kubectl logs mlflow-db-0."
     )
-    return f"MLflow's database {uri} can't be used: {words}. {fix}"
+    return f"MLflow's database {uri} cannot be used: {words}. {fix}"
 
 
-class ThroughTheServer:
+class ProxiedArtifacts:
     """MLflow's S3 repository, but for the signed addresses that it would give to clients.
 
     By itself MLflow sends its clients straight to the S3 server for every download and for large uploads. The address
-    is the one that the server uses, such as http://s3.storage:9000: a client outside the cluster can't resolve it,
+    is the one that the server uses, such as http://s3.storage:9000: a client outside the cluster cannot resolve it,
     and tries for ten minutes. This is no instance of the mixins that sign addresses, so it is asked for none.
     """
 
@@ -128,12 +128,12 @@ def use_s3(endpoint: str | None) -> None:
     from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
-    def through_the_server(*args: Any, **kwargs: Any) -> ThroughTheServer:
-        return ThroughTheServer(S3ArtifactRepository(*args, **kwargs))
+    def proxied(*args: Any, **kwargs: Any) -> ProxiedArtifacts:
+        return ProxiedArtifacts(S3ArtifactRepository(*args, **kwargs))
 
     # Such a server may refuse the checksums that boto3 adds.
     os.environ |= {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
-    _artifact_repository_registry.register("s3", through_the_server)
+    _artifact_repository_registry.register("s3", proxied)
 
 
 def main() -> None:
@@ -149,9 +149,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args()
     opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
-    os.environ |= host_checks(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
+    os.environ |= host_settings(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
     try:
-        use_password(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
+        write_password_file(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
         prepare(given.database)
         use_s3(os.environ.get("TIDEGATE_S3_ENDPOINT"))
         run_application(given.database, given.artifacts, socket.create_server(("", given.port)))

@@ -81,7 +81,7 @@ def points(event: Event) -> list[Point]:
     ]
 
 
-def newest(events: Iterable[Event]) -> list[Point]:
+def last_points(events: Iterable[Event]) -> list[Point]:
     """Return the last point of each metric of a spool: what the model is judged by."""
     last: dict[str, Point] = {}
     for event in events:

@@ -10,7 +10,7 @@ from tidegate.infra.mlflow.tracking import RUN_TAG, Tracker, code
 ALIAS = "champion"
 
 
-def follow_champion(
+def set_champion(
     tracker: Tracker, endpoint: str, run_id: str, description: str = "", tags: Mapping[str, Any] | None = None
 ) -> str:
     """Make the endpoint's alias name the version of the winning child; use it for promotion and rollback.
@@ -26,7 +26,7 @@ def follow_champion(
         The version's number.
 
     Raises:
-        TrackingError: MLflow can't be reached, or the child and its model are not synced yet.
+        TrackingError: MLflow cannot be reached, or the child and its model are not synced yet.
     """
     try:
         version = _version(tracker, endpoint, run_id, description, as_tags(tags or {}))
@@ -46,7 +46,7 @@ def _version(tracker: Tracker, endpoint: str, run_id: str, description: str, tag
     client = tracker.client
     found = _versions(tracker, endpoint, run_id)
     if not found:
-        _registered(tracker, endpoint)
+        _ensure_registered(tracker, endpoint)
         model = _model(tracker, run_id)
         client.create_model_version(
             endpoint,
@@ -81,7 +81,7 @@ def _versions(tracker: Tracker, endpoint: str, run_id: str) -> list[Any]:
     return sorted(found, key=lambda version: int(version.version))
 
 
-def _registered(tracker: Tracker, endpoint: str) -> None:
+def _ensure_registered(tracker: Tracker, endpoint: str) -> None:
     try:
         tracker.client.create_registered_model(endpoint)
     except Exception as error:
@@ -107,7 +107,7 @@ def champion(tracker: Tracker, endpoint: str) -> str | None:
         if code(error) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise TrackingError(
-            f"MLflow at {tracker.uri} can't be asked for {endpoint}'s champion: {error}."
+            f"MLflow at {tracker.uri} cannot be asked for {endpoint}'s champion: {error}."
         ) from error
 
 

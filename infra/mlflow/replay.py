@@ -1,7 +1,7 @@
 """Replay of a run's spools into MLflow: resumable, harmless when repeated, patient when MLflow is down.
 
 Beside each spool lies `<name>.sync.json`: the MLflow run and the offset up to which it was told. It is
-written after MLflow answered, so a kill means that a stretch is told twice. All of MLflow's writes that
+written after MLflow answered, so a kill means that a new is told twice. All of MLflow's writes that
 are used here may be repeated, but for creations; those are searched for first, by tag.
 """
 
@@ -21,11 +21,11 @@ from tidegate.infra.errors import LockedError, TrackingError
 from tidegate.infra.mlflow import events, spool, tracking
 from tidegate.infra.mlflow.spool import Event
 from tidegate.infra.mlflow.tracking import GoneError, Tracker
-from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
 FIRST_S, LONGEST_S = 0.5, 10.0  # between two tries
-STRETCH = 2000  # events told before the state is written
+MAX_EVENTS = 2000  # events told before the state is written
 Fetch = Callable[[Any], Path]  # a store reference, as its event has it -> a local file
 Render = Callable[[Any], Iterable[tuple[str, bytes]]]  # a report's reference -> pictures: file name, content
 
@@ -48,7 +48,7 @@ class Progress(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     synced: bool
-    told: int
+    sent: int
     size: int
     problem: str = ""
     refused: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ def _state_path(folder: Path, name: str) -> Path:
 
 def _load(folder: Path, name: str) -> State | None:
     path = _state_path(folder, name)
-    with in_words(TrackingError, path, "Reading"):
+    with translate_os_errors(TrackingError, path, "Reading"):
         try:
             return State.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):  # one of another version is as good as none
@@ -84,10 +84,10 @@ def state(folder: Path) -> dict[str, dict[str, Any]]:
 def progress(folder: Path, problem: str = "", refused: Iterable[str] = ()) -> Progress:
     """Return how many of a run's bytes MLflow was told."""
     sizes = {name: spool.path_of(folder, name).stat().st_size for name in spool.names(folder)}
-    told = {name: one.offset if (one := _load(folder, name)) else 0 for name in sizes}
+    sent = {name: one.offset if (one := _load(folder, name)) else 0 for name in sizes}
     return Progress(
-        synced=told == sizes,
-        told=sum(told.values()),
+        synced=sent == sizes,
+        sent=sum(sent.values()),
         size=sum(sizes.values()),
         problem=problem,
         refused=tuple(refused),
@@ -117,34 +117,34 @@ class Replay:
         """Tell MLflow what is new; True when it was anything. Raises what MLflow's client does: try again."""
         self._found = None
         try:
-            told = [self._spool(name) for name in spool.names(self.folder)]
+            sent = [self._send_next(name) for name in spool.names(self.folder)]
         except GoneError:
             forget(self.folder)
             raise
-        return any(told)
+        return any(sent)
 
-    def _spool(self, name: str) -> bool:
+    def _send_next(self, name: str) -> bool:
         known = self._known(name)
         if name != spool.PARENT and not known and not self._known(spool.PARENT):
             return False  # a child is told after its parent
         offset = known.offset if known else 0
-        stretch = list(islice(spool.read(spool.path_of(self.folder, name), offset), STRETCH))
-        if not stretch:
+        new = list(islice(spool.read(spool.path_of(self.folder, name), offset), MAX_EVENTS))
+        if not new:
             return False
-        known = known or self._begin(name, stretch[0][0])
-        batch = events.gather(event for event, _ in stretch)
-        self._tell(name, known, batch)
+        known = known or self._find_or_create_run(name, new[0][0])
+        batch = events.gather(event for event, _ in new)
+        self._send(name, known, batch)
         if batch.end:
-            self._single(name, known)
+            self._delete_duplicates(name, known)
         ended = bool(batch.end) or (known.ended and not batch.reopened)
-        self._save(name, known.model_copy(update={"offset": stretch[-1][1], "ended": ended}))
+        self._save(name, known.model_copy(update={"offset": new[-1][1], "ended": ended}))
         return True
 
     def _known(self, name: str) -> State | None:
         known = _load(self.folder, name)
         return known if known and known.uri == self.tracker.uri else None
 
-    def _begin(self, name: str, event: Event) -> State:
+    def _find_or_create_run(self, name: str, event: Event) -> State:
         """Find the spool's MLflow run, or create it."""
         if event["kind"] != "run":
             raise TrackingError(
@@ -164,10 +164,10 @@ class Replay:
 
     def _save(self, name: str, known: State) -> None:
         path = _state_path(self.folder, name)
-        with in_words(TrackingError, path, "Writing"):
+        with translate_os_errors(TrackingError, path, "Writing"):
             write_atomic(path, known.model_dump_json().encode())
 
-    def _tell(self, name: str, known: State, batch: events.Batch) -> None:
+    def _send(self, name: str, known: State, batch: events.Batch) -> None:
         run_id = known.run_id
         self._try("values", lambda: self.tracker.log(run_id, batch))
         if known.ended and batch.reopened:
@@ -182,9 +182,9 @@ class Replay:
         if batch.end:
             self._try("end", lambda: self.tracker.set_status(run_id, batch.end))
 
-    def _files(self, run_id: str, told: list[Event], folder: Path) -> None:
+    def _files(self, run_id: str, files: list[Event], folder: Path) -> None:
         folder.mkdir()
-        for event in told:
+        for event in files:
             self._try(event["id"], partial(self._stage, event, folder))
         self._try("files", lambda: self.tracker.upload(run_id, folder))
 
@@ -197,7 +197,7 @@ class Replay:
         try:
             pictures = list(self.render(event["ref"]))
         except Exception as error:
-            raise TrackingError(f"the pictures can't be drawn: {error}") from error
+            raise TrackingError(f"the pictures cannot be drawn: {error}") from error
         (folder / "figures").mkdir(exist_ok=True)
         for name, content in pictures:
             (folder / "figures" / name).write_bytes(content)
@@ -205,7 +205,7 @@ class Replay:
     def _model(self, name: str, known: State, event: Event, folder: Path) -> None:
         whole = spool.events(self.folder, name)
         about = events.gather(whole)
-        about.points = events.newest(whole)
+        about.points = events.last_points(whole)
 
         def log() -> None:
             onnx = event.get("onnx")
@@ -218,20 +218,20 @@ class Replay:
 
         self._try(event["id"], log)
 
-    def _try(self, what: str, tell: Callable[[], None]) -> None:
+    def _try(self, what: str, send: Callable[[], None]) -> None:
         """Go on when MLflow refuses something for good, or a file of ours is lost; the rest still counts."""
         try:
-            tell()
+            send()
         except Exception as error:
             if tracking.code(error) == "RESOURCE_DOES_NOT_EXIST":
                 raise GoneError(str(error)) from error
-            if tracking.may_pass(error):
+            if tracking.is_transient(error):
                 raise
             refused = f"{what}: {error}"
-            if refused not in self.refused:  # a stretch may be told again
+            if refused not in self.refused:  # a new may be told again
                 self.refused.append(refused)
 
-    def _single(self, name: str, known: State) -> None:
+    def _delete_duplicates(self, name: str, known: State) -> None:
         """Delete what a creation made twice because its first answer was lost (MLflow hung meanwhile)."""
         for run_id in self.tracker.runs(known.experiment_id, self.run).get(name, []):
             if run_id != known.run_id:
@@ -277,7 +277,9 @@ def _connect(uri: str) -> Tracker:
     try:
         return Tracker(uri)
     except Exception as error:  # MLflow is not installed, or knows no such scheme
-        raise TrackingError(f"MLflow at {uri} can't be used: {error}. Check $MLFLOW_TRACKING_URI.") from error
+        raise TrackingError(
+            f"MLflow at {uri} cannot be used: {error}. Check $MLFLOW_TRACKING_URI."
+        ) from error
 
 
 def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:
@@ -294,7 +296,7 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:
-                return f"MLflow at {replay.tracker.uri} can't be told: {error}"
+                return f"MLflow at {replay.tracker.uri} cannot be told: {error}"
             pause = min(wait * random.uniform(0.5, 1.5), left)
             wait = min(2 * wait, LONGEST_S)
         time.sleep(pause)

@@ -24,7 +24,7 @@ from pathlib import Path
 from tidegate.infra.errors import LockedError, ProcessError, TrackingError
 from tidegate.infra.mlflow import replay
 from tidegate.infra.system import processes
-from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
 NAME = "mlflow"
@@ -54,7 +54,7 @@ def ensure(home: Path) -> str:
     try:
         return _ensure_local(home, home.absolute() / "mlflow")
     except ProcessError as error:
-        raise TrackingError(f"The local MLflow server can't be started. {error}") from error
+        raise TrackingError(f"The local MLflow server cannot be started. {error}") from error
 
 
 def _ensure_local(home: Path, folder: Path) -> str:
@@ -78,12 +78,12 @@ def url(home: Path) -> str | None:
     return outside.rstrip("/") if outside else str(running.extra["url"]) if running else None
 
 
-def runs_here(home: Path) -> bool:
+def runs_locally(home: Path) -> bool:
     """Tell whether the server is the home's own, not one of $MLFLOW_TRACKING_URI, and lives."""
     return not os.environ.get("MLFLOW_TRACKING_URI") and processes.find(home / "processes", NAME) is not None
 
 
-def lost(home: Path) -> bool:
+def database_lost(home: Path) -> bool:
     """Tell whether the local database is gone, and with it all that runs were told to it."""
     return not os.environ.get("MLFLOW_TRACKING_URI") and not database(home).exists()
 
@@ -116,7 +116,7 @@ def _start(home: Path, folder: Path) -> str:
             extra={"url": address},
             pass_fds=(listener.fileno(),),
         )
-    with in_words(TrackingError, folder / "port.json", "Writing"):
+    with translate_os_errors(TrackingError, folder / "port.json", "Writing"):
         write_atomic(folder / "port.json", json.dumps(port).encode())
     return address
 
@@ -140,7 +140,7 @@ def _listen(remembered: Path) -> socket.socket:
 
 
 def check_database(home: Path) -> None:
-    """Raise TrackingError when MLflow's database is there and can't be used."""
+    """Raise TrackingError when MLflow's database is there and cannot be used."""
     path = database(home)
     if not path.exists():
         return
@@ -152,7 +152,7 @@ def check_database(home: Path) -> None:
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         raise TrackingError(
-            f"MLflow's database {path} can't be written: {error}. Another program may hold it "
+            f"MLflow's database {path} cannot be written: {error}. Another program may hold it "
             "(a backup, a database browser): close that, or see that the file is writable."
         ) from error
     except sqlite3.DatabaseError as error:
@@ -221,14 +221,14 @@ def serve(home: Path, listener: socket.socket) -> None:
 
 def run_application(database_uri: str, artifacts: str, listener: socket.socket) -> None:
     """Run MLflow's application on a database and an artifact root (a folder or s3://...) until SIGTERM."""
-    from tidegate.infra.mlflow.tracking import without_collector
+    from tidegate.infra.mlflow.tracking import gc_paused
 
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    with without_collector():
+    with gc_paused():
         import uvicorn
 
         os.environ |= environment(database_uri, artifacts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.infra.errors import SpoolError
-from tidegate.infra.system.files import in_words, sync_folder
+from tidegate.infra.system.files import sync_folder, translate_os_errors
 
 Event = dict[str, Any]
 
@@ -51,7 +51,7 @@ class Spool:
         """
         event = {"kind": kind, "id": id, "t": int(time.time() * 1000)} | payload
         line = (json.dumps(event, default=_plain) + "\n").encode()
-        with in_words(SpoolError, self.path, "Writing"):
+        with translate_os_errors(SpoolError, self.path, "Writing"):
             return self._append(id, line)
 
     def _append(self, id: str, line: bytes) -> bool:
@@ -101,15 +101,15 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} can't be told to MLflow: expected plain JSON values.")
+    raise TypeError(f"{type(value).__name__} cannot be told to MLflow: expected plain JSON values.")
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
     """Yield each whole event from byte `offset` on, and the offset behind it; nothing when there is no file.
 
-    Raises SpoolError when the file can't be read.
+    Raises SpoolError when the file cannot be read.
     """
-    with in_words(SpoolError, path, "Reading"):
+    with translate_os_errors(SpoolError, path, "Reading"):
         try:
             with path.open("rb") as file:
                 file.seek(offset)
@@ -142,7 +142,7 @@ def events(folder: Path, name: str = PARENT) -> list[Event]:
 def last_metrics(folder: Path, name: str) -> Event | None:
     """Return the newest metrics event, or None; reads the file's end only, so it may be asked often."""
     path = path_of(folder, name)
-    with in_words(SpoolError, path, "Reading"):
+    with translate_os_errors(SpoolError, path, "Reading"):
         try:
             size = path.stat().st_size
             with path.open("rb") as file:

@@ -51,7 +51,7 @@ def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Pause garbage collection while a large library is imported: nothing of it is garbage (0.8 s of 4.7)."""
     was = gc.isenabled()
     gc.disable()
@@ -69,7 +69,7 @@ class Tracker:
         """Import MLflow and point at `uri`; nothing is sent yet."""
         for name, value in CLIENT.items():
             os.environ.setdefault(name, value)
-        with without_collector():
+        with gc_paused():
             from mlflow import MlflowClient
         self.uri = uri
         self.client = MlflowClient(uri, uri)
@@ -129,7 +129,7 @@ class Tracker:
             parts = (part[number] if number < len(part) else [] for part in (points, params, tags))
             self.client.log_batch(run_id, *parts)
 
-    def log_datasets(self, run_id: str, told: Sequence[Event]) -> None:
+    def log_datasets(self, run_id: str, datasets: Sequence[Event]) -> None:
         """Link datasets to the run, each with its context."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -138,7 +138,7 @@ class Tracker:
                 Dataset(**events.dataset(event)),
                 [InputTag("mlflow.data.context", str(event.get("context") or "training"))],
             )
-            for event in told
+            for event in datasets
         ]
         self.client.log_inputs(run_id, inputs)
 
@@ -168,7 +168,7 @@ class Tracker:
         run_id: str,
         run: str,
         folder: Path,
-        told: Mapping[str, Any],
+        source: Mapping[str, Any],
         batch: events.Batch,
     ) -> None:
         """Log a model of the run; one that is there already is completed, not made again.
@@ -178,7 +178,7 @@ class Tracker:
             run_id: the MLflow run.
             run: our run.
             folder: scratch.
-            told: the event, and `keras` and `onnx` files.
+            source: the event, and `keras` and `onnx` files.
             batch: `params` and `points` that the model's page shows.
         """
         from mlflow.entities import Metric
@@ -194,7 +194,7 @@ class Tracker:
         for chunk in _chunks(points, POINTS):
             self.client.log_batch(run_id, chunk)
         identity = {"model_id": model.model_id, "run_id": run_id, "artifact_path": model.artifact_location}
-        write_model(folder, told["event"], told["keras"], told["onnx"], **identity)
+        write_model(folder, source["event"], source["keras"], source["onnx"], **identity)
         self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")
 
@@ -227,17 +227,17 @@ def code(error: Exception) -> str:
     return str(error.error_code) if isinstance(error, RestException) else ""
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Tell whether the same call may succeed later: MLflow or the disk is at fault, not what was sent."""
     from mlflow.exceptions import MlflowException, RestException
     from requests import HTTPError
 
     if isinstance(error, HTTPError) and error.response is not None:
-        return _passing(error.response.status_code)
+        return _is_transient_status(error.response.status_code)
     if isinstance(error, RestException):
-        return _passing(error.get_http_status_code())
+        return _is_transient_status(error.get_http_status_code())
     return isinstance(error, (MlflowException, OSError))
 
 
-def _passing(status: int) -> bool:
+def _is_transient_status(status: int) -> bool:
     return status >= 500 or status in (408, 425, 429)

@@ -6,9 +6,9 @@ from urllib.parse import unquote, urlsplit
 
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store.folder import FolderStore
-from tidegate.infra.store.types import Ref, Store, Stored, digest_of
+from tidegate.infra.store.types import Ref, Store, StoredObject, digest_of
 
-__all__ = ["STORES", "FolderStore", "Ref", "Store", "Stored", "digest_of", "open_store"]
+__all__ = ["STORES", "FolderStore", "Ref", "Store", "StoredObject", "digest_of", "open_store"]
 
 
 def _folder(uri: str, _endpoint: str | None, _cache: Path | None) -> Store:
@@ -33,7 +33,7 @@ def open_store(uri: str | Path, *, endpoint: str | None = None, cache: Path | No
         cache: of S3, the folder of fetched objects; default: below ~/.cache.
 
     Raises:
-        StoreError: a scheme nobody handles, or an address that can't be one.
+        StoreError: a scheme nobody handles, or an address that cannot be one.
     """
     scheme, separator, _ = str(uri).partition("://")
     if not separator:

@@ -32,7 +32,7 @@ def upload(file: Path, bucket: Bucket, keep: int) -> tuple[str, list[str]]:
     key = f"{file.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{file.suffix}"
     with file.open("rb") as content:
         bucket.upload(content, key)
-    old = [found.key for found in bucket.find(f"{file.stem}-")][: -max(keep, 1)]  # by key, so by time
+    old = [found.key for found in bucket.list_objects(f"{file.stem}-")][: -max(keep, 1)]  # by key, so by time
     for name in old:
         bucket.delete(name)
     return key, old

@@ -8,8 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
-from tidegate.infra.store.types import KEY, OBJECT, Ref, Stored, checked_key, digest_of, object_name, short
-from tidegate.infra.system.files import in_words, publish, temporary, write_atomic
+from tidegate.infra.store.types import (
+    KEY,
+    OBJECT,
+    Ref,
+    StoredObject,
+    checked_key,
+    digest_of,
+    object_name,
+    short_etag,
+)
+from tidegate.infra.system.files import publish, temporary, translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
 CHUNK = 1 << 20
@@ -28,9 +37,9 @@ class FolderStore:
     def put(self, path: Path, name: str | None = None) -> Ref:
         """Copy the file in; a damaged object of the same digest is healed by that."""
         name = name or path.name
-        with in_words(StoreError, path, "Reading"):
+        with translate_os_errors(StoreError, path, "Reading"):
             source = path.open("rb")
-        with source, in_words(StoreError, self.root, "Writing to the store"):
+        with source, translate_os_errors(StoreError, self.root, "Writing to the store"):
             temp = temporary(self.root / "objects")
             try:
                 digest, size = _copy(source.fileno(), temp)
@@ -49,7 +58,7 @@ class FolderStore:
                 f"{ref.name} ({ref.digest[:12]}…) is not in the store {self.root}: expected {path}. "
                 "Submit the experiment again; the step that made it runs again."
             )
-        with in_words(StoreError, path, "Reading"):
+        with translate_os_errors(StoreError, path, "Reading"):
             stamp = _stamp(path)
             if self._verified.get(path) != stamp:
                 _verify(path, ref, str(path))
@@ -59,7 +68,7 @@ class FolderStore:
     def adopt(self, path: Path, ref: Ref, origin: str) -> Path:
         """Move a finished file of this disk in, if it is what `ref` says; `origin` is named if it is not."""
         final = self._path(ref.digest, ref.name)
-        with in_words(StoreError, final, "Writing to the store"):
+        with translate_os_errors(StoreError, final, "Writing to the store"):
             _verify(path, ref, origin)
             path.chmod(0o444)
             publish(path, final)
@@ -70,25 +79,25 @@ class FolderStore:
         """Tell whether the object's file is there."""
         return self._path(ref.digest, ref.name).exists()
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """List every object; one kept under two suffixes comes twice."""
         for path in sorted((self.root / "objects").glob("*/*")):
             match = OBJECT.fullmatch(path.name)
             with suppress(FileNotFoundError):  # removed meanwhile
                 if match:
                     stat = path.stat()
-                    yield Stored(digest=match[1], size=stat.st_size, modified=stat.st_mtime)
+                    yield StoredObject(digest=match[1], size=stat.st_size, modified=stat.st_mtime)
 
     def remove(self, digest: str) -> None:
         """Remove an object under every suffix it has."""
-        with in_words(StoreError, self.root, "Removing from the store"):
+        with translate_os_errors(StoreError, self.root, "Removing from the store"):
             for path in (self.root / "objects" / digest[:2]).glob(f"{digest}*"):
                 path.unlink(missing_ok=True)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         """Return a document's content and etag (its sha256), or None when there is none."""
         path = self._document(key)
-        with in_words(StoreError, path, "Reading"):
+        with translate_os_errors(StoreError, path, "Reading"):
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
@@ -102,12 +111,15 @@ class FolderStore:
     def write(self, key: str, content: bytes, etag: str | None) -> str:
         """Replace the document read with `etag`; None: it must not exist yet."""
         path = self._document(key)
-        with in_words(StoreError, path, "Writing"), lock(self.root / "docs.lock", error=StoreError):
+        with (
+            translate_os_errors(StoreError, path, "Writing"),
+            lock(self.root / "docs.lock", error=StoreError),
+        ):
             found = self.read(key)
             if (found and found[1]) != etag:
                 raise ConflictError(
-                    f"{key} changed meanwhile: expected {short(etag)}, found {short(found and found[1])}. "
-                    "Read it again and decide anew."
+                    f"{key} changed meanwhile: it is {short_etag(found and found[1])}; expected {short_etag(etag)}; "
+                    "read it again and decide again"
                 )
             write_atomic(path, content)
         return _etag(content)
@@ -121,7 +133,10 @@ class FolderStore:
     def delete(self, key: str) -> None:
         """Delete a document; one that is not there is fine."""
         path = self._document(key)
-        with in_words(StoreError, path, "Deleting"), lock(self.root / "docs.lock", error=StoreError):
+        with (
+            translate_os_errors(StoreError, path, "Deleting"),
+            lock(self.root / "docs.lock", error=StoreError),
+        ):
             path.unlink(missing_ok=True)
 
     def sweep(self, older_s: float = 3600.0) -> list[str]:

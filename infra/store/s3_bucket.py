@@ -32,11 +32,11 @@ READ_S = 30.0
 CONNECTIONS = 16
 PART_SIZE = 16 << 20
 ABSENT = {"NoSuchKey", "404"}
-BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+INTERRUPTED = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *ABSENT}
 
 
-class Found(NamedTuple):
+class ObjectInfo(NamedTuple):
     """An object as a listing tells it: key below the place, size (bytes), etag, when it was put (s, epoch)."""
 
     key: str
@@ -55,7 +55,7 @@ class Bucket:
             path style, on AWS auto.
         part_size: bytes; what is larger goes in parts of that size (5 MiB at least).
 
-    Raises StoreError for a URL, endpoint or style that can't be one, and from every method in words.
+    Raises StoreError for a URL, endpoint or style that cannot be one, and from every method in words.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class Bucket:
             response_checksum_validation=checksums,
         )
         try:
-            with self.in_words("Connecting to"):
+            with self.translate_errors("Connecting to"):
                 return _session().client("s3", endpoint_url=self.endpoint, config=config)
         except ValueError as error:
             raise StoreError(
-                f"boto3 can't use the S3 endpoint {self.endpoint}: {error}. Correct it."
+                f"boto3 cannot use the S3 endpoint {self.endpoint}: {error}. Correct it."
             ) from error
 
     def close(self) -> None:
@@ -110,40 +110,40 @@ class Bucket:
                 self._client = None
 
     @contextmanager
-    def in_words(self, doing: str) -> Iterator[None]:
+    def translate_errors(self, doing: str) -> Iterator[None]:
         """Turn what boto3 raises into StoreError, a sentence without any credential."""
         try:
             yield
         except (BotoCoreError, ClientError, RetriesExceededError) as error:
             raise StoreError(explain(error, doing, self.name, self.url, self.endpoint)) from None
 
-    def where(self, key: str) -> dict[str, str]:
+    def location(self, key: str) -> dict[str, str]:
         """Return bucket and whole key as boto3's arguments."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
     def head(self, key: str) -> dict[str, Any] | None:
         """Return what S3 knows of an object (ETag, Metadata, …), or None where there is none."""
-        with self.in_words("Looking into"):
+        with self.translate_errors("Looking into"):
             try:
-                found: dict[str, Any] = self.client.head_object(**self.where(key))
+                found: dict[str, Any] = self.client.head_object(**self.location(key))
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
         return found
 
-    def look(self, key: str) -> Found | None:
+    def stat(self, key: str) -> ObjectInfo | None:
         """Return an object as a listing would tell it, or None where there is none."""
         found = self.head(key)
-        return None if found is None else _found(key, found | {"Size": found["ContentLength"]})
+        return None if found is None else _object_info(key, found | {"Size": found["ContentLength"]})
 
     def get(self, key: str) -> tuple[bytes, str] | None:
         """Return a small object's content and etag, or None where there is none."""
-        with self.in_words("Reading from"):
+        with self.translate_errors("Reading from"):
             try:
                 try:
                     return self._get(key)
-                except BROKEN_OFF:  # boto3 asks again until the answer begins, not when it breaks off
+                except INTERRUPTED:  # boto3 asks again until the answer begins, not when it breaks off
                     return self._get(key)
             except ClientError as error:
                 if code_of(error) in ABSENT:
@@ -151,7 +151,7 @@ class Bucket:
                 raise
 
     def _get(self, key: str) -> tuple[bytes, str]:
-        found = self.client.get_object(**self.where(key))
+        found = self.client.get_object(**self.location(key))
         with closing(
             found["Body"]
         ) as body:  # its own `with` gives what lies below it, whose errors are others
@@ -164,9 +164,11 @@ class Bucket:
             The new etag; None when what is there is another one.
         """
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-        with self.in_words("Writing to"):
+        with self.translate_errors("Writing to"):
             try:
-                done = self.client.put_object(**self.where(key), **condition, Body=content, Metadata=metadata)
+                done = self.client.put_object(
+                    **self.location(key), **condition, Body=content, Metadata=metadata
+                )
             except ClientError as error:
                 if code_of(error) in CONFLICT:
                     return None
@@ -175,43 +177,43 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
-        with self.in_words("Removing from"):
-            self.client.delete_object(**self.where(key))
+        with self.translate_errors("Removing from"):
+            self.client.delete_object(**self.location(key))
 
     def upload(self, file: BinaryIO, key: str) -> None:
         """Put a file of any size; a large one in parts, which are aborted when one fails."""
-        with self.in_words("Writing to"):
-            self.client.upload_fileobj(file, **self.where(key), Config=self._transfer)
+        with self.translate_errors("Writing to"):
+            self.client.upload_fileobj(file, **self.location(key), Config=self._transfer)
 
     def download(self, key: str, file: BinaryIO) -> bool:
         """Write an object of any size into a file; tell whether there is one."""
-        with self.in_words("Reading from"):
+        with self.translate_errors("Reading from"):
             try:
-                self.client.download_fileobj(**self.where(key), Fileobj=file, Config=self._transfer)
+                self.client.download_fileobj(**self.location(key), Fileobj=file, Config=self._transfer)
             except ClientError as error:
                 if code_of(error) not in ABSENT:
                     raise
                 # boto3 asks for the size first, by HEAD, whose answer has no reason: a listing tells a missing
                 # bucket, or credentials that nobody knows, from a missing key.
-                next(self.find(key), None)
+                next(self.list_objects(key), None)
                 return False
         return True
 
-    def find(self, prefix: str = "") -> Iterator[Found]:
+    def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """List the objects whose key starts with `prefix`, sorted by key, a page of 1,000 a request."""
-        with self.in_words("Listing"):
+        with self.translate_errors("Listing"):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=self.prefix + prefix
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield _found(entry["Key"].removeprefix(self.prefix), entry)
+                    yield _object_info(entry["Key"].removeprefix(self.prefix), entry)
 
 
-def _found(key: str, entry: dict[str, Any]) -> Found:
+def _object_info(key: str, entry: dict[str, Any]) -> ObjectInfo:
     # A gateway to a file system has no etag of files that did not come through it: the time stands for it.
     modified = entry["LastModified"].timestamp()
-    return Found(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
+    return ObjectInfo(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
 
 
 @cache

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from s3transfer.exceptions import RetriesExceededError
 
-FORBIDDEN_CREDENTIALS = {
+BAD_CREDENTIALS = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "XAdminUserNotFound",  # versitygw
@@ -35,7 +35,12 @@ FULL = {
     "EntityTooLarge",
     "507",
 }
-ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
+WRONG_REGION = {
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+}
 BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "500", "502", "503", "504"}
 
 
@@ -62,7 +67,7 @@ def explain(error: Exception, doing: str, bucket: str, url: str, endpoint: str |
 
 def _answered(error: ClientError, bucket: str, server: str) -> str:
     code = code_of(error)
-    if code in FORBIDDEN_CREDENTIALS:
+    if code in BAD_CREDENTIALS:
         return f"{server} does not accept the credentials that boto3 found ({code}). Correct or renew them."
     if code in DENIED:
         return (
@@ -73,7 +78,7 @@ def _answered(error: ClientError, bucket: str, server: str) -> str:
         return f"{server} has no bucket {bucket}. Create it (aws s3 mb s3://{bucket}), or correct the URL."
     if code in FULL:
         return f"{server} has no more room ({code}). Free some, or raise the bucket's quota."
-    if code in ELSEWHERE:
+    if code in WRONG_REGION:
         return f"the bucket {bucket} is in another region ({code}). Set $AWS_REGION to the bucket's."
     if code == "RequestTimeTooSkewed":
         return f"the clock of this machine and that of {server} differ by minutes. Correct it."
@@ -93,7 +98,7 @@ def _not_answered(error: Exception, server: str) -> str:
         return f"{error}. Correct AWS_PROFILE, or add that profile with `aws configure`."
     if isinstance(error, SSLError):
         return (
-            f"{server} can't be spoken to over TLS. Set AWS_CA_BUNDLE to the file of its certificate's authority; "
+            f"{server} cannot be spoken to over TLS. Set AWS_CA_BUNDLE to the file of its certificate's authority; "
             "if it has no TLS, the endpoint begins with http://."
         )
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
@@ -103,4 +108,4 @@ def _not_answered(error: Exception, server: str) -> str:
     kind = type(error).__name__
     # The message of an error that boto3 raises about credentials may hold what a credential helper printed.
     said = "" if isinstance(error, BotoCoreError) and "redential" in kind else f": {error}"
-    return f"boto3 can't: {kind}{said}. Look at the configuration that boto3 finds."
+    return f"boto3 cannot: {kind}{said}. Look at the configuration that boto3 finds."

@@ -11,8 +11,8 @@ from tidegate.infra.errors import ConflictError, CorruptObjectError, MissingObje
 from tidegate.infra.store.folder import FolderStore
 from tidegate.infra.store.s3_bucket import CONNECTIONS, PART_SIZE, Bucket
 from tidegate.infra.store.s3_uploads import abort_uploads
-from tidegate.infra.store.types import KEY, OBJECT, Ref, Stored, checked_key, object_name, short
-from tidegate.infra.system.files import in_words, temporary
+from tidegate.infra.store.types import KEY, OBJECT, Ref, StoredObject, checked_key, object_name, short_etag
+from tidegate.infra.system.files import temporary, translate_os_errors
 
 WRITER = "tidegate-writer"
 
@@ -51,7 +51,7 @@ class S3Store:
     def put(self, path: Path, name: str | None = None) -> Ref:
         """Send the file, always: that heals a damaged object, and `gc` sees the object as a new one."""
         name = name or path.name
-        with in_words(StoreError, path, "Reading"), path.open("rb") as file:
+        with translate_os_errors(StoreError, path, "Reading"), path.open("rb") as file:
             before = os.fstat(file.fileno())
             ref = Ref(digest=file_digest(file, "sha256").hexdigest(), size=before.st_size, name=name)
             file.seek(0)
@@ -75,7 +75,7 @@ class S3Store:
             return self._download(ref)
 
     def _download(self, ref: Ref) -> Path:
-        with in_words(StoreError, self._cache.root, "Writing to the cache"):
+        with translate_os_errors(StoreError, self._cache.root, "Writing to the cache"):
             temp = temporary(self._cache.root / "objects")
             try:
                 with temp.open("xb") as file:
@@ -93,16 +93,16 @@ class S3Store:
         """Ask whether the object is in the bucket."""
         return self.bucket.head(_object(ref)) is not None
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """List every object; one kept under two suffixes comes twice."""
-        for found in self.bucket.find("objects/"):
+        for found in self.bucket.list_objects("objects/"):
             match = OBJECT.fullmatch(found.key.rpartition("/")[2])
             if match:
-                yield Stored(digest=match[1], size=found.size, modified=found.modified)
+                yield StoredObject(digest=match[1], size=found.size, modified=found.modified)
 
     def remove(self, digest: str) -> None:
         """Remove an object under every suffix it has, here and in the cache."""
-        for found in list(self.bucket.find(f"objects/{digest[:2]}/{digest}")):
+        for found in list(self.bucket.list_objects(f"objects/{digest[:2]}/{digest}")):
             self.bucket.delete(found.key)
         self._cache.remove(digest)
 
@@ -130,12 +130,13 @@ class S3Store:
         if found and now and found["Metadata"].get(WRITER) == writer:
             return now
         raise ConflictError(
-            f"{key} changed meanwhile: expected {short(etag)}, found {short(now)}. Read it again and decide anew."
+            f"{key} changed meanwhile: it is {short_etag(now)}; expected {short_etag(etag)}; "
+            "read it again and decide again"
         )
 
     def keys(self, prefix: str = "") -> list[str]:
         """List the documents' keys that start with `prefix`, sorted; a request for each 1,000 of them."""
-        found = (entry.key.removeprefix("docs/") for entry in self.bucket.find(f"docs/{prefix}"))
+        found = (entry.key.removeprefix("docs/") for entry in self.bucket.list_objects(f"docs/{prefix}"))
         return sorted(key for key in found if KEY.fullmatch(key))
 
     def delete(self, key: str) -> None:

@@ -15,10 +15,10 @@ def abort_uploads(bucket: Bucket, older_s: float) -> list[str]:
     """Abort the uploads that got no part for `older_s` seconds; return their keys below the bucket's prefix.
 
     Raises:
-        StoreError: S3 can not be asked, or does not allow it.
+        StoreError: S3 cannot be asked, or does not allow it.
     """
     limit = time.time() - older_s
-    with bucket.in_words("Sweeping"):
+    with bucket.translate_errors("Sweeping"):
         pages = bucket.client.get_paginator("list_multipart_uploads").paginate(
             Bucket=bucket.name, Prefix=bucket.prefix
         )

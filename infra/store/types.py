@@ -25,7 +25,7 @@ class Ref(BaseModel):
     name: str
 
 
-class Stored(BaseModel):
+class StoredObject(BaseModel):
     """An object found in the store, for `gc`: digest, size in bytes, when it was put (s, epoch)."""
 
     model_config = ConfigDict(frozen=True)
@@ -47,7 +47,7 @@ class Store(Protocol):
     def has(self, ref: Ref) -> bool:
         """Tell whether the object is there; its content is not looked at."""
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """List every object."""
 
     def remove(self, digest: str) -> None:
@@ -94,6 +94,6 @@ def checked_key(key: str) -> str:
     return key
 
 
-def short(etag: str | None) -> str:
+def short_etag(etag: str | None) -> str:
     """Name an etag in a sentence."""
     return f"etag {etag.strip(chr(34))[:12]}…" if etag else "no document"

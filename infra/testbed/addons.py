@@ -13,7 +13,7 @@ from tidegate.infra.testbed.host.layout import GATEWAY_PORT, METRICS_PORT, NODE_
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.images import archives as images
 from tidegate.infra.testbed.images import build
-from tidegate.infra.testbed.running import kubectl, living, start
+from tidegate.infra.testbed.running import check_alive, kubectl, start
 
 MANIFESTS = Path(__file__).parent / "manifests"
 S3_USER = 65535  # images.NOBODY
@@ -27,7 +27,7 @@ def roles(layout: Layout) -> None:
 def dns(layout: Layout) -> None:
     """Start CoreDNS on the node's address."""
     start(layout, "coredns", parts.coredns(layout))
-    wait("DNS", lambda: living(layout) and _listens(NODE_IP, 53), 20)
+    wait("DNS", lambda: check_alive(layout) and _listens(NODE_IP, 53), 20)
 
 
 def s3(layout: Layout) -> None:
@@ -73,8 +73,8 @@ def ready(layout: Layout) -> None:
         NotReadyError: one of them does not.
     """
     kubectl(layout, "-n", "testbed", "rollout", "status", "deployment/s3", "--timeout=40s")
-    wait("S3", lambda: living(layout) and _listens("127.0.0.1", S3_PORT), 20)
-    wait("The gateway", lambda: living(layout) and _listens("127.0.0.1", GATEWAY_PORT), 20)
+    wait("S3", lambda: check_alive(layout) and _listens("127.0.0.1", S3_PORT), 20)
+    wait("The gateway", lambda: check_alive(layout) and _listens("127.0.0.1", GATEWAY_PORT), 20)
     kubectl(layout, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=40s")
     condition = "--for=condition=Programmed"
     kubectl(layout, "-n", "testbed", "wait", condition, "gateway/gateway", "--timeout=20s")

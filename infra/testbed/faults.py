@@ -7,27 +7,29 @@ import urllib.request
 from typing import Any
 
 from tidegate.infra.system import processes
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.parts import ETCD
-from tidegate.infra.testbed.running import answers, living, start, stop
+from tidegate.infra.testbed.running import check_alive, kubectl_succeeds, start, stop
 
 
 def restart(layout: Layout, name: str) -> None:
     """Stop a process of the cluster and start it with the same words; returns when the API server answers.
 
     Raises:
-        RefusedError: no process of that name runs.
+        PreconditionError: no process of that name runs.
         NotReadyError: the API server does not answer.
     """
     record = processes.recorded(layout.processes, name)
     if record is None:
-        known = ", ".join(one.name for one in processes.all(layout.processes)) or "nothing is up"
-        raise RefusedError(f"No process {name!r} can be restarted; there is: {known}.")
+        known = ", ".join(one.name for one in processes.records(layout.processes)) or "nothing is up"
+        raise PreconditionError(f"No process {name!r} can be restarted; there is: {known}.")
     stop(layout, name)
     start(layout, name, list(record.argv))
-    wait("The API server", lambda: living(layout) and answers(layout, "get", "--raw=/readyz"), 40)
+    wait(
+        "The API server", lambda: check_alive(layout) and kubectl_succeeds(layout, "get", "--raw=/readyz"), 40
+    )
 
 
 def compact(layout: Layout) -> int:

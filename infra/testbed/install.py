@@ -12,11 +12,11 @@ from string import Template
 
 from tidegate.infra.cluster.images import image, tag
 from tidegate.infra.testbed import postgres
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import NODE, S3_PORT, Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.images import archives as images
-from tidegate.infra.testbed.running import answers, kubectl
+from tidegate.infra.testbed.running import kubectl, kubectl_succeeds
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"
@@ -33,11 +33,11 @@ def install(layout: Layout, say: Say) -> None:
     """Install Tidegate's side on the running testbed and wait until MLflow answers.
 
     Raises:
-        RefusedError: no testbed runs, or an image is missing.
+        PreconditionError: no testbed runs, or an image is missing.
         TestbedError: kubectl refused something, or MLflow did not become ready; its own words.
     """
     if not layout.s3_credentials.exists():
-        raise RefusedError("No testbed runs here: make cluster-up, then try again.")
+        raise PreconditionError("No testbed runs here: make cluster-up, then try again.")
     say("PostgreSQL's image")
     _images(layout)
     say("disk, bucket, Secrets")
@@ -52,10 +52,10 @@ def install(layout: Layout, say: Say) -> None:
         say(f"waiting for {name}")
         kubectl(layout, "-n", NAMESPACE, "rollout", "status", name, "--timeout=180s")
     say("waiting for the node to name its images")  # the kubelet looks at them twice a minute
-    wait("The node's list of images", lambda: _are_named(layout), 120)
+    wait("The node's list of images", lambda: _images_reported(layout), 120)
 
 
-def _are_named(layout: Layout) -> bool:
+def _images_reported(layout: Layout) -> bool:
     """Whether the API knows those of our code, which `tidegate check` asks for."""
     ours = {name for name in images.loaded(layout) if name.endswith(f":{tag()}")}
     told = kubectl(layout, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names[*]}")
@@ -122,7 +122,7 @@ def store_secret(layout: Layout) -> None:
 
 def database_secret(layout: Layout) -> None:
     """Draw the database's password, once: the database keeps the first."""
-    if not answers(layout, "-n", NAMESPACE, "get", "secret", "mlflow-db"):
+    if not kubectl_succeeds(layout, "-n", NAMESPACE, "get", "secret", "mlflow-db"):
         _secret(layout, "mlflow-db", {"password": secrets.token_hex(24)})
 
 
@@ -134,7 +134,7 @@ def _images(layout: Layout) -> None:
     if ours in loaded:
         images.alias(layout, ours, MLFLOW)
     elif MLFLOW not in loaded:
-        raise RefusedError(f"The image {ours} is not on the node: make cluster-images, then try again.")
+        raise PreconditionError(f"The image {ours} is not on the node: make cluster-images, then try again.")
 
 
 def _secret(layout: Layout, name: str, data: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Simulated nodes with GPUs, for what one machine can't have: their pods start, run a moment and complete.
+"""Simulated nodes with GPUs, for what one machine cannot have: their pods start, run a moment and complete.
 
 They are tainted: only a pod that tolerates `kwok.x-k8s.io/node` can get there.
 """

@@ -23,18 +23,18 @@ def stop(layout: Layout, name: str) -> None:
 
 def forget_dead(layout: Layout) -> None:
     """Forget the processes that died, so that they are started anew."""
-    for record in processes.all(layout.processes):
+    for record in processes.records(layout.processes):
         if not processes.alive(record):
             stop(layout, record.name)
 
 
-def living(layout: Layout) -> bool:
+def check_alive(layout: Layout) -> bool:
     """Return True; a dead process is an error that shows the end of its log.
 
     Raises:
         NotReadyError: a process of the cluster died.
     """
-    for record in processes.all(layout.processes):
+    for record in processes.records(layout.processes):
         if not processes.alive(record):
             last = tail(record.log.read_text(errors="replace")) if record.log.exists() else ""
             raise NotReadyError(f"{record.name} died; {record.log} ends with:\n{last}")
@@ -47,7 +47,7 @@ def kubectl(layout: Layout, *words: str, stdin: str | None = None) -> str:
     return run([program, f"--kubeconfig={layout.kubeconfig}", *words], stdin=stdin)
 
 
-def answers(layout: Layout, *words: str) -> bool:
+def kubectl_succeeds(layout: Layout, *words: str) -> bool:
     """Tell whether kubectl succeeds with these words."""
     try:
         kubectl(layout, *words)

@@ -13,7 +13,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store import Ref, Store
-from tidegate.infra.system.files import in_words
+from tidegate.infra.system.files import translate_os_errors
 from tidegate.models.data.sources import (
     bytes_in_memory,
     check_format,
@@ -126,7 +126,7 @@ def keep_source(store: Store, source: Path) -> dict[str, Any]:
         return {"name": path.name, "files": kept}
     with tempfile.TemporaryDirectory(prefix="tidegate-") as work:
         packed = Path(work) / f"{path.name}.zip"
-        with in_words(StoreError, packed, "Packing the data into"):
+        with translate_os_errors(StoreError, packed, "Packing the data into"):
             _pack(files, packed)
         return {"name": path.name, "packed": store.put(packed).model_dump()}
 
@@ -142,7 +142,7 @@ def lay_out_source(store: Store, document: dict[str, Any], folder: Path) -> Path
     Raises:
         InfraError: an object is gone or damaged, or the disk is full.
     """
-    with in_words(StoreError, folder, "Laying out the data in"):
+    with translate_os_errors(StoreError, folder, "Laying out the data in"):
         folder.mkdir(parents=True, exist_ok=True)
         for entry in document.get("files", ()):
             target = s3_data.inside(folder, entry["path"])

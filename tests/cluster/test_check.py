@@ -65,7 +65,7 @@ def test_a_person_of_the_group_finds_everything_well(check: Check, installed: La
     items = check({"KUBECONFIG": str(ada.kubeconfig)})
     assert failed(items) == []
     assert items["cluster"]["detail"].startswith("v1.")
-    assert items["gpus"]["detail"].startswith("can't be told")
+    assert items["gpus"]["detail"].startswith("cannot be told")
     assert "count/jobs.batch" in items["quota"]["detail"]
     assert {"a pod", "store, from a pod", "mlflow, from a pod"} <= items.keys()
     assert (
@@ -99,7 +99,7 @@ def test_a_server_that_is_not_there_ends_in_seconds(check: Check, onto: Onto, tm
         {"KUBECONFIG": str(dead)}, mlflow=nothing, store={"url": "s3://tidegate/x", "endpoint": nothing}
     )
     assert failed(items) == ["cluster", "store", "mlflow"]
-    assert "can not be reached" in items["cluster"]["detail"]
+    assert "cannot be reached" in items["cluster"]["detail"]
     assert items["seconds"] < 60
 
 
@@ -136,4 +136,4 @@ def test_keys_that_s3_does_not_know(check: Check, tmp_path: Path) -> None:
 def test_an_image_that_nobody_built(check: Check) -> None:
     items = check({"TIDEGATE_IMAGE_TAG": "no-such"})
     assert failed(items) == ["images", "a pod"]
-    assert "localhost/tidegate/driver:no-such can not be had" in items["a pod"]["detail"]
+    assert "localhost/tidegate/driver:no-such cannot be had" in items["a pod"]["detail"]

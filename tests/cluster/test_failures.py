@@ -48,7 +48,7 @@ def test_an_image_that_does_not_exist(onto: Onto, api: Cluster) -> None:
     lost = Onto(onto.home, {**onto.env, "TIDEGATE_IMAGE_TAG": "0.0.0-nowhere"})
     ran = lost("submit", "digits", *own(), "--json")
     assert ran.code == 1
-    assert "driver:0.0.0-nowhere can not be had" in ran.stderr and "make images" in ran.stderr
+    assert "driver:0.0.0-nowhere cannot be had" in ran.stderr and "make images" in ran.stderr
     assert ran.json["status"] == "failed"
     assert left(api, ran.json["run"]) == []
 

@@ -92,7 +92,7 @@ class TestDocuments:
         first = store.write("a", b"1", None)
         second = store.write("a", b"2", first)
         for stale in (first, None):
-            with pytest.raises(ConflictError, match=r"a changed meanwhile: expected .*, found etag"):
+            with pytest.raises(ConflictError, match=r"a changed meanwhile: it is etag .*; expected "):
                 store.write("a", b"3", stale)
         assert store.read("a") == (b"2", second)
 

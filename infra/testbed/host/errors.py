@@ -1,7 +1,7 @@
 """Every error of the testbed.
 
 TestbedError          an InfraError
-├── RefusedError      this machine can't run it: not root, a package is missing, something is in the way
+├── PreconditionError      this machine cannot run it: not root, a package is missing, something is in the way
 ├── BuildError        a binary or an image could not be built
 └── NotReadyError     a part of the cluster died, or did not become ready in time
 """
@@ -10,13 +10,13 @@ from tidegate.infra.errors import InfraError
 
 
 class TestbedError(InfraError):
-    """The testbed can't do what it was asked."""
+    """The testbed cannot do what it was asked."""
 
     __test__ = False  # its name is no test class's
 
 
-class RefusedError(TestbedError):
-    """This machine can't run the testbed."""
+class PreconditionError(TestbedError):
+    """This machine cannot run the testbed."""
 
 
 class BuildError(TestbedError):

@@ -12,7 +12,7 @@ from typing import Any
 from tidegate.infra.system.files import write_atomic
 from tidegate.infra.testbed.host.errors import TestbedError
 from tidegate.infra.testbed.host.layout import BRIDGE, NODE_IP, SERVICE_CIDR, Layout
-from tidegate.infra.testbed.host.shell import quietly, run, wait
+from tidegate.infra.testbed.host.shell import run, run_unchecked, wait
 
 SYSCTL = Path("/proc/sys")
 SYSCTLS = {
@@ -21,7 +21,7 @@ SYSCTLS = {
     "net/bridge/bridge-nf-call-iptables": "1",
 }
 # What the kubelet and kube-proxy set by themselves, and we put back.
-THEIRS = (
+CLUSTER_SYSCTLS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
@@ -45,11 +45,11 @@ FOLDERS = (
 )
 CGROUPS = Path("/sys/fs/cgroup")
 PODS = "kubepods"
-OURS = re.compile(r"\b(KUBE-|CNI-)")
+CLUSTER_RULES = re.compile(r"\b(KUBE-|CNI-)")
 FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 
 
-def remember(layout: Layout) -> None:
+def save_settings(layout: Layout) -> None:
     """Note what `down` must put back; once, before the first change."""
     path = layout.state / "before.json"
     if path.exists():
@@ -57,14 +57,14 @@ def remember(layout: Layout) -> None:
     before = {
         "sysctls": sysctls(),
         "folders": [folder for folder in FOLDERS if Path(folder).exists()],
-        "tables": quietly(["nft", "list", "tables"]).splitlines(),
+        "tables": run_unchecked(["nft", "list", "tables"]).splitlines(),
     }
     write_atomic(path, json.dumps(before, indent=1).encode())
 
 
 def sysctls() -> dict[str, str]:
     """Return the present value of every kernel setting that the cluster changes."""
-    names = (name for name in (*SYSCTLS, *THEIRS) if (SYSCTL / name).exists())
+    names = (name for name in (*SYSCTLS, *CLUSTER_SYSCTLS) if (SYSCTL / name).exists())
     return {name: (SYSCTL / name).read_text().strip() for name in names}
 
 
@@ -81,7 +81,7 @@ def prepare() -> None:
             (SYSCTL / name).write_text(value)
 
 
-def in_the_way() -> str | None:
+def find_conflict() -> str | None:
     """Name what another cluster on this machine already uses, or return None."""
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         return f"the network bridge {BRIDGE}"
@@ -124,8 +124,8 @@ def restore(layout: Layout) -> None:
     _unmount(layout.state)
     # The kernel takes its time with those of pods that were killed.
     for port in Path(f"/sys/class/net/{BRIDGE}/brif").glob("*"):
-        quietly(["ip", "link", "delete", port.name])
-    quietly(["ip", "link", "delete", BRIDGE])
+        run_unchecked(["ip", "link", "delete", port.name])
+    run_unchecked(["ip", "link", "delete", BRIDGE])
     for root in _pod_cgroups():
         _remove_cgroup(root)
     _forget_rules(before["tables"] if before else None)
@@ -139,7 +139,7 @@ def restore(layout: Layout) -> None:
 def _unmount(folder: Path) -> None:
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for target in sorted((m for m in mounted if Path(m).is_relative_to(folder)), reverse=True):
-        quietly(["umount", "--lazy", target])
+        run_unchecked(["umount", "--lazy", target])
 
 
 def _remove_cgroup(root: Path) -> None:
@@ -154,17 +154,17 @@ def _remove_cgroup(root: Path) -> None:
 def _forget_rules(tables: list[str] | None) -> None:
     """Drop the chains and rules of kube-proxy, the kubelet and CNI; then the tables that only they had made."""
     for program, family in FAMILIES.items():
-        rules = quietly([f"{program}-save"])
-        if OURS.search(rules):
-            kept = [line for line in rules.splitlines() if not OURS.search(line)]
+        rules = run_unchecked([f"{program}-save"])
+        if CLUSTER_RULES.search(rules):
+            kept = [line for line in rules.splitlines() if not CLUSTER_RULES.search(line)]
             run([f"{program}-restore"], stdin="\n".join(kept) + "\n")
         if tables is None:
             continue
-        left = quietly([f"{program}-save"])
+        left = run_unchecked([f"{program}-save"])
         for table in ("raw", "mangle", "nat", "filter"):
             new = f"table {family} {table}" not in tables
             if new and not _rules(left, table):
-                quietly(["nft", "delete", "table", family, table])
+                run_unchecked(["nft", "delete", "table", family, table])
 
 
 def _rules(saved: str, table: str) -> list[str]:

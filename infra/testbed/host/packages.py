@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.shell import run
 
 # A program each, by the package that has it.
@@ -29,7 +29,7 @@ def ensure() -> None:
     """Install what is missing.
 
     Raises:
-        RefusedError: not Linux, not root, or a package is missing and can't be installed.
+        PreconditionError: not Linux, not root, or a package is missing and cannot be installed.
     """
     ensure_root()
     needed = missing()
@@ -37,28 +37,34 @@ def ensure() -> None:
         return
     words = " ".join(needed)
     if not shutil.which("apt-get"):
-        raise RefusedError(
+        raise PreconditionError(
             f"The testbed needs {words}, and there is no apt-get: install them, then try again."
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], error=RefusedError, env=env)
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *needed], error=RefusedError, env=env)
+    run(["apt-get", "update", "-qq"], error=PreconditionError, env=env)
+    run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *needed],
+        error=PreconditionError,
+        env=env,
+    )
     if missing():
-        raise RefusedError(
+        raise PreconditionError(
             f"apt-get install {words} left {' '.join(missing())} missing: install them by hand."
         )
 
 
 def ensure_root() -> None:
-    """Refuse where the testbed can't run at all.
+    """Refuse where the testbed cannot run at all.
 
     Raises:
-        RefusedError: not Linux, or not root.
+        PreconditionError: not Linux, or not root.
     """
     if sys.platform != "linux":
-        raise RefusedError("The testbed needs Linux: its containers, bridge and firewall are the kernel's.")
+        raise PreconditionError(
+            "The testbed needs Linux: its containers, bridge and firewall are the kernel's."
+        )
     if os.geteuid() != 0:
-        raise RefusedError("The testbed needs root (containers, a bridge, firewall rules): use sudo.")
+        raise PreconditionError("The testbed needs root (containers, a bridge, firewall rules): use sudo.")
 
 
 def missing() -> list[str]:

@@ -25,13 +25,13 @@ def run(
             argv, input=stdin, cwd=cwd, env=env, capture_output=True, text=True, check=False
         )
     except OSError as fault:
-        raise error(f"{argv[0]} can't be started: {fault.strerror}.") from fault
+        raise error(f"{argv[0]} cannot be started: {fault.strerror}.") from fault
     if done.returncode:
         raise error(f"{_words(argv)} ended with {done.returncode}:\n{tail(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def quietly(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
+def run_unchecked(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
     """Run a command that may fail (there may be nothing to do) and return its stdout."""
     try:
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=False).stdout

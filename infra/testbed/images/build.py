@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.infra.system.locks import lock
-from tidegate.infra.testbed.host.errors import BuildError, RefusedError
+from tidegate.infra.testbed.host.errors import BuildError, PreconditionError
 from tidegate.infra.testbed.host.shell import run
 
 HERE = Path(__file__).parents[1] / "go"
@@ -102,12 +102,12 @@ def build(cache: Path, tool: Tool) -> None:
     """Build a tool's binaries and publish their folder by a rename, so that half a build is never used.
 
     Raises:
-        RefusedError: there is no Go.
+        PreconditionError: there is no Go.
         BuildError: the compiler failed.
     """
     go = shutil.which("go")
     if not go:
-        raise RefusedError(
+        raise PreconditionError(
             "Building the testbed needs Go 1.26 or newer: install it, or put `go` on the PATH."
         )
     target = folder(cache, tool)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tidegate.infra.cluster.images import BUILD, ROOT
 from tidegate.infra.testbed.host.errors import BuildError
 from tidegate.infra.testbed.host.layout import Layout
-from tidegate.infra.testbed.host.shell import quietly, run
+from tidegate.infra.testbed.host.shell import run, run_unchecked
 from tidegate.infra.testbed.images import archives as images
 
 # pip in a RUN needs what this machine's pip has; bound, it is there while the build runs, and in no layer.
@@ -18,7 +18,7 @@ ENV = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 
 def has(layout: Layout, image: str) -> bool:
     """Tell whether buildah has an image of that name."""
-    return bool(quietly([*_buildah(layout), "images", "--quiet", "--no-trunc", image], env=_env()))
+    return bool(run_unchecked([*_buildah(layout), "images", "--quiet", "--no-trunc", image], env=_env()))
 
 
 def build(layout: Layout, target: str, image: str, *, nice: int = 0, **arguments: str) -> None:
@@ -62,7 +62,7 @@ def keep_only(layout: Layout, image: str) -> None:
     name = image.rpartition(":")[0]
     listed = run([*_buildah(layout), "images", "--format", "{{.Name}}:{{.Tag}}"], env=_env()).split()
     for old in (one for one in listed if one.startswith(f"{name}:") and one != image):
-        quietly([*_buildah(layout), "rmi", old], env=_env())
+        run_unchecked([*_buildah(layout), "rmi", old], env=_env())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.capacity import amount, gateway_trouble, gpus, images_on, quota_lines
+from tidegate.infra.cluster.capacity import amount, gateway_problem, gpus, images_on, quota_lines
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,10 @@ def test_a_gateway_must_take_our_routes(origin: str | None, namespace: str, trou
         "spec": {"listeners": [allowed]},
         "status": {"conditions": states},
     }
-    found = gateway_trouble(gateway, namespace)
+    found = gateway_problem(gateway, namespace)
     assert found.startswith(trouble)
     assert bool(found) == bool(trouble)
     assert (
-        gateway_trouble({**gateway, "status": {"conditions": states[:1]}}, namespace)
+        gateway_problem({**gateway, "status": {"conditions": states[:1]}}, namespace)
         == "it is not Programmed"
     )

@@ -79,7 +79,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     try:
         source = tmp_path / "big.npz"
         source.write_bytes(b"0" * 2_000_000)
-        with pytest.raises(StoreError, match=r"the disk is full \(.* MB free\)\. Free some space, or choose"):
+        with pytest.raises(StoreError, match=r"the disk is full \(.* MB free\); free some space, or choose"):
             FolderStore(full / "store").put(source)
         assert not list((full / "store").rglob(".tmp-*"))
     finally:
@@ -88,7 +88,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("")
-    with pytest.raises(StoreError, match="a file is where a folder is expected"):
+    with pytest.raises(StoreError, match="there is a file; expected a folder; move the file"):
         FolderStore(tmp_path / "store").write("a", b"", None)
 
 

@@ -18,7 +18,7 @@ PAUSE_S = 1.0
 LONGEST_S = 15.0
 
 
-class Follower:
+class ObjectWatcher:
     """Follows all objects of some kinds that have a label.
 
     Args:
@@ -41,7 +41,9 @@ class Follower:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         for kind in kinds:
-            threading.Thread(target=self._follow, args=(kind,), daemon=True, name=f"watch-{kind}").start()
+            threading.Thread(
+                target=self._keep_watching, args=(kind,), daemon=True, name=f"watch-{kind}"
+            ).start()
 
     def find(self, kind: str, name: str) -> Object | None:
         """One object, or None."""
@@ -67,7 +69,7 @@ class Follower:
         """Stop following; the threads end with their watches."""
         self._stop.set()
 
-    def _follow(self, kind: str) -> None:
+    def _keep_watching(self, kind: str) -> None:
         pause = PAUSE_S
         while not self._stop.is_set():
             try:
@@ -81,7 +83,7 @@ class Follower:
                 pause = min(2 * pause, LONGEST_S)
 
     def _list(self, kind: str) -> str:
-        found, version = self._cluster.listed(kind, self._labels)
+        found, version = self._cluster.list_with_version(kind, self._labels)
         with self._lock:
             self._objects[kind], self._groups[kind] = {}, {}
             for obj in found:
