@@ -39,7 +39,7 @@ class InlineExecutor:
         from tidegate.pipelines.executors.worker import main
 
         with call.log.open("a", buffering=1) as log, contextlib.redirect_stdout(log):
-            return InlineHandle(main(worker_arguments(call)[2:]), call)
+            return InlineHandle(main(worker_arguments(call)[3:]), call)
 
 
 def make() -> InlineExecutor:

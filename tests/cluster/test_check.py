@@ -79,7 +79,7 @@ def test_a_person_without_rights_is_told_which(check: Check, installed: Layout, 
     items = check({"KUBECONFIG": str(eve.kubeconfig)})
     assert items["right: jobs"]["detail"] == "lacking: get, list, watch, create, patch, delete"
     assert "tidegate-users" in items["right: jobs"]["fix"]
-    assert "Not allowed" in items["a pod"]["detail"]
+    assert "not allowed" in items["a pod"]["detail"]
 
 
 def test_an_unknown_context_leaves_store_and_mlflow_to_be_told(check: Check) -> None:
@@ -136,4 +136,4 @@ def test_keys_that_s3_does_not_know(check: Check, tmp_path: Path) -> None:
 def test_an_image_that_nobody_built(check: Check) -> None:
     items = check({"TIDEGATE_IMAGE_TAG": "no-such"})
     assert failed(items) == ["images", "a pod"]
-    assert "localhost/tidegate/driver:no-such cannot be had" in items["a pod"]["detail"]
+    assert "localhost/tidegate/driver:no-such cannot be pulled" in items["a pod"]["detail"]

@@ -49,9 +49,9 @@ def test_gpus_and_images_of_all_nodes_count() -> None:
     ("origin", "namespace", "trouble"),
     [
         ("All", "tidegate", ""),
-        ("Same", "tidegate", "no listener takes routes of namespace tidegate"),
+        ("Same", "tidegate", "no listener accepts routes of namespace tidegate"),
         ("Same", "gateways", ""),
-        (None, "tidegate", "no listener takes routes"),
+        (None, "tidegate", "no listener accepts routes"),
     ],
 )
 def test_a_gateway_must_take_our_routes(origin: str | None, namespace: str, trouble: str) -> None:

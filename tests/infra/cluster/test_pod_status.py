@@ -45,7 +45,7 @@ def ended(name: str, code: int, reason: str = "Error", restarts: int = 1, **stat
         ),
         (
             pod({"name": "server", "image": "r/x:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}}),
-            "the image r/x:1 cannot be had",
+            "the image r/x:1 cannot be pulled",
         ),
     ],
 )
