@@ -25,9 +25,9 @@ CHUNK = 1 << 20
 
 
 class FolderStore:
-    """A store in a folder: `objects/ab/<digest><suffix>` (any tool can open them) and `docs/<key>`.
+    """A store in a folder: objects in `objects/ab/<digest><suffix>`, documents in `docs/<key>`.
 
-    Raises StoreError in words for a full disk or a missing permission.
+    The suffix lets other tools open the objects. Raises StoreError for a full disk or a missing permission.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,7 +35,7 @@ class FolderStore:
         self._verified: dict[Path, tuple[int, int, int]] = {}
 
     def put(self, path: Path, name: str | None = None) -> Ref:
-        """Copy the file in; a damaged object of the same digest is healed by that."""
+        """Copy the file into the store; this also replaces a damaged object of the same digest."""
         name = name or path.name
         with translate_os_errors(StoreError, path, "Reading"):
             source = path.open("rb")
@@ -51,12 +51,12 @@ class FolderStore:
         return Ref(digest=digest, size=size, name=name)
 
     def fetch(self, ref: Ref) -> Path:
-        """Return the object's own file; its digest is checked once for each state of that file."""
+        """Return the object's file; its digest is verified again whenever the file has changed."""
         path = self._path(ref.digest, ref.name)
         if not path.exists():
             raise MissingObjectError(
-                f"{ref.name} ({ref.digest[:12]}…) is not in the store {self.root}: expected {path}. "
-                "Submit the experiment again; the step that made it runs again."
+                f"{ref.name} ({ref.digest[:12]}…) is not in the store {self.root}; expected {path}; "
+                "submit the experiment again, and the step that wrote it runs again"
             )
         with translate_os_errors(StoreError, path, "Reading"):
             stamp = _stamp(path)
@@ -66,7 +66,10 @@ class FolderStore:
         return path
 
     def adopt(self, path: Path, ref: Ref, origin: str) -> Path:
-        """Move a finished file of this disk in, if it is what `ref` says; `origin` is named if it is not."""
+        """Move a complete file of this disk into the store.
+
+        Raises CorruptObjectError, which names `origin`, if its digest is not that of `ref`.
+        """
         final = self._path(ref.digest, ref.name)
         with translate_os_errors(StoreError, final, "Writing to the store"):
             _verify(path, ref, origin)
@@ -76,11 +79,11 @@ class FolderStore:
         return final
 
     def has(self, ref: Ref) -> bool:
-        """Tell whether the object's file is there."""
+        """Return whether the object's file exists."""
         return self._path(ref.digest, ref.name).exists()
 
     def objects(self) -> Iterator[StoredObject]:
-        """List every object; one kept under two suffixes comes twice."""
+        """List every object; one that is stored under two suffixes is listed twice."""
         for path in sorted((self.root / "objects").glob("*/*")):
             match = OBJECT.fullmatch(path.name)
             with suppress(FileNotFoundError):  # removed meanwhile
@@ -95,7 +98,7 @@ class FolderStore:
                 path.unlink(missing_ok=True)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """Return a document's content and etag (its sha256), or None when there is none."""
+        """Return a document's content and etag (its sha256), or None if it does not exist."""
         path = self._document(key)
         with translate_os_errors(StoreError, path, "Reading"):
             try:
@@ -105,11 +108,11 @@ class FolderStore:
         return content, _etag(content)
 
     def read_many(self, keys: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """Read several documents by key; those that are not there are left out."""
+        """Read several documents by key; missing ones are left out."""
         return {key: found for key in keys if (found := self.read(key)) is not None}
 
     def write(self, key: str, content: bytes, etag: str | None) -> str:
-        """Replace the document read with `etag`; None: it must not exist yet."""
+        """Replace the document that was read with `etag`; None: it must not exist yet."""
         path = self._document(key)
         with (
             translate_os_errors(StoreError, path, "Writing"),
@@ -131,7 +134,7 @@ class FolderStore:
         return sorted(key for key in found if key.startswith(prefix) and KEY.fullmatch(key))
 
     def delete(self, key: str) -> None:
-        """Delete a document; one that is not there is fine."""
+        """Delete a document; a missing one is not an error."""
         path = self._document(key)
         with (
             translate_os_errors(StoreError, path, "Deleting"),
@@ -140,10 +143,10 @@ class FolderStore:
             path.unlink(missing_ok=True)
 
     def sweep(self, older_s: float = 3600.0) -> list[str]:
-        """Remove temporary files of killed writers."""
+        """Remove temporary files that killed writers left."""
         limit, swept = time.time() - older_s, []
         for path in self.root.rglob(".tmp-*"):
-            with suppress(FileNotFoundError):  # its writer lives and is done
+            with suppress(FileNotFoundError):  # its writer is alive and has renamed it
                 if path.stat().st_mtime < limit:
                     path.unlink()
                     swept.append(str(path.relative_to(self.root)))
@@ -160,8 +163,8 @@ def _verify(path: Path, ref: Ref, origin: str) -> None:
     actual = digest_of(path)
     if actual != ref.digest:
         raise CorruptObjectError(
-            f"{origin} is damaged: its sha256 is {actual[:12]}…, expected {ref.digest[:12]}… ({ref.name}). "
-            "Delete that file and submit the experiment again."
+            f"{origin} is damaged: its sha256 is {actual[:12]}…; expected {ref.digest[:12]}… ({ref.name}); "
+            "delete that file and submit the experiment again"
         )
 
 
@@ -173,7 +176,7 @@ def _copy(source: int, temp: Path) -> tuple[str, int]:
             size += file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o444)  # shared by every run: nobody writes into it by accident
+        os.fchmod(file.fileno(), 0o444)  # all runs share the file, so nobody may write to it by accident
     return digest.hexdigest(), size
 
 

@@ -47,7 +47,7 @@ def test_a_version_is_made_once_though_its_answer_is_lost(lossy: Lossy, mlflow: 
     assert calls >= 6
     for number in range(1, calls):  # one less: the first time also linked the model to the parent run
         lossy.arm(number, answered=True)
-        with pytest.raises(TrackingError, match=r"did not take lost-[0-9]+'s champion"):
+        with pytest.raises(TrackingError, match=r"did not accept lost-[0-9]+'s champion"):
             registry.set_champion(tracker, f"lost-{number}", winner)
         assert registry.set_champion(tracker, f"lost-{number}", winner) == "1"
         assert len(tracker.client.search_model_versions(f"name = 'lost-{number}'")) == 1
@@ -58,16 +58,16 @@ def test_a_winner_without_a_model_is_refused(mlflow: Server, tracker: Tracker, t
     Spool(run.folder).write("run", "run", name=run.run, experiment="digits")
     assert run.follow(mlflow.url).synced
     run_id = replay.state(run.folder)["run"]["run_id"]
-    with pytest.raises(TrackingError, match=f"MLflow run {run_id} has no model yet: sync its run first"):
+    with pytest.raises(TrackingError, match=f"MLflow run {run_id} has no model yet; sync its run first"):
         registry.set_champion(tracker, "none-yet", run_id)
     assert registry.champion(tracker, "none-yet") is None
 
 
 def test_a_dead_server_is_said() -> None:
     tracker = Tracker("http://127.0.0.1:9")
-    with pytest.raises(TrackingError, match="did not take a's champion"):
+    with pytest.raises(TrackingError, match="did not accept a's champion"):
         registry.set_champion(tracker, "a", "0" * 32)
-    with pytest.raises(TrackingError, match="cannot be asked for a's champion"):
+    with pytest.raises(TrackingError, match="cannot return a's champion"):
         registry.champion(tracker, "a")
-    with pytest.raises(TrackingError, match="kept a's champion"):
+    with pytest.raises(TrackingError, match="did not delete a's champion"):
         registry.clear_champion(tracker, "a")

@@ -73,7 +73,7 @@ def test_any_one_call_may_be_lost(
         lossy.arm(number, answered)
         cut = run.follow(lossy.url, patience_s=0.0)
         assert not cut.synced
-        assert "cannot be told" in cut.problem
+        assert "cannot be updated" in cut.problem
         assert run.follow(lossy.url).synced
         run.check(tracker)
 
@@ -140,7 +140,7 @@ def test_a_server_that_is_not_there(told: Make) -> None:
     assert time.monotonic() - before < 5
     assert not done.synced
     assert done.sent == 0
-    assert done.problem.startswith("MLflow at http://127.0.0.1:9 cannot be told: ")
+    assert done.problem.startswith("MLflow at http://127.0.0.1:9 cannot be updated: ")
 
 
 def test_an_address_that_is_none(told: Make) -> None:

@@ -52,7 +52,7 @@ def test_numpy_and_references_are_plain(tmp_path: Path) -> None:
         [[1.0, 1.0]],
         3,
     )
-    with pytest.raises(TypeError, match="set cannot be told to MLflow"):
+    with pytest.raises(TypeError, match="set cannot be logged to MLflow"):
         Spool(tmp_path).write("tags", "s", values={1, 2})
 
 

@@ -31,7 +31,7 @@ def test_damage_is_found_and_healed_by_putting_again(tmp_path: Path) -> None:
     kept.chmod(0o644)
     kept.write_bytes(b"evil")
     store = FolderStore(tmp_path / "s")
-    with pytest.raises(CorruptObjectError, match=r"is damaged: .* \(m\.keras\)\. Delete that file"):
+    with pytest.raises(CorruptObjectError, match=r"is damaged: .* \(m\.keras\); delete that file"):
         store.fetch(ref)
     assert store.put(source) == ref
     assert store.fetch(ref).read_bytes() == b"good"
@@ -93,7 +93,7 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(StoreError, match=r"No store handles 'ftp://x': expected a folder or one of file://"):
+    with pytest.raises(StoreError, match=r"store is 'ftp://x'; expected a folder or one of file://"):
         open_store("ftp://x")
 
 
