@@ -1,4 +1,4 @@
-"""What runs on top of the bare cluster: roles, DNS, the S3 server and the gateway."""
+"""What runs on top of the bare cluster: roles, DNS, metrics, the S3 server and the gateway."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ S3_USER = 65535  # images.NOBODY
 
 
 def roles(layout: Layout) -> None:
-    """Grant the host processes what they read."""
+    """Give the host processes the roles they need."""
     kubectl(layout, "apply", "-f", "-", stdin=_manifest("roles"))
 
 
@@ -31,7 +31,7 @@ def dns(layout: Layout) -> None:
 
 
 def s3(layout: Layout) -> None:
-    """Start the S3 server as a pod; its data lie under the state folder, its keys in `s3.json`."""
+    """Start the S3 server as a pod; its data is in the state folder, its keys are in `s3.json`."""
     if images.S3 not in images.loaded(layout):
         images.load(layout, images.of_binary(layout, "versitygw", images.S3))
     data = layout.state / "s3"
@@ -59,7 +59,7 @@ def gateway(layout: Layout) -> None:
 
 
 def metrics(layout: Layout) -> None:
-    """Start the metrics server and have the API server ask it for `metrics.k8s.io`."""
+    """Start the metrics server and register it with the API server as `metrics.k8s.io`."""
     authority = base64.b64encode((layout.pki / "ca.crt").read_bytes()).decode()
     words = {"address": NODE_IP, "port": METRICS_PORT, "authority": authority}
     kubectl(layout, "apply", "-f", "-", stdin=_manifest("metrics", **words))
@@ -70,7 +70,7 @@ def ready(layout: Layout) -> None:
     """Wait until S3, the metrics and the gateway answer.
 
     Raises:
-        NotReadyError: one of them does not.
+        NotReadyError: one of them does not answer.
     """
     kubectl(layout, "-n", "testbed", "rollout", "status", "deployment/s3", "--timeout=40s")
     wait("S3", lambda: check_alive(layout) and _listens("127.0.0.1", S3_PORT), 20)

@@ -1,4 +1,4 @@
-"""Up, down and status of the whole: the order in which the parts start and stop."""
+"""Up, down and status of the testbed: the order in which the parts start and stop."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from tidegate.infra.testbed.images import archives as images
 from tidegate.infra.testbed.images import build
 from tidegate.infra.testbed.running import check_alive, forget_dead, kubectl_succeeds, start, stop
 
-# The kubelet first, or it would start anew what is stopped after it.
+# The kubelet stops first, or it would restart what is stopped after it.
 STOPS = (
     ("kubelet", "kube-proxy", "traefik", "coredns", "metrics-server"),
     ("containerd", "scheduler", "controllers", "apiserver", "etcd"),
@@ -23,10 +23,10 @@ Say = Callable[[str], None]
 
 
 def up(layout: Layout, say: Say) -> None:
-    """Start the cluster, or what of it does not run; returns when it is ready.
+    """Start the parts of the cluster that do not run; returns when all are ready.
 
     Raises:
-        PreconditionError: this machine cannot run it; the sentence names the fix.
+        PreconditionError: this machine cannot run it; the message names the fix.
         BuildError: a part could not be built.
         NotReadyError: a part died, or did not become ready in time.
     """
@@ -36,7 +36,7 @@ def up(layout: Layout, say: Say) -> None:
         blocker = machine.find_conflict()
         if blocker and not (layout.state / "before.json").exists():
             raise PreconditionError(
-                f"{blocker} is in use: stop the other cluster on this machine, then try again."
+                f"{blocker} is in use; stop the other cluster on this machine, then try again"
             )
         machine.save_settings(layout)
         forget_dead(layout)
@@ -68,7 +68,7 @@ def down(layout: Layout) -> bool:
 
 
 def status(layout: Layout) -> dict[str, bool]:
-    """Tell of each process whether it lives; empty when nothing is up."""
+    """Return process name -> whether it is running; empty if nothing is up."""
     return {record.name: processes.alive(record) for record in processes.records(layout.processes)}
 
 

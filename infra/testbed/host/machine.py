@@ -1,4 +1,4 @@
-"""What the testbed changes on the machine beside its own folders, and how all of it is put back."""
+"""What the testbed changes on the machine outside its own folders, and how it is restored."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SYSCTLS = {
     "net/ipv4/conf/all/route_localnet": "1",  # NodePorts on 127.0.0.1
     "net/bridge/bridge-nf-call-iptables": "1",
 }
-# What the kubelet and kube-proxy set by themselves, and we put back.
+# The kubelet and kube-proxy set these by themselves; `down` restores them.
 CLUSTER_SYSCTLS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -32,7 +32,7 @@ CLUSTER_SYSCTLS = (
     "net/netfilter/nf_conntrack_tcp_timeout_established",
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
 )
-# Folders whose place containerd, runc, CNI and the kubelet do not let us choose.
+# Folders whose paths containerd, runc, CNI and the kubelet do not let us choose.
 FOLDERS = (
     "/run/containerd",
     "/run/cni",
@@ -50,7 +50,7 @@ FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 
 
 def save_settings(layout: Layout) -> None:
-    """Note what `down` must put back; once, before the first change."""
+    """Save what `down` must restore; once, before the first change."""
     path = layout.state / "before.json"
     if path.exists():
         return
@@ -82,7 +82,7 @@ def prepare() -> None:
 
 
 def find_conflict() -> str | None:
-    """Name what another cluster on this machine already uses, or return None."""
+    """Return what another cluster on this machine already uses, or None."""
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         return f"the network bridge {BRIDGE}"
     if _pod_processes():
@@ -106,7 +106,7 @@ def _killed() -> bool:
 def _pod_processes() -> set[int]:
     found: set[int] = set()
     for root in _pod_cgroups():
-        # os.walk: unlike rglob it does not mind that a folder goes while it looks.
+        # os.walk, unlike rglob, tolerates folders that disappear meanwhile.
         for path in (Path(folder, "cgroup.procs") for folder, _, _ in os.walk(root)):
             with suppress(OSError):
                 found.update(int(word) for word in path.read_text().split())
@@ -118,11 +118,11 @@ def _pod_cgroups() -> list[Path]:
 
 
 def restore(layout: Layout) -> None:
-    """Take back every change; each part is harmless when there is nothing to take back."""
+    """Undo every change; each part does nothing if there is nothing to undo."""
     path = layout.state / "before.json"
     before = json.loads(path.read_bytes()) if path.exists() else None
     _unmount(layout.state)
-    # The kernel takes its time with those of pods that were killed.
+    # The kernel removes the ports of killed pods only after some time.
     for port in Path(f"/sys/class/net/{BRIDGE}/brif").glob("*"):
         run_unchecked(["ip", "link", "delete", port.name])
     run_unchecked(["ip", "link", "delete", BRIDGE])
@@ -133,7 +133,7 @@ def restore(layout: Layout) -> None:
         _put_back(before)
     shutil.rmtree(layout.state, ignore_errors=True)
     if layout.state.exists():
-        raise TestbedError(f"{layout.state} could not be removed: look for a mount or process in it.")
+        raise TestbedError(f"{layout.state} cannot be removed; look for a mount or process in it")
 
 
 def _unmount(folder: Path) -> None:
@@ -143,7 +143,7 @@ def _unmount(folder: Path) -> None:
 
 
 def _remove_cgroup(root: Path) -> None:
-    # A cgroup goes by rmdir alone, its children first; its files go with it.
+    # A cgroup is removed by rmdir, children first; its files disappear with it.
     for path in sorted((Path(folder) for folder, _, _ in os.walk(root)), reverse=True):
         with suppress(OSError):
             path.rmdir()
@@ -168,7 +168,7 @@ def _forget_rules(tables: list[str] | None) -> None:
 
 
 def _rules(saved: str, table: str) -> list[str]:
-    """Return the rules of a table, and the chains somebody made in it, as iptables-save writes them."""
+    """Return the rules and user-defined chains of a table, as iptables-save writes them."""
     part = re.search(rf"^\*{table}$(.*?)^COMMIT$", saved, re.MULTILINE | re.DOTALL)
     lines = part[1].splitlines() if part else []
     return [line for line in lines if line.startswith("-A") or re.match(r":\S+ -", line)]

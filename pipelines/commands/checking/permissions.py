@@ -60,7 +60,7 @@ def _check_driver(cluster: Cluster, rights: tuple[Right, ...]) -> dict[str, Any]
             for verb in verbs
         ]
     except ForbiddenError:
-        return item("driver's rights", True, "can't be told: you may not ask for others")
+        return item("driver's rights", True, "cannot be told: you may not ask for others")
     detail = f"{DRIVER} lacks: {', '.join(missing[:6])}{' …' if missing[6:] else ''}" if missing else DRIVER
     return item(
         "driver's rights",

@@ -70,7 +70,7 @@ def _told(name: str, look: Callable[[], Item]) -> Item:
     try:
         return look()
     except ForbiddenError:
-        return item(name, True, "can't be told: you may not look at it")
+        return item(name, True, "cannot be told: you may not look at it")
     except ClusterError as error:
         return item(name, False, str(error), "see the message")
 
