@@ -168,4 +168,4 @@ def test_no_builder_is_an_error_that_says_what_is_needed(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 1
-    assert "needs buildah, or docker" in done.stderr
+    assert "expected docker with its daemon, or buildah" in done.stderr
