@@ -23,6 +23,9 @@ Every message says what was received, what was expected and how to fix it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class ModelsError(Exception):
     """The base of all errors of `models`."""
@@ -90,3 +93,8 @@ class GpuNotFoundError(TrainingError):
 
 class ExportError(ModelsError):
     """The trained model has no faithful ONNX form; the message says why."""
+
+
+def nearest_name(name: object, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant, for "did you mean"; None where nothing is close."""
+    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=0.5)), None)

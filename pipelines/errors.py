@@ -13,13 +13,12 @@ PipelineError                    1  something failed
 
 import traceback
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import FULL
-from tidegate.models.errors import ModelsError
+from tidegate.models.errors import ModelsError, nearest_name
 from tidegate.serving.errors import ServingError
 
 
@@ -86,8 +85,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         name: what was received.
         known: the names that would have been right.
     """
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    near = nearest_name(name, known)
+    return f'; did you mean "{near}"?' if near else ""
 
 
 OURS = (PipelineError, ModelsError, ServingError, InfraError)

@@ -7,9 +7,18 @@ from typing import Any
 # Parsed for every command and kept from its function.
 COMMON = ("command", "function", "quiet", "homed", "target", "home", "json", "debug")
 
-VERSION = "0.1.0"
-
 Add = Callable[..., argparse.ArgumentParser]
+
+
+class Version(argparse.Action):
+    """Prints the installed version. It is looked up only when asked for, so that `--help` stays quick."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print and exit."""
+        from tidegate import __version__
+
+        print(f"tidegate {__version__}")
+        parser.exit()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -19,7 +28,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="From one experiment file to a live prediction endpoint.",
         epilog="example: tidegate submit digits",
     )
-    parser.add_argument("--version", action="version", version=f"tidegate {VERSION}")
+    version = "show program's version number and exit"
+    parser.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help=version)
     common, commands = _common(), parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(

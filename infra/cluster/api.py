@@ -7,7 +7,6 @@ API server that restarts costs seconds, not a run. Failures are raised as Cluste
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlencode
 from tidegate.infra.cluster.api_errors import error_of, unreachable
 from tidegate.infra.cluster.resource_kinds import KINDS
 from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError, UnreachableError
+from tidegate.infra.system.backoff import pauses
 
 MANAGER = "tidegate"
 REQUEST_S = 15.0
@@ -165,15 +165,15 @@ class Cluster:
         self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str
     ) -> Any:
         """Send; retry while the server is unreachable or busy. All our requests may safely be repeated."""
-        deadline, pause = time.monotonic() + self._patience, 0.2
+        deadline, waits = time.monotonic() + self._patience, pauses(0.2, 5.0)
         while True:
             try:
                 return self._once(method, path, query, body, content_type, REQUEST_S)
             except UnreachableError:
+                pause = next(waits)
                 if time.monotonic() + pause >= deadline:
                     raise
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 5.0)
+            time.sleep(pause)
 
     def _once(
         self,

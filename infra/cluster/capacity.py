@@ -2,23 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from tidegate.infra.cluster.jobs import condition
 
 Object = dict[str, Any]
-DECIMAL = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-SUFFIXES = DECIMAL | {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", 1)}
 # If one of these is used up, not even a small pod can be created; the GPU quota matters only for pods with GPUs.
 NEEDED = ("pods", "count/jobs.batch", "requests.cpu", "requests.memory", "limits.memory")
 
 
-def amount(quantity: str) -> float:
+def amount(quantity: str) -> Decimal:
     """A Kubernetes quantity, such as 250m or 4Gi, as a number of cores, bytes or pieces."""
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if quantity.endswith(suffix):
-            return float(quantity.removesuffix(suffix)) * SUFFIXES[suffix]
-    return float(quantity)
+    from kubernetes.utils.quantity import parse_quantity
+
+    found: Decimal = parse_quantity(quantity)
+    return found
 
 
 def quota_lines(quotas: Iterable[Object]) -> tuple[list[str], list[str]]:

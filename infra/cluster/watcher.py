@@ -4,13 +4,13 @@ A watch only brings changes early: whatever it misses, the next list finds. It i
 jitter, and every few minutes in any case.
 """
 
-import random
 import threading
 import time
 from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.errors import ClusterError, ExpiredError
+from tidegate.infra.system.backoff import pauses
 
 Object = dict[str, Any]
 WATCH_S = 240
@@ -70,17 +70,16 @@ class ObjectWatcher:
         self._stop.set()
 
     def _keep_watching(self, kind: str) -> None:
-        pause = PAUSE_S
+        waits = pauses(PAUSE_S, LONGEST_S)
         while not self._stop.is_set():
             try:
                 self._watch(kind, self._list(kind))
-                pause = PAUSE_S
+                waits = pauses(PAUSE_S, LONGEST_S)
             except ExpiredError:
                 continue
             except ClusterError as error:
                 self._problem = error
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_S)
+                time.sleep(next(waits))
 
     def _list(self, kind: str) -> str:
         found, version = self._cluster.list_with_version(kind, self._labels)

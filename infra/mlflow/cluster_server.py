@@ -71,7 +71,7 @@ def prepare(database_uri: str, wait_s: float = WAIT_S) -> None:
     Raises:
         TrackingError: it does not answer in time, or refuses the password.
     """
-    from mlflow.store.db import utils
+    from mlflow.db import upgrade
     from sqlalchemy import create_engine, inspect
     from sqlalchemy.exc import OperationalError
 
@@ -86,13 +86,9 @@ def prepare(database_uri: str, wait_s: float = WAIT_S) -> None:
             if refused or time.monotonic() > deadline:
                 raise TrackingError(_no_database(database_uri, error, refused)) from error
         time.sleep(1.0)
-    if (
-        "alembic_version" in tables
-        and utils._get_schema_version(engine) != utils._get_latest_schema_revision()
-    ):
-        print("bringing the database's tables up to date", flush=True)
-        utils._upgrade_db(engine)
     engine.dispose()
+    if "alembic_version" in tables:
+        upgrade.main([database_uri], standalone_mode=False)  # does nothing where they are up to date
 
 
 def _no_database(uri: str, error: Exception, refused: bool) -> str:

@@ -5,7 +5,6 @@ after MLflow has responded, so after a kill some events are sent twice. All MLfl
 except creations; before a creation, the object is searched for by its tag.
 """
 
-import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +20,7 @@ from tidegate.infra.errors import LockedError, TrackingError
 from tidegate.infra.mlflow import events, spool, tracking
 from tidegate.infra.mlflow.spool import Event
 from tidegate.infra.mlflow.tracking import GoneError, Tracker
+from tidegate.infra.system.backoff import pauses
 from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
@@ -282,7 +282,7 @@ def _connect(uri: str) -> Tracker:
 
 def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:
     """Step until all is sent and the run is finished, or until patience ends; return the problem, or ""."""
-    wait, give_up = FIRST_S, None
+    waits, give_up = pauses(FIRST_S, LONGEST_S), None
     while True:
         done = finished()  # asked before the step, so that the step sees the last event
         if done and give_up is None:
@@ -290,11 +290,11 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         try:
             if not replay.step() and done:
                 return ""
-            wait, pause, give_up = FIRST_S, 0.0 if done else poll_s, None
+            pause, give_up = 0.0 if done else poll_s, None
+            waits = pauses(FIRST_S, LONGEST_S)
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:
                 return f"MLflow at {replay.tracker.uri} cannot be updated: {error}"
-            pause = min(wait * random.uniform(0.5, 1.5), left)
-            wait = min(2 * wait, LONGEST_S)
+            pause = min(next(waits), left)
         time.sleep(pause)

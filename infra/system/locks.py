@@ -10,6 +10,7 @@ from pathlib import Path
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.system.files import translate_os_errors
 
+# No filelock package: the kernel's flock does it in these lines, and the file says who holds it.
 POLL_S = 0.02
 
 

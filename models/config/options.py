@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tidegate.models.errors import OptionsError
+from tidegate.models.errors import OptionsError, nearest_name
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -16,8 +15,8 @@ Checked = TypeVar("Checked", bound=BaseModel)
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return " Did you mean X?" and the known names: the end of every message about a wrong name."""
     names = sorted(known)
-    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest_name(name, names)
+    hint = f" Did you mean {near!r}?" if near else ""
     return f"{hint} Known here: {', '.join(names) or 'none'}."
 
 

@@ -19,7 +19,7 @@ def seconds(duration: str) -> float:
 
 
 def memory_bytes(memory: str) -> int:
-    """The bytes of a quantity such as 1Gi or 500M, as Kubernetes writes it."""
+    """The bytes of a quantity such as 1Gi or 500M, as Kubernetes writes it; its client is not installed here."""
     units = {
         "Ki": 2**10,
         "Mi": 2**20,

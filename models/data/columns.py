@@ -6,7 +6,6 @@ strings as an object array `(n,)` of `str`, with None where a value is missing. 
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.errors import FormatError, SchemaError
+from tidegate.models.errors import FormatError, SchemaError, nearest_name
 
 Array: TypeAlias = NDArray[Any]
 Columns: TypeAlias = dict[str, Array]
@@ -72,8 +71,8 @@ def as_strings(column: Array) -> Array:
 def unknown_column(name: str, found: Iterable[str], role: str) -> SchemaError:
     """The error for a column that is asked for as `role` ("target") and not there; names the nearest."""
     names = list(found)
-    near = difflib.get_close_matches(name, names, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "name one of them."
+    near = nearest_name(name, names)
+    hint = f"did you mean {near!r}?" if near else "name one of them."
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return SchemaError(f"{role} {name!r} is not a column of the data; the columns are: {shown}; {hint}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from tidegate.models.data.packaged_datasets import PACKAGED, package_folders, packaged_files
-from tidegate.models.errors import SourceError
+from tidegate.models.errors import SourceError, nearest_name
 
 # Those without a suffix are told by folders.
 FORMATS = {
@@ -204,8 +203,8 @@ def check_format(name: str) -> str:
         SourceError: there is none; names the nearest.
     """
     if name not in FORMATS:
-        near = difflib.get_close_matches(name, FORMATS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "convert the data to one of them"
+        near = nearest_name(name, FORMATS)
+        hint = f"did you mean {near!r}?" if near else "convert the data to one of them"
         raise SourceError(f"data.format is {name!r}; expected one of {', '.join(FORMATS)}; {hint}")
     return name
 
@@ -225,8 +224,8 @@ def dataset_files(name: str) -> list[Path]:
         SourceError: an unknown name, or a dataset whose package is not installed.
     """
     if name not in DATASET_NAMES:
-        near = difflib.get_close_matches(name, DATASET_NAMES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "or state data.source: a file or folder"
+        near = nearest_name(name, DATASET_NAMES)
+        hint = f"did you mean {near!r}?" if near else "or state data.source: a file or folder"
         raise SourceError(f"data.dataset is {name!r}; expected one of {', '.join(DATASET_NAMES)}; {hint}")
     if name in GENERATED:
         return []
@@ -282,5 +281,5 @@ def _file_digests(files: list[Path]) -> Iterator[tuple[Path, str]]:
 def _nearby(path: Path) -> str:
     if not path.parent.is_dir():
         return f" (the folder {path.parent} is not there either)"
-    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest_name(path.name, (entry.name for entry in path.parent.iterdir()))
+    return f" (did you mean {near!r}?)" if near else ""

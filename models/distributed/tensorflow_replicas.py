@@ -18,6 +18,18 @@ from typing import Any
 
 from tidegate.models.distributed.devices import require_spread
 from tidegate.models.errors import OptionsError
+from tidegate.models.keras_private import (
+    BESIDE,
+    all_layers,
+    calling,
+    given_moments,
+    graph_of,
+    in_mode,
+    mask_of,
+    run_graph,
+    standardized,
+    tensorflow_random,
+)
 
 SHAPED = (
     "normal",
@@ -57,7 +69,7 @@ def shared_step(model: Any, devices: Sequence[str]) -> Callable[[Any], Any]:
     from keras.layers import BatchNormalization
 
     layers = {id(layer) for layer in _graph(model)}
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, BatchNormalization) and layer.trainable and id(layer) not in layers:
             raise OptionsError(
                 f"resources.gpus is {len(devices)} and layer {layer.path!r} (BatchNormalization) lies within a layer, "
@@ -98,28 +110,24 @@ class Shared:
         import keras
         import tensorflow as tf
 
-        self._model._get_call_context()  # as in a call of the model: penalties on activities are counted anew
         self._rows = keras.tree.flatten(inputs)[0].shape[0] // len(self._devices)
         parts = keras.tree.map_structure(lambda array: tf.split(array, len(self._devices)), inputs)
         dealt = keras.tree.map_structure_up_to(inputs, Dealt, parts)
-        try:
+        with calling(self._model):
             return keras.tree.map_structure(_whole, self._run(self._model, dealt, training=training))
-        finally:
-            self._model._maybe_reset_call_context()
 
     def _run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         """What an operation gives for arguments that are `Dealt`."""
         import keras
         import tensorflow as tf
-        from keras.src.models.functional import operation_fn
 
-        function, training = _functional(operation), kwargs.get("training")
+        function, training = graph_of(operation), kwargs.get("training")
         if function is not None:
-            flat = [function._standardize_inputs(each(args[0])) for each in self._shares()]
+            flat = [standardized(function, each(args[0])) for each in self._shares()]
             inputs = [Dealt(list(parts)) for parts in zip(*flat, strict=True)]
-            return function._run_through_graph(inputs, lambda inner: partial(self._within, inner, training))
+            return run_graph(function, inputs, lambda inner: partial(self._within, inner, training))
         kwargs.pop("training", None)
-        call = operation_fn(operation, training=training)
+        call = in_mode(operation, training)
         state = list(getattr(operation, "non_trainable_variables", ()))
         before = [(variable, variable.value) for variable in state]
         scopes = [keras.StatelessScope(before, collect_losses=True) for _ in self._devices]
@@ -163,20 +171,16 @@ class Shared:
             yield
             return
         moments = _mean_and_variance(layer, args[0].parts, self._devices)
-        vars(layer)["_moments"] = lambda *_: moments
-        try:
+        with given_moments(layer, moments):
             yield
-        finally:
-            del vars(layer)["_moments"]
 
     @contextmanager
     def _drawn(self, place: int) -> Iterator[None]:
         """Keras draws random numbers for as many rows as a share has from those of the whole batch."""
         import keras
         import tensorflow as tf
-        from keras.src.backend.tensorflow import random
 
-        rows, count = self._rows, len(self._devices)
+        random, rows, count = tensorflow_random(), self._rows, len(self._devices)
 
         def shaped(draw: Callable[..., Any]) -> Callable[..., Any]:
             def drawn(shape: Any, *args: Any, **kwargs: Any) -> Any:
@@ -213,7 +217,7 @@ def _whole(dealt: Dealt) -> Any:
     import tensorflow as tf
 
     whole = tf.concat(dealt.parts, axis=0)
-    for name in ("_keras_logits", "_keras_mask"):
+    for name in BESIDE:
         beside = [getattr(part, name, None) for part in dealt.parts]
         if all(tensor is not None for tensor in beside):
             setattr(whole, name, tf.concat(beside, axis=0))
@@ -225,7 +229,8 @@ def _mean_and_variance(layer: Any, parts: list[Any], devices: Sequence[str]) -> 
     import tensorflow as tf
     from keras import backend, ops
 
-    axes, rank = layer._reduction_axes, parts[0].shape.rank
+    rank = parts[0].shape.rank
+    axes = [axis for axis in range(rank) if axis != layer.axis % rank]
     along = [-1 if axis == layer.axis % rank else 1 for axis in range(rank)]
 
     def total(of: Callable[[Any, Any], Any]) -> Any:
@@ -234,35 +239,23 @@ def _mean_and_variance(layer: Any, parts: list[Any], devices: Sequence[str]) -> 
         for part, device in zip(parts, devices, strict=True):
             with tf.device(device):
                 inputs = ops.cast(part, backend.result_type(part.dtype, "float32"))
-                mask = getattr(part, "_keras_mask", None)
+                mask = mask_of(part)
                 there = tf.ones_like(inputs)
                 if mask is not None:
                     there *= ops.cast(mask[..., None], inputs.dtype)
                 sums.append(tf.reduce_sum(of(inputs, there), axes))
         return tf.add_n(sums)
 
-    masked = getattr(parts[0], "_keras_mask", None) is not None
+    masked = mask_of(parts[0]) is not None
     count = total(lambda _, there: there) + (backend.epsilon() if masked else 0.0)
     mean = total(lambda inputs, there: inputs * there) / count
     around = tf.stop_gradient(tf.reshape(mean, along))  # its own gradient is 0
     return mean, total(lambda inputs, there: there * (inputs - around) ** 2) / count
 
 
-def _functional(operation: Any) -> Any:
-    """The graph of operations that a layer is; None where it is something else."""
-    from keras import Sequential
-    from keras.src.models.functional import Functional
-
-    if type(operation) is Sequential:
-        return operation._functional
-    return (
-        operation if isinstance(operation, Functional) and type(operation).call is Functional.call else None
-    )
-
-
 def _graph(operation: Any) -> Iterator[Any]:
     """All operations that are called one by one."""
-    function = _functional(operation)
+    function = graph_of(operation)
     for inner in function.operations if function is not None else ():
         yield from _graph(inner)
     if function is None:

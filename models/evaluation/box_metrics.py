@@ -19,6 +19,7 @@ from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.preprocessing.box_target import Boxes
 
+# No pycocotools: an extension in C to be built, with files of its own format between, for one figure.
 MOST = 100  # boxes of an image that count
 LEAST_SCORE = (
     0.01  # from which a box counts: the whole curve of precision and recall is wanted, not what people see

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tidegate.models.preprocessing.schema import Target
     from tidegate.models.preprocessing.transforms import Transforms
 
+# No captum or alibi: they need PyTorch or a loaded Keras model, and the endpoint has neither.
 STEPS = 128  # points of the path, of a Gauss-Legendre quadrature
 POINTS = 32  # of paths that are looked at in one call: slopes are compiled for this number
 # What an exported file calls its ends beside the model's inputs, whose names have no slash; see `Slopes`.

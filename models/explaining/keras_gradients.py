@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.errors import OptionsError
 from tidegate.models.explaining.integrated_gradients import Arrays
+from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import inputs_of
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def embeddings(model: Any, specs: Mapping[str, InputSpec]) -> dict[str, tuple[st
     given = {name: np.zeros((len(texts), *shape), specs[name].dtype) for name, shape in shapes.items()}
     for row, text in enumerate(texts):
         given[text][row] = 1
-    layers = [one for one in model._flatten_layers() if isinstance(one, keras.layers.Embedding)]
+    layers = [one for one in all_layers(model) if isinstance(one, keras.layers.Embedding)]
     seen: dict[str, tuple[str, Any]] = {}
     with contextlib.ExitStack() as stack:
         for place, layer in enumerate(layers):

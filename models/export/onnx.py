@@ -128,9 +128,7 @@ def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None
     """
     import tensorflow as tf
     import tf2onnx
-    from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
-    patch_tf2onnx()  # what Keras' own export does first: tf2onnx does not know NumPy 2
     traced = tf.function(function, input_signature=signature, autograph=False)
     proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=handlers)
     _bind_captured(proto, traced.get_concrete_function(), len(signature))

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from tidegate.models.keras_private import all_layers
+
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
 
@@ -20,7 +22,7 @@ def looped(model: Any) -> Iterator[None]:
     """Let a model's recurrent layers be traced as `run` does it, on TensorFlow, for a known number of rows."""
     import keras
 
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)]
     # What returns its states stays as it is: whoever converts it says that it can not.
     plain = [layer for layer in layers if not (layer.return_state or layer.stateful)]
     before = [layer.inner_loop for layer in plain]

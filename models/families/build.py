@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.models.config.options import parse_options
 from tidegate.models.errors import ModelsError, OptionsError
 from tidegate.models.families import FAMILIES, family, tasks_of
+from tidegate.models.keras_private import promotions
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
 
@@ -96,8 +97,7 @@ def computing_in(precision: str) -> Iterator[None]:
     if precision != "float64":
         yield
         return
-    from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as promoted
-
+    promoted = promotions()
     with ExitStack() as stack:
         if keras.backend.backend() == "jax":
             import jax

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.config.training import Privacy, Training
 from tidegate.models.errors import OptionsError
+from tidegate.models.keras_private import all_layers
 from tidegate.models.loops.privacy_accounting import epsilon
 
 RANDOM = ("rate", "dropout", "recurrent_dropout", "stddev")  # what Keras' layers call it
@@ -83,7 +84,7 @@ def require_plain(model: Any) -> None:
     import keras
 
     found = [weight.path for weight in model.non_trainable_weights]
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         config = layer.get_config()
         found += [
             f"{layer.name}.{key}" for key in RANDOM if isinstance(config.get(key), float) and config[key] > 0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# No dp-accounting: it asks for attrs below 24, and other packages here for a newer one. Tests have its values.
 HIGHEST = 512
 ORDERS: Floats = np.concatenate([np.arange(1.1, 16, 0.1), np.arange(16.0, HIGHEST + 1)])
 

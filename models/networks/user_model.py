@@ -11,6 +11,7 @@ from typing import Any
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError, UserModelError
+from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
 
@@ -108,7 +109,7 @@ def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
         raise UserModelError(f"{where}: build returned {_described(model)}. Expected a keras.Model: {SHAPE}.")
     if not getattr(model, "inputs", None) or not _known_inputs(model, inputs):
         model = _wrapped(model, inputs, where)
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.Lambda):
             raise UserModelError(
                 f"{where}: the model has the Lambda layer {layer.name!r}, whose code cannot be kept safely "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +83,19 @@ def samples(file: Path) -> NDArray[np.float32]:
     return np.asarray(numbers.reshape(-1, head.nchannels).mean(axis=1), np.float32)
 
 
-def _head(file: Path) -> wave._wave_params:
+class Head(NamedTuple):
+    """What a recording's head says: channels, bytes of a sample, samples a second, samples."""
+
+    nchannels: int
+    sampwidth: int
+    framerate: int
+    nframes: int
+
+
+def _head(file: Path) -> Head:
     try:
         with wave.open(str(file), "rb") as recording:
-            head = recording.getparams()
+            head = Head(*recording.getparams()[:4])
     except (wave.Error, EOFError) as error:
         raise _broken(file, str(error) or "it ends within its head") from error
     if head.nframes == 0:

@@ -8,7 +8,6 @@ and height; crowds are left out. Boxes are in pixels. Images that the file does 
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.columns import Columns, unknown_column
-from tidegate.models.errors import FormatError, SourceError
+from tidegate.models.errors import FormatError, SourceError, nearest_name
 from tidegate.models.readers import open_text
 from tidegate.models.readers.tiles import BOXES, IMAGE, Scene, rows_of_scenes
 
@@ -54,8 +53,8 @@ class _Scenes:
         inside = path.resolve().is_relative_to(self._folder.resolve())
         if not name or not inside or not path.is_file():
             here = [str(one.relative_to(self._folder)) for one in self._folder.rglob("*") if one.is_file()]
-            near = difflib.get_close_matches(name, here, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "put it there, or remove the line"
+            near = nearest_name(name, here)
+            hint = f"did you mean {near!r}?" if near else "put it there, or remove the line"
             raise FormatError(
                 f"{where}: image {name!r} is not in {self._folder}; expected a file of it; {hint}"
             )

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from google_crc32c import value as crc32c
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_bytes
-from tidegate.models.readers.crc32c import crc32c, crc32c_short, masked
 from tidegate.models.readers.image_folder import mode_of, open_image, pixels
 
+# No protobuf classes: they would make a Python object of each number; here NumPy reads them side by side.
 ROWS = 10_000  # a chunk, or fewer where records are large
 BYTES = 4 << 20
 LISTS = {1: "bytes_list", 2: "float_list", 3: "int64_list"}
@@ -60,54 +61,51 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
 
 def _records(path: Path, stream: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
     """Records whose checksums are right, some MiB at a time, and the number of the first of them, from 1."""
-    number, offset = 1, 0
+    number, offset, waiting = 1, 0, 0
     records: list[bytes] = []
-    sums: list[int] = []
-    starts: list[int] = []
-    waiting = 0
-    while True:
-        head = stream.read(12)
-        if not head or len(records) == ROWS or waiting >= BYTES:
-            _check(path, number, records, sums, starts)
-            if records:
-                yield number, records
-            number, waiting = number + len(records), 0
-            records, sums, starts = [], [], []
-        if not head:
-            return
+    while head := stream.read(12):
         at = f"{path}: record {number + len(records)}, at byte {offset},"
-        if len(head) < 12:
-            raise _cut(at)
-        length, told = struct.unpack("<QI", head)
-        if masked(crc32c_short(head[:8])) != told:
-            raise FormatError(
-                f"{at} has a length whose checksum is wrong; expected a TFRecord file; copy or write it again, or "
-                "state the right data.format"
-            )
-        body = stream.read(length + 4)
-        if len(body) < length + 4:
-            raise _cut(at)
-        records.append(body[:-4])
-        sums.append(int.from_bytes(body[-4:], "little"))
-        starts.append(offset)
-        offset, waiting = offset + 16 + length, waiting + length
+        record = _record(at, head, stream)
+        records.append(record)
+        offset, waiting = offset + 16 + len(record), waiting + len(record)
+        if len(records) == ROWS or waiting >= BYTES:
+            yield number, records
+            number, waiting, records = number + len(records), 0, []
+    if records:
+        yield number, records
+
+
+def _record(at: str, head: bytes, stream: BinaryIO) -> bytes:
+    if len(head) < 12:
+        raise _cut(at)
+    length, told = struct.unpack("<QI", head)
+    if masked_crc32c(head[:8]) != told:
+        raise FormatError(
+            f"{at} has a length whose checksum is wrong; expected a TFRecord file; copy or write it again, or "
+            "state the right data.format"
+        )
+    body = stream.read(length + 4)
+    if len(body) < length + 4:
+        raise _cut(at)
+    record, told = body[:-4], int.from_bytes(body[-4:], "little")
+    found = masked_crc32c(record)
+    if found != told:
+        raise FormatError(
+            f"{at} is corrupt: its checksum is {found:08x}, expected {told:08x}; copy or write the file again"
+        )
+    return record
+
+
+def masked_crc32c(content: bytes) -> int:
+    """A checksum as TFRecord files hold it: turned by 15 bits, plus a constant (tensorflow/core/lib/hash/crc32c.h)."""
+    checksum: int = crc32c(content)
+    return (((checksum >> 15) | (checksum << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _cut(at: str) -> FormatError:
     return FormatError(
         f"{at} is cut off by the end of the file; expected a whole file; copy or write it again"
     )
-
-
-def _check(path: Path, number: int, records: list[bytes], sums: list[int], starts: list[int]) -> None:
-    if not records:
-        return
-    for place, (found, told) in enumerate(zip(crc32c(records).tolist(), sums, strict=True)):
-        if masked(found) != told:
-            raise FormatError(
-                f"{path}: record {number + place}, at byte {starts[place]}, is corrupt: its checksum is "
-                f"{masked(found):08x}, expected {told:08x}; copy or write the file again"
-            )
 
 
 def _example(path: Path, number: int, record: bytes) -> dict[str, tuple[str, list[Any] | Array]]:

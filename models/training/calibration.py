@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.errors import OptionsError
+from tidegate.models.keras_private import operation_of
 from tidegate.models.networks.predict import predict
 
 MOST = 100.0  # a temperature beyond it, or below 1 / MOST, is none that held-out rows have told
@@ -83,7 +84,7 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[np.int64]) -> float | N
 def _last_layer(model: Any) -> Any:
     import keras
 
-    layer = model.outputs[0]._keras_history.operation
+    layer = operation_of(model.outputs[0])
     if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):  # a user's, called on the inputs
         return _last_layer(layer)
     name = getattr(getattr(layer, "activation", None), "__name__", "")

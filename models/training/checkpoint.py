@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tidegate.models.keras_private import global_seed
 from tidegate.models.loops import Loop
 
 COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")  # by Keras' callbacks
@@ -110,9 +111,7 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> Progress:
 
 def global_seeds() -> list[Any]:
     """The state of random numbers that belong to no layer; it is made at the first call, from Python's seed."""
-    from keras.src.random.seed_generator import global_seed_generator
-
-    return [global_seed_generator().state]
+    return [global_seed()]
 
 
 def _variables(model: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate, product
 from statistics import median
 from typing import Any
@@ -74,7 +75,10 @@ def _drawn(
     distributions = {name: _distribution(entry) for name, entry in space.items()}
     for past in history if tpe else ():
         params = {name: _coded(space[name], past["params"].get(name)) for name in space}
-        if past["value"] is not None and all(map(_fits, distributions.values(), params.values())):
+        if past["value"] is None or any(value is None or isinstance(value, str) for value in params.values()):
+            continue
+        # create_trial refuses a trial of a space that has changed since: it teaches nothing about this one.
+        with suppress(ValueError):
             study.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions, value=past["value"])
             )
@@ -104,13 +108,6 @@ def _coded(entry: Choices | Between, value: Any) -> Any:
 
 def _decoded(entry: Choices | Between, value: Any) -> Any:
     return entry.choices[value] if isinstance(entry, Choices) else value
-
-
-def _fits(distribution: Any, value: Any) -> bool:
-    """An earlier trial of a space that has changed since teaches nothing about this one."""
-    if value is None or isinstance(value, str):
-        return False
-    return bool(distribution._contains(distribution.to_internal_repr(value)))
 
 
 def medians(histories: Sequence[Sequence[float]], warmup: int, higher: bool = False) -> list[float | None]:

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import TextIO
 
+# No tqdm: it comes with what trains only, and who asks an endpoint need not have that.
 EVERY_S = 0.2
 WIDTH = 28
 

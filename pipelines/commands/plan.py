@@ -16,7 +16,7 @@ from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.load import flat, load_experiment
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
-from tidegate.pipelines.planning.data_source import format_of
+from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.identity import streamed_memory
 from tidegate.pipelines.planning.plan import Plan, make_plan
@@ -68,7 +68,7 @@ def preview(
         "run": plan.run,
         "steps": steps,
         "trials": plan.facts.trials,
-        "format": format_of(experiment.data, home.s3_endpoint),
+        "format": source_of(experiment.data, home.s3_endpoint).format(),
         "streamed": streamed_memory(experiment, plan.facts) is not None,
         "rollout": hosting(home).describe(experiment.serving),
         "changes": changes(home, plan),
@@ -103,7 +103,7 @@ def _told(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
     told = flat(experiment)
     # A live release's data may be gone by now.
     with contextlib.suppress(ExperimentError, ModelsError, InfraError):
-        found = format_of(Data.model_validate(experiment["data"]), home.s3_endpoint)
+        found = source_of(Data.model_validate(experiment["data"]), home.s3_endpoint).format()
         told |= {} if found is None else {"data.format": found}
     return told
 

@@ -14,9 +14,9 @@ from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
 from tidegate.models.tuning.space import Choices, space_of
 from tidegate.pipelines.errors import ExperimentError, nearest
-from tidegate.pipelines.experiment.gate import EPSILON, check_limits, check_name
+from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name
 from tidegate.pipelines.experiment.load import validate, with_values
-from tidegate.pipelines.experiment.spec import Criterion, Experiment
+from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source
 from tidegate.pipelines.state.home import Home

@@ -10,15 +10,15 @@ from typing import Any
 from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finished, run_labels, selector
 from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.errors import AlreadyExistsError
-from tidegate.infra.store import Ref
 from tidegate.pipelines.commands.run_summary import answer
 from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
 from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.hosting import ensure_live
-from tidegate.pipelines.planning.data_source import keep_source
+from tidegate.pipelines.planning.data_source import Local, source_of
 from tidegate.pipelines.planning.identity import Facts
+from tidegate.pipelines.planning.kept_data import keep_source
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
@@ -136,19 +136,19 @@ def _wait_gone(home: Home, run: str) -> None:
 
 def _with_data(home: Home, plan: Plan) -> Facts:
     """The facts, with the data of this machine kept where the cluster finds it."""
-    source = plan.experiment.data.source
-    if source is None or "://" in source:
+    source = source_of(plan.experiment.data)
+    if not isinstance(source, Local):
         return plan.facts
-    return replace(plan.facts, source=keep_source(home.store, Path(source)))
+    return replace(plan.facts, source=keep_source(home.store, Path(source.path)))
 
 
 def _keep_model(home: Home, plan: Plan) -> None:
     """The user's model file, by content."""
-    if plan.facts.snapshot is None:
+    snapshot = plan.facts.snapshot
+    if snapshot is None:
         return
-    ref = Ref.model_validate(plan.facts.snapshot)
     path = Path(plan.experiment.model.file or "")
-    if home.store.put(path, ref.name).digest != ref.digest:
+    if home.store.put(path, snapshot.name).digest != snapshot.digest:
         raise PipelineError(f"{path} was changed while the run was being planned; submit again")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.infra.store import Ref, Store
+from tidegate.infra.store import Store
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_run import RunLog
@@ -239,11 +239,11 @@ def _keep_snapshot(plan: Plan, store: Store) -> None:
     Raises:
         PipelineError: it was changed between planning and now.
     """
-    if plan.facts.snapshot is None or store.has(Ref.model_validate(plan.facts.snapshot)):
+    snapshot = plan.facts.snapshot
+    if snapshot is None or store.has(snapshot):
         return
     path = Path(plan.experiment.model.file or "")
-    ref = store.put(path, plan.facts.snapshot["name"])
-    if ref.digest != plan.facts.snapshot["digest"]:
+    if store.put(path, snapshot.name).digest != snapshot.digest:
         raise PipelineError(f"{path} was changed while the run was being planned; submit again")
 
 

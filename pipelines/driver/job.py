@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from tidegate.infra.cluster.jobs import driver_name, owner_of, steps_of
 from tidegate.infra.errors import InfraError
@@ -34,11 +35,13 @@ PLAN, END, CANCEL = "plan.json", "end.json", "cancel.json"
 OWN = (RECORD, "logs/driver.log", "logs/sync.log", "spool/run.jsonl", "spool/*.sync.json")
 LOCAL = ("deploy", "verify", "promote")
 GONE_S = 45.0  # a little more than a pod's grace period
+FACTS = TypeAdapter(Facts)
 
 
 def plan_document(plan: Plan) -> bytes:
     """A plan as the driver finds it in the store."""
-    document = {"experiment": plan.experiment.model_dump(mode="json"), "facts": asdict(plan.facts)}
+    facts = FACTS.dump_python(plan.facts, mode="json")
+    document = {"experiment": plan.experiment.model_dump(mode="json"), "facts": facts}
     return json.dumps(document).encode()
 
 
@@ -46,7 +49,8 @@ def read_plan(content: bytes, home: Home) -> Plan:
     """The plan, held against the endpoint as it is now."""
     document: dict[str, Any] = json.loads(content)
     experiment = Experiment.model_validate(document["experiment"])
-    return make_plan(experiment, with_champion(Facts(**document["facts"]), experiment, home))
+    facts = FACTS.validate_python(document["facts"])
+    return make_plan(experiment, with_champion(facts, experiment, home))
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.pipelines.planning.identity import content_of
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.trial_log import parameters, tell_datasets, version_tags
 
 

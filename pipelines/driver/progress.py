@@ -7,6 +7,7 @@ from typing import TextIO
 
 from tidegate.pipelines.state.home import RunFolder, StepRecord
 
+# No tqdm: it comes with what trains only, and a driver in the cluster has none of that.
 EVERY_S = 0.2
 WIDTH = 28
 # Lines of a trial's log that its driver repeats: where there is no bar, and above one.

@@ -9,9 +9,10 @@ from tidegate.infra.store import Store
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.errors import StepError
 from tidegate.pipelines.executors.base import Executor, Handle, StepCall
-from tidegate.pipelines.planning.plan import From, Plan, Step
+from tidegate.pipelines.planning.plan import Plan, Step
 from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
 from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus, read_json
+from tidegate.pipelines.step_types.base import From, StepPart
 
 MOST_RETRIES = 2  # of a step that was killed; one that failed by itself would fail again
 
@@ -138,16 +139,17 @@ class _Drive:
             message = f"all {len(failures)} trials failed; the last: {failures[-1].message}"
             raise StepError(step.id, message, failures[-1].trace)
 
-    def _filled(self, value: Any) -> Any:
-        """Replace each From by the output it names; failed trials drop out of lists."""
+    def _filled(self, inputs: StepPart) -> StepPart:
+        """The inputs with each From replaced by the output it names; failed trials drop out of lists."""
+        return type(inputs).model_validate({name: self._found(value) for name, value in inputs})
+
+    def _found(self, value: Any) -> Any:
         if isinstance(value, From):
             outputs = self.outputs[value.step]
             return outputs if value.output is None else outputs[value.output]
-        if isinstance(value, dict):
-            return {key: self._filled(inner) for key, inner in value.items()}
         if isinstance(value, list):
             there = [inner for inner in value if not (isinstance(inner, From) and inner.step in self.failed)]
-            return [self._filled(inner) for inner in there]
+            return [self._found(inner) for inner in there]
         return value
 
     def collect(self) -> None:

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, field_validator
+
+from tidegate.pipelines.planning.plan import INPUTS
+from tidegate.pipelines.step_types.base import StepPart
+from tidegate.pipelines.step_types.train import TrainInputs
 
 
 class StepCall(BaseModel):
@@ -14,7 +18,7 @@ class StepCall(BaseModel):
         id: the step's id in the plan.
         step: which of the seven it is.
         key: content hash under which its outputs are kept.
-        inputs: the step's Inputs as plain values.
+        inputs: of that step's type in INPUTS.
         log: file that gets what the step prints.
     """
 
@@ -23,13 +27,18 @@ class StepCall(BaseModel):
     id: str
     step: str
     key: str
-    inputs: dict[str, Any]
+    inputs: SerializeAsAny[StepPart]
     log: Path
+
+    @field_validator("inputs", mode="plain")
+    @classmethod
+    def _of_the_step(cls, inputs: Any, known: ValidationInfo) -> StepPart:
+        return INPUTS[known.data["step"]].model_validate(inputs)
 
     @property
     def members(self) -> int:
         """Processes that do it together: as many as a train step spans nodes."""
-        return int(self.inputs.get("nodes", 1))
+        return self.inputs.nodes if isinstance(self.inputs, TrainInputs) else 1
 
 
 class Handle(Protocol):
@@ -75,6 +84,11 @@ def member_name(step_id: str, rank: int) -> str:
     return f"{step_id}.member-{rank}" if rank else step_id
 
 
+def step_arguments(call: StepCall) -> list[str]:
+    """What the worker's main function is told, the same in every executor."""
+    return ["--run", call.run, "--step", call.id]
+
+
 def worker_arguments(call: StepCall) -> list[str]:
-    """The worker's command line behind the interpreter, the same in every executor."""
-    return ["-P", "-m", "tidegate.pipelines.executors.worker", "--run", call.run, "--step", call.id]
+    """The worker's command line behind the interpreter."""
+    return ["-P", "-m", "tidegate.pipelines.executors.worker", *step_arguments(call)]

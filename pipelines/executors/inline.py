@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 
-from tidegate.pipelines.executors.base import StepCall, worker_arguments
+from tidegate.pipelines.executors.base import StepCall, step_arguments
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class InlineExecutor:
         from tidegate.pipelines.executors.worker import main
 
         with call.log.open("a", buffering=1) as log, contextlib.redirect_stdout(log):
-            return InlineHandle(main(worker_arguments(call)[3:]), call)
+            return InlineHandle(main(step_arguments(call)), call)
 
 
 def make() -> InlineExecutor:

@@ -33,8 +33,9 @@ from tidegate.pipelines.state.checkpoints import clear
 from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
 from tidegate.pipelines.state.home import Home, RunFolder, home_at
 from tidegate.pipelines.state.mirror import Mirror
+from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.steps import follow, load_step
-from tidegate.pipelines.steps.context import StepContext, StepPart
+from tidegate.pipelines.steps.context import StepContext
 
 LEFT = (
     ("logs", "log"),
@@ -117,15 +118,14 @@ def _run(
     home: Home, folder: RunFolder, call: StepCall, member: Member, last_words: Callable[[Exception], None]
 ) -> None:
     began = time.time()
-    inputs_type, run = load_step(call.step)
+    run = load_step(call.step)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
         context = StepContext(home, folder, call.id, call.key, work, last_words)
-        inputs = inputs_type.model_validate(call.inputs)
         if member.rank:
-            follow(inputs, context)
+            follow(call.inputs, context)
         else:
-            _keep(home, call, run(inputs, context), began)
+            _keep(home, call, run(call.inputs, context), began)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

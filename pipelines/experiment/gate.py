@@ -1,9 +1,11 @@
 """The gate: which metric ranks, which direction is better, and whether a candidate passes. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from pydantic import Field
 
 from tidegate.pipelines.errors import ExperimentError, nearest
+from tidegate.pipelines.experiment.part import Part
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
 DEFAULTS = {
@@ -23,6 +25,17 @@ METRICS = {
 }
 
 
+class Criterion(Part):
+    """One condition a candidate must meet."""
+
+    metric: str = Field(description="a metric of the run, such as test_accuracy or test_rmse")
+    minimum: float | None = Field(None, description="refuse below this")
+    maximum: float | None = Field(None, description="refuse above this")
+    improve_on_champion: float | None = Field(
+        0.0, description="improvement over the champion that is asked for; null compares with nothing"
+    )
+
+
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of the metric is the better one."""
     return metric == EPSILON or any(
@@ -30,10 +43,9 @@ def lower_is_better(metric: str) -> bool:
     )
 
 
-def criteria_for(gate: Sequence[Mapping[str, Any]], task: str) -> list[dict[str, Any]]:
+def criteria_for(gate: Sequence[Criterion], task: str) -> list[Criterion]:
     """The experiment's criteria, or the default: not worse than the champion by the task's metric."""
-    default = {"metric": DEFAULTS[task], "minimum": None, "maximum": None, "improve_on_champion": 0.0}
-    return [dict(criterion) for criterion in gate] or [default]
+    return list(gate) or [Criterion.model_validate({"metric": DEFAULTS[task]})]
 
 
 def check_name(metric: str, task: str | None) -> None:
@@ -91,19 +103,19 @@ def check_metric(metric: str, known: Mapping[str, float]) -> None:
         )
 
 
-def rank(candidates: Sequence[Mapping[str, Any]], metric: str) -> list[int]:
+def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
     """Indices of the candidates, the best first; equal ones keep the order of their trials.
 
     Args:
-        candidates: each with a `metrics` mapping.
+        candidates: the metrics of each.
         metric: what ranks them.
     """
     sign = 1.0 if lower_is_better(metric) else -1.0
-    return sorted(range(len(candidates)), key=lambda index: sign * candidates[index]["metrics"][metric])
+    return sorted(range(len(candidates)), key=lambda index: sign * candidates[index][metric])
 
 
 def reasons_against(
-    criteria: Sequence[Mapping[str, Any]],
+    criteria: Sequence[Criterion],
     candidate: Mapping[str, float],
     champion: Mapping[str, float] | None,
 ) -> list[str]:
@@ -116,16 +128,16 @@ def reasons_against(
     """
     reasons: list[str] = []
     for criterion in criteria:
-        check_metric(criterion["metric"], candidate)
-        reasons += _absolute(criterion, candidate[criterion["metric"]])
-        compared = criterion["improve_on_champion"] is not None and criterion["metric"] in (champion or {})
-        if champion is not None and compared:
-            reasons += _relative(criterion, candidate[criterion["metric"]], champion[criterion["metric"]])
+        metric, wanted = criterion.metric, criterion.improve_on_champion
+        check_metric(metric, candidate)
+        reasons += _absolute(criterion, candidate[metric])
+        if wanted is not None and champion is not None and metric in champion:
+            reasons += _relative(metric, wanted, candidate[metric], champion[metric])
     return reasons
 
 
-def _absolute(criterion: Mapping[str, Any], value: float) -> list[str]:
-    metric, minimum, maximum = criterion["metric"], criterion["minimum"], criterion["maximum"]
+def _absolute(criterion: Criterion, value: float) -> list[str]:
+    metric, minimum, maximum = criterion.metric, criterion.minimum, criterion.maximum
     reasons = []
     if minimum is not None and not value >= minimum:
         reasons.append(f"{metric} is {value:.6g}, below the minimum {minimum:g}")
@@ -134,8 +146,7 @@ def _absolute(criterion: Mapping[str, Any], value: float) -> list[str]:
     return reasons
 
 
-def _relative(criterion: Mapping[str, Any], value: float, champion: float) -> list[str]:
-    metric, wanted = criterion["metric"], criterion["improve_on_champion"]
+def _relative(metric: str, wanted: float, value: float, champion: float) -> list[str]:
     gain = champion - value if lower_is_better(metric) else value - champion
     if gain >= wanted - 1e-12:
         return []

@@ -10,6 +10,7 @@ from tidegate.models.config.training import Training as TrainingOptions
 from tidegate.models.distributed.devices import require_spread
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.data import Data
+from tidegate.pipelines.experiment.gate import Criterion
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, listed
 from tidegate.pipelines.experiment.serving import Serving
 
@@ -79,17 +80,6 @@ class Search(Part):
                 yield f'space key "{key}" must begin with model. or training.'
         if self.method != "grid" and self.trials is None:
             yield f"trials is missing; {self.method} needs a number of trials, e.g. trials: 8"
-
-
-class Criterion(Part):
-    """One condition a candidate must meet."""
-
-    metric: str = Field(description="a metric of the run, such as test_accuracy or test_rmse")
-    minimum: float | None = Field(None, description="refuse below this")
-    maximum: float | None = Field(None, description="refuse above this")
-    improve_on_champion: float | None = Field(
-        0.0, description="improvement over the champion that is asked for; null compares with nothing"
-    )
 
 
 class Resources(Part):

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from tidegate.infra.store import Ref
 from tidegate.models.tuning.search import grid_size
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.planning.data_source import bytes_of_data, digest_of_data
-from tidegate.pipelines.planning.identity import Facts, run_id
+from tidegate.pipelines.planning.data_source import source_of
+from tidegate.pipelines.planning.identity import Facts, Start, run_id
 from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
@@ -49,11 +49,11 @@ def gather(experiment: Experiment, home: Home) -> Facts:
     Raises:
         ExperimentError, ModelsError, StoreError: the data can not be read.
     """
-    snapshot = _snapshot(experiment)
+    snapshot, source = _snapshot(experiment), source_of(experiment.data, home.s3_endpoint)
     facts = Facts(
-        data=digest_of_data(experiment.data, home.s3_endpoint),
-        size=bytes_of_data(experiment.data, home.s3_endpoint) if experiment.data.stream == "auto" else 0,
-        model=snapshot["digest"] if snapshot else "",
+        data=source.digest(),
+        size=source.size() if experiment.data.stream == "auto" else 0,
+        model=snapshot.digest if snapshot else "",
         code={step: code_digest(step) for step in STEPS},
         versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
         trials=_trial_count(experiment),
@@ -71,14 +71,14 @@ def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
     return replace(facts, champion=champion, incarnation=state.incarnation)
 
 
-def _snapshot(experiment: Experiment) -> dict[str, Any] | None:
+def _snapshot(experiment: Experiment) -> Ref | None:
     if experiment.model.file is None:
         return None
     content = Path(experiment.model.file).read_bytes()
-    return {"digest": hashlib.sha256(content).hexdigest(), "size": len(content), "name": "my_model.py"}
+    return Ref(digest=hashlib.sha256(content).hexdigest(), size=len(content), name="my_model.py")
 
 
-def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
+def _start(experiment: Experiment, home: Home) -> Start | None:
     """The winner of the run that training begins with.
 
     Raises:
@@ -101,7 +101,8 @@ def _start(experiment: Experiment, home: Home) -> dict[str, Any] | None:
             f"model.from: run {newest} is {record.status} and its files are not here; expected one that is done; "
             "submit it again, or name another"
         )
-    return {"run": newest, "keras": selected[0]["winner"]["keras"], "transforms": prepared[0]["transforms"]}
+    keras, transforms = selected[0]["winner"]["keras"], prepared[0]["transforms"]
+    return Start(newest, Ref.model_validate(keras), Ref.model_validate(transforms))
 
 
 def _champion(state: EndpointState, run: str, home: Home) -> str | None:

@@ -5,12 +5,23 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.infra.store import Ref
 from tidegate.models.config.training import memory_bytes
 from tidegate.pipelines.experiment.data import Data, TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.step_types.prepare import Kept
 
 # Of the memory: what rows may take that are held; encoded, and as tensors, they take up to nine times as much.
 STREAM_PART = 8
+
+
+@dataclass(frozen=True)
+class Start:
+    """The winner of the earlier run that training begins with."""
+
+    run: str
+    keras: Ref
+    transforms: Ref
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,10 @@ class Facts:
         trials: number of trials.
         champion: digest of the bundle a candidate must beat, or None.
         incarnation: how often the endpoint was deleted; a new one starts anew.
-        snapshot: the store's reference of the model file, as plain values, or None.
+        snapshot: the store's reference of the model file, or None.
         size: bytes that the rows take in memory, about; 0 where it does not matter.
-        start: the earlier run that training begins with: `run`, and the store's references `keras` and `transforms`, as
-            plain values, or None.
-        source: the data as it was kept in a store, as plain values; None: it is where the experiment says.
+        start: the earlier run that training begins with, or None.
+        source: the data as it was kept in a store; None: it is where the experiment says.
         tags: told to MLflow but part of no result's identity: git commit, user, file.
     """
 
@@ -40,9 +50,9 @@ class Facts:
     trials: int
     champion: str | None = None
     incarnation: int = 0
-    snapshot: dict[str, Any] | None = None
-    start: dict[str, Any] | None = None
-    source: dict[str, Any] | None = None
+    snapshot: Ref | None = None
+    start: Start | None = None
+    source: Kept | None = None
     size: int = 0
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -60,7 +70,7 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     if document["model"]["file"]:
         document["model"]["file"] = facts.model
     if facts.start is not None:
-        document["model"]["from"] = facts.start["keras"]["digest"]
+        document["model"]["from"] = facts.start.keras.digest
     return document
 
 

@@ -3,18 +3,26 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.models.decoding.settings import Settings
+from tidegate.pipelines.experiment.spec import Experiment, Search
 from tidegate.pipelines.planning.identity import Facts, content_of, digest_of, run_id, streamed_memory
+from tidegate.pipelines.step_types.base import StepPart, place_of, places_in
+from tidegate.pipelines.step_types.package import Packaged, PackageInputs
+from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
+from tidegate.pipelines.step_types.release import Deployed, DeployInputs, PromoteInputs, VerifyInputs
+from tidegate.pipelines.step_types.select import Selected, SelectInputs
+from tidegate.pipelines.step_types.train import Draw, Earlier, Trained, TrainInputs
 
-STEPS = ("prepare", "train", "select", "package", "deploy", "verify", "promote")
-
-
-@dataclass(frozen=True)
-class From:
-    """An output of an earlier step, filled in once that step is finished."""
-
-    step: str
-    output: str | None = None
+INPUTS: dict[str, type[StepPart]] = {
+    "prepare": PrepareInputs,
+    "train": TrainInputs,
+    "select": SelectInputs,
+    "package": PackageInputs,
+    "deploy": DeployInputs,
+    "verify": VerifyInputs,
+    "promote": PromoteInputs,
+}
+STEPS = tuple(INPUTS)
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Step:
         id: unique in the plan, the same for the same plan.
         step: one of STEPS.
         key: content hash; a finished step of this key is not done again.
-        inputs: the step's Inputs as plain values, `From` where an earlier step's output goes.
+        inputs: of that step's type in INPUTS, `From` where an earlier step's output goes.
         after: ids that must have ended first.
         optional: its failure does not end the run (one trial of several).
     """
@@ -33,7 +41,7 @@ class Step:
     id: str
     step: str
     key: str
-    inputs: dict[str, Any]
+    inputs: StepPart
     after: tuple[str, ...] = ()
     optional: bool = False
 
@@ -68,18 +76,23 @@ def make_plan(experiment: Experiment, facts: Facts) -> Plan:
     return Plan(run, experiment, facts, (prepare, *trials, select, *released))
 
 
-def _step(step: str, facts: Facts, parts: Any, inputs: dict[str, Any], **more: Any) -> Step:
+def _step(
+    step: str,
+    facts: Facts,
+    parts: list[Any],
+    inputs: StepPart,
+    *,
+    name: str | None = None,
+    after: tuple[str, ...] = (),
+    optional: bool = False,
+) -> Step:
     key = digest_of(step, facts.code[step], facts.versions[step], parts)
-    name = more.pop("name", step)
-    return Step(f"{name}-{key[:10]}", step, key, inputs, **more)
+    return Step(f"{name or step}-{key[:10]}", step, key, inputs, after, optional)
 
 
 def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> Step:
-    data, loss = experiment.data.model_dump(mode="json"), experiment.training.loss
-    if facts.source is not None:
-        data["source"] = facts.source
-    memory = streamed_memory(experiment, facts)
-    inputs = {"data": data, "loss": loss, "digest": facts.data, "memory": memory}
+    data, loss, memory = experiment.data, experiment.training.loss, streamed_memory(experiment, facts)
+    inputs = PrepareInputs(data=data, loss=loss, kept=facts.source, digest=facts.data, memory=memory)
     known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
     return _step("prepare", facts, [known, loss, *([memory] if memory else [])], inputs)
 
@@ -111,120 +124,119 @@ def _trial(
     index: int,
     seen: list[Step],
 ) -> Step:
-    search = experiment.search
-    searched = None
-    if search is not None:
-        # The number of trials is no part of a trial's identity: more trials later keep the old ones.
-        searched = {**search.model_dump(mode="json", exclude={"trials", "parallelism"}), "index": index}
-    resources, decoding = experiment.resources, _settings(experiment)
+    draw = _draw(experiment.search, index)
+    resources, settings = experiment.resources, experiment.serving.settings
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
-    parts += [searched, [step.key for step in seen], *([decoding] if decoding else [])]
+    parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *_plain(settings)]
     buffer = experiment.data.shuffle_buffer
     parts += [buffer] if streamed_memory(experiment, facts) and buffer else []
-    inputs = {
-        "run": run,
-        "name": experiment.name,
-        "index": index,
-        "prepared": From(prepare.id),
-        "shuffle_buffer": buffer,
-        "model": experiment.model.options,
-        "start": facts.start and {**facts.start, "freeze": experiment.model.freeze or []},
-        "training": experiment.training.model_dump(mode="json"),
-        "gpus": resources.gpus,
-        "nodes": resources.nodes,
-        "member_timeout": resources.member_timeout,
-        "snapshot": facts.snapshot,
-        "decoding": decoding,
-        "explain": experiment.serving.explain,  # changes no result, so it is no part of the trial's identity
-        "search": searched,
-        "history": [From(step.id) for step in seen],
-        "content": content,
-        "versions": facts.versions["train"],
-        "tags": facts.tags,
-    }
+    inputs = TrainInputs(
+        run=run,
+        name=experiment.name,
+        index=index,
+        prepared=place_of(prepare.id, Prepared),
+        shuffle_buffer=buffer,
+        model=experiment.model.options,
+        start=_earlier(experiment, facts),
+        training=experiment.training.model_dump(mode="json"),
+        gpus=resources.gpus,
+        nodes=resources.nodes,
+        member_timeout=resources.member_timeout,
+        snapshot=facts.snapshot,
+        decoding=settings,
+        explain=experiment.serving.explain,  # changes no result, so it is no part of the trial's identity
+        search=draw,
+        history=[place_of(step.id, Trained) for step in seen],
+        content=content,
+        versions=facts.versions["train"],
+        tags=facts.tags,
+    )
     after = (prepare.id, *(step.id for step in seen))
     several = facts.trials > 1
     return _step("train", facts, parts, inputs, name=f"train-{index}", after=after, optional=several)
 
 
-def _settings(experiment: Experiment) -> dict[str, Any] | None:
-    """How texts or boxes are chosen."""
-    settings = experiment.serving.settings
-    return None if settings is None else settings.model_dump(mode="json")
+def _draw(search: Search | None, index: int) -> Draw | None:
+    """The number of trials is no part of a trial's identity: more trials later keep the old ones."""
+    if search is None:
+        return None
+    return Draw(
+        method=search.method, seed=search.seed, pruning=search.pruning, space=search.space, index=index
+    )
+
+
+def _earlier(experiment: Experiment, facts: Facts) -> Earlier | None:
+    start = facts.start
+    if start is None:
+        return None
+    freeze = experiment.model.freeze or []
+    return Earlier(run=start.run, keras=start.keras, transforms=start.transforms, freeze=freeze)
+
+
+def _plain(settings: Settings | None) -> list[Any]:
+    """How texts or boxes are chosen, as the part of a key that it is: none where nothing is said."""
+    return [] if settings is None else [settings.model_dump(mode="json")]
 
 
 def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: Step, run: str) -> Step:
     gate = [criterion.model_dump(mode="json") for criterion in experiment.gate]
     parts = [[step.key for step in trials], gate, facts.champion]
-    inputs = {
-        "run": run,
-        "gate": gate,
-        "trials": [From(step.id) for step in trials],
-        "champion": facts.champion,
-        "endpoint": experiment.endpoint,
-        "prepared": From(prepare.id),
-    }
+    inputs = SelectInputs(
+        run=run,
+        gate=experiment.gate,
+        trials=[place_of(step.id, Trained) for step in trials],
+        champion=facts.champion,
+        endpoint=experiment.endpoint,
+        prepared=place_of(prepare.id, Prepared),
+    )
     after = tuple(step.id for step in trials)
     return _step("select", facts, parts, inputs, after=after)
 
 
 def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, run: str) -> list[Step]:
-    endpoint = experiment.endpoint
-    decoding, explain = _settings(experiment), experiment.serving.explain
-    asked = [*([decoding] if decoding else []), *(["explain"] if explain else [])]
+    endpoint, serving = experiment.endpoint, experiment.serving
+    prepared, selected = place_of(prepare.id, Prepared), places_in(select.id, Selected)
+    asked = [*_plain(serving.settings), *(["explain"] if serving.explain else [])]
     package = _step(
         "package",
         facts,
-        [select.key, run, endpoint, experiment.serving.runtime, *asked],
-        {
-            "run": run,
-            "endpoint": endpoint,
-            "runtime": experiment.serving.runtime,
-            "decoding": decoding,
-            "explain": explain,
-            "winner": From(select.id, "winner"),
-            "prepared": From(prepare.id),
-            "snapshot": facts.snapshot,
-            "versions": facts.versions["train"],
-        },
+        [select.key, run, endpoint, serving.runtime, *asked],
+        PackageInputs(
+            run=run,
+            endpoint=endpoint,
+            runtime=serving.runtime,
+            decoding=serving.settings,
+            explain=serving.explain,
+            winner=selected.winner,
+            prepared=prepared,
+            snapshot=facts.snapshot,
+            versions=facts.versions["train"],
+        ),
         after=(select.id,),
     )
+    packaged = place_of(package.id, Packaged)
     deploy = _step(
         "deploy",
         facts,
-        [package.key, facts.incarnation, experiment.serving.port],
-        {
-            "run": run,
-            "endpoint": endpoint,
-            "serving": experiment.serving.model_dump(mode="json"),
-            "packaged": From(package.id),
-            "trial": From(select.id, "trial"),
-        },
+        [package.key, facts.incarnation, serving.port],
+        DeployInputs(run=run, endpoint=endpoint, serving=serving, packaged=packaged, trial=selected.trial),
         after=(package.id,),
     )
+    release = places_in(deploy.id, Deployed).release
     verify = _step(
         "verify",
         facts,
         [deploy.key],
-        {
-            "endpoint": endpoint,
-            "release": From(deploy.id, "release"),
-            "packaged": From(package.id),
-            "winner": From(select.id, "winner"),
-            "prepared": From(prepare.id),
-        },
+        VerifyInputs(
+            endpoint=endpoint, release=release, packaged=packaged, winner=selected.winner, prepared=prepared
+        ),
         after=(deploy.id,),
     )
     promote = _step(
         "promote",
         facts,
         [verify.key],
-        {
-            "run": run,
-            "endpoint": endpoint,
-            "release": From(deploy.id, "release"),
-            "champion": facts.champion,
-        },
+        PromoteInputs(run=run, endpoint=endpoint, release=release, champion=facts.champion),
         after=(verify.id,),
     )
     return [package, deploy, verify, promote]

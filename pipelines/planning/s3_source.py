@@ -2,12 +2,13 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.infra.errors import StoreError
 from tidegate.infra.system.files import translate_os_errors
-from tidegate.models.data.sources import format_of_name, guess_format, idx_labels
+from tidegate.models.data.sources import bytes_in_memory, format_of_name, guess_format, idx_labels
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 
 if TYPE_CHECKING:
@@ -32,70 +33,82 @@ class Listing(NamedTuple):
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def digest(url: str, endpoint: str | None = None) -> str:
-    """What stands for the content of a source in S3, found by listing it.
+class S3Source:
+    """A file or a folder in S3: told by one listing, and copied to be read.
 
     Args:
         url: s3://BUCKET/KEY of a file, or s3://BUCKET/PREFIX of a folder.
+        stated: its format; None: the names tell it.
         endpoint: the S3 server; default: where boto3 and $TIDEGATE_S3_ENDPOINT say.
 
-    Raises:
+    Every method may raise:
         ExperimentError: there is nothing.
         StoreError: S3 can not be asked.
     """
-    return _list(url, endpoint).digest()
 
+    def __init__(self, url: str, stated: str | None = None, endpoint: str | None = None) -> None:
+        self._url, self._stated, self._endpoint = url, stated, endpoint
 
-def sizes(url: str, endpoint: str | None = None) -> dict[str, int]:
-    """The bytes of each file of a source; as `digest`."""
-    return {path: found.size for path, found in _list(url, endpoint).objects.items()}
+    @cached_property
+    def _listing(self) -> Listing:
+        return _list(self._url, self._endpoint)
 
+    def digest(self) -> str:
+        """What stands for the content; nothing of it is read."""
+        return self._listing.digest()
 
-def format_of(url: str, endpoint: str | None = None) -> str:
-    """The format that the names of a source tell.
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file."""
+        return {path: found.size for path, found in self._listing.objects.items()}
 
-    Raises:
-        SourceError: they tell nothing.
-        ExperimentError, StoreError: as `digest`.
-    """
-    listing = _list(url, endpoint)
-    if not listing.folder:
-        return guess_format(Path(listing.name))
-    paths = [PurePosixPath(path) for path in listing.objects]
-    if any("images-idx3" in path.name for path in paths):
-        return "idx"
-    if any(len(path.parts) > 2 for path in paths):
-        return "audio_folder" if any(path.suffix.lower() == ".wav" for path in paths) else "image_folder"
-    told = {format_of_name(path.name) for path in paths}
-    if len(told) == 1 and (found := told.pop()):
-        return found
-    raise ExperimentError(
-        f"data.source: {url} does not tell its format; expected a name ending such as .npz, .csv, .parquet or "
-        ".jsonl, or a folder with one folder a class; state data.format"
-    )
+    def size(self) -> int:
+        """About how many bytes the rows take in memory."""
+        return bytes_in_memory(self.sizes(), self.format())
 
+    def format(self) -> str:
+        """The format that is stated, or that the names tell.
 
-def fetch(url: str, folder: Path, expected: str | None = None, endpoint: str | None = None) -> Path:
-    """Copy a source into a folder and return its path there.
-
-    Args:
-        url, endpoint: as `digest`.
-        folder: made when missing.
-        expected: the digest that the plan saw.
-
-    Raises:
-        PipelineError: it is not what the plan saw, or changed while it was read.
-        ExperimentError, StoreError: as `digest`.
-    """
-    listing = _list(url, endpoint)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda path: _copy(listing, path, folder), listing.objects))
-    if _list(url, endpoint).digest() != (expected or listing.digest()):
-        raise PipelineError(
-            f"data.source: {url} changed since the run was planned, or while it was read; "
-            "submit again when nothing writes there"
+        Raises:
+            SourceError: they tell nothing.
+        """
+        if self._stated is not None:
+            return self._stated
+        listing = self._listing
+        if not listing.folder:
+            return guess_format(Path(listing.name))
+        paths = [PurePosixPath(path) for path in listing.objects]
+        if any("images-idx3" in path.name for path in paths):
+            return "idx"
+        if any(len(path.parts) > 2 for path in paths):
+            recorded = any(path.suffix.lower() == ".wav" for path in paths)
+            return "audio_folder" if recorded else "image_folder"
+        told = {format_of_name(path.name) for path in paths}
+        if len(told) == 1 and (found := told.pop()):
+            return found
+        raise ExperimentError(
+            f"data.source: {self._url} does not tell its format; expected a name ending such as .npz, .csv, .parquet "
+            "or .jsonl, or a folder with one folder a class; state data.format"
         )
-    return folder / listing.name
+
+    def fetch(self, folder: Path, expected: str | None = None) -> Path:
+        """Copy it into a folder and return its path there.
+
+        Args:
+            folder: made when missing.
+            expected: the digest that the plan saw.
+
+        Raises:
+            PipelineError: it is not what the plan saw, or changed while it was read.
+        """
+        listing = self._listing
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda path: _copy(listing, path, folder), listing.objects))
+        if _list(self._url, self._endpoint).digest() != (expected or listing.digest()):
+            raise PipelineError(
+                f"data.source: {self._url} changed since the run was planned, or while it was read; "
+                "submit again when nothing writes there"
+            )
+        return folder / listing.name
 
 
 def _copy(listing: Listing, path: str, folder: Path) -> None:

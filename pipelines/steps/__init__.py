@@ -1,10 +1,11 @@
-"""The seven steps. The table maps a step to the module that defines Inputs, Outputs and run()."""
+"""The seven steps. The table maps a step to the module that defines run(); `step_types` has its inputs and outputs."""
 
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from tidegate.pipelines.steps.context import StepContext, StepPart
+from tidegate.pipelines.step_types.base import StepPart
+from tidegate.pipelines.steps.context import StepContext
 
 MODULES = {
     "prepare": "tidegate.pipelines.steps.prepare",
@@ -22,7 +23,7 @@ def follow(inputs: Any, context: StepContext) -> None:
     import_module(MODULES["train"]).follow(inputs, context)
 
 
-def load_step(name: str) -> tuple[type[StepPart], Callable[[Any, StepContext], StepPart]]:
-    """The Inputs class and run() of a step."""
-    module = import_module(MODULES[name])
-    return module.Inputs, module.run
+def load_step(name: str) -> Callable[[Any, StepContext], StepPart]:
+    """The run() of a step, which takes the inputs of its type in `planning.plan.INPUTS`."""
+    run: Callable[[Any, StepContext], StepPart] = import_module(MODULES[name]).run
+    return run

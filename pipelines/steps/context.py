@@ -1,20 +1,12 @@
-"""What a step is given and what it leaves: the context it runs in, and the base of its inputs and outputs."""
+"""The context that a step runs in: what it may touch beside its inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from tidegate.infra.mlflow.spool import Spool
 from tidegate.infra.store import Ref, Store
 from tidegate.pipelines.state.home import Home, RunFolder
-
-
-class StepPart(BaseModel):
-    """Base of a step's Inputs and Outputs: immutable, strict, plain values and references only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,15 @@
 """deploy: reserve a release and start its servers. It has no traffic yet."""
 
 from tidegate.infra.errors import ConflictError
-from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Hosting
-from tidegate.pipelines.steps.context import StepContext, StepPart
-from tidegate.pipelines.steps.package import Outputs as Packaged
+from tidegate.pipelines.step_types.release import Deployed, DeployInputs
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.release import EndpointState, load, reserve, update
 
 
-class Inputs(StepPart):
-    """What is deployed, and where."""
-
-    run: str
-    endpoint: str
-    serving: Serving
-    packaged: Packaged
-    trial: str
-
-
-class Outputs(StepPart):
-    """The reserved release: its number and the port that it will take, where it takes one."""
-
-    release: int
-    port: int | None
-
-
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: DeployInputs, context: StepContext) -> Deployed:
     """Reserve and start.
 
     Raises:
@@ -41,10 +23,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         assert release is not None
         place.start(state, release)
     print(f"release {release.number} of {inputs.endpoint} is ready and has no traffic yet")
-    return Outputs(release=release.number, port=state.port)
+    return Deployed(release=release.number, port=state.port)
 
 
-def _reserved(inputs: Inputs, context: StepContext, place: Hosting) -> EndpointState:
+def _reserved(inputs: DeployInputs, context: StepContext, place: Hosting) -> EndpointState:
     store, packaged = context.home.store, inputs.packaged
     port = place.choose_port(load(store, inputs.endpoint), inputs.serving.port)
     parity = Parity(max_abs_difference=packaged.parity, tolerance=packaged.tolerance, rows=packaged.rows)

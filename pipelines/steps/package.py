@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from tidegate.infra.store import Ref
 from tidegate.models.data.columns import load_columns
-from tidegate.models.decoding.settings import Settings
 from tidegate.models.errors import ExportError
 from tidegate.models.export.onnx_explainer import export_saved_slopes
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
-from tidegate.pipelines.steps.context import StepContext, StepPart
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
-from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.pipelines.step_types.package import Packaged, PackageInputs
+from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bento import build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
@@ -23,47 +21,7 @@ from tidegate.serving.inference.predictor import shown_rows
 BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attributions.npz"
 
 
-class Inputs(StepPart):
-    """The winner, the data it is proved on, the runtime, how texts or boxes are chosen, and whether it explains."""
-
-    run: str
-    endpoint: str
-    runtime: str
-    decoding: Settings | None = None
-    explain: bool = False
-    winner: Trial
-    prepared: Prepared
-    snapshot: Ref | None
-    versions: dict[str, str]
-
-
-class Outputs(StepPart):
-    """What can be deployed.
-
-    Attributes:
-        bundle: digest of the bundle.
-        bento: tag in BentoML's store.
-        runtime: which runtime serves it.
-        reason: why it is not ONNX, or "".
-        parity: the maximum absolute difference found.
-        tolerance: the difference allowed.
-        rows: held-out rows compared.
-        batching: what was measured of requests predicted together.
-        explained: how far its attributions are from the trained model's at most; None: it does not explain.
-    """
-
-    bundle: str
-    bento: str
-    runtime: Runtime
-    reason: str
-    parity: float
-    tolerance: float
-    rows: int
-    batching: Batching | None = None
-    explained: float | None = None
-
-
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: PackageInputs, context: StepContext) -> Packaged:
     """Prove, then package.
 
     Raises:
@@ -74,7 +32,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if reason:
         print(f"served by {runtime}: {reason}")
     folder = context.work / "bundle"
-    schema, transforms = inputs.prepared.contract(context)
+    schema, transforms = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     batching = Batching.model_validate_json((context.work / BATCHING).read_bytes())
     explained = None
@@ -108,7 +66,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if explained is not None:
         near = f"{explained.max_abs_difference:.3g} on {explained.rows} rows"
         print(f"explains predictions, attributions within {near}")
-    return Outputs(
+    return Packaged(
         bundle=digest,
         bento=bento,
         runtime=runtime,
@@ -121,7 +79,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     )
 
 
-def _export_slopes(inputs: Inputs, context: StepContext) -> str:
+def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
     """Leave what explains predictions in ONNX Runtime, and the trained model's attributions to prove it by.
 
     Returns:
@@ -130,7 +88,7 @@ def _export_slopes(inputs: Inputs, context: StepContext) -> str:
     Raises:
         PipelineError: the model can not be explained at all.
     """
-    schema, _ = inputs.prepared.contract(context)
+    schema, _ = read_contract(inputs.prepared, context.store)
     fetch = context.store.fetch
     try:
         return export_saved_slopes(
@@ -146,7 +104,7 @@ def _export_slopes(inputs: Inputs, context: StepContext) -> str:
         raise PipelineError(f"serving.explain is true, and the model is not explained: {error}") from error
 
 
-def _choose(inputs: Inputs, context: StepContext, no_slopes: str) -> tuple[Runtime, str, Parity]:
+def _choose(inputs: PackageInputs, context: StepContext, no_slopes: str) -> tuple[Runtime, str, Parity]:
     """ONNX when it is proved equal; else TensorFlow, itself proved, with the reason."""
     reason = "the experiment asks for the tensorflow runtime"
     if inputs.runtime != "tensorflow":
@@ -161,7 +119,7 @@ def _choose(inputs: Inputs, context: StepContext, no_slopes: str) -> tuple[Runti
     return "tensorflow", reason, parity
 
 
-def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity | None, str]:
+def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple[Parity | None, str]:
     if runtime == "onnx" and inputs.winner.onnx is None:
         return None, f"the model has no ONNX export: {inputs.winner.export_error}"
     fetch = context.store.fetch
@@ -197,7 +155,7 @@ def _try(inputs: Inputs, context: StepContext, runtime: Runtime) -> tuple[Parity
     return parity, ""
 
 
-def _explaining(inputs: Inputs, context: StepContext, runtime: Runtime) -> dict[str, Any]:
+def _explaining(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> dict[str, Any]:
     """What `prove` needs to compare attributions, where that is asked for."""
     if not inputs.explain:
         return {}
@@ -206,10 +164,11 @@ def _explaining(inputs: Inputs, context: StepContext, runtime: Runtime) -> dict[
     return {"slopes": slopes, "attributions": work / ATTRIBUTIONS, "explained": work / EXPLAINED}
 
 
-def _model(inputs: Inputs, context: StepContext, runtime: Runtime) -> Path:
-    ref: Any = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
+def _model(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Path:
+    ref = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
+    assert ref is not None  # without an ONNX file that runtime is never asked for
     return context.store.fetch(ref)
 
 
-def _code(inputs: Inputs, context: StepContext) -> Path | None:
+def _code(inputs: PackageInputs, context: StepContext) -> Path | None:
     return context.store.fetch(inputs.snapshot) if inputs.snapshot else None

@@ -2,67 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.losses import task_of
 from tidegate.models.data.columns import save_columns
-from tidegate.models.preprocessing.prepare import Prepared, prepare
+from tidegate.models.preprocessing.prepare import Prepared as Rows
+from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import Large, prepare_streamed
-from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.pipelines.planning.data_source import source_here
-from tidegate.pipelines.steps.context import StepContext, StepPart
+from tidegate.pipelines.planning.data_source import source_of
+from tidegate.pipelines.planning.kept_data import lay_out_source
+from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
+from tidegate.pipelines.steps.context import StepContext
 
 
-class Inputs(StepPart):
-    """The experiment's `data` part, its source a path, s3://... or what `keep_source` returned.
-
-    Attributes:
-        data: see above.
-        loss: may tell the task.
-        digest: of the data that the plan saw; what is in S3 must still have it.
-        memory: bytes that rows pass through a part at a time; None: all are held.
-    """
-
-    data: dict[str, Any]
-    loss: str | dict[str, Any] | None
-    digest: str | None = None
-    memory: int | None = None
-
-
-class Outputs(StepPart):
-    """The contract, the transforms, and the raw rows of each split.
-
-    Attributes:
-        schema_: Schema as JSON.
-        transforms: Transforms as JSON.
-        train, validation, test: raw columns, .npz without pickle; of streamed rows `train` is a sample.
-        shards: all training rows, in files like it, where they are streamed.
-        memory: see Inputs.
-        fingerprint: SHA-256 over the content of all splits.
-        summary: rows, classes and missing values, for people.
-    """
-
-    schema_: Ref
-    transforms: Ref
-    train: Ref
-    validation: Ref
-    test: Ref
-    fingerprint: str
-    summary: dict[str, Any]
-    shards: tuple[Ref, ...] = ()
-    memory: int | None = None
-
-    def contract(self, context: StepContext) -> tuple[Schema, Transforms]:
-        """The schema and the transforms, read from the store."""
-        schema = Schema.model_validate_json(context.store.fetch(self.schema_).read_bytes())
-        transforms = json.loads(context.store.fetch(self.transforms).read_bytes())
-        return schema, Transforms.from_dict(transforms)
-
-
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
     """Prepare the data.
 
     Raises:
@@ -81,7 +35,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
     if inputs.memory is not None:
         print(f"streamed: the training rows stay on the disk, in {len(prepared.shards)} shards")
-    return Outputs(
+    return Prepared(
         schema_=context.put(context.work / "schema.json"),
         transforms=context.put(context.work / "transforms.json"),
         train=context.put(context.work / "train.npz"),
@@ -94,14 +48,20 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     )
 
 
-def _prepared(inputs: Inputs, context: StepContext) -> Prepared:
-    data = inputs.data
-    source = source_here(data["source"], context.store, context.work / "source", inputs.digest)
-    task = data["task"] or task_of(inputs.loss)
-    asked = {key: data[key] for key in ("format", "inputs", "target", "split", "sample_rate")}
-    tile = data.get("tile")
+def _source(inputs: PrepareInputs, context: StepContext) -> Path | None:
+    """The data as a path of this machine; None of a built-in dataset."""
+    work = context.work / "source"
+    if inputs.kept is not None:
+        return lay_out_source(context.store, inputs.kept, work)
+    return source_of(inputs.data).fetch(work, inputs.digest)
+
+
+def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
+    data, source = inputs.data, _source(inputs, context)
+    task = data.task or task_of(inputs.loss)
+    asked = data.model_dump(mode="json", include={"format", "inputs", "target", "split", "sample_rate"})
     if inputs.memory is None or source is None:
-        return prepare(dataset=data["dataset"], source=source, task=task, tile=tile, **asked)
+        return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, **asked)
 
     def keep(path: Path) -> Ref:
         ref = context.put(path)

@@ -3,20 +3,13 @@
 from tidegate.pipelines.errors import ChampionChangedError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Stage
-from tidegate.pipelines.steps.context import StepContext, StepPart
+from tidegate.pipelines.step_types.base import StepPart
+from tidegate.pipelines.step_types.release import PromoteInputs
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.serving.deployment.release import EndpointState, load
 
 
-class Inputs(StepPart):
-    """The release, and the champion it was compared with."""
-
-    run: str
-    endpoint: str
-    release: int
-    champion: str | None
-
-
-class Outputs(StepPart):
+class Promoted(StepPart):
     """The live release, its address, and what was measured while it was a canary."""
 
     release: int
@@ -24,7 +17,7 @@ class Outputs(StepPart):
     canary: tuple[Stage, ...] = ()
 
 
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: PromoteInputs, context: StepContext) -> Promoted:
     """Take over.
 
     Raises:
@@ -38,10 +31,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         live = place.go_live(inputs.endpoint, inputs.release, guarded=True)
     url = place.url(live.state)
     print(f"release {inputs.release} is live at {url}")
-    return Outputs(release=inputs.release, url=url, canary=live.stages)
+    return Promoted(release=inputs.release, url=url, canary=live.stages)
 
 
-def _require_same_champion(state: EndpointState, inputs: Inputs) -> None:
+def _require_same_champion(state: EndpointState, inputs: PromoteInputs) -> None:
     if state.current is None or state.current == inputs.release:
         return
     current = state.release(state.current)

@@ -1,7 +1,5 @@
 """select: rank the trials by the gate's metric, and hold the winner against the gate and the champion."""
 
-from typing import Any
-
 from tidegate.models.data.columns import Columns, load_columns
 from tidegate.models.evaluation.box_metrics import judge_boxes
 from tidegate.models.evaluation.metrics import evaluate
@@ -9,71 +7,37 @@ from tidegate.models.evaluation.text_metrics import judge
 from tidegate.models.preprocessing.transforms import encode_target
 from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
 from tidegate.pipelines.state.bundles import fetch_bundle
-from tidegate.pipelines.steps.context import StepContext, StepPart
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
-from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.pipelines.step_types.select import Selected, SelectInputs
+from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.errors import ServingError
 from tidegate.serving.inference.predictor import Predictor
 
 
-class Inputs(StepPart):
-    """The trials that ended well, the gate, and the digest of the champion's bundle."""
-
-    run: str
-    endpoint: str
-    gate: list[dict[str, Any]]
-    trials: list[Trial]
-    champion: str | None
-    prepared: Prepared
-
-
-class Outputs(StepPart):
-    """The winner and what the gate says of it.
-
-    Attributes:
-        winner: the best trial.
-        trial: its id.
-        ranking: trial ids, the best first.
-        metric: what ranked them.
-        metrics: the winner's.
-        champion: the champion's metrics on this run's test rows, or None.
-        refused: why the gate refuses the winner, one sentence each; empty when it passes.
-    """
-
-    winner: Trial
-    trial: str
-    ranking: list[str]
-    metric: str
-    metrics: dict[str, float]
-    champion: dict[str, float] | None
-    refused: list[str]
-
-
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: SelectInputs, context: StepContext) -> Selected:
     """Choose and judge.
 
     Raises:
         ExperimentError: the gate names a metric that the run does not have.
     """
-    schema, _ = inputs.prepared.contract(context)
+    schema, _ = read_contract(inputs.prepared, context.store)
     criteria = criteria_for(inputs.gate, schema.target.task)
-    metric = criteria[0]["metric"]
-    trials = [trial.model_dump() for trial in inputs.trials]
+    trials, metric = inputs.trials, criteria[0].metric
     for criterion in criteria:
-        check_metric(criterion["metric"], trials[0]["metrics"])
-    order = rank(trials, metric)
-    winner = inputs.trials[order[0]]
+        check_metric(criterion.metric, trials[0].metrics)
+    order = rank([trial.metrics for trial in trials], metric)
+    winner = trials[order[0]]
     champion, problem = _champion_metrics(inputs, context)
     refused = reasons_against(criteria, winner.metrics, champion)
-    if problem and any(criterion["improve_on_champion"] is not None for criterion in criteria):
+    if problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(problem)
     for index in order:
         known = trials[index]
-        print(f"{known['id']}  {metric} {known['metrics'][metric]:.6g}  {known['params'] or ''}")
-    return Outputs(
+        print(f"{known.id}  {metric} {known.metrics[metric]:.6g}  {known.params or ''}")
+    return Selected(
         winner=winner,
         trial=winner.id,
-        ranking=[trials[index]["id"] for index in order],
+        ranking=[trials[index].id for index in order],
         metric=metric,
         metrics=winner.metrics,
         champion=champion,
@@ -81,11 +45,11 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     )
 
 
-def _champion_metrics(inputs: Inputs, context: StepContext) -> tuple[dict[str, float] | None, str]:
+def _champion_metrics(inputs: SelectInputs, context: StepContext) -> tuple[dict[str, float] | None, str]:
     """The champion's metrics on this run's test rows, scored through its own bundle, or why there are none."""
     if inputs.champion is None:
         return None, ""
-    schema, _ = inputs.prepared.contract(context)
+    schema, _ = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     try:
         predictor = Predictor.of(fetch_bundle(context.home, inputs.champion))
@@ -129,7 +93,7 @@ def _champion_of_boxes(predictor: Predictor, columns: Columns) -> dict[str, floa
     return {f"test_{name}": value for name, value in values.items()}
 
 
-def _incomparable(inputs: Inputs, why: str) -> str:
+def _incomparable(inputs: SelectInputs, why: str) -> str:
     return (
         f'the champion of "{inputs.endpoint}" can not be scored on these rows: {why}; '
         "set gate.improve_on_champion to null to release without comparing"

@@ -11,13 +11,13 @@ from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.experiment.load import with_values
+from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.train_types import Inputs, Outputs
 from tidegate.pipelines.steps.trial import Trial
 from tidegate.pipelines.steps.trial_log import TrialLog, version_tags
 
 
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: TrainInputs, context: StepContext) -> Trained:
     """Train one trial.
 
     Raises:
@@ -31,7 +31,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     log.starting(chosen["training"]["backend"])
     try:
         trial = Trial(inputs, context, chosen["model"], chosen["training"], log)
-        return Outputs(id=context.id, index=inputs.index, params=params, **trial.run())
+        return trial.run(params)
     except UserModelError as error:
         told = str(error).replace(str(context.work), str(Path(inputs.model.get("file", "")).parent))
         log.failed(told)
@@ -43,7 +43,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         raise
 
 
-def follow(inputs: Inputs, context: StepContext) -> None:
+def follow(inputs: TrainInputs, context: StepContext) -> None:
     """Train the same trial as another process of its group does, which alone tells of it and keeps it.
 
     Raises:
@@ -53,9 +53,9 @@ def follow(inputs: Inputs, context: StepContext) -> None:
     Trial(inputs, context, chosen["model"], chosen["training"], None).follow()
 
 
-def _suggest(inputs: Inputs) -> dict[str, Any]:
+def _suggest(inputs: TrainInputs) -> dict[str, Any]:
     if inputs.search is None:
         return {}
     history = [{"params": trial.params, "value": trial.value} for trial in inputs.history]
     direction = "maximize" if history and higher_is_better(inputs.history[0].monitor) else "minimize"
-    return suggest({**inputs.search, "direction": direction}, inputs.index, history)
+    return suggest({**inputs.search.model_dump(), "direction": direction}, inputs.index, history)

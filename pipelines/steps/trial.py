@@ -24,8 +24,9 @@ from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
 from tidegate.pipelines.state.checkpoints import Follower, StoreKeeper, fold_key
+from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.train_types import Inputs
+from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.trial_log import TrialLog, place
 from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
@@ -52,7 +53,7 @@ class Trial:
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: TrainInputs,
         context: StepContext,
         model: dict[str, Any],
         training: dict[str, Any],
@@ -67,7 +68,7 @@ class Trial:
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
         self.training = {key: value for key, value in training.items() if key != "seed"}
-        self.schema, self.transforms = inputs.prepared.contract(context)
+        self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
         self.model_options = self._with_snapshot(model)
         target, answers = self.schema.target, self.transforms.answers
@@ -124,8 +125,12 @@ class Trial:
     def _training_rows(self) -> Rows | Windows:
         return self.rows.training(self.training["batch_size"], self.inputs.shuffle_buffer)
 
-    def run(self) -> dict[str, Any]:
-        """Train, evaluate and export; return what `Outputs` of the step has beside id, index and params."""
+    def run(self, params: dict[str, Any]) -> Trained:
+        """Train, evaluate and export.
+
+        Args:
+            params: the values searched, by dotted key.
+        """
         rows = {split: self.rows.encoded(split) for split in ("validation", "test")}
         if self.inputs.explain:
             self.recipe.require_explainable(self.transforms)
@@ -154,18 +159,25 @@ class Trial:
             metrics, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
-        return {
-            **files,
-            "events": self.log.kept(),
-            "activation": self.head.activation,
-            "metrics": metrics,
-            "monitor": history.monitor,
-            "value": monitored[history.best_epoch],
-            "curve": monitored,
-            "pruned": history.stopped == "pruned",
-            "epochs": len(history.epochs),
-            "resumed": self._resumed,
-        }
+        return Trained(
+            id=self.context.id,
+            index=self.inputs.index,
+            keras=files.keras,
+            onnx=files.onnx,
+            export_error=files.export_error,
+            reference=files.reference,
+            report=files.report,
+            events=self.log.kept(),
+            activation=self.head.activation,
+            params=params,
+            metrics=metrics,
+            monitor=history.monitor,
+            value=monitored[history.best_epoch],
+            curve=monitored,
+            pruned=history.stopped == "pruned",
+            epochs=len(history.epochs),
+            resumed=self._resumed,
+        )
 
     def follow(self) -> None:
         """Train only; see `steps.train.follow`."""
@@ -230,7 +242,7 @@ class Trial:
         return temperature
 
 
-def _group(inputs: Inputs, context: StepContext) -> Group | None:
+def _group(inputs: TrainInputs, context: StepContext) -> Group | None:
     """The other processes of this trial, once all are here; None where there are none."""
     member = member_here()
     if member.size != inputs.nodes:
@@ -245,11 +257,11 @@ def _group(inputs: Inputs, context: StepContext) -> Group | None:
     )
 
 
-def _medians(inputs: Inputs) -> list[float | None] | None:
+def _medians(inputs: TrainInputs) -> list[float | None] | None:
     """The median rule's limits, once enough trials have run to the end."""
-    pruning = inputs.search["pruning"] if inputs.search else None
+    pruning = inputs.search.pruning if inputs.search else None
     finished = [trial for trial in inputs.history if not trial.pruned]
-    if pruning is None or len(finished) < pruning["minimum_trials"]:
+    if pruning is None or len(finished) < pruning.minimum_trials:
         return None
     higher = higher_is_better(finished[0].monitor)
-    return medians([trial.curve for trial in finished], pruning["warmup_epochs"], higher)
+    return medians([trial.curve for trial in finished], pruning.warmup_epochs, higher)

@@ -17,11 +17,12 @@ from tidegate.models.data.columns import load_columns, take
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.pipelines.experiment.load import flat
+from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
 
 if TYPE_CHECKING:
     from tidegate.models.training.checkpoint import Progress
+    from tidegate.pipelines.steps.trial_results import TrialFiles
 
 SAMPLE_S = 5.0
 STARTING = "starting:"
@@ -170,7 +171,7 @@ class TrialLog:
         prepared: Prepared,
         transforms: Transforms,
         schema: Schema,
-        files: Mapping[str, Any],
+        files: "TrialFiles",
         answered: list[int],
         requirements: list[str],
     ) -> None:
@@ -178,14 +179,14 @@ class TrialLog:
         # At step 0, where MLflow draws a bar; a line of one point says nothing.
         self._spool.write("metrics", "final", step=0, values=dict(metrics))
         tell_datasets(self._spool, self._data, schema, prepared)
-        self._spool.write("figures", "figures", ref=files["report"].model_dump())
+        self._spool.write("figures", "figures", ref=files.report.model_dump())
         columns = load_columns(self._context.store.fetch(prepared.test))
         example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))
         self._spool.write(
             "model",
             "model",
-            ref=files["keras"].model_dump(),
-            onnx=files["onnx"].model_dump() if files["onnx"] else None,
+            ref=files.keras.model_dump(),
+            onnx=files.onnx.model_dump() if files.onnx else None,
             inputs=[
                 {
                     "name": name,

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tidegate.infra.store import Ref
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
 from tidegate.models.errors import ExportError, OptionsError, UserModelError
@@ -19,6 +20,16 @@ from tidegate.pipelines.steps.context import StepContext
 
 if TYPE_CHECKING:
     from tidegate.models.training.fit import History
+
+
+class TrialFiles(NamedTuple):
+    """What later steps work from; see `step_types.train.Trained`."""
+
+    keras: Ref
+    onnx: Ref | None
+    export_error: str
+    reference: Ref
+    report: Ref
 
 
 class TrialResults:
@@ -100,7 +111,7 @@ class TrialResults:
         detection = self._decoding if isinstance(self._decoding, Detection) else SURE
         return judge_boxes(answers, boxes, self._columns(split), detection)
 
-    def files(self, model: Any, raw: Any, report: dict[str, Any]) -> dict[str, Any]:
+    def files(self, model: Any, raw: Any, report: dict[str, Any]) -> TrialFiles:
         """Save everything later steps work from; a model that has no ONNX form says why."""
         from tidegate.models.export.onnx import export_saved
 
@@ -115,13 +126,13 @@ class TrialResults:
             onnx = put(work / "model.onnx")
         except ExportError as error:
             export_error = str(error)
-        return {
-            "keras": put(work / "model.keras"),
-            "onnx": onnx,
-            "export_error": export_error,
-            "reference": put(work / "reference.npy"),
-            "report": put(work / "report.npz"),
-        }
+        return TrialFiles(
+            keras=put(work / "model.keras"),
+            onnx=onnx,
+            export_error=export_error,
+            reference=put(work / "reference.npy"),
+            report=put(work / "report.npz"),
+        )
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
         """What the pictures show: `facts`, and arrays."""

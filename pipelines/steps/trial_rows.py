@@ -11,7 +11,7 @@ from tidegate.models.data.columns import Columns, load_columns
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.training.recipe import Rows
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.step_types.prepare import Prepared
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.windows import Windows

@@ -13,10 +13,10 @@ from tidegate.models.decoding.detections import detect
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import fetch_bundle
-from tidegate.pipelines.steps.context import StepContext, StepPart
-from tidegate.pipelines.steps.package import Outputs as Packaged
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
-from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.pipelines.step_types.base import StepPart
+from tidegate.pipelines.step_types.release import VerifyInputs
+from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import load
@@ -28,17 +28,7 @@ CLOSE = 0.05  # of a box's score and, in pixels, of its corners
 MOST_LONELY = 0.01  # of all boxes
 
 
-class Inputs(StepPart):
-    """The release, and what it must answer."""
-
-    endpoint: str
-    release: int
-    packaged: Packaged
-    winner: Trial
-    prepared: Prepared
-
-
-class Outputs(StepPart):
+class Verified(StepPart):
     """How far the answers were from the trained model's.
 
     Attributes:
@@ -50,14 +40,14 @@ class Outputs(StepPart):
     max_abs_difference: float
 
 
-def run(inputs: Inputs, context: StepContext) -> Outputs:
+def run(inputs: VerifyInputs, context: StepContext) -> Verified:
     """Ask and compare.
 
     Raises:
         PipelineError: an answer differs by more than the bundle's tolerance; the release gets no traffic.
         ClientError: the server refused a row or did not answer.
     """
-    schema, _ = inputs.prepared.contract(context)
+    schema, _ = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
     if schema.target.task == "detection":
@@ -82,10 +72,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
             "it gets no traffic"
         )
     print(f"{len(rows)} held-out rows over HTTP, largest difference {largest:.3g}")
-    return Outputs(rows=len(rows), max_abs_difference=largest)
+    return Verified(rows=len(rows), max_abs_difference=largest)
 
 
-def _texts(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> Outputs:
+def _texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
     predictor = Predictor.of(fetch_bundle(context.home, inputs.packaged.bundle))
     rows = sample_rows(columns, min(FEW_TEXTS, predictor.contract.most_rows or FEW_TEXTS))
     with Client(url, proof=True) as client:
@@ -102,16 +92,16 @@ def _texts(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> 
             )
         difference = max(difference, abs(answer["log_probability"] - score))
     print(f"{len(rows)} held-out rows over HTTP, the texts that the bundle writes")
-    return Outputs(rows=len(rows), max_abs_difference=difference)
+    return Verified(rows=len(rows), max_abs_difference=difference)
 
 
-def _boxes(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> Outputs:
+def _boxes(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
     """Every row's boxes beside those that the trained model's own answers give, decoded here.
 
     A box whose score or overlap is a rounding away from a limit may be there in one of the two only: so one in a
     hundred may lack its like.
     """
-    _, transforms = inputs.prepared.contract(context)
+    _, transforms = read_contract(inputs.prepared, context.store)
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
     assert transforms.boxes is not None and contract.detection is not None
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
@@ -137,7 +127,7 @@ def _boxes(inputs: Inputs, context: StepContext, url: str, columns: Columns) -> 
         f"{len(expected)} held-out rows over HTTP, {boxes} boxes, {lonely} without their like, largest difference "
         f"{largest:.3g}"
     )
-    return Outputs(rows=len(expected), max_abs_difference=largest)
+    return Verified(rows=len(expected), max_abs_difference=largest)
 
 
 def _asked(url: str, columns: Columns, step: int) -> list[Any]:

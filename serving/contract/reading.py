@@ -1,6 +1,5 @@
 """Reading what a client sends by the contract: rows, columns, and what stands beside them."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import Settings
+from tidegate.models.errors import nearest_name
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.contract.contract import COSTLY, Contract
@@ -177,7 +177,7 @@ class RequestReader:
         if absent is None:
             listed = f"only the fields {', '.join(names)}"
             return ContractError(str(extra), "a field the model does not have", listed, "remove it", position)
-        if extra is not None and difflib.get_close_matches(extra, [absent.name], 1, 0.5):
+        if extra is not None and nearest_name(extra, [absent.name]):
             return ContractError(
                 extra, "a field the model does not have", f"the field {absent.name!r}", "rename it", position
             )

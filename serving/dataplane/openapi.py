@@ -11,6 +11,7 @@ from tidegate.serving.contract.contract import COSTLY, Contract, Input
 from tidegate.serving.dataplane.openapi_dialects import paths, refusal
 from tidegate.serving.inference.engine import Answerer
 
+# No generator: BentoML's knows our service only by `list[Any]`; rows and predictions are in the contract.
 Spec = dict[str, Any]
 
 # What the page says is what `http.json_body.error_body` writes.

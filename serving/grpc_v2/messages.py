@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+# No grpcio-tools: it would add a step that generates code to the build.
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
 KINDS = {

@@ -71,6 +71,7 @@ class OnlineAsk:
 
     def __call__(self, rows: list[Any]) -> Answered:
         """Ask; raises ClientError."""
+        # infra.system.backoff does this too, but serving may not import infra.
         deadline, pause = time.monotonic() + PATIENCE, 0.05
         while True:
             try:

@@ -22,6 +22,7 @@ from tidegate.serving.bundle.drift_reference import Feature, Reference, predicte
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.monitoring.observer import Seen
 
+# No evidently or alibi-detect: an endpoint would carry pandas or PyTorch for one sum.
 WINDOW = 5000  # rows; the index is over the last one to two of them
 LEAST_ROWS = 200  # with fewer, chance alone looks like drift
 ROWS_A_LOOK = 4096  # rows that are binned at a time; of more the rest is skipped and counted

@@ -10,9 +10,10 @@ from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.step_types.package import Packaged
+from tidegate.pipelines.step_types.release import DeployInputs, PromoteInputs
 from tidegate.pipelines.steps import deploy, promote
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.package import Outputs as Packaged
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import load
 
@@ -41,7 +42,7 @@ class Releases:
         packaged = Packaged(
             bundle=digest, bento="none", runtime="onnx", reason="", parity=0.0, tolerance=1e-4, rows=1
         )
-        inputs = deploy.Inputs(
+        inputs = DeployInputs(
             run=run,
             endpoint=self.name,
             serving=Serving.model_validate({**SMALL, **serving}),
@@ -56,12 +57,12 @@ class Releases:
         with Client(url) as client:
             return labels(client.predict(ROWS))
 
-    def promote(self, number: int) -> promote.Outputs:
+    def promote(self, number: int) -> promote.Promoted:
         """Give the release the traffic, as the step does."""
         state = load(self.home.store, self.name)
         champion = state.release(state.current).bundle if state.current else None
         run = state.release(number).run
-        inputs = promote.Inputs(run=run, endpoint=self.name, release=number, champion=champion)
+        inputs = PromoteInputs(run=run, endpoint=self.name, release=number, champion=champion)
         return promote.run(inputs, self._context(run))
 
     def release(self, kind: str = "right", **serving: Any) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.executors.base import Handle, StepCall
 from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
@@ -16,6 +17,7 @@ from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.plan import STEPS, Plan, Step, make_plan
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
+from tidegate.pipelines.step_types.prepare import Prepared
 
 FILES = ("model.keras", "model.onnx", "reference.npy", "report.npz", "events.jsonl")
 ON_SIMULATED_NODES = {
@@ -25,6 +27,10 @@ ON_SIMULATED_NODES = {
     "node_selector": {"type": "kwok"},
     "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
 }
+NONE = Ref(digest="", size=0, name="")
+NOTHING_PREPARED = Prepared(
+    schema_=NONE, transforms=NONE, train=NONE, validation=NONE, test=NONE, fingerprint="", summary={}
+)
 
 
 def plan_of(name: str, trials: int, parallelism: int) -> Plan:
@@ -49,11 +55,10 @@ def plan_of(name: str, trials: int, parallelism: int) -> Plan:
     )
     facts = Facts("data", "", dict.fromkeys(STEPS, ""), {step: {} for step in STEPS}, trials)
     plan = make_plan(experiment, facts)
-    prepare, steps = plan.of("prepare")[0], []
+    steps = []
     for step in plan.of("train"):
-        inputs = {key: value for key, value in step.inputs.items() if key not in ("prepared", "content")}
+        inputs = step.inputs.model_copy(update={"prepared": NOTHING_PREPARED, "content": {}})
         steps.append(Step(step.id, step.step, step.key, inputs, after=()))
-    assert prepare.step == "prepare"
     return Plan(plan.run, experiment, facts, tuple(steps))
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from tidegate.pipelines.executors import EXECUTORS, make_executor
 from tidegate.pipelines.executors.base import Handle, StepCall
+from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.state.finished_steps import find_outputs
 from tidegate.pipelines.state.home import Home, RunFolder
+from tidegate.pipelines.step_types.prepare import PrepareInputs
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def call_of(home: Home, data: dict[str, Any], key: str = "k1") -> StepCall:
         id=f"prepare-{key}",
         step="prepare",
         key=key,
-        inputs={"data": {**whole, **split, **data}, "loss": None},
+        inputs=PrepareInputs(data=Data.model_validate({**whole, **split, **data}), loss=None),
         log=folder.log(f"prepare-{key}"),
     )
     folder.call(call.id).write_text(call.model_dump_json())

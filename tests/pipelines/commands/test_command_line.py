@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_nothing_heavy_is_imported_on_the_way_to_help_and_plan(cli: Cli) -> None
         )
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert ran.returncode == 0 and not ran.stderr.strip(), ran.stderr
+
+
+def test_the_version_is_the_installed_one_and_looked_up_only_when_asked_for() -> None:
+    code = (
+        "import sys\nfrom tidegate.pipelines.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('importlib.metadata' in sys.modules)"
+    )
+    said = {
+        word: subprocess.run(
+            [sys.executable, "-c", code, word], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        for word in ("--version", "--help")
+    }
+    assert said["--version"] == [f"tidegate {version('tidegate')}", "True"]
+    assert said["--help"][-1] == "False"
 
 
 def test_json_is_the_only_thing_on_stdout(cli: Cli) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from tidegate.models.evaluation.metrics import evaluate
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.gate import (
     METRICS,
+    Criterion,
     check_metric,
     check_name,
     criteria_for,
@@ -20,8 +19,8 @@ from tidegate.pipelines.experiment.gate import (
 )
 
 
-def criterion(metric: str, **more: float | None) -> dict[str, Any]:
-    return {"metric": metric, "minimum": None, "maximum": None, "improve_on_champion": None} | more
+def criterion(metric: str, **more: float | None) -> Criterion:
+    return Criterion.model_validate({"metric": metric, "improve_on_champion": None} | more)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +51,17 @@ def test_the_better_direction(metric: str, lower: bool) -> None:
 def test_the_best_comes_first_and_equal_ones_keep_their_order(metric: str, order: list[int]) -> None:
     values = [(0.8, 0.5, 0.7), (0.9, 0.6, 0.7), (0.1, 0.2, 0.7)]
     names = ("test_accuracy", "test_loss", "test_f1")
-    candidates = [{"metrics": dict(zip(names, row, strict=True))} for row in values]
+    candidates = [dict(zip(names, row, strict=True)) for row in values]
     assert rank(candidates, metric) == order
 
 
 def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
     for task, metric in (("classification", "test_accuracy"), ("regression", "test_rmse")):
         (only,) = criteria_for([], task)
-        assert only["metric"] == metric
+        assert only.metric == metric
         assert reasons_against([only], {metric: 0.5}, None) == []
         assert reasons_against([only], {metric: 0.5}, {metric: 0.5}) == []
-    assert criteria_for([criterion("test_f1", minimum=0.5)], "regression")[0]["metric"] == "test_f1"
+    assert criteria_for([criterion("test_f1", minimum=0.5)], "regression")[0].metric == "test_f1"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +89,8 @@ def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
         (criterion("test_auc", improve_on_champion=0.0), float("nan"), 0.5, "asked: not worse"),
     ],
 )
-def test_a_criterion(asked: dict[str, Any], value: float, champion: float | None, reason: str) -> None:
-    metric = asked["metric"]
+def test_a_criterion(asked: Criterion, value: float, champion: float | None, reason: str) -> None:
+    metric = asked.metric
     reasons = reasons_against([asked], {metric: value}, None if champion is None else {metric: champion})
     assert len(reasons) == (1 if reason else 0)
     assert reason in "".join(reasons)

@@ -19,12 +19,15 @@ from tidegate.pipelines.errors import ExperimentError, PipelineError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.planning import s3_source as s3_data
-from tidegate.pipelines.planning.data_source import check_source, digest_of_data, keep_source, lay_out_source
+from tidegate.pipelines.planning import s3_source
+from tidegate.pipelines.planning.data_source import check_source, source_of
 from tidegate.pipelines.planning.facts import gather
+from tidegate.pipelines.planning.kept_data import keep_source, lay_out_source
 from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.s3_source import S3Source
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.step_types.prepare import KeptFile
 from tidegate.pipelines.steps import load_step
 from tidegate.pipelines.steps.context import StepContext
 
@@ -57,10 +60,9 @@ def prepared(home: Home, plan: Plan) -> dict[str, Any]:
     (step,) = plan.of("prepare")
     folder = home.folder_of(plan.run)
     folder.create()
-    inputs_type, run = load_step("prepare")
     work = Path(tempfile.mkdtemp(dir=folder.path / "work"))
     context = StepContext(home, folder, step.id, step.key, work)
-    return run(inputs_type.model_validate(step.inputs), context).model_dump()
+    return load_step("prepare")(step.inputs, context).model_dump()
 
 
 class TestS3:
@@ -76,66 +78,66 @@ class TestS3:
 
     def test_a_file_and_nothing_beside_it(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"letters.csv": b"a,b", "letters.csv.old": b"no", "letters.csv2/x.csv": b"no"})
-        copy = s3_data.fetch(f"{place.url}/letters.csv", tmp_path / "work")
+        copy = S3Source(f"{place.url}/letters.csv").fetch(tmp_path / "work")
         assert copy == tmp_path / "work" / "letters.csv"
         assert tree(tmp_path / "work") == {"work/letters.csv": b"a,b"}
-        assert s3_data.format_of(f"{place.url}/letters.csv") == "csv"
+        assert S3Source(f"{place.url}/letters.csv").format() == "csv"
 
     def test_idx_images_come_with_their_labels(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, IDX)
-        copy = s3_data.fetch(f"{place.url}/t10k-images-idx3-ubyte", tmp_path / "work")
+        copy = S3Source(f"{place.url}/t10k-images-idx3-ubyte").fetch(tmp_path / "work")
         assert copy.name == "t10k-images-idx3-ubyte"
         assert {path.name for path in copy.parent.iterdir()} == {copy.name, "t10k-labels-idx1-ubyte"}
-        assert s3_data.format_of(place.url) == "idx"
+        assert S3Source(place.url).format() == "idx"
 
     @pytest.mark.parametrize("end", ["", "/"])
     def test_a_folder(self, place: Bucket, tmp_path: Path, end: str) -> None:
         self.put(place, {**PHOTOS, "photos/.hidden": b"", "photos-of-others/x.png": b"no"})
-        copy = s3_data.fetch(f"{place.url}/photos" + end, tmp_path / "work")
+        copy = S3Source(f"{place.url}/photos" + end).fetch(tmp_path / "work")
         assert tree(copy) == PHOTOS
-        assert s3_data.format_of(f"{place.url}/photos" + end) == "image_folder"
+        assert S3Source(f"{place.url}/photos" + end).format() == "image_folder"
         self.put(place, {"shards/1.parquet": b"12", "shards/2.parquet": b"3", "speech/yes/1.wav": b""})
-        assert s3_data.format_of(f"{place.url}/shards" + end) == "parquet"
-        assert s3_data.sizes(f"{place.url}/shards" + end) == {"shards/1.parquet": 2, "shards/2.parquet": 1}
-        assert s3_data.format_of(f"{place.url}/speech" + end) == "audio_folder"
+        assert S3Source(f"{place.url}/shards" + end).format() == "parquet"
+        assert S3Source(f"{place.url}/shards" + end).sizes() == {"shards/1.parquet": 2, "shards/2.parquet": 1}
+        assert S3Source(f"{place.url}/speech" + end).format() == "audio_folder"
 
     def test_a_large_file_comes_in_parts(
         self, place: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(s3_data, "SMALL", 1000)
+        monkeypatch.setattr(s3_source, "SMALL", 1000)
         content = os.urandom(5000)
         self.put(place, {"x.npz": content})
-        assert s3_data.fetch(f"{place.url}/x.npz", tmp_path / "w").read_bytes() == content
+        assert S3Source(f"{place.url}/x.npz").fetch(tmp_path / "w").read_bytes() == content
 
     def test_the_digest_tells_every_change(self, place: Bucket) -> None:
         seen = set()
         for key, content in (("a.csv", b"1"), ("a.csv", b"2"), ("b.csv", b"2"), ("c/d.csv", b"")):
             self.put(place, {key: content})
-            seen.add(s3_data.digest(place.url))
+            seen.add(S3Source(place.url).digest())
         assert len(seen) == 4
-        assert s3_data.digest(place.url) in seen
+        assert S3Source(place.url).digest() in seen
 
     def test_data_that_changed_since_the_plan_is_refused(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"x.csv": b"1"})
-        before = s3_data.digest(f"{place.url}/x.csv")
+        before = S3Source(f"{place.url}/x.csv").digest()
         self.put(place, {"x.csv": b"22"})
         with pytest.raises(PipelineError, match="changed since the run was planned"):
-            s3_data.fetch(f"{place.url}/x.csv", tmp_path / "work", before)
+            S3Source(f"{place.url}/x.csv").fetch(tmp_path / "work", before)
 
     def test_what_is_not_there_or_tells_no_format_is_named(self, place: Bucket) -> None:
         self.put(place, {"flat/x.csv": b"", "flat/y.dat": b"", "x.dat": b""})
         with pytest.raises(ExperimentError, match=r"there is nothing at s3://.*/nothing\.csv; expected"):
-            s3_data.digest(f"{place.url}/nothing.csv")
+            S3Source(f"{place.url}/nothing.csv").digest()
         with pytest.raises(ExperimentError, match=r"flat does not tell its format.*state data\.format"):
             check_source(Data(source=f"{place.url}/flat", target=["y"]))
         with pytest.raises(SourceError, match="does not tell its format"):
             check_source(Data(source=f"{place.url}/x.dat", target=["y"]))
         with pytest.raises(StoreError, match="has no bucket nowhere"):
-            digest_of_data(Data(source="s3://nowhere/x.csv", target=["y"]))
+            source_of(Data(source="s3://nowhere/x.csv", target=["y"])).digest()
         with pytest.raises(
             ExperimentError, match=r"gs://b/x\.csv: expected a file or folder of this machine"
         ):
-            digest_of_data(Data(source="gs://b/x.csv", target=["y"]))
+            source_of(Data(source="gs://b/x.csv", target=["y"])).digest()
 
     def test_prepare_reads_it_and_a_change_is_another_run(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"rows.csv": ROWS})
@@ -159,10 +161,12 @@ class TestKept:
         return S3Store(s3.url(tmp_path.name), cache=tmp_path / "cache")
 
     def back(self, store: Store, source: Path, to: Path) -> dict[str, bytes]:
-        document = keep_source(store, source)
-        copy = lay_out_source(store, document, to)
+        kept = keep_source(store, source)
+        copy = lay_out_source(store, kept, to)
         assert copy.parent == to
-        assert {ref.digest for ref in refs_in(document)} == {found.digest for found in store.objects()}
+        assert {ref.digest for ref in refs_in(kept.model_dump(mode="json"))} == {
+            found.digest for found in store.objects()
+        }
         return tree(copy)
 
     def test_a_file(self, store: Store, tmp_path: Path) -> None:
@@ -194,20 +198,20 @@ class TestKept:
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     write(tmp_path, {"x.csv": b""})
-    document = keep_source(store, tmp_path / "x.csv")
+    kept = keep_source(store, tmp_path / "x.csv")
     for name in ("../x.csv", "/x.csv", "a/../../x.csv", ""):
-        document["files"][0]["path"] = name
+        evil = kept.model_copy(update={"files": (KeptFile(path=name, ref=kept.files[0].ref),)})
         with pytest.raises(PipelineError, match="leads out of its folder"):
-            lay_out_source(store, document, tmp_path / "out")
+            lay_out_source(store, evil, tmp_path / "out")
 
 
 def test_what_was_removed_is_named(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     write(tmp_path, {"x.csv": b"1"})
-    document = keep_source(store, tmp_path / "x.csv")
+    kept = keep_source(store, tmp_path / "x.csv")
     store.remove(next(store.objects()).digest)
     with pytest.raises(MissingObjectError, match=r"x\.csv"):
-        lay_out_source(store, document, tmp_path / "out")
+        lay_out_source(store, kept, tmp_path / "out")
 
 
 def test_prepare_reads_what_was_kept_and_it_is_the_same_run(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tidegate.models.errors import SourceError
 from tidegate.pipelines.errors import ExperimentError
@@ -14,8 +15,11 @@ from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.facts import code_digest, gather
 from tidegate.pipelines.planning.identity import Facts, digest_of, streamed_memory
-from tidegate.pipelines.planning.plan import STEPS, From, Plan, make_plan
+from tidegate.pipelines.planning.plan import STEPS, Plan, make_plan
 from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.step_types.base import From
+from tidegate.pipelines.step_types.release import PromoteInputs
+from tidegate.pipelines.step_types.train import TrainInputs
 
 FACTS = Facts(
     data="d" * 64,
@@ -135,7 +139,7 @@ def test_a_tpe_trial_sees_a_fixed_prefix_of_the_others() -> None:
     for parallelism, seen in ((1, [0, 1, 2, 3]), (2, [0, 0, 1, 2])):
         plan = searched(4, method="tpe", parallelism=parallelism)
         trials = plan.of("train")
-        histories = [step.inputs["history"] for step in trials]
+        histories = [step.inputs.history for step in trials if isinstance(step.inputs, TrainInputs)]
         assert [len(history) for history in histories] == seen
         assert histories[3] == [From(step.id) for step in trials[: seen[3]]]
         assert set(trials[3].after) == {plan.of("prepare")[0].id, *(step.id for step in trials[: seen[3]])}
@@ -144,6 +148,19 @@ def test_a_tpe_trial_sees_a_fixed_prefix_of_the_others() -> None:
 def test_trials_that_learn_nothing_from_each_other_wait_for_none() -> None:
     plan = searched(4, pruning=None, parallelism=4)
     assert all(step.after == (plan.of("prepare")[0].id,) for step in plan.of("train"))
+
+
+def test_a_wrong_key_and_a_place_where_none_may_stand_are_found_when_the_plan_is_made() -> None:
+    (step,) = make_plan(experiment(), FACTS).of("promote")
+    right = dict(step.inputs)
+    assert isinstance(right["release"], From) and right["release"].output == "release"
+    assert PromoteInputs.model_validate(right) == step.inputs
+    for wrong in ({"releese": 1}, {"endpoint": From("deploy-1")}, {"release": "first"}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            PromoteInputs.model_validate(right | wrong)
+    del right["release"]
+    with pytest.raises(ValidationError, match="release"):
+        PromoteInputs.model_validate(right)
 
 
 def test_one_trial_must_succeed_and_one_of_several_may_fail() -> None:
@@ -167,7 +184,7 @@ def test_gathered_facts_follow_the_content_not_the_place(tmp_path: Path) -> None
         found.append(make_plan(wanted, gather(wanted, home)))
     assert found[0].run == found[1].run
     assert not changed(*found)
-    assert found[0].facts.snapshot and found[0].facts.snapshot["name"].endswith(".py")
+    assert found[0].facts.snapshot and found[0].facts.snapshot.name.endswith(".py")
     assert found[0].facts.champion is None
     (tmp_path / "two" / "m.py").write_text("def build(inputs, outputs): return None\n")
     assert changed(found[0], make_plan(wanted, gather(wanted, home))) == list(STEPS[1:])

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Cli
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.pipelines.step_types.train import Trained
 
 
 def answers(endpoint: str, rows: list[Any]) -> list[Any]:
@@ -41,7 +41,7 @@ def check_line(cli: Cli, answer: dict[str, Any]) -> None:
     assert far == pytest.approx(-28, abs=1)
     home = Home(cli.home)
     trial = outputs_of(home, home.run_folder(answer["run"]).read(), "train")[0]
-    model = keras.saving.load_model(home.store.fetch(Trial.model_validate(trial).keras))
+    model = keras.saving.load_model(home.store.fetch(Trained.model_validate(trial).keras))
     weight, bias = (float(array.ravel()[0]) for array in model.get_weights())
     assert (weight, bias) == pytest.approx((3, 2), abs=0.1)
 

@@ -17,8 +17,8 @@ from tests.conftest import Cli
 from tidegate.models.data.columns import load_columns
 from tidegate.pipelines.state.finished_steps import find_outputs
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
-from tidegate.pipelines.steps.train_types import Outputs as Trial
+from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.step_types.train import Trained
 from tidegate.serving.monitoring.drift import LEAST_ROWS
 
 QUICK = ("--set", "training.epochs=8")
@@ -88,7 +88,7 @@ def test_every_held_out_row_is_answered_as_the_trained_model_does(
 ) -> None:
     store = Home(shared.home).store
     prepared = Prepared.model_validate(outputs_of(shared, digits["run"], "prepare"))
-    trial = Trial.model_validate(outputs_of(shared, digits["run"], "train"))
+    trial = Trained.model_validate(outputs_of(shared, digits["run"], "train"))
     columns = load_columns(store.fetch(prepared.test))
     rows = json.dumps({"rows": columns["image"].tolist()})
     answers = shared.ok("predict", "digits", stdin=rows)["predictions"]

@@ -1,14 +1,15 @@
-"""What a train step reads and leaves."""
+"""What `train` takes and leaves."""
 
-from typing import Any
+from typing import Any, Literal
 
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import Settings
-from tidegate.pipelines.steps.context import StepPart
-from tidegate.pipelines.steps.prepare import Outputs as Prepared
+from tidegate.pipelines.experiment.spec import Pruning
+from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.prepare import Prepared
 
 
-class Outputs(StepPart):
+class Trained(StepPart):
     """A trained, evaluated model.
 
     Attributes:
@@ -57,7 +58,17 @@ class Earlier(StepPart):
     freeze: list[str]
 
 
-class Inputs(StepPart):
+class Draw(StepPart):
+    """How a trial's values are drawn: a search without what changes no trial, and the trial's number."""
+
+    method: Literal["grid", "random", "tpe"]
+    seed: int
+    pruning: Pruning | None
+    space: dict[str, Any]
+    index: int
+
+
+class TrainInputs(StepPart):
     """One trial's data, model, training, how texts or boxes are chosen and, in a search, what earlier trials found.
 
     `explain` says that the winner is to be explained: what could not be is refused before it is trained.
@@ -66,7 +77,7 @@ class Inputs(StepPart):
     run: str
     name: str
     index: int
-    prepared: Prepared
+    prepared: Later[Prepared]
     shuffle_buffer: int | None = None
     model: dict[str, Any]
     training: dict[str, Any]
@@ -77,8 +88,8 @@ class Inputs(StepPart):
     snapshot: Ref | None
     decoding: Settings | None = None
     explain: bool = False
-    search: dict[str, Any] | None
-    history: list[Outputs]
+    search: Draw | None
+    history: list[Later[Trained]]
     content: dict[str, Any]
     versions: dict[str, str]
     tags: dict[str, str]

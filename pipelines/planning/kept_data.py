@@ -1,0 +1,106 @@
+"""A copy by content, in a store, of data that lies on this machine: a cluster's pod sees nothing of this machine.
+
+`keep_source` puts the data into the target's store; what it returns stands in place of the path until `prepare` lays
+the data out again.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from tidegate.infra.errors import StoreError
+from tidegate.infra.store import Store
+from tidegate.infra.system.files import translate_os_errors
+from tidegate.models.data.sources import existing, source_files
+from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.planning.s3_source import inside
+from tidegate.pipelines.step_types.prepare import Kept, KeptFile
+
+MOST_FILES = 50  # of more, one file is made: an object each would be thousands of requests
+
+
+def keep_source(store: Store, source: Path) -> Kept:
+    """Put a data file, or a folder of them, into a store by content.
+
+    Args:
+        store: where it goes.
+        source: an absolute path.
+
+    Returns:
+        What `lay_out_source` takes; `gc` finds its references in the documents that hold them.
+
+    Raises:
+        SourceError: it is not there.
+        StoreError: it can not be read, or the store can not be written.
+    """
+    path = existing(source)
+    files = {file.relative_to(path.parent).as_posix(): file for file in source_files(path)}
+    _check_names(files)
+    if len(files) <= MOST_FILES:
+        kept = tuple(KeptFile(path=name, ref=store.put(file)) for name, file in files.items())
+        return Kept(name=path.name, files=kept)
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as work:
+        packed = Path(work) / f"{path.name}.zip"
+        with translate_os_errors(StoreError, packed, "Packing the data into"):
+            _pack(files, packed)
+        return Kept(name=path.name, packed=store.put(packed))
+
+
+def lay_out_source(store: Store, kept: Kept, folder: Path) -> Path:
+    """Lay out in a folder what `keep_source` kept; return the path of the source there.
+
+    Args:
+        store: where it was put.
+        kept: what `keep_source` returned.
+        folder: a folder of the caller's own, made when missing.
+
+    Raises:
+        InfraError: an object is gone or damaged, or the disk is full.
+    """
+    with translate_os_errors(StoreError, folder, "Laying out the data in"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in kept.files:
+            target = inside(folder, file.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(store.fetch(file.ref), target)
+        if kept.packed is not None:
+            _unpack(store.fetch(kept.packed), folder)
+    return inside(folder, kept.name)
+
+
+def _check_names(files: dict[str, Path]) -> None:
+    for name in files:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise PipelineError(
+                f"the data has a file whose name is not UTF-8: {name!r}; rename it"
+            ) from error
+
+
+def _pack(files: dict[str, Path], packed: Path) -> None:
+    """The same bytes for the same files: sorted, uncompressed, without times and owners."""
+    with ZipFile(packed, "w", ZIP_STORED) as archive:
+        for name in sorted(files):
+            info = ZipInfo(name)
+            info.file_size = files[name].stat().st_size
+            with files[name].open("rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target)
+
+
+def _unpack(packed: Path, folder: Path) -> None:
+    try:
+        with ZipFile(packed) as archive:
+            archive.extractall(folder)  # which lets no name lead out of the folder
+    except BadZipFile as error:
+        raise StoreError(f"{packed} is no zip of data: {error}. Submit the experiment again.") from error
+
+
+def _link(kept: Path, target: Path) -> None:
+    """The store's own file under another name, or a copy where the disk is another one."""
+    try:
+        os.link(kept, target)
+    except OSError:
+        shutil.copyfile(kept, target)

@@ -1,0 +1,50 @@
+"""What `package` takes and leaves."""
+
+from typing import Literal
+
+from tidegate.infra.store import Ref
+from tidegate.models.decoding.settings import Settings
+from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.step_types.train import Trained
+from tidegate.serving.bundle.measurements import Batching, Runtime
+
+
+class PackageInputs(StepPart):
+    """The winner, the data it is proved on, the runtime, how texts or boxes are chosen, and whether it explains."""
+
+    run: str
+    endpoint: str
+    runtime: Literal["auto", "onnx", "tensorflow"]
+    decoding: Settings | None = None
+    explain: bool = False
+    winner: Later[Trained]
+    prepared: Later[Prepared]
+    snapshot: Ref | None
+    versions: dict[str, str]
+
+
+class Packaged(StepPart):
+    """What can be deployed.
+
+    Attributes:
+        bundle: digest of the bundle.
+        bento: tag in BentoML's store.
+        runtime: which runtime serves it.
+        reason: why it is not ONNX, or "".
+        parity: the maximum absolute difference found.
+        tolerance: the difference allowed.
+        rows: held-out rows compared.
+        batching: what was measured of requests predicted together.
+        explained: how far its attributions are from the trained model's at most; None: it does not explain.
+    """
+
+    bundle: str
+    bento: str
+    runtime: Runtime
+    reason: str
+    parity: float
+    tolerance: float
+    rows: int
+    batching: Batching | None = None
+    explained: float | None = None

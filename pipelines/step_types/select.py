@@ -1,0 +1,39 @@
+"""What `select` takes and leaves."""
+
+from tidegate.pipelines.experiment.gate import Criterion
+from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.step_types.train import Trained
+
+
+class SelectInputs(StepPart):
+    """The trials that ended well, the gate, and the digest of the champion's bundle."""
+
+    run: str
+    endpoint: str
+    gate: list[Criterion]
+    trials: list[Later[Trained]]
+    champion: str | None
+    prepared: Later[Prepared]
+
+
+class Selected(StepPart):
+    """The winner and what the gate says of it.
+
+    Attributes:
+        winner: the best trial.
+        trial: its id.
+        ranking: trial ids, the best first.
+        metric: what ranked them.
+        metrics: the winner's.
+        champion: the champion's metrics on this run's test rows, or None.
+        refused: why the gate refuses the winner, one sentence each; empty when it passes.
+    """
+
+    winner: Trained
+    trial: str
+    ranking: list[str]
+    metric: str
+    metrics: dict[str, float]
+    champion: dict[str, float] | None
+    refused: list[str]

@@ -1,0 +1,19 @@
+"""The contract of a run's data, as `prepare` left it."""
+
+import json
+
+from tidegate.infra.store import Store
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.pipelines.step_types.prepare import Prepared
+
+
+def read_contract(prepared: Prepared, store: Store) -> tuple[Schema, Transforms]:
+    """The schema and the fitted transforms, read from the store.
+
+    Raises:
+        InfraError: an object is gone or damaged.
+    """
+    schema = Schema.model_validate_json(store.fetch(prepared.schema_).read_bytes())
+    transforms = json.loads(store.fetch(prepared.transforms).read_bytes())
+    return schema, Transforms.from_dict(transforms)
