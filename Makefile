@@ -3,13 +3,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv)
 APT := chromium dataset-fashion-mnist
 TIDEGATE := $(BIN)/tidegate
 TORCH := .venv-torch
+LOWEST := .venv-lowest
+OTHER := .venv-other
 export TF_CPP_MIN_LOG_LEVEL := 2
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -49,13 +51,14 @@ SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumen
 SKIP_torch := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx triton
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run zoo zoo-data test test-slow test-torch lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
-  lock $(IMAGES:%=lock-%) clean
+.PHONY: help setup run zoo zoo-data test test-slow test-torch test-python test-lowest lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+  lock lock-check $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make test-torch what needs PyTorch, in a $(TORCH) of its own (7 GB)"
+	@echo "make test-python, test-lowest   unit tests with another Python; with the lowest versions that we allow"
 	@echo "make test-gpu, bench-gpu   what needs an NVIDIA GPU, by the backends that see it"
 	@echo "make zoo        every example end to end, and one table of what was reached (hours; make zoo-data: only its datasets)"
 	@echo "make bench      ratios against baselines run in the same call"
@@ -65,13 +68,13 @@ help:
 	@echo "make cluster-up, test-cluster, cluster-down   a real Kubernetes here, for work on Tidegate itself"
 	@echo "make images     build the container images (REGISTRY=... PUSH=1; make images-gpu: the one with CUDA)"
 	@echo "make lint       ruff, mypy, import-linter"
-	@echo "make lock       pin all dependencies anew, with hashes"
+	@echo "make lock       pin all dependencies again, with hashes (make lock-check: every pin has a wheel for each Python and system)"
 
 setup: $(VENV)/.run
 
 $(VENV)/.run: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
-	  || { echo "Python 3.11 or 3.12 is needed, found: $$($(PYTHON) --version); name one with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "the Python here is $$($(PYTHON) --version); expected Python 3.11, 3.12 or 3.13; name one with make PYTHON=..."; exit 1; }
 	@echo "setting up $(VENV), once: 3 GB, one to three minutes" >&2
 	@$(make_venv) || { echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 	@$(call install,requirements.txt)
@@ -123,6 +126,53 @@ test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 test-torch: export OMP_WAIT_POLICY := PASSIVE
 test-torch: $(TORCH)/.dev $(VENV)/.apt
 	@$(TORCH)/bin/python -m pytest -m torch
+
+# The unit tests with another Python than `make setup` took, in an environment of its own:
+# make test-python PYTHON=python3.13. Without PYTHON it is the newest one that runs here.
+UNIT_TESTS := tests/models tests/infra/store tests/infra/system tests/pipelines/planning tests/pipelines/experiment \
+  tests/serving/contract tests/serving/http
+OTHER_PYTHON = $(if $(filter command,$(firstword $(origin PYTHON))),$(PYTHON),$(shell for p in python3.13 python3.12; do \
+  $$p -c '' 2>/dev/null && echo $$p && break; done))
+test-python:
+	@if [ -n "$(OTHER_PYTHON)" ]; then $(MAKE) --no-print-directory test-python-found PYTHON=$(OTHER_PYTHON); \
+	else echo "skipped: no Python 3.12 or 3.13 runs here; name one with make test-python PYTHON=..."; fi
+
+# A finished environment is made anew where it is of another Python.
+test-python-found:
+	@[ "$$($(OTHER)/bin/python --version 2>&1)" = "$$($(PYTHON) --version)" ] || rm -rf $(OTHER)
+	@$(MAKE) --no-print-directory $(OTHER)/.dev
+	@$(OTHER)/bin/python -m pytest -m "not slow" $(UNIT_TESTS)
+
+$(OTHER)/.dev: VENV := $(OTHER)
+$(OTHER)/.dev: BIN := $(OTHER)/bin
+$(OTHER)/.dev: requirements-dev.txt pyproject.toml
+	@echo "setting up $(OTHER), once, with $$($(PYTHON) --version)" >&2
+	@$(make_venv)
+	@$(call install,requirements-dev.txt)
+	@$(install_self)
+	@touch $@
+
+# The lowest versions that pyproject.toml allows, and for each dependency a test that uses it. Only uv finds them.
+LOWEST_EXTRAS := serve train cluster
+LOWEST_TESTS := tests/models/data tests/models/datasets tests/models/evaluation/test_figures.py tests/models/export/test_onnx.py \
+  tests/models/readers/test_readers.py tests/models/tuning tests/infra/cluster tests/infra/mlflow/test_model.py \
+  tests/infra/mlflow/test_registry.py tests/infra/store/test_s3_store.py tests/infra/system tests/pipelines/experiment \
+  tests/serving/bundle/test_bento.py tests/serving/contract tests/serving/http tests/serving/server/test_server.py
+test-lowest: $(LOWEST)/.dev
+	@$(LOWEST)/bin/python -m pytest -m "not slow" $(LOWEST_TESTS)
+
+$(LOWEST)/.dev: VENV := $(LOWEST)
+$(LOWEST)/.dev: BIN := $(LOWEST)/bin
+$(LOWEST)/.dev: requirements-dev.txt pyproject.toml
+	@[ -n "$(UV)" ] || { echo "uv is not here; the lowest versions are found with it; pip install uv"; exit 1; }
+	@echo "setting up $(LOWEST), once" >&2
+	@$(make_venv)
+	@{ $(UV) pip compile --quiet --python $(BIN)/python --resolution lowest-direct --no-header --no-annotate \
+	    $(LOWEST_EXTRAS:%=--extra %) pyproject.toml; \
+	  grep -oE '^(pytest|pytest-xdist|hypothesis)==[^ ]+' requirements-dev.txt; } > $(LOWEST)/requirements.txt
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r $(LOWEST)/requirements.txt
+	@$(install_self)
+	@touch $@
 
 # On a machine with a GPU whose environment has a JAX, TensorFlow or PyTorch that sees it:
 # make test-gpu GPU_PYTHON=python3
@@ -199,4 +249,4 @@ $(IMAGES:%=lock-%): lock-%:
 
 clean:
 	@[ ! -x $(TIDEGATE) ] || $(TIDEGATE) down
-	@rm -rf $(VENV) $(TORCH) .tidegate
+	@rm -rf $(VENV) $(TORCH) $(LOWEST) $(OTHER) .tidegate

@@ -1,21 +1,21 @@
-"""Everything that can go wrong while data is read and a model is learned.
+"""Everything that can go wrong while data is read and a model is trained.
 
 ModelsError
 ├── DataError                 the data cannot be used as the experiment asks
-│   ├── SourceError           not there, not readable, or no reader for it
-│   ├── FormatError           the content is not what its format promises
-│   ├── SchemaError           columns do not fit the inputs, kinds or target asked for
-│   └── SplitError            the rows cannot be divided as asked
+│   ├── SourceError           the source is missing, not readable, or has no reader
+│   ├── FormatError           the content does not match its format
+│   ├── SchemaError           the columns do not fit the inputs, kinds or target
+│   └── SplitError            the rows cannot be split as asked
 ├── ModelError                the model cannot be built
 │   ├── UnknownFamilyError    no family of that name
 │   ├── OptionsError          an option of the model, optimizer, loss or training is wrong
 │   └── UserModelError        the user's own model file is wrong; names file and line
-├── TrainingError             the training cannot go on
+├── TrainingError             the training cannot continue
 │   ├── NonFiniteLossError    the loss became NaN or infinite; names epoch and batch
-│   ├── StoppedError          the process was told to end; its state was kept
-│   ├── GroupError            the processes of one training did not meet; names who did not come
-│   ├── MemberLostError       one of them was lost in the middle; it is named, and all end
-│   └── GpuNotFoundError      a GPU was asked for and none is there
+│   ├── StoppedError          the process received SIGTERM; its state was saved
+│   ├── GroupError            not all processes of one training connected; names the missing ones
+│   ├── MemberLostError       one of them was lost during the training; names it, and all end
+│   └── GpuNotFoundError      a GPU was asked for and there is none
 └── ExportError               the trained model has no faithful ONNX form
 
 Every message says what was received, what was expected and how to fix it.
@@ -36,19 +36,19 @@ class DataError(ModelsError):
 
 
 class SourceError(DataError):
-    """A source is not there, not readable, or nothing here reads it."""
+    """A source is missing, not readable, or has no reader."""
 
 
 class FormatError(DataError):
-    """A file's content is not what its format promises."""
+    """A file's content does not match its format."""
 
 
 class SchemaError(DataError):
-    """Columns do not fit the inputs, kinds or target asked for."""
+    """The columns do not fit the inputs, kinds or target asked for."""
 
 
 class SplitError(DataError):
-    """The rows cannot be divided into training, validation and test as asked."""
+    """The rows cannot be split into training, validation and test as asked."""
 
 
 class ModelError(ModelsError):
@@ -68,7 +68,7 @@ class UserModelError(ModelError):
 
 
 class TrainingError(ModelsError):
-    """The training cannot go on."""
+    """The training cannot continue."""
 
 
 class NonFiniteLossError(TrainingError):
@@ -76,19 +76,19 @@ class NonFiniteLossError(TrainingError):
 
 
 class StoppedError(TrainingError):
-    """The process was told to end; the training's state was kept, and the same training goes on from it."""
+    """The process received SIGTERM; the training's state was saved, and the same training resumes from it."""
 
 
 class GroupError(TrainingError):
-    """The processes of one training did not meet; the message names who did not come."""
+    """Not all processes of one training connected; the message names the missing ones."""
 
 
 class MemberLostError(TrainingError):
-    """One process of a training's group was lost; the same training goes on when all are started again."""
+    """One process of a training's group was lost; the training resumes when all are started again."""
 
 
 class GpuNotFoundError(TrainingError):
-    """A GPU was asked for and none is there."""
+    """A GPU was asked for and there is none."""
 
 
 class ExportError(ModelsError):

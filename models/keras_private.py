@@ -1,6 +1,6 @@
-"""The private names of Keras that are used here, in one file: no public way was found for any of them.
+"""All private names of Keras that are used here; none of them has a public equivalent.
 
-tests/test_private_names.py names each with the version it was read in, and fails when Keras changes one.
+tests/test_private_names.py lists each with the Keras version it was read in, and fails when Keras changes one.
 """
 
 from __future__ import annotations
@@ -9,35 +9,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What Keras' activations and layers write beside a tensor's numbers, and its losses read.
+# Attributes of tensors that Keras' activations and layers set, and its losses read.
 BESIDE = ("_keras_logits", "_keras_mask")
 
 
 def all_layers(model: Any) -> list[Any]:
-    """A model and the layers within it, at any depth; `model.layers` has the outermost only."""
+    """A model and all layers in it, at any depth; `model.layers` has only the outermost ones."""
     layers: list[Any] = model._flatten_layers()
     return layers
 
 
 def operation_of(tensor: Any) -> Any:
-    """The operation whose call gave a symbolic tensor."""
+    """The operation that returned a symbolic tensor."""
     return tensor._keras_history.operation
 
 
 def mask_of(tensor: Any) -> Any:
-    """Which places of a tensor count; None where all do."""
+    """A tensor's mask; None if it has none."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def global_seed() -> Any:
-    """The state of random numbers that belong to no layer; it is made at the first call, from Python's seed."""
+    """The state of Keras' global seed generator, which is created at the first call from Python's seed."""
     from keras.src.random.seed_generator import global_seed_generator
 
     return global_seed_generator().state
 
 
 def promotions() -> dict[str, str]:
-    """Keras' own table of what a type of 64 bits becomes on this backend; changes of it count."""
+    """Keras' own table of the dtypes that 64-bit dtypes become on this backend; changes to it take effect."""
     from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
 
     table: dict[str, str] = BIT64_TO_BIT32_DTYPE
@@ -45,7 +45,7 @@ def promotions() -> dict[str, str]:
 
 
 def tensorflow_random() -> Any:
-    """The module from which Keras draws on TensorFlow."""
+    """Keras' module of random functions on TensorFlow."""
     from keras.src.backend.tensorflow import random
 
     return random
@@ -53,7 +53,7 @@ def tensorflow_random() -> Any:
 
 @contextmanager
 def calling(model: Any) -> Iterator[None]:
-    """Within it all is as in a call of the model: penalties on activities are counted from zero."""
+    """A context like a call of the model, so that activity penalties are reset."""
     model._get_call_context()
     try:
         yield
@@ -63,7 +63,7 @@ def calling(model: Any) -> Iterator[None]:
 
 @contextmanager
 def given_moments(layer: Any, moments: tuple[Any, Any]) -> Iterator[None]:
-    """Within it a BatchNormalization takes this mean and variance for those of its batch."""
+    """Let a BatchNormalization use this mean and variance in place of those of its batch."""
     vars(layer)["_moments"] = lambda *_: moments
     try:
         yield
@@ -72,7 +72,7 @@ def given_moments(layer: Any, moments: tuple[Any, Any]) -> Iterator[None]:
 
 
 def graph_of(operation: Any) -> Any:
-    """The graph of operations that a layer is; None where it is something else."""
+    """The functional model that a layer is; None if it is something else."""
     from keras import Sequential
     from keras.src.models.functional import Functional
 
@@ -84,18 +84,18 @@ def graph_of(operation: Any) -> Any:
 
 
 def standardized(graph: Any, inputs: Any) -> list[Any]:
-    """A graph's inputs as its operations want them, in their order."""
+    """A graph's inputs in the form and order that its operations need."""
     flat: list[Any] = graph._standardize_inputs(inputs)
     return flat
 
 
 def run_graph(graph: Any, inputs: list[Any], instead: Callable[[Any], Any]) -> Any:
-    """What a graph gives when each of its operations is replaced by what `instead` makes of it."""
+    """The result of a graph in which each operation is replaced by `instead(operation)`."""
     return graph._run_through_graph(inputs, instead)
 
 
 def in_mode(operation: Any, training: bool | None) -> Callable[..., Any]:
-    """An operation that is told whether it is trained, where it asks for that."""
+    """An operation with its `training` argument set, if it has one."""
     from keras.src.models.functional import operation_fn
 
     call: Callable[..., Any] = operation_fn(operation, training=training)

@@ -1,4 +1,4 @@
-"""The `tidegate` command: wiring only. Nothing heavy is imported on the way to `--help`."""
+"""The `tidegate` command: wiring only. `--help` imports nothing heavy."""
 
 import argparse
 import contextlib
@@ -65,7 +65,7 @@ def _call(args: argparse.Namespace) -> Any:
     module, _, name = args.function.partition(":")
     if args.quiet:
         own["quiet"] = args.json
-    return getattr(import_module(module), name)(*([_home(args)] if args.homed else []), **own)
+    return getattr(import_module(module), name)(*([_home(args)] if args.needs_home else []), **own)
 
 
 def _home(args: argparse.Namespace) -> Any:
@@ -75,12 +75,12 @@ def _home(args: argparse.Namespace) -> Any:
     path = Path(args.home or os.environ.get("TIDEGATE_HOME") or ".tidegate")
     target = find_target(path, args.target)
     if target is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = target.mlflow  # and no MLflow of this machine
+        os.environ["MLFLOW_TRACKING_URI"] = target.mlflow  # not the MLflow of this machine
     return Home(path if target is None else path / "targets" / target.name, target)
 
 
 def _report(error: Exception, debug: bool) -> int:
-    """Tell an error on stderr, the culprit in the last line, and return its exit code."""
+    """Print an error on stderr, its cause in the last line, and return its exit code."""
     if debug:
         traceback.print_exception(error)
         print(getattr(error, "trace", ""), file=sys.stderr)
@@ -89,15 +89,15 @@ def _report(error: Exception, debug: bool) -> int:
 
 
 def _exit_codes() -> list[tuple[type[Exception], int]]:
-    """The one table from error to exit code; the first that fits counts."""
+    """The exit code of each class of error; the first class that matches counts."""
     from tidegate.models.errors import ModelsError
     from tidegate.pipelines.errors import RefusedError, UsageError
     from tidegate.serving.errors import ReleaseError
 
     return [
         (UsageError, 2),
-        (ReleaseError, 2),  # `rollback` to a release that there is not
-        (ModelsError, 2),  # raised here, not in a step: what the experiment says can not be
+        (ReleaseError, 2),  # `rollback` to a release that does not exist
+        (ModelsError, 2),  # raised before any step runs: the experiment is wrong
         (RefusedError, 3),
         (Exception, 1),
     ]

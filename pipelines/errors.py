@@ -26,7 +26,7 @@ class PipelineError(Exception):
     """Base of everything the pipeline raises on purpose.
 
     Attributes:
-        data: what `--json` prints all the same, such as a failed run as far as it went; None for nothing.
+        data: what `--json` prints instead of the error, such as the state of a failed run; None: the error itself.
         trace: the traceback of a step in another process, for `--debug`.
     """
 
@@ -46,7 +46,7 @@ class UnknownNameError(UsageError):
     """No run, endpoint, step or target of this name."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], fix: str) -> None:
-        """Name the culprit, the nearest known name and the command that lists them."""
+        """Name what was received, the nearest known name and the command that lists all."""
         super().__init__(f'no {what} "{name}" here{nearest(name, known)}; {fix}')
 
 
@@ -79,11 +79,11 @@ class RefusedError(PipelineError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that proposes the nearest known name, or nothing.
+    """The end of a sentence that suggests the nearest known name; empty when none is near.
 
     Args:
         name: what was received.
-        known: the names that would have been right.
+        known: the names that exist.
     """
     near = nearest_name(name, known)
     return f'; did you mean "{near}"?' if near else ""

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-# Parsed for every command and kept from its function.
-COMMON = ("command", "function", "quiet", "homed", "target", "home", "json", "debug")
+# Parsed for every command and not passed to its function.
+COMMON = ("command", "function", "quiet", "needs_home", "target", "home", "json", "debug")
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -22,7 +22,7 @@ class Version(argparse.Action):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The whole command line; `function` of the parsed arguments names who is called, `module:name`."""
+    """The whole command line; `function` in the parsed arguments names the function to call, as `module:name`."""
     parser = argparse.ArgumentParser(
         prog="tidegate",
         description="From one experiment file to a live prediction endpoint.",
@@ -33,16 +33,17 @@ def make_parser() -> argparse.ArgumentParser:
     common, commands = _common(), parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(
-        name: str, function: str, about: str, example: str, quiet: bool = False, homed: bool = True
+        name: str, function: str, about: str, example: str, quiet: bool = False, needs_home: bool = True
     ) -> argparse.ArgumentParser:
         description = f"{about[0].upper()}{about[1:]}."
         command = commands.add_parser(
             name, help=about, description=description, epilog=f"example: {example}", parents=[common]
         )
-        command.set_defaults(function=f"tidegate.pipelines.commands.{function}", quiet=quiet, homed=homed)
+        function = f"tidegate.pipelines.commands.{function}"
+        command.set_defaults(function=function, quiet=quiet, needs_home=needs_home)
         return command
 
-    for part in (_pipeline, _looking, _endpoints, _workspace):
+    for part in (_pipeline, _inspection, _endpoints, _workspace):
         part(add)
     return parser
 
@@ -72,7 +73,7 @@ def _executor(command: argparse.ArgumentParser) -> None:
         "--executor",
         default="local",
         choices=["local", "inline"],
-        help="local: a process a step; inline: all in this process, for a debugger",
+        help="local: one process per step; inline: all steps in this process, for a debugger",
     )
 
 
@@ -87,27 +88,27 @@ def _pipeline(add: Add) -> None:
     submit.add_argument("file", **file)
     _set(submit)
     _executor(submit)
-    submit.add_argument("--detach", action="store_true", help="return at once; the run goes on")
-    plan = add("plan", "plan:preview", "show what submit would do", "tidegate plan digits")
+    submit.add_argument("--detach", action="store_true", help="return at once; the run continues")
+    plan = add("plan", "plan:plan", "show what submit would do", "tidegate plan digits")
     plan.add_argument("file", nargs="?", **file)
     _set(plan)
     plan.add_argument("--manifests", action="store_true", help="print the Kubernetes objects")
     plan.add_argument("--schema", action="store_true", help="print the experiment file's JSON Schema")
     resume = add(
-        "resume", "submit:resume", "go on with a run that did not end", "tidegate resume digits-1a2b3c4d"
+        "resume", "submit:resume", "continue a run that did not finish", "tidegate resume digits-1a2b3c4d"
     )
     resume.add_argument("run", metavar="RUN")
     _executor(resume)
     cancel = add(
-        "cancel", "submit:cancel", "stop a run, nothing left behind", "tidegate cancel digits-1a2b3c4d"
+        "cancel", "submit:cancel", "stop a run and all that it started", "tidegate cancel digits-1a2b3c4d"
     )
     cancel.add_argument("run", metavar="RUN")
 
 
-def _looking(add: Add) -> None:
+def _inspection(add: Add) -> None:
     add("runs", "inspect:runs", "list the runs, newest first", "tidegate runs")
     show = add("show", "inspect:show", "show one run", "tidegate show digits-1a2b3c4d")
-    show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name: its newest run")
+    show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
     logs = add(
         "logs",
         "inspect:logs",
@@ -116,8 +117,8 @@ def _looking(add: Add) -> None:
         quiet=True,
     )
     logs.add_argument("run", metavar="RUN")
-    logs.add_argument("step", metavar="STEP", nargs="?", help="a step's id, or its beginning")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on printing until the run ends")
+    logs.add_argument("step", metavar="STEP", nargs="?", help="a step's id, or the start of it")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
     compare = add(
         "compare",
         "inspect:compare",
@@ -133,7 +134,7 @@ def _endpoints(add: Add) -> None:
     predict = add(
         "predict",
         "predict:predict",
-        "ask an endpoint, for one row or a million",
+        "predict rows with an endpoint, one or a million",
         "tidegate predict digits --input rows.csv --output predictions.csv",
     )
     predict.add_argument("name", metavar="NAME", help="an endpoint, or the URL of one that others deployed")
@@ -143,12 +144,14 @@ def _endpoints(add: Add) -> None:
         action="append",
         metavar="FILE",
         help="rows as .csv, .parquet, .json, .jsonl, .npz or .npy, an image or a folder of images; "
-        "repeatable for images; - or nothing reads JSON from stdin",
+        "repeatable for images; without it, or with -, JSON is read from stdin",
     )
     predict.add_argument(
         "--output", metavar="FILE", help="write predictions to this .csv or .jsonl, as they come"
     )
-    predict.add_argument("--format", choices=["csv", "jsonl"], help="of --output (default: its suffix)")
+    predict.add_argument(
+        "--format", choices=["csv", "jsonl"], help="format of --output (default: by its suffix)"
+    )
     predict.add_argument(
         "--offline",
         action="store_true",
@@ -157,7 +160,7 @@ def _endpoints(add: Add) -> None:
     predict.add_argument(
         "--key-file",
         metavar="FILE",
-        help="its first line is the API key that the endpoint asks for (default: $TIDEGATE_API_KEY)",
+        help="file whose first line is the endpoint's API key (default: $TIDEGATE_API_KEY)",
     )
     rollback = add(
         "rollback",
@@ -182,13 +185,13 @@ def _endpoints(add: Add) -> None:
 
 
 def _workspace(add: Add) -> None:
-    add("check", "workspace:check", "tell whether this target can do the job", "tidegate check")
+    add("check", "workspace:check", "check that this target is ready", "tidegate check")
     init = add(
         "init",
         "workspace:init",
         "write a new experiment, model file and data",
         "tidegate init my-experiment",
-        homed=False,
+        needs_home=False,
     )
     init.add_argument("folder", metavar="DIR")
     keys = add(
@@ -197,16 +200,16 @@ def _workspace(add: Add) -> None:
         "make an API key for an endpoint",
         "tidegate keys alice >> keys.txt",
         quiet=True,
-        homed=False,
+        needs_home=False,
     )
-    keys.add_argument("name", metavar="NAME", help="who will use it")
-    add("down", "workspace:down", "stop what runs here", "tidegate down")
+    keys.add_argument("name", metavar="NAME", help="who will use the key")
+    add("down", "workspace:down", "stop everything that runs here", "tidegate down")
     add("gc", "workspace:gc", "remove what no live release or run needs", "tidegate gc")
     completion = add(
         "completion",
         "workspace:completion",
         "print a shell's completion script",
         "tidegate completion bash",
-        homed=False,
+        needs_home=False,
     )
     completion.add_argument("shell", choices=["bash", "zsh", "tcsh"])

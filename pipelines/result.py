@@ -1,4 +1,4 @@
-"""What a command answers: plain data for `--json`, text for people, and an exit code."""
+"""What a command returns: plain data for `--json`, text for people, and an exit code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """A command's answer.
+    """The result of a command.
 
     Attributes:
-        data: JSON-able.
+        data: what `--json` prints.
         text: the same for people.
-        exit_code: as in the design: 0, or 3 for a refused candidate.
+        exit_code: 0; 1 when a check failed; 3 for a refused candidate.
     """
 
     data: Any
@@ -29,12 +29,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def item(name: str, ok: bool, detail: str, fix: str = "") -> dict[str, Any]:
-    """One line of `check`: what was looked at, how it is, and what to do where it is not well."""
+    """One line of `check`: what was checked, what was found and, unless it is ok, how to fix it."""
     return {"name": name, "ok": ok, "detail": detail, "fix": "" if ok else fix}
 
 
 def checked(items: Sequence[dict[str, Any]]) -> Result:
-    """The answer of `check`; exit code 1 when an item is not well."""
+    """The result of `check`; exit code 1 when an item failed."""
     rows = [("ok" if one["ok"] else "FAIL", one["name"], one["detail"], one["fix"]) for one in items]
     failed = any(not one["ok"] for one in items)
     return Result(list(items), table(("", "item", "detail", "fix"), rows), 1 if failed else 0)

@@ -3,17 +3,17 @@
 ServingError
 ├── BundleError            a bundle is missing, damaged or not what its manifest says
 ├── ModelLoadError         no runtime here can load the model file
-│   └── UntrustedModelError  it is refused unread: it could run code, reach outside itself or blow up
+│   └── UntrustedModelError  refused before loading: it could run code, read other files or use up the memory
 ├── ContractError          a request does not fit the contract; names field and row (HTTP 400)
-├── RefusedError           a request is turned away before the model sees it (limits, overload, no key)
-├── PredictionError        the model answered with something that is not a prediction (HTTP 500)
+├── RejectedError          a request is rejected before the model sees it (limits, overload, no key)
+├── PredictionError        the model's output is not a prediction (HTTP 500)
 ├── ParityError            the served model could not be compared with the trained one
 ├── BentoError             the bento could not be built
-├── ReleaseError           there is no such release, or none to go back to
-├── ServerError            a server process did not do what it was told
-│   ├── ServerStartError   it ended or stayed silent instead of becoming ready
+├── ReleaseError           the release does not exist, or there is none to go back to
+├── ServerError            a server process could not carry out a command
+│   ├── ServerStartError   it ended, or did not become ready in time
 │   └── PortTakenError     another process listens on the endpoint's port
-├── ScoringError           some of many rows could not be predicted; names them
+├── ScoringError           a chunk of many rows could not be predicted; names its rows
 └── ClientError            an endpoint could not be reached, or refused the request
 
 Every message says what was received, what was expected and how to fix it.
@@ -35,7 +35,7 @@ class ModelLoadError(ServingError):
 
 
 class UntrustedModelError(ModelLoadError):
-    """The model file is refused before a runtime sees it: it could run code or reach outside itself."""
+    """The model file is refused before a runtime loads it: it could run code or read other files."""
 
 
 class ContractError(ServingError):
@@ -43,10 +43,10 @@ class ContractError(ServingError):
 
     Args:
         field: the input's name, or "rows" for the request as a whole.
-        received: what came, in words.
+        received: a description of what was sent.
         expected: what the contract asks for.
         fix: what the sender can do.
-        row: the row's position from 0; None where no single row is to blame.
+        row: the row's position, counted from 0; None where the error is not in one row.
     """
 
     def __init__(self, field: str, received: str, expected: str, fix: str, row: int | None = None) -> None:
@@ -55,7 +55,7 @@ class ContractError(ServingError):
         super().__init__(f"{where}: received {received}; expected {expected}; {fix}")
 
     def detail(self) -> dict[str, Any]:
-        """The error as the JSON object an endpoint answers with."""
+        """The error as a JSON object, as endpoints send it."""
         return {
             "field": self.field,
             "received": self.received,
@@ -65,14 +65,14 @@ class ContractError(ServingError):
         }
 
 
-class RefusedError(ServingError):
-    """A request is turned away before the model sees it.
+class RejectedError(ServingError):
+    """A request is rejected before the model sees it.
 
     Args:
         status: the HTTP status.
         kind: a word for programs and metrics.
         message: what was received, what is expected and how to fix it.
-        headers: more headers of the answer, such as `retry-after`.
+        headers: additional response headers, such as `retry-after`.
     """
 
     def __init__(
@@ -95,23 +95,23 @@ class BentoError(ServingError):
 
 
 class ReleaseError(ServingError):
-    """There is no such release, or none to go back to."""
+    """The release does not exist, or there is none to go back to."""
 
 
 class ServerError(ServingError):
-    """A server process did not do what it was told."""
+    """A server process could not carry out a command."""
 
 
 class ServerStartError(ServerError):
-    """A server ended, or stayed silent, instead of becoming ready."""
+    """A server ended, or did not become ready in time."""
 
 
 class PortTakenError(ServerError):
     """Another process listens on the endpoint's port.
 
     Args:
-        port: the port asked for.
-        host: the address asked for.
+        port: the requested port.
+        host: the requested address.
     """
 
     def __init__(self, port: int, host: str) -> None:
@@ -130,9 +130,9 @@ class ClientError(ServingError):
     """An endpoint could not be reached, or refused the request.
 
     Args:
-        message: what happened, in words.
-        status: the HTTP status answered; None when there was no answer.
-        detail: the `error` object of the answer, when it had one.
+        message: what happened.
+        status: the HTTP status of the response; None when there was none.
+        detail: the `error` object of the response, when it had one.
     """
 
     def __init__(self, message: str, status: int | None = None, detail: dict[str, Any] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""The `training:` part of an experiment: options, checked without a framework."""
+"""The options of the `training:` section of an experiment, checked without importing a framework."""

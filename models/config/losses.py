@@ -1,4 +1,4 @@
-"""Losses, the target each of them compares with, and the class weights."""
+"""Losses, the target encoding that each needs, and class weights."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ REGRESSION: dict[str, Target] = dict.fromkeys(
     ),
     "number",
 )
-NOTHING = -1  # no token: what stands behind the end of a text
+IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
 DETECTION: dict[str, Target] = {"multibox": "boxes"}
 TASK_OF_KIND = {"text": "generation", "boxes": "detection"}  # by the target's kind
-TABLES = {
+LOSSES_BY_TASK = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
     "generation": GENERATION,
     "detection": DETECTION,
 }
-SHORT = {
+ALIASES = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
     "mape": "mean_absolute_percentage_error",
@@ -53,7 +53,7 @@ SHORT = {
 
 
 class Loss(NamedTuple):
-    """A loss by name, its keyword arguments, and the target it compares with."""
+    """A loss by name, its keyword arguments, and the target encoding it needs."""
 
     name: str
     options: dict[str, Any]
@@ -61,36 +61,39 @@ class Loss(NamedTuple):
 
 
 def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) -> Loss:
-    """Return the loss an experiment means by a name, by {name, ...options}, or by nothing.
+    """Return the loss for a name, for {name, ...options}, or the task's default for None.
 
     Raises:
         OptionsError: the loss is unknown, or does not fit the task or the number of classes.
     """
-    table = TABLES[task]
-    others = {known for other in TABLES.values() for known in other} - set(table)
+    table = LOSSES_BY_TASK[task]
+    others = {known for other in LOSSES_BY_TASK.values() for known in other} - set(table)
     options: dict[str, Any] = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
     name = str(options.pop("name", ""))
-    name = SHORT.get(name, name)
+    name = ALIASES.get(name, name)
     if name in others:
-        raise OptionsError(f"Loss {name!r} does not fit a {task}. Expected one of: {', '.join(table)}.")
+        raise OptionsError(
+            f"loss {name!r} does not fit a {task}; expected one of: {', '.join(table)}; choose one of them"
+        )
     if name not in table:
-        raise OptionsError(f"Unknown loss {name!r} for a {task}.{did_you_mean(name, table)}")
+        raise OptionsError(f"unknown loss {name!r} for a {task}{did_you_mean(name, table)}")
     if table[name] == "probability" and classes != 2:
         raise OptionsError(
-            f"Loss {name!r} needs 2 classes and the target has {classes}. Use {next(iter(table))}."
+            f"loss {name!r} needs 2 classes and the target has {classes}; expected a loss for any number of "
+            f"classes; use {next(iter(table))}"
         )
     if task == "generation":
-        options["ignore_class"] = NOTHING
+        options["ignore_class"] = IGNORED_TOKEN
     return Loss(name, options, table[name])
 
 
-def smoothed(loss: Loss, part: float) -> Loss:
-    """Return a loss whose targets have `part` spread evenly over all classes.
+def with_label_smoothing(loss: Loss, part: float) -> Loss:
+    """Return the loss with label smoothing: `part` of each target is spread evenly over all classes.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
 
     Raises:
-        OptionsError: the loss does not compare probabilities, or says its own smoothing.
+        OptionsError: the loss does not compare probabilities, or has a smoothing of its own.
     """
     if not part:
         return loss
@@ -99,59 +102,59 @@ def smoothed(loss: Loss, part: float) -> Loss:
     if not loss.name.endswith("_crossentropy") or "label_smoothing" in loss.options:
         known = ", ".join(name for name in CLASSIFICATION if name.endswith("_crossentropy"))
         raise OptionsError(
-            f"Option 'training.label_smoothing' is {part} and the loss is {loss.name!r} with "
-            f"{loss.options or 'no options'}. Expected one of: {known}, with no smoothing of its own. Leave one of the "
-            "two out."
+            f"option 'training.label_smoothing' is {part} and the loss is {loss.name!r} with "
+            f"{loss.options or 'no options'}; expected one of: {known}, with no smoothing of its own; leave one of the "
+            "two out"
         )
     return Loss(loss.name, {**loss.options, "label_smoothing": part}, loss.target)
 
 
 def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
-    """Return the task a loss is for; None where no loss is given or none has that name."""
+    """Return the task a loss is for; None if no loss is given or the name is unknown."""
     name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
-    name = SHORT.get(name, name)
-    tasks = ("classification", "regression", "detection")  # a text's loss is a classifier's
-    return next((task for task in tasks if name in TABLES[task]), None)
+    name = ALIASES.get(name, name)
+    tasks = ("classification", "regression", "detection")  # generation uses a classification loss
+    return next((task for task in tasks if name in LOSSES_BY_TASK[task]), None)
 
 
 def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
-    """Refuse a loss that nothing here knows, or one of another task, before any data is read.
+    """Refuse an unknown loss, or one of another task, before any data is read.
 
     Args:
-        loss: the experiment's.
-        task: the one it states; None where the data is to tell.
+        loss: the experiment's `training.loss`.
+        task: the experiment's `data.task`; None if it is inferred from the data.
 
     Raises:
-        OptionsError: naming the nearest loss.
+        OptionsError: names the nearest loss.
     """
     if loss is None:
         return
     if task_of(loss) is None:
         name = loss.get("name") if isinstance(loss, Mapping) else loss
         raise OptionsError(
-            f"Unknown loss {name!r}.{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *SHORT])}"
+            f"unknown loss {name!r}{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])}"
         )
     if task is not None:
         loss_named(loss, task, classes=2)
 
 
 def check_smoothing(part: float, loss: str | Mapping[str, Any] | None, task: str | None) -> None:
-    """Refuse smoothing of what has no classes, before any data is read; see `smoothed`."""
-    smoothed(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
+    """Refuse label smoothing without classes, before any data is read; see `with_label_smoothing`."""
+    with_label_smoothing(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
 
 
 def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
-    """Return the target as a loss reads it.
+    """Return the target as the loss needs it.
 
     Args:
-        target: what the loss compares with.
+        target: the encoding.
         y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
             `preprocessing.box_target` has them.
         classes: number of classes.
 
     Returns:
-        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); "boxes": as
-        they are; else float32 (rows, values).
+        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); "boxes":
+        unchanged, float32; else float32 (rows, values).
     """
     import numpy as np
 
@@ -165,18 +168,18 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
 def class_weights(
     weights: str | Mapping[Any, float] | None, counts: np.ndarray | None, names: Sequence[Any]
 ) -> np.ndarray | None:
-    """Return the float32 weight of a row of each class (classes,), or None where every row weighs the same.
+    """Return the float32 weight of each class's rows (classes,), or None if all rows have the same weight.
 
     "balanced" is rows / (classes * rows of the class), the heuristic of King and Zeng, "Logistic Regression
     in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
 
     Args:
-        weights: the experiment's.
-        counts: training rows of each class, int64 (classes,); None where there are no classes.
+        weights: the experiment's `training.class_weights`.
+        counts: training rows of each class, int64 (classes,); None without classes.
         names: the classes.
 
     Raises:
-        OptionsError: there are no classes, or a class named is none of the target's.
+        OptionsError: there are no classes, or a class is not one of the target's.
     """
     import numpy as np
 
@@ -184,23 +187,26 @@ def class_weights(
         return None
     if not names or counts is None:
         raise OptionsError(
-            "Option 'training.class_weights' is for classes, and this target has none. Leave it out."
+            "option 'training.class_weights' is given and the target has no classes; expected a classification; "
+            "leave it out"
         )
     if weights == "balanced":
         return np.asarray((counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32))
     if isinstance(weights, str):
-        raise OptionsError(f"Option 'training.class_weights' is {weights!r}. Expected 'balanced' or a table.")
+        raise OptionsError(
+            f"option 'training.class_weights' is {weights!r}; expected 'balanced' or a weight per class; correct it"
+        )
     by_name = {_key(name): index for index, name in enumerate(names)}
     table = np.ones(len(names), dtype=np.float32)
     for name, weight in weights.items():
         if _key(name) not in by_name:
             raise OptionsError(
-                f"Class {name!r} in 'training.class_weights' is none.{did_you_mean(name, by_name)}"
+                f"unknown class {name!r} in 'training.class_weights'{did_you_mean(name, by_name)}"
             )
         table[by_name[_key(name)]] = weight
     return table
 
 
 def _key(name: Any) -> str:
-    """A class as JSON writes it for a key, which is what a step reads."""
+    """A class as a JSON key, which is how a step reads it."""
     return str(name).lower() if isinstance(name, bool) else str(name)

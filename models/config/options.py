@@ -1,4 +1,4 @@
-"""Options as people write them: checked against a pydantic class, refused with the nearest key named."""
+"""Options from the experiment file, checked against a pydantic class; a wrong key gets the nearest known one."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return " Did you mean X?" and the known names: the end of every message about a wrong name."""
+    """Return "; expected one of: A, B; did you mean X?", the end of every message about an unknown name."""
     names = sorted(known)
     near = nearest_name(name, names)
-    hint = f" Did you mean {near!r}?" if near else ""
-    return f"{hint} Known here: {', '.join(names) or 'none'}."
+    hint = f"did you mean {near!r}?" if near else "choose one of them"
+    return f"; expected one of: {', '.join(names)}; {hint}" if names else "; expected none; leave it out"
 
 
 def parse_options(options_class: type[Checked], values: Mapping[str, Any], where: str) -> Checked:
-    """Return `values` as an instance of `options_class`; `where` names them in a message, as "model".
+    """Return `values` as an instance of `options_class`.
+
+    Args:
+        options_class: a pydantic class.
+        values: as they stand in the experiment.
+        where: their section, such as "model", for messages.
 
     Raises:
-        OptionsError: a key is unknown or a value is wrong; all of them are named, one sentence each.
+        OptionsError: a key is unknown or a value is wrong; names all of them.
     """
     try:
         return options_class.model_validate(dict(values))
     except ValidationError as error:
         problems = [_sentence(problem, options_class, where) for problem in error.errors()]
-        raise OptionsError(" ".join(problems)) from error
+        raise OptionsError(". Also: ".join(problems)) from error
 
 
 def _sentence(problem: Any, options_class: type[BaseModel], where: str) -> str:
@@ -38,7 +43,7 @@ def _sentence(problem: Any, options_class: type[BaseModel], where: str) -> str:
     key = ".".join([where, *path])
     if problem["type"] == "extra_forbidden":
         known = options_class.model_fields if len(path) == 1 else ()
-        return f"Unknown option {key!r}.{did_you_mean(path[-1], known) if known else ''}"
+        return f"unknown option {key!r}{did_you_mean(path[-1], known) if known else '; leave it out'}"
     if problem["type"] == "missing":
-        return f"Option {key!r} is required and was not given."
-    return f"Option {key!r} is {problem['input']!r}: {problem['msg']}."
+        return f"option {key!r} is missing; expected a value; add it"
+    return f"option {key!r} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

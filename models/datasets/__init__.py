@@ -1,7 +1,7 @@
-"""The built-in datasets, and `load`: rows from a built-in or from a source.
+"""The built-in datasets, and `load`: rows of a built-in dataset or of a source.
 
-To add one, write a function that returns its columns and how many of its last rows are its published test split, name
-it in DATASETS, and its files in `data.sources` or `data.packaged_datasets`.
+To add one, write a function that returns its columns and the number of last rows that are its published test split,
+add it to DATASETS, and its files to `data.sources` or `data.packaged_datasets`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ from tidegate.models.readers import read, readable
 
 @dataclass(frozen=True)
 class Dataset:
-    """A built-in: its target, its task, and its rows with the number of last rows that are its test split.
+    """A built-in dataset.
 
-    `kinds` names the kind of inputs that their values do not tell. Where `tiled`, `rows` takes the tile's size as well.
+    Attributes:
+        target: the target column.
+        task: see `preprocessing.schema.Task`.
+        rows: reads the files; returns the columns and the number of last rows that are the published test split.
+        kinds: the kind of inputs whose values do not show it.
+        tiled: `rows` also takes the size of a tile.
     """
 
     target: str
@@ -63,16 +68,16 @@ def load(
     """All rows of a built-in dataset or of a source, column-wise.
 
     Args:
-        dataset: the name of a built-in; else `source`, a file or folder, is read.
+        dataset: the name of a built-in dataset; if None, `source`, a file or folder, is read.
         format: a key of `readers.READERS`; None guesses it from the suffix.
-        columns: the columns wanted; None means all.
-        sample_rate: of recordings, in Hz; None: as the first one has it.
-        tile: height and width of the pieces that images with boxes are cut into; None: they stay whole.
+        columns: the columns to read; None means all.
+        sample_rate: of recordings, in Hz; None: that of the first one.
+        tile: height and width in pixels of the tiles that images with boxes are cut into; None: no tiles.
 
     Raises:
-        SourceError: nothing there, not readable, or no reader for it.
-        FormatError: the content is not what the format promises.
-        SchemaError: a column of `columns` is not there.
+        SourceError: the source is missing, not readable, or has no reader.
+        FormatError: the content does not match its format.
+        SchemaError: a column of `columns` does not exist.
     """
     if dataset is not None:
         return load_dataset(dataset, tile)[0]
@@ -86,27 +91,27 @@ def chunks(
     sample_rate: int | None,
     tile: int | None = None,
 ) -> Iterator[Columns]:
-    """The rows of a source, some MiB at a time; see `load`."""
+    """The rows of a source, a few MiB at a time; see `load`."""
     path = existing(source)
     yield from read(path, format_of(path, format), columns, sample_rate, tile)
 
 
 def format_of(path: Path, format: str | None) -> str:
-    """The format stated, or the one that the path tells."""
+    """The stated format, or the one guessed from the path."""
     return check_format(format) if format else guess_format(path)
 
 
 def load_dataset(name: str, tile: int | None = None) -> tuple[Columns, int]:
-    """A built-in's columns, and how many of its last rows are its published test split (0: none).
+    """A built-in dataset's columns, and the number of last rows that are its published test split (0: none).
 
     Raises:
-        SourceError: an unknown name, its files are not here, or tiles of what has none.
+        SourceError: an unknown name, missing files, or tiles of a dataset that has none.
     """
     files = dataset_files(name)
     known = DATASETS[name]
     check_tile(tile, known.tiled, f"data.dataset is {name}")
-    given = (files, tile) if known.tiled else (files,)
+    arguments = (files, tile) if known.tiled else (files,)
     if files:
         with readable(files[0]):
-            return known.rows(*given)
-    return known.rows(*given)
+            return known.rows(*arguments)
+    return known.rows(*arguments)

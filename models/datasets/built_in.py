@@ -1,6 +1,6 @@
-"""The built-in datasets that are there from the start, or that Keras downloads.
+"""The built-in datasets from scikit-learn, Fashion-MNIST, and the generated one.
 
-The files of digits, wine and diabetes are read out of scikit-learn's package without importing it.
+The files of digits, wine and diabetes are read from scikit-learn's package without importing it.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def fashion_mnist(files: list[Path]) -> tuple[Columns, int]:
 
 
 def line(files: list[Path]) -> tuple[Columns, int]:
-    """y = 3x + 2 and normal noise of deviation 0.5; x evenly over an interval whose mean is 0 and deviation 1.
+    """y = 3x + 2 plus normal noise of standard deviation 0.5; x is evenly spaced with mean 0 and deviation 1.
 
-    So standardising x changes next to nothing, and the weights learned can be read as they are.
+    So standardising x changes almost nothing, and the learned weights can be read directly.
     """
     del files
     x = np.linspace(-np.sqrt(3), np.sqrt(3), 1000)
-    noise = np.random.RandomState(7).normal(0, 0.5, len(x))  # a stream that no version of NumPy changes
+    noise = np.random.RandomState(7).normal(0, 0.5, len(x))  # this stream is the same in every NumPy version
     return {"x": x, "y": 3 * x + 2 + noise}, 0
 
 
 def download_fashion_mnist() -> list[Path]:
-    """Let Keras download the four files into its own folder, where they are found from then on.
+    """Let Keras download the four files into its cache folder, where `dataset_files` finds them afterwards.
 
     Raises:
         SourceError: Keras is not installed or the download failed; names all ways to get the files.
@@ -83,9 +83,9 @@ def download_fashion_mnist() -> list[Path]:
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         raise SourceError(
-            f"dataset fashion-mnist is not here and Keras could not download it: {error}; expected its four "
-            "files; run `apt-get install dataset-fashion-mnist`, allow Keras' download "
-            f"(storage.googleapis.com), or set {FASHION_VARIABLE} to a folder that has them"
+            f"dataset fashion-mnist is not on this machine and Keras could not download it: {error}; expected its "
+            "four files; run `apt-get install dataset-fashion-mnist`, allow Keras' download "
+            f"(storage.googleapis.com), or set {FASHION_VARIABLE} to a folder with the files"
         ) from error
     return dataset_files("fashion-mnist")
 

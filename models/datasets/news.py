@@ -1,4 +1,4 @@
-"""News with their topics, from Orange's .tab files: three lines of head, then a topic, a tab and a text a line."""
+"""News and their topics from Orange's .tab files: three header lines, then per line a topic, a tab and a text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Series of the UCR and UEA archives, read from their .ts files.
+"""Time series of the UCR and UEA archives, read from their .ts files.
 
-A .ts file has comments (#), a head (@key value), and behind @data one series a line: a channel's values with commas
-between them, channels and the class with colons between them (aeon's documentation, "Data loading and file formats").
+A .ts file has comments (#), a header (@key value), and after @data one series per line: the values of a channel are
+separated by commas, channels and the class by colons (aeon's documentation, "Data loading and file formats").
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tidegate.models.readers import open_text
 
 
 def equal_length(files: list[Path]) -> tuple[Columns, int]:
-    """`series`, float32 `(n, steps)`, or `(n, steps, channels)` of several channels, and `class`, str."""
+    """`series`, float32 `(n, steps)`, or `(n, steps, channels)` with several channels, and `class`, str."""
     return _columns(files, lambda rows: _one_channel(np.stack(rows)))
 
 
 def any_length(files: list[Path]) -> tuple[Columns, int]:
-    """`series`, float32 `(n, longest, channels)` with NaN behind the end of each, and `class`, str."""
+    """`series`, float32 `(n, longest, channels)` padded with NaN, and `class`, str."""
     return _columns(files, padded)
 
 
@@ -43,14 +43,14 @@ def read_ts(file: Path) -> tuple[list[Array], list[str]]:
     """Each line's series, float32 `(steps, channels)`, and its class.
 
     Raises:
-        FormatError: no @data, or a line that is no series; names the line.
+        FormatError: no @data, or a line that is not a series; names the line.
     """
     with open_text(file) as stream:
         lines = [(number, line.strip()) for number, line in enumerate(stream, 1)]
     body = list(dropwhile(lambda entry: entry[1].lower() != "@data", lines))[1:]
     rows = [(number, line) for number, line in body if line and not line.startswith("#")]
     if not rows:
-        raise FormatError(f"{file} has no series behind a line @data; expected a .ts file; copy it again")
+        raise FormatError(f"{file} has no series after a line @data; expected a .ts file; copy it again")
     return [_series(file, number, line) for number, line in rows], [
         line.rpartition(":")[2].strip() for _, line in rows
     ]
@@ -62,10 +62,10 @@ def _series(file: Path, number: int, line: str) -> Array:
         values = [np.array(channel.split(","), np.float32) for channel in channels.split(":")]
         if label.strip():
             return np.stack(values, axis=1)
-        problem = "no class behind the last colon"
+        problem = "no class after the last colon"
     except ValueError as error:
         problem = str(error)
     raise FormatError(
-        f"{file}, line {number}: {problem}; expected channels of equally many numbers and a class, with "
-        "colons between; copy the file again"
+        f"{file}, line {number}: {problem}; expected channels with the same number of values and a class, "
+        "separated by colons; copy the file again"
     )

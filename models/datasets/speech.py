@@ -11,7 +11,7 @@ from tidegate.models.data.sequences import padded
 
 
 def digits(files: list[Path]) -> tuple[Columns, int]:
-    """`mfcc`, float32 `(3000, 92, 13)` with NaN behind the end of each, and `digit`, int64; speakers are mixed."""
+    """`mfcc`, float32 `(3000, 92, 13)` padded with NaN, and `digit`, int64; speakers are mixed."""
     with np.load(files[0], allow_pickle=False) as stored:
         frames, lengths, digit = stored["X"], stored["lengths"], stored["y"]
     rows = np.split(frames, np.cumsum(lengths)[:-1])

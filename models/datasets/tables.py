@@ -1,4 +1,4 @@
-"""Tables that come as CSV inside a package."""
+"""Tables that are CSV files inside a package."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ CATEGORIES = ("mnth", "hr", "weekday", "season", "weathersit")
 
 
 def bikeshare(files: list[Path]) -> tuple[Columns, int]:
-    """8,645 hours of 2011 and 2012: the weather and the calendar, and `bikers`, the bicycles rented.
+    """8,645 hours of 2011 and 2012: weather, calendar, and `bikers`, the number of bicycles rented.
 
-    `casual` and `registered`, which add up to `bikers`, are left out, and so is `atemp`, which `temp` nearly equals.
+    `casual` and `registered`, which add up to `bikers`, are left out, and so is `atemp`, which nearly equals `temp`.
     """
     columns = concat(list(read(files[0], "csv")))
     for name in ("casual", "registered", "atemp"):

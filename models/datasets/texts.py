@@ -1,4 +1,4 @@
-"""Texts to go on with and to translate: verses out of a Bible's database, and words with how they are spoken."""
+"""Texts to continue and to translate: verses from a Bible database, and words with their pronunciation."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_text
 
 KING_JAMES, REINA_VALERA = "k", "v"
-LONGEST_PAIR = 24  # words of a verse that is to be translated
+LONGEST_PAIR = 24  # words in a verse of `verse_pairs`
 SPELLING = re.compile(r"[a-z']+")
 STRESS = re.compile(r"\d")
 WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def verses(files: list[Path]) -> tuple[Columns, int]:
-    """`text`, str `(31102,)`: the verses of the King James Bible, in their order."""
+    """`text`, str `(31102,)`: the verses of the King James Bible, in order."""
     return {"text": np.array(_bible(files[0], KING_JAMES), object)}, 0
 
 
 def verse_pairs(files: list[Path]) -> tuple[Columns, int]:
-    """`spanish` (Reina-Valera, 1909) and `english` (King James), str: the same verses, in lower case.
+    """`spanish` (Reina-Valera, 1909) and `english` (King James), str: the same verses in lower case.
 
-    Words and marks have spaces between; those with at most 24 of them on both sides.
+    Words and punctuation marks are separated by spaces; only verses with at most 24 of them in both languages.
     """
     sides = (
         [WORD.findall(verse.lower()) for verse in _bible(files[0], name)]
@@ -41,24 +41,24 @@ def verse_pairs(files: list[Path]) -> tuple[Columns, int]:
 
 
 def _bible(file: Path, name: str) -> list[str]:
-    """The 31,102 verses of one translation, in their order."""
+    """The 31,102 verses of one translation, in order."""
     query = "select vText from bible where bbName = ? order by bNumber, cNumber, vNumber"
-    # Read as it is: no journal beside a file that belongs to a package.
+    # Immutable: SQLite must not write a journal next to a file that belongs to a package.
     database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         return [text for (text,) in database.execute(query, (name,))]
     except sqlite3.Error as error:
         raise FormatError(
-            f"{file}: {error}; expected a database with the table bible; install the package again"
+            f"{file}: {error}; expected a database with a table bible; install the package again"
         ) from error
     finally:
         database.close()
 
 
 def pronunciations(files: list[Path]) -> tuple[Columns, int]:
-    """`spelling`, str, letters and apostrophes, and `phonemes`, str: 39 phonemes without stress, spaces between.
+    """`spelling`, str, letters and apostrophes, and `phonemes`, str: of 39 phonemes without stress, with spaces.
 
-    Of a word with several pronunciations the first; words with digits, hyphens or dots are left out.
+    Only the first pronunciation of each word; words with digits, hyphens or dots are left out.
     """
     spoken: dict[str, str] = {}
     with open_text(files[0]) as stream:

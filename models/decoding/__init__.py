@@ -1,4 +1,4 @@
-"""From what a network answers to what a person expects: greedy, beam, sampling, non-maximum suppression.
+"""From network outputs to texts and boxes: greedy and beam search, sampling, non-maximum suppression.
 
-Everything here is NumPy and driven by plain settings, so that the same code decodes in training and at the endpoint.
+Everything here is NumPy with plain settings, so that training and the endpoint decode with the same code.
 """

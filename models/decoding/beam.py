@@ -1,4 +1,4 @@
-"""The most probable texts, token by token: beam search, of which a width of 1 is greedy decoding."""
+"""The most probable texts, token by token: beam search; with width 1 it is greedy decoding."""
 
 from __future__ import annotations
 
@@ -9,35 +9,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-# Logarithms of the next token's probabilities `(n, vocabulary)` for prefixes `(n, steps)` of the rows `(n,)`.
-Next = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
+# Log-probabilities of the next token `(n, vocabulary)`, from row numbers `(n,)` and their prefixes `(n, steps)`.
+NextToken = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A row's text: its tokens without begin and end, and its score, the logarithm divided by length ** alpha."""
+    """A row's text: its tokens without begin and end, and its score, log-probability / length ** alpha."""
 
     tokens: tuple[int, ...]
     score: float
 
 
 def beam_search(
-    following: Next, rows: int, *, begin: int, end: int, longest: int, width: int = 1, alpha: float = 0.0
+    next_token: NextToken,
+    rows: int,
+    *,
+    begin: int,
+    end: int,
+    longest: int,
+    width: int = 1,
+    alpha: float = 0.0,
 ) -> list[Decoded]:
     """The best text found for each row.
 
-    Each step keeps the `width` best of all continuations; one that ends is kept aside, and what is left counts against
-    it. Scores are divided by length ** alpha (end counted), as in Wu et al., "Google's Neural Machine Translation
-    System", 2016, without its constant 5; equal scores keep the smaller token. After `longest` tokens a text ends.
+    Each step keeps the `width` best continuations. The best finished text is remembered, and a row is done when none of
+    its prefixes can beat it. Scores are divided by length ** alpha (with the end token), as in Wu et al., "Google's
+    Neural Machine Translation System", 2016, without its constant 5; of equal scores the smaller token wins. A text
+    ends after `longest` tokens.
 
     Args:
-        following: the network; it is asked for all prefixes of a step at once.
-        rows: number of rows, each a text of its own.
+        next_token: the network; it is called once per step for all prefixes.
+        rows: number of rows, each with a text of its own.
         begin: the token that every prefix begins with.
         end: the token that ends a text.
-        longest: tokens of a text, without begin and end.
-        width: prefixes kept a row.
-        alpha: 0 compares sums, 1 means a token; longer texts gain with it.
+        longest: the largest number of tokens, without begin and end.
+        width: prefixes kept per row.
+        alpha: 0 compares sums, 1 means per token; a higher value favours longer texts.
     """
     prefixes = np.full((rows, 1, 1), begin, np.int64)
     scores = np.zeros((rows, 1))
@@ -45,13 +53,13 @@ def beam_search(
     alive = np.arange(rows)
     for step in range(1, longest + 2):
         kept = scores.shape[1]
-        asked = prefixes.reshape(len(alive) * kept, -1)
-        logs = following(np.repeat(alive, kept), asked).reshape(len(alive), kept, -1)
-        if step == longest + 1:  # nothing but the end may follow
+        flat = prefixes.reshape(len(alive) * kept, -1)
+        logs = next_token(np.repeat(alive, kept), flat).reshape(len(alive), kept, -1)
+        if step == longest + 1:  # only the end may follow
             _finish(best, alive, prefixes, scores + logs[:, :, end], step, alpha)
             break
         _finish(best, alive, prefixes, scores + logs[:, :, end], step, alpha)
-        prefixes, scores = _continued(prefixes, scores, logs, end, width)
+        prefixes, scores = _extended(prefixes, scores, logs, end, width)
         hopeful = scores[:, 0] / longest_divisor(step, longest, alpha) > [best[row].score for row in alive]
         alive, prefixes, scores = alive[hopeful], prefixes[hopeful], scores[hopeful]
         if not len(alive):
@@ -60,7 +68,7 @@ def beam_search(
 
 
 def longest_divisor(step: int, longest: int, alpha: float) -> float:
-    """The divisor that is kindest to a prefix of `step` tokens: no text that grows from it can score higher."""
+    """The divisor that gives a prefix of `step` tokens its highest possible score: no continuation can beat that."""
     return float((longest + 1) ** alpha if alpha > 0 else max(step, 1) ** alpha)
 
 
@@ -80,7 +88,7 @@ def _finish(
             best[row] = Decoded(tuple(prefixes[index, place[index], 1:].tolist()), score)
 
 
-def _continued(
+def _extended(
     prefixes: NDArray[np.int64], scores: Floats, logs: Floats, end: int, width: int
 ) -> tuple[NDArray[np.int64], Floats]:
     rows, _, vocabulary = logs.shape

@@ -1,1 +1,1 @@
-"""Devices, and several processes or devices that train one model."""
+"""Devices, and training of one model on several devices or by several processes."""

@@ -1,4 +1,4 @@
-"""The GPUs the framework sees; one asked for and not seen is an error before any data is read."""
+"""Backends and their devices; a missing backend or GPU is an error before any data is read."""
 
 from __future__ import annotations
 
@@ -9,71 +9,73 @@ from pathlib import Path
 from tidegate.models.config.training import keras_backend
 from tidegate.models.errors import GpuNotFoundError, OptionsError
 
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
 
 
-# Without them, sums on a GPU are of another order each time; cuBLAS' is the workspace that its manual asks for.
-REPEATS = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+# Without them the order of sums on a GPU differs each time; cuBLAS' value is the workspace from its manual.
+DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 
-def settle(backend: str) -> None:
-    """Set the environment that Keras and its backend read when they are imported, which must not have been yet.
+def configure_backend(backend: str) -> None:
+    """Set the environment variables that Keras and its backend read at import; call it before they are imported.
 
-    On a GPU too a training repeats to the bit then; see also `families.build.repeatable`.
+    With them a training is deterministic to the bit on a GPU, too; see also `families.build.make_deterministic`.
 
     Args:
-        backend: the experiment's.
+        backend: the experiment's `training.backend`.
     """
     os.environ["KERAS_BACKEND"] = keras_backend(backend)
-    for name, value in REPEATS.items():
+    for name, value in DETERMINISTIC.items():
         if value not in os.environ.get(name, ""):
             os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
-    if backend == "torch":  # else its threads spin for each other: three times slower on a busy machine
+    if (
+        backend == "torch"
+    ):  # otherwise its waiting threads spin, which is three times slower on a busy machine
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def require_backend(backend: str) -> None:
-    """Refuse a backend whose package is not installed here; imports nothing.
+    """Refuse a backend whose package is not installed; the package is not imported.
 
     Raises:
-        OptionsError: what to install.
+        OptionsError: says what to install.
     """
     package = "tensorflow" if backend == "numpy" else backend
     if find_spec(package) is None:
-        others = ", ".join(name for name in NAMES if name != backend)
+        others = ", ".join(name for name in BACKEND_NAMES if name != backend)
         raise OptionsError(
-            f"Option 'training.backend' is {backend!r}, and the package {package} is not installed here. "
-            f"Install it with `pip install {package}`, or choose another: {others}."
+            f"option 'training.backend' is {backend!r}, and the package {package} is not installed; expected it; "
+            f"install it with `pip install {package}`, or choose another: {others}"
         )
 
 
-def require_spread(backend: str, gpus: int, nodes: int, batch_size: int) -> None:
-    """Refuse several devices where a backend can not share a batch among them; imports nothing.
+def require_equal_shares(backend: str, gpus: int, nodes: int, batch_size: int) -> None:
+    """Refuse several devices if the backend cannot divide a batch equally among them; imports nothing.
 
     Args:
-        backend: the experiment's.
-        gpus: devices of each node; 0 and 1 are one.
+        backend: the experiment's `training.backend`.
+        gpus: devices of each node; 0 and 1 mean one.
         nodes: processes.
         batch_size: rows of a batch, which all devices share.
 
     Raises:
-        OptionsError: the backend can not share among them, or a batch can not be shared equally.
+        OptionsError: the backend does not support it, or the batch size is not a multiple of the devices.
     """
     devices = max(1, gpus) * nodes
-    asked = f"resources.gpus is {gpus} and resources.nodes is {nodes}"
+    resources = f"resources.gpus is {gpus} and resources.nodes is {nodes}"
     if devices > 1 and backend != "jax" and (backend != "tensorflow" or nodes > 1):
         one_node = backend == "tensorflow"
         where, less = (
             ("the devices of one node", "nodes") if one_node else ("one device", "gpus to 1 and nodes")
         )
         raise OptionsError(
-            f"{asked}, and training.backend is {backend!r}, which trains on {where}. Set training.backend: jax, "
-            f"which shares each batch among all of them, or set {less} to 1."
+            f"{resources}, and training.backend is {backend!r}; expected {where} with this backend; set "
+            f"training.backend: jax, which shares each batch among all devices, or set {less} to 1"
         )
     if batch_size % devices:
         raise OptionsError(
-            f"{asked}, and training.batch_size is {batch_size}, which {devices} devices can not share equally. "
-            f"Set a multiple of {devices}, e.g. batch_size: {-(-batch_size // devices) * devices}."
+            f"{resources}, and training.batch_size is {batch_size}; expected a multiple of {devices}, because the "
+            f"devices share each batch equally; set for example batch_size: {-(-batch_size // devices) * devices}"
         )
 
 
@@ -86,9 +88,9 @@ def gpus_seen() -> list[str]:
 
         try:
             return [f"gpu:{device.id}" for device in jax.local_devices(backend="gpu")]
-        except RuntimeError:  # it knows no such platform
+        except RuntimeError:  # JAX has no GPU platform here
             return []
-    if keras.backend.backend() == "torch":  # of which Keras' distribution knows nothing
+    if keras.backend.backend() == "torch":  # not supported by keras.distribution
         import torch
 
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -96,25 +98,25 @@ def gpus_seen() -> list[str]:
 
 
 def require_gpus(count: int) -> None:
-    """Refuse to go on with fewer than `count` GPUs; 0 asks for nothing and imports nothing.
+    """Raise if there are fewer than `count` GPUs; with 0 nothing is checked or imported.
 
     Raises:
-        GpuNotFoundError: what the backend saw, what the machine shows, and what to do.
+        GpuNotFoundError: names the GPUs that the backend sees, and what to do.
     """
     if count < 1:
         return
     import keras
 
-    seen, name = gpus_seen(), NAMES[keras.backend.backend()]
+    seen, name = gpus_seen(), BACKEND_NAMES[keras.backend.backend()]
     if len(seen) < count:
         raise GpuNotFoundError(
             f"resources.gpus is {count} and {name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'})"
-            f"{_place()}. {'Set' if seen else f'{_hint()} Or set'} resources.gpus: {len(seen)}."
+            f"{_place()}; expected at least {count}; {'' if seen else f'{_hint()}, or '}set resources.gpus: {len(seen)}"
         )
 
 
 def _place() -> str:
-    """Node and image of the pod we run in; nothing elsewhere."""
+    """Node and image of this pod, for a message; "" outside of a pod."""
     node, image = os.environ.get("TIDEGATE_NODE"), os.environ.get("TIDEGATE_IMAGE")
     return f", on node {node} in image {image}" if node and image else ""
 
@@ -123,12 +125,12 @@ def _hint() -> str:
     import keras
 
     if not Path("/proc/driver/nvidia/version").exists():
-        return "No NVIDIA driver is loaded: install it, or run where `nvidia-smi` lists a GPU."
+        return "install the NVIDIA driver, which is not loaded, or run where `nvidia-smi` lists a GPU"
     if keras.backend.backend() == "jax":
-        return "Install `jax[cuda12]` in place of `jax`, and check that `nvidia-smi` lists the GPU."
+        return "install `jax[cuda12]` in place of `jax`, and check that `nvidia-smi` lists the GPU"
     if keras.backend.backend() == "tensorflow" and not _tensorflow_has_cuda():
-        return "This TensorFlow has no CUDA: install `tensorflow[and-cuda]` in place of `tensorflow-cpu`."
-    return "The driver is there: check CUDA_VISIBLE_DEVICES and that `nvidia-smi` lists the GPU."
+        return "install `tensorflow[and-cuda]` in place of `tensorflow-cpu`, which has no CUDA"
+    return "check CUDA_VISIBLE_DEVICES and that `nvidia-smi` lists the GPU, because the driver is loaded"
 
 
 def _tensorflow_has_cuda() -> bool:

@@ -1,8 +1,8 @@
-"""Where a loop's arrays lie when several devices, of one process or of several, share each batch (JAX backend).
+"""Placement of a loop's arrays when several devices, in one process or several, share each batch (JAX backend).
 
-Every device has all weights and all rows, and computes its share of each batch; XLA adds the collective operations.
-A loss or a mean is that of the whole batch, so that the figures are those of one device. The Keras model keeps this
-process's own copy of the weights: whatever is done with it between two calls needs no other device.
+Every device has all weights and all rows, and computes its share of each batch; XLA adds the collective operations. A
+loss or a mean is that of the whole batch, so the results are those of one device. The Keras model keeps this process's
+own copy of the weights, so that it can be used between two calls without the other devices.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from tidegate.models.errors import OptionsError
 
 
-class Spread:
-    """Layouts of `keras.distribution.DataParallel` over some devices.
+class BatchSharding:
+    """The array layouts of `keras.distribution.DataParallel` over some devices.
 
     Args:
         devices: JAX devices, the same list in every process.
@@ -30,24 +30,24 @@ class Spread:
         self._rows = layout.get_data_layout((self.size,)).backend_layout
         self._whole = TensorLayout((), layout.device_mesh).backend_layout
         self._here = [device for device in devices if device.process_index == jax.process_index()]
-        # Calls that wait for each other inside of XLA's own threads on the CPU must not pile up.
-        self.patient = devices[0].platform == "cpu"
+        # On the CPU, calls that wait for each other inside XLA's own threads must not pile up.
+        self.waits = devices[0].platform == "cpu"
 
-    def whole(self, array: Any) -> Any:
-        """An array of this process, the same in all, as one that lies on every device."""
+    def replicate(self, array: Any) -> Any:
+        """An array that is equal in all processes, as one array replicated on every device."""
         import jax
 
         parts = [jax.device_put(array, device) for device in self._here]
         return jax.make_array_from_single_device_arrays(np.shape(array), self._whole, parts)
 
-    def here(self, array: Any) -> Any:
-        """This process's copy of an array that lies on every device; nothing is copied."""
+    def local_copy(self, array: Any) -> Any:
+        """This process's part of a replicated array, without a copy."""
         return array.addressable_data(0)
 
-    def shared(self, batch: Any) -> Any:
-        """Within a compiled call: a batch's arrays, of which each device has its share of the rows.
+    def shard_batch(self, batch: Any) -> Any:
+        """Within a compiled call: a batch's arrays, with each device having its share of the rows.
 
-        One that can not be shared equally, the last of an epoch, is computed by every device.
+        A batch that cannot be divided equally, the last of an epoch, is computed by every device.
         """
         import jax
 
@@ -58,15 +58,15 @@ class Spread:
 
         return jax.tree.map(share, batch)
 
-    def same(self, state: Any) -> Any:
-        """Within a compiled call: arrays that every device is to have."""
+    def replicated(self, state: Any) -> Any:
+        """Within a compiled call: arrays that are replicated on every device."""
         import jax
 
         constrain: Any = jax.lax.with_sharding_constraint
         return jax.tree.map(lambda array: constrain(array, self._whole), state)
 
-    def agreed(self, array: Any) -> Any:
-        """Member 0's array, in every process."""
+    def broadcast(self, array: Any) -> Any:
+        """Member 0's array in every process."""
         if self.processes == 1:
             return array
         from jax.experimental import multihost_utils
@@ -74,14 +74,14 @@ class Spread:
         return multihost_utils.broadcast_one_to_all(array)
 
 
-def spread_over(gpus: int, batch_size: int) -> Spread | None:
-    """The devices that a training uses; None: the one that JAX takes by itself.
+def batch_sharding(gpus: int, batch_size: int) -> BatchSharding | None:
+    """The sharding over the devices that a training uses; None for JAX's default device alone.
 
-    With `gpus` so many of each process; without, all CPU devices, of which a process has one unless XLA is told
-    otherwise (`--xla_force_host_platform_device_count`).
+    With `gpus`, that many devices of each process; with 0, all CPU devices, of which a process has one unless XLA is
+    configured otherwise (`--xla_force_host_platform_device_count`).
 
     Raises:
-        OptionsError: they can not share a batch equally.
+        OptionsError: the batch size is not a multiple of the devices.
     """
     import jax
 
@@ -94,7 +94,7 @@ def spread_over(gpus: int, batch_size: int) -> Spread | None:
         return None
     if batch_size % len(chosen):
         raise OptionsError(
-            f"training.batch_size is {batch_size}, which {len(chosen)} devices can not share equally. Set a multiple "
-            f"of {len(chosen)}, e.g. {-(-batch_size // len(chosen)) * len(chosen)}."
+            f"training.batch_size is {batch_size}; expected a multiple of {len(chosen)}, because the devices share "
+            f"each batch equally; set for example {-(-batch_size // len(chosen)) * len(chosen)}"
         )
-    return Spread(chosen)
+    return BatchSharding(chosen)

@@ -1,7 +1,7 @@
-"""How the members of a group find each other.
+"""How the members of a group connect to each other.
 
-Member 0 listens at an address that all know. Once all have come it names the address at which JAX's own coordinator
-will listen, and the connections stay.
+Member 0 listens at an address that all know. Once all are connected, it sends them the address at which JAX's own
+coordinator will listen. The connections stay open.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ LOCAL = "127.0.0.1"
 
 
 def meet(rank: int, size: int, meeting: str, timeout_s: float) -> tuple[str, dict[int, socket.socket]]:
-    """Wait until all are here.
+    """Wait until all members are connected.
 
     Args:
-        rank, size: which member this is, of how many.
-        meeting: HOST:PORT where member 0 listens.
-        timeout_s: how long a member may not come.
+        rank, size: this member's rank, and the number of members.
+        meeting: HOST:PORT at which member 0 listens.
+        timeout_s: how long a member may take to connect.
 
     Returns:
-        HOST:PORT where JAX's coordinator is to listen, and the connections by rank: member 0 has one to each other
-        member, these have one to member 0.
+        HOST:PORT for JAX's coordinator, and the connections by rank: member 0 has one to each other member, each of
+        these has one to member 0.
 
     Raises:
-        GroupError: a member did not come in time; it is named.
+        GroupError: a member did not connect in time; names it.
     """
     host, _, port = meeting.rpartition(":")
     end = time.monotonic() + timeout_s
     if rank:
-        return _go(rank, size, (host, int(port)), end, timeout_s)
-    return _receive(size, host, int(port), end, timeout_s)
+        return _meet_first_member(rank, size, (host, int(port)), end, timeout_s)
+    return _meet_all_members(size, host, int(port), end, timeout_s)
 
 
 def name_of(rank: int, size: int) -> str:
-    """What a member is called."""
+    """A member's name in messages."""
     return f"member {rank} of {size}"
 
 
 def send(peer: socket.socket, words: dict[str, Any]) -> None:
-    """Tell one other member something, as a line of JSON; raises OSError."""
+    """Send a message to another member, as a line of JSON; raises OSError."""
     peer.sendall(json.dumps(words).encode() + b"\n")
 
 
-def _receive(
+def _meet_all_members(
     size: int, host: str, port: int, end: float, timeout_s: float
 ) -> tuple[str, dict[int, socket.socket]]:
     """Member 0's part."""
@@ -61,8 +61,8 @@ def _receive(
                 try:
                     peer, _ = server.accept()
                 except TimeoutError:
-                    raise _absent(missing, size, timeout_s) from None
-                missing.discard(_let_in(peers, peer))
+                    raise _absent_error(missing, size, timeout_s) from None
+                missing.discard(_admit(peers, peer))
     except GroupError:
         for peer in peers.values():
             peer.close()
@@ -74,8 +74,8 @@ def _receive(
     return address, peers
 
 
-def _let_in(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
-    """The member that came; None: it was none of us."""
+def _admit(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
+    """Add a connection and return its rank; None if it is not a member."""
     try:
         peer.settimeout(5.0)
         rank = int(json.loads(_line(peer))["rank"])
@@ -83,12 +83,12 @@ def _let_in(peers: dict[int, socket.socket], peer: socket.socket) -> int | None:
         peer.close()
         return None
     before, peers[rank] = peers.get(rank), peer
-    if before is not None:  # it came again, and comes instead
+    if before is not None:  # it connected again, which replaces the first connection
         before.close()
     return rank
 
 
-def _go(
+def _meet_first_member(
     rank: int, size: int, meeting: tuple[str, int], end: float, timeout_s: float
 ) -> tuple[str, dict[int, socket.socket]]:
     """Any other member's part."""
@@ -102,20 +102,20 @@ def _go(
         except (OSError, ValueError):
             if peer is not None:
                 peer.close()
-            time.sleep(0.2)  # member 0, or its name, is not there yet
-    raise _absent({0}, size, timeout_s)
+            time.sleep(0.2)  # member 0 does not listen yet, or its name does not resolve yet
+    raise _absent_error({0}, size, timeout_s)
 
 
-def _absent(ranks: set[int], size: int, timeout_s: float) -> GroupError:
+def _absent_error(ranks: set[int], size: int, timeout_s: float) -> GroupError:
     names = ", ".join(name_of(rank, size) for rank in sorted(ranks))
     return GroupError(
-        f"{names} did not come within {timeout_s:g} s. Look at its log; where it waits for a place, set "
-        "resources.member_timeout higher or resources.nodes lower."
+        f"{names} did not connect within {timeout_s:g} s; expected all members; look at its log; if it waits for "
+        "resources, set resources.member_timeout higher or resources.nodes lower"
     )
 
 
 def _server(host: str, port: int) -> socket.socket:
-    """Listens on this machine alone where the members are all here, else on every address."""
+    """A listening socket: on this machine only if all members are here, else on every address."""
     if host == LOCAL:
         return socket.create_server((LOCAL, port))
     if socket.has_dualstack_ipv6():
@@ -124,11 +124,11 @@ def _server(host: str, port: int) -> socket.socket:
 
 
 def _line(peer: socket.socket) -> bytes:
-    """One short line, and not a byte more: what follows is the listener's."""
+    """Read one short line, and not a byte more: the rest belongs to the listener thread."""
     line = b""
     while not line.endswith(b"\n"):
         byte = peer.recv(1)
         if not byte or len(line) > 1000:
-            raise ConnectionError("closed, or none of ours")
+            raise ConnectionError("closed, or not a member")
         line += byte
     return line

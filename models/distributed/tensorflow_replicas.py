@@ -1,11 +1,11 @@
-"""Several devices share each batch (TensorFlow backend): the model's graph is gone through layer by layer, in shares.
+"""Several devices share each batch (TensorFlow backend): each layer of the model runs on all devices, with their rows.
 
-Each device computes a layer for its share of the rows. Loss, metrics and update are those of the whole batch, on the
-first device, where the variables lie. So are what a layer knows of the batch: `BatchNormalization` takes mean and
-variance over all shares, and random numbers are drawn for the whole batch, of which a share takes its own. The loss
-curve is that of one device. (`tf.distribute.MirroredStrategy` gives each replica a Dropout and statistics of its own.)
+Each device computes a layer for its share of the rows. Loss, metrics and update are computed for the whole batch on the
+first device, which has the variables. `BatchNormalization` uses mean and variance over all shares, and random numbers
+are drawn for the whole batch, of which each share takes its part. So the loss curve is that of one device.
+(`tf.distribute.MirroredStrategy` gives each replica its own Dropout and statistics.)
 
-Other layers see a device's rows only; one that mixes rows learns something else than on one device.
+Other layers see only a device's rows; a layer that mixes rows gives other results than on one device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tidegate.models.distributed.devices import require_spread
+from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.models.keras_private import (
     BESIDE,
@@ -31,40 +31,37 @@ from tidegate.models.keras_private import (
     tensorflow_random,
 )
 
-SHAPED = (
-    "normal",
-    "truncated_normal",
-    "uniform",
-    "randint",
-)  # random numbers by their shape, the first argument
+# Keras' random functions whose first argument is the shape.
+SHAPED = ("normal", "truncated_normal", "uniform", "randint")
 
 
 def devices_for(gpus: int, batch_size: int) -> list[str]:
-    """The names of so many devices, GPUs where there are any; none for one device.
+    """The names of `gpus` devices, GPUs if there are any, else CPU devices; [] for one device.
 
     Raises:
-        OptionsError: there are fewer, or they can not share a batch equally.
+        OptionsError: there are fewer, or the batch size is not a multiple of them.
     """
     if gpus < 2:
         return []
     import tensorflow as tf
 
-    require_spread("tensorflow", gpus, 1, batch_size)
+    require_equal_shares("tensorflow", gpus, 1, batch_size)
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(found) < gpus:
         raise OptionsError(
-            f"resources.gpus is {gpus} and TensorFlow has {len(found)} devices. Set resources.gpus: {len(found)}."
+            f"resources.gpus is {gpus} and TensorFlow has {len(found)} devices; expected at least {gpus}; set "
+            f"resources.gpus: {len(found)}"
         )
     return [device.name for device in found[:gpus]]
 
 
 def shared_step(model: Any, devices: Sequence[str]) -> Callable[[Any], Any]:
-    """Return the model's own `train_step(data)`, in which the devices share the model's call.
+    """Return the model's own `train_step(data)`, in which the devices share the call of the model.
 
-    The batch has a known number of rows, a multiple of the devices'.
+    The batch has a known number of rows, a multiple of the number of devices.
 
     Raises:
-        OptionsError: a BatchNormalization lies where it can not be shared.
+        OptionsError: a BatchNormalization is where it cannot be shared.
     """
     from keras.layers import BatchNormalization
 
@@ -72,27 +69,27 @@ def shared_step(model: Any, devices: Sequence[str]) -> Callable[[Any], Any]:
     for layer in all_layers(model):
         if isinstance(layer, BatchNormalization) and layer.trainable and id(layer) not in layers:
             raise OptionsError(
-                f"resources.gpus is {len(devices)} and layer {layer.path!r} (BatchNormalization) lies within a layer, "
-                "where the devices can not share it. Call it in the model's own graph, set training.backend: jax, or "
-                "set gpus to 1."
+                f"resources.gpus is {len(devices)} and layer {layer.path!r} (BatchNormalization) is inside another "
+                "layer; expected it in the model's own graph, where the devices can share it; call it there, set "
+                "training.backend: jax, or set gpus to 1"
             )
-    shared = Shared(model, devices)
+    shared = SharedModel(model, devices)
     return lambda data: type(model).train_step(shared, data)
 
 
 @dataclass(frozen=True)
-class Dealt:
-    """A tensor whose rows lie on several devices.
+class ShardedTensor:
+    """A tensor whose rows are divided among several devices.
 
     Attributes:
-        parts: each device's, all of as many rows.
+        parts: one tensor per device, all with the same number of rows.
     """
 
     parts: list[Any]
 
 
-class Shared:
-    """Stands for a model in its `train_step`: the devices share its call, all else is the model's.
+class SharedModel:
+    """Takes the model's place in its `train_step`: the devices share its call, everything else is the model's.
 
     Args:
         model: a compiled Keras model.
@@ -106,25 +103,25 @@ class Shared:
         return getattr(self._model, name)
 
     def __call__(self, inputs: Any, training: bool | None = None) -> Any:
-        """What the model answers for a batch."""
+        """The model's outputs for a batch."""
         import keras
         import tensorflow as tf
 
         self._rows = keras.tree.flatten(inputs)[0].shape[0] // len(self._devices)
         parts = keras.tree.map_structure(lambda array: tf.split(array, len(self._devices)), inputs)
-        dealt = keras.tree.map_structure_up_to(inputs, Dealt, parts)
+        dealt = keras.tree.map_structure_up_to(inputs, ShardedTensor, parts)
         with calling(self._model):
-            return keras.tree.map_structure(_whole, self._run(self._model, dealt, training=training))
+            return keras.tree.map_structure(_joined, self._run(self._model, dealt, training=training))
 
     def _run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        """What an operation gives for arguments that are `Dealt`."""
+        """The result of an operation for arguments that are `ShardedTensor`s."""
         import keras
         import tensorflow as tf
 
         function, training = graph_of(operation), kwargs.get("training")
         if function is not None:
             flat = [standardized(function, each(args[0])) for each in self._shares()]
-            inputs = [Dealt(list(parts)) for parts in zip(*flat, strict=True)]
+            inputs = [ShardedTensor(list(parts)) for parts in zip(*flat, strict=True)]
             return run_graph(function, inputs, lambda inner: partial(self._within, inner, training))
         kwargs.pop("training", None)
         call = in_mode(operation, training)
@@ -138,33 +135,33 @@ class Shared:
                 with tf.device(self._devices[place]), self._drawn(place), scopes[place]:
                     found.append(call(*each(args), **each(kwargs)))
         for variable, value in zip(state, unchanged, strict=True):
-            after = scopes[0].get_current_value(variable)  # all shares come to the same
+            after = scopes[0].get_current_value(variable)  # equal in all shares
             if after is not value:
                 variable.assign(after)
         for loss in (loss for scope in scopes for loss in scope.losses):
             operation.add_loss(loss / len(self._devices))
-        return keras.tree.map_structure(lambda *parts: Dealt(list(parts)), *found)
+        return keras.tree.map_structure(lambda *parts: ShardedTensor(list(parts)), *found)
 
     def _within(self, operation: Any, trains: bool | None, *args: Any, **kwargs: Any) -> Any:
-        """In a graph the outermost call says whether it is a training, as in Keras."""
+        """In a graph the outermost call decides about `training`, as in Keras."""
         return self._run(operation, *args, **kwargs | {"training": trains})
 
     def _shares(self) -> Iterator[Callable[[Any], Any]]:
-        """For each device what takes its part of every `Dealt` in a structure."""
+        """For each device a function that takes its part of every `ShardedTensor` in a structure."""
         import keras
 
         for place in range(len(self._devices)):
 
             def each(given: Any, place: int = place) -> Any:
                 return keras.tree.map_structure(
-                    lambda one: one.parts[place] if isinstance(one, Dealt) else one, given
+                    lambda one: one.parts[place] if isinstance(one, ShardedTensor) else one, given
                 )
 
             yield each
 
     @contextmanager
     def _moments(self, layer: Any, training: bool | None, args: tuple[Any, ...]) -> Iterator[None]:
-        """A BatchNormalization takes mean and variance over all shares, as Keras takes them over a batch."""
+        """Let a BatchNormalization use mean and variance over all shares, as Keras does over a batch."""
         from keras.layers import BatchNormalization
 
         if not (isinstance(layer, BatchNormalization) and training and layer.trainable):
@@ -176,7 +173,7 @@ class Shared:
 
     @contextmanager
     def _drawn(self, place: int) -> Iterator[None]:
-        """Keras draws random numbers for as many rows as a share has from those of the whole batch."""
+        """Let Keras draw random numbers for the whole batch, and give a share its part of them."""
         import keras
         import tensorflow as tf
 
@@ -212,20 +209,20 @@ class Shared:
                 setattr(random, name, draw)
 
 
-def _whole(dealt: Dealt) -> Any:
-    """All rows as one tensor, with what Keras' losses read from a model's answer beside its numbers."""
+def _joined(dealt: ShardedTensor) -> Any:
+    """All rows as one tensor, with the attributes that Keras' losses read from a model's output."""
     import tensorflow as tf
 
     whole = tf.concat(dealt.parts, axis=0)
     for name in BESIDE:
-        beside = [getattr(part, name, None) for part in dealt.parts]
-        if all(tensor is not None for tensor in beside):
-            setattr(whole, name, tf.concat(beside, axis=0))
+        values = [getattr(part, name, None) for part in dealt.parts]
+        if all(tensor is not None for tensor in values):
+            setattr(whole, name, tf.concat(values, axis=0))
     return whole
 
 
 def _mean_and_variance(layer: Any, parts: list[Any], devices: Sequence[str]) -> tuple[Any, Any]:
-    """As Keras' own of a whole batch; masked places do not count."""
+    """Mean and variance as Keras computes them for a whole batch, without masked positions."""
     import tensorflow as tf
     from keras import backend, ops
 
@@ -234,7 +231,7 @@ def _mean_and_variance(layer: Any, parts: list[Any], devices: Sequence[str]) -> 
     along = [-1 if axis == layer.axis % rank else 1 for axis in range(rank)]
 
     def total(of: Callable[[Any, Any], Any]) -> Any:
-        """The sum over all shares of what is computed of inputs and weights."""
+        """The sum over all shares of a function of inputs and mask."""
         sums = []
         for part, device in zip(parts, devices, strict=True):
             with tf.device(device):
@@ -254,7 +251,7 @@ def _mean_and_variance(layer: Any, parts: list[Any], devices: Sequence[str]) -> 
 
 
 def _graph(operation: Any) -> Iterator[Any]:
-    """All operations that are called one by one."""
+    """All operations in the graph, including those of nested models."""
     function = graph_of(operation)
     for inner in function.operations if function is not None else ():
         yield from _graph(inner)

@@ -1,4 +1,4 @@
-"""The equations a network learns by, in NumPy float64: one topic a file, LaTeX and source in every docstring.
+"""The equations of training a network, in NumPy float64: one topic per file, LaTeX and source in every docstring.
 
     activations   sigmoid, tanh, ReLU, softmax
     losses        mean squared error, cross-entropy, hinge
@@ -8,8 +8,8 @@
     recurrent     a simple recurrent cell through time
     lstm          an LSTM cell, four gates, through time
     updates       gradient descent, SGD, momentum
-    layers        the equations above as steps that remember what their backward pass needs
-    network       layers joined to a network: forward and backward
+    layers        the equations above as layers that store what their backward pass needs
+    network       layers connected to a network: forward and backward
     loop          initialise, forward, loss, backward, update, until epochs or convergence
 
 Every `..._backward` takes the gradient of the loss with respect to an output and returns it with respect to

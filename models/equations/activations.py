@@ -1,4 +1,4 @@
-r"""Activations, each with its derivative written in its own output \(a\), which is all the backward pass keeps."""
+r"""Activations, each with its derivative in terms of its output \(a\), which is all that the backward pass needs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def relu_backward(gradient: Array, a: Array) -> Array:
 def softmax(z: Array) -> Array:
     r"""\( a_i = \frac{e^{z_i}}{\sum_j e^{z_j}} \) over the last axis.
 
-    The largest \(z_i\) is subtracted first: the answer is the same and nothing overflows.
+    The largest \(z_i\) is subtracted first, which prevents overflow and does not change the result.
     Source: [B] equation 4.62; [GBC] section 4.1 for the subtraction.
     """
     powers = np.exp(z - z.max(axis=-1, keepdims=True))

@@ -1,4 +1,4 @@
-"""A Keras model's twin in the equations: the same layers with the same weights, in float64."""
+"""Conversion of a Keras model to the equations: the same layers with the same weights, in float64."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tidegate.models.equations.network import Network, Node
 from tidegate.models.errors import OptionsError
 
 
-class Twin:
-    """The network of equations that answers as a Keras model does, and gives its weights back.
+class ConvertedNetwork:
+    """A network of equations with the same outputs as a Keras model; it can write its weights back.
 
     Args:
-        model: a functional Keras model of layers that stand in `EQUATIONS`.
-        seed: seeds what Dropout leaves out.
+        model: a functional Keras model of layers in `EQUATIONS`.
+        seed: seeds Dropout.
 
     Raises:
-        OptionsError: a layer, or a setting of it, has no equation here; names it and what has one.
+        OptionsError: a layer, or an option of it, has no equation here; names it and the supported ones.
     """
 
     def __init__(self, model: Any, seed: int) -> None:
-        for layer in model.operations:  # before a setting is told that only such a layer brings
+        for layer in model.operations:  # first, because other checks report consequences of such a layer
             if type(layer).__name__ not in EQUATIONS:
                 raise _unknown(f"layer {layer.name!r} ({type(layer).__name__})")
         self.random = np.random.default_rng([seed, 1])  # of every Dropout
@@ -57,7 +57,7 @@ class Twin:
         return {self._inputs[name]: array.astype(np.float64) for name, array in inputs.items()}
 
     def write(self) -> None:
-        """Give the Keras model the weights as they are now, rounded to its float32."""
+        """Copy the current weights to the Keras model, rounded to its float32."""
         for layer, chain in self._pairs:
             if layer.weights and chain:
                 layer.set_weights([parameter for step in chain for parameter in step.parameters])
@@ -75,13 +75,13 @@ def _refuse_others(model: Any) -> None:
 def _unknown(what: str) -> OptionsError:
     known = ", ".join(name for name in EQUATIONS if name != "InputLayer")
     return OptionsError(
-        f"Option 'training.backend' is 'numpy', which has no equation for {what}. Known here: {known}, with "
-        f"the activations {', '.join(ACTIVATIONS)}. Leave it out of the model, or leave backend out."
+        f"option 'training.backend' is 'numpy', which has no equation for {what}; expected one of: {known}, with "
+        f"the activations {', '.join(ACTIVATIONS)}; leave it out of the model, or leave backend out"
     )
 
 
 def _name(tensor: Any) -> str:
-    """Of a value: names of Keras tensors need not differ, their identities do."""
+    """A unique name for a tensor: names of Keras tensors may be equal, identities are not."""
     return str(id(tensor))
 
 

@@ -1,4 +1,4 @@
-"""The equations as layers: each remembers from its forward pass what its backward pass needs."""
+"""The equations as layers: each stores in its forward pass what its backward pass needs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Layer(ABC):
     """A step of a network.
 
     Attributes:
-        parameters: what it learns, float64; changed in place by an update.
+        parameters: float64 arrays, changed in place by an update.
         gradients: of the loss with respect to each parameter, set by `backward`.
-        training: whether the next forward pass is one to learn from, which dropout asks.
+        training: whether the next forward pass is in training, which Dropout needs.
     """
 
     training = False
@@ -109,7 +109,7 @@ class Pooling(Layer):
 
 
 class _ThroughTime(Layer):
-    """What recurrent layers share: all states, or the last one only, are the output."""
+    """The base of recurrent layers, whose output is all states or only the last one."""
 
     def __init__(self, weights: Array, recurrent_weights: Array, bias: Array, every_state: bool) -> None:
         super().__init__(weights, recurrent_weights, bias)

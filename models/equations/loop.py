@@ -1,4 +1,4 @@
-"""The training loop in the classic order: initialise, forward, loss, backward, update, until done."""
+"""The training loop: initialise, then forward, loss, backward and update until done."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def train(
         rate: the learning rate \( \eta \).
         update: what moves the parameters; None: plain gradient steps.
         batch_size: None: all rows at once, gradient descent; else SGD on batches in random order.
-        random: draws first weights and order.
+        random: draws the initial weights and the order of rows.
     """
     network.initialise(random)
     update = update or descend
@@ -66,10 +66,10 @@ def learn(
     update: Callable[[Sequence[Array], Sequence[Array]], None],
     weights: Array | None = None,
 ) -> tuple[float, Array]:
-    """Learn from one batch: forward, loss, backward, update.
+    """Train on one batch: forward, loss, backward, update.
 
     Args:
-        weights: a weight a row (rows,), or None.
+        weights: one weight per row (rows,), or None.
 
     Returns:
         The batch's mean loss and its predictions (rows, units), both from before the update.
@@ -88,7 +88,7 @@ def descend(parameters: Sequence[Array], gradients: Sequence[Array], rate: float
 
 
 class Momentum:
-    """Moves every parameter by `momentum`, and keeps the velocities.
+    """Moves every parameter by `momentum`, and stores the velocities.
 
     Args:
         factor: the momentum; 0 is plain SGD.

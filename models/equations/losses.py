@@ -1,8 +1,8 @@
-r"""Losses: one number \(L_n\) a row, and the gradient of its mean \( L = \frac1N \sum_n w_n L_n \).
+r"""Losses: one number \(L_n\) per row, and the gradient of its mean \( L = \frac1N \sum_n w_n L_n \).
 
 \(w_n\) is 1, or the row's weight (class weights). `predictions` are the network's outputs after their activation,
-(rows, units); `target` has the same shape. Each loss returns a value a row (rows,), and its gradient with respect
-to the predictions (rows, units), not yet divided by the number of rows; `mean_loss` does both.
+(rows, units); `target` has the same shape. Each loss returns one value per row (rows,) and its gradient with respect
+to the predictions (rows, units), without weights and not divided by the number of rows; `mean_loss` does that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def mean_loss(
     Args:
         loss: one of this module's.
         predictions, target: (rows, units).
-        weights: a weight a row (rows,); None weighs all 1.
+        weights: one weight per row (rows,); None: all 1.
     """
     each, gradient = loss(predictions, target)
     share = np.full(len(each), 1.0 / len(each)) if weights is None else weights / len(each)

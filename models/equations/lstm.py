@@ -11,7 +11,7 @@ from tidegate.models.equations.activations import sigmoid
 
 
 class Trace(NamedTuple):
-    """What an LSTM did at every step, (rows, steps, units) each; `states` h is its output."""
+    """The values of an LSTM at every step, (rows, steps, units) each; `states` h is its output."""
 
     states: Array
     cells: Array

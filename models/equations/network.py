@@ -1,4 +1,4 @@
-"""Layers joined to a network: values flow forward, gradients back along the same edges."""
+"""Layers connected to a network: values flow forward, gradients back along the same edges."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Network:
     """A network without cycles.
 
     Args:
-        inputs: names of the values it is given.
-        nodes: in an order in which each reads only what is there; the last one makes the output.
+        inputs: names of its inputs.
+        nodes: in topological order; the last one computes the output.
 
     Example:
         network = chain(Dense(w1, b1), Activate(ACTIVATIONS["relu"]), Dense(w2, b2))
@@ -38,7 +38,7 @@ class Network:
 
     @property
     def parameters(self) -> list[Array]:
-        """All that is learned, first layer first; change the arrays in place."""
+        """All parameters, first layer first; change the arrays in place."""
         return [parameter for node in self.nodes for parameter in node.layer.parameters]
 
     @property
@@ -47,7 +47,7 @@ class Network:
         return [gradient for node in self.nodes for gradient in node.layer.gradients]
 
     def initialise(self, random: np.random.Generator) -> None:
-        """Give every matrix of weights new values from `glorot_uniform`, every bias zeros."""
+        """Draw every weight matrix from `glorot_uniform`, and set every bias to zeros."""
         for parameter in self.parameters:
             parameter[...] = glorot_uniform(parameter.shape, random) if parameter.ndim > 1 else 0.0
 
@@ -62,7 +62,7 @@ class Network:
     def backward(self, gradient: Array) -> dict[str, Array]:
         r"""Backpropagation: set every layer's gradients from that of the predictions.
 
-        A value read by several layers gets the sum of what they send back, the chain rule's
+        A value read by several layers gets the sum of their gradients, by the chain rule
         \( \frac{\partial L}{\partial x} = \sum_k \frac{\partial L}{\partial z_k} \frac{\partial z_k}{\partial x} \).
         Source: [GBC] algorithm 6.2; Rumelhart, Hinton, Williams, 1986.
 

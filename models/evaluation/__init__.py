@@ -1,1 +1,1 @@
-"""How good a model is: metrics, and pictures of them."""
+"""How good a model is: metrics and figures."""

@@ -1,4 +1,4 @@
-"""The pictures people look at in a run: curves, confusion matrix, predicted against true, reliability."""
+"""The figures of a run: learning curves, confusion matrix, predicted against true, reliability."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.evaluation.metrics import reliability
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart by people with any colour blindness.
+# Okabe and Ito, "Color Universal Design" (2008): distinguishable with any colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 MOST_CLASSES_NAMED = 40
 MOST_CLASSES_COUNTED = 20
@@ -19,10 +19,10 @@ MOST_POINTS = 5_000
 
 
 def render(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
-    """Return the pictures of one trained model as (file name, PNG).
+    """Return the figures of one trained model as (file name, PNG).
 
     Args:
-        report: "history": a dict of values an epoch; "task"; "classes"; "names": the target's columns;
+        report: "history": a dict of values per epoch; "task"; "classes"; "names": the target columns;
             "y_true": int class indices (rows,) or numbers (rows, values); "y_pred": probabilities
             (rows, classes) or numbers (rows, values); "y_uncalibrated": the probabilities before calibration, if
             there was one.
@@ -44,7 +44,7 @@ def render(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """Return a figure with a plot a value: training and validation over epochs."""
+    """Return a figure with one plot per value: training and validation over epochs."""
     names = [name for name in history[0] if not name.startswith("val_")]
     figure = new_figure(5.2 * len(names), 3.8)
     epochs = range(1, len(history) + 1)
@@ -56,12 +56,12 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
         title = name.replace("_", " ")
         axes.set(title=title, xlabel="epoch", ylabel=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        plain(axes)
+        declutter(axes)
     return figure
 
 
 def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classes: Sequence[str]) -> Any:
-    """Return a figure of the part of each true class (row) predicted as each class (column)."""
+    """Return a figure of the fraction of each true class (row) predicted as each class (column)."""
     size = len(classes)
     counts = np.bincount(truth * size + chosen, minlength=size * size).reshape(size, size)
     parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -81,7 +81,7 @@ def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classe
 
 
 def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Sequence[str]) -> Any:
-    """Return a figure with a plot a target column: each row's prediction over its truth, and the diagonal."""
+    """Return a figure with one plot per target column: predictions over true values, and the diagonal."""
     truth = truth.reshape(len(truth), -1).astype(np.float64)
     predicted = predicted.reshape(truth.shape).astype(np.float64)
     shown = np.linspace(0, len(truth) - 1, min(len(truth), MOST_POINTS)).astype(int)
@@ -96,7 +96,7 @@ def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Seque
         title = names[column] if column < len(names) else f"output {column + 1}"
         axes.set(title=title, xlabel="true", ylabel="predicted")
         axes.legend(frameon=False)
-        plain(axes)
+        declutter(axes)
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure
@@ -105,7 +105,7 @@ def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Seque
 def reliability_curve(
     truth: NDArray[np.int64], probabilities: NDArray[Any], before: NDArray[Any] | None = None
 ) -> Any:
-    """Return a figure of accuracy over confidence, with the rows of each bin below; also of those before calibration.
+    """Return a figure of accuracy over confidence, with the rows per bin below; also before calibration if given.
 
     DeGroot and Fienberg, "The Comparison and Evaluation of Forecasters" (1983).
     """
@@ -124,8 +124,8 @@ def reliability_curve(
     edges = np.linspace(0, 1, len(counts) + 1)
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=GREEN, edgecolor="white")
     below.set(xlabel="confidence", ylabel="rows", xlim=(0, 1))
-    plain(above)
-    plain(below)
+    declutter(above)
+    declutter(below)
     return figure
 
 
@@ -141,7 +141,7 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of a size in inches, known to no window system."""
+    """Return an empty figure of a size in inches, without a window system."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -151,14 +151,14 @@ def _line(axes: Any, across: Any, up: Any, color: str, label: str) -> None:
     axes.plot(across, up, color=color, linewidth=2, marker="o", markersize=4, label=label)
 
 
-def plain(axes: Any) -> None:
-    """Take from a plot what it does not need."""
+def declutter(axes: Any) -> None:
+    """Remove the upper and right spine and add a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
 def png(figure: Any) -> bytes:
-    """Return a figure as PNG, from a plain canvas: no window system is asked for, and the library keeps no figure."""
+    """Return a figure as PNG, without a window system and without matplotlib's global figure list."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()

@@ -1,6 +1,6 @@
-"""What a candidate is judged by: metrics of held-out rows, in NumPy alone.
+"""The metrics of held-out rows, in NumPy alone.
 
-Keys have no prefix; the step that evaluates adds "test_".
+Keys have no prefix; the step adds "test_" or "validation_".
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SMALLEST = (
-    1e-7  # probabilities are clipped to [SMALLEST, 1 - SMALLEST], as Keras does, so that log stays finite
-)
+# Probabilities are clipped to [SMALLEST, 1 - SMALLEST], as in Keras, so that the logarithm stays finite.
+SMALLEST = 1e-7
 BINS = 15
 
 
 def to_predictions(raw: NDArray[Any], activation: str) -> NDArray[np.float32]:
-    """Return a model's raw outputs as a prediction a row.
+    """Return one prediction per row from a model's raw outputs.
 
     Args:
         raw: float (rows, units).
@@ -40,7 +39,7 @@ def evaluate(
     classes: Sequence[Any] = (),
     names: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Return the metrics of predictions against the truth.
+    """Return the metrics of predictions against the true values.
 
     Args:
         task: "classification" or "regression".
@@ -76,8 +75,8 @@ def _classification(truth: NDArray[np.int64], probabilities: Floats, classes: in
 
 def cross_entropy(truth: NDArray[np.int64], probabilities: Floats) -> float:
     """Return the mean of -ln p(true class): I. J. Good, "Rational Decisions" (1952)."""
-    given = probabilities[np.arange(len(truth)), truth]
-    return float(-np.mean(np.log(np.clip(given, SMALLEST, 1 - SMALLEST))))
+    true_class = probabilities[np.arange(len(truth)), truth]
+    return float(-np.mean(np.log(np.clip(true_class, SMALLEST, 1 - SMALLEST))))
 
 
 def f1_macro(truth: NDArray[np.int64], chosen: NDArray[np.int64], classes: int) -> float:
@@ -93,10 +92,10 @@ def f1_macro(truth: NDArray[np.int64], chosen: NDArray[np.int64], classes: int) 
 
 
 def area_under_curve(truth: NDArray[np.int64], score: Floats) -> float:
-    """Return the area under the ROC curve: the chance that a positive row scores above a negative one.
+    """Return the area under the ROC curve: the probability that a positive row scores above a negative one.
 
-    Computed from ranks, ties sharing their mean rank: Hanley and McNeil, "The meaning and use of the area
-    under a receiver operating characteristic (ROC) curve" (1982). NaN where a class has no row.
+    Computed from ranks, ties have their mean rank: Hanley and McNeil, "The meaning and use of the area
+    under a receiver operating characteristic (ROC) curve" (1982). NaN if a class has no row.
     """
     positives = int(np.sum(truth == 1))
     negatives = len(truth) - positives

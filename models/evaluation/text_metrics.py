@@ -1,4 +1,4 @@
-"""How good a model of texts is: by the tokens that held-out texts have, and by the texts that it writes itself."""
+"""How good a text model is: on the tokens of held-out texts, and by the texts that it generates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.config.losses import NOTHING
+from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.decoding.texts import Run, decode
@@ -16,41 +16,43 @@ from tidegate.models.evaluation.metrics import SMALLEST
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 
-ROWS = 128  # whose tokens' chances are held at once
-TOGETHER = 512  # rows that are decoded together
-MOST_DECODED = 4096  # held-out rows that are decoded for their error rate, evenly spread
+ROWS = 128  # rows whose token probabilities are in memory at once
+DECODED_TOGETHER = 512  # rows
+MOST_DECODED = 4096  # held-out rows that are decoded for the error rate, evenly spread
 
 
-def chances(run: Run, inputs: Mapping[str, NDArray[Any]], wanted: NDArray[np.integer]) -> NDArray[np.float32]:
-    """What a model says of each token of held-out texts, when it is given those before: float32 `(n, 2, steps)`.
+def token_probabilities(
+    run: Run, inputs: Mapping[str, NDArray[Any]], labels: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Probabilities that a model gives to the tokens of held-out texts, float32 `(n, 2, steps)`.
 
-    First the probability of the token that is there, then that of the most probable one; 1 behind a text's end. It is
-    all that is compared of a text model, and all that `evaluate_tokens` needs: two numbers a place, where the model
-    answers one for each token it knows.
+    At each step, given the true tokens before it: the probability of the true token, and that of the most probable
+    token; 1 after the end of a text. These two numbers are all that is compared between two runtimes, and all that
+    `evaluate_tokens` needs; the model itself returns one number for each token of the vocabulary.
 
     Args:
         run: the model.
-        inputs: its inputs of `n` rows, the prefix among them.
-        wanted: `(n, steps)`, see `Answers.wanted`.
+        inputs: model inputs of `n` rows, including `prefix`.
+        labels: `(n, steps)`, see `TextTarget.encode`.
     """
-    found = np.ones((len(wanted), 2, wanted.shape[1]), np.float32)
-    for start in range(0, len(wanted), ROWS):
+    found = np.ones((len(labels), 2, labels.shape[1]), np.float32)
+    for start in range(0, len(labels), ROWS):
         part = slice(start, start + ROWS)
         answered = run({name: array[part] for name, array in inputs.items()})
-        there = wanted[part] != NOTHING
-        token = np.where(there, wanted[part], 0)[:, :, None]
+        there = labels[part] != IGNORED_TOKEN
+        token = np.where(there, labels[part], 0)[:, :, None]
         found[part, 0] = np.where(there, np.take_along_axis(answered, token, axis=2)[:, :, 0], 1)
         found[part, 1] = np.where(there, answered.max(axis=2), 1)
     return found
 
 
-def evaluate_tokens(wanted: NDArray[np.integer], found: NDArray[np.floating]) -> dict[str, float]:
-    """Loss (nats a token), perplexity and accuracy of what `chances` found.
+def evaluate_tokens(labels: NDArray[np.integer], found: NDArray[np.floating]) -> dict[str, float]:
+    """Loss (nats per token), perplexity and accuracy of what `token_probabilities` found.
 
     Perplexity is exp of the loss: Jelinek, Mercer, Bahl, Baker, "Perplexity - a measure of the difficulty of speech
     recognition tasks", 1977. A token counts as right where no other is more probable.
     """
-    there = wanted != NOTHING
+    there = labels != IGNORED_TOKEN
     true, best = found[:, 0][there].astype(np.float64), found[:, 1][there]
     loss = float(-np.mean(np.log(np.maximum(true, SMALLEST))))
     return {
@@ -63,30 +65,30 @@ def evaluate_tokens(wanted: NDArray[np.integer], found: NDArray[np.floating]) ->
 def error_rate(
     run: Run, schema: Schema, transforms: Transforms, columns: Columns, decoding: Decoding
 ) -> dict[str, float]:
-    """`error_rate` of the texts decoded for held-out rows; nothing of a language model, whose text may go on anyhow.
+    """`error_rate` of the texts decoded for held-out rows; {} for a language model, which has no single right text.
 
-    Edits over all rows by tokens of the true texts over all rows, the word error rate of speech recognition with
-    these tokens: 0 is right, and it may be above 1.
+    The number of edits in all rows divided by the number of true tokens in all rows: the word error rate of speech
+    recognition, with these tokens. 0 is best; it may be above 1.
     """
-    answers = transforms.answers
-    if answers is None or schema.target.prompt is not None or not rows_of(columns):
+    text_target = transforms.text_target
+    if text_target is None or schema.target.prompt is not None or not rows_of(columns):
         return {}
     rows = rows_of(columns)
     chosen = take(columns, np.arange(0, rows, -(-rows // MOST_DECODED)))
     inputs = transforms.apply({field.name: chosen[field.name] for field in schema.inputs})
-    truth = [answers.numbers(text) for text in chosen[answers.name].tolist()]
+    truth = [text_target.token_ids(text) for text in chosen[text_target.name].tolist()]
     edits = 0
-    for start in range(0, len(truth), TOGETHER):
-        part = slice(start, start + TOGETHER)
-        leads: list[list[int]] = [[]] * len(truth[part])
-        given = {name: array[part] for name, array in inputs.items()}
-        texts = decode(run, answers, given, leads, decoding)
-        edits += sum(distance(text.tokens, true) for text, true in zip(texts, truth[part], strict=True))
+    for start in range(0, len(truth), DECODED_TOGETHER):
+        part = slice(start, start + DECODED_TOGETHER)
+        prompts: list[list[int]] = [[]] * len(truth[part])
+        batch = {name: array[part] for name, array in inputs.items()}
+        texts = decode(run, text_target, batch, prompts, decoding)
+        edits += sum(edit_distance(text.tokens, true) for text, true in zip(texts, truth[part], strict=True))
     return {"error_rate": edits / max(1, sum(map(len, truth)))}
 
 
-def distance(first: Sequence[int], second: Sequence[int]) -> int:
-    """Insertions, deletions and replacements from one sequence to the other, as few as there can be.
+def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
+    """The smallest number of insertions, deletions and replacements that turns one sequence into the other.
 
     Levenshtein, "Binary codes capable of correcting deletions, insertions and reversals", 1966.
     """
@@ -99,11 +101,10 @@ def distance(first: Sequence[int], second: Sequence[int]) -> int:
     return before[-1]
 
 
-def judge(
+def evaluate_rows(
     run: Run, schema: Schema, transforms: Transforms, columns: Columns, decoding: Decoding
 ) -> dict[str, float]:
-    """All figures of raw held-out rows."""
-    wanted = transforms.target(schema, columns)
-    return evaluate_tokens(wanted, chances(run, transforms.apply(columns), wanted)) | error_rate(
-        run, schema, transforms, columns, decoding
-    )
+    """All metrics of raw held-out rows."""
+    labels = transforms.target(schema, columns)
+    found = token_probabilities(run, transforms.apply(columns), labels)
+    return evaluate_tokens(labels, found) | error_rate(run, schema, transforms, columns, decoding)

@@ -1,1 +1,1 @@
-"""Why a model answers what it does: integrated gradients."""
+"""Explanations of predictions: integrated gradients."""

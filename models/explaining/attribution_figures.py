@@ -1,4 +1,4 @@
-"""The pictures of explained rows: what spoke for the prediction is orange, what spoke against it blue or violet."""
+"""Figures of explained rows: orange speaks for the prediction, blue or violet against it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.evaluation.figures import BLUE, ORANGE, new_figure, plain, png
+from tidegate.models.evaluation.figures import BLUE, ORANGE, declutter, new_figure, png
 
 MOST_FEATURES = 10
 MOST_SHOWN = 8  # rows in one picture
 
 
 def render_attributions(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
-    """Return a picture an input as (file name, PNG), or HTML for a text.
+    """Return one figure per input as (file name, PNG); for a text (file name, HTML).
 
     Args:
-        report: "explained": what `explaining.integrated_gradients.told` gave: "titles", one a row, and "inputs": a
-            dict of name, kind and labels each; "input/NAME" and "attribution/NAME": arrays, rows first.
+        report: "explained": from `integrated_gradients.attribution_report`: "titles", one per row, and "inputs": for
+            each a dict with name, kind and labels; "input/NAME" and "attribution/NAME": arrays, rows first.
     """
     found = []
     for entry in report["explained"]["inputs"]:
@@ -36,7 +36,7 @@ def render_attributions(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
 
 
 def features(titles: Sequence[str], labels: Sequence[str], parts: NDArray[Any]) -> Any:
-    """Return a figure with a plot a row: the features with the largest attributions (rows, features)."""
+    """Return a figure with one plot per row: the features with the largest attributions (rows, features)."""
     shown = min(len(parts), MOST_SHOWN)
     figure = new_figure(7.5, 0.8 + shown * (0.9 + 0.24 * min(len(labels), MOST_FEATURES)))
     for axes, title, row in zip(np.atleast_1d(figure.subplots(shown, 1)), titles, parts, strict=False):
@@ -45,7 +45,7 @@ def features(titles: Sequence[str], labels: Sequence[str], parts: NDArray[Any]) 
         axes.barh([labels[place][:40] for place in largest], row[largest], color=colors)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(title, fontsize=9, loc="left")
-        plain(axes)
+        declutter(axes)
     return figure
 
 
@@ -66,14 +66,14 @@ def maps(titles: Sequence[str], values: NDArray[Any], parts: NDArray[Any]) -> An
 
 
 def _flat(row: NDArray[Any], of: Any) -> NDArray[Any]:
-    """A row as (height, width): the channels of an image become one, a line of numbers one row high."""
+    """A row as (height, width): an image's channels are reduced to one, a line of numbers becomes one row high."""
     if row.ndim > 2:
         return np.asarray(of(row.reshape(*row.shape[:2], -1), axis=-1))
     return row.reshape(1, -1) if row.ndim == 1 else row.T
 
 
 def _text(titles: Sequence[str], words: Sequence[Sequence[str]], parts: NDArray[Any]) -> str:
-    """A page with a paragraph a row, each word coloured by its attribution."""
+    """An HTML page with one paragraph per row, each word coloured by its attribution."""
     paragraphs = []
     for title, row, part in zip(titles, words, parts, strict=True):
         most = float(np.abs(part).max()) or 1.0

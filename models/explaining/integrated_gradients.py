@@ -1,10 +1,9 @@
-"""What in a row led to its prediction: integrated gradients, in NumPy, for training and the endpoint alike.
+"""Integrated gradients in NumPy, for training and the endpoint: how much each input contributed to a prediction.
 
 Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks" (2017). The attributions of a row sum up
-to the prediction minus that of the baseline (completeness). The baseline has the mean of every number, no category,
-black images, and in place of words or steps nothing, their number being as it is; a text's path runs through its
-embeddings. The slopes along the path come from a Keras model (`explaining.keras_gradients`) or from what was exported
-of it.
+to its prediction minus that of the baseline (completeness). The baseline has the mean of every number, no category,
+black images, and empty words or steps, as many as the row has; a text's path runs through its embeddings. The gradients
+along the path come from a Keras model (`explaining.keras_gradients`) or from its exported ONNX file.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
     from tidegate.models.preprocessing.schema import Target
     from tidegate.models.preprocessing.transforms import Transforms
 
-# No captum or alibi: they need PyTorch or a loaded Keras model, and the endpoint has neither.
-STEPS = 128  # points of the path, of a Gauss-Legendre quadrature
-POINTS = 32  # of paths that are looked at in one call: slopes are compiled for this number
-# What an exported file calls its ends beside the model's inputs, whose names have no slash; see `Slopes`.
+# Not captum or alibi: they need PyTorch or a loaded Keras model, and the endpoint has neither.
+STEPS = 128  # points of the Gauss-Legendre quadrature on the path
+POINTS = 32  # path points per call: gradients are compiled for this number
+# Names of an exported file's other inputs and outputs; a model input's name has no slash. See `PathGradients`.
 PLACES, PICKS, ANSWERS, PARTS = "path/places", "path/picks", "path/answers", "path/parts/"
 Arrays = dict[str, NDArray[Any]]
 
 
-class Slopes(Protocol):
-    """A model along the paths from the baselines to rows.
+class PathGradients(Protocol):
+    """The gradients of a model along the paths from the baselines to rows.
 
     Attributes:
-        units: of the model's output.
+        units: width of the model's output.
     """
 
     units: int
@@ -41,30 +40,30 @@ class Slopes(Protocol):
     def __call__(
         self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], Arrays]:
-        """Look at one point of the path of each of POINTS rows.
+        """Evaluate one point on the path of each of POINTS rows.
 
         Args:
             inputs: the rows' model inputs by name.
-            places: (points,), from 0, the baseline, to 1, the row.
-            picks: (points, units), what of the outputs is explained: their weights in a sum.
+            places: positions on the path (points,), from 0, the baseline, to 1, the row.
+            picks: weights of the outputs (points, units); their weighted sum is explained.
 
         Returns:
-            The model's answers there, (points, units), and how quickly that sum changes along the path because of
-            each input: float32 of its shape, of a text one a word.
+            The model's outputs at these points (points, units), and for each input the gradient of the weighted sum
+            times the path's direction: float32 of the input's shape, for a text one number per word.
         """
 
 
 @dataclass(frozen=True)
 class Explained:
-    """Rows and what led to their predictions.
+    """Rows with the attributions of their predictions.
 
     Attributes:
         inputs: the rows' model inputs by name.
-        attributions: for each of them float32 of its shape; of a text one a word, of a sequence 0 at the feature that
-            says where steps are.
-        chosen: the output explained, (rows,): the class predicted, or the first number.
-        predictions: the output, float32 (rows,); of a class its probability.
-        baselines: the baseline's, float32 (rows,).
+        attributions: for each input float32 of its shape; for a text one number per word; for a sequence 0 at the
+            feature that marks steps.
+        chosen: the explained output (rows,): the predicted class, or the first number.
+        predictions: the explained output's value, float32 (rows,); for a class its probability.
+        baselines: its value at the baseline, float32 (rows,).
     """
 
     inputs: Arrays
@@ -82,7 +81,7 @@ class Explained:
 
 
 def integrated_gradients(
-    slopes: Slopes,
+    gradients: PathGradients,
     inputs: Mapping[str, NDArray[Any]],
     values: NDArray[np.float32],
     classes: bool,
@@ -91,23 +90,23 @@ def integrated_gradients(
     """Explain the predictions of a few rows.
 
     Args:
-        slopes: of the model.
+        gradients: of the model.
         inputs: the rows' model inputs by name; only those that the model has.
-        values: its predictions for them: probabilities (rows, classes), or numbers (rows, values).
-        classes: whether they are probabilities; the class predicted is explained then, else the first number.
-        until: `time.monotonic()` after which it is given up; None: never.
+        values: the model's predictions: probabilities (rows, classes), or numbers (rows, values).
+        classes: whether they are probabilities: then the predicted class is explained, else the first number.
+        until: the `time.monotonic()` after which to give up; None: never.
 
     Raises:
-        TimeoutError: time is over.
+        TimeoutError: it is later than `until`.
     """
     rows = len(values)
     chosen = values.argmax(axis=1) if classes else np.zeros(rows, np.int64)
     # Of two classes the one output is the second's probability p, and the first one's is 1 - p.
-    first = (chosen == 0) & classes & (slopes.units == 1)
+    first = (chosen == 0) & classes & (gradients.units == 1)
     sign = np.where(first, -1.0, 1.0)
-    picks = (sign[:, None] if slopes.units == 1 else np.eye(slopes.units)[chosen]).astype(np.float32)
+    picks = (sign[:, None] if gradients.units == 1 else np.eye(gradients.units)[chosen]).astype(np.float32)
     nodes, weights = np.polynomial.legendre.leggauss(STEPS)
-    places = np.tile(np.concatenate([[0.0], (nodes + 1) / 2]), rows)  # of each row the baseline too
+    places = np.tile(np.concatenate([[0.0], (nodes + 1) / 2]), rows)  # for each row also the baseline
     shares = np.tile(np.concatenate([[0.0], weights / 2]), rows)
     of = np.repeat(np.arange(rows), STEPS + 1)
     total: Arrays = {}
@@ -118,7 +117,7 @@ def integrated_gradients(
         points = np.arange(start, min(start + POINTS, len(of)))
         filled = np.pad(points, (0, POINTS - len(points)), mode="edge")
         few = {name: array[of[filled]] for name, array in inputs.items()}
-        answers, parts = slopes(few, places[filled].astype(np.float32), picks[of[filled]])
+        answers, parts = gradients(few, places[filled].astype(np.float32), picks[of[filled]])
         at_baseline = points[places[points] == 0.0]
         baselines[of[at_baseline]] = (answers[at_baseline - start] * picks[of[at_baseline]]).sum(axis=1)
         for name, part in parts.items():
@@ -134,14 +133,14 @@ def integrated_gradients(
     )
 
 
-def told(
+def attribution_report(
     explained: Explained, transforms: Transforms, truth: NDArray[Any], target: Target
 ) -> tuple[dict[str, Any], Arrays]:
-    """Return what `explaining.attribution_figures` draws: plain facts, and arrays by name.
+    """Return the data for `explaining.attribution_figures`: plain JSON values, and arrays by name.
 
     Args:
-        explained: rows, explained.
-        transforms: what made their inputs.
+        explained: the rows and their attributions.
+        transforms: the transforms of their inputs.
         truth: int class indices (rows,) or numbers (rows, values).
         target: what is predicted.
     """

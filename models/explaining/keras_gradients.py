@@ -1,4 +1,4 @@
-"""The slopes of a Keras model along the paths of `explaining.integrated_gradients`, on TensorFlow or JAX."""
+"""The gradients of a Keras model along the paths of `explaining.integrated_gradients`, on TensorFlow or JAX."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec
 
 
-class KerasSlopes:
-    """The slopes of a model, see `explaining.integrated_gradients.Slopes`.
+class KerasPathGradients:
+    """The gradients of a model, see `explaining.integrated_gradients.PathGradients`.
 
     Args:
         model: a trained Keras model, on TensorFlow or JAX.
         specs: the kinds of its inputs.
 
     Raises:
-        OptionsError: no Embedding layer reads a text, or one reads several; or the backend is another one.
+        OptionsError: no Embedding layer reads a text, one reads several, or the backend is another one.
     """
 
     def __init__(self, model: Any, specs: Mapping[str, InputSpec]) -> None:
@@ -39,12 +39,12 @@ class KerasSlopes:
     def __call__(
         self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], Arrays]:
-        """Look at one point of each row's path."""
+        """Evaluate one point on each row's path."""
         answers, parts = self._along(inputs_of(self._model, inputs), places, picks)
         return np.asarray(answers), {name: np.asarray(part) for name, part in parts.items()}
 
     def along(self, given: Mapping[str, Any], places: Any, picks: Any) -> tuple[Any, dict[str, Any]]:
-        """The same on TensorFlow's tensors, as a part of a graph."""
+        """The same with TensorFlow's tensors, as part of a graph."""
         import tensorflow as tf
 
         points, ways = self._path(given, places)
@@ -63,8 +63,8 @@ class KerasSlopes:
             return self._on_jax()
         if backend != "tensorflow":
             raise OptionsError(
-                f"An explanation needs gradients on TensorFlow or JAX, and Keras runs on {backend}. Leave "
-                "training.explain out."
+                f"option 'training.explain' is given and Keras runs on {backend}; expected TensorFlow or JAX, for "
+                "gradients; leave training.explain out"
             )
         import tensorflow as tf
 
@@ -89,7 +89,7 @@ class KerasSlopes:
         return compiled
 
     def _path(self, given: Mapping[str, Any], places: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The points at these places, and the ways from the baselines to the rows."""
+        """The points at these positions, and the paths' directions from the baselines to the rows."""
         from keras import ops
 
         ends = {name: tensor for name, tensor in given.items() if name not in self._texts}
@@ -103,7 +103,7 @@ class KerasSlopes:
         return points, ways
 
     def _goes(self, name: str, features: int) -> NDArray[np.float32]:
-        """1 for what begins at 0; the feature that says where steps are is what it is all the way."""
+        """1 for features that start from 0; 0 for the feature that marks steps, which is constant on the path."""
         goes = np.ones(features, np.float32)
         if name in self._specs and self._specs[name].kind == "sequence":
             goes[-1] = 0
@@ -116,10 +116,10 @@ class KerasSlopes:
                 stack.enter_context(_called(layer, lambda _, value=points[name]: value))
             return self._model({name: points.get(name, given[name]) for name in given}, training=False)
 
-    def _parts(self, slopes: Mapping[str, Any], ways: Mapping[str, Any]) -> dict[str, Any]:
+    def _parts(self, gradients: Mapping[str, Any], ways: Mapping[str, Any]) -> dict[str, Any]:
         from keras import ops
 
-        whole = {name: slope * ways[name] for name, slope in slopes.items()}
+        whole = {name: gradient * ways[name] for name, gradient in gradients.items()}
         parts = {name: part for name, part in whole.items() if name not in self._layers}
         for name, (text, _) in self._layers.items():
             part = ops.sum(whole[name], axis=-1)
@@ -128,7 +128,7 @@ class KerasSlopes:
 
 
 def embeddings(model: Any, specs: Mapping[str, InputSpec]) -> dict[str, tuple[str, Any]]:
-    """Find the text that each Embedding layer reads, by a name of the layer's own, by calling the model once.
+    """Find the text that each Embedding layer reads, by calling the model once; each entry has a unique name.
 
     Args:
         model: a Keras model.
@@ -143,7 +143,7 @@ def embeddings(model: Any, specs: Mapping[str, InputSpec]) -> dict[str, tuple[st
     texts = [name for name in shapes if specs[name].kind == "text"]
     if not texts:
         return {}
-    # As many rows as texts, and one word each, in another row: so no two texts look alike.
+    # One row per text, with a word in a different row for each text, so that no two texts are equal.
     given = {name: np.zeros((len(texts), *shape), specs[name].dtype) for name, shape in shapes.items()}
     for row, text in enumerate(texts):
         given[text][row] = 1
@@ -164,20 +164,21 @@ def embeddings(model: Any, specs: Mapping[str, InputSpec]) -> dict[str, tuple[st
     for text in texts:
         if text not in read:
             raise OptionsError(
-                f"An explanation is asked for and no Embedding layer reads the text {text!r}. Expected one, because a "
-                "gradient needs numbers. Let build() give the ids to keras.layers.Embedding, or leave explain out."
+                f"option 'training.explain' is given and no Embedding layer reads the text {text!r}; expected one, "
+                "because gradients need numbers; let build() pass the ids to keras.layers.Embedding, or leave explain "
+                "out"
             )
     if len({id(layer) for _, layer in seen.values()}) < len(seen):
         raise OptionsError(
-            f"An explanation is asked for and one Embedding layer reads several of the texts {', '.join(read)}. "
-            "Expected one for each, so that they can be told apart. Let build() make as many, or leave explain out."
+            f"option 'training.explain' is given and one Embedding layer reads several of the texts {', '.join(read)}; "
+            "expected one for each, to separate their attributions; let build() make one per text, or leave explain out"
         )
     return seen
 
 
 @contextlib.contextmanager
 def _called(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Let a layer answer by another function for a while."""
+    """Replace a layer's `call` within the context."""
     before = layer.call
     layer.call = call
     try:

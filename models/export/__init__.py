@@ -1,1 +1,1 @@
-"""A trained model as ONNX files."""
+"""Export of a trained model as ONNX files."""

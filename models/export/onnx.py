@@ -1,4 +1,4 @@
-"""A trained Keras model as an ONNX file that any ONNX runtime can answer with."""
+"""Export of a trained Keras model as an ONNX file for any ONNX runtime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class Exported:
-    """What an ONNX file takes and gives: names in order, and the operator set it needs."""
+    """An ONNX file's input and output names, in order, and its operator set version."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -36,14 +36,14 @@ def export_onnx(model: Any, path: Path) -> Exported:
         path: the file to write; nothing is left there when the export fails.
 
     Raises:
-        ExportError: the model has no faithful ONNX form; the message says why.
+        ExportError: the model cannot be exported faithfully; the message says why.
     """
     try:
         with silence():
             proto = _converted(model)
             check(proto)
     except Exception as error:
-        raise ExportError(f"The model has no ONNX form: {reason(error)}") from error
+        raise ExportError(f"the model has no ONNX form: {reason(error)}") from error
     path.write_bytes(proto.SerializeToString())
     return Exported(
         tuple(given.name for given in proto.graph.input),
@@ -53,15 +53,15 @@ def export_onnx(model: Any, path: Path) -> Exported:
 
 
 def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -> None:
-    """Write a trained model as an ONNX file; from its `.keras` file where Keras does not run on TensorFlow.
+    """Write a trained model as an ONNX file; from its `.keras` file if Keras does not run on TensorFlow.
 
-    The converter reads TensorFlow's graphs only, so that a process of its own loads the file on TensorFlow.
+    The converter reads only TensorFlow graphs, so in that case a separate process loads the file on TensorFlow.
 
     Args:
         model: the trained model.
         saved: its `.keras` file.
         path: the file to write.
-        code: the user's model file, whose layers the model may be made of.
+        code: the user's model file, which may define layers of the model.
 
     Raises:
         ExportError: see `export_onnx`.
@@ -83,16 +83,16 @@ def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ExportError((done.stderr.strip().splitlines() or ["The export ended without a word."])[-1])
+        raise ExportError((done.stderr.strip().splitlines() or ["the export ended without a message"])[-1])
 
 
 def main(saved: str, path: str, code: str | None = None) -> None:
-    """What the process of its own does: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
+    """The separate process: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
     import keras
 
-    from tidegate.models.networks.user_model import own_objects
+    from tidegate.models.networks.user_model import custom_objects
 
-    own = own_objects(Path(code)) if code else {}
+    own = custom_objects(Path(code)) if code else {}
     try:
         export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
     except Exception as error:
@@ -119,12 +119,12 @@ def _converted(model: Any) -> Any:
 
 
 def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None = None) -> Any:
-    """Return a function of TensorFlow's tensors as an ONNX model, whose inputs and outputs have names of no meaning.
+    """Convert a function of TensorFlow tensors to an ONNX model, whose inputs and outputs have arbitrary names.
 
     Args:
-        function: what is traced.
+        function: the function to trace.
         signature: a `tf.TensorSpec` for each of its arguments.
-        handlers: of operators that the converter does not know.
+        handlers: for operators that the converter does not know.
     """
     import tensorflow as tf
     import tf2onnx
@@ -137,7 +137,7 @@ def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None
 
 
 def _bind_captured(proto: Any, function: Any, count: int) -> None:
-    """Constants that a layer holds, as Normalization's mean, come out as inputs: bind them again."""
+    """Constants of a layer, such as Normalization's mean, are converted to inputs: make them constants again."""
     import onnx
 
     values = {
@@ -154,7 +154,7 @@ def _bind_captured(proto: Any, function: Any, count: int) -> None:
 
 
 def _rewrite_erfc(proto: Any) -> None:
-    """Exact GELU uses Erfc, which ONNX has not: erfc(x) = 1 - erf(x) (Abramowitz and Stegun, 7.1.2)."""
+    """Exact GELU uses Erfc, which ONNX does not have: erfc(x) = 1 - erf(x) (Abramowitz and Stegun, 7.1.2)."""
     import numpy as np
     import onnx
 
@@ -179,7 +179,7 @@ def _without_erfc(node: Any, onnx: Any) -> list[Any]:
 
 
 def rename(proto: Any, inputs: list[str], outputs: list[str]) -> None:
-    """Let a graph's ends go by these names, through Identity nodes: the converter's may stand in subgraphs as well."""
+    """Rename inputs and outputs with Identity nodes, because the converter's names may occur in subgraphs, too."""
     graph = proto.graph
     first, last = [], []
     for given, name in zip(graph.input, inputs, strict=True):
@@ -200,7 +200,7 @@ def _identity(source: str, result: str) -> Any:
 
 
 def check(proto: Any) -> None:
-    """The checker knows operators and their types; that the answers are right is proved later, on rows."""
+    """Check operators and types; that the outputs are right is checked later, on rows."""
     import onnx
 
     onnx.checker.check_model(proto, full_check=True)
@@ -208,7 +208,7 @@ def check(proto: Any) -> None:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """The converter prints, logs and warns about what is then found to be in order."""
+    """Suppress the converter's prints, logs and warnings, which are not problems."""
     with (
         Path(os.devnull).open("w") as nothing,
         contextlib.redirect_stdout(nothing),

@@ -1,7 +1,7 @@
-"""The slopes of a trained model as an ONNX file, so that an endpoint explains without TensorFlow; see
+"""The gradients of a trained model as an ONNX file, so that an endpoint can explain without TensorFlow; see
 `explaining.integrated_gradients`.
 
-Run as a process of its own it also leaves what TensorFlow says of a few rows, to prove the file by:
+Run as a separate process it also writes TensorFlow's attributions of a few rows, to verify the file:
 `python -m tidegate.models.export.onnx_explainer KERAS TRANSFORMS COLUMNS TASK SLOPES REFERENCE [CODE]`.
 """
 
@@ -31,24 +31,24 @@ from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.transforms import Transforms
 
 if TYPE_CHECKING:
-    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasPathGradients
 
-ROWS = 16  # that are explained to prove the file
+ROWS = 16  # rows that are explained to verify the file
 
 
-def export_slopes(model: Any, slopes: KerasSlopes, path: Path) -> None:
-    """Write the slopes of `model` as an ONNX file for POINTS rows.
+def export_path_gradients(model: Any, gradients: KerasPathGradients, path: Path) -> None:
+    """Write the gradients of `model` as an ONNX file for POINTS rows.
 
-    It takes the model's inputs by name, PLACES and PICKS, and gives ANSWERS and for each input PARTS and its name, all
-    as `explaining.integrated_gradients.Slopes` says.
+    Its inputs are the model's inputs by name, PLACES and PICKS; its outputs are ANSWERS, and PARTS plus its name for
+    each input; see `explaining.integrated_gradients.PathGradients`.
 
     Args:
         model: a trained Keras model, on TensorFlow.
-        slopes: of it.
+        gradients: of the model.
         path: the file to write; nothing is left there when the export fails.
 
     Raises:
-        ExportError: they have no ONNX form; the message says why.
+        ExportError: the gradients have no ONNX form; the message says why.
     """
     import tensorflow as tf
 
@@ -58,11 +58,11 @@ def export_slopes(model: Any, slopes: KerasSlopes, path: Path) -> None:
         for place, tensor in enumerate(model.inputs)
     ]
     signature.append(tf.TensorSpec((POINTS,), tf.float32, name="places"))
-    signature.append(tf.TensorSpec((POINTS, slopes.units), tf.float32, name="picks"))
+    signature.append(tf.TensorSpec((POINTS, gradients.units), tf.float32, name="picks"))
 
     def along(*tensors: Any) -> Any:
         *given, places, picks = tensors
-        answers, parts = slopes.along(dict(zip(names, given, strict=True)), places, picks)
+        answers, parts = gradients.along(dict(zip(names, given, strict=True)), places, picks)
         return [answers, *(parts[name] for name in names)]
 
     from tidegate.models.export.onnx_gradients import handlers
@@ -74,36 +74,36 @@ def export_slopes(model: Any, slopes: KerasSlopes, path: Path) -> None:
             rename(proto, [*names, PLACES, PICKS], [ANSWERS, *(f"{PARTS}{name}" for name in names)])
             check(proto)
     except Exception as error:
-        raise ExportError(f"The model's gradient has no ONNX form: {reason(error)}") from error
+        raise ExportError(f"the model's gradient has no ONNX form: {reason(error)}") from error
     path.write_bytes(proto.SerializeToString())
 
 
-def export_saved_slopes(
+def export_saved_path_gradients(
     *,
     saved: Path,
     transforms: Path,
     columns: Path,
     task: str,
-    slopes: Path,
+    path: Path,
     reference: Path,
     code: Path | None,
 ) -> str:
-    """Export the slopes of a `.keras` file in a process of its own, on TensorFlow whatever it was trained on.
+    """Export the gradients of a `.keras` file in a separate process, on TensorFlow whatever backend trained it.
 
     Args:
         saved: the `.keras` file.
         transforms: JSON file of the transforms.
         columns: held-out raw rows, written by `save_columns`.
         task: "classification" or "regression".
-        slopes: the ONNX file to write; nothing is left there when that fails.
-        reference: the file to write with the attributions of the first ROWS rows, NumPy's .npz, by model input.
-        code: the user's model file, whose layers the model may be made of.
+        path: the ONNX file to write; nothing is left there when that fails.
+        reference: the .npz file to write with the attributions of the first ROWS rows, by model input.
+        code: the user's model file, which may define layers of the model.
 
     Returns:
-        Why there is no ONNX file, or "".
+        The reason why there is no ONNX file, or "".
 
     Raises:
-        ExportError: the model can not be explained at all.
+        ExportError: the model cannot be explained at all.
     """
     argv = [
         sys.executable,
@@ -115,25 +115,25 @@ def export_saved_slopes(
         str(columns),
         task,
     ]
-    argv += [str(slopes), str(reference), *([str(code)] if code else [])]
+    argv += [str(path), str(reference), *([str(code)] if code else [])]
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ExportError((done.stderr.strip().splitlines() or ["The export ended without a word."])[-1])
-    return "" if slopes.exists() else done.stdout.strip().splitlines()[-1]
+        raise ExportError((done.stderr.strip().splitlines() or ["the export ended without a message"])[-1])
+    return "" if path.exists() else done.stdout.strip().splitlines()[-1]
 
 
 def main(
-    saved: str, transforms: str, columns: str, task: str, slopes: str, reference: str, code: str | None = None
+    saved: str, transforms: str, columns: str, task: str, path: str, reference: str, code: str | None = None
 ) -> None:
-    """What the process of its own does; it prints why there is no ONNX file."""
+    """The separate process; it prints why there is no ONNX file."""
     import keras
 
-    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasPathGradients
     from tidegate.models.networks.predict import predict
-    from tidegate.models.networks.user_model import own_objects
+    from tidegate.models.networks.user_model import custom_objects
 
-    own = own_objects(Path(code)) if code else {}
+    own = custom_objects(Path(code)) if code else {}
     try:
         model = keras.models.load_model(saved, custom_objects=own, compile=False)
         fitted = Transforms.from_dict(json.loads(Path(transforms).read_bytes()))
@@ -141,7 +141,7 @@ def main(
         inputs = inputs_of(
             model, fitted.apply(take(rows, np.arange(min(ROWS, len(next(iter(rows.values())))))))
         )
-        found = KerasSlopes(model, fitted.input_specs)
+        found = KerasPathGradients(model, fitted.input_specs)
         classes = task == "classification"
         values = predict(model, inputs)
         values = np.concatenate([1 - values, values], axis=1) if classes and found.units == 1 else values
@@ -150,7 +150,7 @@ def main(
     except Exception as error:
         sys.exit(" ".join(str(error).split()))
     try:
-        export_slopes(model, found, Path(slopes))
+        export_path_gradients(model, found, Path(path))
     except ExportError as error:
         print(error)
 

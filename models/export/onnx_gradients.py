@@ -1,8 +1,8 @@
-"""The gradients of TensorFlow's operators as ONNX operators, for a converter that knows no gradients.
+"""The gradients of TensorFlow's operators as ONNX operators, because the converter does not know them.
 
-Every shape is known, because slopes are compiled for a fixed number of points; what a shape would decide at run time,
-such as along which axes a gradient is summed, is decided here. Each function takes the converter's graph and a node,
-which it replaces.
+Every shape is known, because gradients are compiled for a fixed number of points; so decisions that depend on a shape,
+such as along which axes a gradient is summed, are made here. Each function takes the converter's graph and a node, and
+replaces the node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
-    """Return what `tf2onnx.convert.from_function` takes as `custom_op_handlers`."""
+    """Return the `custom_op_handlers` for `tf2onnx.convert.from_function`."""
     known = {
         "ReluGrad": _relu,
         "Relu6Grad": _relu6,
@@ -37,14 +37,14 @@ def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
 
 
 def _relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """The gradient goes through where the output is above 0."""
+    """The gradient passes where the output is above 0."""
     gradient, features = node.input
     above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
     _replace(ctx, node, "Where", [above, gradient, _constant(ctx, node, 0.0)])
 
 
 def _relu6(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """The gradient goes through where the output is between 0 and 6."""
+    """The gradient passes where the output is between 0 and 6."""
     gradient, features = node.input
     above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
     below = _node(ctx, "Less", features, _constant(ctx, node, 6.0))
@@ -52,7 +52,7 @@ def _relu6(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 def _leaky_relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """Below 0 the gradient goes through times alpha."""
+    """Below 0 the gradient is multiplied by alpha."""
     gradient, features = node.input
     less = _node(ctx, "Mul", gradient, _constant(ctx, node, node.get_attr_value("alpha", 0.2)))
     above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
@@ -60,7 +60,7 @@ def _leaky_relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 def _elu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """Below 0 the output is y = exp(x) - 1, and the slope y + 1."""
+    """Below 0 the output is y = exp(x) - 1, with the derivative y + 1."""
     gradient, y = node.input
     less = _node(ctx, "Mul", gradient, _node(ctx, "Add", y, _constant(ctx, node, 1.0)))
     below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
@@ -71,14 +71,14 @@ def _selu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """As ELU with two constants (Klambauer et al., "Self-Normalizing Neural Networks", 2017)."""
     gradient, y = node.input
     alpha, scale = 1.6732632423543772, 1.0507009873554805
-    slope = _node(ctx, "Add", y, _constant(ctx, node, scale * alpha))
+    derivative = _node(ctx, "Add", y, _constant(ctx, node, scale * alpha))
     below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
-    slopes = _node(ctx, "Where", below, slope, _constant(ctx, node, scale))
-    _replace(ctx, node, "Mul", [gradient, slopes])
+    derivatives = _node(ctx, "Where", below, derivative, _constant(ctx, node, scale))
+    _replace(ctx, node, "Mul", [gradient, derivatives])
 
 
 def _softplus(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """The slope of log(1 + exp(x)) is the sigmoid of x."""
+    """The derivative of log(1 + exp(x)) is the sigmoid of x."""
     gradient, features = node.input
     _replace(ctx, node, "Mul", [gradient, _node(ctx, "Sigmoid", features)])
 
@@ -86,15 +86,15 @@ def _softplus(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 def _tanh(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """(1 - y^2) times the gradient."""
     y, gradient = node.input
-    slope = _node(ctx, "Sub", _constant(ctx, node, 1.0), _node(ctx, "Mul", y, y))
-    _replace(ctx, node, "Mul", [gradient, slope])
+    derivative = _node(ctx, "Sub", _constant(ctx, node, 1.0), _node(ctx, "Mul", y, y))
+    _replace(ctx, node, "Mul", [gradient, derivative])
 
 
 def _sigmoid(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """y (1 - y) times the gradient."""
     y, gradient = node.input
-    slope = _node(ctx, "Mul", y, _node(ctx, "Sub", _constant(ctx, node, 1.0), y))
-    _replace(ctx, node, "Mul", [gradient, slope])
+    derivative = _node(ctx, "Mul", y, _node(ctx, "Sub", _constant(ctx, node, 1.0), y))
+    _replace(ctx, node, "Mul", [gradient, derivative])
 
 
 def _sqrt(ctx: Any, node: Any, _name: str, _args: Any) -> None:
@@ -125,7 +125,7 @@ def _shapes(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 def _slice(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """The gradient of a slice of neighbours: in its place, and 0 around it."""
+    """The gradient of a contiguous slice: the gradient at its position, and 0 elsewhere."""
     shape, begin, end, strides = (ctx.get_node_by_output(name).get_tensor_value() for name in node.input[:4])
     masks = {
         key: node.get_attr_value(f"{key}_mask", 0)
@@ -136,7 +136,7 @@ def _slice(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     sizes = last - first + 1
     if grid.size != math.prod(sizes):
         raise ValueError(
-            "the gradient of a slice with strides is not known; slice neighbours, or reshape first"
+            "the gradient of a slice with strides is not supported; expected a contiguous slice; reshape first"
         )
     inner = _node(ctx, "Reshape", node.input[4], _constant(ctx, node, sizes, np.int64))
     pads = [*first, *(np.array(shape) - last - 1)]
@@ -144,7 +144,7 @@ def _slice(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 def _items(begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> tuple[Any, ...]:
-    """What Python would write between the brackets of a StridedSlice."""
+    """The Python index that is equivalent to a StridedSlice."""
     items: list[Any] = []
     for place, stride in enumerate(strides):
         has = {key for key, mask in masks.items() if mask >> place & 1}
@@ -162,7 +162,7 @@ def _items(begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> tuple[A
 
 
 def _max_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """Each gradient goes to where its window's first maximum was; windows may overlap, so they add up."""
+    """Each gradient goes to the first maximum of its window; overlapping windows add up."""
     given, _, gradient = node.input
     rows, height, width, channels = _shape(ctx, given)
     kernel, strides, padding = _window(node)
@@ -181,7 +181,7 @@ def _max_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 def _average_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-    """Each gradient goes to all of its window in equal parts."""
+    """Each gradient is divided equally over its window."""
     _, *size, channels = (int(number) for number in ctx.get_node_by_output(node.input[0]).get_tensor_value())
     kernel, strides, padding = _window(node)
     outputs = _shape(ctx, node.input[1])[1:3]
@@ -216,7 +216,7 @@ def _average_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 def _window(node: Any) -> tuple[list[int], list[int], str]:
     """Height and width of a pooling's window and of its step, and how it is padded."""
     if (node.get_attr_value("data_format") or b"NHWC") not in (b"NHWC", "NHWC"):
-        raise ValueError("the gradient of a pooling is known with channels last; received another order")
+        raise ValueError("the pooling's data format is channels first; expected channels last; change it")
     padding = node.get_attr_value("padding")
     padding = padding.decode() if isinstance(padding, bytes) else padding
     return list(node.get_attr_value("ksize"))[1:3], list(node.get_attr_value("strides"))[1:3], padding
@@ -225,7 +225,7 @@ def _window(node: Any) -> tuple[list[int], list[int], str]:
 def _shape(ctx: Any, name: str) -> list[int]:
     shape = ctx.get_shape(name)
     if shape is None or -1 in shape:
-        raise ValueError(f"the shape of {name} is {shape}; expected a known one")
+        raise ValueError(f"the shape of {name} is {shape}; expected a known one; fix the input's shape")
     return list(shape)
 
 
@@ -242,7 +242,7 @@ def _node(ctx: Any, operator: str, *inputs: str, **attributes: Any) -> str:
 
 
 def _replace(ctx: Any, node: Any, operator: str, inputs: list[str], **attributes: Any) -> None:
-    """Put an operator in the place of a node, whose output goes by the same name."""
+    """Replace a node by an operator whose output has the same name."""
     shapes, dtypes = node.output_shapes, node.output_dtypes
     ctx.remove_node(node.name)
     ctx.make_node(

@@ -1,8 +1,8 @@
-"""A recurrent layer as two loops, one forward and one back, for a converter that knows loops but no gradient of one.
+"""A recurrent layer as a forward and a backward loop, because the converter knows loops but not their gradients.
 
-The way back takes each step anew from the states that it began with (backpropagation through time: Rumelhart, Hinton
-and Williams, "Learning representations by back-propagating errors", 1986). Nothing is learned here: the gradient is
-that of the sequence alone.
+The backward loop recomputes each step from its initial states (backpropagation through time: Rumelhart, Hinton and
+Williams, "Learning representations by back-propagating errors", 1986). Only the gradient for the sequence is computed,
+none for the weights.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
 @contextlib.contextmanager
 def looped(model: Any) -> Iterator[None]:
-    """Let a model's recurrent layers be traced as `run` does it, on TensorFlow, for a known number of rows."""
+    """Trace a model's recurrent layers with `run`, on TensorFlow, for a known number of rows."""
     import keras
 
     layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)]
-    # What returns its states stays as it is: whoever converts it says that it can not.
+    # A layer that returns its states stays as it is; the converter reports that it cannot convert it.
     plain = [layer for layer in layers if not (layer.return_state or layer.stateful)]
     before = [layer.inner_loop for layer in plain]
     for layer in plain:
@@ -44,13 +44,13 @@ def run(
         layer: with a cell.
         sequences: (rows, steps, features), both known.
         initial_state: a tensor each, (rows, width).
-        mask: bool (rows, steps), which steps exist; None: all. A step that does not changes no state and answers what
-            the one before it did, or zeros if the layer says so.
+        mask: bool (rows, steps), which steps are not padding; None: all. A padded step does not change the states, and
+            its output is the previous one, or zeros if the layer is configured so.
         training: must be False.
 
     Returns:
-        The last output (rows, units); all of them (rows, steps, units), or the last one as (rows, 1, units); the
-        states, as they began: a layer that returns them is not run here.
+        The last output (rows, units); all outputs (rows, steps, units), or the last one as (rows, 1, units); the
+        initial states, because a layer that returns its states is not run here.
     """
     import tensorflow as tf
 
@@ -82,20 +82,20 @@ def run(
 
         found, *carries = _loop(forward, begin, [x, there], [begin[0], *begin])
 
-        def back(slopes: list[Any], given: list[Any]) -> tuple[list[Any], list[Any]]:
-            slope, x, exists, *carry = given
+        def back(gradients: list[Any], given: list[Any]) -> tuple[list[Any], list[Any]]:
+            output_gradient, x, exists, *carry = given
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([x, *carry])
                 new = step(carry, [x, exists])
-            slopes = [slopes[0] + slope, *slopes[1:]]
+            gradients = [gradients[0] + output_gradient, *gradients[1:]]
             to_x, *to_carry = tape.gradient(
-                new, [x, *carry], output_gradients=slopes, unconnected_gradients="zero"
+                new, [x, *carry], output_gradients=gradients, unconnected_gradients="zero"
             )
             return to_carry, [to_x]
 
-        def gradient(slope: Any, variables: Any = None) -> Any:
+        def gradient(of_outputs: Any, variables: Any = None) -> Any:
             backwards = list(range(steps - 1, -1, -1))
-            given = [tf.gather(part, backwards) for part in (slope, x, there, *carries)]
+            given = [tf.gather(part, backwards) for part in (of_outputs, x, there, *carries)]
             (to_x,) = _loop(back, [tf.zeros_like(part) for part in begin], given, [x[0]])
             again = [backwards[place] for place in order]  # undoes both orders
             to_x = tf.transpose(tf.gather(to_x, again), (1, 0, 2))
@@ -109,7 +109,7 @@ def run(
 
 
 def _loop(step: Step, carry: list[Any], given: list[Any], like: list[Any]) -> list[Any]:
-    """Go through all steps; return what each gave, (steps, ...) of the shapes that `like` has."""
+    """Run all steps; return their results stacked, (steps, ...), with the shapes of `like`."""
     import tensorflow as tf
 
     steps = given[0].shape[0]
@@ -117,8 +117,8 @@ def _loop(step: Step, carry: list[Any], given: list[Any], like: list[Any]) -> li
     write = [tf.TensorArray(one.dtype, steps, element_shape=one.shape) for one in like]
 
     def body(place: Any, carry: list[Any], write: list[Any]) -> tuple[Any, list[Any], list[Any]]:
-        carry, told = step(carry, [array.read(place) for array in read])
-        return place + 1, carry, [array.write(place, one) for array, one in zip(write, told, strict=True)]
+        carry, results = step(carry, [array.read(place) for array in read])
+        return place + 1, carry, [array.write(place, one) for array, one in zip(write, results, strict=True)]
 
     _, _, written = tf.while_loop(
         lambda place, *_: place < steps, body, (tf.constant(0), carry, write), maximum_iterations=steps

@@ -1,6 +1,6 @@
 """The model families: one file each, with an `Options` class and a `build` function.
 
-To add one, write its file and name it here.
+To add one, write its file and add it to FAMILIES.
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ USUAL_TASKS = ("classification", "regression")
 
 
 class FamilyOptions(BaseModel):
-    """The base of every family's options: they do not change and have no unknown keys."""
+    """The base of every family's options: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Family(Protocol):
-    """What a family's module offers; importing it does not import Keras.
+    """The interface of a family's module; importing the module must not import Keras.
 
-    A module may also have `TASKS`, where it is made for others than USUAL_TASKS: of a generation one of the inputs is
-    the `prefix`, see `preprocessing.text_target`, and of a detection `outputs.grids` has the default boxes, see
-    `preprocessing.box_target`.
+    A module for other tasks than USUAL_TASKS has `TASKS`. For generation one of the inputs is `prefix`, see
+    `preprocessing.text_target`; for detection `outputs.grids` has the default boxes, see `preprocessing.box_target`.
     """
 
     Options: type[FamilyOptions]
@@ -56,7 +55,7 @@ class Family(Protocol):
 
 
 def tasks_of(name: str) -> tuple[str, ...]:
-    """Return the tasks that a family is made for."""
+    """Return the tasks that a family supports."""
     return tuple(getattr(family(name), "TASKS", USUAL_TASKS))
 
 
@@ -64,8 +63,8 @@ def family(name: str) -> Family:
     """Return the module of a family.
 
     Raises:
-        UnknownFamilyError: there is none of that name; the nearest is named.
+        UnknownFamilyError: no family has that name; names the nearest.
     """
     if name not in FAMILIES:
-        raise UnknownFamilyError(f"Unknown model family {name!r}.{did_you_mean(name, FAMILIES)}")
+        raise UnknownFamilyError(f"unknown model family {name!r}{did_you_mean(name, FAMILIES)}")
     return cast(Family, import_module(FAMILIES[name]))

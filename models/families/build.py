@@ -1,4 +1,4 @@
-"""A model from an experiment's `model:` part: a family by name, or the user's own file."""
+"""A model from an experiment's `model:` section: a family by name, or the user's own file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def check_model(model: Mapping[str, Any]) -> None:
-    """Refuse a wrong `model:` part without importing Keras; a user's file is only looked for.
+    """Refuse a wrong `model:` section without importing Keras; of a user's file only the existence is checked.
 
     Raises:
-        UnknownFamilyError: no family of that name.
+        UnknownFamilyError: no family has that name.
         OptionsError: neither or both of family and file are given, or an option is unknown or wrong.
-        UserModelError: the file is not there.
+        UserModelError: the file does not exist.
     """
     from tidegate.models.networks.user_model import require_file
 
@@ -32,7 +32,8 @@ def check_model(model: Mapping[str, Any]) -> None:
     name, file = options.pop("family", None), options.pop("file", None)
     if (name is None) == (file is None):
         raise OptionsError(
-            f"The model has {sorted(model)}. Expected exactly one of `family: mlp` and `file: ./my_model.py`."
+            f"the model has the options {sorted(model)}; expected exactly one of `family: mlp` and "
+            "`file: ./my_model.py`; add or remove one"
         )
     if file is not None:
         require_file(Path(file))
@@ -41,16 +42,18 @@ def check_model(model: Mapping[str, Any]) -> None:
 
 
 def check_task(model: Mapping[str, Any], task: str | None) -> None:
-    """Refuse a family that does not fit a stated task, before any data is read.
+    """Refuse a family that does not support a stated task, before any data is read.
 
     Raises:
-        OptionsError: it is not made for it; those that are are named.
+        OptionsError: names the families that support the task.
     """
     name = model.get("family")
     if name is None or task is None or task in tasks_of(str(name)):
         return
     fitting = [known for known in FAMILIES if task in tasks_of(known)]
-    raise OptionsError(f"Family {name!r} is not made for a {task}. Expected one of: {', '.join(fitting)}.")
+    raise OptionsError(
+        f"family {name!r} does not support a {task}; expected one of: {', '.join(fitting)}; choose one of them"
+    )
 
 
 def build_model(
@@ -60,37 +63,37 @@ def build_model(
     seed: int,
     precision: str = "float32",
 ) -> Any:
-    """Return the untrained `keras.Model`, with the same first weights for the same seed.
+    """Return the untrained `keras.Model`; the same seed gives the same initial weights.
 
     Args:
         model: {"family": name, ...options} or {"file": path, ...options of its build}.
         specs: the model's inputs by name.
-        outputs: what the model has to answer.
-        seed: seed of Python, NumPy and TensorFlow; sets them all.
+        outputs: the model's outputs.
+        seed: seeds Python, NumPy and the backend.
         precision: "float32", "float64", "mixed_float16" or "mixed_bfloat16".
 
     Raises:
-        UnknownFamilyError, OptionsError: see `check_model`; also an input kind the family cannot take.
-        UserModelError: the user's file does not give a model that fits; names file and line.
+        UnknownFamilyError, OptionsError: see `check_model`; also an input kind that the family cannot take.
+        UserModelError: the user's file does not build a model that fits; names file and line.
     """
     import keras
 
     check_model(model)
-    repeatable(seed)
+    make_deterministic(seed)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        with computing_in(precision):
+        with precision_scope(precision):
             return _built(dict(model), Inputs(specs), outputs)
     finally:
         keras.config.set_dtype_policy(before)
 
 
 @contextmanager
-def computing_in(precision: str) -> Iterator[None]:
-    """Within it, "float64" is what Keras computes in: layers, and losses, metrics and optimizers, which others leave.
+def precision_scope(precision: str) -> Iterator[None]:
+    """For "float64" let Keras compute everything in it: layers, losses, metrics and optimizers; else do nothing.
 
-    Use it around all that is done with a model of that precision: outside of it JAX would cut its numbers to float32.
+    Use it around everything done with a model of that precision: outside of it JAX would round to float32.
     """
     import keras
 
@@ -108,7 +111,7 @@ def computing_in(precision: str) -> Iterator[None]:
         stack.callback(promoted.update, {"float64": promoted["float64"]})
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
-        promoted["float64"] = "float64"  # on JAX and torch Keras makes it float32, as JAX does by itself
+        promoted["float64"] = "float64"  # on JAX and torch Keras would promote it to float32
         yield
 
 
@@ -125,8 +128,11 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
         return chosen.build(inputs, outputs, parse_options(chosen.Options, options, "model"))
     except ModelsError:
         raise
-    except ValueError as error:  # a combination of options and shapes that a layer refuses
-        raise OptionsError(f"Family {name!r} cannot be built with {options}: {error}") from error
+    except ValueError as error:  # a layer refuses this combination of options and shapes
+        raise OptionsError(
+            f"family {name!r} cannot be built with {options}: {error}; expected options that fit the inputs; change "
+            "them"
+        ) from error
 
 
 def _check_prefix(name: str, inputs: Inputs) -> None:
@@ -134,14 +140,14 @@ def _check_prefix(name: str, inputs: Inputs) -> None:
     if prefixes and "generation" not in tasks_of(name):
         writers = " or ".join(repr(known) for known in FAMILIES if "generation" in tasks_of(known))
         raise OptionsError(
-            f"Family {name!r} cannot take input {prefixes!r}, the text to answer. Use family {writers}, or a "
-            "target that is no text."
+            f"family {name!r} cannot take input {prefixes!r}, the text to generate; expected another task; use family "
+            f"{writers}, or a target that is not a text"
         )
     if tasks_of(name) == ("generation",) and not prefixes:
         have = ", ".join(f"{name} ({spec.kind}, {spec.shape})" for name, spec in inputs.specs.items())
         raise OptionsError(
-            f"Family {name!r} answers a text; the target is none, and the inputs are {have}. State "
-            "data.task: generation, or use another family."
+            f"family {name!r} generates texts, and the inputs are {have}; expected a text as the target; set "
+            "data.task: generation, or use another family"
         )
 
 
@@ -149,17 +155,17 @@ def _check_boxes(name: str, outputs: Outputs) -> None:
     if bool(outputs.grids) != ("detection" in tasks_of(name)):
         finders = " or ".join(repr(known) for known in FAMILIES if "detection" in tasks_of(known))
         raise OptionsError(
-            f"Family {name!r} answers {'no ' if outputs.grids else ''}boxes, and the target is "
-            f"{'boxes' if outputs.grids else 'none'}. Use family {finders} for a target of kind boxes, and another one "
-            "else."
+            f"family {name!r} finds {'no ' if outputs.grids else ''}boxes, and the target has "
+            f"{'' if outputs.grids else 'not '}kind boxes; expected a family that fits it; use family {finders} for "
+            "boxes, and another one for anything else"
         )
 
 
-def repeatable(seed: int) -> None:
-    """Seed Python, NumPy and the backend, and let it use only operations that repeat to the bit.
+def make_deterministic(seed: int) -> None:
+    """Seed Python, NumPy and the backend, and allow only operations that are deterministic to the bit.
 
-    On a GPU float32 is float32 then: TensorFloat-32, which some of them take on their own, keeps ten bits of what is
-    multiplied, and what is served on a CPU could not be proved equal.
+    TensorFloat-32, which some GPUs use for float32 by default, is switched off: it keeps ten bits of each factor, and
+    the parity with a CPU at the endpoint could not be shown.
     """
     import keras
 
@@ -184,18 +190,17 @@ def repeatable(seed: int) -> None:
 def as_float32(
     model: Any, options: Mapping[str, Any], specs: Mapping[str, InputSpec], outputs: Outputs
 ) -> Any:
-    """Return a trained model that computes in float32: itself, or one of the same weights.
+    """Return a trained model that computes in float32: the model itself, or a copy with the same weights.
 
-    Use it after training in another precision, before anything is saved, exported or predicted: what is served then
-    answers to the last digit what was evaluated. Under mixed precision the weights are float32 anyway; those of
-    float64 are rounded.
+    Use it after training in another precision, before the model is saved, exported or evaluated, so that the served
+    model is the evaluated one. Under mixed precision the weights are float32 anyway; float64 weights are rounded.
 
     Args:
         model: the trained model.
-        options, specs, outputs: what `build_model` made it from.
+        options, specs, outputs: the arguments that `build_model` built it from.
     """
     if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in model.layers):
         return model
-    twin = build_model(options, specs, outputs, seed=0)
-    twin.set_weights(model.get_weights())
-    return twin
+    copy = build_model(options, specs, outputs, seed=0)
+    copy.set_weights(model.get_weights())
+    return copy

@@ -1,7 +1,7 @@
-"""The char_lm family: a recurrent language model, which goes on with a text token by token.
+"""The char_lm family: a recurrent language model, which continues a text token by token.
 
 Source: Graves, "Generating Sequences With Recurrent Neural Networks", 2013: LSTM layers over the tokens so far, each
-also fed to the output; characters or words, as the target's tokens are.
+also connected to the output. Tokens are characters or words, as the target says.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ TASKS = ("generation",)
 class Options(FamilyOptions):
     """Options of `family: char_lm`."""
 
-    cell: Literal["lstm", "gru"] = Field("lstm", description="The recurrent layers' kind.")
+    cell: Literal["lstm", "gru"] = Field("lstm", description="Kind of the recurrent layers.")
     units: tuple[Width, ...] = Field(
         (256,), min_length=1, description="Width of each recurrent layer's state."
     )
-    embedding: int = Field(64, ge=1, description="Numbers a token is represented by.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before the outputs.")
+    embedding: int = Field(64, ge=1, description="Size of a token's embedding.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate before the outputs.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     """Return a model of a text's tokens so far, int32 (rows, steps); float32 (rows, steps, units) out.
 
     Raises:
-        OptionsError: there are other inputs beside the text.
+        OptionsError: there are other inputs besides the text.
     """
     import keras
     from keras import layers

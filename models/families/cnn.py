@@ -1,4 +1,4 @@
-"""The cnn family: convolutions on each image, joined with all other inputs before the dense head."""
+"""The cnn family: convolutions on each image, concatenated with all other inputs before the dense head."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Options(FamilyOptions):
 
     filters: tuple[Width, ...] = Field((32, 64), min_length=1, description="Filters of each convolution.")
     kernel_size: int = Field(3, ge=1, description="Height and width of each convolution, in pixels.")
-    pooling: Literal["max", "average", "none"] = Field("max", description="How each 2x2 pixels become one.")
-    activation: Activation = Field("relu", description="What each convolution and dense layer ends with.")
+    pooling: Literal["max", "average", "none"] = Field(
+        "max", description="How 2x2 pixels are reduced to one."
+    )
+    activation: Activation = Field("relu", description="Activation of each convolution and dense layer.")
     dense: tuple[Width, ...] = Field((128,), description="Width of each dense layer after the convolutions.")
-    dropout: float = Field(0.3, ge=0, lt=1, description="Part left out at random before each dense layer.")
-    batch_norm: bool = Field(False, description="Normalise each convolution over the batch.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout rate before each dense layer.")
+    batch_norm: bool = Field(False, description="Batch normalisation after each convolution.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
@@ -57,6 +59,6 @@ def _tower(x: Any, options: Options) -> Any:
 def _pooled(x: Any, pooling: str) -> Any:
     from keras import layers
 
-    if pooling == "none" or min(x.shape[1:3]) < 2:  # nothing is left to pool in a small picture
+    if pooling == "none" or min(x.shape[1:3]) < 2:  # a small image is pooled down to one pixel at most
         return x
     return layers.MaxPooling2D(2)(x) if pooling == "max" else layers.AveragePooling2D(2)(x)

@@ -1,4 +1,4 @@
-"""The gru family: gated recurrent units over each series, joined with all other inputs before the dense head.
+"""The gru family: gated recurrent units over each series, concatenated with all other inputs before the dense head.
 
 Source: Cho, van Merrienboer, Gulcehre, Bahdanau, Bougares, Schwenk, Bengio, "Learning Phrase Representations using RNN
 Encoder-Decoder for Statistical Machine Translation", EMNLP 2014; read from both ends as in Schuster, Paliwal,

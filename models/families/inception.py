@@ -1,9 +1,9 @@
-"""The inception family: blocks that look at each image at several scales at once, then an average over all places.
+"""The inception family: blocks with several filter sizes on each image, then global average pooling.
 
-Source: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015: each block joins a 1x1, a 3x3 and a 5x5 convolution
-and a pooling, the larger ones behind a 1x1 convolution that makes them cheap; global average pooling as in Lin, Chen,
-Yan, "Network In Network", 2013. The 5x5 convolution is two of 3x3, and every convolution is normalised over the batch,
-as in Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
+Source: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015: each block concatenates a 1x1, a 3x3 and a 5x5
+convolution and a pooling, the larger ones after a 1x1 convolution that makes them cheap; global average pooling as in
+Lin, Chen, Yan, "Network In Network", 2013. The 5x5 convolution is two of 3x3, and every convolution has batch
+normalisation, as in Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tidegate.models.networks.outputs import Outputs
 class Options(FamilyOptions):
     """Options of `family: inception`."""
 
-    stem: int = Field(32, ge=1, description="Filters of the first convolution, which is pooled once.")
+    stem: int = Field(32, ge=1, description="Filters of the first convolution, which is followed by pooling.")
     stages: tuple[tuple[Width, ...], ...] = Field(
         ((64, 64), (128, 128)),
         min_length=1,
-        description="For each size of the image the filters of its blocks; it is halved between sizes.",
+        description="Filters of each stage's blocks; the image is halved between stages.",
     )
-    dropout: float = Field(0.3, ge=0, lt=1, description="Part left out at random before the outputs.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout rate before the outputs.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
@@ -58,7 +58,7 @@ def _tower(x: Any, options: Options) -> Any:
 
 
 def _block(x: Any, width: int) -> Any:
-    """A quarter of the filters looks at single pixels, half at 3x3, an eighth each at 5x5 and the maximum near."""
+    """A quarter of the filters are 1x1, half 3x3, an eighth 5x5, and an eighth follow a max pooling."""
     from keras import layers
 
     narrow, eighth = max(1, width // 4), max(1, width // 8)

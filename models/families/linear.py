@@ -14,11 +14,11 @@ from tidegate.models.networks.outputs import Outputs
 class Options(FamilyOptions):
     """Options of `family: linear`."""
 
-    dropout: float = Field(0.0, ge=0, lt=1, description="Part of the inputs left out at random in training.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate on the inputs.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
-    """Return a model of one dense layer from all inputs, flattened and joined, to the outputs.
+    """Return a model with one dense layer from all inputs, flattened and concatenated, to the outputs.
 
     Raises:
         OptionsError: an input is text.

@@ -1,8 +1,8 @@
-"""The lstm family: long short-term memory over each series, joined with all other inputs before the dense head.
+"""The lstm family: long short-term memory over each series, concatenated with all other inputs before the dense head.
 
 Source: Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997, with the forget gate of Gers,
 Schmidhuber, Cummins, "Learning to Forget", 2000, whose bias begins at 1 (Jozefowicz, Zaremba, Sutskever, "An Empirical
-Exploration of Recurrent Network Architectures", ICML 2015). The equations stand in `models/equations/lstm.py`.
+Exploration of Recurrent Network Architectures", ICML 2015). The equations are in `models/equations/lstm.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The mlp family: dense layers on all inputs, flattened and joined."""
+"""The mlp family: dense layers on all inputs, flattened and concatenated."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ class Options(FamilyOptions):
     """Options of `family: mlp`."""
 
     hidden: tuple[Width, ...] = Field((128, 64), description="Width of each hidden layer, first to last.")
-    activation: Activation = Field("relu", description="What each hidden layer ends with.")
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="Part of each hidden layer left out at random in training."
-    )
-    batch_norm: bool = Field(False, description="Normalise each hidden layer over the batch.")
-    l2: float = Field(0.0, ge=0, description="Weight of the squared weights in the loss.")
+    activation: Activation = Field("relu", description="Activation of each hidden layer.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate after each hidden layer.")
+    batch_norm: bool = Field(False, description="Batch normalisation of each hidden layer.")
+    l2: float = Field(0.0, ge=0, description="Factor of the L2 penalty on the hidden layers' weights.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:

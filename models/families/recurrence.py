@@ -1,4 +1,4 @@
-"""What the rnn, lstm and gru families share: a recurrent layer over each series, joined with all other inputs."""
+"""What the rnn, lstm and gru families share: recurrent layers over each series, concatenated with all other inputs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ class RecurrentOptions(FamilyOptions):
     units: tuple[Width, ...] = Field(
         (64,), min_length=1, description="Width of each recurrent layer's state."
     )
-    bidirectional: bool = Field(
-        False, description="Read each series also from its end, with a layer of its own."
-    )
+    bidirectional: bool = Field(False, description="Also read each series backwards, with a second layer.")
     patch: int = Field(
-        1, ge=1, description="Neighbouring steps that are read as one; a long series gets short."
+        1, ge=1, description="Neighbouring steps that are read as one, which shortens a long series."
     )
     pooling: Literal["last", "mean", "max"] = Field(
-        "last", description="What goes on from a series: its last state, or the mean or maximum of all."
+        "last",
+        description="How a series is summarised: its last state, or the mean or maximum of all states.",
     )
     dense: tuple[Width, ...] = Field((), description="Width of each dense layer after the recurrent ones.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before each dense layer.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate before each dense layer.")
 
 
 def build_recurrent(
@@ -38,9 +37,8 @@ def build_recurrent(
 ) -> Any:
     """Return a model of series; float32 (rows, units) out.
 
-    A series is an input of kind sequence, (steps, features), whose steps behind the end count
-    for nothing; where there is none, a numeric input of shape (steps, features); where there is none of these, one
-    of shape (steps,): a number a step.
+    A series is an input of kind sequence, (steps, features), whose padding is ignored. If there is none, it is a
+    numeric input of shape (steps, features); if there is none of these either, one of shape (steps,).
 
     Args:
         cell: the Keras layer, such as keras.layers.LSTM.
@@ -61,7 +59,7 @@ def build_recurrent(
 
 
 def series_of(inputs: Inputs, name: str) -> dict[str, Any]:
-    """Return the inputs that are series, see `build_recurrent`; OptionsError where there is none."""
+    """Return the inputs that are series, see `build_recurrent`; OptionsError if there is none."""
     sequences = inputs.of_kind("sequence")
     if sequences:
         return sequences
@@ -71,8 +69,8 @@ def series_of(inputs: Inputs, name: str) -> dict[str, Any]:
     if not found:
         shapes = ", ".join(f"{key} {spec.shape}" for key, spec in inputs.specs.items())
         raise OptionsError(
-            f"Family {name!r} needs a numeric input of shape (steps, features) or (steps,); received {shapes}. "
-            "Bring the data into that shape, or use family 'mlp'."
+            f"family {name!r} has the inputs {shapes}; expected a numeric one of shape (steps, features) or (steps,); "
+            "bring the data into that shape, or use family 'mlp'"
         )
     return found
 
@@ -92,7 +90,7 @@ def _tower(x: Any, kind: str, options: RecurrentOptions, cell: type[Any]) -> Any
 
 
 def steps_of(x: Any, kind: str) -> tuple[Any, Any]:
-    """Return a series' steps (rows, steps, features) and, of a sequence, which exist, bool (rows, steps); else None."""
+    """Return a series' steps (rows, steps, features), and for a sequence its mask, bool (rows, steps), else None."""
     from keras import layers, ops
 
     if kind == "sequence":
@@ -101,7 +99,7 @@ def steps_of(x: Any, kind: str) -> tuple[Any, Any]:
 
 
 def pooled(x: Any, mask: Any, how: str) -> Any:
-    """Return the mean or maximum over steps of `x` (rows, steps, width), of those that `mask` has."""
+    """Return the mean or maximum of `x` (rows, steps, width) over the steps in `mask`."""
     from keras import layers, ops
 
     if mask is None:
@@ -113,7 +111,7 @@ def pooled(x: Any, mask: Any, how: str) -> Any:
 
 
 def _patched(x: Any, mask: Any, patch: int) -> tuple[Any, Any]:
-    """Each `patch` steps as one of so many features more; the last is filled up with zeros."""
+    """Join each `patch` steps into one with `patch` times the features; the last is padded with zeros."""
     from keras import layers
 
     steps, features = x.shape[1], x.shape[2]

@@ -1,6 +1,6 @@
-"""The rnn family: a simple recurrent network over each series, joined with all other inputs before the dense head.
+"""The rnn family: a simple recurrent network over each series, concatenated with all other inputs.
 
-Source: Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990. The equations stand in
+Source: Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990. The equations are in
 `models/equations/recurrent.py`.
 """
 

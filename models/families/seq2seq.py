@@ -1,10 +1,10 @@
-"""The seq2seq family: an encoder reads a text, and a decoder that attends to it writes another one token by token.
+"""The seq2seq family: an encoder reads a text, and a decoder with attention writes another one token by token.
 
 Source: Sutskever, Vinyals, Le, "Sequence to Sequence Learning with Neural Networks", NeurIPS 2014, with the global
 attention and the `general` score of Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine
-Translation", EMNLP 2015; the encoder reads from both ends. What state and
-attention are joined to is normalised over its units in place of their tanh (Ba, Kiros, Hinton, "Layer Normalization",
-2016): of 3,356 verses of up to 16 words four epochs come to a perplexity of 10 with it, and of 86 with tanh.
+Translation", EMNLP 2015. The encoder is bidirectional. The combination of state and attention has a layer normalisation
+(Ba, Kiros, Hinton, "Layer Normalization", 2016) in place of their tanh: on 3,356 verses of up to 16 words four epochs
+reach a perplexity of 10 with it, and of 86 with tanh.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ TASKS = ("generation",)
 class Options(FamilyOptions):
     """Options of `family: seq2seq`."""
 
-    units: int = Field(128, ge=1, description="Width of the decoder's state; the encoder's is half each way.")
-    embedding: int = Field(64, ge=1, description="Numbers a token is represented by.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before the outputs.")
+    units: int = Field(
+        128, ge=1, description="Width of the decoder's state; the encoder has half of it in each direction."
+    )
+    embedding: int = Field(64, ge=1, description="Size of a token's embedding.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate before the outputs.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
-    """Return a model of one text, int32 (rows, length), 0 being padding, and of the tokens written so far.
+    """Return a model of one text, int32 (rows, length) with 0 as padding, and of the tokens written so far.
 
     Its output is float32 (rows, steps, units).
 
     Raises:
-        OptionsError: the inputs are anything but one text.
+        OptionsError: the inputs are not exactly one text.
     """
     import keras
     from keras import layers, ops
@@ -45,7 +47,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     texts = inputs.require("text", "seq2seq")
     if len(texts) > 1:
         raise OptionsError(
-            f"Family 'seq2seq' reads one text; received {', '.join(texts)}. Name one in data.inputs."
+            f"family 'seq2seq' has the inputs {', '.join(texts)}; expected one text; name one in data.inputs"
         )
     ((source, ids),) = texts.items()
     ((target, prefix),) = inputs.of_kind("prefix").items()
@@ -65,10 +67,10 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
 
 
 def _attended(states: Any, keys: Any, read: Any, there: Any) -> Any:
-    """Of what was read (rows, length, width) the mean by the softmax of each state's score with the keys."""
+    """Attention: the mean of `read` (rows, length, width), weighted by the softmax of each state's scores."""
     from keras import layers, ops
 
     scores = ops.matmul(states, ops.transpose(keys, (0, 2, 1)))
-    # A text without tokens has nothing to attend to: all scores alike, and what was read is zeros.
+    # A text without tokens has equal scores everywhere, and `read` is all zeros.
     scores = scores + (ops.expand_dims(ops.cast(there, scores.dtype), 1) - 1) * 1e4
     return ops.matmul(layers.Softmax()(scores), read)

@@ -1,7 +1,7 @@
-"""The ssd family: boxes in an image, all at once, from feature maps of several strides.
+"""The ssd family: boxes in an image in a single pass, from feature maps of several strides.
 
-Source: Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg, "SSD: Single Shot MultiBox Detector", ECCV 2016; what deeper maps
-have seen is added to the finer ones as in Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
+Source: Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg, "SSD: Single Shot MultiBox Detector", ECCV 2016; deeper feature
+maps are added to the finer ones as in Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
 
 TASKS = ("detection",)
-MOMENTUM = 0.9  # of the statistics of batches: scenes are few, and so are the batches of an epoch
+# Of batch statistics, lower than usual: detection data has few images, so few batches per epoch.
+MOMENTUM = 0.9
 
 
 class Options(FamilyOptions):
@@ -26,19 +27,21 @@ class Options(FamilyOptions):
     filters: tuple[Width, ...] = Field(
         (16, 24, 40, 64),
         min_length=1,
-        description="Filters after each halving of the image; the last ones again where it is halved more often.",
+        description="Filters after each halving of the image; the last number is repeated for further halvings.",
     )
-    convolutions: int = Field(1, ge=1, description="Convolutions after each halving, itself included.")
-    width: Width = Field(40, description="Filters of the maps that boxes are found on.")
-    box_width: Width = Field(24, description="Numbers that each default box is judged by.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Part of these left out at random.")
+    convolutions: int = Field(
+        1, ge=1, description="Convolutions per size of the image, including the halving one."
+    )
+    width: Width = Field(40, description="Filters of the feature maps that boxes are predicted from.")
+    box_width: Width = Field(24, description="Features per default box.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate on these features.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     """Return a model of one image (height, width, channels); float32 (rows, default boxes, units) out.
 
     Raises:
-        OptionsError: the inputs are anything but one image.
+        OptionsError: the inputs are not exactly one image.
     """
     import keras
     from keras import layers
@@ -46,7 +49,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     images = inputs.require("image", "ssd")
     if len(inputs.tensors) > 1:
         raise OptionsError(
-            f"Family 'ssd' looks at one image; received {', '.join(inputs.tensors)}. Name one in data.inputs."
+            f"family 'ssd' has the inputs {', '.join(inputs.tensors)}; expected one image; name one in data.inputs"
         )
     (image,) = images.values()
     maps = _pyramid(image, max(grid.stride for grid in outputs.grids), options)
@@ -89,7 +92,7 @@ def _convolved(x: Any, filters: int, strides: int = 1) -> Any:
 
 
 def _cut(x: Any, like: Any) -> Any:
-    """A map that was doubled may have a row and a column too many."""
+    """Crop a doubled feature map, which may have one row and one column too many."""
     from keras import layers
 
     more = [one - other for one, other in zip(x.shape[1:3], like.shape[1:3], strict=True)]

@@ -1,4 +1,4 @@
-"""The text family: embedded words, averaged or convolved, joined with all other inputs."""
+"""The text family: word embeddings, averaged or convolved, concatenated with all other inputs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tidegate.models.networks.outputs import Outputs
 class Options(FamilyOptions):
     """Options of `family: text`."""
 
-    embedding: int = Field(64, ge=1, description="Numbers a word is represented by.")
+    embedding: int = Field(64, ge=1, description="Size of a word's embedding.")
     mode: Literal["pooling", "convolution"] = Field(
-        "pooling", description="Average the words of a text, or look for patterns of neighbouring words."
+        "pooling", description="Average the words of a text, or apply a convolution over neighbouring words."
     )
-    filters: int = Field(128, ge=1, description="Patterns looked for by mode convolution.")
-    kernel_size: int = Field(5, ge=1, description="Words a pattern of mode convolution spans.")
+    filters: int = Field(128, ge=1, description="Filters of mode convolution.")
+    kernel_size: int = Field(5, ge=1, description="Words per filter of mode convolution.")
     dense: tuple[Width, ...] = Field((64,), description="Width of each dense layer before the outputs.")
-    dropout: float = Field(0.3, ge=0, lt=1, description="Part left out at random before each dense layer.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout rate before each dense layer.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
-    """Return a model of texts as word ids, int32 (rows, length), 0 being padding; float32 (rows, units) out.
+    """Return a model of texts as word ids, int32 (rows, length) with 0 as padding; float32 (rows, units) out.
 
     Raises:
         OptionsError: no input is text.
@@ -42,7 +42,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
 
 
 def _tower(ids: Any, vocabulary: int, options: Options) -> Any:
-    """Padding counts in neither mode; a text without words is all zeros, where a mask layer gives NaN."""
+    """Padding is ignored in both modes; a text without words gives zeros, where a mask layer would give NaN."""
     from keras import layers, ops
 
     words = layers.Embedding(vocabulary, options.embedding)(ids)

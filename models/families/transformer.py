@@ -1,8 +1,8 @@
-"""The transformer family: self-attention over the words of each text, joined with all other inputs before the outputs.
+"""The transformer family: self-attention over the words of each text, concatenated with all other inputs.
 
-Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; the encoder alone with learned places, GELU, and
-pretraining on masked words as in Devlin, Chang, Lee, Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers
-for Language Understanding", NAACL 2019; the normalisation before each part, which needs no warm-up, as in Xiong et al.,
+Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; only the encoder, with learned positions, GELU, and
+masked-language pretraining as in Devlin, Chang, Lee, Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers
+for Language Understanding", NAACL 2019; normalisation before each sublayer, which needs no warm-up, as in Xiong et al.,
 "On Layer Normalization in the Transformer Architecture", ICML 2020.
 """
 
@@ -24,40 +24,40 @@ from tidegate.models.networks.outputs import Outputs
 class Pretrain(FamilyOptions):
     """Masked-language pretraining on the texts of the training rows, without their labels."""
 
-    epochs: int = Field(10, ge=1, description="Times the training texts are gone through first.")
-    batch_size: int = Field(
-        32, ge=1, description="Texts a weight update of the pretraining is computed from."
-    )
-    learning_rate: float = Field(0.001, gt=0, description="Of Adam, falling along half a cosine.")
-    masked: float = Field(0.15, gt=0, lt=1, description="Part of a text's words that have to be guessed.")
-    copies: int = Field(2, ge=1, description="Different maskings of each text that take turns.")
+    epochs: int = Field(10, ge=1, description="Passes over the training texts in the pretraining.")
+    batch_size: int = Field(32, ge=1, description="Texts per weight update in the pretraining.")
+    learning_rate: float = Field(0.001, gt=0, description="Learning rate of Adam, with cosine decay.")
+    masked: float = Field(0.15, gt=0, lt=1, description="Fraction of a text's words that are predicted.")
+    copies: int = Field(2, ge=1, description="Different maskings of each text.")
 
 
 class Options(FamilyOptions):
     """Options of `family: transformer`."""
 
-    width: int = Field(96, ge=2, description="Numbers a word is represented by.")
+    width: int = Field(96, ge=2, description="Size of a word's embedding and of the encoder's states.")
     layers: int = Field(2, ge=1, description="Encoder layers.")
-    heads: int = Field(4, ge=1, description="Attention heads a layer; they divide the width.")
-    feed_forward: int = Field(192, ge=1, description="Width of each layer's dense part.")
+    heads: int = Field(4, ge=1, description="Attention heads per layer; a divisor of width.")
+    feed_forward: int = Field(192, ge=1, description="Width of each layer's feed-forward part.")
     dense: tuple[Width, ...] = Field((), description="Width of each dense layer before the outputs.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Part left out at random in each part of a layer.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout rate in each part of a layer.")
     pretrain: Pretrain | None = Field(
-        None, description="Guess masked words first; none is done when not given."
+        None, description="Masked-language pretraining before the training; none when not given."
     )
 
     @model_validator(mode="after")
     def _divides(self) -> Options:
         if self.width % self.heads:
-            raise ValueError(f"heads {self.heads} do not divide width {self.width}; choose a divisor of it")
+            raise ValueError(
+                f"heads is {self.heads} and width is {self.width}; expected a divisor of width; change one of them"
+            )
         return self
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
-    """Return a model of texts as word ids, int32 (rows, length), 0 being padding; float32 (rows, units) out.
+    """Return a model of texts as word ids, int32 (rows, length) with 0 as padding; float32 (rows, units) out.
 
     Raises:
-        OptionsError: no input is text, or there are several and they are to be pretrained.
+        OptionsError: no input is text, or there are several and `pretrain` is given.
     """
     import keras
     from keras import ops
@@ -65,8 +65,8 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     texts = inputs.require("text", "transformer")
     if options.pretrain and len(texts) > 1:
         raise OptionsError(
-            f"Option 'model.pretrain' is for one text; received {', '.join(texts)}. "
-            "Leave it out, or name one in data.inputs."
+            f"option 'model.pretrain' is given and the texts are {', '.join(texts)}; expected one text; "
+            "leave it out, or name one in data.inputs"
         )
     towers = []
     for name, ids in texts.items():
@@ -78,15 +78,15 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
 
 
 def _encoder(spec: Any, name: str, options: Options) -> Any:
-    """A model of its own from word ids (rows, length) to (rows, length, width), so that it can be pretrained."""
+    """A separate model from word ids (rows, length) to (rows, length, width), so that it can be pretrained."""
     import keras
     from keras import layers, ops
 
     ids = keras.Input(spec.shape, dtype="int32", name="ids")
     words = layers.ReversibleEmbedding(spec.vocabulary, options.width, name="words")(ids)
-    # Each row's 0, 1, 2, …: a constant would be no part of the graph.
-    places = ops.cumsum(ops.ones_like(ids), axis=1) - 1
-    x = layers.Add()([words, layers.Embedding(spec.shape[0], options.width, name="places")(places)])
+    # Each row's 0, 1, 2, ...; computed from ids, because a constant would not be part of the graph.
+    positions = ops.cumsum(ops.ones_like(ids), axis=1) - 1
+    x = layers.Add()([words, layers.Embedding(spec.shape[0], options.width, name="places")(positions)])
     there = ops.expand_dims(ops.not_equal(ids, 0), 1)
     for _ in range(options.layers):
         x = _layer(x, there, options)

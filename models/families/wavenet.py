@@ -1,8 +1,7 @@
-"""The wavenet family: dilated causal convolutions over samples, to tell a series' class or to go on with it.
+"""The wavenet family: dilated causal convolutions over samples, to classify a series or to continue it.
 
 Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016: layers that look 1, 2, 4, ... samples
-back, each the product of a tanh and a sigmoid, with what goes on added to what came in and with a sum of all layers at
-the end.
+back, each the product of a tanh and a sigmoid, with residual connections and a sum of all layers at the end.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ class Options(FamilyOptions):
     filters: int = Field(32, ge=1, description="Width of each layer.")
     skip: int = Field(64, ge=1, description="Width of the sum of all layers.")
     depth: int = Field(6, ge=1, description="Layers of a stack; the last looks 2 ** (depth - 1) steps back.")
-    stacks: int = Field(1, ge=1, description="How often the dilations begin again with 1.")
+    stacks: int = Field(1, ge=1, description="Number of stacks; the dilations of each begin with 1.")
     pooling: Literal["last", "mean", "max"] = Field(
-        "last", description="What goes on from a series: its last step, or the mean or maximum of all."
+        "last", description="How a series is summarised: its last step, or the mean or maximum of all steps."
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="Part left out at random before the outputs.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate before the outputs.")
 
 
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
-    """Return a model of series, the inputs that the recurrent families take too; float32 (rows, units) out.
+    """Return a model of series, with the same inputs as the recurrent families; float32 (rows, units) out.
 
-    Where samples are to be written it is one of those so far, int32 (rows, steps); float32 (rows, steps, units) out.
+    For a generation it is a model of the samples so far, int32 (rows, steps); float32 (rows, steps, units) out.
 
     Raises:
-        OptionsError: no input is a series, or one is text; there are other inputs beside the samples so far.
+        OptionsError: no input is a series, or one is text; in a generation, there are other inputs.
     """
     import keras
 
@@ -74,7 +73,7 @@ def _tower(x: Any, kind: str, options: Options) -> Any:
 
 
 def _stack(x: Any, options: Options) -> Any:
-    """All layers over samples (rows, steps, features); what they sum up to after each, (rows, steps, skip)."""
+    """All layers over samples (rows, steps, features); returns the sum of their skip outputs (rows, steps, skip)."""
     from keras import layers
 
     x = layers.Conv1D(options.filters, 2, padding="causal")(x)
@@ -99,7 +98,7 @@ def _layer(x: Any, dilation: int, options: Options) -> tuple[Any, Any]:
 
 
 def _last(x: Any, mask: Any) -> Any:
-    """The last step that exists, zeros where none does."""
+    """The last step in `mask`, zeros if there is none."""
     from keras import ops
 
     if mask is None:

@@ -1,9 +1,9 @@
-"""The training loops: one a backend, all driven by `training.fit` in the same way.
+"""The training loops: one per backend, all driven by `training.fit` in the same way.
 
-A loop goes through rows in memory, all or a window of them (`loops.streamed`), with Keras' own steps, many
-batches a call, so losses, metrics and optimizers are Keras' and only the driving is ours. Where a call ends changes no
-bit of the result; it is only when progress is seen and a checkpoint can be written. A backend is a module with
-`make_loops` and a line in `BACKENDS`.
+A loop runs over rows in memory, all of them or a window (`loops.streamed`), with Keras' own steps and many batches per
+call. So losses, metrics and optimizers are Keras', and only the loop around them is ours. Where a call ends does not
+change the result by a bit; it only decides when progress is reported and a checkpoint can be written. A backend is a
+module with `make_loops` and a line in `BACKENDS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tidegate.models.loops.streamed import Streamed, StreamedLoop
+from tidegate.models.loops.streamed import StreamedLoop, StreamedRows
 
 if TYPE_CHECKING:
     from tidegate.models.config.losses import Loss
@@ -29,9 +29,9 @@ BACKENDS = {
     "torch": "tidegate.models.loops.torch",
     "numpy": "tidegate.models.loops.numpy",
 }
-ROWS_A_VALIDATION_BATCH = 1024
-# Layers that XLA fuses on the CPU. In a compiled loop a convolution is 30 times slower there and a Dropout's random
-# numbers 12 times, so one layer that is not listed keeps the model out.
+VALIDATION_BATCH = 1024  # rows
+# Layers that XLA fuses on the CPU. In a compiled loop there a convolution is 30 times slower and a Dropout's random
+# numbers 12 times, so a model with any layer that is not listed is not compiled.
 FUSED = {
     *("Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "Embedding", "Flatten"),
     *("InputLayer", "LayerNormalization", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape"),
@@ -40,12 +40,12 @@ FUSED = {
 
 
 class Loop(Protocol):
-    """Goes through the same rows again and again.
+    """Runs over the same rows, epoch after epoch.
 
     Attributes:
-        rows: how many there are.
-        batches: batches an epoch.
-        errors: what the framework raises when it cannot run a batch.
+        rows: the number of rows.
+        batches: batches per epoch.
+        errors: exceptions that the framework raises when it cannot run a batch.
     """
 
     rows: int
@@ -55,45 +55,45 @@ class Loop(Protocol):
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; yield batches done and the first whose loss was not finite, or None.
+        """Run over the rows once; yield the batches done and the first whose loss was not finite, or None.
 
         At each yield the Keras model's variables are those after these batches.
 
         Args:
-            order: int32 row indices (rows,), each once; None keeps the rows' own order. Of streamed rows, what
-                `preprocessing.windows.Windows.order` drew.
+            order: int32 row indices (rows,), each once; None keeps the rows' own order. For streamed rows it comes from
+                `preprocessing.windows.ShuffleWindows.order`.
             start: batches of this epoch that were done before.
-            every: also stop after each multiple of so many batches.
+            every: also yield after each multiple of this number of batches.
         """
 
     def state(self) -> dict[str, np.ndarray]:
-        """What the next batch depends on beside the model's variables, by name."""
+        """What the next batch depends on besides the model's variables, by name."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
 
     def batches_a_call(self) -> int:
-        """Batches that a call was found to do in the time it aims at; 1 where there are no calls."""
+        """The number of batches per call that fits the intended time of a call; 1 without such calls."""
 
 
 class WindowLoop(Loop, Protocol):
     """A loop whose rows can be replaced by others."""
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on.
+        """Run over other rows from now on.
 
         Args:
-            data: as `Parts.train`.
-            rows: how many an epoch goes through; all of them once when not given.
-            before: batches of the epoch that lie before them; `every` counts these too.
+            data: as `LoopSpec.train`.
+            rows: rows per epoch; None: all of them once.
+            before: batches of the epoch before these rows; `every` counts them, too.
         """
 
 
-class InVariables:
-    """What holds for a loop that keeps nothing beside the Keras model's variables."""
+class StatelessLoop:
+    """`state` and `restore` of a loop that has no state besides the Keras model's variables."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Nothing: all is in variables."""
+        """Nothing: all state is in variables."""
         return {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -101,19 +101,19 @@ class InVariables:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a backend makes its loops of.
+class LoopSpec:
+    """The arguments of a backend's `make_loops`.
 
     Attributes:
         model: the compiled Keras model.
         train, held_out: (inputs by name, target) or (inputs, target, row weights), NumPy arrays, rows first;
-            held_out may be None; train may be `Streamed`.
-        options: the experiment's.
-        loss: the experiment's.
-        seed: seeds what a loop draws itself.
-        xla: compile with XLA where the backend has a choice.
-        gpus: devices of each process that share a batch; 0 asks for none.
-        sampling: how batches are drawn for DP-SGD, `train` being filled for it; None: in the order of an epoch.
+            held_out may be None; train may be `StreamedRows`.
+        options: the experiment's `training` section.
+        loss: the experiment's loss.
+        seed: seeds random numbers of the loop itself.
+        xla: compile with XLA if the backend has a choice.
+        gpus: devices of each process that share a batch; 0: no GPU was asked for.
+        sampling: how batches are drawn for DP-SGD, with `train` padded for it; None: in the order of an epoch.
     """
 
     model: Any
@@ -127,14 +127,14 @@ class Parts:
     sampling: Sampling | None = None
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
-    """What goes through the training rows and, where there are some, the held-out rows.
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
+    """Return the loop over the training rows and, if there are held-out rows, the loop over those.
 
     Raises:
-        OptionsError: the backend cannot do what the model or the options ask.
+        OptionsError: the backend does not support the model or an option.
     """
     backend = import_module(BACKENDS[parts.options.backend])
-    if isinstance(parts.train, Streamed):
+    if isinstance(parts.train, StreamedRows):
         loop, check = backend.make_loops(replace(parts, train=parts.train.example))
         return StreamedLoop(loop, parts.train), check
     made: tuple[Loop, Loop | None] = backend.make_loops(parts)
@@ -142,16 +142,16 @@ def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
 
 
 def fused(model: Any, besides: frozenset[str] = frozenset()) -> bool:
-    """Return whether XLA fuses all layers of a model, or `besides` has them; the same answer on every machine."""
+    """Return whether XLA fuses all layers of a model except those in `besides`; the same on every machine."""
     known = FUSED | besides
     return all(type(operation).__name__ in known for operation in getattr(model, "operations", [model]))
 
 
-class Pace:
-    """How many batches a call does: as many as fit into `seconds`, learned from the calls before.
+class CallPacer:
+    """Chooses the number of batches per call so that a call takes about `seconds`, measured on earlier calls.
 
     Args:
-        seconds: what a call aims at.
+        seconds: the intended time of a call.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -159,12 +159,12 @@ class Pace:
         self.batches = 64
 
     def stop(self, done: int, end: int, every: int | None, before: int = 0) -> int:
-        """The batch a call that begins after `done` batches stops before; `every` counts the `before` too."""
+        """The batch before which a call stops that begins after `done` batches; `every` also counts `before`."""
         stop = min(end, done + self.batches)
         return min(stop, done - (before + done) % every + every) if every else stop
 
-    def learn(self, began: float, batches: int) -> None:
-        """Note that `batches` took from `began` (`time.perf_counter`) to now."""
+    def adapt(self, began: float, batches: int) -> None:
+        """Record that `batches` took from `began` (`time.perf_counter`) until now."""
         seconds = time.perf_counter() - began
         fitting = int(batches * self._seconds / max(seconds, 1e-6))
         self.batches = max(1, self.batches // 4, min(fitting, self.batches * 4))

@@ -1,9 +1,9 @@
-"""DP-SGD: each row's gradient is clipped, and noise is added to their sum, so that no row shows in the weights.
+"""DP-SGD: each row's gradient is clipped and noise is added to their sum, so that the weights reveal no single row.
 
 Source: Abadi et al., "Deep Learning with Differential Privacy" (2016), algorithm 1. Batches are drawn as its accounting
-supposes: each row is in each batch by its own chance, so that their sizes differ; a batch is filled up with rows of
-weight 0 to one size, which leave no gradient. What is private are the weights: not the transforms, which are fitted on
-the training rows, nor the losses an epoch; and only to who does not know `training.seed`, from which the noise comes.
+assumes: each row is in each batch independently, so that batch sizes differ; batches are padded to one size with rows
+of weight 0, which have no gradient. Only the weights are private: not the transforms, which are fitted on the training
+rows, nor the losses of the epochs; and only from someone who does not know `training.seed`, which the noise comes from.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.keras_private import all_layers
 from tidegate.models.loops.privacy_accounting import epsilon
 
-RANDOM = ("rate", "dropout", "recurrent_dropout", "stddev")  # what Keras' layers call it
-OVERFULL = 1e-12  # chance that a batch has more rows than there is room for, and loses some
+# Options of Keras layers that draw random numbers.
+RANDOM = ("rate", "dropout", "recurrent_dropout", "stddev")
+OVERFULL = 1e-12  # probability that a batch is larger than the padded size and loses rows
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Sampling:
     """How batches are drawn.
 
     Attributes:
-        rows: the training rows.
-        batch: rows a batch has on average, not more than there are.
+        rows: number of training rows.
+        batch: average number of rows per batch, at most `rows`.
     """
 
     rows: int
@@ -38,19 +39,19 @@ class Sampling:
 
     @property
     def rate(self) -> float:
-        """Chance of a row to be in a batch."""
+        """Probability that a row is in a batch."""
         return self.batch / self.rows
 
     @property
     def batches(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.rows // self.batch)
 
     @property
-    def room(self) -> int:
-        r"""Rows of a batch that is filled up.
+    def padded_batch(self) -> int:
+        r"""Rows of a padded batch.
 
-        A batch has k or more rows by a chance of at most \( e^{-n KL(k / n, q)} \): Hoeffding, "Probability
+        A batch has k or more rows with a probability of at most \( e^{-n KL(k / n, q)} \): Hoeffding, "Probability
         Inequalities for Sums of Bounded Random Variables" (1963), theorem 1.
         """
         if self.rate >= 1:
@@ -61,25 +62,25 @@ class Sampling:
         return self.batch + 1 + int(rare[0]) if len(rare) else self.rows
 
     def order(self, generator: np.random.Generator) -> NDArray[np.int32]:
-        """Return an epoch's rows, int32 (batches * room,); the row behind the last one stands for none."""
-        order = np.full((self.batches, self.room), self.rows, np.int32)
+        """Return an epoch's rows, int32 (batches * padded_batch,); the index `rows` is padding."""
+        order = np.full((self.batches, self.padded_batch), self.rows, np.int32)
         for batch in order:
-            chosen = np.flatnonzero(generator.random(self.rows) < self.rate)[: self.room]
+            chosen = np.flatnonzero(generator.random(self.rows) < self.rate)[: self.padded_batch]
             batch[: len(chosen)] = chosen
         return order.ravel()
 
-    def filled(self, data: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return (inputs, target, row weights) with a row more of weight 0, which stands for none."""
+    def padded(self, data: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return (inputs, target, row weights) with one more row of weight 0, which is the padding."""
         inputs, target, weights = data if len(data) > 2 else (*data, np.ones(self.rows, np.float32))
         more = {name: np.concatenate([array, array[:1]]) for name, array in inputs.items()}
         return more, np.concatenate([target, target[:1]]), np.append(weights, np.float32(0))
 
 
-def require_plain(model: Any) -> None:
-    """Refuse a model whose layers keep something of the rows they saw, draw random numbers, or crash the backend.
+def require_private_model(model: Any) -> None:
+    """Refuse a model whose layers store statistics of rows, draw random numbers, or crash the backend.
 
     Raises:
-        OptionsError: naming it.
+        OptionsError: names the layer.
     """
     import keras
 
@@ -91,24 +92,24 @@ def require_plain(model: Any) -> None:
         ]
         if "Attention" in type(layer).__name__ and keras.backend.backend() == "tensorflow":
             raise OptionsError(
-                f"Option 'training.privacy' is given and TensorFlow has no gradients of single rows for layer "
-                f"{layer.name!r} ({type(layer).__name__}): its process would crash. Set training.backend: jax, or "
-                "leave privacy out."
+                f"option 'training.privacy' is given and TensorFlow has no per-row gradients for layer {layer.name!r} "
+                f"({type(layer).__name__}): its process would crash; expected another backend; set training.backend: "
+                "jax, or leave privacy out"
             )
     if found or model.losses:
         raise OptionsError(
-            f"Option 'training.privacy' is given and the model has {found[0] if found else 'a penalty'!r}. Expected a "
-            "model whose answer for a row depends on that row only. Leave out dropout, batch_norm, l2 and freeze."
+            f"option 'training.privacy' is given and the model has {found[0] if found else 'a penalty'!r}; expected a "
+            "model whose output for a row depends on that row only; leave out dropout, batch_norm, l2 and freeze"
         )
 
 
-def spent(privacy: Privacy, sampling: Sampling, model: Any) -> float:
-    """Return the epsilon of all weight updates so far."""
+def spent_epsilon(privacy: Privacy, sampling: Sampling, model: Any) -> float:
+    """Return the epsilon spent by all weight updates so far."""
     return epsilon(sampling.rate, privacy.noise_multiplier, int(model.optimizer.iterations), privacy.delta)
 
 
 def tensorflow_step(model: Any, options: Training, sampling: Sampling, seed: int) -> Callable[..., Any]:
-    """Return a `train_step(data)` that learns from clipped gradients with noise."""
+    """Return a `train_step(data)` that uses clipped gradients with noise."""
     import tensorflow as tf
 
     privacy, loss = _privacy(options), model.loss
@@ -120,9 +121,11 @@ def tensorflow_step(model: Any, options: Training, sampling: Sampling, seed: int
             value = loss(target, answer, sample_weight=weight)
         gradients = tape.gradient(value, [variable.value for variable in model.trainable_variables])
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        # Not tf.linalg.global_norm, which would go through the rows one by one.
+        # tf.linalg.global_norm would run over the rows one by one.
         norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
-        scale = 1 / tf.maximum(norm / privacy.clip_norm, 1.0)  # the first tells the type: it may be float64
+        scale = 1 / tf.maximum(
+            norm / privacy.clip_norm, 1.0
+        )  # the first argument sets the dtype, maybe float64
         return [gradient * scale for gradient in gradients], answer[0], value
 
     def noise(place: int, shape: Any, dtype: Any) -> Any:
@@ -137,13 +140,13 @@ def tensorflow_step(model: Any, options: Training, sampling: Sampling, seed: int
             (sum_ + noise(place, sum_.shape, sum_.dtype)) / sampling.batch for place, sum_ in enumerate(sums)
         ]
         model.optimizer.apply(noisy, model.trainable_variables)
-        return _told(model, data, answers, values)
+        return _logs(model, data, answers, values)
 
     return step
 
 
 def jax_step(model: Any, options: Training, sampling: Sampling, seed: int) -> Callable[..., Any]:
-    """Return a stateless `train_step(state, data)` that learns from clipped gradients with noise."""
+    """Return a stateless `train_step(state, data)` that uses clipped gradients with noise."""
     import jax
     import keras
     from jax import numpy
@@ -176,7 +179,7 @@ def jax_step(model: Any, options: Training, sampling: Sampling, seed: int) -> Ca
         trainable, optimizer = model.optimizer.stateless_apply(optimizer, noisy, trainable)
         given = list(zip(model.metrics_variables, metrics, strict=True))
         with keras.StatelessScope(state_mapping=given) as scope:
-            logs = _told(model, data, answers, values)
+            logs = _logs(model, data, answers, values)
         metrics = [scope.get_current_value(variable) for variable in model.metrics_variables]
         return logs, (trainable, fixed, optimizer, metrics)
 
@@ -189,12 +192,12 @@ def _privacy(options: Training) -> Privacy:
 
 
 def _seed(seed: int, place: int) -> int:
-    """Of the noise on one variable, the same in every process."""
+    """The seed of the noise on one variable, the same in every process."""
     return int(np.random.SeedSequence([seed, place]).generate_state(1)[0] >> 1)
 
 
-def _told(model: Any, data: Any, answers: Any, values: Any) -> Any:
-    """The logs, in which rows that stand for none do not count."""
+def _logs(model: Any, data: Any, answers: Any, values: Any) -> Any:
+    """The logs, without the padding rows."""
     import keras
 
     inputs, target, weights = data

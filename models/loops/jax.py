@@ -1,10 +1,10 @@
-"""The loop of the JAX backend: many batches a compiled call, over data that stays on the device.
+"""The loop of the JAX backend: many batches per compiled call, over data that stays on the device.
 
-Keras' own stateless `train_step` gathers its rows from the device's copy of the data. Where XLA fuses all layers
-(`loops.fused`), and on a GPU, it is the body of a `lax.fori_loop`; on the CPU a convolution or a recurrent layer
-is slower in a loop than outside one, so that other models take a call a batch, which does not wait for the one before.
-The state is written back to the model after each round of batches, which copies nothing. On several devices it is the
-same program; only where its arrays lie differs (`distributed.jax_sharding`).
+Keras' own stateless `train_step` gathers its rows from the device's copy of the data. If XLA fuses all layers
+(`loops.fused`), and on a GPU, the step is the body of a `lax.fori_loop`. On the CPU a convolution or a recurrent layer
+is slower inside a loop, so other models take one asynchronous call per batch. The state is written back to the model
+after each group of batches, without a copy. On several devices it is the same program; only the placement of its arrays
+differs (`distributed.jax_sharding`).
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Any, cast
 
 import numpy as np
 
-from tidegate.models.distributed.jax_sharding import Spread, spread_over
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from tidegate.models.distributed.jax_sharding import BatchSharding, batch_sharding
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
 from tidegate.models.loops.dp_sgd import jax_step
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
 
 
-class Loop(InVariables):
+class Loop(StatelessLoop):
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
         model: a compiled Keras model on the JAX backend.
         step: its `train_step` or `test_step`.
-        parts: the kinds of variables the step takes and gives: `TRAIN` or `TEST`.
+        parts: the kinds of variables that the step takes and returns: `TRAIN` or `TEST`.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
-        batch_size: rows a step.
+        batch_size: rows per step.
         fused: one call for many batches.
-        rows: how many an epoch goes through; all of them once when not given.
-        seconds_a_call: what a call aims at.
-        spread: the devices that share each batch; None: one.
+        rows: rows per epoch; None: all of them once.
+        seconds_a_call: the intended time of a call.
+        spread: the devices that share each batch; None: one device.
     """
 
     def __init__(
@@ -50,24 +50,24 @@ class Loop(InVariables):
         fused: bool = True,
         rows: int | None = None,
         seconds_a_call: float = 0.25,
-        spread: Spread | None = None,
+        sharding: BatchSharding | None = None,
     ) -> None:
         import jax
 
         self.errors = (jax.errors.JaxRuntimeError, ValueError, TypeError)
-        self._spread, self._size = spread, batch_size
-        self._block = cache(lambda size, offset: _block(step, size, offset, fused, spread))
+        self._sharding, self._size = sharding, batch_size
+        self._block = cache(lambda size, offset: _block(step, size, offset, fused, sharding))
         self._variables = [_variables(model, part) for part in parts]
-        self._pace = Pace(seconds_a_call)
+        self._pace = CallPacer(seconds_a_call)
         self._written: dict[int, tuple[Any, Any]] = {}
         self.load(data, rows)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `loops.WindowLoop`."""
+        """Run over other rows from now on; see `loops.WindowLoop`."""
         import jax
 
-        self._data: Any = None  # let go of those before first
-        self._data = jax.tree.map(self._spread.whole if self._spread else jax.numpy.asarray, data)
+        self._data: Any = None  # free the previous rows first
+        self._data = jax.tree.map(self._sharding.replicate if self._sharding else jax.numpy.asarray, data)
         self.rows, self._before = rows or len(data[1]), before
         self.batches = -(-self.rows // self._size)
         whole = self.rows // self._size
@@ -79,53 +79,53 @@ class Loop(InVariables):
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `loops.Loop`."""
+        """Run over the rows once; see `loops.Loop`."""
         rows = np.arange(self.rows, dtype=np.int32) if order is None else order
         done = start
-        if self._spread:
-            self._require_same_place(self._spread, rows, start)
-            rows = self._spread.whole(rows)
+        if self._sharding:
+            self._synchronise(self._sharding, rows, start)
+            rows = self._sharding.replicate(rows)
         while done < self.batches:
             end, block = next(pair for pair in self._blocks if done < pair[0])
             stop = self._pace.stop(done, end, every, self._before)
-            if self._spread:
-                stop = int(self._spread.agreed(np.int32(stop)))
+            if self._sharding:
+                stop = int(self._sharding.broadcast(np.int32(stop)))
             began = time.perf_counter()
             state, bad = block(self._read(), self._data, rows, done, stop)
             bad = int(bad)
-            self._pace.learn(began, stop - done)
+            self._pace.adapt(began, stop - done)
             self._write(state)
             done = stop
             yield done, bad if bad >= 0 else None
 
-    def _require_same_place(self, spread: Spread, rows: np.ndarray, start: int) -> None:
-        """Member 0's weights to begin with: others may have come to slightly different ones on another machine."""
+    def _synchronise(self, sharding: BatchSharding, rows: np.ndarray, start: int) -> None:
+        """Begin with member 0's weights, because other machines may have computed slightly different ones."""
         place = [zlib.crc32(rows.tobytes()) & 0x7FFFFFFF, start]
-        if spread.agreed(np.array(place, np.int32)).tolist() != place:
-            raise ValueError("this process and member 0 are not at the same place of the training")
-        if not self._written and spread.processes > 1:
+        if sharding.broadcast(np.array(place, np.int32)).tolist() != place:
+            raise ValueError("this process and member 0 are not at the same position of the training")
+        if not self._written and sharding.processes > 1:
             for variable in (variable for part in self._variables for variable in part):
-                variable.assign(spread.agreed(variable.value))
+                variable.assign(sharding.broadcast(variable.value))
 
     def _read(self) -> tuple[list[Any], ...]:
         return tuple([self._everywhere(variable) for variable in part] for part in self._variables)
 
     def _everywhere(self, variable: Any) -> Any:
-        """A variable's value as a call wants it: as the last call left it, unless somebody changed it."""
-        if self._spread is None:
+        """A variable's value on all devices: as the last call left it, unless it was changed since."""
+        if self._sharding is None:
             return variable.value
         here, everywhere = self._written.get(id(variable), (None, None))
-        return everywhere if here is variable.value else self._spread.whole(variable.value)
+        return everywhere if here is variable.value else self._sharding.replicate(variable.value)
 
     def _write(self, state: tuple[list[Any], ...]) -> None:
         for part, values in zip(self._variables, state, strict=True):
             for variable, value in zip(part, values, strict=True):
-                variable.assign(self._spread.here(value) if self._spread else value)
-                if self._spread:
+                variable.assign(self._sharding.local_copy(value) if self._sharding else value)
+                if self._sharding:
                     self._written[id(variable)] = (variable.value, value)
 
     def batches_a_call(self) -> int:
-        """What the pace has learned."""
+        """See `loops.CallPacer`."""
         return self._pace.batches
 
 
@@ -133,8 +133,10 @@ def _variables(model: Any, part: str) -> list[Any]:
     return list(model.optimizer.variables if part == "optimizer_variables" else getattr(model, part))
 
 
-def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread: Spread | None) -> Any:
-    """Batches of `size` rows; the last, smaller one has a block of its own, which begins at row `offset`."""
+def _block(
+    step: Callable[..., Any], size: int, offset: int, fused: bool, sharding: BatchSharding | None
+) -> Any:
+    """Batches of `size` rows; the last, smaller batch has a block of its own, which begins at row `offset`."""
     import jax
     from jax import lax, numpy
 
@@ -142,11 +144,11 @@ def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread
         state, bad = carry
         chosen = lax.dynamic_slice_in_dim(rows, offset if offset else index * size, size)
         batch = jax.tree.map(lambda array: array[chosen], data)
-        logs, after = step(state, spread.shared(batch) if spread else batch)
-        # The loss in the logs is the epoch's mean so far: not finite from the first such batch on.
+        logs, after = step(state, sharding.shard_batch(batch) if sharding else batch)
+        # The logged loss is the epoch's mean so far, so it stays non-finite from the first such batch on.
         broken = ~numpy.isfinite(logs["loss"]) if "loss" in logs else False
         result = _like(after, state), numpy.where((bad < 0) & broken, index, bad)
-        return spread.same(result) if spread else result
+        return sharding.replicated(result) if sharding else result
 
     def block(state: Any, data: Any, rows: Any, start: Any, stop: Any) -> Any:
         begun = (state, numpy.int32(-1))
@@ -155,10 +157,10 @@ def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread
     one, wait = jax.jit(body), cast(Any, jax.block_until_ready)
 
     def steps(state: Any, data: Any, rows: Any, start: int, stop: int) -> Any:
-        carry, rows = (state, np.int32(-1)), rows if spread else numpy.asarray(rows)
+        carry, rows = (state, np.int32(-1)), rows if sharding else numpy.asarray(rows)
         for index in range(start, stop):
             carry = one(np.int32(index), carry, data, rows)
-            if spread and spread.patient:
+            if sharding and sharding.waits:
                 wait(carry)
         return carry
 
@@ -166,25 +168,23 @@ def _block(step: Callable[..., Any], size: int, offset: int, fused: bool, spread
 
 
 def _like(after: Any, before: Any) -> Any:
-    """The state in the types it came in: a loop's state must not change its types."""
+    """The state in its original dtypes, which a compiled loop must not change."""
     import jax
 
     return jax.tree.map(lambda new, old: jax.numpy.asarray(new, old.dtype), tuple(after), before)
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out, size = parts.model, parts.held_out, parts.options.batch_size
-    spread, check = spread_over(parts.gpus, size), None
+    sharding, check = batch_sharding(parts.gpus, size), None
     whole = fused(model) or _on_a_gpu()
     if held_out is not None:
-        check = Loop(
-            model, model.test_step, TEST, held_out, ROWS_A_VALIDATION_BATCH, fused=False, spread=spread
-        )
+        check = Loop(model, model.test_step, TEST, held_out, VALIDATION_BATCH, fused=False, sharding=sharding)
     if parts.sampling is None:
-        return Loop(model, model.train_step, TRAIN, parts.train, size, whole, spread=spread), check
+        return Loop(model, model.train_step, TRAIN, parts.train, size, whole, sharding=sharding), check
     step = jax_step(model, parts.options, parts.sampling, parts.seed)
-    room = parts.sampling.room
+    room = parts.sampling.padded_batch
     return Loop(model, step, TRAIN, parts.train, room, whole, parts.sampling.batches * room), check
 
 

@@ -1,6 +1,6 @@
-"""`training.backend: numpy`: epochs by the equations, for a Keras model that has the weights after each.
+"""`training.backend: numpy`: epochs computed by the equations; after each, the Keras model gets the weights.
 
-Callbacks, schedules, metrics and the order of batches are those of every other backend (`training.fit`); what an
+Callbacks, schedules, metrics and the order of batches are the same as for every other backend (`training.fit`); what an
 epoch computes is in `equations.loop.learn`, line by line.
 """
 
@@ -14,32 +14,38 @@ import numpy as np
 
 from tidegate.models.config.losses import Loss
 from tidegate.models.equations import Array
-from tidegate.models.equations.from_keras import Twin
+from tidegate.models.equations.from_keras import ConvertedNetwork
 from tidegate.models.equations.loop import Momentum, learn
 from tidegate.models.equations.losses import LOSSES, mean_loss
 from tidegate.models.errors import OptionsError
-from tidegate.models.loops import Parts
+from tidegate.models.loops import LoopSpec
 
 
 class NumpyLoop:
-    """Goes through rows in memory by the equations, as `loops.tensorflow.Loop` does by Keras.
+    """Runs over rows in memory with the equations, as `loops.tensorflow.Loop` does with Keras.
 
     Args:
         model: the compiled Keras model; gets the weights, loss and metrics at the end of each run.
-        twin: the same network in the equations; shared by training and validation.
+        network: the same network in the equations; shared by training and validation.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
-        batch_size: rows a step.
-        loss: from `supported_loss`.
-        trains: whether to learn from the rows, or only to look.
+        batch_size: rows per step.
+        loss: one of `equations.losses.LOSSES`, without options.
+        trains: whether to train on the rows, or only to evaluate them.
     """
 
     errors = (ValueError, TypeError)
 
     def __init__(
-        self, model: Any, twin: Twin, data: tuple[Any, ...], batch_size: int, loss: Loss, trains: bool
+        self,
+        model: Any,
+        network: ConvertedNetwork,
+        data: tuple[Any, ...],
+        batch_size: int,
+        loss: Loss,
+        trains: bool,
     ) -> None:
-        self._model, self._twin, self._trains = model, twin, trains
-        self._inputs, self._target = twin.inputs(data[0]), data[1]
+        self._model, self._converted, self._trains = model, network, trains
+        self._inputs, self._target = network.inputs(data[0]), data[1]
         self._expected = _as_outputs(data[1], loss, model.outputs[0].shape[-1])
         self._weights: Array | None = data[2].astype(np.float64) if len(data) > 2 else None
         self._loss = LOSSES[loss.name]
@@ -54,15 +60,15 @@ class NumpyLoop:
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once, yielding after every batch; see `loops.Loop`."""
-        del every  # it stops after each one anyway
+        """Run over the rows once, yielding after every batch; see `loops.Loop`."""
+        del every  # it yields after each batch anyway
         order = np.arange(self.rows) if order is None else order
         self._rate = float(self._model.optimizer.learning_rate)
         if start == 0:
             self._total, self._answers = 0.0, []
         for batch in range(start, self.batches):
             chosen = order[batch * self._size : (batch + 1) * self._size]
-            with np.errstate(over="ignore", invalid="ignore"):  # told below, with the batch
+            with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the batch
                 value, predictions = self._batch(chosen)
             self._total += value * len(chosen)
             self._answers.append(predictions)
@@ -70,26 +76,26 @@ class NumpyLoop:
         self._report(self._total / self.rows, np.concatenate(self._answers), order)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The float64 parameters and velocities, what Dropout draws next, and the epoch so far."""
-        arrays = {f"parameter/{i}": array for i, array in enumerate(self._twin.network.parameters)}
+        """The float64 parameters and velocities, the state of Dropout's generator, and the epoch so far."""
+        arrays = {f"parameter/{i}": array for i, array in enumerate(self._converted.network.parameters)}
         arrays |= {f"velocity/{i}": array for i, array in enumerate(self._momentum.velocities)}
-        arrays["random"] = np.array(json.dumps(self._twin.random.bit_generator.state))
+        arrays["random"] = np.array(json.dumps(self._converted.random.bit_generator.state))
         arrays["total"] = np.array(self._total)
         arrays["answers"] = np.concatenate(self._answers) if self._answers else np.zeros((0, 0))
         return arrays
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state`."""
-        for index, parameter in enumerate(self._twin.network.parameters):
+        """Continue from a `state`."""
+        for index, parameter in enumerate(self._converted.network.parameters):
             parameter[...] = state[f"parameter/{index}"]
         count = sum(name.startswith("velocity/") for name in state)
         self._momentum.velocities = [state[f"velocity/{index}"].copy() for index in range(count)]
-        self._twin.random.bit_generator.state = json.loads(str(state["random"]))
+        self._converted.random.bit_generator.state = json.loads(str(state["random"]))
         self._total = float(state["total"])
         self._answers = [state["answers"]] if len(state["answers"]) else []
 
     def batches_a_call(self) -> int:
-        """There are no calls here."""
+        """Always 1: every batch is a call."""
         return 1
 
     def _batch(self, chosen: np.ndarray) -> tuple[float, Array]:
@@ -97,8 +103,8 @@ class NumpyLoop:
         target = self._expected[chosen]
         weights = None if self._weights is None else self._weights[chosen]
         if self._trains:
-            return learn(self._twin.network, self._loss, inputs, target, self._update, weights)
-        predictions = self._twin.network.forward(inputs)
+            return learn(self._converted.network, self._loss, inputs, target, self._update, weights)
+        predictions = self._converted.network.forward(inputs)
         return mean_loss(self._loss, predictions, target, weights)[0], predictions
 
     def _update(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
@@ -109,13 +115,13 @@ class NumpyLoop:
 
     def _report(self, loss: float, answers: Array, order: np.ndarray) -> None:
         if self._trains:
-            self._twin.write()
+            self._converted.write()
         tracker = next(metric for metric in self._model.metrics if metric.name == "loss")
         tracker.update_state(loss)
         self._model.compute_metrics(None, self._target[order], answers.astype(np.float32))
 
 
-def make_loops(parts: Parts) -> tuple[NumpyLoop, NumpyLoop | None]:
+def make_loops(parts: LoopSpec) -> tuple[NumpyLoop, NumpyLoop | None]:
     """See `loops.make_loops`.
 
     Raises:
@@ -124,14 +130,14 @@ def make_loops(parts: Parts) -> tuple[NumpyLoop, NumpyLoop | None]:
     loss, size = parts.loss, parts.options.batch_size
     if loss.name not in LOSSES or loss.options:
         raise OptionsError(
-            f"Option 'training.backend' is 'numpy', which has no equation for loss {loss.name!r} with "
-            f"{loss.options or 'no options'}. Known here, without options: {', '.join(LOSSES)}. "
-            "Choose one of them, or leave backend out."
+            f"option 'training.backend' is 'numpy', which has no equation for loss {loss.name!r} with "
+            f"{loss.options or 'no options'}; expected one of, without options: {', '.join(LOSSES)}; "
+            "choose one of them, or leave backend out"
         )
     model, held_out = parts.model, parts.held_out
-    twin = Twin(model, parts.seed)
-    check = None if held_out is None else NumpyLoop(model, twin, held_out, size, loss, trains=False)
-    return NumpyLoop(model, twin, parts.train, size, loss, trains=True), check
+    network = ConvertedNetwork(model, parts.seed)
+    check = None if held_out is None else NumpyLoop(model, network, held_out, size, loss, trains=False)
+    return NumpyLoop(model, network, parts.train, size, loss, trains=True), check
 
 
 def _as_outputs(target: np.ndarray, loss: Loss, units: int) -> Array:

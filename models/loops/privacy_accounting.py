@@ -1,4 +1,4 @@
-"""What a training by DP-SGD has spent: Renyi differential privacy of the subsampled Gaussian mechanism.
+"""The privacy spent by DP-SGD: Renyi differential privacy of the subsampled Gaussian mechanism.
 
 Sources: Abadi et al., "Deep Learning with Differential Privacy" (2016); Mironov, Talwar and Zhang, "Renyi Differential
 Privacy of the Sampled Gaussian Mechanism" (2019), for each step; Canonne, Kamath and Steinke, "The Discrete Gaussian
@@ -19,13 +19,13 @@ ORDERS: Floats = np.concatenate([np.arange(1.1, 16, 0.1), np.arange(16.0, HIGHES
 
 
 def epsilon(rate: float, noise_multiplier: float, steps: int, delta: float) -> float:
-    """Return the epsilon of so many steps, neighbours being data sets that differ by one row more or less.
+    """Return the epsilon of a number of steps; neighbouring data sets differ by adding or removing one row.
 
     Args:
-        rate: chance of each row to be in a batch, independently of all others.
+        rate: probability of each row to be in a batch, independent of all others.
         noise_multiplier: standard deviation of the noise over the clipping norm.
         steps: weight updates.
-        delta: chance that the guarantee does not hold.
+        delta: probability that the guarantee does not hold.
     """
     if steps == 0:
         return 0.0
@@ -37,7 +37,7 @@ def epsilon(rate: float, noise_multiplier: float, steps: int, delta: float) -> f
 def renyi(rate: float, noise_multiplier: float) -> Floats:
     r"""Return the Renyi divergence of one step at each of `ORDERS`.
 
-    At a whole order it is \( \frac{1}{\alpha - 1} \log \sum_k \binom{\alpha}{k} (1 - q)^{\alpha - k} q^k
+    For an integer order it is \( \frac{1}{\alpha - 1} \log \sum_k \binom{\alpha}{k} (1 - q)^{\alpha - k} q^k
     e^{(k^2 - k) / 2 \sigma^2} \) (Mironov et al., section 3.3). The logarithm is convex in the order, so that between
     two whole ones the straight line is an upper bound.
     """

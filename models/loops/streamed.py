@@ -1,4 +1,4 @@
-"""The loop over rows that stay on the disk: a loop over rows in memory, one window of them after another."""
+"""The loop over rows that stay on disk: a loop over rows in memory, applied to one window after another."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tidegate.models.loops import WindowLoop
-    from tidegate.models.preprocessing.windows import Rows, Windows
+    from tidegate.models.preprocessing.windows import Rows, ShuffleWindows
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """Training rows that stay on the disk, as a loop takes them.
+class StreamedRows:
+    """Training rows that stay on disk, for a loop.
 
     Attributes:
         windows: the rows.
-        batch_size: rows a batch.
-        data: what a loop takes, see `loops.Parts`, made of a window's rows.
+        batch_size: rows per batch.
+        data: turns a window's rows into a loop's data, see `loops.LoopSpec`.
     """
 
-    windows: Windows
+    windows: ShuffleWindows
     batch_size: int
     data: Callable[[Rows], tuple[Any, ...]]
 
@@ -35,14 +35,14 @@ class Streamed:
 
 
 class StreamedLoop:
-    """Goes through windows of rows; see `loops.Loop`.
+    """Runs over windows of rows; see `loops.Loop`.
 
     Args:
-        loop: goes through the rows of one window, with the steps of a backend.
+        loop: a backend's loop, which runs over the rows of one window.
         train: the rows.
     """
 
-    def __init__(self, loop: WindowLoop, train: Streamed) -> None:
+    def __init__(self, loop: WindowLoop, train: StreamedRows) -> None:
         self._loop, self._train = loop, train
         self.rows, self.errors = train.windows.rows, loop.errors
         self.batches = -(-self.rows // train.batch_size)
@@ -52,10 +52,10 @@ class StreamedLoop:
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once, in an order that `Windows.order` drew."""
+        """Run over the rows once, in an order from `ShuffleWindows.order`."""
         assert order is not None
         windows, following = self._train.windows, self._following
-        each = windows.size // self._train.batch_size  # batches a window
+        each = windows.size // self._train.batch_size  # batches per window
         first, self._following = start // each, None
         if start == self.batches:
             return
@@ -65,22 +65,22 @@ class StreamedLoop:
                 if rows is not self._rows:
                     self._loop.load(self._train.data(rows), before=before)
                     self._rows = rows
-                shuffled = windows.shuffled(order, window)
-                for done, bad in self._loop.run(shuffled, max(0, start - before), every):
+                row_order = windows.row_order(order, window)
+                for done, bad in self._loop.run(row_order, max(0, start - before), every):
                     yield before + done, None if bad is None else before + bad
 
-    def expect(self, order: np.ndarray) -> None:
-        """Let the next `run` read the beginning of the epoch after it, which has this order, while it learns."""
+    def prefetch(self, order: np.ndarray) -> None:
+        """Let the next `run` already read the beginning of the epoch after it, which has this order."""
         self._following = order
 
     def state(self) -> dict[str, np.ndarray]:
-        """What the loop of a window keeps."""
+        """The state of the backend's loop."""
         return self._loop.state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         self._loop.restore(state)
 
     def batches_a_call(self) -> int:
-        """As the loop of a window found."""
+        """That of the backend's loop."""
         return self._loop.batches_a_call()

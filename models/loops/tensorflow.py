@@ -1,9 +1,9 @@
-"""The loop of the TensorFlow backend: many batches a call, over data that stays in memory as tensors.
+"""The loop of the TensorFlow backend: many batches per call, over data that stays in memory as tensors.
 
-`Model.fit` spends most of a small network's time between batches: the iterator, the copy and the call of
-each. Here a call runs many of Keras' own `train_step`s, gathering their rows inside the graph, so losses,
-metrics and optimizers are Keras' and only the driving is ours. Measured on 2 cores, an epoch of 60,000 rows
-through 784-128-64-10 in batches of 32: fit 2.2 s, this loop 0.9 s, this loop with XLA 0.2 s.
+With a small network `Model.fit` spends most of its time between batches: on the iterator, the copy and the call. Here
+one call runs many of Keras' own `train_step`s and gathers their rows inside the graph, so losses, metrics and
+optimizers are Keras' and only the loop is ours. Measured on 2 cores, an epoch of 60,000 rows through 784-128-64-10 in
+batches of 32: fit 2.2 s, this loop 0.9 s, this loop with XLA 0.2 s.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.distributed.tensorflow_replicas import devices_for, shared_step
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, InVariables, Pace, Parts, fused
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
 from tidegate.models.loops.dp_sgd import tensorflow_step
 from tidegate.models.preprocessing.windows import ALIGNED
 
-# Compiling with XLA costs 0.5 s and gains 0.1 to 0.4 ms a batch.
+# Compiling with XLA costs 0.5 s and saves 0.1 to 0.4 ms per batch.
 XLA_PAYS_FROM = 5_000  # batches
-# A recurrent layer is a loop within each batch: compiling costs 1.5 s and gains 0.1 ms a step, which is all around the
-# matrix products. Of wider layers these take most of the time, and XLA's are no faster.
+# A recurrent layer is a loop within each batch: compiling costs 1.5 s and saves 0.1 ms per step, outside of the matrix
+# products. In wider layers these take most of the time, and XLA's are not faster.
 STEPS_XLA_PAYS_FROM = 15_000
 WIDEST = 64
 CELLS = frozenset({"SimpleRNN", "LSTM", "GRU"})
-# What stands around recurrent layers, and costs little beside them.
+# Operations around recurrent layers, which cost little compared with them.
 AROUND = frozenset(
     {"Bidirectional", "GetItem", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Greater"}
     | {"Identity", "Max", "Subtract", "TrueDivide", "ZeroPadding1D"}
@@ -34,18 +34,19 @@ AROUND = frozenset(
 
 
 def xla_pays(model: Any, batches: int) -> bool:
-    """Return whether XLA makes a training of `batches` batches shorter; the same answer on every machine of a kind."""
+    """Return whether XLA makes a training of `batches` batches faster; the same on all machines of a kind."""
     import tensorflow as tf
 
     if fused(model):
         return batches >= XLA_PAYS_FROM
     if not fused(model, CELLS | AROUND) or batches * _steps(model) < STEPS_XLA_PAYS_FROM:
         return False
-    return not tf.config.list_physical_devices("GPU")  # whose own kernel of a whole layer XLA can not call
+    # On a GPU TensorFlow has a kernel for a whole recurrent layer, which XLA cannot use.
+    return not tf.config.list_physical_devices("GPU")
 
 
 def _steps(model: Any) -> int:
-    """Steps that the recurrent layers go through in a batch; 0 where XLA is no faster at them."""
+    """Steps of all recurrent layers in a batch; 0 if XLA is not faster for one of them."""
     import keras
 
     steps = 0
@@ -60,17 +61,17 @@ def _steps(model: Any) -> int:
     return steps
 
 
-class Loop(InVariables):
+class Loop(StatelessLoop):
     """Runs one of a compiled model's steps over rows in memory.
 
     Args:
         step: a compiled Keras model's `train_step` or `test_step`.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
-        batch_size: rows a step.
-        xla: compile whole batches with XLA; the last, smaller one is not worth it.
-        rows: how many an epoch goes through; all of them once when not given.
-        seconds_a_call: what a call aims at, which is how often progress is seen and changes nothing else.
-        shared: a step for whole batches, which several devices share; the last, smaller one is `step`'s.
+        batch_size: rows per step.
+        xla: compile full batches with XLA; for the last, smaller one it does not pay.
+        rows: rows per epoch; None: all of them once.
+        seconds_a_call: the intended time of a call; it only decides how often progress is reported.
+        shared: a step for full batches, which several devices share; the last, smaller one uses `step`.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class Loop(InVariables):
         self._size, self._by_size = batch_size, xla or shared is not None
         self._any = _block(step, batch_size)
         self._whole_ones = _block(shared or step, batch_size, xla, by_size=True)
-        self._pace = Pace(seconds_a_call)
+        self._pace = CallPacer(seconds_a_call)
         self.load(data, rows)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `loops.WindowLoop`."""
+        """Run over other rows from now on; see `loops.WindowLoop`."""
         import keras
 
-        self._data: Any = None  # let go of those before first
+        self._data: Any = None  # free the previous rows first
         self._data, self._before = keras.tree.map_structure(_tensor, data), before
         self.rows = rows or len(data[1])
         self.batches = -(-self.rows // self._size)
@@ -105,7 +106,7 @@ class Loop(InVariables):
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `loops.Loop`."""
+        """Run over the rows once; see `loops.Loop`."""
         import tensorflow as tf
 
         rows = tf.constant(np.arange(self.rows, dtype=np.int32) if order is None else order)
@@ -115,32 +116,32 @@ class Loop(InVariables):
             stop = self._pace.stop(done, end, every, self._before)
             began = time.perf_counter()
             bad = int(block(self._data, rows, tf.constant(done), tf.constant(stop)))
-            self._pace.learn(began, stop - done)
+            self._pace.adapt(began, stop - done)
             done = stop
             yield done, bad if bad >= 0 else None
 
     def batches_a_call(self) -> int:
-        """What the pace has learned."""
+        """See `loops.CallPacer`."""
         return self._pace.batches
 
 
 def _tensor(array: np.ndarray) -> Any:
-    """An array as a tensor: of the same memory on the CPU where it lies as TensorFlow wants it, else a copy."""
+    """An array as a tensor: on the CPU it shares the memory if that is aligned for TensorFlow, else it is a copy."""
     import tensorflow as tf
 
-    taken = array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNED == 0
-    if taken and array.size and array.dtype.kind in "iuf" and not tf.config.list_physical_devices("GPU"):
+    shared = array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNED == 0
+    if shared and array.size and array.dtype.kind in "iuf" and not tf.config.list_physical_devices("GPU"):
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.convert_to_tensor(array)
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
-    check = None if held_out is None else Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH)
+    check = None if held_out is None else Loop(model.test_step, held_out, VALIDATION_BATCH)
     if parts.sampling is not None:
         step = tensorflow_step(model, parts.options, parts.sampling, parts.seed)
-        room = parts.sampling.room
+        room = parts.sampling.padded_batch
         return Loop(step, parts.train, room, rows=parts.sampling.batches * room), check
     size = parts.options.batch_size
     devices = devices_for(parts.gpus, size)
@@ -153,8 +154,8 @@ def _block(step: Callable[..., Any], size: int, xla: bool = False, by_size: bool
     import tensorflow as tf
 
     def rows_of(rows: Any, index: Any) -> Any:
-        # XLA and devices that share want batches of one known size, and with it TensorFlow computes the bits that
-        # `Model.fit` does. A strided slice makes the last one smaller.
+        # XLA and devices that share a batch need a known batch size, and with it TensorFlow computes the same bits as
+        # `Model.fit`. A strided slice makes the last batch smaller.
         known = by_size or rows.shape[0] % size == 0
         return tf.slice(rows, [index * size], [size]) if known else rows[index * size : (index + 1) * size]
 
@@ -162,7 +163,7 @@ def _block(step: Callable[..., Any], size: int, xla: bool = False, by_size: bool
         def body(index: Any, bad: Any) -> tuple[Any, Any]:
             chosen = rows_of(rows, index)
             logs = step(keras.tree.map_structure(lambda tensor: tf.gather(tensor, chosen), data))
-            # The loss in the logs is the epoch's mean so far: not finite from the first such batch on.
+            # The logged loss is the epoch's mean so far, so it stays non-finite from the first such batch on.
             broken = ~tf.math.is_finite(tf.cast(logs["loss"], tf.float32)) if "loss" in logs else False
             return index + 1, tf.where((bad < 0) & broken, index, bad)
 

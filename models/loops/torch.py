@@ -1,7 +1,7 @@
 """The loop of the torch backend: Keras' own steps, one after another, over data that stays on the device.
 
-Nothing is compiled. What `Model.fit` spends beside the steps, its iterator and its callbacks, is left out; whether a
-loss was finite is looked at once a call, because each look waits for the device.
+Nothing is compiled. The overhead of `Model.fit`, its iterator and callbacks, is avoided; whether the losses are finite
+is checked once per call, because each check waits for the device.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.loops import ROWS_A_VALIDATION_BATCH, Pace, Parts
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec
 
 
 class Loop:
@@ -21,9 +21,9 @@ class Loop:
     Args:
         step: a compiled Keras model's `train_step` or `test_step`.
         data: (inputs by name, target) or (inputs, target, row weights); NumPy arrays, rows first.
-        batch_size: rows a step.
+        batch_size: rows per step.
         learns: the step needs gradients.
-        seconds_a_call: what a call aims at.
+        seconds_a_call: the intended time of a call.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Loop:
     ) -> None:
         self.errors = (RuntimeError, IndexError, ValueError, TypeError)
         self._step, self._size, self._learns = step, batch_size, learns
-        self._pace = Pace(seconds_a_call)
+        self._pace = CallPacer(seconds_a_call)
         self.load(data)
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
-        """Go through other rows from now on; see `loops.WindowLoop`."""
+        """Run over other rows from now on; see `loops.WindowLoop`."""
         import keras
 
-        self._data: Any = None  # let go of those before first
+        self._data: Any = None  # free the previous rows first
         self._data, self._before = keras.tree.map_structure(keras.ops.convert_to_tensor, data), before
         self.rows = rows or len(data[1])
         self.batches = -(-self.rows // self._size)
@@ -51,7 +51,7 @@ class Loop:
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
     ) -> Iterator[tuple[int, int | None]]:
-        """Go through the rows once; see `loops.Loop`."""
+        """Run over the rows once; see `loops.Loop`."""
         import keras
 
         rows = keras.ops.convert_to_tensor(np.arange(self.rows) if order is None else order, "int32")
@@ -60,12 +60,12 @@ class Loop:
             stop = self._pace.stop(done, self.batches, every, self._before)
             began = time.perf_counter()
             bad = self._call(rows, done, stop)
-            self._pace.learn(began, stop - done)
+            self._pace.adapt(began, stop - done)
             done = stop
             yield done, bad
 
     def _call(self, rows: Any, start: int, stop: int) -> int | None:
-        """Do some batches; return the first whose loss, the epoch's mean so far, was not finite."""
+        """Run some batches; return the first at which the loss, the epoch's mean so far, was not finite."""
         import keras
         import torch
 
@@ -79,7 +79,7 @@ class Loop:
         return start + int(broken[0]) if len(broken) else None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Where PyTorch's own random numbers are: a Dropout without a seed draws from them, not from a variable."""
+        """The state of PyTorch's random generators: a Dropout without a seed uses them, not a Keras variable."""
         import torch
 
         states = {"cpu": torch.get_rng_state()}
@@ -88,7 +88,7 @@ class Loop:
         return {device: state.numpy() for device, state in states.items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         import torch
 
         torch.set_rng_state(torch.from_numpy(state["cpu"]))
@@ -96,14 +96,14 @@ class Loop:
             torch.cuda.set_rng_state(torch.from_numpy(state["cuda"]))
 
     def batches_a_call(self) -> int:
-        """What the pace has learned."""
+        """See `loops.CallPacer`."""
         return self._pace.batches
 
 
-def make_loops(parts: Parts) -> tuple[Loop, Loop | None]:
+def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
     check = None
     if held_out is not None:
-        check = Loop(model.test_step, held_out, ROWS_A_VALIDATION_BATCH, learns=False)
+        check = Loop(model.test_step, held_out, VALIDATION_BATCH, learns=False)
     return Loop(model.train_step, parts.train, parts.options.batch_size, learns=True), check

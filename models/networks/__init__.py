@@ -1,1 +1,1 @@
-"""What every network is made of: inputs, outputs, the user's own file, fine-tuning."""
+"""What all networks share: inputs, outputs, the user's own model file, fine-tuning, prediction."""

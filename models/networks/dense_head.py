@@ -1,4 +1,4 @@
-"""The dense layers that families end with, before the outputs."""
+"""The dense layers before the outputs that many families share."""
 
 from __future__ import annotations
 

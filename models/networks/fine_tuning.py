@@ -1,4 +1,4 @@
-"""Begin with the weights of an earlier run, and keep some of its layers as they are.
+"""Fine-tuning: start from the weights of an earlier run, and freeze some of its layers.
 
 Source: Yosinski, Clune, Bengio and Lipson, "How transferable are features in deep neural networks?" (2014).
 """
@@ -16,15 +16,15 @@ from tidegate.models.errors import OptionsError
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a training begins with.
+class WarmStart:
+    """The earlier model that a training starts from.
 
     Attributes:
         run: the earlier run's id.
-        keras: its winner's model, a .keras file whose digest was checked.
-        transforms: what made the inputs it learned from, see `Transforms.to_dict`.
-        freeze: patterns of the names of layers that stay as they are, such as conv2d*.
-        code: the user's model file, whose layers the model may be made of.
+        keras: the model of its best trial, a .keras file whose digest was checked.
+        transforms: the transforms of its inputs, see `Transforms.to_dict`.
+        freeze: name patterns of layers whose weights stay fixed, such as conv2d*.
+        code: the user's model file, which may define layers of the model.
     """
 
     run: str
@@ -34,26 +34,26 @@ class Start:
     code: Path | None = None
 
 
-def begin_with(model: Any, start: Start, transforms: Mapping[str, Any]) -> list[str]:
-    """Give an untrained model the earlier weights, freeze what is to stay, and return the names of what is frozen.
+def warm_start(model: Any, start: WarmStart, transforms: Mapping[str, Any]) -> list[str]:
+    """Give an untrained model the earlier weights, freeze layers, and return the names of the frozen layers.
 
-    Layers with weights are paired in their order. The last one begins anew where its shape is another, as with other
-    classes; it can be frozen otherwise only.
+    Layers with weights are paired in order. The last layer keeps its new weights if its shape differs, for example
+    because of other classes; then it cannot be frozen.
 
     Args:
         model: from `build_model`; changed in place.
-        start: see there.
-        transforms: what makes the inputs of `model`.
+        start: the earlier model.
+        transforms: the transforms of `model`'s inputs.
 
     Raises:
-        OptionsError: layers do not fit, words or features mean something else, or a pattern is no layer's.
+        OptionsError: layers do not fit, words or features have another meaning, or a pattern matches no layer.
     """
     import keras
 
-    from tidegate.models.networks.user_model import own_objects
+    from tidegate.models.networks.user_model import custom_objects
 
     _require_same_meaning(start, transforms)
-    own = own_objects(start.code) if start.code else {}
+    own = custom_objects(start.code) if start.code else {}
     earlier = keras.models.load_model(start.keras, custom_objects=own, compile=False)
     ours, theirs = ([layer for layer in one.layers if layer.weights] for one in (model, earlier))
     if len(ours) != len(theirs):
@@ -74,20 +74,20 @@ def begin_with(model: Any, start: Start, transforms: Mapping[str, Any]) -> list[
     frozen = _freeze(start, layers)
     if not model.trainable_variables:
         raise OptionsError(
-            f"Option 'model.freeze' is {list(start.freeze)}, which leaves nothing to learn. Name fewer layers of: "
-            f"{', '.join(layers)}."
+            f"option 'model.freeze' is {list(start.freeze)}, which freezes all weights; expected some to be trained; "
+            f"name fewer layers of: {', '.join(layers)}"
         )
     return frozen
 
 
-def _freeze(start: Start, layers: dict[str, Any]) -> list[str]:
-    """Patterns are held against the names in the earlier model, which are the same in every process."""
+def _freeze(start: WarmStart, layers: dict[str, Any]) -> list[str]:
+    """Patterns are matched with the names in the earlier model, which are the same in every process."""
     frozen: list[str] = []
     for pattern in start.freeze:
         found = [name for name in layers if fnmatch(name, pattern)]
         if not found:
             raise OptionsError(
-                f"Option 'model.freeze' has {pattern!r}, which is no layer that run {start.run} hands on."
+                f"option 'model.freeze' has {pattern!r}, which matches no layer from run {start.run}"
                 f"{did_you_mean(pattern, layers)}"
             )
         frozen += found
@@ -96,23 +96,22 @@ def _freeze(start: Start, layers: dict[str, Any]) -> list[str]:
     return sorted(set(frozen))
 
 
-def _require_same_meaning(start: Start, transforms: Mapping[str, Any]) -> None:
-    """A word's number, or a feature's place, must be what it was when the weights were learned."""
+def _require_same_meaning(start: WarmStart, transforms: Mapping[str, Any]) -> None:
+    """A word's id and a feature's position must be the same as when the weights were trained."""
     earlier = {entry["name"]: entry for entry in start.transforms["inputs"]}
     for entry in transforms["inputs"]:
         name, before = entry["name"], earlier.get(entry["name"])
         if before is None or before["encoder"] != entry["encoder"]:
             raise OptionsError(
-                f"Option 'model.from' is run {start.run}, whose inputs are {', '.join(earlier)}; input {name!r} "
-                f"({entry['encoder']}) is none of them. Expected the same inputs. Change data.inputs, or leave 'from' "
-                "out."
+                f"option 'model.from' is run {start.run}, whose inputs are {', '.join(earlier)}, without input "
+                f"{name!r} ({entry['encoder']}); expected the same inputs; change data.inputs, or leave 'from' out"
             )
         for key in ("words", "names", "categories"):
             if before["content"].get(key) != entry["content"].get(key):
                 raise OptionsError(
-                    f"Option 'model.from' is run {start.run}, and the {key} of input {name!r} are others in its data. "
-                    "Expected the same ones, because weights are learned for a word's or a feature's place. Train on "
-                    "data with the same ones, or leave 'from' out."
+                    f"option 'model.from' is run {start.run}, and the {key} of input {name!r} differ in its data; "
+                    "expected the same ones, because the weights belong to them; train on data with the same ones, or "
+                    "leave 'from' out"
                 )
 
 
@@ -120,12 +119,12 @@ def _shapes(layer: Any) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in layer.weights]
 
 
-def _unfit(start: Start, ours: list[Any], theirs: list[Any], why: str) -> OptionsError:
-    def told(layers: list[Any]) -> str:
+def _unfit(start: WarmStart, ours: list[Any], theirs: list[Any], why: str) -> OptionsError:
+    def listed(layers: list[Any]) -> str:
         return ", ".join(f"{layer.name} {_shapes(layer)}" for layer in layers)
 
     return OptionsError(
-        f"Option 'model.from' is run {start.run}, whose layers do not fit: {why}. Its layers: {told(theirs)}. This "
-        f"model's: {told(ours)}. Expected the same up to the last one. Use the same family and options, or leave "
-        "'from' out."
+        f"option 'model.from' is run {start.run}, whose layers do not fit: {why} (its layers: {listed(theirs)}; this "
+        f"model's: {listed(ours)}); expected the same up to the last one; use the same family and options, or leave "
+        "'from' out"
     )

@@ -1,4 +1,4 @@
-"""The inputs a model is built on: what a family's and a user's `build` receive first."""
+"""The inputs that a model is built on: the first argument of a family's and a user's `build`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.models.errors import OptionsError
 
-if TYPE_CHECKING:  # `plan` checks a family's options through here, and loads no NumPy for it
+if TYPE_CHECKING:  # `plan` imports this to check a family's options, and must not load NumPy
     import numpy as np
 
     from tidegate.models.preprocessing.transforms import InputSpec
@@ -29,7 +29,7 @@ class Inputs:
         self.specs = dict(specs)
         self.tensors: dict[str, Any] = {}
         for name, spec in self.specs.items():
-            shape = (None,) if spec.kind == "prefix" else spec.shape  # a prefix is as long as it is by now
+            shape = (None,) if spec.kind == "prefix" else spec.shape  # a prefix grows while a text is decoded
             self.tensors[name] = keras.Input(shape, dtype=spec.dtype, name=name)
             if spec.kind in ("text", "prefix"):
                 self.tensors[name].vocabulary = spec.vocabulary
@@ -46,18 +46,18 @@ class Inputs:
         """Raise OptionsError where an input is of a kind that `family` cannot take."""
         for name in self.of_kind(kind):
             raise OptionsError(
-                f"Family {family!r} cannot take input {name!r}, which is {kind}. Use family {instead!r}, or "
-                f"leave {name!r} out of data.inputs."
+                f"family {family!r} cannot take input {name!r}, which is {kind}; expected another kind; use family "
+                f"{instead!r}, or leave {name!r} out of data.inputs"
             )
 
     def require(self, kind: str, family: str) -> dict[str, Any]:
-        """Return the inputs of the kind a family is made for; OptionsError where there is none."""
+        """Return the inputs of the kind that a family needs; OptionsError if there is none."""
         found = self.of_kind(kind)
         if not found:
             have = ", ".join(f"{name} ({spec.kind}, {spec.shape})" for name, spec in self.specs.items())
             raise OptionsError(
-                f"Family {family!r} needs an input of kind {kind}; received {have}. Use family 'mlp', or "
-                f"state {{name: ..., kind: {kind}}} in data.inputs."
+                f"family {family!r} has the inputs {have}; expected one of kind {kind}; use family 'mlp', or "
+                f"set {{name: ..., kind: {kind}}} in data.inputs"
             )
         return found
 

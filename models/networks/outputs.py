@@ -1,4 +1,4 @@
-"""What a model has to answer: the shape, the activation and the last layer that both follow from."""
+"""A model's outputs: their shape and activation, and the last layer that produces them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Outputs:
     """What a family's or a user's `build` ends its model with.
 
     Args:
-        units: width of the model's output, so that it answers float32 of shape (rows, units); of a text
-            (rows, steps, units), the tokens' probabilities after each step; of boxes (rows, default boxes, units), the
-            logits of no box and of each class, and then four offsets, see `preprocessing.box_target`.
+        units: width of the model's output, which is float32 (rows, units); for texts (rows, steps, units), the token
+            probabilities after each step; for boxes (rows, default boxes, units), the logits of no box and of each
+            class, then four offsets, see `preprocessing.box_target`.
         activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
-        grids: of boxes the default boxes: grid by grid, in a grid place by place, the rows of places from the top.
+        grids: the default boxes of a detection: grid by grid, in a grid row by row from the top.
     """
 
     units: int
@@ -32,7 +32,7 @@ class Outputs:
     grids: tuple[Grid, ...] = ()
 
     def boxes(self, height: int, width: int) -> int:
-        """How many default boxes an image of this size has."""
+        """The number of default boxes for an image of this size."""
         return sum(math.prod(grid.places(height, width)) * len(grid.shapes) for grid in self.grids)
 
     def layer(self, x: KerasTensor) -> KerasTensor:
@@ -51,16 +51,14 @@ def outputs_for(
     loss: str | dict[str, Any] | None = None,
     grids: tuple[Grid, ...] = (),
 ) -> Outputs:
-    """Return the outputs a task needs under a loss.
-
-    Use it once a trial, before the model is built.
+    """Return the outputs that a task needs with a loss.
 
     Args:
         task: "classification", "regression", "generation" or "detection".
         classes: number of classes, or of a text's tokens; ignored for regression.
-        values: number of numbers a row predicts; ignored for classification.
+        values: number of predicted numbers per row; ignored for classification.
         loss: the experiment's `training.loss`, or None for the task's default.
-        grids: of a detection the default boxes.
+        grids: the default boxes of a detection.
 
     Raises:
         OptionsError: the loss is unknown or does not fit the task.

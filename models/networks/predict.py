@@ -1,4 +1,4 @@
-"""A trained model's raw answers for many rows."""
+"""A trained model's raw outputs for many rows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def predict(model: Any, inputs: Mapping[str, np.ndarray], batch_size: int = 1024
 
     Args:
         model: a Keras model.
-        inputs: model inputs by name, rows first; more than the model has are ignored.
-        batch_size: rows a call, which bounds the memory used.
+        inputs: model inputs by name, rows first; inputs that the model does not have are ignored.
+        batch_size: rows per call, which bounds the memory used.
     """
     chosen = inputs_of(model, inputs)
     rows = len(next(iter(chosen.values())))
@@ -32,7 +32,7 @@ def predict(model: Any, inputs: Mapping[str, np.ndarray], batch_size: int = 1024
 
 
 def without_gradients() -> AbstractContextManager[Any]:
-    """What a model is called in when nothing is learned: PyTorch alone would remember each call's values."""
+    """A context for inference: without it PyTorch would keep every call's values for gradients."""
     import keras
 
     if keras.backend.backend() != "torch":
@@ -44,7 +44,7 @@ def without_gradients() -> AbstractContextManager[Any]:
 
 
 def as_numpy(answer: Any) -> np.ndarray:
-    """A model's answer, wherever it lies, as float32."""
+    """A model's output, on any device, as a float32 array."""
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(answer), np.float32)

@@ -1,4 +1,4 @@
-"""The user's own model file: imported, called, checked; whatever is wrong is told with file and line."""
+"""The user's own model file: imported, called and checked; every error names file and line."""
 
 from __future__ import annotations
 
@@ -19,31 +19,35 @@ SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outpu
 
 
 def require_file(path: Path) -> None:
-    """Refuse a model file that is not there or is no Python file.
+    """Refuse a model file that does not exist or is not a Python file.
 
     Raises:
-        UserModelError: with what was looked for.
+        UserModelError: says what was expected.
     """
     if not path.is_file():
-        raise UserModelError(f"Model file {path} is not there. Expected a Python file with {SHAPE}.")
+        raise UserModelError(
+            f"model file {path} does not exist; expected a Python file with {SHAPE}; correct model.file"
+        )
     if path.suffix != ".py":
-        raise UserModelError(f"Model file {path} is not a .py file. Expected a Python file with {SHAPE}.")
+        raise UserModelError(
+            f"model file {path} is not a .py file; expected a Python file with {SHAPE}; correct model.file"
+        )
 
 
 def build_user_model(path: Path, inputs: Inputs, outputs: Outputs, options: Mapping[str, Any]) -> Any:
-    """Return the `keras.Model` that `build(inputs, outputs, **options)` of the file gives.
+    """Return the `keras.Model` from the file's `build(inputs, outputs, **options)`.
 
     Raises:
-        UserModelError: the file cannot be imported, has no build, or its build raises or gives something else
-            than a model from these inputs to (rows, outputs.units).
-        OptionsError: an option is not one of build's arguments, or one that it needs is missing.
+        UserModelError: the file cannot be imported, has no `build`, or `build` raises or returns something other than a
+            model from these inputs to (rows, outputs.units).
+        OptionsError: an option is not an argument of `build`, or a required one is missing.
     """
     build = _import(path)
     _check_options(build, options, path)
     try:
         model = build(dict(inputs.tensors), outputs, **options)
     except (Exception, SystemExit) as error:
-        raise _told(path, error, "build() raised") from error
+        raise _user_error(path, error, "build() raised") from error
     where = f"{path}:{inspect.getsourcelines(build)[1]}"
     return _checked(model, inputs, outputs, where)
 
@@ -58,7 +62,7 @@ def _module(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UserModelError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        raise _told(path, error, "importing the file raised") from error
+        raise _user_error(path, error, "importing the file raised") from error
     return module
 
 
@@ -68,14 +72,14 @@ def _import(path: Path) -> Callable[..., Any]:
     if not inspect.isfunction(build):
         names = [name for name, member in vars(module).items() if inspect.isfunction(member)]
         raise UserModelError(
-            f"{path}:1: the file defines no function build; it defines {', '.join(names) or 'no function'}. "
-            f"Expected {SHAPE}."
+            f"{path}:1: the file defines {', '.join(names) or 'no function'} and no function build; expected {SHAPE}; "
+            "add it"
         )
     return build
 
 
-def own_objects(path: Path) -> dict[str, Any]:
-    """The classes and functions that a model file defines, by name, for Keras to load what is made of them."""
+def custom_objects(path: Path) -> dict[str, Any]:
+    """The classes and functions that a model file defines, by name; Keras needs them to load a model."""
     module = _module(path)
     members = vars(module).items()
     return {
@@ -91,42 +95,45 @@ def _check_options(build: Callable[..., Any], options: Mapping[str, Any], path: 
     named = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     where = f"{path}:{inspect.getsourcelines(build)[1]}"
     if len(named) < 2 and inspect.Parameter.VAR_POSITIONAL not in kinds:
-        raise UserModelError(f"{where}: build takes {named}. Expected {SHAPE}.")
+        raise UserModelError(f"{where}: build takes {named}; expected {SHAPE}; correct its arguments")
     accepted = named[2:]
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for key in options:
             if key not in accepted:
-                raise OptionsError(f"{where}: build has no option {key!r}.{did_you_mean(key, accepted)}")
+                raise OptionsError(f"{where}: build has no option {key!r}{did_you_mean(key, accepted)}")
     for name in accepted:
         if parameters[name].default is inspect.Parameter.empty and name not in options:
-            raise OptionsError(f"{where}: build needs the option {name!r}. Add `{name}: ...` under `model:`.")
+            raise OptionsError(
+                f"{where}: build needs the option {name!r}; expected a value; add `{name}: ...` under `model:`"
+            )
 
 
 def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
     import keras
 
     if not isinstance(model, keras.Model):
-        raise UserModelError(f"{where}: build returned {_described(model)}. Expected a keras.Model: {SHAPE}.")
+        raise UserModelError(
+            f"{where}: build returned {_described(model)}; expected a keras.Model; write it as {SHAPE}"
+        )
     if not getattr(model, "inputs", None) or not _known_inputs(model, inputs):
         model = _wrapped(model, inputs, where)
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.Lambda):
             raise UserModelError(
-                f"{where}: the model has the Lambda layer {layer.name!r}, whose code cannot be kept safely "
-                "with the weights. Call the functions of keras.ops on the tensors instead."
+                f"{where}: the model has the Lambda layer {layer.name!r}; expected none, because its code cannot be "
+                "stored safely with the weights; call functions of keras.ops on the tensors instead"
             )
     answers = model.outputs
-    steps: tuple[int | None, ...] = (
-        (None,) if inputs.of_kind("prefix") else ()
-    )  # of a text the tokens after each step
+    # A text model predicts the next token after each step.
+    steps: tuple[int | None, ...] = (None,) if inputs.of_kind("prefix") else ()
     if outputs.grids:
         steps = (outputs.boxes(*next(iter(inputs.of_kind("image").values())).shape[1:3]),)
     if len(answers) != 1 or tuple(answers[0].shape) != (None, *steps, outputs.units):
         received = ", ".join(str(tuple(answer.shape)) for answer in answers)
         raise UserModelError(
-            f"{where}: build returned a model with output shape {received}. Expected one output of shape "
+            f"{where}: build returned a model with output shape {received}; expected one output of shape "
             f"{(None, *steps, outputs.units)}; end it with outputs.layer(x) on features of shape "
-            f"({', '.join(['None', *map(str, steps), 'any'])})."
+            f"({', '.join(['None', *map(str, steps), 'any'])})"
         )
     return model
 
@@ -136,7 +143,7 @@ def _known_inputs(model: Any, inputs: Inputs) -> bool:
 
 
 def _wrapped(model: Any, inputs: Inputs, where: str) -> Any:
-    """A Sequential or subclassed model was not built on the inputs given: call it on them."""
+    """Call a Sequential or subclassed model, which was not built on the given inputs, on them."""
     import keras
 
     tensors = inputs.tensors
@@ -147,17 +154,18 @@ def _wrapped(model: Any, inputs: Inputs, where: str) -> Any:
         cause = _short(error)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         raise UserModelError(
-            f"{where}: the model that build returned does not take the inputs {shapes}: {cause}"
+            f"{where}: the model that build returned does not take the inputs {shapes}: {cause}; expected a model of "
+            "these inputs; correct its first layers"
         ) from error
 
 
-def _told(path: Path, error: BaseException, what: str) -> UserModelError:
+def _user_error(path: Path, error: BaseException, what: str) -> UserModelError:
     line = _line_in(path, error.__traceback__)
     return UserModelError(f"{path}:{line}: {what} {type(error).__name__}: {_short(error)}")
 
 
 def _line_in(path: Path, trace: TracebackType | None) -> int:
-    """The innermost frame of the user's own file: what lies below it is the library they called."""
+    """The line in the innermost frame of the user's own file; deeper frames are in a library that it calls."""
     line = 1
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename) == path:

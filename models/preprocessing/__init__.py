@@ -1,1 +1,1 @@
-"""Raw columns to model inputs: schema, splits, transforms; the endpoint runs the same code."""
+"""From raw columns to model inputs: schema, splits and transforms; the endpoint runs the same code."""

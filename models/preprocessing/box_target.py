@@ -1,9 +1,9 @@
-"""Boxes as a target: the default boxes, what a model has to answer for them, and boxes from what it answers. Data.
+"""Boxes as a target: default boxes, the encoding of true boxes against them, and its inverse. Stored as JSON.
 
-Source: Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg, "SSD: Single Shot MultiBox Detector", ECCV 2016. A model answers
-for each of many default boxes how probable each class is, and how the default box is to be moved and stretched. The
-shapes of the default boxes are those of the training boxes, by k-means as in Redmon, Farhadi, "YOLO9000: Better,
-Faster, Stronger", CVPR 2017, section 2.
+Source: Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg, "SSD: Single Shot MultiBox Detector", ECCV 2016. For each of many
+default boxes a model predicts the class probabilities, and how the default box is moved and scaled. The shapes of the
+default boxes come from the training boxes, by k-means as in Redmon, Farhadi, "YOLO9000: Better, Faster, Stronger",
+CVPR 2017, section 2.
 """
 
 from __future__ import annotations
@@ -14,31 +14,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_column import Cell, read_cells
-from tidegate.models.data.box_geometry import overlaps
+from tidegate.models.data.box_column import RowBoxes, parse_boxes
+from tidegate.models.data.box_geometry import iou
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.default_boxes import OFFSETS, Grid
 from tidegate.models.preprocessing.schema import Field, Target
 
 Floats = NDArray[np.float64]
-SHAPES = 6  # of default boxes
+SHAPES = 6  # the largest number of shapes of default boxes
 STRIDES = (4, 8, 16, 32, 64)
-BOX_OVER_STRIDE = (
-    2.5  # a default box is at least so many strides large, so that some overlaps each box by half
-)
-MATCH = 0.5  # overlap from which a default box is to answer a box
-VARIANCES = (0.1, 0.1, 0.2, 0.2)  # the offsets' scale, as in the paper's own code
+# Size of a default box in strides, at least: then each true box is overlapped by half by some default box.
+BOX_OVER_STRIDE = 2.5
+MATCH = 0.5  # the overlap from which a default box is matched to a true box
+VARIANCES = (0.1, 0.1, 0.2, 0.2)  # scale of the offsets, as in the paper's own code
 ROUNDS = 50
 
 
-class Boxes:
-    """The target boxes of an image.
+class BoxTarget:
+    """Encodes the boxes of an image as a target.
 
     Args:
-        name: the target's column.
+        name: the target column.
         labels: the classes, in the order of the model's outputs.
-        size: height and width of the model's image.
-        grids: the default boxes, `{"stride", "shapes"}` each, see `networks.outputs.Grid`.
+        size: height and width of the model's image in pixels.
+        grids: the default boxes, each `{"stride", "shapes"}`, see `data.default_boxes.Grid`.
     """
 
     def __init__(
@@ -53,10 +52,10 @@ class Boxes:
         self._defaults = default_boxes(self.grids, self.size)
 
     @classmethod
-    def fit(cls, target: Target, image: Field, columns: Columns) -> Boxes:
-        """Learn the default boxes from the training rows."""
+    def fit(cls, target: Target, image: Field, columns: Columns) -> BoxTarget:
+        """Choose the default boxes by the training rows."""
         name, size = target.names[0], image.shape[:2]
-        corners = np.concatenate([cell.boxes for cell in read_cells(name, columns[name], size)])
+        corners = np.concatenate([cell.boxes for cell in parse_boxes(name, columns[name], size)])
         labels = [str(label) for label in target.classes]
         return cls(name, labels, size, _grids(corners[:, 2:] - corners[:, :2], size))
 
@@ -65,17 +64,17 @@ class Boxes:
         """The default boxes `(d, 4)`, each left, top, right, bottom, in the order of the model's outputs."""
         return self._defaults
 
-    def truth(self, columns: Columns) -> list[Cell]:
-        """The boxes of rows, in pixels of the model's image."""
-        return read_cells(self.name, columns[self.name], self.size)
+    def ground_truth(self, columns: Columns) -> list[RowBoxes]:
+        """The true boxes of each row, in pixels of the model's image."""
+        return parse_boxes(self.name, columns[self.name], self.size)
 
-    def wanted(self, columns: Columns) -> NDArray[np.float32]:
-        """What the model has to answer, `(n, d, 5)`: 0 for no box or the class from 1, and four offsets."""
+    def encode(self, columns: Columns) -> NDArray[np.float32]:
+        """The target, `(n, d, 5)`: 0 for no box, else the class counted from 1; then four offsets."""
         places = {label: place for place, label in enumerate(self.labels, 1)}
-        cells = self.truth(columns)
+        cells = self.ground_truth(columns)
         encoded = np.zeros((len(cells), len(self._defaults), 1 + OFFSETS), np.float32)
         for row, cell in enumerate(cells):
-            matched = match(cell.boxes, self._defaults)
+            matched = match_default_boxes(cell.boxes, self._defaults)
             taken = np.flatnonzero(matched >= 0)
             chosen = matched[taken]
             encoded[row, taken, 0] = np.array([places[label] for label in cell.labels], np.float32)[chosen]
@@ -84,27 +83,27 @@ class Boxes:
 
 
 def default_boxes(grids: Sequence[Grid], size: tuple[int, int]) -> Floats:
-    """All default boxes `(d, 4)`; their middles lie evenly, so that they are their own mirror image."""
+    """All default boxes `(d, 4)`; their centres are evenly spaced, so that they are their own mirror image."""
     found = []
     for grid in grids:
         down, across = grid.places(*size)
         x = (np.arange(across) + 0.5) * size[1] / across
         y = (np.arange(down) + 0.5) * size[0] / down
-        middles = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), axis=-1)
+        centres = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), axis=-1)
         half = np.array(grid.shapes) / 2
-        found.append(np.concatenate([middles - half, middles + half], axis=-1).reshape(-1, 4))
+        found.append(np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4))
     return np.concatenate(found) if found else np.zeros((0, 4))
 
 
-def match(boxes: Floats, defaults: Floats) -> NDArray[np.int64]:
-    """Which box each default box is to answer `(d,)`, -1 for none.
+def match_default_boxes(boxes: Floats, defaults: Floats) -> NDArray[np.int64]:
+    """The true box that each default box is matched to, `(d,)`; -1 for none.
 
-    It is the one that it overlaps most, where that is at least by half; and each box has the default box that overlaps
-    it most, whatever it is, the largest overlaps being given away first.
+    A default box is matched to the true box that it overlaps most, if by at least MATCH. In addition each true box gets
+    the default box that overlaps it most; the pair with the largest overlap is matched first.
     """
     if not len(boxes):
         return np.full(len(defaults), -1, np.int64)
-    shared = overlaps(boxes, defaults)
+    shared = iou(boxes, defaults)
     matched = np.where(shared.max(axis=0) >= MATCH, shared.argmax(axis=0), -1)
     for _ in range(len(boxes)):
         box, place = np.unravel_index(shared.argmax(), shared.shape)
@@ -114,27 +113,27 @@ def match(boxes: Floats, defaults: Floats) -> NDArray[np.int64]:
 
 
 def offsets_of(boxes: Floats, defaults: Floats) -> Floats:
-    """From default boxes to boxes `(k, 4)`: how far the middle moves, and the logarithm of how much it is stretched."""
-    (middle, size), (base, scale) = _middles(boxes), _middles(defaults)
-    moved = np.concatenate([(middle - base) / scale, np.log(size / scale)], axis=-1)
+    """The offsets from default boxes to boxes `(k, 4)`: the shift of the centre, and the logarithm of the scaling."""
+    (centre, size), (base, scale) = _centres(boxes), _centres(defaults)
+    moved = np.concatenate([(centre - base) / scale, np.log(size / scale)], axis=-1)
     return np.asarray(moved / np.array(VARIANCES))
 
 
-def moved_by(offsets: NDArray[np.floating], defaults: Floats) -> Floats:
-    """Default boxes `(..., d, 4)` moved and stretched; the inverse of `offsets_of`."""
-    base, scale = _middles(defaults)
+def apply_offsets(offsets: NDArray[np.floating], defaults: Floats) -> Floats:
+    """Default boxes `(..., d, 4)` moved and scaled; the inverse of `offsets_of`."""
+    base, scale = _centres(defaults)
     steps = offsets.astype(np.float64) * np.array(VARIANCES)
-    middle = base + steps[..., :2] * scale
-    half = scale * np.exp(np.minimum(steps[..., 2:], 10.0)) / 2  # whatever a model answers, no infinity
-    return np.concatenate([middle - half, middle + half], axis=-1)
+    centre = base + steps[..., :2] * scale
+    half = scale * np.exp(np.minimum(steps[..., 2:], 10.0)) / 2  # limited, so that no prediction overflows
+    return np.concatenate([centre - half, centre + half], axis=-1)
 
 
-def _middles(boxes: Floats) -> tuple[Floats, Floats]:
+def _centres(boxes: Floats) -> tuple[Floats, Floats]:
     return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
 
 
 def _grids(sizes: Floats, image: Sequence[int]) -> list[dict[str, Any]]:
-    """Default boxes by their stride, from widths and heights `(k, 2)` of training boxes."""
+    """Default boxes by stride, from the widths and heights `(k, 2)` of training boxes."""
     shapes = _clusters(sizes) if len(sizes) else np.array([image[::-1]], np.float64) / 2
     found: dict[int, list[list[float]]] = {}
     for shape in shapes[np.argsort(shapes.prod(axis=1), kind="stable")]:
@@ -145,7 +144,7 @@ def _grids(sizes: Floats, image: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _clusters(sizes: Floats) -> Floats:
-    """At most SHAPES typical sizes: k-means whose distance is 1 - overlap, from evenly spread areas on."""
+    """At most SHAPES typical sizes: k-means with the distance 1 - overlap, starting from evenly spaced areas."""
     distinct = np.unique(sizes, axis=0)
     order = distinct[np.argsort(distinct.prod(axis=1), kind="stable")]
     spread = np.linspace(0, len(order) - 1, 2 * min(SHAPES, len(order)) + 1)[1::2]
@@ -160,6 +159,6 @@ def _clusters(sizes: Floats) -> Floats:
 
 
 def _shared(first: Floats, second: Floats) -> Floats:
-    """Overlap `(n, m)` of boxes of these sizes with one middle."""
+    """Overlap `(n, m)` of boxes of these sizes with the same centre."""
     corner = [np.concatenate([-sizes / 2, sizes / 2], axis=1) for sizes in (first, second)]
-    return overlaps(*corner)
+    return iou(*corner)

@@ -1,4 +1,4 @@
-"""What the columns of streamed data are, found by seeing all rows once: dtypes, number of rows, and kinds."""
+"""The columns of streamed data, found by reading all rows once: dtypes, number of rows, and kinds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.prepare import with_kinds
 from tidegate.models.preprocessing.schema import Schema, infer_schema
 
-FIRST_ROWS, FIRST_BYTES = 1_000, 4 << 20  # which tell the kinds
+FIRST_ROWS, FIRST_BYTES = 1_000, 4 << 20  # kinds are inferred from these
 MOST_CLASSES = 10_000
 
 
 class ColumnScan:
-    """What the columns are."""
+    """Collects the columns' dtypes, the number of rows, the target's values, and the first rows."""
 
     def __init__(self) -> None:
         self.rows = self.dropped = 0
@@ -29,7 +29,13 @@ class ColumnScan:
         self._values: dict[str, set[Any]] = {}
 
     def add(self, columns: Columns, targets: list[str], dropped: int) -> None:
-        """See some rows."""
+        """Add rows.
+
+        Args:
+            columns: rows with a target.
+            targets: names of the target columns.
+            dropped: the number of rows without a target that were left out.
+        """
         self._targets, self.dropped = targets, self.dropped + dropped
         seen = sum(rows_of(part) for part in self._first)
         if seen < FIRST_ROWS and sum(bytes_of(part) for part in self._first) < FIRST_BYTES:
@@ -51,7 +57,7 @@ class ColumnScan:
     def schema(
         self, inputs: Sequence[Mapping[str, Any]] | None, task: str | None, kinds: Mapping[str, str]
     ) -> Schema:
-        """The contract; see `preprocessing.schema.infer_schema`."""
+        """The schema; see `preprocessing.schema.infer_schema`."""
         columns = self.cast(concat(self._first)) if self.rows else {}
         for name, values in self._values.items():
             dtype = self._dtypes[name]
@@ -62,17 +68,17 @@ class ColumnScan:
         found = infer_schema(columns, with_kinds(kinds, columns, inputs, self._targets), self._targets, task)
         if len(found.target.classes) > MOST_CLASSES:
             raise SchemaError(
-                f"target {self._targets[0]!r} has more than {MOST_CLASSES} classes; expected fewer where the data is "
-                "streamed; state data.task: regression, or data.stream: false"
+                f"target {self._targets[0]!r} has more than {MOST_CLASSES} classes; expected fewer with streamed data; "
+                "set data.task: regression, or data.stream: false"
             )
         return found
 
     def cast(self, columns: Columns) -> Columns:
-        """Rows in the dtypes that hold all rows."""
+        """The rows, cast to dtypes that can hold all rows."""
         return {name: _cast(column, self._dtypes[name]) for name, column in columns.items()}
 
-    def bytes_a_row(self) -> float:
-        """About what a row takes as float32 numbers, or as it is where that is more."""
+    def bytes_per_row(self) -> float:
+        """Approximate bytes of a row as float32 numbers, or in its own dtypes if that is more."""
         first = concat(self._first)
         numbers = sum(4 * column.size for column in first.values() if column.dtype != object)
         return max(numbers, bytes_of(first)) / max(1, rows_of(first))

@@ -1,7 +1,7 @@
-"""How each kind of column becomes a model input. Plain arrays prepared once, so that one row is cheap.
+"""How each kind of column becomes a model input. Arrays are prepared once, so that encoding one row is cheap.
 
-Each encoder is built from its `content`, which is JSON: learn it from the training rows
-(`preprocessing.encoder_fitting`), keep the content, build it again at the endpoint.
+Each encoder is built from its `content`, which is JSON: `preprocessing.encoder_fitting` fits it on the training rows,
+the content is stored, and the endpoint builds the encoder again.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.sequences import lengths, present
 
-MOST_CATEGORIES = 1000  # of one field, the most frequent; the others count as unseen
+MOST_CATEGORIES = 1000  # per field, the most frequent ones; all others count as unseen
 MOST_WORDS = 20_000
 LONGEST_TEXT = 512  # words
-LARGEST = 1e6  # standard deviations: keeps any finite number finite in float32
+LARGEST = 1e6  # standard deviations: a limit that keeps any finite number finite in float32
 WORD = re.compile(r"\w+")
-VALUES = 1 << 15  # whose float64 copy is held at once: a core's own cache holds it
+VALUES = 1 << 15  # values whose float64 copy is in memory at once: they fit into a core's own cache
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One model input: shape of a row, dtype, kind, and for text the number of distinct word ids."""
+    """One model input: shape of a row, dtype, kind, and for texts the number of distinct token ids."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -37,7 +37,7 @@ class InputSpec:
 
 
 class Encoder(Protocol):
-    """One model input from raw columns."""
+    """Encodes raw columns as one model input."""
 
     content: dict[str, Any]
     spec: InputSpec
@@ -45,12 +45,12 @@ class Encoder(Protocol):
     def apply(self, columns: Columns) -> Array:
         """Encode `n` rows as an array `(n, *spec.shape)` of `spec.dtype`."""
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """What people are told of attributions `(n, *spec.shape)`: one value a row by column, see `Transforms`."""
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """Attributions `(n, *spec.shape)` by raw column, one entry per row; see `Transforms`."""
 
 
 class FeaturesEncoder:
-    """All single numbers and categories as one float32 vector: numbers, then one block a category field."""
+    """All single numbers and categories as one float32 vector: numbers, then a one-hot block per category field."""
 
     def __init__(
         self, names: list[str], mean: list[float], scale: list[float], categories: dict[str, list[str]]
@@ -78,8 +78,8 @@ class FeaturesEncoder:
                     encoded[row, place] = 1.0
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """A number a column: of a category the sum over its block."""
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """One number per column; for a category the sum over its block."""
         del columns
         found = {name: parts[:, place].tolist() for place, name in enumerate(self._names)}
         for name, places in self._blocks:
@@ -94,7 +94,7 @@ class FeaturesEncoder:
 
 
 class ArrayEncoder:
-    """One numeric array a row, standardised by one mean and one scale."""
+    """One numeric array per row, standardised by one mean and one scale."""
 
     def __init__(self, name: str, shape: list[int], mean: float, scale: float) -> None:
         self.content = {"name": name, "shape": shape, "mean": mean, "scale": scale}
@@ -111,16 +111,16 @@ class ArrayEncoder:
             encoded[start : start + rows] = _standardised(block, self._mean, self._factor)
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """A number for each of the array."""
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """One number for each element of the array."""
         del columns
         return {self._name: parts.tolist()}
 
 
 class SequenceEncoder:
-    """Steps of any number, each feature standardised by its own mean and scale; the last feature is 1 where a step is.
+    """A sequence of any length, each feature standardised by its own mean and scale; the last feature marks steps.
 
-    A step that does not exist is all zeros, so that a model knows it from one of average values.
+    It is 1 for a step and 0 for padding, which is all zeros, so that a model can tell padding from average values.
     """
 
     def __init__(self, name: str, shape: list[int], mean: list[float], scale: list[float]) -> None:
@@ -137,8 +137,8 @@ class SequenceEncoder:
         encoded[:, :, :-1] = _standardised(steps, self._mean, self._factor)
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """A number for each of the steps that exist, in the shape that they have."""
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """One number for each value of the steps that are not padding, in the raw shape."""
         column = columns[self._name]
         shaped = parts[:, :, 0] if column.ndim == 2 else parts[:, :, :-1]
         return {
@@ -147,7 +147,7 @@ class SequenceEncoder:
 
 
 class ImageEncoder:
-    """One image a row, divided by one number; gray images get a channel axis; NaN pixels become 0."""
+    """One image per row, divided by one number; gray images get a channel axis; NaN pixels become 0."""
 
     def __init__(self, name: str, shape: list[int], divisor: float) -> None:
         self.content = {"name": name, "shape": shape, "divisor": divisor}
@@ -163,18 +163,18 @@ class ImageEncoder:
             encoded[~np.isfinite(encoded)] = 0.0
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """A map `(h, w)`: a number a pixel, summed over its channels."""
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """A map `(h, w)`: one number per pixel, summed over its channels."""
         del columns
         return {self._name: parts.sum(axis=3).tolist()}
 
 
 class TextEncoder:
-    """Words or characters as numbers: 0 pads, 1 is one that training has not seen; longer texts are cut at the end."""
+    """Words or characters as token ids: 0 is padding, 1 an unseen token; longer texts are cut at the end."""
 
     def __init__(self, name: str, words: list[str], length: int, tokens: str = "words") -> None:
         self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
-        self._name, self._length, self._cut = name, length, CUTS[tokens]
+        self._name, self._length, self._cut = name, length, TOKENIZERS[tokens]
         self._numbers = {word: number for number, word in enumerate(words, 2)}
         self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
 
@@ -188,8 +188,8 @@ class TextEncoder:
             encoded[row, : len(words)] = [number(word, 1) for word in words]
         return encoded
 
-    def told(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """Each token that is read, as the text has it, and a number."""
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """Each token that the model reads, as it is in the text, with one number."""
         rows = zip(columns[self._name].tolist(), parts.tolist(), strict=True)
         return {self._name: [self._tokens(text, numbers) for text, numbers in rows]}
 
@@ -201,7 +201,7 @@ class TextEncoder:
 
 
 def build(encoder: str, content: Mapping[str, Any]) -> Encoder:
-    """The encoder called `encoder` (a key of ENCODERS) from its content."""
+    """Build an encoder, a key of ENCODERS, from its content."""
     built: Encoder = ENCODERS[encoder](**content)
     return built
 
@@ -223,13 +223,13 @@ def _characters(text: str | None) -> list[str]:
     return list(text or "")
 
 
-CUTS = {"words": _words, "characters": _characters}
+TOKENIZERS = {"words": _words, "characters": _characters}
 
 
 def _standardised(raw: Array, mean: Any, factor: Any) -> NDArray[np.float64]:
     block: NDArray[np.float64] = np.subtract(raw, mean, dtype=np.float64)
     block *= factor
-    # Looking is cheaper than limiting; a NaN is not within.
+    # Comparing is cheaper than clipping; a NaN is never within the limits.
     if block.size and not (block.min() >= -LARGEST and block.max() <= LARGEST):
         np.minimum(np.maximum(block, -LARGEST, out=block), LARGEST, out=block)
         block[~np.isfinite(raw)] = 0.0  # the training mean, standardised

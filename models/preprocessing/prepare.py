@@ -1,4 +1,4 @@
-"""From a source to what training needs: schema, transforms, three splits, a fingerprint and a summary."""
+"""Prepare a source for training: schema, transforms, three splits, a fingerprint and a summary."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.targets import (
     check_kept,
-    check_reading,
-    spread_targets,
-    target_of,
+    check_text_options,
+    parse_target,
+    split_array_targets,
     without_target,
 )
-from tidegate.models.preprocessing.text_target import cut
+from tidegate.models.preprocessing.text_target import tokenize
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
 
 PROMPT = "prompt"  # the input of a language model
-PROMPT_SHARE = 0.25  # of a text's words, which its prompt is
+PROMPT_SHARE = 0.25  # fraction of a text's words that become its prompt
 SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": None}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` hands on.
+    """The result of `prepare`.
 
     Attributes:
-        splits: "train", "validation" and "test" as raw columns; of streamed rows "train" is a sample of them.
-        shards: what was told of each shard of training rows, where they are streamed.
+        splits: "train", "validation" and "test" as raw columns; for streamed data "train" is a sample of the rows.
+        shards: for streamed data a reference to each shard of training rows, as `ShardWriter`'s `keep` returned it.
     """
 
     schema: Schema
@@ -66,42 +66,44 @@ def prepare(
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
-    Rows without a target are dropped and counted in the summary. A target column that is itself an array of
-    `k` numbers a row becomes the `k` columns NAME_0, NAME_1, ...
+    Rows without a target are dropped and counted in the summary. A target column that holds arrays of `k` numbers
+    becomes the `k` columns NAME_0, NAME_1, ...
 
-    A target that is a text and has no inputs is a language model's: its input `prompt` is how the text begins, and is
-    made here, so that held-out rows have one.
+    A text target without inputs means a language model. Its input `prompt`, the beginning of the text, is made here, so
+    that held-out rows have one.
 
     Args:
-        dataset: a built-in, which knows its target; else `source` and, if the suffix does not tell, `format`.
-        inputs: `{"name", "kind" or None}` each; None means all columns but the target.
-        target: the target's columns; of a text also `{"name", "kind": "text"}` with `tokens`, `length` and
-            `vocabulary`, of boxes `{"name", "kind": "boxes"}`.
-        split: fractions `validation` and `test`, `seed`, and `folds`, which divides nothing here.
+        dataset: a built-in dataset, which has a default target; if None, `source` is read.
+        source: a file or folder.
+        format: the source's format; None guesses it from the suffix.
+        inputs: each `{"name", "kind" or None}`; None means all columns but the target.
+        target: the target columns; a text as `{"name", "kind": "text"}` with `tokens`, `length` and `vocabulary`, boxes
+            as `{"name", "kind": "boxes"}`.
+        split: fractions `validation` and `test`, `seed`, and `folds`, which is only checked here.
         task: "classification", "regression", "generation", "detection", or None to infer it.
-        tile: height and width of the pieces that images with boxes are cut into, see `readers.tiles`.
-        sample_rate: of recordings, in Hz; None: as the first one has it.
+        tile: height and width in pixels of the tiles that images with boxes are cut into, see `readers.tiles`.
+        sample_rate: of recordings, in Hz; None: that of the first one.
 
     Raises:
-        DataError: the data cannot be used as asked; its subclasses say in which way.
+        DataError: the data cannot be used as asked; the subclasses say why.
     """
-    named, reading, task = target_of(target, task)
+    named, text_options, task = parse_target(target, task)
     columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
     names = named or [_own_target(dataset)]
     own = _own_task(dataset, names)
-    task = own if own == "generation" else task or own  # its loss is a classifier's
-    check_reading(names, reading, task)
-    columns, names = spread_targets(columns, names)
+    task = own if own == "generation" else task or own  # its loss alone would mean classification
+    check_text_options(names, text_options, task)
+    columns, names = split_array_targets(columns, names)
     kept = np.flatnonzero(~without_target(columns, names))
     fixed = kept >= rows_of(columns) - published
     dropped = rows_of(columns) - len(kept)
     columns = take(columns, kept) if dropped else columns
     check_kept(names, len(kept), dropped)
-    wanted = with_kinds(known_kinds(dataset, source, format), columns, inputs, names)
-    if task == "generation" and not (set(columns) - set(names) if wanted is None else wanted):
-        columns, wanted = _with_prompt(columns, names[0], reading)
-        reading = reading | {"prompt": PROMPT}
-    schema = infer_schema(columns, wanted, names, task, reading)
+    stated = with_kinds(known_kinds(dataset, source, format), columns, inputs, names)
+    if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
+        columns, stated = _with_prompt(columns, names[0], text_options)
+        text_options = text_options | {"prompt": PROMPT}
+    schema = infer_schema(columns, stated, names, task, text_options)
     columns = conformed(schema, columns)
     splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
     transforms = Transforms.fit(schema, splits["train"])
@@ -111,28 +113,28 @@ def prepare(
 
 
 def whole_fingerprint(digests: Mapping[str, str]) -> str:
-    """SHA-256 (hex) of all splits, from each one's."""
+    """SHA-256 (hex) of all splits, computed from their own fingerprints."""
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _with_prompt(
-    columns: Columns, name: str, reading: Mapping[str, Any]
+    columns: Columns, name: str, text_options: Mapping[str, Any]
 ) -> tuple[Columns, list[dict[str, Any]]]:
-    """The columns with `prompt`, the first quarter of each text's words, and the inputs: that one."""
+    """The columns plus `prompt`, the first quarter of each text's words; and the inputs, which are `prompt` alone."""
     if name == PROMPT:
         raise SchemaError(
-            f"the target is called {PROMPT!r}, as the input that goes before it; rename the column"
+            f"the target is called {PROMPT!r}; expected another name, because the input has that one; rename the column"
         )
     if columns[name].dtype != object:
         raise SchemaError(
-            f"target {name!r} is to be a text and holds numbers; expected strings; name another column or task"
+            f"target {name!r} has kind text and holds numbers; expected strings; set another column or task"
         )
     prompts = np.empty(rows_of(columns), object)
     for row, text in enumerate(columns[name].tolist()):
-        words = cut(text, "words")
+        words = tokenize(text, "words")
         prompts[row] = " ".join(words[: round(PROMPT_SHARE * len(words))])
-    told = {key: value for key, value in reading.items() if key in ("tokens", "length")}
-    return columns | {PROMPT: prompts}, [{"name": PROMPT, "kind": "text", **told}]
+    options = {key: value for key, value in text_options.items() if key in ("tokens", "length")}
+    return columns | {PROMPT: prompts}, [{"name": PROMPT, "kind": "text", **options}]
 
 
 def _read(
@@ -146,21 +148,21 @@ def _read(
 ) -> tuple[Columns, int]:
     if dataset is not None:
         return load_dataset(dataset, tile)
-    wanted = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
-    chosen = wanted and list(dict.fromkeys(wanted))
+    needed = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
+    chosen = needed and list(dict.fromkeys(needed))
     return load(source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile), 0
 
 
 def _own_target(dataset: str | None) -> str:
     if dataset is None:
         raise SchemaError(
-            "data.target is not stated; expected the name of the column to predict; add data.target"
+            "data.target is missing; expected the name of the column to predict; add data.target"
         )
     return DATASETS[dataset].target
 
 
 def known_kinds(dataset: str | None, source: str | Path | None, format: str | None) -> dict[str, str]:
-    """The kinds of inputs that a built-in, or a format, knows of its own and the values do not tell."""
+    """The kinds of inputs that a built-in dataset or a format knows and that cannot be inferred from values."""
     if dataset is not None:
         return dict(DATASETS[dataset].kinds)
     return AUDIO_KINDS if format_of(existing(source), format) == "audio_folder" else {}
@@ -172,11 +174,11 @@ def with_kinds(
     inputs: Sequence[Mapping[str, Any]] | None,
     target: Sequence[str],
 ) -> Sequence[Mapping[str, Any]] | None:
-    """The inputs asked for, with the kinds known where none is stated."""
+    """The stated inputs, with known kinds added where none is stated."""
     if not kinds:
         return inputs
-    asked = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
-    return [{**entry, "kind": entry.get("kind") or kinds.get(entry["name"])} for entry in asked]
+    stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
+    return [{**entry, "kind": entry.get("kind") or kinds.get(entry["name"])} for entry in stated]
 
 
 def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:
@@ -204,6 +206,6 @@ def _divided(
     chosen = {**SPLIT, **stated}
     folds = chosen.pop("folds")
     rows = divide(schema, columns, **chosen, fixed_test=fixed_test)
-    if folds is not None:  # told now, not when a model has been trained
+    if folds is not None:  # an error should come now, not after a model has been trained
         fold_rows(schema, take(columns, np.concatenate([rows["train"], rows["validation"]])), folds, 0)
     return {name: take(columns, index) for name, index in rows.items()}

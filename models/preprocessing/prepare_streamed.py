@@ -1,9 +1,9 @@
-"""Preparing rows that memory does not hold: the source is read twice, a chunk at a time.
+"""Prepare data that does not fit into memory: the source is read twice, one chunk at a time.
 
-First to find what the columns are (`preprocessing.column_scan`): dtypes and the number of rows from all of them, kinds
-from the first thousand. Then each row is dealt by a draw of its own from the seed: to the held-out rows, which are
-limited so that later steps hold them in memory, or to the training rows, which go to shards (`data.shards`) while the
-transforms learn from them.
+The first pass finds the columns (`preprocessing.column_scan`): dtypes and the number of rows from all rows, kinds from
+the first thousand. In the second pass a random number per row, drawn from the seed, assigns it to a split: held-out
+rows, whose number is limited so that later steps can hold them in memory, or training rows, which are written to shards
+(`data.shards`) while the transforms are fitted on them.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from tidegate.models.preprocessing.splits import check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
 from tidegate.models.preprocessing.targets import (
     check_kept,
-    check_reading,
-    spread_targets,
-    target_of,
+    check_text_options,
+    parse_target,
+    split_array_targets,
     without_target,
 )
-from tidegate.models.preprocessing.transforms import Learning, Transforms, encode_target
+from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
 
 TASKS = ("classification", "regression")
-HELD_OUT_ROWS = 10_000  # of validation and of test: a share is then known to half a percent (standard error)
+HELD_OUT_ROWS = 10_000  # of validation and of test each: the standard error of a share is then half a percent
 SAMPLE_ROWS = 20_000  # training rows that drift is measured against
-PART = 64  # of the memory: what the rows of each of these may take
-PIECE_BYTES = 8 << 20  # whose float64 copy is held at once
+PART = 64  # each of these sets of rows may take 1 / PART of the memory
+PIECE_BYTES = 8 << 20  # of rows whose float64 copy is in memory at once
 
 
 @dataclass(frozen=True)
-class Large:
-    """What is to be prepared.
+class StreamedData:
+    """The data to prepare.
 
     Attributes:
         source, format, inputs, target, split, task, sample_rate: see `preprocessing.prepare.prepare`.
         memory: bytes that a step may use.
         folder: for temporary files.
-        keep: takes a finished shard away and tells what it is called from then on.
+        keep: moves a finished shard to its final place and returns a reference to it.
     """
 
     source: Path
@@ -65,74 +65,76 @@ class Large:
     keep: Callable[[Path], Any]
 
 
-def prepare_streamed(large: Large) -> Prepared:
+def prepare_streamed(data: StreamedData) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
-    The first row of each class is learned from, so that no class stays unlearned.
+    The first row of each class is always a training row, so that every class is learned.
 
     Raises:
-        DataError: the data cannot be used as asked; its subclasses say in which way.
+        DataError: the data cannot be used as asked; the subclasses say why.
     """
-    names, reading, task = target_of(large.target, large.task)
-    check_reading(names, reading, task)
-    chosen = {**SPLIT, **large.split}
+    names, text_options, task = parse_target(data.target, data.task)
+    check_text_options(names, text_options, task)
+    chosen = {**SPLIT, **data.split}
     if task not in (None, *TASKS):
         raise SchemaError(
-            f"the task is {task} and the data is streamed; expected {' or '.join(TASKS)}; state "
+            f"the task is {task} and the data is streamed; expected {' or '.join(TASKS)}; set "
             "data.stream: false, and resources.memory for all rows"
         )
     if chosen["folds"] is not None:
         raise SplitError(
-            f"data.split.folds is {chosen['folds']} and the data is streamed; expected rows that memory holds; leave "
-            "folds out, or state data.stream: false"
+            f"data.split.folds is {chosen['folds']} and the data is streamed; expected rows that fit into memory; "
+            "leave folds out, or set data.stream: false"
         )
     check_fractions(chosen["validation"], chosen["test"])
     scan = ColumnScan()
-    for columns, targets, dropped in _chunks(large, names):
+    for columns, targets, dropped in _chunks(data, names):
         scan.add(columns, targets, dropped)
     check_kept(names, scan.rows, scan.dropped)
-    schema = scan.schema(large.inputs, task, known_kinds(None, large.source, large.format))
-    dealt = _Dealing(large, schema, scan, chosen)
-    for columns, _, _ in _chunks(large, names):
-        dealt.add(conformed(schema, scan.cast(columns)))
-    return dealt.prepared(scan.dropped)
+    schema = scan.schema(data.inputs, task, known_kinds(None, data.source, data.format))
+    splitter = _StreamSplitter(data, schema, scan, chosen)
+    for columns, _, _ in _chunks(data, names):
+        splitter.add(conformed(schema, scan.cast(columns)))
+    return splitter.prepared(scan.dropped)
 
 
-def _chunks(large: Large, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:
-    """Rows with a target, the names of the target's columns, and how many rows were dropped; some MiB at a time."""
-    asked = [entry["name"] for entry in large.inputs] if large.inputs is not None else None
-    wanted = None if asked is None else list(dict.fromkeys([*asked, *names]))
-    for chunk in chunks(large.source, large.format, wanted, large.sample_rate):
-        columns, targets = spread_targets(chunk, names)
+def _chunks(data: StreamedData, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:
+    """Rows with a target, the names of the target columns, and the number of dropped rows; a few MiB at a time."""
+    inputs = [entry["name"] for entry in data.inputs] if data.inputs is not None else None
+    needed = None if inputs is None else list(dict.fromkeys([*inputs, *names]))
+    for chunk in chunks(data.source, data.format, needed, data.sample_rate):
+        columns, targets = split_array_targets(chunk, names)
         size = max(1, min(CHUNK, rows_of(columns) * PIECE_BYTES // max(1, bytes_of(columns))))
         for part in in_parts(columns, size):
             absent = without_target(part, targets)
             yield take(part, np.flatnonzero(~absent)) if absent.any() else part, targets, int(absent.sum())
 
 
-class _Dealing:
-    """Deals rows to the splits."""
+class _StreamSplitter:
+    """Assigns rows to the splits as they pass."""
 
-    def __init__(self, large: Large, schema: Schema, scan: ColumnScan, split: Mapping[str, Any]) -> None:
+    def __init__(
+        self, data: StreamedData, schema: Schema, scan: ColumnScan, split: Mapping[str, Any]
+    ) -> None:
         self._schema = schema
-        fitting = int(large.memory / PART / max(1.0, scan.bytes_a_row()))
+        fitting = int(data.memory / PART / max(1.0, scan.bytes_per_row()))
         held_out = max(1, min(HELD_OUT_ROWS, fitting))
         self._test = min(split["test"], held_out / scan.rows)
         self._validation = min(split["validation"], held_out / scan.rows)
         self._step = -(-scan.rows // max(1, min(SAMPLE_ROWS, fitting)))
         self._generator = np.random.default_rng(split["seed"])
-        self._writer, self._digest = ShardWriter(large.folder, large.keep), hashlib.sha256()
-        self._learning = Learning(schema)
+        self._writer, self._digest = ShardWriter(data.folder, data.keep), hashlib.sha256()
+        self._fitter = TransformsFitter(schema)
         self._seen = np.zeros(len(schema.target.classes), np.bool_)
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}
         self._counts = {name: np.zeros(len(schema.target.classes), np.int64) for name in self._rows}
-        self._told = {field.name: ColumnSummary(field) for field in schema.inputs}
+        self._summaries = {field.name: ColumnSummary(field) for field in schema.inputs}
         if schema.target.task == "regression":
-            self._told |= {name: ColumnSummary(None) for name in schema.target.names}
+            self._summaries |= {name: ColumnSummary(None) for name in schema.target.names}
 
     def add(self, columns: Columns) -> None:
-        """Deal some rows."""
+        """Assign more rows."""
         draws = self._generator.random(rows_of(columns))
         places = None
         if self._schema.target.task == "classification":
@@ -150,8 +152,8 @@ class _Dealing:
             self._keep(name, part)
             if places is not None:
                 self._counts[name] += np.bincount(places[chosen], minlength=len(self._seen))
-        for name, told in self._told.items():
-            told.add(columns[name])
+        for name, summary in self._summaries.items():
+            summary.add(columns[name])
 
     def _keep(self, name: str, part: Columns) -> None:
         before = self._rows[name]
@@ -159,16 +161,16 @@ class _Dealing:
         if name == "train":
             self._writer.add(part)
             self._digest.update(fingerprint(part).encode())
-            self._learning.add(part)
+            self._fitter.add(part)
             part = take(part, np.flatnonzero((before + np.arange(rows_of(part))) % self._step == 0))
         self._kept[name].append(part)
 
     def prepared(self, dropped: int) -> Prepared:
-        """All of it, once every row was dealt."""
+        """The result, after all rows were added."""
         if not self._rows["test"] or not self._rows["train"]:
             raise SplitError(
-                f"{sum(self._rows.values())} rows are too few for a test fraction of {self._test}, each row drawn by "
-                "itself; expected at least one of training and of test; state data.stream: false"
+                f"{sum(self._rows.values())} rows are too few for a test fraction of {self._test} of streamed data; "
+                "expected at least one training row and one test row; set data.stream: false"
             )
         self._writer.close()
         splits = {name: concat(parts) for name, parts in self._kept.items()}
@@ -180,17 +182,17 @@ class _Dealing:
         summary: dict[str, Any] = {
             "task": target.task,
             "rows": self._rows,
-            "fields": {field.name: self._told[field.name].summary() for field in self._schema.inputs},
+            "fields": {field.name: self._summaries[field.name].summary() for field in self._schema.inputs},
         }
         if target.task == "regression":
-            summary["target"] = {name: self._told[name].summary() for name in target.names}
+            summary["target"] = {name: self._summaries[name].summary() for name in target.names}
         else:
             summary["classes"] = {
                 str(label): {name: int(counts[place]) for name, counts in self._counts.items()}
                 for place, label in enumerate(target.classes)
             }
         summary |= {"dropped_rows": dropped, "fingerprints": digests, "shards": len(self._writer.kept)}
-        transforms = Transforms(self._learning.encoders())
+        transforms = Transforms(self._fitter.encoders())
         return Prepared(
             self._schema, transforms, splits, whole_fingerprint(digests), summary, self._writer.kept
         )

@@ -1,4 +1,4 @@
-"""What goes in and what comes out: names, kinds, dtypes, shapes and classes, fixed once in `prepare`."""
+"""The schema of inputs and target: names, kinds, dtypes, shapes and classes, fixed once in `prepare`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tidegate.models.data.box_column import read_cells
+from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
 
@@ -18,16 +18,16 @@ Task = Literal["classification", "regression", "generation", "detection"]
 Class = bool | int | str
 
 KINDS: tuple[str, ...] = get_args(Kind)
-READING = ("tokens", "length", "vocabulary")
-MOST_INTEGER_CLASSES = 100  # a whole-number target with more distinct values is a quantity
-TEXT_WORDS = 3.0  # strings of more words than this, on average, are text
+TEXT_OPTIONS = ("tokens", "length", "vocabulary")
+MOST_INTEGER_CLASSES = 100  # an integer target with more distinct values means regression
+TEXT_WORDS = 3.0  # strings with more words than this on average are texts
 
 
 class Field(BaseModel):
     """One input column; `dtype` is NumPy's name or "str", `shape` that of one row (() is one value).
 
-    Of a sequence the first size of `shape` is the most steps a row may have, see `data.sequences`. `tokens`, `length`
-    and `vocabulary` are how a text is read: what is counted, how many of them, and how many distinct ones are known.
+    For a sequence the first number of `shape` is the largest number of steps, see `data.sequences`. For a text `tokens`
+    says what a token is, `length` how many are read, and `vocabulary` how many distinct ones are known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,15 +42,15 @@ class Field(BaseModel):
 
     @property
     def free_shape(self) -> tuple[int, ...]:
-        """The shape of a row as a tensor: -1 where any size up to the stated one is taken."""
+        """The shape of a row as a tensor; -1 for a size that may be smaller than the stated one."""
         return (-1, *self.shape[1:]) if self.kind == "sequence" else self.shape
 
 
 class Target(BaseModel):
-    """What is predicted; `classes` in the order of the model's outputs, empty for a regression and a text.
+    """The target; `classes` are in the order of the model's outputs, empty for a regression and a text.
 
-    Of a text (task `generation`): `tokens`, `length` and `vocabulary` as of a field, and `prompt`, the input that the
-    text begins with; None where the text is made from the inputs, as a translation is. Of boxes (task `detection`)
+    For a text (task `generation`): `tokens`, `length` and `vocabulary` as for a field; `prompt` is the input that the
+    text begins with, None if the text is generated from the inputs, as in a translation. For boxes (task `detection`)
     `classes` are their labels.
     """
 
@@ -66,7 +66,7 @@ class Target(BaseModel):
 
 
 class Schema(BaseModel):
-    """The contract from training to endpoint."""
+    """The contract between training and endpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,48 +79,49 @@ def infer_schema(
     inputs: Sequence[Mapping[str, Any]] | None,
     target: Sequence[str],
     task: str | None,
-    reading: Mapping[str, Any] | None = None,
+    text_options: Mapping[str, Any] | None = None,
 ) -> Schema:
-    """Read the contract off the data; used by `prepare`, once.
+    """Infer the schema from the data; `prepare` does it once.
 
-    Kinds that are not stated: strings of more than three words on average are text, other strings
-    categorical; uint8 rows of shape (h, w) or (h, w, c) are images; all other numbers numeric.
-    A task that is not stated: several target columns are a regression; strings, booleans and whole
-    numbers of at most 100 distinct values are classes; else a regression. Classes are sorted; whole
-    numbers stay int and "true"/"false" become bool.
+    Kinds that are not stated: strings with more than three words on average are text, other strings categorical; uint8
+    rows of shape (h, w) or (h, w, c) are images; all other numbers are numeric. A task that is not stated: several
+    target columns mean regression; strings, booleans and integers with at most 100 distinct values mean classification;
+    else regression. Classes are sorted; integers stay int and "true"/"false" become bool.
 
     Args:
         columns: the raw rows.
-        inputs: `{"name", "kind" or None}` each, and of a text `tokens`, `length` and `vocabulary`; None means all
+        inputs: each `{"name", "kind" or None}`, for a text also `tokens`, `length` and `vocabulary`; None means all
             columns but the target.
         target: names of the target columns.
         task: "classification", "regression", "generation", "detection" or None.
-        reading: of a target that is a text: `tokens`, `length`, `vocabulary` and `prompt`, see `Target`.
+        text_options: of a text target: `tokens`, `length`, `vocabulary` and `prompt`, see `Target`.
 
     Raises:
-        SchemaError: no rows, an unknown column, a kind that does not fit, fewer than two classes.
+        SchemaError: no rows, an unknown column, a kind that does not fit, or fewer than two classes.
     """
     if rows_of(columns) == 0:
         raise SchemaError("the data has no rows; expected at least two; check the source and its filters")
     for name in target:
         if name not in columns:
             raise unknown_column(name, columns, "target")
-    wanted = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
-    _check_names([entry["name"] for entry in wanted], columns, target)
-    fields = tuple(_field(entry, columns[entry["name"]]) for entry in wanted)
+    stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
+    _check_names([entry["name"] for entry in stated], columns, target)
+    fields = tuple(_field(entry, columns[entry["name"]]) for entry in stated)
     if task == "detection":
         return Schema(inputs=fields, target=_box_target(columns, tuple(target), fields))
-    return Schema(inputs=fields, target=_target(columns, tuple(target), task, reading or {}))
+    return Schema(inputs=fields, target=_target(columns, tuple(target), task, text_options or {}))
 
 
 def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) -> None:
     if not names:
-        raise SchemaError("there are no inputs; expected at least one column besides the target")
+        raise SchemaError("there are no inputs; expected at least one column besides the target; add one")
     for name in names:
         if name not in columns:
             raise unknown_column(name, columns, "input")
         if name in target:
-            raise SchemaError(f"{name!r} is both input and target; remove it from one of them")
+            raise SchemaError(
+                f"{name!r} is both input and target; expected only one; remove it from one of them"
+            )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SchemaError(f"input {twice!r} is listed twice; expected each column once; remove one")
@@ -132,12 +133,12 @@ def _field(entry: Mapping[str, Any], column: Array) -> Field:
     _check_kind(name, chosen, column)
     texts = column.dtype == object or chosen == "categorical"
     dtype = "str" if texts else str(column.dtype)
-    reading = {key: entry[key] for key in READING if entry.get(key) is not None}
-    if reading and chosen != "text":
+    options = {key: entry[key] for key in TEXT_OPTIONS if entry.get(key) is not None}
+    if options and chosen != "text":
         raise SchemaError(
-            f"input {name!r} is {chosen} and has {', '.join(reading)}; expected them of a text only; leave them out"
+            f"input {name!r} is {chosen} and has {', '.join(options)}; expected them only for a text; leave them out"
         )
-    return Field.model_validate({"name": name, "kind": chosen, "dtype": dtype, "shape": shape, **reading})
+    return Field.model_validate({"name": name, "kind": chosen, "dtype": dtype, "shape": shape, **options})
 
 
 def _kind_of(column: Array) -> str:
@@ -149,26 +150,28 @@ def _kind_of(column: Array) -> str:
 
 def _check_kind(name: str, kind: str, column: Array) -> None:
     if kind not in KINDS:
-        raise SchemaError(f"input {name!r} has kind {kind!r}; expected one of {', '.join(KINDS)}")
+        raise SchemaError(
+            f"input {name!r} has kind {kind!r}; expected one of {', '.join(KINDS)}; choose one of them"
+        )
     numbers, dimensions = column.dtype != object, column.ndim
     fits, expected, fix = {
-        "numeric": (numbers, "numbers", "correct the cells that are not numbers, or state kind: categorical"),
-        "categorical": (dimensions == 1, "one value a row", "state kind: numeric"),
-        "text": (not numbers, "strings", "state kind: categorical or numeric"),
+        "numeric": (numbers, "numbers", "correct the cells that are not numbers, or set kind: categorical"),
+        "categorical": (dimensions == 1, "one value per row", "set kind: numeric"),
+        "text": (not numbers, "strings", "set kind: categorical or numeric"),
         "image": (
             numbers and dimensions in (3, 4),
             "rows of shape (h, w) or (h, w, c)",
-            "state kind: numeric",
+            "set kind: numeric",
         ),
         "sequence": (
             column.dtype.kind == "f" and dimensions in (2, 3),
-            "float rows of shape (steps,) or (steps, features), NaN behind the end of each",
-            "state kind: numeric",
+            "float rows of shape (steps,) or (steps, features), padded with NaN at the end",
+            "set kind: numeric",
         ),
     }[kind]
     if not fits:
         raise SchemaError(
-            f"input {name!r} is to be {kind} but holds {_example(column)}; expected {expected}; {fix}"
+            f"input {name!r} has kind {kind} and holds {_example(column)}; expected {expected}; {fix}"
         )
 
 
@@ -189,11 +192,15 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _target(columns: Columns, names: tuple[str, ...], task: str | None, reading: Mapping[str, Any]) -> Target:
+def _target(
+    columns: Columns, names: tuple[str, ...], task: str | None, text_options: Mapping[str, Any]
+) -> Target:
     if task not in (None, *get_args(Task)):
-        raise SchemaError(f"task is {task!r}; expected one of {', '.join(get_args(Task))}")
+        raise SchemaError(
+            f"task is {task!r}; expected one of {', '.join(get_args(Task))}; choose one of them"
+        )
     if task == "generation":
-        return _text_target(columns, names, reading)
+        return _text_target(columns, names, text_options)
     chosen = task or (
         "classification" if len(names) == 1 and _is_classes(columns[names[0]]) else "regression"
     )
@@ -201,35 +208,41 @@ def _target(columns: Columns, names: tuple[str, ...], task: str | None, reading:
         _check_quantities(columns, names)
         return Target(names=names, task="regression")
     if len(names) > 1:
-        raise SchemaError(f"classification has one target column; received {', '.join(names)}; name one")
+        raise SchemaError(
+            f"the task is classification and data.target is {', '.join(names)}; expected one column; name one"
+        )
     return Target(names=names, task="classification", classes=_classes(names[0], columns[names[0]]))
 
 
-def _text_target(columns: Columns, names: tuple[str, ...], reading: Mapping[str, Any]) -> Target:
+def _text_target(columns: Columns, names: tuple[str, ...], text_options: Mapping[str, Any]) -> Target:
     if len(names) > 1 or columns[names[0]].dtype != object:
         held = (
             ", ".join(names) if len(names) > 1 else f"{names[0]!r}, which holds {_example(columns[names[0]])}"
         )
         raise SchemaError(
-            f"task generation has one target column of texts; received {held}; name one, or leave the task out"
+            f"the task is generation and data.target is {held}; expected one column of texts; name one, or leave the "
+            "task out"
         )
-    return Target(names=names, task="generation", **reading)
+    return Target(names=names, task="generation", **text_options)
 
 
 def _box_target(columns: Columns, names: tuple[str, ...], fields: tuple[Field, ...]) -> Target:
     if len(names) > 1:
-        raise SchemaError(f"detection has one target column; received {', '.join(names)}; name one")
+        raise SchemaError(
+            f"the task is detection and data.target is {', '.join(names)}; expected one column; name one"
+        )
     images = [field for field in fields if field.kind == "image"]
     if len(images) != 1 or len(fields) != 1:
         held = ", ".join(f"{field.name} ({field.kind})" for field in fields)
         raise SchemaError(
-            f"detection has one input, an image; received {held}; name the image's column in data.inputs"
+            f"the task is detection and the inputs are {held}; expected one input, an image; name the image's column "
+            "in data.inputs"
         )
-    cells = read_cells(names[0], columns[names[0]], images[0].shape)
+    cells = parse_boxes(names[0], columns[names[0]], images[0].shape)
     labels = {label for cell in cells for label in cell.labels}
     if not labels:
         raise SchemaError(
-            f"target {names[0]!r} has no box in any of {rows_of(columns)} rows; expected some; check the source"
+            f"target {names[0]!r} has no box in any of {rows_of(columns)} rows; expected at least one; check the source"
         )
     return Target(names=names, task="detection", classes=tuple(sorted(labels)))
 
@@ -244,7 +257,7 @@ def _is_classes(column: Array) -> bool:
 def _classes(name: str, column: Array) -> tuple[Class, ...]:
     if column.ndim > 1:
         raise SchemaError(
-            f"target {name!r} holds {_example(column)}; expected one class a row; "
+            f"target {name!r} holds {_example(column)}; expected one class per row; "
             "turn one-hot rows into class numbers"
         )
     values = set(column[~missing(column)].tolist())
@@ -264,8 +277,8 @@ def _numbers(name: str, values: set[float]) -> tuple[Class, ...]:
     odd = next((value for value in values if int(value) != value), None)
     if odd is not None:
         raise SchemaError(
-            f"target {name!r} holds {odd!r}; a class must be text, a boolean or a whole number; "
-            "state task: regression, or round the target to classes"
+            f"target {name!r} holds {odd!r}; expected classes that are texts, booleans or whole numbers; "
+            "set task: regression, or round the target to classes"
         )
     return tuple(sorted(value if isinstance(value, bool) else int(value) for value in values))
 
@@ -274,6 +287,6 @@ def _check_quantities(columns: Columns, names: tuple[str, ...]) -> None:
     for name in names:
         if columns[name].dtype == object or columns[name].ndim > 1:
             raise SchemaError(
-                f"target {name!r} holds {_example(columns[name])}; a regression expects one number a row; "
-                "correct the column, or state task: classification"
+                f"target {name!r} holds {_example(columns[name])}; expected one number per row for a regression; "
+                "correct the column, or set task: classification"
             )

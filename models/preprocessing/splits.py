@@ -1,4 +1,4 @@
-"""Rows for training, validation and test: seeded, stratified, and with a fingerprint."""
+"""Split rows into training, validation and test: seeded, stratified, and with a fingerprint."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def split(
 ) -> dict[str, Rows]:
     """Row numbers of "train", "validation" and "test", each in a seeded order.
 
-    Of a classification each class is spread over the three in proportion, but its first row always goes to
-    training, so that no class stays unlearned; a class of one row is in training only.
+    In a classification each class is divided among the three in proportion, but its first row is always a training row,
+    so that every class is learned; a class with one row is in training only.
 
     Args:
         validation, test: fractions of all rows; validation may be 0, test may not.
-        fixed_test: rows of a published test split `(k,)`; `test` then counts for nothing and `validation`
-            is a fraction of the other rows.
+        fixed_test: rows of a published test split `(k,)`; then `test` is ignored and `validation` is a fraction of the
+            other rows.
 
     Raises:
         SplitError: fractions out of range, too few rows for them, or a class that only a published test split has.
@@ -50,7 +50,7 @@ def split(
 
 
 def hold_out(schema: Schema, columns: Columns, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Row numbers of a part to learn from and of one held out, stratified as in `split`.
+    """Row numbers of a training part and of a held-out part, stratified as in `split`.
 
     Raises:
         SplitError: too few rows.
@@ -62,25 +62,25 @@ def hold_out(schema: Schema, columns: Columns, fraction: float, seed: int) -> tu
 
 
 def fold_rows(schema: Schema, columns: Columns, folds: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Row numbers of all other folds and of the fold itself, for each; every row is in one fold.
+    """For each fold the row numbers of all other folds and of the fold itself; every row is in one fold.
 
-    Of a classification each class is spread over the folds in proportion.
+    In a classification each class is divided among the folds in proportion.
 
     Raises:
-        SplitError: there are fewer rows than folds, or a class has one row, which no other fold could teach.
+        SplitError: fewer than two rows per fold, or a class with one row, which would not be in the training rows.
     """
     classes = _classes(schema, columns)
     if len(classes) < 2 * folds:
         raise SplitError(
-            f"data.split.folds is {folds} and there are {len(classes)} rows beside the test rows; expected at least "
-            "two a fold; lower folds, or add rows"
+            f"data.split.folds is {folds} and there are {len(classes)} rows besides the test rows; expected at least "
+            "two per fold; lower folds, or add rows"
         )
     counts = np.bincount(classes)
     if 1 in counts:
         name = schema.target.classes[int(np.flatnonzero(counts == 1)[0])]
         raise SplitError(
-            f"class {name!r} has one row beside the test rows, and data.split.folds needs two, so that each fold can "
-            "learn it from the others; add rows of it, or leave folds out"
+            f"class {name!r} has one row besides the test rows; expected two with data.split.folds, so that each fold "
+            "has the class among its training rows; add rows of it, or leave folds out"
         )
     shuffled = np.random.default_rng(seed).permutation(len(classes))
     ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
@@ -107,17 +107,17 @@ def check_fractions(validation: float, test: float) -> None:
         raise SplitError(
             f"data.split is validation {validation} and test {test}; expected validation of at least "
             "0, test above 0 and a sum below 1, so that rows are left for training; "
-            "such as {validation: 0.1, test: 0.2}"
+            "set for example {validation: 0.1, test: 0.2}"
         )
 
 
-def _check_learnable(schema: Schema, learned: Rows, asked: Rows) -> None:
-    unseen = np.setdiff1d(asked, learned)
+def _check_learnable(schema: Schema, training: Rows, test: Rows) -> None:
+    unseen = np.setdiff1d(test, training)
     if len(unseen):
         names = ", ".join(repr(schema.target.classes[place]) for place in unseen[:5].tolist())
         raise SplitError(
-            f"class {names} stands in the published test rows only, so that nothing could learn it; expected each "
-            "class among the training rows too; leave those rows out, or move some to the training rows"
+            f"class {names} is only in the published test rows and cannot be learned; expected each class among the "
+            "training rows too; leave those rows out, or move some to the training rows"
         )
 
 
@@ -130,20 +130,20 @@ def _classes(schema: Schema, columns: Columns) -> Rows:
 def _divide(
     rows: Rows, classes: Rows, fractions: dict[str, float], generator: np.random.Generator
 ) -> tuple[Rows, dict[str, Rows]]:
-    """Take each fraction evenly out of the rows sorted by class, past the first row of each class."""
+    """Take each fraction evenly from the rows sorted by class, without the first row of each class."""
     shuffled = generator.permutation(rows)
     ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
     _, firsts = np.unique(classes[ordered], return_index=True)
     pool = np.delete(ordered, firsts)
     held: dict[str, Rows] = {}
     for name, fraction in fractions.items():
-        wanted = max(1, round(fraction * len(rows))) if fraction > 0 else 0
-        if wanted > len(pool):
+        count = max(1, round(fraction * len(rows))) if fraction > 0 else 0
+        if count > len(pool):
             raise SplitError(
-                f"{len(rows)} rows in {len(firsts)} classes are too few for a {name} fraction of {fraction}: "
-                "each class keeps a row for training; expected more rows; add some, or shrink data.split"
+                f"{len(rows)} rows in {len(firsts)} classes are too few for a {name} fraction of {fraction}, because "
+                "each class keeps a row for training; expected more rows; add some, or lower data.split"
             )
-        marks = np.arange(len(pool) + 1) * wanted // max(len(pool), 1)
+        marks = np.arange(len(pool) + 1) * count // max(len(pool), 1)
         chosen = marks[1:] > marks[:-1]
         held[name] = generator.permutation(pool[chosen])
         pool = pool[~chosen]

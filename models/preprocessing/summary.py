@@ -1,4 +1,4 @@
-"""What people are told of the data: how many rows and classes there are, and what each field holds."""
+"""The summary of the data: the number of rows, the classes, and figures for each field."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.box_column import read_cells
+from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
 from tidegate.models.preprocessing.schema import Field, Schema
-from tidegate.models.preprocessing.text_target import cut
+from tidegate.models.preprocessing.text_target import tokenize
 from tidegate.models.preprocessing.transforms import encode_target
 
-MOST_CATEGORIES = 100_000  # that the summary counts
+MOST_CATEGORIES = 100_000  # distinct ones that are counted
 
 
 def summary_of(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
+    """The summary of rows in memory: plain JSON values."""
     target = schema.target
     if target.task == "generation":
-        return _told_texts(schema, columns, splits)
+        return _text_summary(schema, columns, splits)
     summary: dict[str, Any] = {
         "task": target.task,
         "rows": {name: rows_of(part) for name, part in splits.items()},
-        "fields": {field.name: _told(field, columns[field.name]) for field in schema.inputs},
+        "fields": {field.name: _field_summary(field, columns[field.name]) for field in schema.inputs},
     }
     if target.task == "regression":
         return summary | {"target": {name: _range(columns[name]) for name in target.names}}
     if target.task == "detection":
-        return summary | {"boxes": {name: _counted(schema, part) for name, part in splits.items()}}
+        return summary | {"boxes": {name: _box_counts(schema, part) for name, part in splits.items()}}
     size = len(target.classes)
     counts = {name: np.bincount(encode_target(schema, part), minlength=size) for name, part in splits.items()}
     return summary | {
@@ -40,17 +41,19 @@ def summary_of(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) 
     }
 
 
-def _counted(schema: Schema, columns: Columns) -> dict[str, int]:
-    """How many boxes there are of each label."""
+def _box_counts(schema: Schema, columns: Columns) -> dict[str, int]:
+    """The number of boxes of each label."""
     name, shape = schema.target.names[0], schema.inputs[0].shape
-    found = Counter(label for cell in read_cells(name, columns[name], shape) for label in cell.labels)
+    found = Counter(label for cell in parse_boxes(name, columns[name], shape) for label in cell.labels)
     return {str(label): found[str(label)] for label in schema.target.classes}
 
 
-def _told_texts(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
+def _text_summary(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
     target = schema.target
-    fields = {field.name: _told(field, columns[field.name]) for field in schema.inputs}
-    tokens = [len(cut(text, target.tokens or "characters")) for text in columns[target.names[0]].tolist()]
+    fields = {field.name: _field_summary(field, columns[field.name]) for field in schema.inputs}
+    tokens = [
+        len(tokenize(text, target.tokens or "characters")) for text in columns[target.names[0]].tolist()
+    ]
     return {
         "task": target.task,
         "rows": {name: rows_of(part) for name, part in splits.items()},
@@ -59,14 +62,14 @@ def _told_texts(schema: Schema, columns: Columns, splits: Mapping[str, Columns])
     }
 
 
-def _told(field: Field, column: Array) -> dict[str, Any]:
-    told = {"kind": field.kind, "missing": int(missing(column).sum())}
+def _field_summary(field: Field, column: Array) -> dict[str, Any]:
+    summary = {"kind": field.kind, "missing": int(missing(column).sum())}
     if field.kind == "categorical":
-        return told | {"categories": len({value for value in column.tolist() if value is not None})}
+        return summary | {"categories": len({value for value in column.tolist() if value is not None})}
     if field.kind == "text":
         words = [len(text.split()) for text in column.tolist() if text is not None]
-        return told | {"mean_words": round(sum(words) / max(len(words), 1), 1)}
-    return told | _range(column)
+        return summary | {"mean_words": round(sum(words) / max(len(words), 1), 1)}
+    return summary | _range(column)
 
 
 def _range(column: Array) -> dict[str, float | None]:
@@ -78,7 +81,7 @@ def _range(column: Array) -> dict[str, float | None]:
 
 
 class ColumnSummary:
-    """What people are told of a column."""
+    """The summary of a column whose rows come in parts; `field` is None for a target column."""
 
     def __init__(self, field: Field | None) -> None:
         self._field = field
@@ -87,7 +90,7 @@ class ColumnSummary:
         self._values: set[str] = set()
 
     def add(self, column: Array) -> None:
-        """See some rows."""
+        """Add rows."""
         self._missing += int(missing(column).sum())
         if column.dtype == object:
             texts = [value for value in column.tolist() if value is not None]
@@ -107,15 +110,15 @@ class ColumnSummary:
             )
 
     def summary(self) -> dict[str, Any]:
-        """What was seen; as `preprocessing.prepare.prepare` tells it of rows in memory."""
+        """The same figures as `summary_of` gives for rows in memory."""
         mean = self._sum / self._count if self._count else None
         if self._field is None:
             return {"min": self._least, "max": self._most, "mean": mean}
-        told: dict[str, Any] = {"kind": self._field.kind, "missing": self._missing}
+        summary: dict[str, Any] = {"kind": self._field.kind, "missing": self._missing}
         if self._field.kind == "categorical":
-            return told | {"categories": len(self._values)}
+            return summary | {"categories": len(self._values)}
         if self._field.kind == "text":
-            return told | {"mean_words": round(mean or 0.0, 1)}
+            return summary | {"mean_words": round(mean or 0.0, 1)}
         if mean is None:
-            return told | {"min": None, "max": None, "mean": None}
-        return told | {"min": self._least, "max": self._most, "mean": mean}
+            return summary | {"min": None, "max": None, "mean": None}
+        return summary | {"min": self._least, "max": self._most, "mean": mean}

@@ -1,4 +1,4 @@
-"""The columns that are to be predicted: which they are, how they are read, and which rows have them."""
+"""The target columns: their names and options, arrays split into columns, and rows without a target."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import READING
+from tidegate.models.preprocessing.schema import TEXT_OPTIONS
 
 
-def target_of(
+def parse_target(
     target: Sequence[str | Mapping[str, Any]] | None, task: str | None
 ) -> tuple[list[str], dict[str, Any], str | None]:
-    """Names, how a text is read, and the task, which a target of kind text or boxes tells."""
+    """The target's names, its text options, and the task, which follows from kind text or boxes."""
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in target or ()]
-    reading = {key: entry[key] for entry in entries for key in READING if entry.get(key) is not None}
-    told = next((TASK_OF_KIND[entry["kind"]] for entry in entries if entry.get("kind")), task)
-    return [entry["name"] for entry in entries], reading, told
+    options = {key: entry[key] for entry in entries for key in TEXT_OPTIONS if entry.get(key) is not None}
+    chosen = next((TASK_OF_KIND[entry["kind"]] for entry in entries if entry.get("kind")), task)
+    return [entry["name"] for entry in entries], options, chosen
 
 
-def check_reading(names: Sequence[str], reading: Mapping[str, Any], task: str | None) -> None:
-    """Refuse `tokens`, `length` and `vocabulary` of a target that is no text."""
-    if reading and task != "generation":
+def check_text_options(names: Sequence[str], options: Mapping[str, Any], task: str | None) -> None:
+    """Refuse `tokens`, `length` and `vocabulary` for a target that is not a text."""
+    if options and task != "generation":
         raise SchemaError(
-            f"target {', '.join(names)} has {', '.join(reading)}; expected them of a text only; state data.task: "
+            f"target {', '.join(names)} has {', '.join(options)}; expected them only for a text; set data.task: "
             "generation, or leave them out"
         )
 
 
-def spread_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
-    """Each target column that holds arrays as one column a number."""
+def split_array_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
+    """Split each target column of arrays into one column per number."""
     spread, targets = dict(columns), []
     for name in names:
         if name not in columns:
@@ -54,9 +54,9 @@ def without_target(columns: Columns, names: Sequence[str]) -> Array:
 
 
 def check_kept(names: Sequence[str], kept: int, dropped: int) -> None:
-    """Refuse data of which no row has a target."""
+    """Refuse data in which no row has a target."""
     if kept == 0 and dropped:
         raise SchemaError(
-            f"target {', '.join(names)} has no value in any of {dropped} rows, and rows without one are "
-            "dropped; expected some rows with a target; check data.target and the source"
+            f"target {', '.join(names)} has no value in any of {dropped} rows; expected some, because rows without a "
+            "target are dropped; check data.target and the source"
         )

@@ -1,8 +1,8 @@
-"""Texts that a model answers: their tokens as numbers, and numbers as a text again. Data, like every other transform.
+"""A text as a target: its tokens as ids, and ids as a text again. Stored as JSON, like every other transform.
 
-A model is asked for the next token after each place of a text, all places at once (Williams, Zipser, "A Learning
-Algorithm for Continually Running Fully Recurrent Neural Networks", 1989: teacher forcing). So it is given the text with
-token 0 before it, and has to answer the text with token 0 behind it.
+In training a model predicts the next token after each position of a text, all positions at once (teacher forcing:
+Williams, Zipser, "A Learning Algorithm for Continually Running Fully Recurrent Neural Networks", 1989). So its input is
+the text with token 0 before it, and its target the text with token 0 after it.
 """
 
 from __future__ import annotations
@@ -13,27 +13,24 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.config.losses import NOTHING
+from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.encoders import LONGEST_TEXT, MOST_WORDS, InputSpec
 from tidegate.models.preprocessing.schema import Target
 
 PREFIX = "prefix"  # the model input
-EDGE, UNSEEN, FIRST = (
-    0,
-    1,
-    2,
-)  # begin and end; a token that training has not seen; the first one of the vocabulary
-BETWEEN = {"characters": "", "words": " "}
+# Ids: before and after a text; a token that is not in the vocabulary; the first token of the vocabulary.
+BOUNDARY, UNSEEN, FIRST = 0, 1, 2
+SEPARATORS = {"characters": "", "words": " "}
 
 
-class Answers:
-    """The target texts' tokens: characters, or words as spaces divide them, kept as they are.
+class TextTarget:
+    """The tokens of target texts: characters, or words separated by spaces, unchanged.
 
     Args:
-        name: the target's column.
-        words: the tokens known, the most frequent first; their numbers begin with 2.
-        length: tokens of a text that are learned; longer ones are cut and have no end.
+        name: the target column.
+        words: the known tokens, the most frequent first; their ids begin with 2.
+        length: tokens of a text that are learned; longer texts are cut and have no end token.
         tokens: "characters" or "words".
     """
 
@@ -45,13 +42,13 @@ class Answers:
         self.spec = InputSpec((length + 1,), "int32", PREFIX, len(words) + FIRST)
 
     @classmethod
-    def fit(cls, target: Target, columns: Columns) -> Answers:
-        """Keep the most frequent training tokens; a length that is not stated holds 95 of 100 texts whole.
+    def fit(cls, target: Target, columns: Columns) -> TextTarget:
+        """Choose the most frequent training tokens; if no length is stated, 95 of 100 texts fit into it.
 
-        Half of a pair of surrogates, which no answer could be sent with, is never kept.
+        Half of a surrogate pair is never chosen, because no response could be sent with it.
         """
         name, tokens = target.names[0], target.tokens or "characters"
-        texts = [cut(text, tokens) for text in columns[name].tolist()]
+        texts = [tokenize(text, tokens) for text in columns[name].tolist()]
         counts = Counter(word for words in texts for word in words)
         writable = [word for word in counts if word.encode(errors="ignore").decode() == word]
         ranked = sorted(writable, key=lambda word: (-counts[word], word))
@@ -59,39 +56,39 @@ class Answers:
         kept = target.length or min(max(length, 1), LONGEST_TEXT)
         return cls(name, ranked[: target.vocabulary or MOST_WORDS], kept, tokens)
 
-    def numbers(self, text: str | None) -> list[int]:
-        """The tokens of a text as numbers, all of them."""
+    def token_ids(self, text: str | None) -> list[int]:
+        """The ids of all tokens of a text."""
         number = self._numbers.get
-        return [number(word, UNSEEN) for word in cut(text, self._tokens)]
+        return [number(word, UNSEEN) for word in tokenize(text, self._tokens)]
 
-    def lead(self, text: str | None) -> list[int]:
-        """A text to go on from as numbers: of a long one the last `length` tokens."""
-        words = cut((text or "")[-self.length :], "characters") if self._tokens == "characters" else None
-        words = cut(text, self._tokens)[-self.length :] if words is None else words
+    def prompt_ids(self, text: str | None) -> list[int]:
+        """The ids of a text to continue: the last `length` tokens of a long one."""
+        words = tokenize((text or "")[-self.length :], "characters") if self._tokens == "characters" else None
+        words = tokenize(text, self._tokens)[-self.length :] if words is None else words
         return [self._numbers.get(word, UNSEEN) for word in words]
 
     def text(self, numbers: tuple[int, ...]) -> str:
-        """The text of numbers from 2 on."""
-        return BETWEEN[self._tokens].join(self._words[number - FIRST] for number in numbers)
+        """The text of these ids, all of them 2 or higher."""
+        return SEPARATORS[self._tokens].join(self._words[number - FIRST] for number in numbers)
 
-    def given(self, columns: Columns) -> NDArray[np.int32]:
-        """What the model is given, `(n, length + 1)`: 0, the text, and 0 behind it."""
+    def decoder_inputs(self, columns: Columns) -> NDArray[np.int32]:
+        """The model's input `prefix`, `(n, length + 1)`: 0, the text, and 0 as padding."""
         encoded = np.zeros((len(columns[self.name]), self.length + 1), np.int32)
         for row, text in enumerate(columns[self.name].tolist()):
-            numbers = self.numbers(text)[: self.length]
+            numbers = self.token_ids(text)[: self.length]
             encoded[row, 1 : len(numbers) + 1] = numbers
         return encoded
 
-    def wanted(self, columns: Columns) -> NDArray[np.int64]:
-        """What it has to answer, `(n, length + 1)`: the text, 0 where it ends, and -1 behind that."""
-        encoded = np.full((len(columns[self.name]), self.length + 1), NOTHING, np.int64)
+    def encode(self, columns: Columns) -> NDArray[np.int64]:
+        """The target, `(n, length + 1)`: the text, 0 at its end, and -1 (ignored) after it."""
+        encoded = np.full((len(columns[self.name]), self.length + 1), IGNORED_TOKEN, np.int64)
         for row, text in enumerate(columns[self.name].tolist()):
-            numbers = [*self.numbers(text), EDGE]
+            numbers = [*self.token_ids(text), BOUNDARY]
             kept = numbers if len(numbers) <= self.length + 1 else numbers[: self.length]
             encoded[row, : len(kept)] = kept
         return encoded
 
 
-def cut(text: str | None, tokens: str) -> list[str]:
-    """The tokens of a text."""
+def tokenize(text: str | None, tokens: str) -> list[str]:
+    """Split a text into its tokens."""
     return list(text or "") if tokens == "characters" else (text or "").split()

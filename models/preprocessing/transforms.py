@@ -1,13 +1,12 @@
-"""Raw columns to model inputs: one NumPy implementation for training and the endpoint.
+"""From raw columns to model inputs: one NumPy implementation for training and the endpoint.
 
-Transforms are data: fitted once on the training rows, written to JSON, read back by the endpoint. The rules,
-the same on both sides:
+Transforms are fitted once on the training rows, stored as JSON, and read by the endpoint. The rules, the same on both
+sides:
 
-- a missing number (None, NaN, infinite) is the training mean, a missing or unseen category is all zeros, a
-  word that training has not seen is word 1, a missing text is empty, a missing pixel is 0, a missing number of a
-  sequence's step its feature's mean;
-- numbers are standardised by their training mean and standard deviation and limited to a million deviations;
-  of a category field the 1000 most frequent training values are known.
+- a missing number (None, NaN, infinite) becomes the training mean, a missing or unseen category all zeros, an unseen
+  word the id 1, a missing text an empty one, a missing pixel 0, a missing number in a sequence its feature's mean;
+- numbers are standardised by their training mean and standard deviation and limited to a million deviations; the 1000
+  most frequent training values of a category field are known.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.box_target import Boxes
-from tidegate.models.preprocessing.encoder_fitting import LEARNERS, FeaturesLearner, Learner, in_parts
+from tidegate.models.preprocessing.box_target import BoxTarget
+from tidegate.models.preprocessing.encoder_fitting import FITTERS, EncoderFitter, FeaturesFitter, in_parts
 from tidegate.models.preprocessing.encoders import Encoder, InputSpec, build
 from tidegate.models.preprocessing.schema import Class, Field, Schema, Target
-from tidegate.models.preprocessing.text_target import PREFIX, Answers
+from tidegate.models.preprocessing.text_target import PREFIX, TextTarget
 
-__all__ = ["InputSpec", "Learning", "Transforms", "encode_target"]
+__all__ = ["InputSpec", "Transforms", "TransformsFitter", "encode_target"]
 
 
 class Transforms:
-    """The fitted way from raw columns to model inputs.
+    """Fitted transforms from raw columns to model inputs.
 
-    Single numbers and categories share the float32 input `features` `(n, width)`. Every other field is an
-    input of its own name (with characters that Keras refuses replaced by `_`): numeric arrays float32 of
-    their shape, images float32 `(n, h, w, c)`, texts int32 word numbers `(n, length)`, sequences float32
-    `(n, steps, features + 1)`, the last feature being 1 where a step is and 0 behind the end.
+    Single numbers and categories share the float32 input `features` `(n, width)`. Every other field is an input of its
+    own name (characters that Keras refuses are replaced by `_`): numeric arrays float32 of their shape, images float32
+    `(n, h, w, c)`, texts int32 token ids `(n, length)`, sequences float32 `(n, steps, features + 1)`, whose last
+    feature is 1 for a step and 0 for padding.
 
-    Where the target is a text, the last input is `prefix`, the text so far, see `preprocessing.text_target`; a
-    language model's prompt is no input of its own, being the beginning of that text. Where it is boxes, `boxes` has
+    With a text target the last input is `prefix`, the text so far, see `preprocessing.text_target`; a language model's
+    prompt is not an input of its own, because it is the beginning of that text. With a target of boxes `box_target` has
     the default boxes.
 
     Example:
@@ -50,47 +49,49 @@ class Transforms:
     def __init__(
         self,
         encoders: Mapping[str, tuple[str, Encoder]],
-        answers: Answers | None = None,
-        boxes: Boxes | None = None,
+        text_target: TextTarget | None = None,
+        box_target: BoxTarget | None = None,
     ) -> None:
         self._encoders = dict(encoders)
-        self.answers, self.boxes = answers, boxes
+        self.text_target, self.box_target = text_target, box_target
         self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
 
     @classmethod
     def fit(cls, schema: Schema, columns: Columns) -> Transforms:
-        """Learn from the training rows, and from them only.
+        """Fit the transforms on the training rows.
 
         Raises:
-            SchemaError: no field has a value to learn from.
+            SchemaError: no field has a value.
         """
-        learning = Learning(schema)
+        fitter = TransformsFitter(schema)
         for part in in_parts(columns):
-            learning.add(part)
-        answers = Answers.fit(schema.target, columns) if schema.target.task == "generation" else None
-        boxes = (
-            Boxes.fit(schema.target, schema.inputs[0], columns) if schema.target.task == "detection" else None
+            fitter.add(part)
+        text_target = TextTarget.fit(schema.target, columns) if schema.target.task == "generation" else None
+        box_target = (
+            BoxTarget.fit(schema.target, schema.inputs[0], columns)
+            if schema.target.task == "detection"
+            else None
         )
-        return cls(learning.encoders(), answers, boxes)
+        return cls(fitter.encoders(), text_target, box_target)
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
         """Shape, dtype and kind of each model input, in the model's order."""
         specs = {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
-        return specs | ({PREFIX: self.answers.spec} if self.answers else {})
+        return specs | ({PREFIX: self.text_target.spec} if self.text_target else {})
 
     @property
     def categories(self) -> dict[str, list[str]]:
-        """The categories that each category field knows, sorted."""
+        """The known categories of each category field, sorted."""
         kind, encoder = self._encoders.get("features", ("", None))
         return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
 
     def labels(self, name: str, values: Array) -> list[Any]:
-        """What people call the parts of a model input: its features, or of a text the words of each row; else nothing.
+        """Readable names for the parts of a model input: its features, or for a text the words of each row; else [].
 
         Args:
-            name: of the input.
-            values: rows of it.
+            name: the input's name.
+            values: its rows.
         """
         kind, encoder = self._encoders[name]
         content = encoder.content
@@ -99,64 +100,67 @@ class Transforms:
             return [*content["names"], *(f"{field}={value}" for field, given in known for value in given)]
         if kind != "text":
             return []
-        words = ["", "?", *content["words"]]  # 0 is padding, 1 a word that training has not seen
+        words = ["", "?", *content["words"]]  # 0 is padding, 1 an unseen word
         return [[words[number] for number in row if number] for row in values.tolist()]
 
     def apply(self, columns: Columns) -> dict[str, Array]:
         """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`.
 
-        Without the target's column there is no `prefix`: who decodes makes it, token by token.
+        Without the target column there is no `prefix`: the decoder builds it token by token.
         """
         inputs = {name: apply(columns) for name, apply in self._apply}
-        if self.answers is not None and self.answers.name in columns:
-            inputs[PREFIX] = self.answers.given(columns)
+        if self.text_target is not None and self.text_target.name in columns:
+            inputs[PREFIX] = self.text_target.decoder_inputs(columns)
         return inputs
 
-    def told(self, columns: Columns, attributions: Mapping[str, Array]) -> dict[str, list[Any]]:
-        """Attributions of model inputs as people have them: of each input column one value a row.
+    def attributions_by_column(
+        self, columns: Columns, attributions: Mapping[str, Array]
+    ) -> dict[str, list[Any]]:
+        """Attributions by raw column instead of model input, one entry per row.
 
-        Numbers and categories have a number; images a map `(h, w)`; arrays and sequences numbers in the row's own
-        shape; texts a list of `{"token", "attribution"}`.
+        For numbers and categories a number; for images a map `(h, w)`; for arrays and sequences numbers in the row's
+        raw shape; for texts a list of `{"token", "attribution"}`.
 
         Args:
             columns: raw rows.
-            attributions: of each model input `(n, *shape)`; one that the model does not read has none, and counts 0.
+            attributions: by model input, `(n, *shape)`; an input that the model does not read may be missing and counts
+                as 0.
         """
         found: dict[str, list[Any]] = {}
         rows = len(next(iter(columns.values())))
         for name, (_, encoder) in self._encoders.items():
             nothing = np.zeros((rows, *encoder.spec.shape), np.float32)
-            found |= encoder.told(columns, attributions.get(name, nothing))
+            found |= encoder.attributions_by_column(columns, attributions.get(name, nothing))
         return found
 
     def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
-        """The target as numbers: `wanted` of a text's `Answers` and of `Boxes`, else what `encode_target` gives."""
-        told = self.answers or self.boxes
-        return encode_target(schema, columns) if told is None else told.wanted(columns)
+        """The encoded target: by `TextTarget` for texts, by `BoxTarget` for boxes, else by `encode_target`."""
+        special = self.text_target or self.box_target
+        return encode_target(schema, columns) if special is None else special.encode(columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """All that was learned, as plain JSON values: a list, because the order of the inputs matters."""
+        """The fitted transforms as plain JSON values; the inputs are a list because their order matters."""
         inputs = [
             {"name": name, "encoder": kind, "content": encoder.content}
             for name, (kind, encoder) in self._encoders.items()
         ]
         content: dict[str, Any] = {"inputs": inputs}
-        content |= {"answers": self.answers.content} if self.answers else {}
-        return content | ({"boxes": self.boxes.content} if self.boxes else {})
+        content |= {"answers": self.text_target.content} if self.text_target else {}
+        return content | ({"boxes": self.box_target.content} if self.box_target else {})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Transforms:
-        """The transforms that `to_dict` wrote."""
+        """Rebuild transforms from the result of `to_dict`."""
         encoders = {
             entry["name"]: (entry["encoder"], build(entry["encoder"], entry["content"]))
             for entry in content["inputs"]
         }
-        answers = Answers(**content["answers"]) if "answers" in content else None
-        return cls(encoders, answers, Boxes(**content["boxes"]) if "boxes" in content else None)
+        text_target = TextTarget(**content["answers"]) if "answers" in content else None
+        return cls(encoders, text_target, BoxTarget(**content["boxes"]) if "boxes" in content else None)
 
 
-class Learning:
-    """Learns all encoders of a schema from training rows that come in parts, each once."""
+class TransformsFitter:
+    """Fits all encoders of a schema on training rows that come in parts, each once."""
 
     def __init__(self, schema: Schema) -> None:
         read = [field for field in schema.inputs if field.name != schema.target.prompt]
@@ -165,25 +169,25 @@ class Learning:
         taken = ["features"] if self._single else []
         taken += [PREFIX] if schema.target.task == "generation" else []
         names = _input_names([field.name for field in others], taken)
-        self._learners: dict[str, tuple[str, Learner]] = {}
+        self._fitters: dict[str, tuple[str, EncoderFitter]] = {}
         if self._single:
-            self._learners["features"] = ("features", FeaturesLearner(self._single))
+            self._fitters["features"] = ("features", FeaturesFitter(self._single))
         for field in others:
             encoder = "array" if field.kind == "numeric" else field.kind
-            self._learners[names[field.name]] = (encoder, LEARNERS[field.kind](field))
+            self._fitters[names[field.name]] = (encoder, FITTERS[field.kind](field))
 
     def add(self, columns: Columns) -> None:
-        """See some more training rows."""
-        for _, learner in self._learners.values():
-            learner.add(columns)
+        """Add training rows."""
+        for _, fitter in self._fitters.values():
+            fitter.add(columns)
 
     def encoders(self) -> dict[str, tuple[str, Encoder]]:
-        """What was learned: an encoder and its name in `preprocessing.encoders.ENCODERS`, by model input.
+        """By model input, the key in `preprocessing.encoders.ENCODERS` and the fitted encoder.
 
         Raises:
-            SchemaError: no field has a value to learn from.
+            SchemaError: no field has a value.
         """
-        found = {name: (kind, learner.encoder()) for name, (kind, learner) in self._learners.items()}
+        found = {name: (kind, fitter.encoder()) for name, (kind, fitter) in self._fitters.items()}
         if self._single and found["features"][1].spec.shape == (0,):
             names = ", ".join(field.name for field in self._single)
             raise SchemaError(
@@ -193,10 +197,10 @@ class Learning:
 
 
 def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
-    """The target as numbers: int64 class positions `(n,)`, or float32 `(n, outputs)` of a regression.
+    """The target as numbers: int64 class indices `(n,)`, or float32 `(n, outputs)` for a regression.
 
     Raises:
-        SchemaError: a row without a value, or with a class that the schema does not have.
+        SchemaError: a row has no value, or a class that the schema does not have.
     """
     target = schema.target
     for name in target.names:

@@ -1,11 +1,10 @@
-"""Data readers: one format a file, found by name.
+"""Data readers: one module per format, found by name.
 
-A reader is a module with `read(path, columns) -> Iterator[Columns]`: `path` is there, `columns` names the
-ones wanted (None: all), and what comes back are chunks of rows with the same columns, which `columns.concat`
-can join, so that data larger than memory can pass through; a chunk is some MiB, see `rows_a_chunk`. Several files of
-a format that has one file, a folder of them or a pattern, are read one after the other. To add a format, write the
-module, add it here and its suffixes to `data.sources.FORMATS`. A format of TILED also has an argument `tile`, see
-`readers.tiles`.
+A reader is a module with `read(path, columns) -> Iterator[Columns]`: `path` exists, `columns` names the columns to
+read (None: all), and the result is chunks of rows with the same columns, which `columns.concat` can join. A chunk has
+a few MiB, see `rows_per_chunk`, so that data larger than memory can be read. The files of a folder or of a pattern are
+read one after the other. To add a format, write the module, add it to READERS and its suffixes to
+`data.sources.FORMATS`. The reader of a format in TILED also has an argument `tile`, see `readers.tiles`.
 """
 
 from __future__ import annotations
@@ -35,9 +34,6 @@ READERS: dict[str, str] = {
     "boxes": "tidegate.models.readers.boxes",
 }
 TILED = ("boxes",)
-
-
-TILED = ("boxes",)
 CHUNK_BYTES = 16 << 20
 
 
@@ -48,51 +44,57 @@ def read(
     sample_rate: int | None = None,
     tile: int | None = None,
 ) -> Iterator[Columns]:
-    """Chunks of the rows of `path`, read as the format `name`; recordings are to have that sample rate, in Hz.
+    """The rows of `path` in chunks.
 
-    Images with boxes are cut into tiles of `tile` pixels where that is asked for.
+    Args:
+        path: a file, a folder or a pattern.
+        name: the format, a key of READERS.
+        columns: the columns to read; None means all.
+        sample_rate: the one that recordings must have, in Hz; None: any.
+        tile: height and width in pixels of the tiles that images with boxes are cut into; None: no tiles.
 
     Raises:
-        SourceError: no such format, one without tiles, or the file cannot be read.
-        FormatError: the content is not what the format promises, or files have different columns.
-        SchemaError: a column of `columns` is not there.
+        SourceError: an unknown format, one without tiles, or the file cannot be read.
+        FormatError: the content does not match the format, or files have different columns.
+        SchemaError: a column of `columns` does not exist.
     """
     reader = import_module(READERS[check_format(name)])
     check_tile(tile, name in TILED, f"data.format is {name}")
     if sample_rate is not None and name != "audio_folder":
         raise SourceError(
-            f"data.sample_rate is {sample_rate} and data.format is {name}; expected it of recordings only; leave it out"
+            f"data.sample_rate is {sample_rate} and data.format is {name}; expected it only for recordings; "
+            "leave it out"
         )
     if FORMATS[name] and name != "idx" and (path.is_dir() or is_pattern(path)):
         yield from _read_files(reader, path, name, columns)
     else:
-        asked = {"sample_rate": sample_rate, "tile": tile}
-        more = {key: value for key, value in asked.items() if value is not None}
-        yield from _read_one(reader, path, name, columns, **more)
+        options = {"sample_rate": sample_rate, "tile": tile}
+        stated = {key: value for key, value in options.items() if value is not None}
+        yield from _read_one(reader, path, name, columns, **stated)
 
 
 def _read_files(reader: Any, path: Path, name: str, columns: Sequence[str] | None) -> Iterator[Columns]:
     files, first = files_of_format(path, name), set[str]()
     if not files:
-        raise SourceError(f"{path} is empty; expected files of the format {name}; check how it was written")
+        raise SourceError(f"{path} is empty; expected files in the format {name}; check how it was written")
     for file in files:
         for chunk in _read_one(reader, file, name, columns):
             first = first or set(chunk)
             if set(chunk) != first:
                 raise FormatError(
                     f"{file} has {_different(set(chunk), first)}, unlike {files[0].name}; expected the same columns in "
-                    "each file; write it again, or leave the column out of data.inputs"
+                    "all files; write it again, or leave the column out of data.inputs"
                 )
             yield chunk
 
 
 def _read_one(
-    reader: Any, path: Path, name: str, columns: Sequence[str] | None, **more: Any
+    reader: Any, path: Path, name: str, columns: Sequence[str] | None, **options: Any
 ) -> Iterator[Columns]:
     with readable(path):
         if path.is_file() and path.stat().st_size == 0:
             raise FormatError(f"{path} is empty (0 bytes); expected rows in {name}; check how it was written")
-        yield from reader.read(path, columns, **more)
+        yield from reader.read(path, columns, **options)
 
 
 def _different(found: set[str], expected: set[str]) -> str:
@@ -102,27 +104,27 @@ def _different(found: set[str], expected: set[str]) -> str:
     )
 
 
-def rows_a_chunk(bytes_a_row: float, most: int) -> int:
-    """Rows that fit into CHUNK_BYTES, at least one, at most `most`."""
-    return max(1, min(most, int(CHUNK_BYTES / max(1.0, bytes_a_row))))
+def rows_per_chunk(bytes_per_row: float, most: int) -> int:
+    """The number of rows that fit into CHUNK_BYTES, at least one, at most `most`."""
+    return max(1, min(most, int(CHUNK_BYTES / max(1.0, bytes_per_row))))
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what the operating system and the decompressor say into errors of ours that name the file."""
+    """Turn errors of the operating system and the decompressor into our own, which name the file."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FormatError(
-            f"{path} is not a whole gzip file: {error}; expected one; compress or copy it again"
+            f"{path} is not a complete gzip file: {error}; expected one; compress or copy it again"
         ) from error
     except UnicodeDecodeError as error:
         raise FormatError(
-            f"{path} is not text in UTF-8: {error.reason} at byte {error.start}; expected UTF-8; "
-            "save it as UTF-8, or state the right data.format"
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}; expected UTF-8; "
+            "save it as UTF-8, or set the right data.format"
         ) from error
     except IsADirectoryError as error:
-        raise SourceError(f"{path} is a folder; expected a file; name the file in it") from error
+        raise SourceError(f"{path} is a folder; expected a file; name one of its files") from error
     except OSError as error:
         raise SourceError(
             f"{path} cannot be read: {error.strerror or error}; expected a readable file; "

@@ -1,7 +1,7 @@
-"""Comma-separated text with a header line; also .gz, and tabs or semicolons where the header has no comma.
+"""Comma-separated text with a header line; also .gz, and tabs or semicolons if the header has no comma.
 
-A column holds numbers when every cell that is not empty is a number, decided over the whole file before the
-first row comes back; otherwise strings. An empty cell is a missing value: NaN or None.
+A column holds numbers if every non-empty cell in the whole file is a number, otherwise strings. An empty cell is a
+missing value: NaN or None.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_text
 
-ROWS = 50_000  # a chunk, or fewer where a row has many cells
+ROWS = 50_000  # per chunk, or fewer if a row has many cells
 CELLS = 1_000_000
 INTEGER, FLOAT, STRING = 0, 1, 2
-LARGEST_CELL = 2**27  # characters; the module's own limit of 128 Ki is too small for long texts
+LARGEST_CELL = 2**27  # characters; the csv module's limit of 128 Ki is too small for long texts
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """Chunks of rows; the file is read twice, first to decide the types, so that memory holds one chunk."""
+    """Chunks of rows; the file is read twice, the first time for the types, so that memory holds one chunk."""
     header = _header(path)
     wanted = header if columns is None else list(columns)
     places = {name: _place(name, header) for name in wanted}
@@ -41,7 +41,7 @@ def _header(path: Path) -> list[str]:
     if unnamed is not None:
         raise FormatError(
             f"{path}: column {unnamed} of the header line has no name; expected a name for each column; "
-            "name it, or write the file without an index column"
+            "add it, or write the file without an index column"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -83,7 +83,7 @@ def _type(cells: Sequence[str], known: int) -> int:
                 float(cell)
     except ValueError:
         return STRING
-    return FLOAT if "_" not in "".join(cells) else STRING  # Python's 1_000 is no number to anyone else
+    return FLOAT if "_" not in "".join(cells) else STRING  # only Python reads 1_000 as a number
 
 
 def _column(cells: Sequence[str], kind: int) -> Array:
@@ -106,21 +106,21 @@ def _chunks(path: Path, width: int) -> Iterator[list[list[str]]]:
 def _checked(path: Path, number: int, row: list[str], width: int) -> list[str]:
     if len(row) != width:
         raise FormatError(
-            f"{path}, line {number}: {len(row)} cells; expected {width}, as in the header line; "
-            "correct the line, and quote cells that hold a separator"
+            f"{path}, line {number} has {len(row)} cells; expected {width}, as in the header line; "
+            "correct the line, and quote cells that contain a separator"
         )
     return row
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells of the header and of every row; empty lines are left out."""
+    """Line numbers and cells of the header and of every row; empty lines are skipped."""
     csv.field_size_limit(LARGEST_CELL)
     with open_text(path) as stream:
         first = stream.readline()
         stream.seek(0)
         separator = next((mark for mark in ",\t;" if mark in first), ",")
         if "\0" in first:
-            raise FormatError(f"{path} is not text; expected CSV; state the right data.format")
+            raise FormatError(f"{path} is not text; expected CSV; set the right data.format")
         reader = csv.reader(stream, delimiter=separator, strict=True)
         try:
             for row in reader:

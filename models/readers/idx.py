@@ -1,7 +1,7 @@
-"""The IDX files of MNIST and its relatives: an images file and, beside it, a labels file.
+"""The IDX files of MNIST and similar datasets: an images file and a labels file in the same folder.
 
-The layout is that of http://yann.lecun.com/exdb/mnist: two zero bytes, a type code, the number of dimensions,
-the dimensions as big-endian 32-bit integers, then the values.
+The layout, see http://yann.lecun.com/exdb/mnist: two zero bytes, a type code, the number of dimensions, the dimensions
+as big-endian 32-bit integers, then the values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = ("image", "label")
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """One chunk an images file, with the columns `image` and `label`; of a folder all its images files."""
+    """One chunk per images file, with columns `image` and `label`; a folder can have several images files."""
     for name in columns or ():
         if name not in NAMES:
             raise unknown_column(name, NAMES, "input or target")
@@ -30,7 +30,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         if len(pair["image"]) != len(pair["label"]):
             raise FormatError(
                 f"{images} has {len(pair['image'])} images and its labels file {len(pair['label'])} labels; "
-                "expected one label an image; use files that belong together"
+                "expected one label per image; use files that belong together"
             )
         yield {name: pair[name] for name in columns or NAMES}
 
@@ -47,7 +47,7 @@ def load(path: Path) -> Array:
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
         raise FormatError(
             f"{path} begins with {magic.hex(' ')}; expected an IDX file's two zero bytes, type and "
-            "number of dimensions; state the right data.format"
+            "number of dimensions; set the right data.format"
         )
     start = 4 + 4 * magic[3]
     shape = tuple(np.frombuffer(content[4:start], ">u4").tolist()) if len(content) >= start else (1,)
@@ -55,8 +55,8 @@ def load(path: Path) -> Array:
     expected = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(content) != expected:
         raise FormatError(
-            f"{path} has {len(content)} bytes; expected {expected} for shape {shape}: it is cut off or "
-            "damaged; copy it again"
+            f"{path} has {len(content)} bytes, so it is cut off or damaged; expected {expected} for shape {shape}; "
+            "copy it again"
         )
     values = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)
@@ -69,7 +69,7 @@ def _images(path: Path) -> list[Path]:
     if not found:
         raise SourceError(
             f"{path} has no images file; expected names such as train-images-idx3-ubyte.gz; "
-            "name the right folder"
+            "set the right folder"
         )
     return found
 
@@ -77,8 +77,8 @@ def _images(path: Path) -> list[Path]:
 def _labels(images: Path) -> Path:
     labels = idx_labels(images)
     if labels == images or not labels.is_file():
-        wanted = (
-            "an images file, such as train-images-idx3-ubyte" if labels == images else f"{labels} beside it"
+        expected = (
+            "an images file, such as train-images-idx3-ubyte" if labels == images else f"{labels} next to it"
         )
-        raise SourceError(f"{images} has no labels file; expected {wanted}; name the images file of a pair")
+        raise SourceError(f"{images} has no labels file; expected {expected}; set the images file of a pair")
     return labels

@@ -1,7 +1,7 @@
-"""A folder with one sub folder a class, full of image files.
+"""A folder with one subfolder per class, each with image files.
 
-All images are brought to the size that most have, and to gray or colour as the first is; a chunk of them is decoded at
-a time.
+All images are resized to the most common size, and converted to gray or colour like the first one. They are decoded
+one chunk at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.errors import FormatError, SourceError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 GRAY = {"1", "L", "LA", "I", "I;16", "F"}
 NAMES = ("image", "label")
-ROWS = 1024  # a chunk, or fewer where images are large
+ROWS = 1024  # per chunk, or fewer if images are large
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
@@ -34,7 +34,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             raise unknown_column(name, NAMES, "input or target")
     files = files_by_class(path, SUFFIXES, "images")
     mode, size = mode_of(open_image(files[0])), _usual_size(files)
-    rows = rows_a_chunk(size[0] * size[1] * (1 if mode == "L" else 3), ROWS)
+    rows = rows_per_chunk(size[0] * size[1] * (1 if mode == "L" else 3), ROWS)
     for start in range(0, len(files), rows):
         part = files[start : start + rows]
         images = np.stack([pixels(file, mode, size) for file in part])
@@ -43,32 +43,34 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
 
 
 def _usual_size(files: Sequence[Path]) -> tuple[int, int]:
-    """The size that most images have; the others are resized to it, and that is said."""
+    """The most common size (w, h); says how many images will be resized to it."""
     sizes = Counter(open_image(file, whole=False).size for file in files)
     usual, count = sizes.most_common(1)[0]
     if count < len(files):
         print(
-            f"{len(files) - count} of {len(files)} images are resized to {usual[0]}x{usual[1]}, as most are"
+            f"{len(files) - count} of {len(files)} images are resized to {usual[0]}x{usual[1]}, the most common size"
         )
     return usual
 
 
 def files_by_class(path: Path, suffixes: Collection[str], what: str) -> list[Path]:
-    """The files of a folder that has one folder a class, class by class, sorted.
+    """The files of a folder with one subfolder per class, class by class, sorted.
 
     Args:
         path: the folder.
-        suffixes: of the files; others are left out.
-        what: they are called in an error.
+        suffixes: of the files; others are skipped.
+        what: what the files are called in an error.
 
     Raises:
-        SourceError, FormatError: it is no such folder, or a class has none.
+        SourceError, FormatError: the folder has no such layout, or a class has no files.
     """
     if not path.is_dir():
-        raise SourceError(f"{path} is a file; expected a folder with one folder a class; name that folder")
+        raise SourceError(f"{path} is a file; expected a folder with one folder per class; set that folder")
     classes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
-        raise FormatError(f"{path} has no folders in it; expected one a class; sort the {what} into them")
+        raise FormatError(
+            f"{path} has no folders in it; expected one per class; sort the {what} into folders"
+        )
     return [file for folder in classes for file in _of_class(folder, suffixes, what)]
 
 
@@ -83,20 +85,20 @@ def _of_class(folder: Path, suffixes: Collection[str], what: str) -> list[Path]:
 
 
 def mode_of(image: Image) -> str:
-    """What an image is brought to: "L" where it is gray, else "RGB"."""
+    """The mode an image is converted to: "L" if it is gray, else "RGB"."""
     return "L" if image.mode in GRAY else "RGB"
 
 
 def open_image(file: Path | str, content: bytes | None = None, *, whole: bool = True) -> Image:
-    """An image file.
+    """Open an image file.
 
     Args:
-        file: where it is; of `content` what an error calls it.
-        content: the file's bytes, where it is none of its own.
-        whole: decode it; else its size and mode are all that is known.
+        file: its path; with `content`, its name in errors.
+        content: the image's bytes, if it is not a file of its own.
+        whole: decode it; else only size and mode are read.
 
     Raises:
-        FormatError: it is none, or damaged.
+        FormatError: it is not an image, or damaged.
     """
     from PIL import Image
 
@@ -107,7 +109,7 @@ def open_image(file: Path | str, content: bytes | None = None, *, whole: bool = 
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FormatError(
-            f"image {file} cannot be read: {error}; expected a whole image file; replace or remove it"
+            f"image {file} cannot be read: {error}; expected a complete image file; replace or remove it"
         ) from error
 
 

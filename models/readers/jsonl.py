@@ -1,7 +1,7 @@
-"""JSON Lines: one object a line, its keys the columns; nested lists of numbers are arrays.
+"""JSON Lines: one object per line, whose keys are the columns; nested lists of numbers are arrays.
 
-A key that is not there, or null, is a missing value. All rows of a column hold one type: numbers, booleans,
-strings, or lists of numbers of one shape.
+A missing key, or null, is a missing value. All rows of a column have the same type: numbers, booleans, strings, or
+lists of numbers of one shape.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import numpy as np
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.sources import file_bytes
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import open_text, rows_a_chunk
+from tidegate.models.readers import open_text, rows_per_chunk
 
-ROWS = 10_000  # a chunk, or fewer where a row is large
-GROWTH = 8  # of a line's bytes, as Python's objects
+ROWS = 10_000  # per chunk, or fewer if rows are large
+GROWTH = 8  # bytes in memory, as Python objects, per byte of a line
 TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "list"}
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """Chunks of rows; the file is read twice, first for the names and types of the columns."""
+    """Chunks of rows; the file is read twice, the first time for the names and types of the columns."""
     types, count = _types(path)
     for name in columns or ():
         if name not in types:
             raise unknown_column(name, types, "input or target")
     wanted = list(types) if columns is None else columns
-    lines, size = _lines(path), rows_a_chunk(GROWTH * file_bytes(path) / count, ROWS)
+    lines, size = _lines(path), rows_per_chunk(GROWTH * file_bytes(path) / count, ROWS)
     while rows := list(islice(lines, size)):
         yield {name: _column(path, name, types[name], rows) for name in wanted}
 
@@ -53,11 +53,11 @@ def _types(path: Path) -> tuple[dict[str, str], int]:
                 )
                 raise FormatError(
                     f"{path}, line {number}: {name!r} is {_article(found)}; expected {expected}; "
-                    "correct the line, or flatten the object into keys of their own"
+                    "correct the line, or flatten the object into separate keys"
                 )
             types[name] = found
     if not types:
-        raise FormatError(f"{path} has no rows; expected one JSON object a line; check its export")
+        raise FormatError(f"{path} has no rows; expected one JSON object per line; check its export")
     return types, count
 
 
@@ -73,11 +73,11 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise FormatError(
-            f"{path}, line {number}: not JSON: {error}; expected one object a line; correct the line"
+            f"{path}, line {number} is not JSON: {error}; expected one object per line; correct the line"
         ) from error
     if not isinstance(row, dict):
         raise FormatError(
-            f"{path}, line {number}: holds {_article(TYPES.get(type(row), 'null'))}; expected an object "
+            f"{path}, line {number} holds {_article(TYPES.get(type(row), 'null'))}; expected an object "
             'such as {"x": 1.5, "label": "a"}; correct the line'
         )
     return row
@@ -130,8 +130,8 @@ def _array(path: Path, number: int, name: str, value: list[Any]) -> Array:
     except (ValueError, OverflowError):
         pass
     raise FormatError(
-        f"{path}, line {number}: {name!r} is not a list of numbers of one length on each level; "
-        "expected such as [1.5, 2] or [[1, 2], [3, 4]]; pad the lists, and join lists of strings"
+        f"{path}, line {number}: {name!r} is not a regular list of numbers; expected a list such as [1.5, 2] or "
+        "[[1, 2], [3, 4]]; pad the lists to one length, and join lists of strings"
     )
 
 

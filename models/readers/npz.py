@@ -1,4 +1,4 @@
-"""NumPy's .npz: one array a column, all of the same length."""
+"""NumPy's .npz files: one array per column, all of the same length."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import numpy as np
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.shards import npy_header
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 
-WHOLE_BYTES = 64 << 20  # a larger file comes in chunks
+WHOLE_BYTES = 64 << 20  # a larger file is read in chunks
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """All rows, of a large file in chunks; strings become objects. Pickled objects are refused, never loaded."""
+    """All rows, a large file in chunks; strings become objects. Pickled objects are refused, never loaded."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             known = "a single array (.npy)" if stream.read(6) == b"\x93NUMPY" else "something else"
         raise FormatError(
-            f"{path} is no .npz file but {known}; expected numpy.savez's; write it with "
-            "numpy.savez(path, x=..., y=...), or state the right data.format"
+            f"{path} is {known}; expected an .npz file; write it with "
+            "numpy.savez(path, x=..., y=...), or set the right data.format"
         )
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -38,14 +38,14 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             found = {name: _column(path, stored, name) for name in wanted}
     except (zipfile.BadZipFile, zlib.error) as error:
         raise FormatError(
-            f"{path} is damaged: {error}; expected a whole .npz file; write or copy it again"
+            f"{path} is damaged: {error}; expected a complete .npz file; write or copy it again"
         ) from error
     _check_lengths(path, found)
     yield found
 
 
 def _chunks(path: Path, stored: Any, wanted: Sequence[str]) -> Iterator[Columns]:
-    """The members are read side by side, as they lie in the file."""
+    """All arrays are read in parallel, directly from the file."""
     with contextlib.ExitStack() as stack:
         streams, heads = {}, {}
         for name in wanted:
@@ -58,15 +58,15 @@ def _chunks(path: Path, stored: Any, wanted: Sequence[str]) -> Iterator[Columns]
                 heads[name] = npy_header(streams[name])
             except ValueError as error:
                 raise FormatError(
-                    f"{path}: array {name!r} can not be read in parts: {error}; expected one whose rows lie one after "
-                    "the other; write it with numpy.savez and numpy.ascontiguousarray(...)"
+                    f"{path}: array {name!r} cannot be read in chunks: {error}; expected an array stored row by row; "
+                    "write it with numpy.savez and numpy.ascontiguousarray(...)"
                 ) from error
             if heads[name][1].hasobject:
                 raise _pickled(path, name)
         _check_lengths(path, {n: np.broadcast_to(np.zeros((), d), shape) for n, (shape, d) in heads.items()})
         sizes = {name: dtype.itemsize * math.prod(shape[1:]) for name, (shape, dtype) in heads.items()}
         rows = next(shape[0] for shape, _ in heads.values())
-        step = rows_a_chunk(sum(sizes.values()), rows)
+        step = rows_per_chunk(sum(sizes.values()), rows)
         for start in range(0, rows, step):
             count, chunk = min(step, rows - start), {}
             for name, (shape, dtype) in heads.items():
@@ -74,7 +74,7 @@ def _chunks(path: Path, stored: Any, wanted: Sequence[str]) -> Iterator[Columns]
                 if len(content) < count * sizes[name]:
                     raise FormatError(
                         f"{path}: array {name!r} ends in row {start + len(content) // max(1, sizes[name])} of {rows}; "
-                        "expected a whole .npz file; write or copy it again"
+                        "expected a complete .npz file; write or copy it again"
                     )
                 chunk[name] = _native(path, name, np.frombuffer(content, dtype).reshape(count, *shape[1:]))
             yield chunk
@@ -88,7 +88,7 @@ def _column(path: Path, stored: Any, name: str) -> Array:
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise FormatError(
-                f"{path}: array {name!r} is damaged: {error}; expected a whole .npz file; "
+                f"{path}: array {name!r} is damaged: {error}; expected a complete .npz file; "
                 "write or copy it again"
             ) from error
         raise _pickled(path, name) from error
@@ -97,17 +97,17 @@ def _column(path: Path, stored: Any, name: str) -> Array:
 def _pickled(path: Path, name: str) -> FormatError:
     return FormatError(
         f"{path}: array {name!r} holds pickled Python objects, which can run code when loaded and are "
-        "refused; expected numbers or strings; save it without objects, such as array.astype(str) or "
+        "refused; expected numbers or strings; save it without objects, for example with array.astype(str) or "
         "array.astype(float)"
     )
 
 
 def _no_array(path: Path, name: str) -> FormatError:
-    return FormatError(f"{path}: {name!r} is no array; expected numpy.savez's arrays only; remove it")
+    return FormatError(f"{path}: {name!r} is not an array; expected only arrays from numpy.savez; remove it")
 
 
 def _native(path: Path, name: str, array: Array | bytes) -> Array:
-    if isinstance(array, bytes):  # what NumPy gives for a member that is no array
+    if isinstance(array, bytes):  # NumPy returns bytes for a member that is not an array
         raise _no_array(path, name)
     kind = array.dtype.kind
     if kind in "US":
@@ -116,7 +116,7 @@ def _native(path: Path, name: str, array: Array | bytes) -> Array:
     if kind not in "biuf":
         raise FormatError(
             f"{path}: array {name!r} has dtype {array.dtype}; expected numbers, booleans or strings; "
-            "convert it, such as with array.astype(float)"
+            "convert it, for example with array.astype(float)"
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -125,13 +125,13 @@ def _check_lengths(path: Path, found: Columns) -> None:
     single = next((name for name, array in found.items() if array.ndim == 0), None)
     if single is not None:
         raise FormatError(
-            f"{path}: array {single!r} is a single value; expected one entry a row; "
-            "name the arrays wanted in data.inputs and data.target"
+            f"{path}: array {single!r} is a single value; expected one entry per row; "
+            "name the arrays to use in data.inputs and data.target"
         )
     lengths = {name: len(array) for name, array in found.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise FormatError(
-            f"{path}: arrays have different lengths: {told}; expected one entry a row in each; "
+            f"{path}: arrays have different lengths: {listed}; expected one entry per row in each; "
             "name the arrays that belong together in data.inputs and data.target"
         )

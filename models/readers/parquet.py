@@ -1,4 +1,4 @@
-"""Apache Parquet, row group by row group."""
+"""Apache Parquet files, read row group by row group."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_a_chunk
+from tidegate.models.readers import rows_per_chunk
 
-ROWS = 50_000  # a chunk, or fewer where a row is large
+ROWS = 50_000  # per chunk, or fewer if rows are large
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
@@ -29,24 +29,23 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
             if file.metadata.num_rows == 0:
                 raise FormatError(f"{path} has no rows; expected at least one; check its export")
             wanted = None if columns is None else list(columns)
-            for batch in file.iter_batches(_rows_a_chunk(file.metadata), columns=wanted):
+            for batch in file.iter_batches(_rows_per_chunk(file.metadata), columns=wanted):
                 yield {
                     name: _column(path, name, array)
                     for name, array in zip(batch.schema.names, batch.columns, strict=True)
                 }
     except pyarrow.ArrowException as error:
         raise FormatError(
-            f"{path} is no Parquet file: {error}; expected one; "
-            "write it again, or state the right data.format"
+            f"{path} is not a Parquet file: {error}; expected one; write it again, or set the right data.format"
         ) from error
 
 
-def _rows_a_chunk(metadata: Any) -> int:
-    """A number takes eight bytes in memory, however well it is packed in the file."""
+def _rows_per_chunk(metadata: Any) -> int:
+    """Counts eight bytes for a number, however well it is compressed in the file."""
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     numbers = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
     whole = 8 * numbers + sum(group.total_byte_size for group in groups)
-    return rows_a_chunk(whole / metadata.num_rows, ROWS)
+    return rows_per_chunk(whole / metadata.num_rows, ROWS)
 
 
 def _column(path: Path, name: str, array: Any) -> Array:
@@ -91,13 +90,13 @@ def _lists(path: Path, name: str, array: Any) -> Array:
     except ValueError:
         pass
     raise FormatError(
-        f"{path}: column {name!r} holds lists of different lengths or of other than numbers; "
+        f"{path}: column {name!r} holds lists of different lengths, or lists that are not of numbers; "
         "expected lists of numbers of one shape; pad them"
     )
 
 
 def _even(array: Any) -> Array | None:
-    """Lists of numbers of one length as one array, as `numpy.array` types them; None where they are something else."""
+    """Lists of numbers of one length as one array, with the dtype of `numpy.array`; None for other lists."""
     import pyarrow.compute
     import pyarrow.types as types
 

@@ -1,9 +1,9 @@
 """TFRecord files of `tf.train.Example`, read without TensorFlow; .gz too.
 
-A feature is a column: `float_list` and `int64_list` of one value a number, of more an array; `bytes_list` a string in
-UTF-8, or an image where it begins as PNG, JPEG, GIF, BMP or WebP do. What a feature is, its length and an image's size
-and channels are told by the first record of a file; a record without it has a missing value. Every checksum is
-checked.
+A feature is a column: a `float_list` or `int64_list` with one value is a number, with more an array; a `bytes_list` is
+a UTF-8 string, or an image if it begins like a PNG, JPEG, GIF, BMP or WebP file. The first record of a file decides
+what a feature is, its length, and the size and channels of images; a record without the feature has a missing value.
+Every checksum is checked.
 
 Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord for the frame of a record,
 https://protobuf.dev/programming-guides/encoding for what is in it.
@@ -25,8 +25,8 @@ from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_bytes
 from tidegate.models.readers.image_folder import mode_of, open_image, pixels
 
-# No protobuf classes: they would make a Python object of each number; here NumPy reads them side by side.
-ROWS = 10_000  # a chunk, or fewer where records are large
+# Not protobuf's classes: they would create a Python object for each number; NumPy reads them all at once.
+ROWS = 10_000  # per chunk, or fewer if records are large
 BYTES = 4 << 20
 LISTS = {1: "bytes_list", 2: "float_list", 3: "int64_list"}
 IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
@@ -35,7 +35,7 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
 @dataclass(frozen=True)
 class Feature:
-    """What the first record tells of a feature: its list, how many values, and of an image mode and size (w, h)."""
+    """A feature as in the first record: its list, the number of values, and an image's mode and size (w, h)."""
 
     kind: str
     length: int
@@ -136,7 +136,7 @@ def _messages(buffer: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _fields(buffer: memoryview) -> Iterator[tuple[int, int, Any]]:
-    """The fields of a message: number, wire type, and what is in it."""
+    """The fields of a message: number, wire type and content."""
     place = 0
     while place < len(buffer):
         key, place = _varint(buffer, place)
@@ -171,7 +171,7 @@ def _varint(buffer: memoryview, place: int) -> tuple[int, int]:
 
 
 def _values(kind: int, buffer: memoryview) -> list[Any] | Array:
-    """The values of a list; numbers lie packed together, or each in a field of its own."""
+    """The values of a list; numbers are packed together, or each has its own field."""
     fields = list(_fields(buffer))
     if kind == 1:
         return [bytes(content) for _, _, content in fields]
@@ -202,15 +202,15 @@ def _feature(path: Path, name: str, value: tuple[str, list[Any] | Array]) -> Fea
     kind, values = value
     if not len(values):
         raise FormatError(
-            f"{path}: feature {name!r} has no value in the first record, which tells what it is; expected one; "
-            "put a record that has it first"
+            f"{path}: feature {name!r} has no value in the first record, which decides its type; expected one; "
+            "put a record with a value first"
         )
     if kind != "bytes_list":
         return Feature(kind, len(values))
     if len(values) > 1:
         raise FormatError(
-            f"{path}: feature {name!r} holds {len(values)} strings in a record; expected one; join them, or leave it "
-            "out of data.inputs"
+            f"{path}: feature {name!r} holds {len(values)} strings in a record; expected one; join them, or leave the "
+            "feature out of data.inputs"
         )
     if not values[0].startswith(IMAGES):
         return Feature(kind, 1)

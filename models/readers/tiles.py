@@ -1,4 +1,4 @@
-"""Images with boxes, of any size each, as rows of one size: brought to the size that most have, or cut into tiles."""
+"""Images of any size with boxes, as rows of one size: resized to the most common size, or cut into tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.box_column import clip, fault, write_cell
+from tidegate.models.data.box_column import box_problem, clip_boxes, format_boxes
 from tidegate.models.data.columns import Columns
 from tidegate.models.errors import FormatError
 from tidegate.models.readers.image_folder import GRAY, open_image
@@ -19,13 +19,13 @@ from tidegate.models.readers.image_folder import GRAY, open_image
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ROWS = 256  # a chunk
-IMAGE, BOXES = "image", "boxes"  # the columns
+ROWS = 256  # per chunk
+IMAGE, BOXES = "image", "boxes"  # column names
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An image file and its boxes, each left, top, right, bottom in pixels; `places` says where each stands."""
+class AnnotatedImage:
+    """An image file and its boxes: left, top, right, bottom in pixels; `places` names the source of each box."""
 
     file: Path
     labels: tuple[str, ...] = ()
@@ -33,28 +33,28 @@ class Scene:
     places: tuple[str, ...] = ()
 
 
-def rows_of_scenes(scenes: Sequence[Scene], tile: int | None) -> Iterator[Columns]:
-    """Chunks of `image`, uint8 `(n, h, w, 3)` or of gray ones `(n, h, w)`, and `boxes`, see `data.box_column`.
+def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterator[Columns]:
+    """Chunks of `image`, uint8 `(n, h, w, 3)` or for gray images `(n, h, w)`, and `boxes`, see `data.box_column`.
 
-    What of a box lies outside of its image is cut off, and that is said.
+    The part of a box outside of its image is cut off; the number of such boxes is printed.
 
     Args:
-        scenes: at least one.
-        tile: height and width of a piece; None: images stay whole, and are resized to the size that most have.
+        annotated: at least one image.
+        tile: height and width of a tile in pixels; None: images are resized to the most common size.
 
     Raises:
         FormatError: an image cannot be read, or a box has no area in it.
     """
-    mode = "L" if open_image(scenes[0].file).mode in GRAY else "RGB"
-    size = None if tile else _usual_size(scenes)
+    mode = "L" if open_image(annotated[0].file).mode in GRAY else "RGB"
+    size = None if tile else _usual_size(annotated)
     images: list[NDArray[np.uint8]] = []
     cells: list[str] = []
     cut = 0
-    for scene in scenes:
-        image = open_image(scene.file).convert(mode)
-        boxes, outside = _inside(scene, image)
+    for one in annotated:
+        image = open_image(one.file).convert(mode)
+        boxes, outside = _inside(one, image)
         cut += outside
-        pieces = _tiles(image, scene.labels, boxes, tile) if tile else [_resized(image, scene, boxes, size)]
+        pieces = _tiles(image, one.labels, boxes, tile) if tile else [_resized(image, one, boxes, size)]
         for pixels, cell in pieces:
             images.append(pixels)
             cells.append(cell)
@@ -71,53 +71,53 @@ def _columns(images: list[NDArray[np.uint8]], cells: list[str]) -> Columns:
     return {IMAGE: np.stack(images), BOXES: np.array(cells, object)}
 
 
-def _usual_size(scenes: Sequence[Scene]) -> tuple[int, int]:
-    sizes = Counter(open_image(scene.file).size for scene in scenes)
+def _usual_size(annotated: Sequence[AnnotatedImage]) -> tuple[int, int]:
+    sizes = Counter(open_image(one.file).size for one in annotated)
     usual, count = sizes.most_common(1)[0]
-    if count < len(scenes):
+    if count < len(annotated):
         print(
-            f"{len(scenes) - count} of {len(scenes)} images are resized to {usual[0]}x{usual[1]}, as most are, with "
-            "their boxes"
+            f"{len(annotated) - count} of {len(annotated)} images are resized with their boxes to "
+            f"{usual[0]}x{usual[1]}, the most common size"
         )
     return usual
 
 
-def _inside(scene: Scene, image: Image) -> tuple[NDArray[np.float64], int]:
-    """The boxes as far as they lie in their image, and how many of them did not whole."""
+def _inside(annotated: AnnotatedImage, image: Image) -> tuple[NDArray[np.float64], int]:
+    """The boxes cut at the edges of their image, and how many were cut."""
     shape = (image.height, image.width)
-    boxes = np.array(scene.boxes, np.float64).reshape(-1, 4)
-    inside = clip(boxes, shape)
-    for place, box, part in zip(scene.places, boxes, inside, strict=True):
-        problem = fault(box, part, shape)
+    boxes = np.array(annotated.boxes, np.float64).reshape(-1, 4)
+    inside = clip_boxes(boxes, shape)
+    for place, box, part in zip(annotated.places, boxes, inside, strict=True):
+        problem = box_problem(box, part, shape)
         if problem:
             raise FormatError(f"{place}: {problem}")
     return inside, int((boxes != inside).any(axis=1).sum())
 
 
 def _resized(
-    image: Image, scene: Scene, boxes: NDArray[np.float64], size: tuple[int, int] | None
+    image: Image, annotated: AnnotatedImage, boxes: NDArray[np.float64], size: tuple[int, int] | None
 ) -> tuple[NDArray[np.uint8], str]:
     if size is not None and image.size != size:
         boxes = boxes * np.tile(np.array(size) / image.size, 2)
         image = image.resize(size)
-    return np.asarray(image, np.uint8), write_cell(scene.labels, boxes)
+    return np.asarray(image, np.uint8), format_boxes(annotated.labels, boxes)
 
 
 def _tiles(
     image: Image, labels: Sequence[str], boxes: NDArray[np.float64], tile: int
 ) -> Iterator[tuple[NDArray[np.uint8], str]]:
-    """Pieces without overlap, so that no two rows share a pixel; behind the right and lower edge they are black.
+    """Tiles without overlap, so that no two rows share a pixel; black beyond the right and lower edge of the image.
 
-    A box belongs to the piece in which its middle lies, as in Liu et al. 2016, section 2.2, and is cut at its edges.
+    A box belongs to the tile that contains its centre, as in Liu et al. 2016, section 2.2, and is cut at its edges.
     """
     pixels = np.asarray(image, np.uint8)
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     for top in range(0, image.height, tile):
         for left in range(0, image.width, tile):
             piece = np.zeros((tile, tile, *pixels.shape[2:]), np.uint8)
             part = pixels[top : top + tile, left : left + tile]
             piece[: part.shape[0], : part.shape[1]] = part
             corner = np.array([left, top])
-            own = np.flatnonzero(((middles >= corner) & (middles < corner + tile)).all(axis=1)).tolist()
-            moved = clip(boxes[own] - np.tile(corner, 2), (tile, tile))
-            yield piece, write_cell([labels[place] for place in own], moved)
+            own = np.flatnonzero(((centres >= corner) & (centres < corner + tile)).all(axis=1)).tolist()
+            moved = clip_boxes(boxes[own] - np.tile(corner, 2), (tile, tile))
+            yield piece, format_boxes([labels[place] for place in own], moved)

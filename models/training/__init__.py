@@ -1,1 +1,1 @@
-"""The training of one model, from its first weights to its last epoch."""
+"""The training of one model, from its initial weights to its last epoch."""

@@ -1,11 +1,11 @@
-"""Images that are a little different each time they are learned from: flipped, turned, shifted, with noise.
+"""Data augmentation of images: flips, rotations, shifts and noise.
 
-The changes are Keras' own layers before the model, in a model around it that is only trained. Their random
-numbers come from seed generators, which are variables: a checkpoint holds them, and a killed training goes on to the
+The changes are Keras' own layers before the model, in a wrapper model that is only used for training. Their random
+numbers come from seed generators, which are variables: a checkpoint contains them, and a resumed training gives the
 same bits.
 
-Boxes move when an image is flipped. Instead of the boxes wanted, what the model answers for a flipped image is flipped
-back: the default boxes are their own mirror image.
+Boxes move when an image is flipped. Instead of flipping the target, the model's output for a flipped image is flipped
+back; this works because the default boxes are their own mirror image.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def augmented(
 ) -> Any:
     """Return a Keras model that changes the images in training, and shares all weights with `model`.
 
-    What it answers outside of training is what `model` answers.
+    Outside of training its output is that of `model`.
 
     Args:
         model: an untrained Keras model.
         images: names of the inputs that are images, float32 (rows, height, width, channels).
-        options: which changes, see `Augmentation`.
-        seed: of the changes.
-        grids: of the boxes that the model answers; none where it answers something else.
+        options: the changes.
+        seed: seeds the changes.
+        grids: the default boxes of a detection; () for other tasks.
 
     Raises:
-        OptionsError: the model reads no image, or finds boxes that a change would move.
+        OptionsError: the model has no image input, or finds boxes that a change would move.
     """
     import keras
 
@@ -43,8 +43,8 @@ def augmented(
     if not read:
         have = ", ".join(f"{tensor.name} {tuple(tensor.shape[1:])}" for tensor in model.inputs)
         raise OptionsError(
-            f"Option 'training.augmentation' changes images, and the model's inputs are {have}. State "
-            "{name: ..., kind: image} in data.inputs, or leave augmentation out."
+            f"option 'training.augmentation' is given and the model's inputs are {have}; expected an image; set "
+            "{name: ..., kind: image} in data.inputs, or leave augmentation out"
         )
     tensors = {
         tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
@@ -60,10 +60,10 @@ def augmented(
 
 
 def _layers(options: Augmentation, seed: int) -> list[Any]:
-    """What changes an image, in this order, each by its own chance; an edge is continued by its own pixels."""
+    """The layers that change an image, in order, each with its own seed; edges are filled with the nearest pixels."""
     from keras import layers
 
-    # Below 2^31: on the torch backend a generator's state is int32.
+    # Below 2^31, because on the torch backend a generator's state is int32.
     seeds = (int(drawn) & 0x7FFFFFFF for drawn in np.random.SeedSequence(seed).generate_state(5))
     across, upright, turn, move, noise = ({"seed": one, "dtype": "float32"} for one in seeds)
     found: list[Any] = []
@@ -81,7 +81,7 @@ def _layers(options: Augmentation, seed: int) -> list[Any]:
 
 
 def _in_float32(layer: Any) -> Any:
-    """Have a layer draw float32 too where Keras computes in float64: `RandomRotation` can not mix the two."""
+    """Let a layer draw float32 even if Keras computes in float64, because `RandomRotation` cannot mix the two."""
     import keras
 
     call = layer.call
@@ -101,15 +101,15 @@ def _in_float32(layer: Any) -> Any:
 def _flipped(
     model: Any, tensors: dict[str, Any], image: str, options: Augmentation, seed: int, grids: Sequence[Grid]
 ) -> Any:
-    """The model of boxes with its image flipped at random, and noise; what it answers is flipped back."""
+    """A detection model with random flips and noise on its image; its output is flipped back."""
     import keras
 
     from tidegate.models.training.flips import flip, flip_back
 
     if options.rotate or options.shift:
         raise OptionsError(
-            f"Option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and boxes would not move "
-            "along. Expected flip and noise alone for a target of boxes. Leave rotate and shift out."
+            f"option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and boxes would not move "
+            "along; expected flip and noise alone for a target of boxes; leave rotate and shift out"
         )
     x, undo, size = tensors[image], [], tuple(tensors[image].shape[1:3])
     seeds = [int(drawn) for drawn in np.random.SeedSequence(seed).generate_state(3)]

@@ -1,4 +1,4 @@
-"""What watches a training: Keras' early stopping and plateaus, and what counts as better."""
+"""Keras callbacks for early stopping and plateaus, and which values of a metric are better."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HIGHER = ("accuracy", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou", 
 
 
 def higher_is_better(name: str) -> bool:
-    """Return whether a metric of this name grows as a model becomes better, as accuracy and r2 do."""
+    """Return whether higher values of a metric with this name are better, as for accuracy and r2."""
     return any(word in name.lower() for word in HIGHER)
 
 
@@ -25,10 +25,10 @@ def is_better(value: float, than: float, higher: bool) -> bool:
 
 
 def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
-    """Return a Keras `CallbackList` of what the settings ask for.
+    """Return a Keras `CallbackList` for the options.
 
     Raises:
-        OptionsError: a monitored value is none that the training computes.
+        OptionsError: a monitored value is not computed by the training.
     """
     import keras
 
@@ -70,8 +70,8 @@ def _monitor(model: Any, name: str | None, validated: bool, where: str) -> str:
     if name is None:
         return "val_loss" if validated else "loss"
     if name not in known:
-        hint = "" if validated else " There are no validation rows: set data.split.validation."
+        hint = "" if validated else " For validation rows set data.split.validation."
         raise OptionsError(
-            f"Option {where!r} is {name!r}, which is not computed.{did_you_mean(name, known)}{hint}"
+            f"option {where!r} is {name!r}, which is not computed{did_you_mean(name, known)}{hint}"
         )
     return name

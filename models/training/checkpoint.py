@@ -1,8 +1,8 @@
-"""A training's whole state at a batch, as one file: what a killed training goes on from, to the bit.
+"""The complete state of a training at a batch in one file, from which a killed training resumes bit for bit.
 
-In it are the variables of the model (weights, statistics, the state of every seed generator), of the optimizer and the
-metrics, what the loop and the callbacks keep, the epochs so far and the place in the order of the data, which is drawn
-anew from the seed. Not in it: random numbers that a user's layer draws from TensorFlow itself and not from Keras.
+It has the variables of the model (weights, statistics, the state of every seed generator), of the optimizer and the
+metrics, the state of the loop and the callbacks, the epochs so far, and the position in the order of the rows, which is
+drawn again from the seed. Not included: random numbers that a user's layer draws from TensorFlow instead of Keras.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ import numpy as np
 from tidegate.models.keras_private import global_seed
 from tidegate.models.loops import Loop
 
-COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")  # by Keras' callbacks
+# Attributes of Keras' callbacks that are part of the state.
+COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 KINDS = ("model", "optimizer", "metrics", "seeds")
 
 
-class Keeper(Protocol):
-    """Where a training's checkpoints lie."""
+class CheckpointManager(Protocol):
+    """Stores a training's checkpoints."""
 
-    def put(self, path: Path) -> None:
-        """Keep this file's content, and the one before it; the file may be removed afterwards."""
+    def save(self, path: Path) -> None:
+        """Store this file's content and keep the previous one; the file may be removed afterwards."""
 
-    def found(self) -> Iterator[Path]:
-        """Whole checkpoints, the newest first."""
+    def candidates(self) -> Iterator[Path]:
+        """Complete checkpoints, the newest first."""
 
-    def skipped(self, reason: str) -> None:
-        """One of `found` can not be used."""
+    def report_unusable(self, reason: str) -> None:
+        """Report that one of `candidates` cannot be used, or that none could be written."""
 
-    def ending(self) -> bool:
-        """Whether the process was told to end: the training keeps its state and stops."""
+    def stop_requested(self) -> bool:
+        """Whether the process received SIGTERM: then the training saves its state and stops."""
 
     @property
-    def keeps(self) -> bool:
-        """Whether this process keeps any; of several that train together one does, and all go on from its."""
+    def writes(self) -> bool:
+        """Whether this process writes checkpoints; in a group only one does, and all resume from its."""
 
     @property
     def work(self) -> Path:
@@ -47,15 +48,15 @@ class Keeper(Protocol):
 
 
 @dataclass
-class Progress:
-    """How far a training is.
+class TrainingProgress:
+    """How far a training has come.
 
     Attributes:
-        epoch: the epoch it is in, from 0.
-        batch: batches of it that are done.
-        values: what its training rows gave, once all its batches are done.
+        epoch: the current epoch, from 0.
+        batch: the number of its batches that are done.
+        values: its loss and metrics on the training rows, once all batches are done.
         epochs: the values of each finished epoch.
-        ended_ms: when each of them ended, ms since 1970.
+        ended_ms: the time when each of them ended, ms since 1970.
         best_epoch: see `training.fit.History`.
         seconds: wall time so far.
     """
@@ -69,7 +70,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def write(path: Path, progress: Progress, model: Any, loop: Loop, callbacks: Any) -> None:
+def write(path: Path, progress: TrainingProgress, model: Any, loop: Loop, callbacks: Any) -> None:
     """Write the state to a new file."""
     arrays = {name: np.asarray(variable) for name, variable in _variables(model).items()}
     arrays |= {f"loop/{name}": array for name, array in loop.state().items()}
@@ -83,17 +84,17 @@ def write(path: Path, progress: Progress, model: Any, loop: Loop, callbacks: Any
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
-def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> Progress:
-    """Bring model, loop and callbacks to the state in a file and return how far it was; all of it or nothing.
+def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress:
+    """Restore model, loop and callbacks from a file, completely or not at all, and return the progress.
 
     Raises:
-        ValueError: the file is of another model or version.
-        OSError, EOFError, KeyError, zipfile.BadZipFile: the file is not whole.
+        ValueError: the file belongs to another model or version.
+        OSError, EOFError, KeyError, zipfile.BadZipFile: the file is incomplete.
     """
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = dict(file)
     facts = json.loads(str(arrays.pop("facts")))
-    progress = Progress(**facts["progress"])
+    progress = TrainingProgress(**facts["progress"])
     variables = _variables(model)
     _require_same(variables, arrays)
     for name, variable in variables.items():
@@ -110,12 +111,12 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> Progress:
 
 
 def global_seeds() -> list[Any]:
-    """The state of random numbers that belong to no layer; it is made at the first call, from Python's seed."""
+    """The state of Keras' global seed generator, which is created at the first call from Python's seed."""
     return [global_seed()]
 
 
 def _variables(model: Any) -> dict[str, Any]:
-    """Every variable a training changes, by a name that is the same in every process."""
+    """All variables that a training changes, by a name that is the same in every process."""
     kinds = {
         "model": model.variables,
         "optimizer": model.optimizer.variables,

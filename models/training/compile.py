@@ -1,4 +1,4 @@
-"""Give a model its loss, optimizer and metrics, and find out at once whether they fit."""
+"""Compile a model with its loss, optimizer and metrics, and check on one row that they fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.losses import Loss, encode_target, loss_named, smoothed
+from tidegate.models.config.losses import Loss, encode_target, loss_named, with_label_smoothing
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training import Regularization, Training
 from tidegate.models.errors import OptionsError
@@ -18,10 +18,14 @@ from tidegate.models.training.optimizers import build_optimizer
 DEFAULT_METRICS = {
     "classification": ("accuracy",),
     "regression": ("root_mean_squared_error", "mean_absolute_error"),
-    "generation": (),  # Keras' accuracy would count what is behind a text's end
+    "generation": (),  # Keras' accuracy would count the steps after the end of a text
     "detection": (),
 }
-LONG = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
+METRIC_ALIASES = {
+    "rmse": "root_mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+}
 
 
 def compile_model(
@@ -32,20 +36,20 @@ def compile_model(
     classes: int,
     batches: int,
 ) -> Loss:
-    """Compile `model` for its training and return the loss chosen.
+    """Compile `model` for its training and return the chosen loss.
 
     Args:
         model: an untrained Keras model.
-        train: the training rows; one is tried.
-        options: the experiment's settings.
+        train: the training rows; the first one is tried.
+        options: the experiment's `training` section.
         task: "classification" or "regression".
         classes: number of classes.
-        batches: batches an epoch.
+        batches: batches per epoch.
 
     Raises:
-        OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit each other.
+        OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit together.
     """
-    loss = smoothed(loss_named(options.loss, task, classes), options.label_smoothing)
+    loss = with_label_smoothing(loss_named(options.loss, task, classes), options.label_smoothing)
     _penalise(model, options.regularization)
     metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
     schedule = options.learning_rate_schedule
@@ -60,39 +64,39 @@ def compile_model(
     return loss
 
 
-def _penalise(model: Any, wanted: Regularization | None) -> None:
-    """Put the penalties on the weights themselves: what is saved is the network without them."""
-    if wanted is None or not (wanted.l1 or wanted.l2):
+def _penalise(model: Any, penalty: Regularization | None) -> None:
+    """Attach the penalties to the weights, not the layers, so that the saved network does not have them."""
+    if penalty is None or not (penalty.l1 or penalty.l2):
         return
     import keras
 
     own = [variable.path for variable in model.trainable_variables if variable.regularizer is not None]
     if own:
         raise OptionsError(
-            f"Option 'training.regularization' is {wanted.model_dump()}, and the model has a penalty of its own on "
-            f"{own[0]!r}. Leave one of the two out, such as model.l2."
+            f"option 'training.regularization' is {penalty.model_dump()} and the model has a penalty of its own on "
+            f"{own[0]!r}; expected one of the two; leave one out, such as model.l2"
         )
     for variable in model.trainable_variables:
         if variable.name.endswith("kernel"):
-            variable.regularizer = keras.regularizers.L1L2(wanted.l1, wanted.l2)
+            variable.regularizer = keras.regularizers.L1L2(penalty.l1, penalty.l2)
 
 
 def metric_named(name: str) -> str:
-    """Return the name Keras knows a metric by, "accuracy" being right for every kind of target.
+    """Return Keras' name of a metric; "accuracy" is right for every kind of target.
 
     Raises:
-        OptionsError: Keras has no such metric; the nearest is named.
+        OptionsError: Keras has no such metric; names the nearest.
     """
     import keras
 
-    name = LONG.get(name, name)
+    name = METRIC_ALIASES.get(name, name)
     try:
         if name not in ("accuracy", "acc"):
             keras.metrics.get(name)
     except ValueError as error:
         known = {"accuracy"} | {member for member in dir(keras.metrics) if member.islower()} - {"get"}
         raise OptionsError(
-            f"Unknown metric {name!r} in 'training.metrics'.{did_you_mean(name, known)}"
+            f"unknown metric {name!r} in 'training.metrics'{did_you_mean(name, known)}"
         ) from error
     return name
 
@@ -100,7 +104,7 @@ def metric_named(name: str) -> str:
 def _try_one_row(
     model: Any, train: tuple[Mapping[str, np.ndarray], np.ndarray], loss: Loss, classes: int
 ) -> None:
-    """Metrics make their variables when they first see rows, which a compiled loop does not allow."""
+    """Metrics create their variables with the first rows, which is not possible inside a compiled loop."""
     inputs = {name: array[:1] for name, array in inputs_of(model, train[0]).items()}
     try:
         target = encode_target(loss.target, train[1][:1], classes)
@@ -110,7 +114,7 @@ def _try_one_row(
     except (ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
         raise OptionsError(
-            f"Loss {loss.name!r} and metrics {[m.name for m in model.metrics]} cannot be computed on the "
-            f"model's outputs {tuple(model.outputs[0].shape)}: {cause}"
+            f"loss {loss.name!r} and metrics {[m.name for m in model.metrics]} cannot be computed on the "
+            f"model's outputs {tuple(model.outputs[0].shape)}: {cause}; expected ones that fit the outputs; change them"
         ) from error
     model.reset_metrics()

@@ -1,4 +1,4 @@
-"""The course of one training, epoch by epoch: what it reports, where it keeps its state, when it stops."""
+"""One training, epoch by epoch: progress reports, checkpoints, and when it stops."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.training import Training
-from tidegate.models.distributed.devices import NAMES
-from tidegate.models.distributed.process_group import Group, lost
+from tidegate.models.distributed.devices import BACKEND_NAMES
+from tidegate.models.distributed.process_group import Group, member_lost_error
 from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError
 from tidegate.models.loops import Loop
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
 from tidegate.models.training.callbacks import callbacks_for, higher_is_better, is_better
-from tidegate.models.training.checkpoint import Keeper, Progress
+from tidegate.models.training.checkpoint import CheckpointManager, TrainingProgress
 
 OnEpoch = Callable[[int, dict[str, float], int], None]
 OnBatch = Callable[[int, int, int], None]
-OnResume = Callable[[Progress, int], None]
+OnResume = Callable[[TrainingProgress, int], None]
 
 SECONDS_A_REPORT = 0.5
-COST = 0.01  # part of the time that checkpoints may take: rarer ones, where each is slow
+COST = 0.01  # fraction of the time that checkpoints may take; slow ones are written less often
 
 
 @dataclass
-class Watch:
-    """Who is told how a training goes, and who keeps its state.
+class Hooks:
+    """Callbacks for progress, and where the state is saved.
 
     Attributes:
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
-        on_batch: called with epoch, batches done and batches an epoch, at most twice a second.
-        on_resume: called with the progress a killed training had made, and the batches an epoch.
-        keeper: keeps checkpoints; None: nobody does.
+        on_batch: called with the epoch, batches done and batches per epoch, at most twice a second.
+        on_resume: called with the progress of a killed training, and the batches per epoch.
+        checkpoints: saves the state; None: it is not saved.
         group: the processes that train together; None: this one alone.
     """
 
     on_epoch: OnEpoch = lambda *_: None
     on_batch: OnBatch = lambda *_: None
     on_resume: OnResume = lambda *_: None
-    keeper: Keeper | None = None
+    checkpoints: CheckpointManager | None = None
     group: Group | None = None
 
-    def following(self, calls: Iterator[tuple[int, int | None]]) -> Iterator[tuple[int, int | None]]:
-        """The same calls of a loop; the group hears when each begins and when it is done."""
-        return calls if self.group is None else self.group.following(calls)
+    def with_heartbeats(self, calls: Iterator[tuple[int, int | None]]) -> Iterator[tuple[int, int | None]]:
+        """The same calls of a loop; the group gets a heartbeat when each begins and ends."""
+        return calls if self.group is None else self.group.with_heartbeats(calls)
 
 
 @dataclass
-class Course:
+class EpochLoop:
     """One training.
 
     Attributes:
         model, options, seed: see `training.fit.fit`.
-        loop, check: what goes through the training rows and the held-out rows.
-        watch: who is told.
+        loop, check: the loops over the training rows and the held-out rows.
+        hooks: callbacks and checkpoints.
         medians: see `training.fit.fit`.
-        order: draws an epoch's rows; None: each once.
+        order: draws an epoch's rows; None: a permutation.
         stopped: "" after all epochs, "early" by early stopping, "pruned" by the medians.
-        resumed: epoch and batch it went on from, both from 0; None: it began at the beginning.
+        resumed: epoch and batch that it resumed from, both from 0; None: it started from the beginning.
     """
 
     model: Any
@@ -71,27 +71,27 @@ class Course:
     seed: int
     loop: Loop
     check: Loop | None
-    watch: Watch
+    hooks: Hooks
     medians: Sequence[float | None]
     order: Callable[[np.random.Generator], np.ndarray] | None = None
     stopped: str = ""
     resumed: tuple[int, int] | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
 
-    def run(self) -> Progress:
+    def run(self) -> TrainingProgress:
         """Train to the end, from the newest checkpoint where there is one.
 
         Raises:
             NonFiniteLossError: the loss became NaN or infinite.
-            StoppedError: the keeper says that the process is to end; the state is kept.
-            MemberLostError: another process of the group is gone.
+            StoppedError: the process received SIGTERM; the state is saved.
+            MemberLostError: another process of the group was lost.
             TrainingError: the framework could not run a batch.
         """
         checkpoint.global_seeds()
         self.callbacks = callbacks_for(self.model, self.options, self.check is not None)
         self.callbacks.on_train_begin()
         self._resume()
-        self._kept_at, self._pause = time.monotonic(), self._least_pause()
+        self._saved_at, self._pause = time.monotonic(), self._least_pause()
         self._began = time.monotonic() - self.progress.seconds
         while not self.stopped and self.progress.epoch < self.options.epochs:
             self._epoch()
@@ -102,7 +102,7 @@ class Course:
 
     @property
     def monitor(self) -> str:
-        """The value that early stopping, plateaus and pruning watch."""
+        """The value that early stopping, plateaus and pruning monitor."""
         stopping = self.options.early_stopping
         default = "loss" if self.check is None else "val_loss"
         return (stopping and stopping.monitor) or default
@@ -110,7 +110,7 @@ class Course:
     def _epoch(self) -> None:
         progress = self.progress
         if progress.values is None:
-            progress.values = self._learn()
+            progress.values = self._train()
         values = dict(progress.values)
         if self.options.learning_rate_schedule is not None:
             values["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -119,29 +119,31 @@ class Course:
         self.callbacks.on_epoch_end(progress.epoch, values)
         progress.epochs.append(values)
         progress.ended_ms.append(time.time_ns() // 1_000_000)
-        self.watch.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
-        self._judge()
+        self.hooks.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
+        self._decide()
         progress.epoch, progress.batch, progress.values = progress.epoch + 1, 0, None
 
-    def _learn(self) -> dict[str, float]:
-        """The rest of the training rows, in the epoch's own order."""
+    def _train(self) -> dict[str, float]:
+        """Train on the rest of the epoch's rows, in the epoch's own order."""
         progress, loop = self.progress, self.loop
         order = self._order(progress.epoch)
         if isinstance(loop, StreamedLoop) and progress.epoch + 1 < self.options.epochs:
-            loop.expect(self._order(progress.epoch + 1))
+            loop.prefetch(self._order(progress.epoch + 1))
         if progress.batch == 0:
             self.model.reset_metrics()
         reported = time.monotonic()
-        every = self.options.checkpoint.batches if self.options.checkpoint and self.watch.keeper else None
+        every = (
+            self.options.checkpoint.batches if self.options.checkpoint and self.hooks.checkpoints else None
+        )
         try:
-            for done, bad in self.watch.following(loop.run(order, progress.batch, every)):
+            for done, bad in self.hooks.with_heartbeats(loop.run(order, progress.batch, every)):
                 if bad is not None:
                     raise _not_finite(progress.epoch, bad, loop.batches)
                 progress.batch = done
-                self._keep_if_due()
-                # The last one is told by the epoch's end.
+                self._save_if_due()
+                # The last batch is reported with the epoch.
                 if done < loop.batches and time.monotonic() - reported >= SECONDS_A_REPORT:
-                    self.watch.on_batch(progress.epoch, done, loop.batches)
+                    self.hooks.on_batch(progress.epoch, done, loop.batches)
                     reported = time.monotonic()
         except loop.errors as error:
             raise self._failed(error) from error
@@ -154,9 +156,9 @@ class Course:
     def _validate(self, check: Loop) -> dict[str, float]:
         self.model.reset_metrics()
         try:
-            for _ in self.watch.following(check.run()):
-                if self.watch.keeper and self.watch.keeper.ending():
-                    self._keep_if_due()
+            for _ in self.hooks.with_heartbeats(check.run()):
+                if self.hooks.checkpoints and self.hooks.checkpoints.stop_requested():
+                    self._save_if_due()
         except check.errors as error:
             raise self._failed(error) from error
         return self._values()
@@ -164,7 +166,8 @@ class Course:
     def _values(self) -> dict[str, float]:
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
-    def _judge(self) -> None:
+    def _decide(self) -> None:
+        """Update the best epoch, and decide whether to stop."""
         progress, last = self.progress, len(self.progress.epochs) - 1
         values = [epoch[self.monitor] for epoch in progress.epochs]
         higher = higher_is_better(self.monitor)
@@ -179,68 +182,69 @@ class Course:
     def _least_pause(self) -> float:
         return self.options.checkpoint.seconds if self.options.checkpoint else 0.0
 
-    def _keep_if_due(self) -> None:
-        """Keep the state every so many batches or seconds, and when the process is to end."""
-        keeper, options = self.watch.keeper, self.options.checkpoint
-        if keeper is None or options is None:
+    def _save_if_due(self) -> None:
+        """Save the state after the stated number of batches or seconds, and when the process must end."""
+        checkpoints, options = self.hooks.checkpoints, self.options.checkpoint
+        if checkpoints is None or options is None:
             return
-        ending = keeper.ending()
+        ending = checkpoints.stop_requested()
         if options.batches:
             due = self.progress.batch % options.batches == 0
         else:
-            due = time.monotonic() - self._kept_at >= self._pause
-        if (due or ending) and keeper.keeps:
-            self._keep(keeper)
+            due = time.monotonic() - self._saved_at >= self._pause
+        if (due or ending) and checkpoints.writes:
+            self._save(checkpoints)
         if ending:
             raise StoppedError(
-                f"The process was told to end in epoch {self.progress.epoch + 1}, after batch "
-                f"{self.progress.batch} of {self.loop.batches}. The state is kept: the same training goes on from it."
+                f"the process received SIGTERM in epoch {self.progress.epoch + 1}, after batch "
+                f"{self.progress.batch} of {self.loop.batches}; the state is saved; start the same training again to "
+                "resume from it"
             )
 
-    def _keep(self, keeper: Keeper) -> None:
+    def _save(self, checkpoints: CheckpointManager) -> None:
         began = time.monotonic()
         self.progress.seconds = began - self._began
-        path = keeper.work / f"checkpoint-{os.getpid()}.npz"
+        path = checkpoints.work / f"checkpoint-{os.getpid()}.npz"
         try:
             checkpoint.write(path, self.progress, self.model, self.loop, self.callbacks)
-            keeper.put(path)
+            checkpoints.save(path)
         except OSError as error:
-            keeper.skipped(f"it could not be written: {error}")
+            checkpoints.report_unusable(f"it could not be written: {error}")
         finally:
             path.unlink(missing_ok=True)
-        self._kept_at = time.monotonic()
-        self._pause = max(self._least_pause(), (self._kept_at - began) / COST)
+        self._saved_at = time.monotonic()
+        self._pause = max(self._least_pause(), (self._saved_at - began) / COST)
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint that is whole and of this training."""
-        keeper = self.watch.keeper if self.options.checkpoint else None
-        if keeper is None:
+        """Resume from the newest complete checkpoint of this training."""
+        checkpoints = self.hooks.checkpoints if self.options.checkpoint else None
+        if checkpoints is None:
             return
-        for path in keeper.found():
+        for path in checkpoints.candidates():
             try:
                 self.progress = checkpoint.read(path, self.model, self.loop, self.callbacks)
             except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-                keeper.skipped(f"{type(error).__name__}: {error}")
+                checkpoints.report_unusable(f"{type(error).__name__}: {error}")
                 continue
             self.resumed = (self.progress.epoch, self.progress.batch)
-            self.watch.on_resume(self.progress, self.loop.batches)
+            self.hooks.on_resume(self.progress, self.loop.batches)
             return
 
     def _failed(self, error: Exception) -> TrainingError:
-        gone = lost(self.watch.group, error)
-        if gone is not None:
-            return gone
+        lost = member_lost_error(self.hooks.group, error)
+        if lost is not None:
+            return lost
         cause = " ".join(str(error).split())[:500]
         return TrainingError(
-            f"{NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "
-            f"{type(error).__name__}: {cause} Where memory is short, lower training.batch_size; otherwise the "
-            "model does not fit its data."
+            f"{BACKEND_NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "
+            f"{type(error).__name__}: {cause}; expected a model that fits its data and the memory; if memory is short, "
+            "lower training.batch_size"
         )
 
 
 def _not_finite(epoch: int, batch: int, batches: int) -> NonFiniteLossError:
     return NonFiniteLossError(
-        f"The loss became NaN or infinite in epoch {epoch + 1}, batch {batch + 1} of {batches}. Expected a "
-        "finite number. Lower training.optimizer.learning_rate, set clipnorm: 1.0 there, or look for "
-        "extreme values in the data."
+        f"the loss became NaN or infinite in epoch {epoch + 1}, batch {batch + 1} of {batches}; expected a "
+        "finite number; lower training.optimizer.learning_rate, set clipnorm: 1.0 there, or look for "
+        "extreme values in the data"
     )

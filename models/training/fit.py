@@ -1,4 +1,4 @@
-"""Train a model: the epochs, what is reported of each, and when to stop."""
+"""Train a model: prepare its data, compile it, and run its epochs."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from tidegate.models.config.training import Training, keras_backend
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.distributed.process_group import Group
 from tidegate.models.errors import OptionsError
-from tidegate.models.families.build import repeatable
-from tidegate.models.loops import Parts, make_loops
-from tidegate.models.loops.dp_sgd import Sampling, require_plain, spent
-from tidegate.models.loops.streamed import Streamed
+from tidegate.models.families.build import make_deterministic
+from tidegate.models.loops import LoopSpec, make_loops
+from tidegate.models.loops.dp_sgd import Sampling, require_private_model, spent_epsilon
+from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
 from tidegate.models.networks.inputs import inputs_of
-from tidegate.models.preprocessing.windows import Windows
+from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
-from tidegate.models.training.checkpoint import Keeper
+from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.compile import compile_model
-from tidegate.models.training.epoch_loop import Course, OnBatch, OnEpoch, OnResume, Watch
+from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 
 
 @dataclass
 class History:
-    """What a training was.
+    """The record of a training.
 
     Attributes:
         epochs: the values of each finished epoch: loss, metrics, val_loss; learning_rate under a schedule.
-        monitor: the value that early stopping, plateaus and pruning watched.
+        monitor: the value that early stopping, plateaus and pruning monitored.
         best_epoch: index of the epoch with the best monitored value.
         stopped: "" after all epochs, "early" by early stopping, "pruned" by the medians.
-        seconds: wall time, from the first batch to the last; before it was killed too.
+        seconds: wall time from the first batch to the last, including the time before it was killed.
         xla: whether the loop was compiled with XLA.
-        batches_a_call: how many batches a call was found to do best in the end; changes no result.
-        epsilon: what `training.privacy` has spent; None without.
-        resumed: epoch and batch that a killed training went on from, both from 0; None: it was not killed.
+        batches_a_call: batches per call at the end; it does not change the result.
+        epsilon: the epsilon spent under `training.privacy`; None without it.
+        resumed: epoch and batch that a killed training resumed from, both from 0; None: it was not killed.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class History:
 
 def fit(
     model: Any,
-    train: Rows | Windows,
+    train: Rows | ShuffleWindows,
     validation: Rows | None,
     training: Mapping[str, Any],
     *,
@@ -70,49 +70,50 @@ def fit(
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
     on_resume: OnResume | None = None,
-    keeper: Keeper | None = None,
+    checkpoints: CheckpointManager | None = None,
     medians: Sequence[float | None] | None = None,
     gpus: int = 0,
     group: Group | None = None,
 ) -> History:
     """Train `model` in place and return what happened.
 
-    On the CPU the same model, rows, settings and seed give the same weights to the bit; with a keeper also when it is
-    killed at any moment and called again. Call it within `families.build.computing_in` where the precision is float64.
+    On the CPU the same model, rows, settings and seed give bit-identical weights; with `checkpoints` also when the
+    process is killed at any moment and `fit` is called again. For precision float64 call it within
+    `families.build.precision_scope`.
 
     Args:
         model: from `build_model`, with outputs for the same loss.
         train: model inputs by name (rows, ...) and int64 class indices (rows,) or float32
-            numbers (rows, values); or rows that stay on the disk.
-        validation: the same of other rows; None or no rows: none.
-        training: the experiment's `training` part, see `Training`.
+            numbers (rows, values); or rows that stay on disk.
+        validation: the same for other rows; may be None or have no rows.
+        training: the experiment's `training` section, see `Training`.
         task: "classification", "regression", "generation" or "detection".
         classes: the target's classes in the order of their indices; empty for regression.
         seed: seeds the order of rows and everything random in the model.
         images: names of the inputs that are images, which `training.augmentation` changes.
-        grids: of the boxes that the model answers, which change with an image.
+        grids: the default boxes of a detection, which augmentation needs.
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
-        on_batch: called with epoch, batches done and batches an epoch, at most twice a second.
-        on_resume: called with what a killed training had done before, and the batches an epoch.
-        keeper: keeps the state as `training.checkpoint` says; None: nobody does.
-        medians: other trials' best monitored value at each epoch, see `search.medians`; None: no rule.
+        on_batch: called with the epoch, batches done and batches per epoch, at most twice a second.
+        on_resume: called with the progress of a killed training, and the batches per epoch.
+        checkpoints: saves the state as the option `training.checkpoint` says; None: it is not saved.
+        medians: other trials' best monitored value at each epoch, see `tuning.search.medians`; None: no rule.
         gpus: devices of this process that share each batch, see `distributed.jax_sharding` and
-            `distributed.tensorflow_replicas`; 0: one, or on JAX what CPUs there are.
+            `distributed.tensorflow_replicas`; 0: one device, or on JAX all CPU devices.
         group: the other processes that share each batch, all called with the same arguments; None: none.
 
     Raises:
         OptionsError: a setting is unknown, wrong, or does not fit the model.
         NonFiniteLossError: the loss became NaN or infinite.
-        StoppedError: the keeper says that the process is to end; the state is kept.
-        MemberLostError: another process of the group is gone.
+        StoppedError: the process received SIGTERM; the state is saved.
+        MemberLostError: another process of the group was lost.
         TrainingError: the framework could not run a batch.
     """
     options = parse_options(Training, training, "training")
     _require_keras_on(options.backend)
-    repeatable(seed)
-    windows: Windows | None = None
+    make_deterministic(seed)
+    windows: ShuffleWindows | None = None
     some: Rows
-    if isinstance(train, Windows):
+    if isinstance(train, ShuffleWindows):
         _require_streams(options)
         windows, some, count = train, train.example, train.rows
     else:
@@ -124,7 +125,7 @@ def fit(
         model = augmented(model, images, options.augmentation, seed, grids)
     loss = compile_model(model, some, options, task, len(classes), batches)
     if sampling is not None:
-        require_plain(model)
+        require_private_model(model)
     counts = None
     if classes and options.class_weights is not None:
         counts = windows.counts if windows is not None else np.bincount(some[1], minlength=len(classes))
@@ -137,34 +138,35 @@ def fit(
         return rows(part) if weights is None else (*rows(part), weights[part[1]])
 
     xla = _xla(model, options, batches, gpus)
-    learned: Any
+    training_rows: Any
     if windows is not None:
-        learned = Streamed(windows, options.batch_size, weighted)
+        training_rows = StreamedRows(windows, options.batch_size, weighted)
     else:
-        learned = weighted(some) if sampling is None else sampling.filled(weighted(some))
-    parts = Parts(model, learned, held_out and rows(held_out), options, loss, seed, xla, gpus, sampling)
-    loop, check = make_loops(parts)
-    nothing = Watch()
-    watch = Watch(
-        on_epoch or nothing.on_epoch,
-        on_batch or nothing.on_batch,
-        on_resume or nothing.on_resume,
-        keeper,
+        training_rows = weighted(some) if sampling is None else sampling.padded(weighted(some))
+    validation_rows = held_out and rows(held_out)
+    spec = LoopSpec(model, training_rows, validation_rows, options, loss, seed, xla, gpus, sampling)
+    loop, check = make_loops(spec)
+    default = Hooks()
+    hooks = Hooks(
+        on_epoch or default.on_epoch,
+        on_batch or default.on_batch,
+        on_resume or default.on_resume,
+        checkpoints,
         group,
     )
     order = windows.order if windows else None if sampling is None else sampling.order
-    course = Course(model, options, seed, loop, check, watch, medians or (), order)
-    done = course.run()
+    epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order)
+    done = epoch_loop.run()
     return History(
         epochs=done.epochs,
-        monitor=course.monitor,
+        monitor=epoch_loop.monitor,
         best_epoch=done.best_epoch,
-        stopped=course.stopped,
+        stopped=epoch_loop.stopped,
         seconds=done.seconds,
         xla=xla,
         batches_a_call=loop.batches_a_call(),
-        epsilon=spent(options.privacy, sampling, model) if options.privacy and sampling else None,
-        resumed=course.resumed,
+        epsilon=spent_epsilon(options.privacy, sampling, model) if options.privacy and sampling else None,
+        resumed=epoch_loop.resumed,
     )
 
 
@@ -173,8 +175,8 @@ def _require_keras_on(backend: str) -> None:
 
     if keras.backend.backend() != keras_backend(backend):
         raise OptionsError(
-            f"Option 'training.backend' is {backend!r} and Keras runs on {keras.backend.backend()}. Set "
-            f"KERAS_BACKEND={keras_backend(backend)} before Keras is imported."
+            f"option 'training.backend' is {backend!r} and Keras runs on {keras.backend.backend()}; expected "
+            f"{keras_backend(backend)}; set KERAS_BACKEND={keras_backend(backend)} before Keras is imported"
         )
 
 
@@ -182,8 +184,8 @@ def _require_streams(options: Training) -> None:
     for name, held in (("privacy", options.privacy), ("backend: numpy", options.backend == "numpy")):
         if held:
             raise OptionsError(
-                f"Option 'training.{name}' is for rows in memory, and the data is streamed. Leave it out, or state "
-                "data.stream: false and resources.memory for all rows."
+                f"option 'training.{name}' is given and the data is streamed; expected rows in memory; leave it out, "
+                "or set data.stream: false and resources.memory for all rows"
             )
 
 
@@ -195,8 +197,8 @@ def _xla(model: Any, options: Training, batches: int, gpus: int) -> bool:
     if gpus > 1:
         if options.xla:
             raise OptionsError(
-                f"Option 'training.xla' is true and resources.gpus is {gpus}, and on TensorFlow XLA compiles for one "
-                "device. Leave xla out, or set training.backend: jax."
+                f"option 'training.xla' is true and resources.gpus is {gpus}; expected one device, because XLA "
+                "compiles for one device on TensorFlow; leave xla out, or set training.backend: jax"
             )
         return False
     return xla_pays(model, batches * options.epochs) if options.xla is None else options.xla

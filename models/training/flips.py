@@ -1,4 +1,4 @@
-"""Images flipped by chance in training, and what a model of boxes answers for them flipped back."""
+"""Random flips of images in training, and the inverse flip of a detection model's outputs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from tidegate.models.data.default_boxes import OFFSETS, Grid
 
 AXES = {"vertical": 1, "horizontal": 2}  # of (rows, down, across, ...)
-MIDDLES = {"vertical": 1, "horizontal": 0}  # among the offsets: the one whose sign changes
+CENTRES = {"vertical": 1, "horizontal": 0}  # the offset whose sign changes
 
 
 def flip(images: Any, axis: str, layer: Any) -> tuple[Any, Any]:
-    """Images (rows, height, width, channels) through Keras' layer of random flips, and which were flipped (rows,).
+    """Images (rows, height, width, channels) after Keras' random flips, and which were flipped (rows,).
 
-    The layer tells nobody; so the images are given one channel more, which is 1 at one edge alone.
+    The layer does not report what it flipped. So the images get one more channel, which is 1 at one edge only.
     """
     from keras import ops
 
@@ -29,13 +29,13 @@ def flip(images: Any, axis: str, layer: Any) -> tuple[Any, Any]:
 
 
 def flip_back(answers: Any, flipped: Any, axis: str, grids: Sequence[Grid], size: tuple[int, int]) -> Any:
-    """Answers (rows, default boxes, units) as they are for the images before they were flipped.
+    """Outputs (rows, default boxes, units) for the images before they were flipped.
 
     Args:
-        answers: of the model.
-        flipped: 1 where an image was flipped (rows,).
-        axis: as of the images.
-        grids: of the default boxes.
+        answers: the model's outputs.
+        flipped: 1 if an image was flipped (rows,).
+        axis: of the flips.
+        grids: the default boxes.
         size: height and width of the images.
     """
     from keras import ops
@@ -48,6 +48,6 @@ def flip_back(answers: Any, flipped: Any, axis: str, grids: Sequence[Grid], size
         parts.append(ops.reshape(ops.flip(part, axis=AXES[axis]), (-1, count, units)))
         begin += count
     signs = np.ones(units, np.float32)
-    signs[units - OFFSETS + MIDDLES[axis]] = -1
+    signs[units - OFFSETS + CENTRES[axis]] = -1
     turned = ops.concatenate(parts, axis=1) * signs
     return ops.where(ops.reshape(flipped, (-1, 1, 1)) > 0.5, turned, answers)

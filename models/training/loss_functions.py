@@ -1,4 +1,4 @@
-"""A loss as Keras computes it."""
+"""Keras loss objects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tidegate.models.config.losses import Loss
 from tidegate.models.training.multibox_loss import multibox
 from tidegate.models.training.optimizers import construct
 
-# Keras on TensorFlow takes what went into the softmax or sigmoid; elsewhere it cuts probabilities at 1e-7, below which
-# nothing is learned from a row. Ours cuts where floating point ends.
-CUT = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
+# On TensorFlow Keras uses the logits before the softmax or sigmoid. On other backends it clips probabilities at 1e-7,
+# below which a row has no gradient; ours clips only at the limits of floating point.
+CLIPPED = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
 
 
 def loss_function(loss: Loss) -> Any:
@@ -26,15 +26,19 @@ def loss_function(loss: Loss) -> Any:
     config = "".join(part.capitalize() for part in loss.name.split("_"))
     special = {"KlDivergence": "KLDivergence", "LogCosh": "LogCosh"}
     made = construct(getattr(keras.losses, special.get(config, config)), loss.options, f"loss {loss.name!r}")
-    if loss.name in CUT and keras.backend.backend() != "tensorflow" and not loss.options.get("from_logits"):
-        return _uncut(made)
+    if (
+        loss.name in CLIPPED
+        and keras.backend.backend() != "tensorflow"
+        and not loss.options.get("from_logits")
+    ):
+        return _unclipped(made)
     return made
 
 
-def _uncut(loss: Any) -> Any:
-    """The same cross-entropy of the logarithm of any probability, which is a logit of the same probability.
+def _unclipped(loss: Any) -> Any:
+    """The same cross-entropy computed from the logarithm of a probability, which is a valid logit of it.
 
-    That of two classes needs the other's as well: in float32 there is none below 6e-8, as in the equations.
+    With two classes 1 - p is needed, too, which in float32 is never below 6e-8.
     """
     import numpy as np
     from keras import ops
@@ -43,8 +47,8 @@ def _uncut(loss: Any) -> Any:
 
     def cross_entropy(y_true: Any, y_pred: Any, **options: Any) -> Any:
         limits = np.finfo(str(y_pred.dtype).removeprefix("torch."))
-        chance = ops.clip(y_pred, float(limits.tiny), 1 - float(limits.epsneg) if binary else 1.0)
-        logit = ops.log(chance) - ops.log1p(-chance) if binary else ops.log(chance)
+        p = ops.clip(y_pred, float(limits.tiny), 1 - float(limits.epsneg) if binary else 1.0)
+        logit = ops.log(p) - ops.log1p(-p) if binary else ops.log(p)
         return of_logits(y_true, logit, **options | {"from_logits": True})
 
     loss.fn = cross_entropy

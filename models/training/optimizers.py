@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by name, with every argument checked before it is used."""
+"""Optimizers and learning-rate schedules by name; every argument is checked before it is used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training import Cosine, Exponential, Plateau, Schedule
 from tidegate.models.errors import OptionsError
 
-# Keras' own with what only some of them take, written out so that a wrong name is found without importing Keras; a test
-# holds both to be all.
+# Keras' optimizers and the options that only some of them have, written out so that a wrong name is found without
+# importing Keras; a test checks that both are complete.
 OPTIMIZERS = {
     "adadelta": ("rho", "epsilon"),
     "adafactor": ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step"),
@@ -73,15 +73,17 @@ def construct(factory: Callable[..., Any], options: Mapping[str, Any], what: str
     known = set(inspect.signature(factory).parameters) - {"kwargs", "name", "args"}
     for key in options:
         if key not in known:
-            raise OptionsError(f"Unknown option {key!r} of {what}.{did_you_mean(key, known)}")
+            raise OptionsError(f"unknown option {key!r} of {what}{did_you_mean(key, known)}")
     try:
         return _exact(factory(**options))
     except (TypeError, ValueError) as error:
-        raise OptionsError(f"The options {dict(options)} of {what} were refused: {error}") from error
+        raise OptionsError(
+            f"the options {dict(options)} of {what} were refused: {error}; expected valid ones; correct them"
+        ) from error
 
 
 def _exact(made: Any) -> Any:
-    """Its numbers as float64 where that is computed in: TensorFlow would round Python's to float32 before."""
+    """With float64, make an object's numbers NumPy float64: TensorFlow would round Python's to float32."""
     import keras
     import numpy as np
 
@@ -109,31 +111,33 @@ def check_optimizer(optimizer: str | Mapping[str, Any]) -> tuple[str, dict[str, 
     """Return an optimizer's lower-case name and its options, without importing Keras.
 
     Raises:
-        OptionsError: no optimizer of that name, an option that it has not, or a learning rate that is none.
+        OptionsError: an unknown optimizer, an option that it does not have, or a wrong learning rate.
     """
     options = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
     name = str(options.pop("name", "adam")).lower()
     if name not in OPTIMIZERS:
-        raise OptionsError(f"Unknown optimizer {name!r}.{did_you_mean(name, OPTIMIZERS)}")
+        raise OptionsError(f"unknown optimizer {name!r}{did_you_mean(name, OPTIMIZERS)}")
     known = (*COMMON, *OPTIMIZERS[name])
     for key in options:
         if key not in known:
-            raise OptionsError(f"Unknown option {key!r} of optimizer {name!r}.{did_you_mean(key, known)}")
+            raise OptionsError(f"unknown option {key!r} of optimizer {name!r}{did_you_mean(key, known)}")
     rate = options.get("learning_rate")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
-        raise OptionsError(f"The learning rate of optimizer {name!r} is {rate!r}. Expected a number above 0.")
+        raise OptionsError(
+            f"the learning rate of optimizer {name!r} is {rate!r}; expected a number above 0; correct it"
+        )
     return name, options
 
 
 def build_optimizer(
     optimizer: str | Mapping[str, Any], schedule: Schedule | None, steps: int, epochs: int
 ) -> Any:
-    """Return the Keras optimizer an experiment asks for.
+    """Return an experiment's Keras optimizer.
 
     Args:
         optimizer: a name, or {name, learning_rate, ...} with arguments of that Keras class.
         schedule: how the learning rate changes, or None.
-        steps: batches an epoch.
+        steps: batches per epoch.
         epochs: epochs planned.
 
     Raises:

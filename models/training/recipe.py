@@ -1,4 +1,4 @@
-"""How a model comes from rows: built, trained, calibrated, judged. The same for every fold and for what is released."""
+"""How a model is built, trained, calibrated and evaluated; the same for every fold and for the released model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
-from tidegate.models.networks.fine_tuning import Start, begin_with
+from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.preprocessing.schema import Target
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import Transforms
-    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.preprocessing.windows import ShuffleWindows
     from tidegate.models.training.fit import History
 
 Rows = tuple[dict[str, Array], Array]
@@ -25,63 +25,63 @@ Rows = tuple[dict[str, Array], Array]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a model of rows.
+    """How to make a model from rows.
 
     Attributes:
-        model, training: the experiment's parts; `training` without its seed.
+        model, training: the experiment's sections; `training` without its seed.
         target: what is predicted.
-        seed: of everything random.
-        start: an earlier run's weights, which a training begins with; None: random ones.
-        tokens: of the vocabulary of the texts that it answers; 0 where it answers none.
-        grids: of the boxes that it answers; none where it answers none.
+        seed: seeds everything random.
+        start: the earlier run whose weights the training starts from; None: random weights.
+        tokens: the vocabulary's size for a generation, else 0.
+        grids: the default boxes of a detection, else ().
     """
 
     model: Mapping[str, Any]
     training: Mapping[str, Any]
     target: Target
     seed: int
-    start: Start | None = None
+    start: WarmStart | None = None
     tokens: int = 0
     grids: tuple[Grid, ...] = ()
 
     @property
     def head(self) -> Outputs:
-        """What the model has to answer; OptionsError where the loss does not fit the target."""
+        """The model's outputs; OptionsError if the loss does not fit the target."""
         target = self.target
         classes = self.tokens or len(target.classes)
         return outputs_for(target.task, classes, len(target.names), self.training["loss"], self.grids)
 
-    def learn(
-        self, transforms: Transforms, train: Rows | Windows, validation: Rows, **watch: Any
+    def train(
+        self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **fit_options: Any
     ) -> tuple[Any, History]:
-        """Return a model that was trained, as float32, and what its training was.
+        """Return a trained model, as float32, and the record of its training.
 
         Args:
-            transforms: what made the model's inputs.
-            train, validation: model inputs by name and the encoded target; validation may have no rows, and those of
-                train may stay on the disk.
-            watch: what `training.fit.fit` takes beside: who is told, who keeps checkpoints.
+            transforms: the transforms of the model's inputs.
+            train, validation: model inputs by name and the encoded target; validation may have no rows, and the rows of
+                train may stay on disk.
+            fit_options: further arguments of `training.fit.fit`, such as callbacks and checkpoints.
 
         Raises:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
-        from tidegate.models.families.build import as_float32, build_model, computing_in
+        from tidegate.models.families.build import as_float32, build_model, precision_scope
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
 
         check_privacy(self.model, self.training)
         specs = transforms.input_specs
-        with computing_in(self.training["precision"]):
+        with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)
             elif self.model.get("pretrain"):
                 raise OptionsError(
-                    "Option 'model.pretrain' is for rows in memory, and the data is streamed. Leave it out, or state "
-                    "data.stream: false and resources.memory for all rows."
+                    "option 'model.pretrain' is given and the data is streamed; expected rows in memory; leave it out, "
+                    "or set data.stream: false and resources.memory for all rows"
                 )
             if self.start is not None:
-                begin_with(model, self.start, transforms.to_dict())
+                warm_start(model, self.start, transforms.to_dict())
             history = fit(
                 model,
                 train,
@@ -92,15 +92,15 @@ class Recipe:
                 seed=self.seed,
                 images=[name for name, spec in specs.items() if spec.kind == "image"],
                 grids=self.grids,
-                **watch,
+                **fit_options,
             )
         return as_float32(model, self.model, specs, self.head), history
 
     def require_explainable(self, transforms: Transforms) -> None:
-        """Refuse a user's model that reads a text in a way that can not be explained, before it is trained.
+        """Refuse a user's model that reads a text in a way that cannot be explained, before it is trained.
 
         Raises:
-            OptionsError: naming the text.
+            OptionsError: names the text.
             UserModelError: the user's model fails.
         """
         specs = transforms.input_specs
@@ -113,7 +113,7 @@ class Recipe:
         embeddings(model, specs)
 
     def calibrate(self, model: Any, validation: Rows) -> float | None:
-        """Calibrate a trained model in place where that is asked for; return the temperature, see `calibrate`.
+        """Calibrate a trained model in place if the option is given; return the temperature, see `calibrate`.
 
         Raises:
             OptionsError: there are no probabilities, or no rows.
@@ -124,13 +124,13 @@ class Recipe:
 
         if self.target.task != "classification":
             raise OptionsError(
-                "Option 'training.calibration' is 'temperature', which is for the probabilities of a classification, "
-                "and this is a regression. Leave it out."
+                "option 'training.calibration' is 'temperature' and this is a regression; expected a classification, "
+                "whose probabilities it calibrates; leave it out"
             )
         return calibrate(model, *validation)
 
     def metrics(self, raw: Array, truth: Array) -> dict[str, float]:
-        """Judge a model's raw answers (rows, units), or what `chances` finds of texts, by rows of this truth."""
+        """The metrics of raw outputs (rows, units), or of `token_probabilities` for texts, against the true target."""
         target = self.target
         if self.tokens:
             from tidegate.models.evaluation.text_metrics import evaluate_tokens

@@ -1,7 +1,7 @@
-"""The next trial's values, and when a trial is hopeless. Nothing is kept between calls.
+"""The next trial's values, and the rule that stops a hopeless trial. No state is kept between calls.
 
-What a call returns depends on its arguments alone, and never on how many trials are planned: a search that is
-given more trials later suggests the old ones again, to the digit.
+A result depends only on the arguments, not on the number of planned trials: a search that gets more trials later
+suggests exactly the old ones again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.tuning.space import Between, Choices, space_of
 
 METHODS = ("grid", "random", "tpe")
-RANDOM_FIRST = 5  # trials that tpe draws at random before it learns from them
+RANDOM_FIRST = 5  # trials that tpe draws at random before it uses their results
 
 
 def grid_size(space: Mapping[str, Any]) -> int:
@@ -32,8 +32,8 @@ def suggest(search: Mapping[str, Any], index: int, history: Sequence[Mapping[str
     Args:
         search: the experiment's `search`: method, space, seed (0), direction ("maximize", or "minimize").
         index: the trial's number, from 0.
-        history: finished trials as {"params": {name: value}, "value": number or None}; only tpe reads it.
-            With several trials at once, hand in a fixed prefix, or the values depend on who was faster.
+        history: finished trials as {"params": {name: value}, "value": number or None}; only tpe uses it. When trials
+            run in parallel, pass a fixed prefix; otherwise the values depend on which trial finished first.
 
     Raises:
         OptionsError: method or space is wrong, or a grid has no trial of that number.
@@ -41,7 +41,7 @@ def suggest(search: Mapping[str, Any], index: int, history: Sequence[Mapping[str
     method = str(search.get("method", "tpe"))
     space = space_of(search["space"])
     if method not in METHODS:
-        raise OptionsError(f"Unknown search method {method!r}.{did_you_mean(method, METHODS)}")
+        raise OptionsError(f"unknown search method {method!r}{did_you_mean(method, METHODS)}")
     if method == "grid":
         return _grid_point(space, index)
     return _drawn(space, method, search, index, history)
@@ -50,7 +50,9 @@ def suggest(search: Mapping[str, Any], index: int, history: Sequence[Mapping[str
 def _grid_point(space: Mapping[str, Choices | Between], index: int) -> dict[str, Any]:
     points = list(product(*(entry.grid(name) for name, entry in space.items())))
     if index >= len(points):
-        raise OptionsError(f"The grid has {len(points)} trials and trial {index + 1} was asked for.")
+        raise OptionsError(
+            f"trial {index + 1} was asked for and the grid has {len(points)}; expected at most that many; lower trials"
+        )
     return dict(zip(space, points[index], strict=True))
 
 
@@ -89,7 +91,7 @@ def _drawn(
 def _distribution(entry: Choices | Between) -> Any:
     from optuna import distributions
 
-    if isinstance(entry, Choices):  # by index: a choice may be a list, which Optuna does not take
+    if isinstance(entry, Choices):  # by index: a choice may be a list, which Optuna does not accept
         return distributions.CategoricalDistribution(range(len(entry.choices)))
     if entry.whole:
         return distributions.IntDistribution(
@@ -111,14 +113,14 @@ def _decoded(entry: Choices | Between, value: Any) -> Any:
 
 
 def medians(histories: Sequence[Sequence[float]], warmup: int, higher: bool = False) -> list[float | None]:
-    """Return for each epoch the median over trials of their best value so far; None where no rule holds.
+    """Return for each epoch the median over trials of their best value so far; None in the warm-up.
 
-    A trial whose own best is worse is hopeless: the median stopping rule of Golovin et al., "Google Vizier"
-    (2017), section 3.2.1, with the best in place of the running average, as in Optuna's MedianPruner.
+    A trial whose own best value is worse is stopped: the median stopping rule of Golovin et al., "Google Vizier"
+    (2017), section 3.2.1, with the best value in place of the running average, as in Optuna's MedianPruner.
 
     Args:
-        histories: the monitored value of each epoch, of each trial finished.
-        warmup: epochs at the start without a rule.
+        histories: for each finished trial the monitored value of each epoch.
+        warmup: number of first epochs without a median.
         higher: whether a higher value is better.
     """
     best = [_best_so_far(history, higher) for history in histories]

@@ -1,7 +1,7 @@
-"""What `tidegate predict` reads: files of any kind as chunks of rows that an endpoint takes.
+"""What `tidegate predict` reads: files of any kind, as chunks of rows for an endpoint.
 
-A feed holds one chunk at a time, however large the file. To add a format, write a module with
-`open_feed(path, inputs, size) -> Feed` and name it in `_module_of`.
+Only one chunk is in memory at a time, however large the file is. To add a format, write a module with
+`open_batch_input(path, inputs, size) -> BatchInput` and name it in `_module_of`.
 """
 
 import gzip
@@ -22,13 +22,13 @@ Rows = list[Any]
 
 
 @dataclass(frozen=True)
-class Feed:
-    """Rows to predict.
+class BatchInput:
+    """The rows to predict, and what is known of them.
 
     Attributes:
         chunks: rows as a request has them.
-        total: how many rows there will be, for a progress bar: exact, or about that many; None: not known.
-        names: of each row, where a row is a file.
+        total: number of rows, exact or about, for a progress bar; None: not known.
+        names: the file of each row, where a row is a file.
     """
 
     chunks: Iterator[Rows]
@@ -36,22 +36,22 @@ class Feed:
     names: Sequence[str] | None = None
 
 
-def open_feed(
-    sources: Sequence[str], inputs: Sequence[dict[str, Any]], size: int, whole: bool = False
-) -> Feed:
-    """The rows of files.
+def open_batch_input(
+    sources: Sequence[str], inputs: Sequence[dict[str, Any]], size: int, as_files: bool = False
+) -> BatchInput:
+    """Open files as rows.
 
     Args:
         sources: one file or folder, or several image files; none, or "-", is JSON on stdin.
         inputs: the contract's inputs.
         size: rows in a chunk.
-        whole: send image files as they are: what is answered is in their own pixels.
+        as_files: send image files as they are, because predictions are in their own pixels.
 
     Raises:
-        UsageError: the files can not be read as rows; while the chunks are taken, too.
+        UsageError: the files cannot be read as rows; also raised while chunks are read.
     """
     if not sources or list(sources) == ["-"]:
-        return listed(sys.stdin.read(), "stdin", size)
+        return from_json(sys.stdin.read(), "stdin", size)
     from tidegate.models.readers.image_folder import SUFFIXES
 
     paths = [Path(source) for source in sources]
@@ -65,10 +65,10 @@ def open_feed(
         from tidegate.pipelines.batch.images import open_images
 
         with reading(paths[0]):
-            return open_images(paths, inputs, size, whole)
+            return open_images(paths, inputs, size, as_files)
     with reading(paths[0]):
-        feed: Feed = import_module(_module_of(paths[0])).open_feed(paths[0], inputs, size)
-        return Feed(_guarded(paths[0], feed.chunks), feed.total, feed.names)
+        opened: BatchInput = import_module(_module_of(paths[0])).open_batch_input(paths[0], inputs, size)
+        return BatchInput(_guarded(paths[0], opened.chunks), opened.total, opened.names)
 
 
 def _is_folder_of_images(path: Path) -> bool:
@@ -84,8 +84,8 @@ def _module_of(path: Path) -> str:
     return "tidegate.pipelines.batch.tables"
 
 
-def listed(text: str, where: str, size: int) -> Feed:
-    """A JSON document, a list of rows or `{"rows": [...]}`; raises UsageError."""
+def from_json(text: str, where: str, size: int) -> BatchInput:
+    """The rows of a JSON document: a list, or `{"rows": [...]}`; raises UsageError."""
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -94,20 +94,20 @@ def listed(text: str, where: str, size: int) -> Feed:
         ) from error
     rows = document.get("rows") if isinstance(document, dict) else document
     if not isinstance(rows, list):
-        raise UsageError(f'{where}: expected a list of rows or {{"rows": [...]}}; received {text[:60]}')
-    return Feed((rows[start : start + size] for start in range(0, len(rows), size)), len(rows))
+        raise UsageError(f'{where}: received {text[:60]}; expected a list of rows or {{"rows": [...]}}')
+    return BatchInput((rows[start : start + size] for start in range(0, len(rows), size)), len(rows))
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with a file is an error of the command line that names it."""
+    """Turn any error of reading a file into a UsageError that names the file."""
     try:
         yield
     except PipelineError:
         raise
     except (OSError, ValueError, EOFError, zlib.error, gzip.BadGzipFile, ModelsError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UsageError(f"--input {path}: can not be read as rows: {reason}") from error
+        raise UsageError(f"--input {path}: cannot be read as rows: {reason}") from error
 
 
 def lines_in(path: Path) -> int | None:

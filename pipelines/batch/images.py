@@ -1,4 +1,4 @@
-"""Image files, or a folder of them, brought to the size and the channels that the endpoint takes, or as they are."""
+"""Image files, or a folder of them, resized and converted to what the endpoint takes, or sent as they are."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -6,55 +6,58 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.readers.image_folder import SUFFIXES, pixels
-from tidegate.pipelines.batch import Feed, Rows, reading
+from tidegate.pipelines.batch import BatchInput, Rows, reading
 from tidegate.pipelines.errors import UsageError
 
 
 def open_images(
-    paths: Sequence[Path], inputs: Sequence[dict[str, Any]], size: int, whole: bool = False
-) -> Feed:
-    """One row an image, in the order given; of a folder all images in it and below, sorted.
+    paths: Sequence[Path], inputs: Sequence[dict[str, Any]], size: int, as_files: bool = False
+) -> BatchInput:
+    """One row per image, in the order given; a folder stands for all images in it and below, sorted.
 
-    Where `whole`, a row is the file itself, which the endpoint decodes.
+    With `as_files`, a row is the file itself, which the endpoint decodes.
 
     Raises:
-        UsageError: the endpoint takes something else, or there is no image.
+        UsageError: the endpoint takes no images, or there is none.
     """
-    files = [file for path in paths for file in (_below(path) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (_images_in(path) if path.is_dir() else [path])]
     if not files:
         raise UsageError(
             f"--input {paths[0]}: no image is in it; expected files ending in {', '.join(sorted(SUFFIXES))}"
         )
     names = [str(file) for file in files]
-    return Feed(_chunks(files, _wanted(inputs), size, whole), len(files), names)
+    return BatchInput(_chunks(files, _image_shape(inputs), size, as_files), len(files), names)
 
 
-def _wanted(inputs: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+def _image_shape(inputs: Sequence[dict[str, Any]]) -> tuple[int, ...]:
     """The shape of an image that the endpoint takes."""
     only = inputs[0]
     if len(inputs) > 1 or only["kind"] != "image":
-        told = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in inputs)
+        takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in inputs)
         raise UsageError(
-            f"--input: images were given, but the endpoint takes {told}; expected one image input"
+            f"--input: images were given, but the endpoint takes {takes}; expected one image input"
         )
     if only["dtype"] != "uint8":
         raise UsageError(
-            f"--input: the endpoint takes images of {only['dtype']}, whose scale no image file tells; "
+            f"--input: the endpoint takes images of {only['dtype']}, whose scale an image file does not state; "
             "expected uint8; give the numbers as .npy"
         )
     shape = tuple(only["shape"])
     if shape[2:] not in ((), (1,), (3,)):
-        raise UsageError(f"--input: the endpoint takes images of shape {list(shape)}; give them as .npy")
+        raise UsageError(
+            f"--input: the endpoint takes images of shape {list(shape)}; expected 1 or 3 channels; "
+            "give the numbers as .npy"
+        )
     return shape
 
 
-def _below(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def _chunks(files: Sequence[Path], shape: tuple[int, ...], count: int, whole: bool) -> Iterator[Rows]:
+def _chunks(files: Sequence[Path], shape: tuple[int, ...], count: int, as_files: bool) -> Iterator[Rows]:
     for start in range(0, len(files), count):
-        yield [_file(file) if whole else _row(file, shape) for file in files[start : start + count]]
+        yield [_file(file) if as_files else _row(file, shape) for file in files[start : start + count]]
 
 
 def _file(file: Path) -> dict[str, str]:

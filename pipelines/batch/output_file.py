@@ -1,4 +1,4 @@
-"""The file that `tidegate predict --output` writes: csv or jsonl, whole or not at all."""
+"""The file that `tidegate predict --output` writes: csv or jsonl, complete or not at all."""
 
 import csv
 import json
@@ -16,40 +16,42 @@ Write = Callable[[list[Any], int], None]
 
 
 def format_of(output: Path, stated: str | None) -> str:
-    """The format stated, or the one that the file's name tells.
+    """The stated format, or the one that the file's suffix names.
 
     Raises:
-        UsageError: the name tells none, or nothing can be written there.
+        UsageError: the suffix names none, or nothing can be written there.
     """
     if output.exists() and not output.is_file():
-        raise UsageError(f"--output {output}: it is a folder or a device; expected a file's name")
+        raise UsageError(f"--output {output} is a folder or a device; expected a file's name; name a file")
     if not output.parent.is_dir():
-        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
-    told = next((name for name, ends in FORMATS.items() if output.suffix.lower() in ends), None)
-    if stated is None and told is None:
         raise UsageError(
-            f"--output {output}: its name does not tell a format; expected .csv or .jsonl; add --format"
+            f"--output {output}: there is no folder {output.parent}; expected an existing one; make it first"
         )
-    return stated or str(told)
+    by_suffix = next((name for name, ends in FORMATS.items() if output.suffix.lower() in ends), None)
+    if stated is None and by_suffix is None:
+        raise UsageError(
+            f"--output {output}: its suffix names no format; expected .csv or .jsonl; add --format"
+        )
+    return stated or str(by_suffix)
 
 
 @contextmanager
 def writing(
     output: Path, kind: str, contract: dict[str, Any], names: Sequence[str] | None
 ) -> Iterator[Write]:
-    """A function that takes predictions and the number of the first one's row.
+    """Give a function that writes predictions; it takes them and the row number of the first.
 
-    The file appears under its name when the block ends well, and not at all when it does not. A .csv has a
-    line a row: its number from 0, or the image's file, and then label, probability and the probability of each
-    class, the predicted quantities by their names, or text and log-probability; of boxes it has a line a box, with
-    label, score and corners, and none for a row without any. A .jsonl has in line n what `/predict` answers for
-    row n.
+    The file appears under its name when the block succeeds, and not at all when it fails. A .csv has one line per
+    row: the row's number from 0, or the image's file, and then label, probability and the probability of each
+    class, the predicted quantities by their names, or text and log-probability. For boxes it has one line per box,
+    with label, score and corners, and none for a row without boxes. Line n of a .jsonl is what `/predict` answers
+    for row n.
 
     Args:
         output: the file; replaced if it is there.
         kind: csv or jsonl.
         contract: as `GET /contract` gives it.
-        names: of each row, where a row is a file.
+        names: the file of each row, where a row is a file.
     """
     temp = temporary(output.parent)
     try:

@@ -9,11 +9,11 @@ EVERY_S = 0.2
 WIDTH = 28
 
 
-class Bar:
-    """Rows done, of how many, and how fast; nothing where stderr is no terminal.
+class ProgressBar:
+    """Shows the rows done, the total and the speed; nothing where stderr is not a terminal.
 
     Args:
-        total: rows that will come, or about that many; None: not known.
+        total: number of rows, exact or about; None: not known.
         stream: where it is drawn (default stderr).
     """
 
@@ -24,14 +24,14 @@ class Bar:
         self._last, self._done = 0.0, 0
 
     def add(self, rows: int) -> None:
-        """So many more rows are done."""
+        """Count `rows` more as done."""
         self._done += rows
         if self._shown and time.monotonic() - self._last >= EVERY_S:
             self._last = time.monotonic()
             self._draw()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._shown and self._last:
             print(f"\r{'':<78}\r", end="", file=self._stream, flush=True)
 

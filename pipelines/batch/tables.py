@@ -1,4 +1,4 @@
-"""Any format that an experiment's data may have, through the same readers: columns that are no inputs are left out."""
+"""Any format that an experiment's data may have, through the same readers; columns that are not inputs are left out."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,24 +7,26 @@ from typing import Any
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of
 from tidegate.models.data.sources import existing, guess_format
 from tidegate.models.readers import read
-from tidegate.pipelines.batch import Feed, Rows, lines_in
+from tidegate.pipelines.batch import BatchInput, Rows, lines_in
 from tidegate.pipelines.errors import UsageError
 from tidegate.serving.inference.predictor import sample_rows
 
 LINES = ("csv", "jsonl")
 
 
-def open_feed(path: Path, inputs: Sequence[dict[str, Any]], size: int) -> Feed:
+def open_batch_input(path: Path, inputs: Sequence[dict[str, Any]], size: int) -> BatchInput:
     """The rows of a table, as the readers give them."""
     name = guess_format(existing(path))
     total = lines_in(path) if name in LINES else None
-    return Feed(_chunks(path, read(path, name), inputs, size), None if total is None else max(total - 1, 1))
+    return BatchInput(
+        _chunks(path, read(path, name), inputs, size), None if total is None else max(total - 1, 1)
+    )
 
 
 def _chunks(
-    path: Path, read_: Iterator[Columns], inputs: Sequence[dict[str, Any]], size: int
+    path: Path, parts: Iterator[Columns], inputs: Sequence[dict[str, Any]], size: int
 ) -> Iterator[Rows]:
-    for columns in read_:
+    for columns in parts:
         yield from rows_of_columns(path, columns, inputs, size)
 
 

@@ -1,4 +1,4 @@
-"""What a live endpoint says of drift, for `endpoints` and `show`."""
+"""The drift that a live endpoint reports, for `endpoints` and `show`."""
 
 import http.client
 import urllib.request
@@ -19,10 +19,10 @@ def drift_of(url: str) -> dict[str, Any] | None:
         `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}}`; status is `unknown`
         (fewer rows yet than are needed), `stable`, `moving` or `moved`, by the largest index.
     """
-    # A dependency of the endpoint: it is here wherever one can be live.
+    # A dependency of the endpoint: installed wherever one can be live.
     from prometheus_client.parser import text_string_to_metric_families
 
-    from tidegate.serving.monitoring.drift import LEAST_ROWS
+    from tidegate.serving.monitoring.drift import MIN_ROWS
 
     try:
         with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as page:
@@ -40,7 +40,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
     status = _status([*found["feature"].values(), *found["prediction"].values()])
     return {
         "rows": int(rows),
-        "needed": LEAST_ROWS,
+        "needed": MIN_ROWS,
         "status": status,
         "features": found["feature"],
         "predictions": found["prediction"],

@@ -1,4 +1,4 @@
-"""endpoints, rollback, delete: the live side."""
+"""endpoints, rollback, delete: what is live."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from tidegate.serving.deployment.release import deleted, load, rollback_target, 
 
 def endpoints(home: Home) -> Result:
     """Every endpoint, its live release and whether it answers."""
-    data, place = [], hosting(home)
+    data, host = [], hosting(home)
     for state in known_endpoints(home):
         release = state.release(state.current or 0)
         row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
-        url, live = place.url(state), place.answers(state)
+        url, live = host.url(state), host.answers(state)
         head: dict[str, Any] = {"name": state.name, "release": release.number, "url": url, "live": live}
         head["drift"] = drift_of(url) if live else None
         releases = [
@@ -53,11 +53,11 @@ def rollback(home: Home, name: str, to: int | None) -> Result:
         ReleaseError: no such release.
     """
     require_endpoint(home, name)
-    place = hosting(home)
-    with place.lock(name, ""):
+    host = hosting(home)
+    with host.lock(name, ""):
         before = load(home.store, name)
         target = rollback_target(before, to)
-        url = place.url(place.go_live(name, target.number).state)
+        url = host.url(host.go_live(name, target.number).state)
     note = _follow(home, name)
     data = {"endpoint": name, "release": target.number, "url": url, "run": target.run}
     text = f"{name} serves release {target.number} (run {target.run}) at {url}; before: {before.current}"
@@ -71,9 +71,9 @@ def delete(home: Home, name: str) -> Result:
         UnknownNameError: no such endpoint.
     """
     require_endpoint(home, name)
-    place = hosting(home)
-    with place.lock(name, ""):
-        stopped = place.remove(load(home.store, name))
+    host = hosting(home)
+    with host.lock(name, ""):
+        stopped = host.remove(load(home.store, name))
         update(home.store, name, deleted, ConflictError)
     note = _follow(home, name)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"
@@ -81,7 +81,7 @@ def delete(home: Home, name: str) -> Result:
 
 
 def _follow(home: Home, name: str) -> str:
-    """Bring MLflow's alias after the release pointer; when MLflow is down the pointer counts all the same."""
+    """Move MLflow's alias to the live release; when MLflow is down, the release is live all the same."""
     from tidegate.pipelines.driver.mlflow_sync import follow_release
 
     try:

@@ -1,4 +1,4 @@
-"""runs, show, logs, compare: looking at what happened."""
+"""runs, show, logs, compare: what happened in runs."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import compare_url
 from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
-from tidegate.pipelines.commands.run_summary import answer
+from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.experiment.load import flat
 from tidegate.pipelines.result import Result, table
@@ -33,7 +33,12 @@ def runs(home: Home) -> Result:
         )
         data.append(row | {"metrics": _metrics(home, record), "synced": record.synced})
     rows = [
-        (row["run"], row["status"], _when(row["created"]), _shown(row["metrics"]) or row["reason"][:60])
+        (
+            row["run"],
+            row["status"],
+            _when(row["created"]),
+            _test_metrics(row["metrics"]) or row["reason"][:60],
+        )
         for row in data
     ]
     none = f"no runs in {home.path}; --home names another"
@@ -41,11 +46,11 @@ def runs(home: Home) -> Result:
 
 
 def show(home: Home, run: str) -> Result:
-    """One run: the answer of its submit as it stands now, its steps, and its experiment.
+    """One run: its result as of now, its steps and its experiment.
 
     Args:
         home: the home.
-        run: the run's id, or an experiment's name, whose newest run it is then.
+        run: the run's id, or an experiment's name for its newest run.
 
     Raises:
         UnknownNameError: no such run.
@@ -55,25 +60,25 @@ def show(home: Home, run: str) -> Result:
     if folder.run != run:
         refresh(home, folder.run, "spool/*")
     record = folder.read()
-    answered = answer(home, folder)
-    data = answered.data | {"name": record.name, "created": record.created, "experiment": record.experiment}
-    # Only what the run's own release is asked now: of one that was replaced nobody asks anything.
+    result = run_result(home, folder)
+    data = result.data | {"name": record.name, "created": record.created, "experiment": record.experiment}
+    # A release that was replaced gets no requests, so it has no drift.
     live = data["release"] is not None and data["release"] == data["live_release"]
     data["drift"] = drift_of(data["endpoint"]) if live else None
-    rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in answered.data["steps"]]
+    rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in result.data["steps"]]
     reason = f"\n\n{record.reason}" if record.reason else ""
     reason += f"\n\ndrift  {drift_summary_with_rows(data['drift'])}" if data["drift"] else ""
-    return Result(data, f"{answered.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
+    return Result(data, f"{result.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
 
 
 def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -> Result:
-    """What the steps printed, in the order of the steps; `follow` goes on until the run ends.
+    """What the steps printed, in the order of the steps; with `follow`, until the run ends.
 
     Args:
         home: the home.
         run: the run's id.
-        step: a step's id or its beginning; None for all.
-        follow: go on printing.
+        step: a step's id or the start of it; None for all.
+        follow: keep printing.
         quiet: print nothing, only return the text.
 
     Raises:
@@ -86,7 +91,7 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
     while True:
         refresh(home, run, "logs/*")
         running = folder.read().status in ("queued", "running")
-        fresh = _fresh(folder, step, offsets, running and follow)
+        fresh = _new_text(folder, step, offsets, running and follow)
         text += fresh
         if fresh and not quiet:
             sys.stdout.write(fresh)
@@ -96,10 +101,10 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
         time.sleep(POLL_S if home.target is None else REMOTE_POLL_S)
 
 
-def _fresh(folder: RunFolder, step: str | None, offsets: dict[Path, int], may_come: bool) -> str:
-    """Text that was added to the logs since the last look."""
+def _new_text(folder: RunFolder, step: str | None, offsets: dict[Path, int], more_may_come: bool) -> str:
+    """The text that was added to the logs since the last call."""
     paths = sorted((folder.path / "logs").glob(f"{step or ''}*.log"), key=lambda path: path.stat().st_ctime)
-    if step and not paths and not may_come:
+    if step and not paths and not more_may_come:
         known = [path.stem for path in (folder.path / "logs").glob("*.log")]
         raise UnknownNameError(
             "step", step, known, f"run {folder.run} has {', '.join(sorted(known)) or 'none'}"
@@ -143,9 +148,9 @@ def _differences(data: dict[str, Any]) -> str:
             values = [run[part].get(key) for run in data["runs"]]
             if any(value != values[0] for value in values):
                 rows.append((key, *(_value(value) for value in values)))
-    prints = [(run["data"] or "")[:12] for run in data["runs"]]
-    if len(set(prints)) > 1:
-        rows.append(("data", *prints))
+    fingerprints = [(run["data"] or "")[:12] for run in data["runs"]]
+    if len(set(fingerprints)) > 1:
+        rows.append(("data", *fingerprints))
     head = ("", *(run["run"] for run in data["runs"]))
     body = table(head, rows) if rows else "no difference in parameters, metrics or data"
     return f"{body}\n\nMLflow  {data['url'] or 'not synced yet; `tidegate ui` starts it'}"
@@ -170,7 +175,7 @@ def _metrics(home: Home, record: RunRecord) -> dict[str, float]:
     return selected[0]["metrics"] if selected else {}
 
 
-def _shown(metrics: dict[str, float]) -> str:
+def _test_metrics(metrics: dict[str, float]) -> str:
     tests = [(key, value) for key, value in metrics.items() if key.startswith("test_")]
     return "  ".join(f"{key} {value:.4f}" for key, value in tests[:2])
 

@@ -13,10 +13,10 @@ def keys(name: str, quiet: bool = False) -> Result:
 
     Args:
         name: who will use it.
-        quiet: the key is in the answer, and not printed.
+        quiet: return the key, and do not print it.
 
     Raises:
-        UsageError: the name can not stand in a keys file.
+        UsageError: the name cannot be used in a keys file.
     """
     try:
         key, line = new_key(name)

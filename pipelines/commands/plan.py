@@ -1,4 +1,4 @@
-"""plan: what submit would do, what is done already, and how it differs from what is live."""
+"""plan: what submit would do, what is done already, and what differs from the live release."""
 
 import contextlib
 import json
@@ -25,9 +25,7 @@ from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import load
 
 
-def preview(
-    home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool
-) -> Result:
+def plan(home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool) -> Result:
     """Plan without running.
 
     Args:
@@ -92,20 +90,20 @@ def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
     state = load(home.store, plan.experiment.endpoint)
     if state.current is None:
         return []
-    live = _told(home, home.run_folder(state.release(state.current).run).read().experiment)
-    new = _told(home, plan.experiment.model_dump(mode="json"))
+    live = _dotted_keys(home, home.run_folder(state.release(state.current).run).read().experiment)
+    new = _dotted_keys(home, plan.experiment.model_dump(mode="json"))
     keys = [key for key in sorted(live.keys() | new.keys()) if live.get(key) != new.get(key)]
     return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys]
 
 
-def _told(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
-    """An experiment as dotted keys, with the data's format where its source tells it."""
-    told = flat(experiment)
+def _dotted_keys(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
+    """An experiment as dotted keys, with the data's format where it is inferred from the source."""
+    keys = flat(experiment)
     # A live release's data may be gone by now.
     with contextlib.suppress(ExperimentError, ModelsError, InfraError):
         found = source_of(Data.model_validate(experiment["data"]), home.s3_endpoint).format()
-        told |= {} if found is None else {"data.format": found}
-    return told
+        keys |= {} if found is None else {"data.format": found}
+    return keys
 
 
 def _devices(gpus: int, nodes: int) -> str:

@@ -1,4 +1,4 @@
-"""predict: asking an endpoint, or a bundle, for any number of rows."""
+"""predict: the predictions of an endpoint, or of a bundle, for any number of rows."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tidegate.pipelines.batch import Feed, open_feed
+from tidegate.pipelines.batch import BatchInput, open_batch_input
 from tidegate.pipelines.batch.output_file import format_of, writing
-from tidegate.pipelines.batch.progress_bar import Bar
+from tidegate.pipelines.batch.progress_bar import ProgressBar
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import ensure_live, hosting
 from tidegate.pipelines.result import Result
@@ -21,11 +21,11 @@ from tidegate.serving.deployment.release import load
 from tidegate.serving.errors import BundleError
 from tidegate.serving.inference.bulk_scoring import (
     IN_FLIGHT,
-    Ask,
-    OnlineAsk,
-    Scored,
+    EndpointScorer,
+    ScoredChunk,
+    Scorer,
+    bundle_scorer,
     chunk_rows,
-    offline_ask,
     score,
 )
 
@@ -45,35 +45,37 @@ def predict(
 
     Args:
         home: the home.
-        name: the endpoint, or its http(s) URL, whoever deployed it; with `offline` also the folder of a bundle.
+        name: the endpoint, or its http(s) URL, whoever deployed it; with `offline` also a bundle's folder.
         source: a file, a folder of images or several image files, see `tidegate.pipelines.batch`; None or "-": JSON on
             stdin.
-        output: a .csv or .jsonl to write, row by row as answers come; None: all predictions in the result.
-        format: csv or jsonl; None: as the output's suffix tells.
+        output: a .csv or .jsonl to write, as answers come; None: all predictions in the result.
+        format: csv or jsonl; None: as the output's suffix names it.
         offline: predict here from the live release's bundle, without a server.
-        key_file: holds the API key that the endpoint asks for; None: `$TIDEGATE_API_KEY`, if it is set.
+        key_file: its first line is the endpoint's API key; None: `$TIDEGATE_API_KEY`, if it is set.
 
     Raises:
         UnknownNameError: no such endpoint.
-        UsageError: the file can not be read as rows, or the output can not be written.
+        UsageError: the file cannot be read as rows, or the output cannot be written.
         ScoringError: a row was refused, or the endpoint does not answer; names the rows.
-        ClientError: the endpoint cannot be asked for its contract, or wants another key.
+        ClientError: the endpoint does not give its contract, or needs another key.
     """
     if format is not None and output is None:
-        raise UsageError(f"--format {format} says how --output is written; expected --output FILE beside it")
+        raise UsageError(
+            f"--format {format} is given alone; expected --output FILE too; add it, or leave --format out"
+        )
     kind = None if output is None else format_of(Path(output), format)
     with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
-        feed = open_feed(
+        batch = open_batch_input(
             source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection"))
         )
-        scored = score(feed.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
+        scored = score(batch.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
         if output is None or kind is None:
-            return _shown(list(_watched(feed, scored)))
-        return _written(feed, scored, Path(output), kind, contract)
+            return _shown(list(_watched(batch, scored)))
+        return _written(batch, scored, Path(output), kind, contract)
 
 
 @contextmanager
-def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, dict[str, Any]]]:
+def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Scorer, dict[str, Any]]]:
     key = api_key(None if key_file is None else Path(key_file))
     url = name
     if "://" not in name:
@@ -81,7 +83,7 @@ def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, 
         ensure_live(home, name)  # after a reboot or `down`
     with Client(url, key=key) as client:
         contract = client.contract()
-    ask = OnlineAsk(url, key)
+    ask = EndpointScorer(url, key)
     try:
         yield ask, contract
     finally:
@@ -89,7 +91,7 @@ def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Ask, 
 
 
 @contextmanager
-def _offline(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
+def _offline(home: Home, name: str) -> Iterator[tuple[Scorer, dict[str, Any]]]:
     if (Path(name) / "bundle.json").is_file():
         folder, release = Path(name), None
     else:
@@ -99,11 +101,11 @@ def _offline(home: Home, name: str) -> Iterator[tuple[Ask, dict[str, Any]]]:
         if release is None:
             raise BundleError(f'endpoint "{name}" has no live release; expected one; submit its experiment')
         folder = fetch_bundle(home, state.release(release).bundle)
-    yield offline_ask(folder, None if release is None else name, release)
+    yield bundle_scorer(folder, None if release is None else name, release)
 
 
-def _watched(feed: Feed, scored: Iterator[Scored]) -> Iterator[Scored]:
-    bar = Bar(feed.total)
+def _watched(batch: BatchInput, scored: Iterator[ScoredChunk]) -> Iterator[ScoredChunk]:
+    bar = ProgressBar(batch.total)
     try:
         for part in scored:
             bar.add(len(part.predictions))
@@ -112,7 +114,7 @@ def _watched(feed: Feed, scored: Iterator[Scored]) -> Iterator[Scored]:
         bar.close()
 
 
-def _shown(parts: list[Scored]) -> Result:
+def _shown(parts: list[ScoredChunk]) -> Result:
     predictions = [prediction for part in parts for prediction in part.predictions]
     text = "\n".join(json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
     head = {"model": parts[0].model, "release": parts[0].release}
@@ -120,11 +122,11 @@ def _shown(parts: list[Scored]) -> Result:
 
 
 def _written(
-    feed: Feed, scored: Iterator[Scored], output: Path, kind: str, contract: dict[str, Any]
+    batch: BatchInput, scored: Iterator[ScoredChunk], output: Path, kind: str, contract: dict[str, Any]
 ) -> Result:
     began, rows, releases = time.monotonic(), 0, list[int | None]()
-    with writing(output, kind, contract, feed.names) as write:
-        for part in _watched(feed, scored):
+    with writing(output, kind, contract, batch.names) as write:
+        for part in _watched(batch, scored):
             write(part.predictions, part.start)
             rows += len(part.predictions)
             releases += [part.release] if part.release not in releases else []

@@ -1,4 +1,4 @@
-"""What can be told of an experiment before a step runs, and without importing anything heavy."""
+"""Checks of an experiment before any step runs, without heavy imports."""
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,15 +33,15 @@ def check(experiment: Experiment, home: Home) -> None:
         home: where its endpoint may live already.
 
     Raises:
-        ExperimentError, ModelsError: with a line for every mistake, which names the key, what was received and what was
+        ExperimentError, ModelsError: one line per mistake, which names the key, what was received and what was
             expected.
     """
-    _all_of(_checks(experiment, home))
+    _run_checks(_checks(experiment, home))
     hosting(home).check(load(home.store, experiment.endpoint), experiment.serving)
 
 
-def _all_of(checks: Iterable[Callable[[], object]]) -> None:
-    """Make all checks, and tell of all that was found at once; a single mistake as the error that it is."""
+def _run_checks(checks: Iterable[Callable[[], object]]) -> None:
+    """Run all checks and report all mistakes at once; a single mistake keeps its own error."""
     found: list[ExperimentError | ModelsError] = []
     for check_one in checks:
         try:
@@ -60,7 +60,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     yield partial(check_source, experiment.data, home.s3_endpoint)
     yield partial(_check_model_file, experiment)
     yield from _part_checks(experiment)
-    if home.target is None:  # a target's images have what they have
+    if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
     yield partial(_check_space, experiment)
     for criterion in experiment.gate:
@@ -76,7 +76,7 @@ def _task(experiment: Experiment) -> str | None:
 
 
 def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
-    """What a metric needs: folds, or privacy; and the champion is scored on the test rows only."""
+    """Check what a metric needs: folds, privacy, or test rows, the only ones the champion is scored on."""
     if criterion.metric.startswith("folds_") and experiment.data.split.folds is None:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is a mean over folds, and there are none; set data.split.folds, such as 5"
@@ -94,7 +94,7 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
 
 
 def _check_explains(experiment: Experiment, task: str | None) -> None:
-    """Texts that are written and boxes that are found have no one output to explain."""
+    """Refuse to explain written texts and found boxes: they have no single output to explain."""
     does = {"generation": "writes texts", "detection": "finds boxes"}.get(task or "")
     if experiment.serving.explain and does:
         raise ExperimentError(
@@ -103,7 +103,7 @@ def _check_explains(experiment: Experiment, task: str | None) -> None:
 
 
 def _check_shared(experiment: Experiment) -> None:
-    """What several devices or nodes can not do together."""
+    """Refuse what several devices or nodes cannot do together."""
     gpus, nodes = experiment.resources.gpus, experiment.resources.nodes
     if experiment.training.privacy is not None and max(gpus, nodes) > 1:
         raise ExperimentError(
@@ -118,7 +118,7 @@ def _check_shared(experiment: Experiment) -> None:
 
 
 def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
-    """What a choice of a search may get wrong too."""
+    """The checks that each choice of a search must pass too."""
     model, training, task = experiment.model.options, experiment.training, _task(experiment)
     yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
     yield partial(check_optimizer, training.optimizer)
@@ -149,9 +149,9 @@ def _check_numpy(experiment: Experiment) -> None:
 
 
 def _check_settings(experiment: Experiment, task: str | None) -> None:
-    """Texts and boxes are chosen each in their own way."""
-    asked = {"decoding": "generation", "detection": "detection"}
-    for key, wanted in asked.items():
+    """Refuse settings for texts or boxes where the task is another one."""
+    task_of_key = {"decoding": "generation", "detection": "detection"}
+    for key, wanted in task_of_key.items():
         if getattr(experiment.serving, key) is not None and task not in (None, wanted):
             raise ExperimentError(
                 f"serving.{key} is for a {wanted}, and this is a {task}; leave it out, or state data.task: {wanted}"
@@ -174,17 +174,17 @@ def _check_calibration(experiment: Experiment) -> None:
 
 
 def _check_space(experiment: Experiment) -> None:
-    """Every choice, and both ends of every range, must make an experiment that is right."""
+    """Check the experiment that each choice, and each end of a range, makes."""
     if experiment.search is None:
         return
     document = experiment.model_dump(mode="json")
     for key, entry in space_of(experiment.search.space).items():
         values = entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
-        _all_of(partial(_check_choice, document, key, value) for value in values)
+        _run_checks(partial(_check_choice, document, key, value) for value in values)
 
 
 def _check_choice(document: dict[str, Any], key: str, value: Any) -> None:
-    _all_of(_part_checks(validate(with_values(document, {key: value}), f"search.space.{key}")))
+    _run_checks(_part_checks(validate(with_values(document, {key: value}), f"search.space.{key}")))
 
 
 def _check_model_file(experiment: Experiment) -> None:
@@ -196,7 +196,7 @@ def _check_model_file(experiment: Experiment) -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
         raise ExperimentError(
-            f"model.file: {path} can not be read: {error.strerror}; paths resolve against the experiment file"
+            f"model.file: {path} cannot be read: {error.strerror}; paths resolve against the experiment file"
         ) from error
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
@@ -211,7 +211,7 @@ def _check_model_file(experiment: Experiment) -> None:
 
 
 def _check_imports(path: Path, tree: ast.Module) -> None:
-    """A run keeps one file by content: what that would import from beside it could change unnoticed."""
+    """Refuse imports from the same folder: a run stores the model file only, so they could change unnoticed."""
     for line, module in _imported(tree):
         top = module.split(".")[0]
         if (
@@ -220,8 +220,8 @@ def _check_imports(path: Path, tree: ast.Module) -> None:
             or (path.with_name(top) / "__init__.py").is_file()
         ):
             raise ExperimentError(
-                f"model.file: {path}:{line}: imports {module or 'a relative module'} from beside it; expected one file "
-                "that holds all it needs, so that a run can keep it by content; move that code into the file, or "
+                f"model.file: {path}:{line}: imports {module or 'a relative module'} from its folder; expected one "
+                "file that has all it needs, so that a run can store it by content; move that code into the file, or "
                 "install it as a package"
             )
 

@@ -1,4 +1,4 @@
-"""What a submit answers, in JSON and in words."""
+"""What a submit returns: the result of its run, as JSON and as text."""
 
 import json
 from typing import Any
@@ -26,14 +26,14 @@ def mlflow_url(home: Home, run: str) -> str | None:
 
 
 def curl_for(home: Home, state: EndpointState, number: int) -> str:
-    """A curl line that the endpoint answers: a held-out row of the release's own bundle."""
+    """A curl command that the endpoint answers, with a held-out row of the release's own bundle."""
     bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
     body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
     return f"curl -sS {hosting(home).url(state)}/predict -H 'Content-Type: application/json' -d '{quoted}'"
 
 
-def answer(home: Home, folder: RunFolder) -> Result:
+def run_result(home: Home, folder: RunFolder) -> Result:
     """The result of a run that has ended."""
     record = folder.read()
     selected, packaged, promoted = (
@@ -71,7 +71,7 @@ def steps_of(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _ordered(record: RunRecord) -> list[StepRecord]:
-    """Steps in their order, trials by number: the record has them as they ended."""
+    """Steps in their order, trials by number: the record has them in the order in which they ended."""
     return sorted(record.steps, key=lambda step: (STEPS.index(step.step), _number(step.id)))
 
 
@@ -101,7 +101,7 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _champion(state: EndpointState, own: str | None) -> str | None:
-    """The run's own winner once it was promoted; of a refused run the one that stayed the champion."""
+    """The run's own winner once it was promoted; for a refused run, the champion that stayed."""
     return own or (state.release(state.current).trial if state.current is not None else None)
 
 
@@ -116,7 +116,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     ]
     rows += [("folds", "  ".join(f"{key} {value:.4f}" for key, value in folds))] if folds else []
     rows += [
-        ("went on", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
+        ("resumed", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
     ]
     if data["status"] == "refused":
         rows.append(("refused", data["reason"]))
@@ -129,7 +129,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     if data["runtime_reason"]:
         rows.append(("", data["runtime_reason"]))
     if data["batching"] and data["batching"]["rows"] > 1:
-        rows.append(("requests", Batching.model_validate(data["batching"]).in_words))
+        rows.append(("requests", Batching.model_validate(data["batching"]).summary))
     rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))
     rows.append(("endpoint", data["endpoint"] or "none"))
     lines = [table(("", ""), rows).strip("\n ")]

@@ -1,4 +1,4 @@
-"""serve: becoming the endpoint's server, in the foreground."""
+"""serve: run the endpoint's server in the foreground."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tidegate.serving.deployment.handover import server_argv
 
 
 def serve(home: Home, run_or_bundle: str, port: int | None) -> Result:
-    """Become the endpoint's server, until Ctrl-C; nothing is deployed.
+    """Replace this process by the endpoint's server, until Ctrl-C; nothing is deployed.
 
     Args:
         home: the home.
@@ -39,7 +39,8 @@ def _bundle(home: Home, run_or_bundle: str) -> tuple[Path, str]:
     packaged = outputs_of(home, record, "package")
     if not packaged:
         raise UsageError(
-            f"run {record.run} is {record.status} and was not packaged; there is nothing to serve"
+            f"run {record.run} is {record.status} and was not packaged; expected a packaged run or a bundle's folder; "
+            "`tidegate runs` lists the runs"
         )
     try:
         return fetch_bundle(home, packaged[0]["bundle"]), record.endpoint

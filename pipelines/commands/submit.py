@@ -1,4 +1,4 @@
-"""submit, resume, cancel: who drives a run, and what is answered when it ends."""
+"""submit, resume, cancel: start and stop the driver of a run, and return the run's result when it ends."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.commands import submit_remote as remote
 from tidegate.pipelines.commands.preflight import check
-from tidegate.pipelines.commands.run_summary import answer
+from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.driver.driver import Driver
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors import make_executor
@@ -28,7 +28,7 @@ CANCEL_S = 60.0
 
 
 def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, executor: str) -> Result:
-    """Run an experiment to a live endpoint; what is finished is not done again.
+    """Run an experiment up to a live endpoint; finished steps are not repeated.
 
     Args:
         home: where state is kept.
@@ -53,10 +53,10 @@ def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, exe
 
 
 def resume(home: Home, run: str, *, executor: str) -> Result:
-    """Go on with a run: steps that are finished are kept, MLflow is told what it missed.
+    """Continue a run: finished steps are kept, and MLflow gets what it missed.
 
     Raises:
-        UsageError: its data or the code changed since, so that it would be another run.
+        UsageError: its data or the code has changed since, so that it would be another run.
     """
     if home.target is not None:
         return remote.resume(home, run)
@@ -65,7 +65,7 @@ def resume(home: Home, run: str, *, executor: str) -> Result:
     plan = make_plan(experiment, gather(experiment, home))
     if plan.run != run:
         raise UsageError(
-            f"run {run} can not go on: its data, its model file, this code or a library changed since, "
+            f"run {run} cannot be resumed: its data, its model file, this code or a library has changed since, "
             f"and it would be run {plan.run} now; submit the experiment again"
         )
     return _drive(home, folder, plan, executor)
@@ -75,7 +75,7 @@ def cancel(home: Home, run: str) -> Result:
     """Stop a run and everything it started; finished steps stay.
 
     Raises:
-        UsageError: it does not run.
+        UsageError: it is not running.
     """
     if home.target is not None:
         return remote.cancel(home, run)
@@ -84,12 +84,12 @@ def cancel(home: Home, run: str) -> Result:
     if status not in ("running", "queued"):
         raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
     deadline = time.monotonic() + CANCEL_S
-    told = False
+    signalled = False
     while is_held(folder.lock) or status == "queued":
         pid = folder.lock.read_text().strip() if folder.lock.exists() else ""
-        if pid and not told and is_held(folder.lock):
+        if pid and not signalled and is_held(folder.lock):
             os.kill(int(pid), signal.SIGTERM)
-            told = True
+            signalled = True
         time.sleep(0.05)
         status = folder.read().status
         if time.monotonic() > deadline:
@@ -144,11 +144,10 @@ def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
         try:
             driver.run(plan, make_executor(executor))
         except PipelineError as error:
-            error.data = answer(home, folder).data
+            error.data = run_result(home, folder).data
             raise
         ensure_live(home, plan.experiment.endpoint)
-        with contextlib.suppress(
-            TrackingError
-        ):  # the address that is answered leads somewhere, after `down` too
+        # So that the MLflow address in the result works, even after `down`.
+        with contextlib.suppress(TrackingError):
             mlflow_server.ensure(home.path)
-        return answer(home, folder)  # before another submit of the same may change the record
+        return run_result(home, folder)  # before another submit of the same may change the record

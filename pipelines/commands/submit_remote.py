@@ -10,7 +10,7 @@ from typing import Any
 from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finished, run_labels, selector
 from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.errors import AlreadyExistsError
-from tidegate.pipelines.commands.run_summary import answer
+from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
 from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
@@ -25,9 +25,9 @@ from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 
 POLL_S = 1.0
-LOOK_S = 5.0  # between looks at the driver's pod while it says nothing
+CHECK_S = 5.0  # between checks of the pod of a silent driver
 PERMANENT_S = 20.0
-PATIENCE_S = 300.0  # a driver that has found no place by then has none
+PATIENCE_S = 300.0  # a driver that is not scheduled by then will not be
 CANCEL_S = 90.0
 OVER = ("done", "refused", "failed", "cancelled")
 
@@ -42,7 +42,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
         detach: return at once.
 
     Raises:
-        PipelineError: the run did not end well; its answer comes with it.
+        PipelineError: the run failed or was cancelled; its result is in `data`.
     """
     mirror = Mirror(home, plan.run)
     folder = home.folder_of(plan.run)
@@ -50,7 +50,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     mirror.pull(RECORD)
     known = folder.read() if (folder.path / RECORD).exists() else None
     if known is not None and _is_finished(home, plan, known):
-        return _again(home, folder, plan, known)
+        return _cached_result(home, folder, plan, known)
     if known is None or known.status not in ("queued", "running"):
         _keep_model(home, plan)
         mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
@@ -64,18 +64,18 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
 
 
 def _is_finished(home: Home, plan: Plan, record: RunRecord) -> bool:
-    """Done, known to MLflow, and nothing of it lost."""
+    """Done, synced to MLflow, and with all its results still there."""
     over = record.status == "done" and record.synced
     return over and all(is_cached(plan, step, home.store) for step in plan.steps)
 
 
-def _again(home: Home, folder: RunFolder, plan: Plan, record: RunRecord) -> Result:
-    """The answer of a run that is over: nothing needs a driver."""
+def _cached_result(home: Home, folder: RunFolder, plan: Plan, record: RunRecord) -> Result:
+    """The result of a run that is over: it needs no driver."""
     steps = [StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps]
     folder.write(record.model_copy(update={"steps": steps}))
     Mirror(home, plan.run).pull_all("spool/*")
     ensure_live(home, plan.experiment.endpoint)
-    return answer(home, folder)
+    return run_result(home, folder)
 
 
 def resume(home: Home, run: str) -> Result:
@@ -92,10 +92,10 @@ def resume(home: Home, run: str) -> Result:
 
 
 def cancel(home: Home, run: str) -> Result:
-    """Have a run's driver stop everything; where there is none any more, do it from here.
+    """Have a run's driver stop everything; if it has no driver any more, do it from here.
 
     Raises:
-        UsageError: it does not run, or does not stop.
+        UsageError: it is not running, or does not stop.
     """
     refresh(home, run)
     mirror, folder = Mirror(home, run), home.run_folder(run)
@@ -108,7 +108,7 @@ def cancel(home: Home, run: str) -> Result:
     while job is not None and not is_finished(job) and time.monotonic() < deadline:
         if mirror.pull(END) is not None:
             break
-        if _why_stuck(home, run) is not None:  # it never began, so it hears nothing
+        if _why_stuck(home, run) is not None:  # it never started, so it cannot react
             break
         time.sleep(POLL_S)
         job = home.cluster.get("Job", driver_name(run))
@@ -130,12 +130,14 @@ def _wait_gone(home: Home, run: str) -> None:
     deadline = time.monotonic() + CANCEL_S
     while home.cluster.list("Pod", f"{selector(run_labels(run))},{STEP}"):
         if time.monotonic() > deadline:
-            raise UsageError(f"run {run}: pods are still there after {CANCEL_S:g} s; see `kubectl get pods`")
+            raise UsageError(
+                f"run {run}: its pods are still there after {CANCEL_S:g} s; expected none; see `kubectl get pods`"
+            )
         time.sleep(0.5)
 
 
 def _with_data(home: Home, plan: Plan) -> Facts:
-    """The facts, with the data of this machine kept where the cluster finds it."""
+    """The facts, after the data of this machine was put where the cluster finds it."""
     source = source_of(plan.experiment.data)
     if not isinstance(source, Local):
         return plan.facts
@@ -153,7 +155,7 @@ def _keep_model(home: Home, plan: Plan) -> None:
 
 
 def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
-    """Create the driver's Job; a finished one of an earlier try makes room."""
+    """Create the driver's Job; a finished Job of an earlier attempt is deleted first."""
     assert home.target is not None
     for name in (END, CANCEL):
         mirror.delete(name)
@@ -174,48 +176,48 @@ def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
 
 
 def follow(home: Home, run: str) -> Result:
-    """Show what the driver says until the run has ended; then answer as a local submit does.
+    """Show the driver's log until the run has ended; then return what a local submit returns.
 
-    Ctrl-C stops the following only.
+    Ctrl-C stops only the following; the run continues.
     """
     try:
-        words = _follow(home, Mirror(home, run))
+        end = _follow(home, Mirror(home, run))
     except KeyboardInterrupt:
         where = f"--target {home.target.name}" if home.target else ""
         print(
-            f"\nrun {run} goes on in the cluster; `tidegate logs {run} -f {where}` follows it again, "
+            f"\nrun {run} continues in the cluster; `tidegate logs {run} -f {where}` follows it again, "
             f"`tidegate cancel {run} {where}` stops it",
             file=sys.stderr,
         )
         raise
     refresh(home, run, "spool/*")
-    found = answer(home, home.run_folder(run))
-    if words["exit_code"] == 1:
-        error = (CancelledError if words.get("cancelled") else PipelineError)(words["error"])
-        error.data, error.trace = found.data, words.get("trace", "")
+    result = run_result(home, home.run_folder(run))
+    if end["exit_code"] == 1:
+        error = (CancelledError if end.get("cancelled") else PipelineError)(end["error"])
+        error.data, error.trace = result.data, end.get("trace", "")
         raise error
-    return found
+    return result
 
 
 def _follow(home: Home, mirror: Mirror) -> dict[str, Any]:
-    shown, looked, stuck = 0, time.monotonic(), None
+    shown, checked, stuck = 0, time.monotonic(), None
     while True:
         log = mirror.pull("logs/driver.log") or b""
         if len(log) > shown:
             sys.stderr.write(log[shown:].decode(errors="replace"))
             sys.stderr.flush()
-            shown, looked, stuck = len(log), time.monotonic(), None
+            shown, checked, stuck = len(log), time.monotonic(), None
         end = mirror.pull(END)
         if end is not None:
-            words: dict[str, Any] = json.loads(end)
-            return words
-        if time.monotonic() - looked > LOOK_S:
-            looked, stuck = time.monotonic(), _look(home, mirror.run, stuck)
+            document: dict[str, Any] = json.loads(end)
+            return document
+        if time.monotonic() - checked > CHECK_S:
+            checked, stuck = time.monotonic(), _check_driver(home, mirror.run, stuck)
         time.sleep(POLL_S)
 
 
-def _look(home: Home, run: str, before: tuple[Reason, float] | None) -> tuple[Reason, float] | None:
-    """Why the driver says nothing; a reason that time will not mend ends the following."""
+def _check_driver(home: Home, run: str, before: tuple[Reason, float] | None) -> tuple[Reason, float] | None:
+    """Why the driver is silent; a reason that lasts raises the run's error."""
     job = home.cluster.get("Job", driver_name(run))
     if job is None or condition(job, "Failed") is not None:
         reason = _why_stuck(home, run)
@@ -233,16 +235,16 @@ def _look(home: Home, run: str, before: tuple[Reason, float] | None) -> tuple[Re
     return before
 
 
-def _failed(home: Home, run: str, words: str) -> PipelineError:
-    """The driver can not tell the run's end any more: tell it from here."""
+def _failed(home: Home, run: str, message: str) -> PipelineError:
+    """Record the run's end from here, because its driver no longer can; return the error to raise."""
     mirror, folder = Mirror(home, run), home.folder_of(run)
     mirror.pull(RECORD)
     folder.write(
-        folder.read().model_copy(update={"status": "failed", "reason": words, "finished": time.time()})
+        folder.read().model_copy(update={"status": "failed", "reason": message, "finished": time.time()})
     )
     mirror.push(RECORD)
-    error = PipelineError(f"{words}; `tidegate resume {run}` goes on")
-    error.data = answer(home, folder).data
+    error = PipelineError(f"{message}; `tidegate resume {run}` continues it")
+    error.data = run_result(home, folder).data
     return error
 
 

@@ -1,4 +1,4 @@
-"""ui, check, init, down, gc: the house that runs and endpoints live in."""
+"""ui, check, init, down, gc, completion: the workspace of runs and endpoints."""
 
 import contextlib
 import re
@@ -27,10 +27,10 @@ from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.mirror import refresh
 
 UNDERWAY = ("running", "queued")
-LAST_WORDS_S = 60.0
+SYNC_WAIT_S = 60.0
 TEMPLATES = Path(__file__).parents[1] / "templates"
-LEAST_DISK = 2 * 1024**3
-LEAST_MEMORY = 2 * 1024**3
+MIN_DISK = 2 * 1024**3
+MIN_MEMORY = 2 * 1024**3
 LIBRARIES = ("tensorflow-cpu|tensorflow", "keras", "mlflow", "bentoml", "onnxruntime", "tf2onnx", "optuna")
 
 
@@ -39,7 +39,7 @@ def ui(home: Home, *, quiet: bool) -> Result:
 
     Args:
         home: the home.
-        quiet: only tell the address; otherwise a browser is opened where there is a terminal.
+        quiet: only return the address; otherwise a browser is opened when stdout is a terminal.
     """
     url = mlflow_server.ensure(home.path)
     for run in unsynced(home):
@@ -61,7 +61,7 @@ def ui(home: Home, *, quiet: bool) -> Result:
 
 
 def check(home: Home) -> Result:
-    """Whether the target can do the job, item by item; exit code 1 when something is missing."""
+    """Whether the target is ready, item by item; exit code 1 when something is missing."""
     if home.target is not None:
         from tidegate.pipelines.commands.checking.target import check_target
 
@@ -77,7 +77,7 @@ def _check_python() -> dict[str, Any]:
 
 
 def _check_library(names: str) -> dict[str, Any]:
-    """One of several distributions that provide the same."""
+    """Check for one of several distributions that provide the same library."""
     for name in names.split("|"):
         try:
             return item(name, True, version(name), "")
@@ -98,25 +98,23 @@ def _check_store(home: Home) -> dict[str, Any]:
         return item("store", False, str(error), "choose another folder with --home")
     finally:
         probe.unlink(missing_ok=True)
-    return item("store", True, f"{home.path / 'store'} takes and gives files", "")
+    return item("store", True, f"{home.path / 'store'} can be written and read", "")
 
 
 def _check_disk(home: Home) -> dict[str, Any]:
     free = shutil.disk_usage(home.path).free
-    return item(
-        "disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home"
-    )
+    return item("disk", free >= MIN_DISK, f"{free / 1e9:.1f} GB free", "free 2 GB, or choose another --home")
 
 
 def _check_memory() -> dict[str, Any]:
     free = psutil.virtual_memory().available
     return item(
-        "memory", free >= LEAST_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed"
+        "memory", free >= MIN_MEMORY, f"{free / 1e9:.1f} GB available", "close something: 2 GB are needed"
     )
 
 
 def _check_gpu() -> dict[str, Any]:
-    """No GPU is no failure: only an experiment that asks for one needs it."""
+    """A missing GPU is not an error: only an experiment that asks for one needs it."""
     driver = Path("/proc/driver/nvidia/version")
     detail = driver.read_text().splitlines()[0] if driver.exists() else "none; resources.gpus must be 0 here"
     return item("gpu", True, detail, "")
@@ -128,7 +126,10 @@ def _check_mlflow(home: Home) -> dict[str, Any]:
         mlflow_server.wait_ready(url, home=home.path)
     except InfraError as error:
         return item(
-            "mlflow", False, str(error), "see the message; `tidegate down`, then `tidegate ui` starts it anew"
+            "mlflow",
+            False,
+            str(error),
+            "see the message; `tidegate down`, then `tidegate ui` starts it again",
         )
     return item("mlflow", True, url, "")
 
@@ -144,7 +145,7 @@ def init(folder: str) -> Result:
     there = [name for name in names if (target / name).exists()]
     if there:
         raise UsageError(
-            f"{folder} already has {', '.join(there)}; choose an empty folder, or move them away"
+            f"{folder} already has {', '.join(there)}; expected none of them; choose an empty folder, or move them away"
         )
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -152,27 +153,29 @@ def init(folder: str) -> Result:
             shutil.copyfile(TEMPLATES / name, target / name)
         _name_after_folder(target / "experiment.yaml")
     except OSError as error:
-        raise UsageError(f"{folder}: can not be written: {error.strerror}") from error
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
+        ) from error
     files = [str(target / name) for name in names]
     text = "\n".join([*files, "", f"next: tidegate submit {target / 'experiment.yaml'}"])
     return Result({"files": files}, text)
 
 
 def _name_after_folder(file: Path) -> None:
-    """Two new experiments must not share one endpoint: each is named as its folder."""
+    """Name the experiment after its folder, so that two new ones do not share an endpoint."""
     words = re.sub(r"[^a-z0-9]+", "-", file.resolve().parent.name.lower()).strip("-")[:40].strip("-")
     if words:
         file.write_text(file.read_text().replace("name: my-experiment", f"name: {words}"))
 
 
 def down(home: Home) -> Result:
-    """Stop what runs here: runs (cancelled), endpoints, the MLflow server. Nothing that was made is lost."""
+    """Stop everything that runs here: runs (cancelled), endpoints, the MLflow server. No result is lost."""
     refresh(home)
     underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
     removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     for folder in home.run_folders():
         if is_held(folder.lock):  # it has ended, and its driver still tells MLflow
-            with contextlib.suppress(LockedError), lock(folder.lock, timeout=LAST_WORDS_S):
+            with contextlib.suppress(LockedError), lock(folder.lock, timeout=SYNC_WAIT_S):
                 pass
     names = [record.name for record in processes.records(home.processes)]
     with ThreadPoolExecutor(max_workers=16) as pool:  # each drains for a second or two
@@ -197,9 +200,9 @@ def _cancelled(home: Home, folder: RunFolder) -> bool:
 
 def gc(home: Home) -> Result:
     """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
-    from tidegate.pipelines.state.garbage_collection import sweep
+    from tidegate.pipelines.state.garbage_collection import collect_garbage
 
-    removed = sweep(home) + hosting(home).sweep()
+    removed = collect_garbage(home) + hosting(home).sweep()
     return Result(
         {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
     )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tidegate.models.distributed.process_group import LOST, Member, meeting_here
+from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, free_local_address
 from tidegate.pipelines.executors.base import Handle, StepCall, member_name, worker_arguments
 
 GRACE_S = 5.0
@@ -95,7 +95,7 @@ class GroupHandle:
     def _verdict(self, codes: list[int | None]) -> int:
         """The code of whoever is to blame: one that failed by itself, or else one that was killed."""
         ends = {rank: code for rank, code in enumerate(codes) if code}
-        failed = next((rank for rank, code in ends.items() if code > 0 and code != LOST), None)
+        failed = next((rank for rank, code in ends.items() if code > 0 and code != EXIT_MEMBER_LOST), None)
         if failed is not None:
             self._tell_of(failed)
             return 1
@@ -121,7 +121,7 @@ class LocalExecutor:
             return self._start(call, 0, {})
         for rank in range(call.members):  # of an earlier try
             _error(call, rank).unlink(missing_ok=True)
-        meeting = meeting_here()
+        meeting = free_local_address()
         members = [Member(rank, call.members, meeting) for rank in range(call.members)]
         return GroupHandle([self._start(call, one.rank, one.environment()) for one in members], call)
 

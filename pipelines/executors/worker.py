@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlparse
 
 from tidegate.infra.errors import ConflictError, InfraError
 from tidegate.infra.system.files import write_atomic
-from tidegate.models.distributed.process_group import LOST, Member, member_here
+from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, current_member
 from tidegate.models.errors import MemberLostError
 from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.executors.base import StepCall, member_name
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--step", required=True, help="the step's id in the plan")
     arguments = parser.parse_args(argv)
-    member = member_here()
+    member = current_member()
     name = member_name(arguments.step, member.rank)
     with _opened(arguments.run, arguments.step, name) as (home, folder, push):
         last_words = _LastWords(folder, name, push)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run(home, folder, call, member, last_words)
         except Exception as error:
             last_words(error)
-            return LOST if isinstance(error, MemberLostError) else 1
+            return EXIT_MEMBER_LOST if isinstance(error, MemberLostError) else 1
     return 0
 
 
@@ -200,7 +200,7 @@ def _wait_and_die() -> None:
 if __name__ == "__main__":
     _end_with_driver()
     code = main()
-    if member_here().size > 1:  # at its end JAX would wait for the others, which may be gone
+    if current_member().size > 1:  # at its end JAX would wait for the others, which may be gone
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)

@@ -10,14 +10,14 @@ from tidegate.pipelines.experiment.part import Fraction, Part, listed
 
 
 class InputSpec(Part):
-    """One input column and, where it can not be told from the data, its kind."""
+    """One input column and, where the data does not show it, its kind."""
 
     name: str = Field(description="the column's name")
     kind: Literal["numeric", "categorical", "text", "image", "sequence"] | None = Field(
         None, description="how the column is read; inferred from its values when not given"
     )
     tokens: Literal["words", "characters"] | None = Field(
-        None, description="what a text is cut into; words when not given"
+        None, description="what a text is split into; words when not given"
     )
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
@@ -26,14 +26,14 @@ class InputSpec(Part):
 
 
 class TargetSpec(Part):
-    """One target column and, where its values do not tell, what it is."""
+    """One target column and, where its values do not show it, its kind."""
 
     name: str = Field(description="the column's name")
     kind: Literal["text", "boxes"] | None = Field(
-        None, description="text: the column is a text to be written; boxes: to be found in an image"
+        None, description="text: a text that the model writes; boxes: objects to find in an image"
     )
     tokens: Literal["words", "characters"] | None = Field(
-        None, description="what is written one after the other; characters when not given"
+        None, description="what a text is written in; characters when not given"
     )
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"
@@ -50,8 +50,9 @@ class Split(Part):
     folds: int | None = Field(
         None,
         ge=2,
-        description="as many models more are trained on all but the test rows, each judged on a fold the others learn "
-        "from; what is released learns from the training rows: validation 0 gives it all but the test rows",
+        description="cross-validation: this many extra models are trained on all but the test rows, each evaluated on "
+        "the fold it did not see; the released model is trained on the training rows: with validation 0, all but the "
+        "test rows",
     )
 
     def problems(self) -> Iterator[str]:
@@ -73,7 +74,9 @@ class Data(Part):
         None, description="a file or folder, relative to the experiment file, or s3://BUCKET/KEY"
     )
     dataset: str | None = Field(None, description="a built-in dataset instead of a source")
-    format: str | None = Field(None, description="reader of the source; told from its name when not given")
+    format: str | None = Field(
+        None, description="reader of the source; inferred from its name when not given"
+    )
     inputs: (
         list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
     ) = Field(None, description="input columns; all but the target when not given")
@@ -93,25 +96,25 @@ class Data(Part):
         None,
         ge=16,
         le=4096,
-        description="images with boxes are cut into pieces of so many pixels, without overlap; whole when not given",
+        description="images with boxes are cut into square tiles of this many pixels a side, without overlap; whole "
+        "when not given",
     )
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
     sample_rate: int | None = Field(
         None,
         ge=1,
-        description="of an audio_folder, in Hz; a file of another one is an error; the first file's when "
-        "not given",
+        description="of an audio_folder, in Hz; a file with another one is an error; the first file's when not given",
     )
     stream: bool | Literal["auto"] = Field(
         "auto",
-        description="true: rows stay on the disk and pass through memory a window at a time; auto: where they would "
-        "take more than an eighth of resources.memory",
+        description="true: rows stay on disk and are read one window at a time; auto: true where they would take more "
+        "than an eighth of resources.memory",
     )
     shuffle_buffer: int | None = Field(
         None,
         ge=1,
-        description="rows of such a window, within which they are shuffled; as many as a 32nd of resources.memory "
-        "holds when not given",
+        description="rows of such a window, which are shuffled together; as many as fit in a 32nd of resources.memory "
+        "when not given",
     )
 
     def problems(self) -> Iterator[str]:
@@ -125,7 +128,7 @@ class Data(Part):
             )
         if self.stream is True and self.dataset is not None:
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
-        for entry in self._told:
+        for entry in self._targets_with_kind:
             if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
                 words = {"text": "a text", "boxes": "boxes"}[str(entry.kind)]
                 yield (
@@ -133,11 +136,11 @@ class Data(Part):
                 )
 
     @property
-    def _told(self) -> list[TargetSpec]:
+    def _targets_with_kind(self) -> list[TargetSpec]:
         """The targets whose kind is stated."""
         return [entry for entry in self.target or () if isinstance(entry, TargetSpec) and entry.kind]
 
     @property
     def stated_task(self) -> str | None:
         """The task, where it or the target's kind says it."""
-        return self.task or next((TASK_OF_KIND[str(entry.kind)] for entry in self._told), None)
+        return self.task or next((TASK_OF_KIND[str(entry.kind)] for entry in self._targets_with_kind), None)

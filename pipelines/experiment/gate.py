@@ -53,10 +53,10 @@ def check_name(metric: str, task: str | None) -> None:
 
     Args:
         metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
-        task: "classification", "regression", "generation" or "detection"; None where the data is to tell.
+        task: "classification", "regression", "generation" or "detection"; None where it is inferred from the data.
 
     Raises:
-        ExperimentError: naming the nearest metric there is.
+        ExperimentError: naming the nearest known metric.
     """
     names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
     known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys(names)] + [EPSILON]
@@ -70,7 +70,7 @@ def check_name(metric: str, task: str | None) -> None:
 
 
 def check_limits(metric: str, minimum: float | None, maximum: float | None) -> None:
-    """Refuse a limit that no model can keep, before anything runs.
+    """Refuse a limit that no model can meet, before anything runs.
 
     Raises:
         ExperimentError: naming the limit and what the metric can be.
@@ -94,7 +94,7 @@ def check_metric(metric: str, known: Mapping[str, float]) -> None:
     """Refuse a metric that the run does not have.
 
     Raises:
-        ExperimentError: naming the nearest metric there is.
+        ExperimentError: naming the nearest known metric.
     """
     if metric not in known:
         raise ExperimentError(
@@ -119,12 +119,12 @@ def reasons_against(
     candidate: Mapping[str, float],
     champion: Mapping[str, float] | None,
 ) -> list[str]:
-    """Why the gate refuses a candidate: one sentence a criterion not met; none when it passes.
+    """Why the gate refuses a candidate: one sentence per criterion that is not met; none when it passes.
 
     Args:
         criteria: what must hold.
         candidate: its metrics.
-        champion: the champion's on the same rows, or None where there is none; it is compared by what both have.
+        champion: the champion's on the same rows, or None where there is none; only what both have is compared.
     """
     reasons: list[str] = []
     for criterion in criteria:
@@ -150,5 +150,7 @@ def _relative(metric: str, wanted: float, value: float, champion: float) -> list
     gain = champion - value if lower_is_better(metric) else value - champion
     if gain >= wanted - 1e-12:
         return []
-    asked = f"an improvement of {wanted:g}" if wanted else "not worse"
-    return [f"{metric} is {value:.6g} and the champion's on the same rows is {champion:.6g}; asked: {asked}"]
+    expected = f"an improvement of {wanted:g}" if wanted else "not worse"
+    return [
+        f"{metric} is {value:.6g} and the champion's on the same rows is {champion:.6g}; expected {expected}"
+    ]

@@ -1,4 +1,4 @@
-"""From a file or a name, and `--set` overrides, to an Experiment; every mistake is told in a person's words."""
+"""Reads an Experiment from a file or an example's name, and `--set` overrides; each mistake gets a sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ MOST_NODES = 50_000
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML's own rule, which PyYAML does not keep: a mapping has each key once."""
+    """Checks YAML's rule that a mapping has each key once, which PyYAML does not."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set[str]()
@@ -24,7 +24,7 @@ class _Loader(yaml.CSafeLoader):
             if key.value in seen and isinstance(key, yaml.ScalarNode):
                 line = key.start_mark.line + 1
                 raise yaml.YAMLError(
-                    f"line {line}: the key {key.value!r} stands there a second time; leave one out"
+                    f"line {line}: the key {key.value!r} is given a second time; leave one out"
                 )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
@@ -48,7 +48,7 @@ def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experim
 
 
 def find_file(file_or_name: str) -> Path:
-    """The experiment file that a user's word means: a path first, or the file in a folder, then an example's name."""
+    """The experiment file: a path, experiment.yaml in a folder, or an example's name, in this order."""
     path = Path(file_or_name)
     if path.is_file():
         return path
@@ -57,7 +57,7 @@ def find_file(file_or_name: str) -> Path:
         if inside.is_file():
             return inside
         raise ExperimentError(
-            f"{path} is a folder without experiment.yaml; expected an experiment file; name it"
+            f"{path} is a folder without experiment.yaml; expected an experiment file; name another path"
         )
     example = EXAMPLES / f"{file_or_name}.yaml"
     if "/" not in file_or_name and example.is_file():
@@ -77,7 +77,7 @@ def validate(document: Any, where: str) -> Experiment:
     """
     if not isinstance(document, dict):
         raise ExperimentError(
-            f"{where}: expected a mapping with name, data and model, received {_short(document)}"
+            f"{where}: received {_short(document)}; expected a mapping with name, data and model"
         )
     try:
         return Experiment.model_validate(document)
@@ -90,14 +90,14 @@ def _read(path: Path) -> Any:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ExperimentError(
-                f"{path}: {path.stat().st_size} bytes; an experiment is at most {MOST_BYTES}"
+                f"{path} has {path.stat().st_size} bytes; expected at most {MOST_BYTES}; keep data in files of its own"
             )
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise ExperimentError(
-            f"{path}: can not be read: {error.strerror}; check the file's permissions"
+            f"{path}: cannot be read: {error.strerror}; check the file's permissions"
         ) from error
     if _nodes(document, {}, set()) > MOST_NODES:
         raise ExperimentError(
@@ -112,7 +112,7 @@ def _nodes(value: Any, seen: dict[int, int], above: set[int]) -> int:
     if not children:
         return 1
     if id(value) in above:
-        return MOST_NODES + 1  # an alias that contains itself never ends
+        return MOST_NODES + 1  # an alias that contains itself expands without end
     if id(value) not in seen:
         above.add(id(value))
         seen[id(value)] = min(MOST_NODES + 1, 1 + sum(_nodes(child, seen, above) for child in children))
@@ -167,7 +167,7 @@ def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _sentences(problem: Any) -> list[str]:
-    """One of pydantic's errors; a part that does not go together may have several mistakes in it."""
+    """One of pydantic's errors as sentences; a contradictory part may have several."""
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = list(_keys_at(problem["loc"][:-1]))

@@ -1,4 +1,4 @@
-"""What every part of the experiment file is made of: strict, and frozen."""
+"""The base of every part of the experiment file: strict and frozen."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Self
@@ -17,7 +17,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     def problems(self) -> Iterator[str]:
-        """What does not go together though each value is right by itself, a sentence each."""
+        """Contradictions between values that are each valid by themselves, one sentence each."""
         yield from ()
 
     @model_validator(mode="after")
@@ -29,5 +29,5 @@ class Part(BaseModel):
 
 
 def listed(value: Any) -> Any:
-    """One entry where several may stand, as a list of it."""
+    """A single entry as a list of one; a list as it is."""
     return [value] if isinstance(value, str | dict) else value

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tidegate.models.decoding.settings import Decoding, Detection, Settings
+from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part
 
 
@@ -13,7 +13,7 @@ class Replicas(Part):
     """How far an endpoint scales on a cluster."""
 
     min: int = Field(1, ge=1, description="replicas at rest")
-    max: int | None = Field(None, ge=1, description="replicas under load; as many as at rest when not given")
+    max: int | None = Field(None, ge=1, description="replicas under load; the same as min when not given")
 
     def problems(self) -> Iterator[str]:
         if self.max is not None and self.max < self.min:
@@ -52,7 +52,7 @@ class Serving(Part):
 
     endpoint: Name | None = Field(None, description="the endpoint's name; the experiment's when not given")
     runtime: Literal["auto", "onnx", "tensorflow"] = Field(
-        "auto", description="auto: onnx if it is proved equal"
+        "auto", description="auto: onnx if its predictions equal the model's, else tensorflow"
     )
     port: int | None = Field(
         None, ge=1, le=65535, description="local port; the first free one when not given"
@@ -60,14 +60,14 @@ class Serving(Part):
     replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
     canary: Canary | None = Field(None, description="gradual rollout on a cluster")
     decoding: Decoding | None = Field(
-        None, description="how a text is chosen, of a model that writes one; greedily when not given"
+        None, description="how a model that writes texts chooses tokens; greedily when not given"
     )
     detection: Detection | None = Field(
         None,
-        description="which boxes are answered, of a model that finds some; those that score 0.5 when not given",
+        description="which boxes a detector returns; those that score at least 0.5 when not given",
     )
     explain: bool = Field(
-        False, description="requests with explain: true also tell what each input did to its prediction"
+        False, description="requests with explain: true also get what each input added to its prediction"
     )
     slo: Slo | None = Field(None, description="what the endpoint promises; a canary must keep it")
     resources: ServingResources = Field(
@@ -79,6 +79,6 @@ class Serving(Part):
             yield "decoding is for texts and detection for boxes; leave one of the two out"
 
     @property
-    def settings(self) -> Settings | None:
+    def settings(self) -> DecodingSettings | None:
         """How texts or boxes are chosen."""
         return self.decoding or self.detection

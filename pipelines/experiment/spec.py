@@ -1,4 +1,4 @@
-"""The experiment file: frozen, typed, and strict about what it does not know."""
+"""The experiment file: frozen, typed, and strict about unknown keys."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tidegate.models.config.training import Training as TrainingOptions
-from tidegate.models.distributed.devices import require_spread
+from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.gate import Criterion
@@ -24,11 +24,13 @@ class Model(Part):
     from_: str | None = Field(
         None,
         alias="from",
-        description="a run's id, or the name of an experiment, whose newest run it is then: training begins with the "
-        "weights of its winner; a last layer of another shape begins anew",
+        description="a run's id, or an experiment's name for its newest run: training starts from the "
+        "weights of its winner; a last layer of another shape starts from new ones",
     )
     freeze: Annotated[list[str], BeforeValidator(listed, json_schema_input_type=list[str] | str)] | None = (
-        Field(None, description="names of that model's layers that stay as they are, such as conv2d*")
+        Field(
+            None, description="names of that model's layers whose weights stay as they are, such as conv2d*"
+        )
     )
 
     @property
@@ -43,11 +45,11 @@ class Model(Part):
         if self.freeze and self.from_ is None:
             yield "freeze keeps layers of an earlier run; say which one: from: RUN"
         if self.from_ is not None and self.options.get("pretrain"):
-            yield "from begins with trained weights, and pretrain would be lost; leave one of the two out"
+            yield "from starts with trained weights, and pretrain would be lost; leave one of the two out"
 
 
 class Training(TrainingOptions):
-    """How the model is fitted, and from which random start."""
+    """How the model is fitted, and with which random seed."""
 
     seed: int = Field(7, ge=0, description="seed of initial weights, order of batches and dropout")
 
@@ -55,8 +57,8 @@ class Training(TrainingOptions):
 class Pruning(Part):
     """Stop a trial whose validation loss is worse than the median of earlier trials."""
 
-    warmup_epochs: int = Field(3, ge=0, description="epochs every trial may run")
-    minimum_trials: int = Field(4, ge=1, description="finished trials needed before the median means much")
+    warmup_epochs: int = Field(3, ge=0, description="epochs that every trial may run")
+    minimum_trials: int = Field(4, ge=1, description="finished trials needed before a trial can be stopped")
 
 
 class Search(Part):
@@ -91,19 +93,20 @@ class Resources(Part):
     nodes: int = Field(
         1,
         ge=1,
-        description="processes of a train step, each with its GPUs: pods on a cluster, here on this machine",
+        description="processes of a train step, each with its own GPUs; on a cluster each is a pod",
     )
     member_timeout: Duration = Field(
         "10m",
-        description="a train step of several nodes ends when one of them does not come, or move, for so long",
+        description="a train step of several nodes fails when one of them does not start, or makes no progress, "
+        "for this long",
     )
     gpu_resource: str = Field("nvidia.com/gpu", description="the device plugin's name of a GPU, on a cluster")
-    node_selector: dict[str, str] = Field({}, description="labels of the nodes it may run on, on a cluster")
-    tolerations: list[dict[str, Any]] = Field([], description="taints it tolerates, as Kubernetes has them")
-    priority_class: str = Field("", description="its PriorityClass, on a cluster")
-    queue: str = Field("", description="Kueue's local queue; nothing where the cluster has no Kueue")
-    deadline: Duration = Field("24h", description="a step on a cluster is ended after this time")
-    patience: Duration = Field("15m", description="how long a step waits for a place on a cluster")
+    node_selector: dict[str, str] = Field({}, description="labels of the cluster nodes that it may run on")
+    tolerations: list[dict[str, Any]] = Field([], description="Kubernetes tolerations, on a cluster")
+    priority_class: str = Field("", description="Kubernetes PriorityClass, on a cluster")
+    queue: str = Field("", description="Kueue's local queue; empty where the cluster has no Kueue")
+    deadline: Duration = Field("24h", description="a step on a cluster is stopped after this time")
+    patience: Duration = Field("15m", description="how long a step waits to be scheduled on a cluster")
 
 
 class Experiment(Part):
@@ -112,7 +115,7 @@ class Experiment(Part):
     name: Name = Field(description="the experiment's name, in MLflow too")
     description: str = Field("", description="a sentence for people")
     data: Data = Field(description="where the rows come from")
-    model: Model = Field(description="what is learned")
+    model: Model = Field(description="the model to train")
     training: Training = Field(Training.model_validate({}), description="how it is fitted")
     search: Search | None = Field(None, description="several trials; without it there is one")
     gate: Annotated[
@@ -124,7 +127,7 @@ class Experiment(Part):
     def problems(self) -> Iterator[str]:
         resources, training = self.resources, self.training
         try:
-            require_spread(training.backend, resources.gpus, resources.nodes, training.batch_size)
+            require_equal_shares(training.backend, resources.gpus, resources.nodes, training.batch_size)
         except OptionsError as error:
             yield str(error)
 

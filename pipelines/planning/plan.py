@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Experiment, Search
 from tidegate.pipelines.planning.identity import Facts, content_of, digest_of, run_id, streamed_memory
 from tidegate.pipelines.step_types.base import StepPart, place_of, places_in
@@ -173,7 +173,7 @@ def _earlier(experiment: Experiment, facts: Facts) -> Earlier | None:
     return Earlier(run=start.run, keras=start.keras, transforms=start.transforms, freeze=freeze)
 
 
-def _plain(settings: Settings | None) -> list[Any]:
+def _plain(settings: DecodingSettings | None) -> list[Any]:
     """How texts or boxes are chosen, as the part of a key that it is: none where nothing is said."""
     return [] if settings is None else [settings.model_dump(mode="json")]
 

@@ -1,1 +1,1 @@
-"""What is kept of runs: the home folder, its copy in a cluster's store, bundles, checkpoints."""
+"""The state of runs: the home folder, its copy in a cluster's store, bundles, checkpoints."""

@@ -1,7 +1,7 @@
 """Bundles in the store: a document that lists files by digest, laid out as a folder where one is needed.
 
 `python -m tidegate.pipelines.state.bundles fetch DIGEST FOLDER` lays one out from the store of $TIDEGATE_STORE, every
-digest checked; the init container of an endpoint's pod runs it, and its server starts only when that went well.
+digest checked; the init container of an endpoint's pod runs it, and its server starts only after it succeeded.
 """
 
 import argparse
@@ -56,7 +56,9 @@ def bundle_refs(store: Store, digest: str) -> list[Ref]:
 def _lay_out(store: Store, digest: str, folder: Path) -> None:
     refs = bundle_refs(store, digest)
     if not refs:
-        raise PipelineError(f"the store has no bundle {digest[:12]}; submit the experiment again")
+        raise PipelineError(
+            f"the store has no bundle {digest[:12]}; expected one of a packaged run; submit the experiment again"
+        )
     building = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}-", dir=folder.parent))
     try:
         for ref in refs:
@@ -70,7 +72,7 @@ def _lay_out(store: Store, digest: str, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Lay a bundle out; exit code 1 and one line on stderr when it can not be had whole.
+    """Lay a bundle out; exit code 1 and one line on stderr when a part of it is missing or wrong.
 
     Args:
         argv: `fetch DIGEST FOLDER`; the process's own when None. A folder that is there already is only checked.

@@ -1,8 +1,8 @@
 """Checkpoints of a training in the store: two objects, and a document that names them, the newest first.
 
-The same in a folder and in a bucket, so that a trial that was killed goes on wherever it is started again. They are
-found by the step's key, which stands for everything the training depends on; two runs of one trial at one time write
-the same states, so that either may go on from the other's.
+They are the same in a folder and in a bucket, so that a killed trial resumes wherever it is started again. They are
+found by the step's key, which covers everything that the training depends on. Two runs of one trial at the same time
+write the same states, so either can resume from the other's.
 """
 
 import contextlib
@@ -22,29 +22,29 @@ KEPT = 2
 
 
 class StoreKeeper:
-    """Keeps the state of one trial; see `training.checkpoint.Keeper`.
+    """Keeps the state of one trial; see `training.checkpoint.CheckpointManager`.
 
-    A store that is away costs a training nothing but its checkpoints.
+    If the store cannot be reached, the training loses nothing but its checkpoints.
 
     Attributes:
-        keeps: False in `Follower`.
+        writes: False in `Follower`.
 
     Args:
         store: the home's.
         key: the step's.
         work: a folder for temporary files.
-        say: told in a sentence what goes wrong.
+        say: called with a sentence when something goes wrong.
     """
 
-    keeps = True
+    writes = True
 
     def __init__(self, store: Store, key: str, work: Path, say: Callable[[str], None]) -> None:
         self.store, self.work = store, work
         self._document = f"{PREFIX}{key}.json"
         self._say = say
-        self._told = threading.Event()
+        self._sigterm = threading.Event()
 
-    def put(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         """Keep this checkpoint and the one before it."""
         try:
             ref = self.store.put(path, "checkpoint.npz")
@@ -54,54 +54,54 @@ class StoreKeeper:
         except InfraError as error:
             self._say(f"no checkpoint could be kept: {error}")
 
-    def found(self) -> Iterator[Path]:
+    def candidates(self) -> Iterator[Path]:
         """Checkpoints whose digest is right, the newest first; what is damaged or gone is told."""
         try:
             refs = _read(self.store, self._document)[0]
         except InfraError as error:
-            self._say(f"checkpoints can not be read: {error}")
+            self._say(f"checkpoints cannot be read: {error}")
             return
         for ref in refs:
             try:
                 path = self.store.fetch(ref)
             except InfraError as error:
-                self.skipped(str(error))
+                self.report_unusable(str(error))
             else:
                 yield path
 
-    def skipped(self, reason: str) -> None:
+    def report_unusable(self, reason: str) -> None:
         """Say that a checkpoint is of no use."""
         self._say(f"skipped a checkpoint: {reason}")
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether SIGTERM came."""
-        return self._told.is_set()
+        return self._sigterm.is_set()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Let SIGTERM wait until the training has kept its state; then it does what it would have done."""
+        """Delay SIGTERM until the training has saved its state; then it has its usual effect."""
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's
             return
 
         def note(*_: object) -> None:
-            self._told.set()
+            self._sigterm.set()
 
         before = signal.signal(signal.SIGTERM, note)
         try:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
-            if self._told.is_set():
+            if self._sigterm.is_set():
                 signal.raise_signal(signal.SIGTERM)
 
 
 class Follower(StoreKeeper):
-    """Goes on from the checkpoints of another process of the same training, keeps none, and ends after that one."""
+    """Resumes from the checkpoints of another process of the same training, writes none, and ends after it."""
 
-    keeps = False
+    writes = False
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         """No: it waits for the process that keeps the state, whose end ends this one."""
         return False
 
@@ -114,7 +114,7 @@ def _read(store: Store, document: str) -> tuple[list[Ref], str | None]:
 
 
 def _write(store: Store, document: str, ref: Ref) -> list[Ref]:
-    """Put a reference first and return those that stood there before."""
+    """Put a reference first and return those that were there before."""
     while True:
         before, etag = _read(store, document)
         kept: list[Any] = [one.model_dump() for one in [ref, *(old for old in before if old != ref)][:KEPT]]
@@ -129,7 +129,7 @@ def fold_key(key: str, fold: int) -> str:
 
 
 def step_key(key: str) -> str:
-    """The key of the step whose checkpoints, or those of whose fold, have this key."""
+    """The key of the step, from the key of its checkpoints or of those of one of its folds."""
     return key.partition(FOLD)[0]
 
 

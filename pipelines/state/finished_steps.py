@@ -7,7 +7,7 @@ from typing import Any
 from tidegate.infra.store import Ref, Store
 from tidegate.pipelines.state.home import Home, RunRecord
 
-RELEASING = ("deploy", "verify", "promote")  # one act: done again unless all of it is done
+RELEASING = ("deploy", "verify", "promote")  # one unit: repeated unless all of it is done
 
 
 def find_outputs(store: Store, key: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""gc: what may go, found from what must stay."""
+"""gc: finds what runs and releases still need, and removes the rest."""
 
 import fnmatch
 import json
@@ -14,12 +14,12 @@ from tidegate.pipelines.state.mirror import refresh
 from tidegate.serving.bundle.bento import delete_bento
 from tidegate.serving.deployment.release import Release, load
 
-# Documents of a target's runs that refer to files: of runs that other machines started, too.
-RUNS_OWN = ("*/calls/*.json", "*/plan.json")
-YOUNG_S = 3600.0  # what was just made may belong to a step that is still running
+# Documents in a target's store that refer to files, of runs of all machines.
+RUN_DOCUMENTS = ("*/calls/*.json", "*/plan.json")
+YOUNG_S = 3600.0  # a new file may belong to a step that is still running
 
 
-def sweep(home: Home, young_s: float = YOUNG_S) -> list[str]:
+def collect_garbage(home: Home, young_s: float = YOUNG_S) -> list[str]:
     """Remove what neither a run nor a release needs; return what was removed.
 
     Kept are every step result that a run's record names, everything those refer to, and the bundles and bentos
@@ -27,14 +27,14 @@ def sweep(home: Home, young_s: float = YOUNG_S) -> list[str]:
     """
     refresh(home)
     releases = _releases(home)
-    removed = _sweep_steps(home, releases) + _sweep_bundles(home, releases)
-    removed += _sweep_checkpoints(home)
+    removed = _remove_steps(home, releases) + _remove_bundles(home, releases)
+    removed += _remove_checkpoints(home)
     digests = _needed_digests(home)
     for stored in list(home.store.objects()):
         if stored.digest not in digests and time.time() - stored.modified >= young_s:
             home.store.remove(stored.digest)
             removed.append(f"object {stored.digest[:12]} ({stored.size} bytes)")
-    return removed + home.store.sweep(young_s) + _sweep_work(home)
+    return removed + home.store.sweep(young_s) + _remove_work(home)
 
 
 def _releases(home: Home) -> list[Release]:
@@ -48,8 +48,8 @@ def _documents(home: Home, prefix: str, kind: str = "*.json") -> dict[str, Any]:
     return {key: json.loads(content) for key, (content, _) in found.items()}
 
 
-def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
-    """Results that no run's record names, and the bentos that only they named."""
+def _remove_steps(home: Home, releases: list[Release]) -> list[str]:
+    """Remove results that no run's record names, and the bentos that only they named."""
     records = [folder.read() for folder in home.run_folders()]
     needed = {f"steps/{step.key}.json" for record in records for step in record.steps}
     running = {record.run for record in records if record.status in ("running", "queued")}
@@ -66,16 +66,16 @@ def _sweep_steps(home: Home, releases: list[Release]) -> list[str]:
     return removed
 
 
-def _sweep_checkpoints(home: Home) -> list[str]:
-    """Checkpoints of trials that are done, and of those that no run's record names."""
+def _remove_checkpoints(home: Home) -> list[str]:
+    """Remove checkpoints of trials that are done, and of those that no run's record names."""
     named = {step.key for folder in home.run_folders() for step in folder.read().steps}
     keys = {step_key(key.removeprefix(PREFIX).removesuffix(".json")) for key in home.store.keys(PREFIX)}
     gone = [key for key in sorted(keys) if key not in named or home.store.read(f"steps/{key}.json")]
     return [document for key in gone for document in clear(home.store, key)]
 
 
-def _sweep_bundles(home: Home, releases: list[Release]) -> list[str]:
-    """Bundles that no release serves and no packaged run may serve, and folders laid out of them."""
+def _remove_bundles(home: Home, releases: list[Release]) -> list[str]:
+    """Remove bundles that no release serves and no packaged run may serve, and their folders."""
     manifests = _documents(home, "steps/").values()
     needed = {release.bundle for release in releases}
     needed |= {manifest["outputs"]["bundle"] for manifest in manifests if manifest["step"] == "package"}
@@ -96,7 +96,7 @@ def _needed_digests(home: Home) -> set[str]:
     needed: set[str] = set()
     for prefix in ("steps/", "bundles/", PREFIX):
         needed |= {ref.digest for ref in refs_in(_documents(home, prefix))}
-    for kind in RUNS_OWN:
+    for kind in RUN_DOCUMENTS:
         needed |= {ref.digest for ref in refs_in(_documents(home, "runs/", kind))}
     for folder in home.run_folders():
         for call in (folder.path / "calls").glob("*.json"):
@@ -104,13 +104,13 @@ def _needed_digests(home: Home) -> set[str]:
     return needed
 
 
-def _sweep_work(home: Home) -> list[str]:
-    """Temporary folders of steps that were killed."""
+def _remove_work(home: Home) -> list[str]:
+    """Remove the temporary folders of killed steps."""
     removed = []
     for folder in home.run_folders():
         if is_held(folder.lock):
             continue
-        for path in (folder.path / "work").glob("*"):  # a target's run that was only looked at has none
+        for path in (folder.path / "work").glob("*"):  # a target's run that was only read here has none
             shutil.rmtree(path, ignore_errors=True)
             removed.append(f"work {path.name}")
     return removed

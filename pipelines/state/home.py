@@ -1,6 +1,6 @@
 """The home folder: where runs, the store, the spool and the servers of a target live.
 
-Of a cluster it is a copy: runs live in the store there, and are brought here to be looked at.
+For a cluster it is a copy: the runs live in the cluster's store, and are copied here to be read.
 """
 
 import json
@@ -27,7 +27,7 @@ StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled
 
 
 class StepRecord(BaseModel):
-    """How one step of a run stands."""
+    """The state of one step of a run."""
 
     model_config = ConfigDict(frozen=True)
     id: str
@@ -38,7 +38,7 @@ class StepRecord(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """What is remembered of a run; rewritten whole, by its driver only."""
+    """The state of a run; only its driver writes it, always as a whole."""
 
     model_config = ConfigDict(frozen=True)
     run: str
@@ -63,7 +63,7 @@ class RunFolder:
 
         Args:
             path: the folder, named as the run.
-            alive: whether the run's driver lives; by default, whether somebody holds its lock.
+            alive: whether the run's driver is alive; by default, whether a process holds its lock.
         """
         self.path = path
         self.run = path.name
@@ -88,10 +88,10 @@ class RunFolder:
         return self.path / "calls" / f"{step_id}.json"
 
     def read(self) -> RunRecord:
-        """The record; a run whose driver died is told as failed, never as running."""
+        """The record; a run whose driver died is reported as failed, never as running."""
         record = RunRecord.model_validate_json((self.path / "run.json").read_bytes())
         if record.status in ("queued", "running") and not self._just_created(record) and not self._alive():
-            reason = f"its driver ended before the run did; `tidegate resume {self.run}` goes on"
+            reason = f"its driver ended before the run did; `tidegate resume {self.run}` continues it"
             return record.model_copy(update={"status": "failed", "reason": reason})
         return record
 
@@ -101,7 +101,7 @@ class RunFolder:
 
     @staticmethod
     def _just_created(record: RunRecord) -> bool:
-        """Between a detached submit and its driver's lock lies a moment in which nobody holds it."""
+        """After a detached submit, it takes a moment until the driver holds the lock."""
         return record.status == "queued" and time.time() - record.created < 30
 
 
@@ -113,10 +113,10 @@ class Home:
 
         Args:
             path: the folder.
-            target: the cluster it belongs to; None: everything is here.
+            target: the cluster it belongs to; None: the local target.
 
         Raises:
-            UsageError: the folder can not be created or written.
+            UsageError: the folder cannot be created or written.
         """
         self.path = path.resolve()
         self.target = target
@@ -129,7 +129,7 @@ class Home:
 
     @cached_property
     def store(self) -> Store:
-        """Where artifacts lie: a folder here, or the target's object store."""
+        """Where artifacts are kept: a folder here, or the target's object store."""
         if self.target is None:
             return open_store(self.path / "store")
         address = self.target.store
@@ -137,7 +137,7 @@ class Home:
 
     @property
     def s3_endpoint(self) -> str | None:
-        """The target's S3 server; None: the one that boto3 and $TIDEGATE_S3_ENDPOINT say."""
+        """The target's S3 server; None: as boto3 or $TIDEGATE_S3_ENDPOINT has it."""
         return self.target.store.endpoint if self.target else None
 
     @cached_property
@@ -145,7 +145,7 @@ class Home:
         """The target's namespace.
 
         Raises:
-            ClusterError: no way to it.
+            ClusterError: the cluster cannot be reached.
         """
         from tidegate.infra.cluster.api import Cluster
 
@@ -163,15 +163,15 @@ class Home:
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
             raise UsageError(
-                f"home {self.path} can not be written: {error.strerror}; "
+                f"home {self.path} cannot be written: {error.strerror}; "
                 "choose another with --home DIR or $TIDEGATE_HOME, or change its permissions"
             ) from error
 
     def folder_of(self, run: str) -> RunFolder:
         """The folder of a run, whether there is such a run or not."""
-        return RunFolder(self.runs_path / run, (lambda: self._drives(run)) if self.target else None)
+        return RunFolder(self.runs_path / run, (lambda: self._driver_is_alive(run)) if self.target else None)
 
-    def _drives(self, run: str) -> bool:
+    def _driver_is_alive(self, run: str) -> bool:
         """Whether a run's driver lives in the cluster; a driver itself knows that it does."""
         from tidegate.infra.cluster.jobs import driver_name, is_finished
 
@@ -193,7 +193,7 @@ class Home:
         return folder
 
     def newest_run(self, name: str) -> RunFolder:
-        """The folder of a run by its id, or of the newest run of an experiment by its name; a run's id goes first.
+        """The folder of a run by its id, or of an experiment's newest run by its name; a run's id takes precedence.
 
         Raises:
             UnknownNameError: no such run or experiment, with the nearest known run.
@@ -214,7 +214,7 @@ def home_at(path: Path, pod: bool = False) -> Home:
 
     Args:
         path: the home's folder.
-        pod: whether this is a pod; otherwise it is one where a driver left its target.
+        pod: whether this is a pod; when False, it is still one where a driver left its target.
     """
     return Home(path, target_in_pod() if pod or IN_POD in os.environ else None)
 

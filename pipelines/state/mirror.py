@@ -1,7 +1,7 @@
-"""A run's files as documents of the store, so that it can be followed, and gone on with, from any machine.
+"""A run's files as documents of the store, so that any machine can follow and resume it.
 
-Every document has one writer at a time: a step's own are its worker's, all others the driver's. The record has a
-place of its own, so that listing the runs reads nothing else.
+Every document has one writer at a time: a step's worker writes the step's own, the driver all others. The record has
+a prefix of its own, so that listing the runs reads nothing else.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.state.home import Home, RunRecord
 
 RECORD = "run.json"
-EVERY_S = 2.0
+PUSH_INTERVAL_S = 2.0
 
 
 class Mirror:
@@ -45,7 +45,7 @@ class Mirror:
         return self.home.folder_of(self.run).path / name
 
     def pull(self, name: str) -> bytes | None:
-        """Bring one file here; None when the store has none."""
+        """Copy one file from the store to here; None when the store has none."""
         found = self.home.store.read(self.key(name))
         if found is None:
             return None
@@ -56,7 +56,7 @@ class Mirror:
         return content
 
     def pull_all(self, pattern: str = "*") -> list[str]:
-        """Bring every file whose name matches; return the names."""
+        """Copy every file whose name matches from the store to here; return the names."""
         prefix = f"runs/{self.run}/"
         names = [key.removeprefix(prefix) for key in self.home.store.keys(prefix)]
         names = [name for name in [RECORD, *names] if fnmatch.fnmatch(name, pattern)]
@@ -65,7 +65,7 @@ class Mirror:
         return names
 
     def push(self, name: str) -> None:
-        """Bring one file to the store, if it has changed since the last time."""
+        """Copy one file to the store, if it has changed since the last push."""
         path = self.path(name)
         with self._lock, contextlib.suppress(FileNotFoundError):
             stat = path.stat()
@@ -75,7 +75,7 @@ class Mirror:
                 self._pushed[name] = stamp
 
     def push_all(self, *patterns: str) -> None:
-        """Bring the files whose names match to the store."""
+        """Copy the files whose names match to the store."""
         for pattern in patterns:
             folder = self.path(pattern).parent
             inside = pattern.rpartition("/")[0]
@@ -84,7 +84,7 @@ class Mirror:
                     self.push(f"{inside}/{path.name}" if inside else path.name)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a document, whatever it was before."""
+        """Write a document, whatever its content was before."""
         etag = self._etags.get(name)
         while True:
             try:
@@ -102,13 +102,13 @@ class Mirror:
         self.path(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def pushing(self, *patterns: str, every_s: float = EVERY_S) -> Iterator[None]:
-        """Bring changes to the store every few seconds, and once more at the end."""
+    def pushing(self, *patterns: str, every_s: float = PUSH_INTERVAL_S) -> Iterator[None]:
+        """Push changes every few seconds, and once more at the end."""
         stop = threading.Event()
 
         def follow() -> None:
             while not stop.wait(every_s):
-                with contextlib.suppress(StoreError):  # it is away; the next time will do
+                with contextlib.suppress(StoreError):  # out of reach; the next push will do
                     self.push_all(*patterns)
 
         thread = threading.Thread(target=follow, daemon=True)
@@ -122,12 +122,12 @@ class Mirror:
 
 
 def refresh(home: Home, run: str | None = None, pattern: str = "") -> None:
-    """Bring here what a cluster's store has of its runs; of the local target everything is here.
+    """Copy the runs of a cluster from its store to here; those of the local target are here already.
 
     Args:
         home: the target's home.
         run: one run; None: the records of all.
-        pattern: files of that run beside its record.
+        pattern: which files of that run, in addition to its record.
     """
     if home.target is None:
         return
@@ -136,13 +136,13 @@ def refresh(home: Home, run: str | None = None, pattern: str = "") -> None:
     elif "/" not in run:
         mirror = Mirror(home, run)
         if mirror.pull(RECORD) is None:
-            _pull_records(home)  # so that the nearest name can be told
+            _pull_records(home)  # so that the error can suggest the nearest name
         elif pattern:
             mirror.pull_all(pattern)
 
 
 def known_run(home: Home, run: str) -> RunRecord | None:
-    """The record of a run, or None where it is a new one; a cluster's store is asked first."""
+    """The record of a run, or None for a new one; a cluster's store is read first."""
     if home.target is not None:
         Mirror(home, run).pull(RECORD)
     folder = home.folder_of(run)

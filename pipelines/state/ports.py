@@ -13,10 +13,10 @@ FIRST_PORT = 3000
 
 
 def choose_port(home: Home, state: EndpointState, wanted: int | None) -> int:
-    """The endpoint's port: the one it has, the one asked for, or the first free one.
+    """The endpoint's port: the requested one, the one it has, or the first free one.
 
     Raises:
-        UsageError: the one asked for can not be had.
+        UsageError: the requested one cannot be used.
     """
     check_port(home, state, wanted)
     if wanted is not None:
@@ -29,10 +29,10 @@ def choose_port(home: Home, state: EndpointState, wanted: int | None) -> int:
 
 
 def check_port(home: Home, state: EndpointState, wanted: int | None) -> None:
-    """Refuse a port that the endpoint can not have.
+    """Refuse a port that the endpoint cannot use.
 
     Raises:
-        UsageError: it has another one already, and an address never changes; or somebody has the one asked for.
+        UsageError: it has another one already, and an address never changes; or the requested one is taken.
     """
     if wanted is None:
         return
@@ -45,8 +45,8 @@ def check_port(home: Home, state: EndpointState, wanted: int | None) -> None:
     holder = f'endpoint "{others[wanted]}"' if wanted in others else "another process"
     if state.current is None and (wanted in others or not port_is_free(wanted)):
         raise UsageError(
-            f"serving.port is {wanted}, which {holder} has; expected a port that nobody listens on; "
-            "leave serving.port out to get a free one, name another, or stop what listens there"
+            f"serving.port is {wanted}, which {holder} uses; expected a free port; "
+            "leave serving.port out to get one, name another, or stop what listens there"
         )
 
 

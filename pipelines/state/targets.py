@@ -19,14 +19,14 @@ class Part(BaseModel):
 
 
 class StoreAddress(Part):
-    """Where artifacts lie."""
+    """Where artifacts are kept."""
 
     url: str = Field(pattern=r"^s3://[^/]+(/.+)?$", description="s3://BUCKET/PREFIX")
     endpoint: str | None = Field(None, description="the S3 server's address; AWS when not given")
 
 
 class Gateway(Part):
-    """The Gateway (Gateway API) that requests come in by."""
+    """The Gateway (Gateway API) that requests come in through."""
 
     name: str = Field(description="the Gateway object's name")
     namespace: str = Field(description="the Gateway object's namespace")
@@ -39,14 +39,14 @@ class Target(Part):
     name: str
     context: str | None = Field(None, description="context of the kubeconfig; the current one when not given")
     namespace: str = Field("tidegate", description="where everything runs")
-    store: StoreAddress = Field(description="where artifacts lie, as seen from here")
+    store: StoreAddress = Field(description="where artifacts are kept, as seen from here")
     mlflow: str = Field(description="MLflow's address, as people open it")
     images: str = Field("tidegate", description="registry and folder of the images")
     gateway: Gateway | None = Field(None, description="without it, traffic is split by numbers of replicas")
 
 
 def targets_file(home: Path) -> Path:
-    """Where named targets stand: $TIDEGATE_TARGETS, else targets.yaml in the home."""
+    """The file of named targets: $TIDEGATE_TARGETS, else targets.yaml in the home."""
     return Path(os.environ.get("TIDEGATE_TARGETS") or home / "targets.yaml")
 
 
@@ -59,7 +59,7 @@ def find_target(home: Path, name: str) -> Target | None:
 
     Raises:
         UnknownNameError: no such target.
-        UsageError: targets.yaml can not be understood.
+        UsageError: targets.yaml is wrong.
     """
     if name == "local":
         return None
@@ -70,17 +70,17 @@ def find_target(home: Path, name: str) -> Target | None:
     try:
         return Target.model_validate({"name": name, **known[name]})
     except (ValidationError, TypeError) as error:
-        raise UsageError(f"{path}: target {name}: {_words(error)}") from error
+        raise UsageError(f"{path}: target {name}: {_sentence(error)}") from error
 
 
 def target_in_pod() -> Target:
-    """The target of the pod that we run in: steps get the store only, a driver all of it."""
+    """The target of the pod that this process runs in: a step gets the store only, a driver all of it."""
     store = StoreAddress(
         url=os.environ["TIDEGATE_STORE"], endpoint=os.environ.get("TIDEGATE_S3_ENDPOINT") or None
     )
     if IN_POD in os.environ:
-        told = Target.model_validate_json(os.environ[IN_POD])
-        return told.model_copy(update={"store": store, "context": None})
+        target = Target.model_validate_json(os.environ[IN_POD])
+        return target.model_copy(update={"store": store, "context": None})
     return Target.model_validate(
         {"name": "pod", "store": store, "mlflow": os.environ.get("MLFLOW_TRACKING_URI", "")}
     )
@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} can not be read: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
         raise UsageError(
             f"{path}: expected a name and, below it, context, namespace, store, mlflow and images"
@@ -100,7 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _words(error: ValidationError | TypeError) -> str:
+def _sentence(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
     first = error.errors()[0]

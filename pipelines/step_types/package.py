@@ -3,7 +3,7 @@
 from typing import Literal
 
 from tidegate.infra.store import Ref
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
@@ -16,7 +16,7 @@ class PackageInputs(StepPart):
     run: str
     endpoint: str
     runtime: Literal["auto", "onnx", "tensorflow"]
-    decoding: Settings | None = None
+    decoding: DecodingSettings | None = None
     explain: bool = False
     winner: Later[Trained]
     prepared: Later[Prepared]

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from tidegate.infra.store import Ref
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Pruning
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
@@ -50,7 +50,7 @@ class Trained(StepPart):
 
 
 class Earlier(StepPart):
-    """The run that training begins with; see `networks.fine_tuning.Start`."""
+    """The run that training begins with; see `networks.fine_tuning.WarmStart`."""
 
     run: str
     keras: Ref
@@ -86,7 +86,7 @@ class TrainInputs(StepPart):
     member_timeout: str = "10m"
     start: Earlier | None = None
     snapshot: Ref | None
-    decoding: Settings | None = None
+    decoding: DecodingSettings | None = None
     explain: bool = False
     search: Draw | None
     history: list[Later[Trained]]

@@ -5,7 +5,7 @@ from typing import Any
 
 from tidegate.models.data.columns import load_columns
 from tidegate.models.errors import ExportError
-from tidegate.models.export.onnx_explainer import export_saved_slopes
+from tidegate.models.export.onnx_explainer import export_saved_path_gradients
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs
@@ -15,8 +15,8 @@ from tidegate.serving.bundle.bento import build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
 from tidegate.serving.errors import ServingError
-from tidegate.serving.inference.parity import prove
-from tidegate.serving.inference.predictor import shown_rows
+from tidegate.serving.inference.parity import check_parity
+from tidegate.serving.inference.predictor import example_rows
 
 BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attributions.npz"
 
@@ -48,7 +48,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         model=_model(inputs, context, runtime),
         runtime=runtime,
         parity=parity,
-        sample=shown_rows(schema, columns),
+        sample=example_rows(schema, columns),
         versions=inputs.versions,
         reason=reason,
         code=_code(inputs, context),
@@ -62,7 +62,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
     print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
-    print(f"requests: {batching.in_words}")
+    print(f"requests: {batching.summary}")
     if explained is not None:
         near = f"{explained.max_abs_difference:.3g} on {explained.rows} rows"
         print(f"explains predictions, attributions within {near}")
@@ -91,12 +91,12 @@ def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
     schema, _ = read_contract(inputs.prepared, context.store)
     fetch = context.store.fetch
     try:
-        return export_saved_slopes(
+        return export_saved_path_gradients(
             saved=fetch(inputs.winner.keras),
             transforms=fetch(inputs.prepared.transforms),
             columns=fetch(inputs.prepared.test),
             task=schema.target.task,
-            slopes=context.work / SLOPES,
+            path=context.work / SLOPES,
             reference=context.work / ATTRIBUTIONS,
             code=_code(inputs, context),
         )
@@ -124,7 +124,7 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
         return None, f"the model has no ONNX export: {inputs.winner.export_error}"
     fetch = context.store.fetch
     try:
-        parity = prove(
+        parity = check_parity(
             model=_model(inputs, context, runtime),
             runtime=runtime,
             schema=fetch(inputs.prepared.schema_),

@@ -9,7 +9,7 @@ from tidegate.models.config.losses import task_of
 from tidegate.models.data.columns import save_columns
 from tidegate.models.preprocessing.prepare import Prepared as Rows
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.prepare_streamed import Large, prepare_streamed
+from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.kept_data import lay_out_source
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
@@ -68,5 +68,7 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
         path.unlink()
         return ref
 
-    streamed = Large(source=source, task=task, memory=inputs.memory, folder=context.work, keep=keep, **asked)
+    streamed = StreamedData(
+        source=source, task=task, memory=inputs.memory, folder=context.work, keep=keep, **asked
+    )
     return prepare_streamed(streamed)

@@ -1,9 +1,9 @@
 """select: rank the trials by the gate's metric, and hold the winner against the gate and the champion."""
 
 from tidegate.models.data.columns import Columns, load_columns
-from tidegate.models.evaluation.box_metrics import judge_boxes
+from tidegate.models.evaluation.box_metrics import evaluate_answers
 from tidegate.models.evaluation.metrics import evaluate
-from tidegate.models.evaluation.text_metrics import judge
+from tidegate.models.evaluation.text_metrics import evaluate_rows
 from tidegate.models.preprocessing.transforms import encode_target
 from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
 from tidegate.pipelines.state.bundles import fetch_bundle
@@ -81,15 +81,15 @@ def _champion_of_texts(predictor: Predictor, columns: Columns) -> dict[str, floa
     """The champion's figures, decoded as it is at its endpoint."""
     contract, transforms = predictor.contract, predictor.transforms
     assert contract.decoding is not None
-    values = judge(predictor.run, contract.schema_, transforms, columns, contract.decoding)
+    values = evaluate_rows(predictor.run, contract.schema_, transforms, columns, contract.decoding)
     return {f"test_{name}": value for name, value in values.items()}
 
 
 def _champion_of_boxes(predictor: Predictor, columns: Columns) -> dict[str, float]:
     """The champion's figures on boxes that overlap as they may at its endpoint."""
-    boxes, detection = predictor.transforms.boxes, predictor.contract.detection
+    boxes, detection = predictor.transforms.box_target, predictor.contract.detection
     assert boxes is not None and detection is not None
-    values = judge_boxes(predictor.answers(columns), boxes, columns, detection)
+    values = evaluate_answers(predictor.raw_output(columns), boxes, columns, detection)
     return {f"test_{name}": value for name, value in values.items()}
 
 

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.training import seconds
 from tidegate.models.data.columns import concat
-from tidegate.models.distributed.devices import require_backend, require_gpus, require_spread, settle
-from tidegate.models.distributed.process_group import Group, join, member_here
+from tidegate.models.distributed.devices import (
+    configure_backend,
+    require_backend,
+    require_equal_shares,
+    require_gpus,
+)
+from tidegate.models.distributed.process_group import Group, current_member, join
 from tidegate.models.errors import MemberLostError, OptionsError
-from tidegate.models.networks.fine_tuning import Start
+from tidegate.models.networks.fine_tuning import WarmStart
 from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
@@ -32,8 +37,8 @@ from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
 
 if TYPE_CHECKING:
-    from tidegate.models.preprocessing.windows import Windows
-    from tidegate.models.training.checkpoint import Progress
+    from tidegate.models.preprocessing.windows import ShuffleWindows
+    from tidegate.models.training.checkpoint import TrainingProgress
     from tidegate.models.training.fit import History
 
 
@@ -60,8 +65,8 @@ class Trial:
         log: TrialLog | None,
     ) -> None:
         require_backend(training["backend"])
-        require_spread(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
-        settle(training["backend"])
+        require_equal_shares(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
+        configure_backend(training["backend"])
         self.group = _group(inputs, context)
         if inputs.gpus:
             require_gpus(inputs.gpus)
@@ -71,9 +76,9 @@ class Trial:
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
         self.model_options = self._with_snapshot(model)
-        target, answers = self.schema.target, self.transforms.answers
+        target, answers = self.schema.target, self.transforms.text_target
         tokens = answers.spec.vocabulary if answers else 0
-        boxes = self.transforms.boxes
+        boxes = self.transforms.box_target
         grids = boxes.grids if boxes else ()
         self.recipe = Recipe(
             self.model_options, self.training, target, self.seed, self._start(), tokens, grids
@@ -101,7 +106,7 @@ class Trial:
             if value:
                 raise OptionsError(
                     f"Option {name!r} is set, and the target is {target}. Leave it out; it is not for "
-                    f"{'texts' if self.transforms.answers else 'boxes'}."
+                    f"{'texts' if self.transforms.text_target else 'boxes'}."
                 )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
@@ -112,17 +117,17 @@ class Trial:
         shutil.copyfile(self.context.store.fetch(self.inputs.snapshot), path)
         return {**model, "file": str(path)}
 
-    def _start(self) -> Start | None:
+    def _start(self) -> WarmStart | None:
         earlier, fetch = self.inputs.start, self.context.store.fetch
         if earlier is None:
             return None
         transforms = json.loads(fetch(earlier.transforms).read_bytes())
         code = self.model_options.get("file")
-        return Start(
+        return WarmStart(
             earlier.run, fetch(earlier.keras), transforms, earlier.freeze, Path(code) if code else None
         )
 
-    def _training_rows(self) -> Rows | Windows:
+    def _training_rows(self) -> Rows | ShuffleWindows:
         return self.rows.training(self.training["batch_size"], self.inputs.shuffle_buffer)
 
     def run(self, params: dict[str, Any]) -> Trained:
@@ -153,7 +158,7 @@ class Trial:
         report = results.report(raw["test"], before["test"], history, rows["test"][1])
         report |= results.explained(model, rows["test"], report["facts"])
         files = results.files(model, raw["test"], report)
-        answered = [-1, self.head.units] if self.transforms.answers else list(raw["test"].shape[1:])
+        answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         self.log.results(
             metrics, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
@@ -184,7 +189,7 @@ class Trial:
         with self._keeping(self.context.key, Follower) as keeper:
             self._trained(self._training_rows(), self.rows.encoded("validation"), keeper)
 
-    def _learn(self, train: Rows | Windows, validation: Rows) -> tuple[Any, History]:
+    def _learn(self, train: Rows | ShuffleWindows, validation: Rows) -> tuple[Any, History]:
         told = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._went_on}
         with self._keeping(self.context.key) as keeper:
             model, history = self._trained(train, validation, keeper, **told)
@@ -192,13 +197,13 @@ class Trial:
         return model, history
 
     def _trained(
-        self, train: Rows | Windows, validation: Rows, keeper: StoreKeeper, **told: Any
+        self, train: Rows | ShuffleWindows, validation: Rows, keeper: StoreKeeper, **told: Any
     ) -> tuple[Any, History]:
-        result = self.recipe.learn(
+        result = self.recipe.train(
             self.transforms,
             train,
             validation,
-            keeper=keeper,
+            checkpoints=keeper,
             medians=_medians(self.inputs),
             gpus=self.inputs.gpus,
             group=self.group,
@@ -221,15 +226,16 @@ class Trial:
         split = self.inputs.content["data"]["split"]
         if split["folds"] is None:
             return {}
-        steering, learned = (self.inputs.prepared.summary["rows"][part] for part in ("validation", "train"))
-        split = {**split, "validation": steering / (learned + steering)}
+        rows = self.inputs.prepared.summary["rows"]
+        validation_rows, training_rows = rows["validation"], rows["train"]
+        split = {**split, "validation": validation_rows / (training_rows + validation_rows)}
         columns = concat([self.rows.columns(part) for part in ("train", "validation")])
         keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
         return cross_validate(
             self.recipe, self.schema, columns, split, lambda fold: self._keeping(keep[fold]), self.log.fold
         )
 
-    def _went_on(self, progress: Progress, batches: int) -> None:
+    def _went_on(self, progress: TrainingProgress, batches: int) -> None:
         self._resumed = place(progress.epoch, progress.batch, batches)
         self.log.resumed(progress, batches)
 
@@ -244,7 +250,7 @@ class Trial:
 
 def _group(inputs: TrainInputs, context: StepContext) -> Group | None:
     """The other processes of this trial, once all are here; None where there are none."""
-    member = member_here()
+    member = current_member()
     if member.size != inputs.nodes:
         raise OptionsError(
             f"resources.nodes is {inputs.nodes} and this process is one of {member.size}. Expected an executor that "

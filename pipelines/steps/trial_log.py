@@ -21,7 +21,7 @@ from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.context import StepContext
 
 if TYPE_CHECKING:
-    from tidegate.models.training.checkpoint import Progress
+    from tidegate.models.training.checkpoint import TrainingProgress
     from tidegate.pipelines.steps.trial_results import TrialFiles
 
 SAMPLE_S = 5.0
@@ -118,7 +118,7 @@ class TrialLog:
         print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {words}", flush=True)
         self.batch(epoch + 1, 0, 1)
 
-    def resumed(self, progress: "Progress", batches: int) -> None:
+    def resumed(self, progress: "TrainingProgress", batches: int) -> None:
         """Training goes on after it was killed: one line, a tag, and what was done before, if MLflow missed it."""
         words = place(progress.epoch, progress.batch, batches)
         print(f"went on from {words}", flush=True)

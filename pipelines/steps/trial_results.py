@@ -9,7 +9,13 @@ import numpy as np
 
 from tidegate.infra.store import Ref
 from tidegate.models.data.columns import Columns
-from tidegate.models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
+from tidegate.models.decoding.settings import (
+    DEFAULT_DECODING,
+    DEFAULT_DETECTION,
+    Decoding,
+    DecodingSettings,
+    Detection,
+)
 from tidegate.models.errors import ExportError, OptionsError, UserModelError
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.networks.inputs import inputs_of
@@ -50,31 +56,34 @@ class TrialResults:
         transforms: Transforms,
         recipe: Recipe,
         columns: Callable[[str], Columns],
-        decoding: Settings | None,
+        decoding: DecodingSettings | None,
     ) -> None:
         self._context, self._schema, self._transforms = context, schema, transforms
         self._recipe, self._columns, self._decoding = recipe, columns, decoding
 
     def answers(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
-        """What is compared later, by split of held-out rows: raw predictions, or of texts what `chances` finds."""
+        """What is compared later, for each held-out split: raw predictions, or `token_probabilities` of texts."""
         from tidegate.models.networks.predict import predict
 
-        if self._transforms.answers is None:
+        if self._transforms.text_target is None:
             return {split: predict(model, rows[split][0]) for split in ("validation", "test")}
-        from tidegate.models.evaluation.text_metrics import chances
+        from tidegate.models.evaluation.text_metrics import token_probabilities
 
-        return {split: chances(partial(predict, model), *rows[split]) for split in ("validation", "test")}
+        return {
+            split: token_probabilities(partial(predict, model), *rows[split])
+            for split in ("validation", "test")
+        }
 
     def error_rate(self, model: Any) -> dict[str, float]:
         """See `evaluation.text_metrics.error_rate`, for each split; {} where no texts are answered."""
-        if self._transforms.answers is None:
+        if self._transforms.text_target is None:
             return {}
         from tidegate.models.evaluation.text_metrics import error_rate
         from tidegate.models.networks.predict import predict
 
         found: dict[str, float] = {}
         for split in ("validation", "test"):
-            decoding = self._decoding if isinstance(self._decoding, Decoding) else GREEDY
+            decoding = self._decoding if isinstance(self._decoding, Decoding) else DEFAULT_DECODING
             run, columns = partial(predict, model), self._columns(split)
             rate = error_rate(run, self._schema, self._transforms, columns, decoding)
             found |= {f"{split}_{name}": value for name, value in rate.items()}
@@ -103,13 +112,13 @@ class TrialResults:
         return found
 
     def _judged(self, split: str, answers: Any, truth: Any) -> dict[str, float]:
-        boxes = self._transforms.boxes
+        boxes = self._transforms.box_target
         if boxes is None:
             return self._recipe.metrics(answers, truth)
-        from tidegate.models.evaluation.box_metrics import judge_boxes
+        from tidegate.models.evaluation.box_metrics import evaluate_answers
 
-        detection = self._decoding if isinstance(self._decoding, Detection) else SURE
-        return judge_boxes(answers, boxes, self._columns(split), detection)
+        detection = self._decoding if isinstance(self._decoding, Detection) else DEFAULT_DETECTION
+        return evaluate_answers(answers, boxes, self._columns(split), detection)
 
     def files(self, model: Any, raw: Any, report: dict[str, Any]) -> TrialFiles:
         """Save everything later steps work from; a model that has no ONNX form says why."""
@@ -143,7 +152,9 @@ class TrialResults:
             "names": target.names,
             "history": history.epochs,
         }
-        if self._transforms.answers or self._transforms.boxes:  # there is a curve to see, and no more
+        if (
+            self._transforms.text_target or self._transforms.box_target
+        ):  # there is a curve to see, and no more
             return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
         uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
         return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
@@ -153,19 +164,21 @@ class TrialResults:
         count = self._recipe.training["explain"]
         if not count:
             return {}
-        from tidegate.models.explaining.integrated_gradients import integrated_gradients, told
-        from tidegate.models.explaining.keras_gradients import KerasSlopes
+        from tidegate.models.explaining.integrated_gradients import attribution_report, integrated_gradients
+        from tidegate.models.explaining.keras_gradients import KerasPathGradients
         from tidegate.models.networks.predict import predict
 
         some = inputs_of(model, {name: array[:count] for name, array in test[0].items()})
         activation = self._recipe.head.activation
         try:
-            slopes = KerasSlopes(model, self._transforms.input_specs)
+            slopes = KerasPathGradients(model, self._transforms.input_specs)
             values = to_predictions(predict(model, some), activation)
             found = integrated_gradients(slopes, some, values, activation != "linear")
         except OptionsError as error:
             print(f"not explained: {error}", flush=True)
             return {}
-        facts["explained"], arrays = told(found, self._transforms, test[1][:count], self._schema.target)
+        facts["explained"], arrays = attribution_report(
+            found, self._transforms, test[1][:count], self._schema.target
+        )
         print(f"explained {len(found.chosen)} rows, largest gap {np.abs(found.gaps).max():.2g}", flush=True)
         return arrays

@@ -14,7 +14,7 @@ from tidegate.models.training.recipe import Rows
 from tidegate.pipelines.step_types.prepare import Prepared
 
 if TYPE_CHECKING:
-    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.preprocessing.windows import ShuffleWindows
 
 
 class TrialRows:
@@ -40,7 +40,7 @@ class TrialRows:
         columns = self.columns(split)
         return self._transforms.apply(columns), self._transforms.target(self._schema, columns)
 
-    def training(self, batch: int, buffer: int | None) -> Rows | Windows:
+    def training(self, batch: int, buffer: int | None) -> Rows | ShuffleWindows:
         """The rows to learn from; windows over them where they are streamed, which is told.
 
         Args:
@@ -50,12 +50,14 @@ class TrialRows:
         prepared = self._prepared
         if prepared.memory is None:
             return self.encoded("train")
-        from tidegate.models.preprocessing.windows import Windows
+        from tidegate.models.preprocessing.windows import ShuffleWindows
 
         paths = [self._store.fetch(shard) for shard in prepared.shards]
         classes = self._schema.target.classes
         counts = np.array([prepared.summary["classes"][str(name)]["train"] for name in classes], np.int64)
-        windows = Windows(paths, self._schema, self._transforms, counts, prepared.memory, batch, buffer)
+        windows = ShuffleWindows(
+            paths, self._schema, self._transforms, counts, prepared.memory, batch, buffer
+        )
         print(
             f"streamed: {windows.rows} rows in {len(paths)} shards, {windows.size} at a time in memory",
             flush=True,

@@ -103,10 +103,10 @@ def _boxes(inputs: VerifyInputs, context: StepContext, url: str, columns: Column
     """
     _, transforms = read_contract(inputs.prepared, context.store)
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
-    assert transforms.boxes is not None and contract.detection is not None
+    assert transforms.box_target is not None and contract.detection is not None
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
-    sizes = np.tile(transforms.boxes.size, (len(reference), 1))
-    wanted = detect(reference, transforms.boxes, contract.detection, sizes)
+    sizes = np.tile(transforms.box_target.size, (len(reference), 1))
+    wanted = detect(reference, transforms.box_target, contract.detection, sizes)
     expected: list[Any] = list(contract.predictions(wanted))
     answers = _asked(url, columns, chunk_rows(contract.model_dump(mode="json")))
     differences: list[float] = []

@@ -1,4 +1,4 @@
-"""A model of your own: build() gets the inputs by name and what the model must answer."""
+"""A model of your own: build() gets the inputs by name, and the output that the model must have."""
 
 import keras
 

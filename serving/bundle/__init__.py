@@ -1,1 +1,1 @@
-"""The bundle and the bento that is built from it."""
+"""The bundle of a release, and the bento that is built from it."""

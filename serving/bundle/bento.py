@@ -43,18 +43,18 @@ REQUIRED_BY = {"onnx": (("onnxruntime",),), "tensorflow": (("tensorflow-cpu", "t
 def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, str] | None = None) -> str:
     """Build the bento of a bundle into the store of `$BENTOML_HOME`, return its tag `name:version`.
 
-    It appears whole or not at all, and a tag that is there already is left as it is: building again after
-    a crash, or twice at once, is safe. No network is used.
+    It appears complete or not at all, and an existing tag is left as it is: building again after a crash, or twice at
+    the same time, is safe. No network is used.
 
     Args:
         bundle: folder of the bundle.
         name: name of the bento, the endpoint's.
         version: version of the bento.
-        labels: free words that `bentoml get` shows.
+        labels: any labels, which `bentoml get` shows.
 
     Raises:
         BundleError: the bundle is damaged.
-        BentoError: BentoML cannot build it; with its last words.
+        BentoError: BentoML cannot build it; with the last line of its output.
     """
     tag, final = f"{name}:{version}", _home() / "bentos" / name / version
     if final.exists():
@@ -80,7 +80,7 @@ def delete_bento(tag: str) -> bool:
         (folder / version).rename(trash / version)
         latest = folder / "latest"
         if latest.exists() and latest.read_text("utf-8").strip() == version:
-            latest.unlink()  # BentoML finds the latest of the rest by itself
+            latest.unlink()  # BentoML then finds the latest of the others by itself
         if not any(folder.iterdir()):
             folder.rmdir()
     return True
@@ -99,7 +99,7 @@ def _pinned(packages: tuple[str, ...]) -> str:
         except PackageNotFoundError:
             continue
     raise BentoError(
-        f"{' or '.join(packages)} is not installed here; expected what the endpoint will need, to pin its "
+        f"package {' or '.join(packages)} is not installed here; expected it, to pin the endpoint's "
         "version; run `make setup`"
     )
 
@@ -110,7 +110,7 @@ def _home() -> Path:
 
 @contextmanager
 def _building() -> Iterator[Path]:
-    """A folder on the store's file system, for one process at a time; a killed one's is cleared away."""
+    """A folder on the store's file system, for one process at a time; those of killed processes are removed."""
     home = _home()
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".building.lock").open("w") as lock:
@@ -133,8 +133,8 @@ def _stage(bundle: Bundle, folder: Path) -> None:
 
 
 def _build(folder: Path, name: str, version: str, labels: dict[str, str], packages: list[str]) -> None:
-    # BentoML looks for uv and, where there is none, installs it from the network; it would run it only to
-    # lock packages, which are pinned here. So let it find one that does nothing.
+    # BentoML installs uv from the network if it finds none, but would run it only to lock packages, which are pinned
+    # here. So it finds one that does nothing.
     (folder / "bin").mkdir()
     (folder / "bin" / "uv").symlink_to(shutil.which("false") or sys.executable)
     environment = {
@@ -158,7 +158,7 @@ def _build(folder: Path, name: str, version: str, labels: dict[str, str], packag
         words = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise BentoError(
             f"BentoML cannot build {name}:{version}: {words[0]}; expected a bento in "
-            f"{_home()}; check that the folder is writable and has space"
+            f"{_home()}; check that the folder is writable and its disk is not full"
         )
 
 

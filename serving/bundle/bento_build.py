@@ -1,4 +1,4 @@
-"""Runs as a script in the folder of a bento that is built, and imports nothing of ours: the folder has its own copy.
+"""A script that builds a bento of the current folder. It imports nothing of ours: the folder has its own copy.
 
 The installed `tidegate` would hide a file that the bento lacks.
 """

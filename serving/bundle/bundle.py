@@ -1,12 +1,12 @@
 """A bundle: the folder that a bento is built from and that an endpoint serves.
 
-bundle.json       the manifest: what it is, where it comes from, the digest of every other file
-contract.json     what clients send and get
-transforms.json   raw columns to model inputs, as data
+bundle.json       the manifest: name, run, measurements, and the digest of every other file
+contract.json     what clients send and receive
+transforms.json   from raw columns to model inputs, as data
 sample.json       held-out raw rows, for a first request
-drift.json        how the training rows are spread, see `bundle.drift_reference`; older bundles lack it
+drift.json        the distribution of the training rows, see `bundle.drift_reference`; older bundles lack it
 model.onnx        or model.keras
-slopes.onnx       where ONNX Runtime explains predictions, see `export.onnx_explainer`
+slopes.onnx       gradients, where ONNX Runtime explains predictions, see `export.onnx_explainer`
 my_model.py       only where the TensorFlow runtime needs the experiment's own layers
 """
 
@@ -24,10 +24,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Schema, Task
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.serving.bundle.drift_reference import Reference
+from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import BundleError
@@ -39,7 +39,7 @@ CODE, DRIFT, SLOPES = "my_model.py", "drift.json", "slopes.onnx"
 ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, SLOPES, *MODEL.values()}
 
 
-class Entry(BaseModel):
+class FileEntry(BaseModel):
     """One file: its sha256 (hex) and its size in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,11 +49,13 @@ class Entry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a bundle is.
+    """The content of `bundle.json`.
 
-    `reason` says why the runtime is not ONNX, `versions` what it was made with, `batching` what was measured of
-    requests predicted together; older bundles lack it, and their endpoints predict each by itself. `explained` is the
-    proof that it explains as the trained model does; None: it does not explain.
+    Attributes:
+        reason: why the runtime is not ONNX.
+        versions: of the packages that trained and exported the model.
+        batching: its measurement; None in older bundles, whose endpoints predict each request by itself.
+        explained: the parity of the explanations with the trained model's; None: predictions are not explained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +69,7 @@ class Manifest(BaseModel):
     reason: str = ""
     parity: Parity
     versions: dict[str, str]
-    files: dict[str, Entry]
+    files: dict[str, FileEntry]
     created: str
     batching: Batching | None = None
     explained: Parity | None = None
@@ -75,7 +77,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: every file was there, nothing else was, and every digest matched."""
+    """An opened bundle: its files are those in the manifest, and every digest matched."""
 
     folder: Path
     manifest: Manifest
@@ -87,7 +89,7 @@ class Bundle:
 
     @property
     def slopes(self) -> Path:
-        """What explains predictions, if the contract says that they are: a file of its own, or the model itself."""
+        """The file that explains predictions, if the contract has `explain`: slopes.onnx, or the model."""
         return self.folder / SLOPES if self.manifest.runtime == "onnx" else self.model
 
     @property
@@ -97,23 +99,23 @@ class Bundle:
 
     @cached_property
     def contract(self) -> Contract:
-        """What clients send and get."""
+        """What clients send and receive."""
         return Contract.model_validate(self._json(CONTRACT))
 
     @cached_property
     def transforms(self) -> Transforms:
-        """Raw columns to model inputs."""
+        """From raw columns to model inputs."""
         return Transforms.from_dict(self._json(TRANSFORMS))
 
     @cached_property
     def sample(self) -> list[Any]:
-        """A few held-out raw rows as a request has them."""
+        """A few held-out raw rows, as in a request."""
         return list(self._json(SAMPLE))
 
     @cached_property
-    def reference(self) -> Reference | None:
-        """How the training rows are spread; None in an older bundle."""
-        return Reference.model_validate(self._json(DRIFT)) if DRIFT in self.manifest.files else None
+    def reference(self) -> DriftReference | None:
+        """The distribution of the training rows; None in an older bundle."""
+        return DriftReference.model_validate(self._json(DRIFT)) if DRIFT in self.manifest.files else None
 
     def _json(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text("utf-8"))
@@ -136,35 +138,34 @@ def write_bundle(
     code: Path | None = None,
     drift: Path | None = None,
     batching: Batching | None = None,
-    decoding: Settings | None = None,
+    decoding: DecodingSettings | None = None,
     explained: Parity | None = None,
     slopes: Path | None = None,
 ) -> Manifest:
-    """Write a bundle; it appears whole under `folder`, in place of what was there.
+    """Write a bundle; it appears complete as `folder`, and replaces what was there.
 
     Args:
-        folder: where it goes.
+        folder: of the bundle.
         name: the endpoint's name.
-        run: the run it comes from.
+        run: the run that made it.
         trial: the winning trial.
         schema: the data's schema.
         transforms: fitted on the training split.
         model: the `.onnx` or `.keras` file; copied.
         runtime: which runtime serves it.
-        parity: the proof that it predicts what the trained model does.
-        sample: a few held-out raw rows, JSON-able, see `sample_rows`.
-        versions: package name to version, of what trained and exported it.
+        parity: how far its predictions differ from the trained model's.
+        sample: a few held-out raw rows as JSON values, see `sample_rows`.
+        versions: package name to version, of the packages that trained and exported it.
         reason: why the runtime is not ONNX.
         code: the experiment's own model file, for its layers.
-        drift: JSON file of the reference that drift is measured against, as `prove` writes it.
-        batching: what was measured of requests predicted together; None: not measured, each by itself.
-        decoding: how texts are chosen, of a model that writes them, or boxes, of one that finds them; None: the
-            default.
-        explained: the proof that it explains as the trained model does; None: it does not explain.
-        slopes: the ONNX file that explains, where the runtime is ONNX; copied.
+        drift: JSON file of the reference that drift is measured against, as `check_parity` writes it.
+        batching: its measurement; None: each request is predicted by itself.
+        decoding: how the model's texts or boxes are chosen; None: the default.
+        explained: how far its explanations differ from the trained model's; None: predictions are not explained.
+        slopes: the ONNX file that explains predictions, where the runtime is ONNX; copied.
 
     Raises:
-        UntrustedModelError: no endpoint would load the model.
+        UntrustedModelError: an endpoint would refuse the model.
     """
     check_model(runtime, model, code)
     if slopes is not None:
@@ -172,7 +173,7 @@ def write_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        length = transforms.answers.length if transforms.answers else 0
+        length = transforms.text_target.length if transforms.text_target else 0
         contract = Contract.of(schema, transforms.categories, decoding, length, explained is not None)
         _write(building / CONTRACT, contract.model_dump(mode="json", exclude_none=True))
         _write(building / TRANSFORMS, transforms.to_dict())
@@ -193,7 +194,7 @@ def write_bundle(
             reason=reason,
             parity=parity,
             versions=dict(versions),
-            files={path.name: _entry(path) for path in sorted(building.iterdir())},
+            files={path.name: _file_entry(path) for path in sorted(building.iterdir())},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             batching=batching,
             explained=explained,
@@ -211,8 +212,8 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
     """Open a bundle after checking every file against the manifest.
 
     Args:
-        folder: where it lies.
-        digest: the bundle's own digest, where the caller knows it: then the manifest is checked too.
+        folder: of the bundle.
+        digest: the bundle's own digest, if the caller knows it: then the manifest is checked too.
 
     Raises:
         BundleError: no manifest, or a file that is missing, extra, changed, a link or outside the folder.
@@ -221,11 +222,11 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
     if digest is not None and bundle_digest(manifest) != digest:
         raise BundleError(
             f"{folder / MANIFEST} was changed: the bundle's digest is {bundle_digest(manifest)}; "
-            f"expected {digest}; remove the folder, and it is laid out again from the store"
+            f"expected {digest}; remove the folder, and it is restored from the store"
         )
     if CODE in manifest.files and manifest.runtime != "tensorflow":
         raise BundleError(
-            f"bundle {folder} holds code, {CODE!r}, that the {manifest.runtime} runtime has no use for; "
+            f"bundle {folder} holds code, {CODE!r}, that the {manifest.runtime} runtime does not use; "
             "expected none; build the bundle again"
         )
     for name in manifest.files:
@@ -242,10 +243,10 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
 
 
 def bundle_digest(manifest: Manifest) -> str:
-    """The sha256 (hex) that names an opened bundle by content: equal for equal files, whenever it was built.
+    """The sha256 (hex) that identifies a bundle by its content: equal for equal files, whenever it was built.
 
-    Over what the manifest's file states, so that a field added here later changes no older bundle's name; without
-    the speeds, which are others each time.
+    It covers the fields that the manifest's file has, so that a field added to `Manifest` later does not change the
+    digest of an older bundle, except the measured speeds, which differ each time.
     """
     content = manifest.model_dump(mode="json", exclude={"created", "batching"}, exclude_unset=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -265,15 +266,17 @@ def _manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def _check(folder: Path, name: str, entry: Entry | None, found: "os.DirEntry[str] | None") -> None:
+def _check(folder: Path, name: str, entry: FileEntry | None, found: "os.DirEntry[str] | None") -> None:
     fix = "the bundle was damaged or tampered with: build it again"
     if entry is None:
         raise BundleError(f"bundle {folder} holds {name!r}, which its manifest does not list; {fix}")
     if found is None:
         raise BundleError(f"bundle {folder} lacks {name!r}, which its manifest lists; {fix}")
     if not found.is_file(follow_symlinks=False):
-        raise BundleError(f"{name!r} in bundle {folder} is a link or no file; expected a plain file; {fix}")
-    actual = _entry(Path(found.path))
+        raise BundleError(
+            f"{name!r} in bundle {folder} is a link or not a file; expected a plain file; {fix}"
+        )
+    actual = _file_entry(Path(found.path))
     if actual != entry:
         raise BundleError(
             f"{name!r} in bundle {folder} has changed: its sha256 is {actual.digest}; "
@@ -281,9 +284,9 @@ def _check(folder: Path, name: str, entry: Entry | None, found: "os.DirEntry[str
         )
 
 
-def _entry(path: Path) -> Entry:
+def _file_entry(path: Path) -> FileEntry:
     with path.open("rb") as file:
-        return Entry(digest=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
+        return FileEntry(digest=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
 
 
 def _write(path: Path, content: Any) -> None:

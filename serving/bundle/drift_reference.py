@@ -1,6 +1,6 @@
-"""What training rows looked like, in a few numbers a feature: the reference that drift is measured against.
+"""The reference that drift is measured against: the distribution of the training rows, a few numbers per feature.
 
-It is made once, when a release is packaged, and lies in the bundle as `drift.json`.
+It is made once, when a release is packaged, and is the bundle's `drift.json`.
 """
 
 from collections import Counter
@@ -13,27 +13,27 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.models.data.columns import Array, Columns
 from tidegate.serving.contract.contract import Contract
 
-BINS = 10  # few, so that a few hundred rows tell a change from chance
-# With `m` rows here and `n` asked, chance alone gives an index of about (bins - 1)(1/m + 1/n) (Yurdakul, see
-# `monitoring.drift`): so there are fewer bins where there are few rows.
-ROWS_A_BIN = 50
-MOST_ROWS = 20_000  # training rows that the reference is made from, spread evenly over all
+BINS = 10  # few, so that a few hundred rows show a change and not chance
+# With `m` training rows and `n` requested ones, chance alone gives an index of about (bins - 1)(1/m + 1/n) (Yurdakul,
+# see `monitoring.drift`): so there are fewer bins where there are few rows.
+ROWS_PER_BIN = 50
+MAX_ROWS = 20_000  # training rows that the reference is made from, evenly spaced over all
 DIGITS = 6  # of an edge, so that the last bits of a prediction do not change a bundle's digest
 
 Measure = Literal["number", "mean", "length", "category"]
 
 
 class Feature(BaseModel):
-    """How one input, or the prediction, is spread over bins in the training rows.
+    """The distribution of one input, or of the prediction, over bins in the training rows.
 
     Attributes:
         name: the input's name, or the target's.
         measure: what is binned: the number itself, the mean of an array or an image (its intensity), the length
             of a text in characters, or the category.
-        edges: between the bins, ascending; a value equal to an edge lies above it.
-        categories: the most frequent ones, in place of edges.
-        counts: training rows in each bin; the last one counts missing values, and of categories the one before
-            it all others.
+        edges: between the bins, ascending; a value equal to an edge belongs to the bin above it.
+        categories: the most frequent ones, instead of edges.
+        counts: training rows in each bin; the last one counts missing values, and for categories the one before it
+            all other categories.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,13 +46,13 @@ class Feature(BaseModel):
 
     def count(self, column: Array) -> NDArray[np.int64]:
         """Rows of a column `(n, ...)` in each bin, int64 `(len(counts),)`."""
-        values = measured(self.measure, column)
+        values = binned_values(self.measure, column)
         if self.measure == "category":
             return _count_categories(self.categories, values)
         return _count_numbers(np.asarray(self.edges, np.float64), values)
 
 
-class Reference(BaseModel):
+class DriftReference(BaseModel):
     """The reference of a release: its features, its predictions, and the number of rows they were made from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,28 +63,28 @@ class Reference(BaseModel):
     predictions: tuple[Feature, ...]
 
 
-def make_reference(contract: Contract, columns: Columns, values: NDArray[np.float32]) -> Reference:
+def make_reference(contract: Contract, columns: Columns, values: NDArray[np.float32]) -> DriftReference:
     """The reference made from training rows.
 
     Args:
         contract: names and kinds of the inputs.
         columns: raw training rows, `n` of them.
-        values: predictions for them, as `Predictor.predict_columns` gives them; of texts for the first rows alone.
+        values: predictions for them, as `Predictor.predict_columns` returns them; texts only for the first rows.
     """
     kind = "text" if contract.task == "generation" else ""
     features = [_feature(entry.name, columns[entry.name], entry.kind) for entry in contract.inputs]
     predicted = [_feature(name, column, kind) for name, column in predicted_columns(contract, values).items()]
-    return Reference(rows=len(values), features=tuple(features), predictions=tuple(predicted))
+    return DriftReference(rows=len(values), features=tuple(features), predictions=tuple(predicted))
 
 
-def spread_rows(columns: Columns, rows: int) -> Columns:
-    """At most MOST_ROWS rows, evenly spread over all `rows`."""
-    step = max(1, -(-rows // MOST_ROWS))
+def evenly_spaced_rows(columns: Columns, rows: int) -> Columns:
+    """At most MAX_ROWS rows, evenly spaced over all `rows`."""
+    step = max(1, -(-rows // MAX_ROWS))
     return {name: column[::step] for name, column in columns.items()}
 
 
 def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Columns:
-    """Predictions as columns by target name: labels, answered texts, how many boxes, or numbers, `(n,)` each."""
+    """Predictions as columns by target name: labels, texts, numbers of boxes, or numbers, `(n,)` each."""
     if contract.task == "generation":
         return {contract.target[0]: values[:, 1]}
     if contract.detection is not None:
@@ -95,8 +95,8 @@ def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Column
     return {name: values[:, place] for place, name in enumerate(contract.target)}
 
 
-def measured(measure: Measure, column: Array) -> Array:
-    """What is binned of a column: float64 `(n,)` with NaN for missing ones, or the categories themselves."""
+def binned_values(measure: Measure, column: Array) -> Array:
+    """The values of a column that are binned: float64 `(n,)` with NaN for missing ones, or the categories."""
     if measure == "category":
         return column
     if measure == "length":
@@ -108,11 +108,11 @@ def measured(measure: Measure, column: Array) -> Array:
 
 
 def _means(flat: Array) -> Array:
-    """Each row's mean; of a sequence of what is there."""
+    """Each row's mean; of a sequence over the steps that exist."""
     means = np.asarray(flat.mean(axis=1, dtype=np.float64))
     for row in np.flatnonzero(~np.isfinite(means)):
-        there = flat[row][np.isfinite(flat[row])]
-        means[row] = there.mean(dtype=np.float64) if there.size else np.nan
+        finite = flat[row][np.isfinite(flat[row])]
+        means[row] = finite.mean(dtype=np.float64) if finite.size else np.nan
     return means
 
 
@@ -122,8 +122,8 @@ def _feature(name: str, column: Array, kind: str) -> Feature:
         measure = "length" if kind == "text" else "category"
     elif column.ndim > 1:
         measure = "mean"
-    values = measured(measure, column)
-    bins = max(2, min(BINS, len(values) // ROWS_A_BIN))
+    values = binned_values(measure, column)
+    bins = max(2, min(BINS, len(values) // ROWS_PER_BIN))
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     if measure == "category":
@@ -137,7 +137,7 @@ def _feature(name: str, column: Array, kind: str) -> Feature:
 
 
 def _edges(values: NDArray[np.float64], bins: int) -> tuple[float, ...]:
-    """Between distinct values where there are few, else so that each bin has as many rows."""
+    """Between distinct values where there are few, else so that all bins have about the same number of rows."""
     distinct = np.unique(values)
     if len(distinct) <= bins:
         found = (distinct[1:] + distinct[:-1]) / 2

@@ -1,16 +1,16 @@
-"""What is found out about a model before it is packaged: plain values, imported by all who only read of it."""
+"""What is measured of a model before it is packaged: plain values, for modules that need no more than these."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Runtime = Literal["onnx", "tensorflow"]
-INLINE_SECONDS = 0.002  # a request that takes no longer is answered at once, by the event loop itself
-MOST_TOGETHER = 1024
+INLINE_SECONDS = 0.002  # a request that takes no longer is answered by the event loop itself
+MAX_BATCH_ROWS = 1024
 
 
 class Parity(BaseModel):
-    """How far the served model's predictions are from the trained one's, over so many held-out rows."""
+    """How far the served model's predictions differ from the trained one's, over `rows` held-out rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,20 +25,20 @@ class Parity(BaseModel):
 
 
 class Batching(BaseModel):
-    """How many rows of waiting requests are predicted together, and the speeds measured that say so.
+    """How many rows of waiting requests are predicted together, and the measured speeds that decided it.
 
     Attributes:
         rows: of a batch; 1: each request by itself.
-        speeds: rows a second by rows of a batch; for 1 as many at a time as there are CPUs.
+        speeds: rows per second by rows of a batch; for 1, as many requests at a time as there are CPUs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows: int = Field(ge=1, le=MOST_TOGETHER)
+    rows: int = Field(ge=1, le=MAX_BATCH_ROWS)
     speeds: dict[int, float]
 
     @property
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """The decision and its reason."""
         alone = f"{self.speeds[1]:.0f} rows/s one by one"
         if self.rows > 1:

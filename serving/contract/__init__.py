@@ -1,1 +1,1 @@
-"""What a request must hold: read, cast or refused; described."""
+"""The contract of an endpoint: what a request must hold, how it is read, and how an error describes it."""

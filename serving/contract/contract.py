@@ -1,4 +1,4 @@
-"""The contract of an endpoint: what a row is, what a prediction is, and `GET /contract` that says so."""
+"""The contract of an endpoint: what a row is and what a prediction is; `GET /contract` returns it."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -7,16 +7,22 @@ from typing import Any
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from tidegate.models.decoding.settings import GREEDY, SURE, Decoding, Detection, Settings
+from tidegate.models.decoding.settings import (
+    DEFAULT_DECODING,
+    DEFAULT_DETECTION,
+    Decoding,
+    DecodingSettings,
+    Detection,
+)
 from tidegate.models.explaining.integrated_gradients import STEPS
 from tidegate.models.preprocessing.schema import Class, Field, Kind, Schema, Target, Task
 
 Prediction = dict[str, Any] | float | list[float]
 
-FEW = 8
-COSTLY = ("width", "max_length", "max_boxes")
-MOST_EXPLAINED = 16  # rows of one request, because each takes as long as several hundred predictions
-MOST_TOKENS = 8192  # that one request's texts may have together
+FEW_ROWS = 8
+COSTLY = ("width", "max_length", "max_boxes")  # settings that decide how long a request takes
+MAX_EXPLAINED_ROWS = 16  # of one request, because each takes as long as several hundred predictions
+MAX_TOKENS = 8192  # of all texts of one request together
 
 MISSING = {
     "numeric": "null counts as the mean of the training rows",
@@ -27,7 +33,7 @@ MISSING = {
 
 
 class Input(BaseModel):
-    """One input as a client sees it: dtype, shape of one row, categories, rule for null."""
+    """One input as a client sees it: dtype, shape of one row, categories, the rule for null."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,26 +45,30 @@ class Input(BaseModel):
     missing: str
 
 
-class Explaining(BaseModel):
+class ExplainSettings(BaseModel):
     """How predictions are explained, by integrated gradients.
 
     Attributes:
-        rows: of one request with `explain: true` at most.
-        steps: points of each row's path from its baseline, at which the gradient is taken.
+        rows: at most, of one request with `explain: true`.
+        steps: points on each row's path from its baseline, at which the gradient is computed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows: int = MOST_EXPLAINED
+    rows: int = MAX_EXPLAINED_ROWS
     steps: int = STEPS
 
 
 class Contract(BaseModel):
-    """What an endpoint takes and gives; `classes` is the order of `probabilities`.
+    """What an endpoint receives and returns.
 
-    `decoding` is how a text is chosen, of a model that writes one, and `most_rows` how many of them a request may ask
-    for; for all others both are left out, as `explain` is where predictions are not explained. `detection` says which
-    boxes are answered, of a model that finds some.
+    Attributes:
+        classes: of a classifier, in the order of `probabilities`; of a model that finds boxes, their labels.
+        prompt: of a model that writes texts, the input that the text continues; None: no input.
+        decoding: of a model that writes texts, how they are chosen.
+        most_rows: of a model that writes texts, the rows that one request may have.
+        detection: of a model that finds boxes, which of them are returned.
+        explain: how predictions are explained; None: they are not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,14 +81,14 @@ class Contract(BaseModel):
     decoding: Decoding | None = None
     most_rows: int | None = None
     detection: Detection | None = None
-    explain: Explaining | None = None
+    explain: ExplainSettings | None = None
 
     @classmethod
     def of(
         cls,
         schema: Schema,
         categories: Mapping[str, Sequence[str]],
-        settings: Settings | None = None,
+        settings: DecodingSettings | None = None,
         length: int = 0,
         explains: bool = False,
     ) -> "Contract":
@@ -87,13 +97,13 @@ class Contract(BaseModel):
         Args:
             schema: of the data.
             categories: that each categorical field had in training.
-            settings: how a text that is to be written, or boxes that are to be found, are chosen; None: the default.
-            length: tokens of such a text at most, where `settings` do not say.
-            explains: whether predictions are explained where that is asked for.
+            settings: how the model's texts or boxes are chosen; None: the default.
+            length: at most, of a text in tokens, where `settings` do not say.
+            explains: whether a request may ask for explanations.
         """
         writes = schema.target.task == "generation"
         finds = schema.target.task == "detection"
-        decoding = settings if isinstance(settings, Decoding) else GREEDY
+        decoding = settings if isinstance(settings, Decoding) else DEFAULT_DECODING
         longest = decoding.max_length or length or 1
         return cls(
             task=schema.target.task,
@@ -102,9 +112,9 @@ class Contract(BaseModel):
             classes=schema.target.classes,
             prompt=schema.target.prompt,
             decoding=decoding.model_copy(update={"max_length": longest}) if writes else None,
-            most_rows=max(1, MOST_TOKENS // longest) if writes else None,
-            detection=(settings if isinstance(settings, Detection) else SURE) if finds else None,
-            explain=Explaining() if explains else None,
+            most_rows=max(1, MAX_TOKENS // longest) if writes else None,
+            detection=(settings if isinstance(settings, Detection) else DEFAULT_DETECTION) if finds else None,
+            explain=ExplainSettings() if explains else None,
         )
 
     @cached_property
@@ -118,26 +128,26 @@ class Contract(BaseModel):
         return Schema(inputs=fields, target=target)
 
     @property
-    def settings(self) -> Settings | None:
-        """How texts or boxes are chosen; None of all other models."""
+    def settings(self) -> DecodingSettings | None:
+        """How texts or boxes are chosen; None for all other models."""
         return self.decoding or self.detection
 
     @property
     def settings_key(self) -> str:
-        """What a request calls them."""
+        """The key of `settings` in a request."""
         return "decoding" if self.detection is None else "detection"
 
     def predictions(self, values: NDArray[Any]) -> list[Prediction]:
-        """Write predictions as answers have them.
+        """Convert predictions to JSON values, one per row.
 
         Args:
-            values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float; of texts objects
-                `(n, 2)`, log-probability and text; of boxes `(n, max_boxes, 6)`, see `decoding.detections`.
+            values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float; texts as objects
+                `(n, 2)`, log-probability and text; boxes `(n, max_boxes, 6)`, see `decoding.detections`.
 
         Returns:
-            For a classifier `{"label", "probability", "probabilities"}` a row; for a text `{"text",
-            "log_probability"}`; for boxes `{"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}`; else a
-            number a row, or a list of numbers where there are several outputs.
+            For a classifier `{"label", "probability", "probabilities"}`; for a text `{"text", "log_probability"}`; for
+            boxes `{"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}`; else a number, or a list of
+            numbers where there are several outputs.
         """
         rows = values.tolist()
         if self.detection is not None:
@@ -146,7 +156,7 @@ class Contract(BaseModel):
             return [{"text": text, "log_probability": score} for score, text in rows]
         if self.task == "regression":
             return [row[0] for row in rows] if values.shape[1] == 1 else rows
-        best = best_of(values)
+        best = argmax_rows(values)
         return [
             {"label": self.classes[top], "probability": row[top], "probabilities": row}
             for top, row in zip(best, rows, strict=True)
@@ -156,9 +166,9 @@ class Contract(BaseModel):
         return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
 
 
-def best_of(values: NDArray[Any]) -> list[int]:
-    """The position of the largest value in each row; for few rows without NumPy, which is slow to begin."""
-    if len(values) <= FEW:
+def argmax_rows(values: NDArray[Any]) -> list[int]:
+    """The position of the largest value in each row; for few rows without NumPy, whose calls have a fixed cost."""
+    if len(values) <= FEW_ROWS:
         return [row.index(max(row)) for row in values.tolist()]
     best: list[int] = values.argmax(axis=1).tolist()
     return best

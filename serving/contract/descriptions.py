@@ -1,4 +1,4 @@
-"""Values and fields in words, for the errors that tell what was received and what is expected."""
+"""Descriptions of values and fields, for errors that say what was received and what is expected."""
 
 import json
 import math
@@ -10,11 +10,11 @@ import numpy as np
 from tidegate.models.preprocessing.schema import Field
 
 SHOWN = 60
-DEPTH = 32  # of nested arrays; what lies deeper is refused before it is walked through
+DEPTH = 32  # of nested arrays; deeper ones are rejected before they are walked through
 
 
 def describe(value: Any) -> str:
-    """A received value in a few words, always printable ASCII."""
+    """Describe a received value in a few words, always printable ASCII."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -32,7 +32,7 @@ def describe(value: Any) -> str:
 
 
 def expectation(field: Field, categories: Sequence[str] = ()) -> str:
-    """What a value of the field has to be, in words."""
+    """Describe what a value of the field must be."""
     if field.kind == "text":
         return "text, or null for a missing one"
     if field.kind == "categorical":
@@ -60,8 +60,8 @@ def has_shape(field: Field, value: Any) -> bool:
     return shape == list(field.shape)
 
 
-def odd(value: Any) -> str:
-    """`describe`, and NaN and infinities by name."""
+def describe_with_nan(value: Any) -> str:
+    """Like `describe`, but NaN and infinities have their names."""
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     if isinstance(value, float) and math.isinf(value):
@@ -80,7 +80,7 @@ def too_deep(value: Any) -> bool:
 
 
 def leaves(value: Any) -> list[Any]:
-    """What nested lists hold, in order."""
+    """The values in nested lists, in order."""
     return [leaf for part in value for leaf in leaves(part)] if isinstance(value, list) else [value]
 
 

@@ -1,4 +1,4 @@
-"""Encoded images (PNG, JPEG, ...) to the array that the contract asks for, as the image reader brings them there."""
+"""Decodes images (PNG, JPEG, ...) to the array that the contract asks for, as the image reader does for training."""
 
 import base64
 import binascii
@@ -13,13 +13,13 @@ from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.errors import ContractError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-MOST_PIXELS = 1 << 25
+MAX_PIXELS = 1 << 25
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-SENT = "\0sent"  # the column of the images' own sizes; no field's name begins so
+ORIGINAL_SIZES = "\0sent"  # the column of the sizes before resizing; no field's name begins like this
 
 
 def image_column(field: Field, values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """The column of images given as arrays, or as files `{"b64": ...}`, and the size of each, see `images_of`.
+    """The column of images sent as arrays or as files `{"b64": ...}`, and the size of each, see `decode_images`.
 
     Raises:
         ContractError: naming the first row that does not fit.
@@ -27,12 +27,12 @@ def image_column(field: Field, values: list[Any]) -> tuple[NDArray[Any], NDArray
     files = [row for row, value in enumerate(values) if is_file(value)]
     if not files:
         column = cast_column(field, (), values)
-        return column, own_sizes(field, len(column))
-    decoded = images_of(field, [_raw(field, values[row]["b64"], row) for row in files], files)
+        return column, field_sizes(field, len(column))
+    decoded = decode_images(field, [_raw(field, values[row]["b64"], row) for row in files], files)
     if len(files) == len(values):
         return decoded
     column = np.empty((len(values), *field.shape), field.dtype)
-    sizes = own_sizes(field, len(values))
+    sizes = field_sizes(field, len(values))
     column[files], sizes[files] = decoded
     for row in sorted(set(range(len(values))) - set(files)):
         try:
@@ -42,13 +42,13 @@ def image_column(field: Field, values: list[Any]) -> tuple[NDArray[Any], NDArray
     return column, sizes
 
 
-def own_sizes(field: Field, rows: int) -> NDArray[np.int32]:
-    """The sizes of images that came as arrays, `(rows, 2)`: those of the field."""
+def field_sizes(field: Field, rows: int) -> NDArray[np.int32]:
+    """The sizes of images sent as arrays, `(rows, 2)`: that of the field."""
     return np.tile(np.array(field.shape[:2], np.int32), (rows, 1))
 
 
 def is_file(value: Any) -> bool:
-    """Whether a value is a file's bytes, `{"b64": ...}`."""
+    """Whether a value is an encoded file, `{"b64": ...}`."""
     return type(value) is dict and len(value) == 1 and "b64" in value
 
 
@@ -60,15 +60,15 @@ def _raw(field: Field, text: Any, row: int) -> bytes:
         raise ContractError(field.name, f"bad b64 ({error})", expected, "encode it again", row) from error
 
 
-def images_of(
+def decode_images(
     field: Field, files: list[bytes], rows: list[int] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Image files as the field's column `(n, *shape)`, and height and width of each as it came, `(n, 2)`.
+    """Image files as the field's column `(n, *shape)`, and the original height and width of each, `(n, 2)`.
 
     Args:
         field: an image field.
         files: their bytes.
-        rows: the number of each one's row, for an error; None: from 0.
+        rows: the row number of each, for errors; None: counted from 0.
     """
     column = np.empty((len(files), *field.shape), field.dtype)
     sizes = np.empty((len(files), 2), np.int32)
@@ -81,7 +81,7 @@ def images_of(
     return column, sizes
 
 
-def as_file(field: Field, pixels: NDArray[np.uint8]) -> dict[str, str]:
+def encode_image(field: Field, pixels: NDArray[np.uint8]) -> dict[str, str]:
     """A uint8 image as a small file, `{"b64": ...}`: JPEG, or PNG where it has transparency."""
     from PIL import Image
 
@@ -93,27 +93,27 @@ def as_file(field: Field, pixels: NDArray[np.uint8]) -> dict[str, str]:
 
 
 def decode_image(field: Field, raw: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Decode one image file to `field.shape` in the field's dtype: gray or colour, and resized, as it says.
+    """Decode one image file to `field.shape` in the field's dtype: converted to gray or colour, and resized.
 
     Returns:
-        The array, and the height and width that the image came with.
+        The array, and the image's original height and width.
 
     Raises:
         ContractError: not an image, or one of more than 32 million pixels.
     """
     from PIL import Image
 
-    expected = f"an image file ({', '.join(FORMATS)}) of at most {MOST_PIXELS} pixels"
+    expected = f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS} pixels"
     height, width, channels = (*field.shape, 1)[:3]
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 received = f"an image of {image.width}x{image.height} pixels"
                 raise ContractError(field.name, received, expected, "send it smaller")
             pixels = image.convert(MODES[channels])
             size = (pixels.height, pixels.width)
     except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
-        received = f"{len(raw)} bytes that are no image ({type(error).__name__})"
+        received = f"{len(raw)} bytes that are not an image ({type(error).__name__})"
         raise ContractError(field.name, received, expected, "send the file's bytes, or the array") from error
     if pixels.size != (width, height):
         pixels = pixels.resize((width, height))

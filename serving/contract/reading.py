@@ -1,4 +1,4 @@
-"""Reading what a client sends by the contract: rows, columns, and what stands beside them."""
+"""Reads a client's request by the contract: rows or columns, and the other keys of the body."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.errors import nearest_name
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.contract.contract import COSTLY, Contract
 from tidegate.serving.contract.descriptions import describe, expectation
-from tidegate.serving.contract.encoded_images import SENT, image_column, is_file
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, image_column, is_file
 from tidegate.serving.errors import ContractError
 
 
@@ -20,7 +20,7 @@ class RequestReader:
     """Reads requests.
 
     Args:
-        contract: what they have to be.
+        contract: of the endpoint.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -29,13 +29,13 @@ class RequestReader:
         self._fields = [(field, entry.categories) for field, entry in pairs]
         self._names = frozenset(entry.name for entry in contract.inputs)
         more = {"decoding": contract.decoding, "detection": contract.detection, "explain": contract.explain}
-        # What the body of a request may hold.
+        # The keys that the body of a request may have.
         self._known = ("rows", *(key for key, known in more.items() if known is not None))
 
     def parse_request(self, body: Any) -> Columns:
         """Read the parsed body of `POST /predict`, `{"rows": [...]}`; raises ContractError.
 
-        Beside them `decoding` may stand where a text is written and `detection` where boxes are found, see
+        The body may also have `decoding` for a model that writes texts, `detection` for one that finds boxes, see
         `parse_settings`, and `explain` where predictions are explained.
         """
         if not isinstance(body, dict) or "rows" not in body:
@@ -50,7 +50,7 @@ class RequestReader:
             )
         if extra is not None:
             listed = " and ".join(f'"{key}"' for key in self._known)
-            raise ContractError(extra, "a key that is not known", f"{listed} alone", "correct or remove it")
+            raise ContractError(extra, "an unknown key", f"only {listed}", "correct or remove it")
         return self.parse_rows(body["rows"])
 
     def parse_explain(self, body: Any) -> bool:
@@ -61,10 +61,10 @@ class RequestReader:
             raise ContractError("explain", describe(body["explain"]), "true or false", "correct it")
         return body["explain"]
 
-    def parse_settings(self, body: Any) -> Settings | None:
-        """How the texts or boxes of a request are chosen: as the release does, with what the request says instead.
+    def parse_settings(self, body: Any) -> DecodingSettings | None:
+        """How the texts or boxes of a request are chosen: by the release's settings, changed by those in the request.
 
-        The settings of COSTLY may be smaller than the release's, and not larger: they are what a request costs.
+        The settings in COSTLY may be smaller than the release's, but not larger: they decide what a request costs.
 
         Raises:
             ContractError: naming the key.
@@ -89,9 +89,9 @@ class RequestReader:
             if most is not None and not (type(value) in (int, float) and value <= most):
                 expected = f"a whole number from 1 to {most}, the release's own"
                 raise ContractError(f"{name}.{key}", describe(value), expected, "ask for less")
-        whole = {key: int(value) if _is_whole(value) else value for key, value in given.items()}
+        requested = {key: int(value) if _is_integer(value) else value for key, value in given.items()}
         try:
-            return type(settings).model_validate({**own, **whole}, strict=True)
+            return type(settings).model_validate({**own, **requested}, strict=True)
         except ValidationError as error:
             problem = error.errors()[0]
             key = str(problem["loc"][0])
@@ -108,8 +108,7 @@ class RequestReader:
                 also be its bare value (an array, a number, a text, or an image file as `{"b64": ...}`).
 
         Returns:
-            One column an input, see `contract.casting.cast_column`; where boxes are found also SENT, the images' own
-            sizes.
+            One column per input, see `contract.casting.cast_column`; of a detection model also ORIGINAL_SIZES.
 
         Raises:
             ContractError: naming field and row, what was received, what is expected and the fix.
@@ -122,16 +121,16 @@ class RequestReader:
         return self._cast({name: [row[name] for row in rows] for name in self._names})
 
     def parse_columns(self, columns: Any) -> Columns:
-        """Turn `{input name: [one value a row]}` into raw columns; the same rules and errors as `parse_rows`."""
-        wanted = f"an object with the fields {', '.join(entry.name for entry in self._contract.inputs)}"
+        """Turn `{input name: [one value per row]}` into raw columns; the same rules and errors as `parse_rows`."""
+        expected = f"an object with the fields {', '.join(entry.name for entry in self._contract.inputs)}"
         if not isinstance(columns, dict):
-            raise ContractError("inputs", describe(columns), wanted, "name every input")
+            raise ContractError("inputs", describe(columns), expected, "name every input")
         extra = next((name for name in columns if name not in self._names), None)
         if extra is not None:
-            raise ContractError(str(extra), "an input the model does not have", wanted, "remove it")
+            raise ContractError(str(extra), "an input the model does not have", expected, "remove it")
         absent = next((name for name in self._names if name not in columns), None)
         if absent is not None:
-            raise ContractError(absent, "no such input", wanted, "add it")
+            raise ContractError(absent, "no such input", expected, "add it")
         self._check_lengths(columns)
         return self._cast(columns)
 
@@ -143,7 +142,7 @@ class RequestReader:
                 continue
             columns[field.name], sizes = image_column(field, values[field.name])
             if self._contract.detection is not None:
-                columns[SENT] = sizes
+                columns[ORIGINAL_SIZES] = sizes
         return columns
 
     def _check_lengths(self, columns: dict[str, Any]) -> None:
@@ -151,11 +150,11 @@ class RequestReader:
         for name, column in columns.items():
             if not isinstance(column, list) or not column:
                 received = describe(column)
-                raise ContractError(name, received, "an array of one value a row", "send one row or more")
+                raise ContractError(name, received, "an array of one value per row", "send one row or more")
             first = len(column) if first is None else first
             if len(column) != first:
                 expected = f"{first} rows, as the other inputs have"
-                raise ContractError(name, f"{len(column)} rows", expected, "send as many of every input")
+                raise ContractError(name, f"{len(column)} rows", expected, "send as many rows of every input")
 
     def _as_objects(self, rows: list[Any]) -> list[dict[str, Any]]:
         names = self._names
@@ -164,14 +163,14 @@ class RequestReader:
             rows = [{name: row} if type(row) is not dict or _is_bare(row, name) else row for row in rows]
         for position, row in enumerate(rows):
             if type(row) is not dict or row.keys() != names:
-                raise self._blame_row(position, row)
+                raise self._row_error(position, row)
         return rows
 
-    def _blame_row(self, position: int, row: Any) -> ContractError:
+    def _row_error(self, position: int, row: Any) -> ContractError:
         names = [entry.name for entry in self._contract.inputs]
         if not isinstance(row, dict):
-            wanted = f"an object with the fields {', '.join(names)}"
-            return ContractError("rows", describe(row), wanted, "name every value", position)
+            expected = f"an object with the fields {', '.join(names)}"
+            return ContractError("rows", describe(row), expected, "name every value", position)
         extra = next((name for name in row if name not in self._names), None)
         absent = next((entry for entry in self._contract.inputs if entry.name not in row), None)
         if absent is None:
@@ -190,9 +189,9 @@ class RequestReader:
 
 
 def _is_bare(row: dict[str, Any], name: str) -> bool:
-    """Whether an object is the one input's value itself, a file, and no row."""
+    """Whether an object is the only input's value itself, an encoded file, and not a row."""
     return is_file(row) and name not in row
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, float) and value.is_integer()

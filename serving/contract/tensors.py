@@ -1,4 +1,4 @@
-"""Tensors as the standard dialects name them: datatypes, their bytes, and the column that a tensor becomes."""
+"""Tensors of the standard dialects: datatypes, their bytes, and the conversion to a column."""
 
 import math
 import struct
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.sequences import padded
 from tidegate.models.preprocessing.schema import Field
-from tidegate.serving.contract.casting import cast_array, cast_column, joined, pack
+from tidegate.serving.contract.casting import cast_array, cast_column, concatenated, pack
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ContractError
 
@@ -30,7 +30,7 @@ LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, datatype and shape of one row of a tensor."""
+    """Name and datatype of a tensor, and the shape of one of its rows."""
 
     name: str
     datatype: str
@@ -46,9 +46,9 @@ def input_specs(contract: Contract) -> list[TensorSpec]:
 
 
 def output_specs(contract: Contract) -> list[TensorSpec]:
-    """A classifier's `probabilities` and `label`, a regressor's `predictions`, a written `text` and its probability.
+    """The outputs as tensors: of a classifier `probabilities` and `label`, of a regressor `predictions`.
 
-    Of boxes see `box_tensors`.
+    Of a model that writes texts `text` and `log_probability`; for boxes see `box_tensors`.
     """
     if contract.detection is not None:
         most = contract.detection.max_boxes
@@ -71,12 +71,12 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
 
 
 def box_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:
-    """Boxes `(n, max_boxes, 6)` as tensors of one size: behind the last of the `count` boxes are zeros and no label.
+    """Boxes `(n, max_boxes, 6)` as tensors of one size: after the `count` boxes found come zeros and empty labels.
 
-    `boxes` are left, top, right, bottom in pixels of the image sent, the best first.
+    `boxes` are left, top, right, bottom in pixels of the image sent, the best box first.
     """
     places = values[:, :, 0].astype(np.int64)
-    labels = np.array([*map(str, contract.classes), ""], object)  # -1, no box, is the last one
+    labels = np.array([*map(str, contract.classes), ""], object)  # -1, which means no box, is the last one
     return {
         "boxes": values[:, :, 2:],
         "scores": values[:, :, 1],
@@ -91,7 +91,7 @@ def datatype_of(dtype: str) -> str:
 
 
 def from_bytes(name: str, datatype: str, count: int, raw: memoryview) -> Array | list[bytes]:
-    """Read `count` elements of a tensor's bytes, without copying numbers.
+    """Read `count` elements from a tensor's bytes, without copying numbers.
 
     Returns:
         A flat array (BF16 widened to float32), or a list of bytes for BYTES.
@@ -100,8 +100,8 @@ def from_bytes(name: str, datatype: str, count: int, raw: memoryview) -> Array |
         ContractError: an unknown datatype, or too few or too many bytes.
     """
     if datatype == "BYTES":
-        return _split(name, raw, count)
-    dtype = _known(name, datatype)
+        return _split_bytes(name, raw, count)
+    dtype = _numpy_dtype(name, datatype)
     if len(raw) != count * dtype.itemsize:
         expected = f"{count * dtype.itemsize} bytes: {count} elements of {datatype}"
         raise ContractError(
@@ -118,7 +118,7 @@ def from_bytes(name: str, datatype: str, count: int, raw: memoryview) -> Array |
 
 
 def to_bytes(values: Array) -> bytes:
-    """A tensor's bytes: numbers little-endian, texts each after its length."""
+    """A tensor's bytes: numbers little-endian, each text after its length."""
     if values.dtype.kind in "UO":
         texts = [str(text).encode() for text in values.ravel().tolist()]
         return b"".join(part for text in texts for part in (LENGTH.pack(len(text)), text))
@@ -129,24 +129,24 @@ def flatten(name: str, data: Any, count: int) -> list[Any]:
     """JSON data, flat or nested, as a flat list of `count` elements; raises ContractError."""
     flat = data if isinstance(data, list) else [data]
     while flat and all(type(part) is list for part in flat):
-        flat = flat[0] if len(flat) == 1 else joined(flat)
+        flat = flat[0] if len(flat) == 1 else concatenated(flat)
     if len(flat) != count:
         expected = f"{count} elements, as the shape says"
         raise ContractError(name, f"{len(flat)} elements", expected, "correct data or shape")
     return flat
 
 
-def column_of(
+def tensor_to_column(
     field: Field, categories: Sequence[str], shape: tuple[int, ...], values: Array | list[Any]
 ) -> Array:
-    """The column of a tensor `shape` (rows first) given flat; raises ContractError, naming the row.
+    """The column of a tensor of this shape (rows first), whose values are flat; raises ContractError, naming the row.
 
-    A tensor of sequences may have fewer steps than the longest, all rows the same number.
+    A tensor of sequences may have fewer steps than the longest sequence; all its rows have the same number.
     """
     inner = shape[1:]
     if field.kind == "sequence" and inner[1:] == field.shape[1:] and inner and 1 <= inner[0] < field.shape[0]:
         short = field.model_copy(update={"shape": inner, "kind": "numeric"})
-        rows = column_of(short, (), shape, values)
+        rows = tensor_to_column(short, (), shape, values)
         return padded(list(rows), field.shape[0]).astype(field.dtype, copy=False)
     if inner != field.shape and not (inner == (1,) and not field.shape):
         expected = f"shape {[-1, *field.shape]}" + (" or fewer steps" if field.kind == "sequence" else "")
@@ -161,21 +161,21 @@ def column_of(
 
 
 def check_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """A tensor's shape, every size a whole number and one row at least; raises ContractError."""
-    whole = isinstance(shape, list) and all(type(size) is int and 0 <= size < 1 << 31 for size in shape)
-    if not whole or not shape or shape[0] == 0:
+    """Check that every size is a whole number and that there is a row, and return the shape; raises ContractError."""
+    valid = isinstance(shape, list) and all(type(size) is int and 0 <= size < 1 << 31 for size in shape)
+    if not valid or not shape or shape[0] == 0:
         received = f"the shape {str(shape)[:60]}"
         raise ContractError(name, received, "[rows, ...], with one row at least", "correct the shape")
     return tuple(shape)
 
 
-def count_of(shape: tuple[int, ...]) -> int:
-    """How many elements a shape has."""
+def element_count(shape: tuple[int, ...]) -> int:
+    """The number of elements of a shape."""
     return math.prod(shape)
 
 
 def _rows(field: Field, rows: int, values: Array | list[Any]) -> list[Any]:
-    """One value a row, as JSON has them, for the slow way that finds what is wrong."""
+    """One value per row, as JSON would have them, for the slow path that finds the error."""
     if not field.shape:
         return list(values.tolist() if isinstance(values, np.ndarray) else values)
     flat = values if isinstance(values, np.ndarray) else _objects(values)
@@ -188,7 +188,7 @@ def _objects(values: list[Any]) -> Array:
     return flat
 
 
-def _known(name: str, datatype: str) -> np.dtype[Any]:
+def _numpy_dtype(name: str, datatype: str) -> np.dtype[Any]:
     dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
         expected = f"one of {', '.join([*DTYPES, 'BYTES'])}"
@@ -197,13 +197,13 @@ def _known(name: str, datatype: str) -> np.dtype[Any]:
 
 
 def check_datatype(name: str, datatype: Any) -> str:
-    """The datatype, if it is one; raises ContractError."""
+    """Check that the datatype exists, and return it; raises ContractError."""
     if datatype != "BYTES":
-        _known(name, datatype)
+        _numpy_dtype(name, datatype)
     return str(datatype)
 
 
-def _split(name: str, raw: memoryview, count: int) -> list[bytes]:
+def _split_bytes(name: str, raw: memoryview, count: int) -> list[bytes]:
     parts: list[bytes] = []
     place = 0
     while place + LENGTH.size <= len(raw) and len(parts) < count:

@@ -1,1 +1,1 @@
-"""The ASGI application that answers requests, and its pages."""
+"""The ASGI application that answers requests, and its `GET` pages."""

@@ -1,4 +1,4 @@
-"""Where requests of every protocol are admitted, answered and counted."""
+"""The dispatcher: answers the requests of every protocol, in the event loop or in a thread, and counts them."""
 
 import asyncio
 import time
@@ -7,49 +7,50 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from tidegate.serving.dialects import Dialect
-from tidegate.serving.errors import RefusedError
+from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.admission import Admission
-from tidegate.serving.http.asgi import Headers, Pairs
-from tidegate.serving.http.settings import Settings
-from tidegate.serving.inference.engine import Answer, Answerer
-from tidegate.serving.monitoring.observer import Tap
+from tidegate.serving.http.asgi import HeaderList, Headers
+from tidegate.serving.http.settings import ServerSettings
+from tidegate.serving.inference.engine import InferenceEngine, Response
+from tidegate.serving.monitoring.observer import ObserverQueue
 from tidegate.serving.runtimes import available_cpus
 
-GATHERING = (
-    16  # threads where requests are predicted together: all but one of them wait, and make up the next batch
-)
+# Threads where requests are predicted in batches: all but one of them wait, and form the next batch.
+BATCHING_THREADS = 16
 
 
-class Desk:
-    """One release at work.
+class Dispatcher:
+    """Answers the requests for one release.
 
     Args:
-        answerer: the loaded release.
+        engine: the loaded release.
         settings: limits, keys, logs.
-        is_ready: what the readiness gauge shows.
+        is_ready: whether the release takes requests; for the readiness gauge.
     """
 
-    def __init__(self, answerer: Answerer, settings: Settings, is_ready: Callable[[], bool]) -> None:
-        self.answerer, self.settings = answerer, settings
-        answerer.most_rows, answerer.deadline = settings.limits.rows, settings.limits.deadline
-        served = answerer.served
-        threads = available_cpus() if answerer.batcher is None else GATHERING
+    def __init__(
+        self, engine: InferenceEngine, settings: ServerSettings, is_ready: Callable[[], bool]
+    ) -> None:
+        self.engine, self.settings = engine, settings
+        engine.max_rows, engine.deadline = settings.limits.max_rows, settings.limits.deadline_seconds
+        served = engine.served
+        threads = available_cpus() if engine.batcher is None else BATCHING_THREADS
         self._threads = ThreadPoolExecutor(threads, "predict")
-        self._explaining = None if answerer.explainer is None else ThreadPoolExecutor(1, "explain")
-        workers = 1 if answerer.is_quick(0) else threads  # quick ones are answered by the event loop
-        # Threads that gather a batch share the CPUs: until it is known how long a request takes, no gain is assumed.
-        seconds = answerer.pace.one * max(1.0, workers / available_cpus())
+        self._explaining = None if engine.explainer is None else ThreadPoolExecutor(1, "explain")
+        workers = 1 if engine.is_quick(0) else threads  # quick ones are answered by the event loop
+        # Threads that form a batch share the CPUs: until durations are measured, batches are assumed to gain nothing.
+        seconds = engine.latency.one_row * max(1.0, workers / available_cpus())
         self.admission = admission = Admission(settings.limits, workers, seconds)
-        self.journal = settings.journal({"endpoint": served.name, "release": served.release})
-        self._tap = None if answerer.watcher is None else Tap(answerer.watcher)
-        if self._tap is not None:
-            self._tap.start()
-        answerer.metrics.gauges = {
+        self.access_log = settings.make_access_log({"endpoint": served.name, "release": served.release})
+        self._observer_queue = None if engine.observer is None else ObserverQueue(engine.observer)
+        if self._observer_queue is not None:
+            self._observer_queue.start()
+        engine.metrics.gauges = {
             "in_flight": lambda: admission.in_flight,
             "queued": lambda: admission.queued,
-            "body_bytes": lambda: admission.held,
+            "body_bytes": lambda: admission.body_bytes,
             "ready": lambda: float(is_ready()),
-            "unwatched_requests": lambda: 0 if self._tap is None else self._tap.lost,
+            "unwatched_requests": lambda: 0 if self._observer_queue is None else self._observer_queue.dropped,
         }
 
     def stop(self) -> None:
@@ -57,63 +58,63 @@ class Desk:
         self._threads.shutdown(wait=False)
         if self._explaining is not None:
             self._explaining.shutdown(wait=False)
-        if self._tap is not None:
-            self._tap.stop()
+        if self._observer_queue is not None:
+            self._observer_queue.stop()
 
-    async def answer(self, dialect: Dialect, body: bytes, headers: Headers) -> Answer:
-        """Answer a request that was admitted: here where that is quick, else in a thread.
+    async def answer(self, dialect: Dialect, body: bytes, headers: Headers) -> Response:
+        """Answer an admitted request: in the event loop where that is quick, else in a thread.
 
         Raises:
-            RefusedError: 504, when the deadline is over; the thread ends by itself. 503: too many explanations.
+            RejectedError: 504, after the deadline; the thread ends by itself. 503: too many explanations.
         """
-        if self.answerer.is_quick(len(body)) and not self.answerer.may_explain(dialect, body):
-            return self.answerer.answer(dialect, body, headers)
-        work = partial(self.answerer.answer, dialect, body, headers)
+        if self.engine.is_quick(len(body)) and not self.engine.may_explain(dialect, body):
+            return self.engine.answer(dialect, body, headers)
+        work = partial(self.engine.answer, dialect, body, headers)
         answer = await self._in_thread(self._threads, work)
         if answer.pending is None or self._explaining is None:
             return answer
-        self.admission.set_aside()
+        self.admission.enter_explanation()
         try:
             return await self._in_thread(self._explaining, answer.pending)
         finally:
-            self.admission.aside -= 1
+            self.admission.explaining -= 1
 
-    def finished(
-        self, dialect: Dialect, answer: Answer, pairs: Pairs, began: float, *, proof: bool = False
+    def record_response(
+        self, dialect: Dialect, answer: Response, pairs: HeaderList, began: float, *, proof: bool = False
     ) -> None:
-        """Count and log a request whose answer is on its way.
+        """Count and log a request whose response was sent.
 
         Args:
-            dialect: it was asked in.
-            answer: it got.
-            pairs: the answer's own headers, the request's id first.
-            began: when it came, as `time.perf_counter` says.
-            proof: its rows are held-out ones that prove a release; drift does not count them.
+            dialect: of the request.
+            answer: the response.
+            pairs: the response's own headers, the request's id first.
+            began: when the request arrived, by `time.perf_counter`.
+            proof: its rows are held-out ones that check a release; drift does not count them.
         """
-        spent, metrics = time.perf_counter() - began, self.answerer.metrics
+        spent, metrics = time.perf_counter() - began, self.engine.metrics
         metrics.count(dialect.label, answer.status)
         if answer.values is None or answer.columns is None:
             metrics.failed(answer.kind)
-            self.journal.note(pairs, dialect.label, answer.status, spent, kind=answer.kind)
+            self.access_log.record(pairs, dialect.label, answer.status, spent, kind=answer.kind)
             return
         metrics.predicted(answer.values, answer.seconds, spent)
         if answer.busy:
-            self.admission.took(answer.busy)
-        if self._tap is not None and not proof:
-            self._tap.put(answer.columns, answer.values)
-        self.journal.note(pairs, dialect.label, 200, spent, len(answer.values))
+            self.admission.record_duration(answer.busy)
+        if self._observer_queue is not None and not proof:
+            self._observer_queue.put(answer.columns, answer.values)
+        self.access_log.record(pairs, dialect.label, 200, spent, len(answer.values))
 
-    def refused(self, label: str, error: RefusedError, pairs: Pairs) -> None:
-        """Count and log a request that was turned away."""
-        self.answerer.metrics.count(label, error.status)
-        self.answerer.metrics.failed(error.kind)
-        self.journal.note(pairs, label, error.status, 0.0, kind=error.kind)
+    def record_rejection(self, label: str, error: RejectedError, pairs: HeaderList) -> None:
+        """Count and log a request that was rejected."""
+        self.engine.metrics.count(label, error.status)
+        self.engine.metrics.failed(error.kind)
+        self.access_log.record(pairs, label, error.status, 0.0, kind=error.kind)
 
-    async def _in_thread(self, threads: ThreadPoolExecutor, answer: Callable[[], Answer]) -> Answer:
-        loop, deadline = asyncio.get_running_loop(), self.settings.limits.deadline
+    async def _in_thread(self, threads: ThreadPoolExecutor, answer: Callable[[], Response]) -> Response:
+        loop, deadline = asyncio.get_running_loop(), self.settings.limits.deadline_seconds
         job = _Job(self.admission)
 
-        def work() -> Answer:
+        def work() -> Response:
             loop.call_soon_threadsafe(job.started)
             try:
                 return answer()
@@ -125,11 +126,11 @@ class Desk:
         except TimeoutError:
             job.abandon()
             words = f"no prediction within {deadline:g} s; expected one by then; send fewer rows at a time"
-            raise RefusedError(504, "deadline", words) from None
+            raise RejectedError(504, "deadline", words) from None
 
 
 class _Job:
-    """A prediction in a thread, which keeps its place until it ends, whoever still waits for it."""
+    """A prediction in a thread: it counts as in flight until it ends, even if its request was given up."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission, self._running, self._over, self._abandoned = admission, False, False, False
@@ -146,7 +147,7 @@ class _Job:
 
     def abandon(self) -> None:
         if not self._running:
-            self._admission.queued -= 1  # it was taken out of the queue before it began
+            self._admission.queued -= 1  # it was cancelled before it began
         elif not self._over:
             self._abandoned = True
             self._admission.abandon()

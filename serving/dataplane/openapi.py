@@ -1,4 +1,4 @@
-"""The OpenAPI page: BentoML's description of the service, with this release's own rows and predictions in it."""
+"""The OpenAPI page: BentoML's description of the service, with this release's own rows and predictions."""
 
 import json
 import math
@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.serving.contract.contract import COSTLY, Contract, Input
 from tidegate.serving.dataplane.openapi_dialects import paths, refusal
-from tidegate.serving.inference.engine import Answerer
+from tidegate.serving.inference.engine import InferenceEngine
 
 # No generator: BentoML's knows our service only by `list[Any]`; rows and predictions are in the contract.
 Spec = dict[str, Any]
 
-# What the page says is what `http.json_body.error_body` writes.
+# The format that `http.json_body.error_body` writes.
 ERROR: Spec = {
     "type": "object",
     "required": ["error", "message"],
@@ -44,33 +44,33 @@ FILE: Spec = {
 }
 
 
-def describe(spec: Spec, answerer: Answerer) -> Spec:
+def describe(spec: Spec, engine: InferenceEngine) -> Spec:
     """Return BentoML's OpenAPI document with the release's name, schema and an example that can be sent.
 
     Args:
         spec: the document, as BentoML writes it.
-        answerer: the loaded release.
+        engine: the loaded release.
     """
-    contract, predict = answerer.served.contract, spec["paths"]["/predict"]["post"]
-    request = {"rows": answerer.sample[:1]}
+    contract, predict = engine.served.contract, spec["paths"]["/predict"]["post"]
+    request = {"rows": engine.sample[:1]}
     predict["requestBody"] = {"required": True, "content": _json(_request(contract), request)}
-    answered = json.loads(answerer.answer_content(request).body)
-    refused = json.loads(answerer.answer_content({"rows": []}).body)
+    answered = json.loads(engine.answer_content(request).body)
+    refused = json.loads(engine.answer_content({"rows": []}).body)
     predict["responses"] = {
         "200": {
-            "description": "One prediction a row, in order",
+            "description": "One prediction per row, in order",
             "content": _json(_answer(contract), answered),
         },
         "400": {"description": "What is wrong, and in which field", "content": _json(ERROR, refused)},
         "default": refusal(ERROR),
     }
     page = {"tags": predict["tags"], "description": "What a row is, and what a prediction is."}
-    content = _json({"type": "object"}, json.loads(answerer.contract))
+    content = _json({"type": "object"}, json.loads(engine.contract_json))
     spec["paths"]["/contract"] = {
         "get": page | {"responses": {"200": {"description": "The contract", "content": content}}}
     }
     fields = {entry.name: _field(entry) for entry in contract.inputs}
-    spec["paths"] |= paths(answerer, _row(fields), fields)
+    spec["paths"] |= paths(engine, _row(fields), fields)
     for path in spec["paths"].values():
         for operation in path.values():
             operation["responses"].setdefault("default", refusal(ERROR))
@@ -78,17 +78,17 @@ def describe(spec: Spec, answerer: Answerer) -> Spec:
     listed = {path: spec["paths"][path] for path in first} | spec["paths"]
     tags = [{"name": predict["tags"][0], "description": "Predictions, and what they are made from."}]
     others = [tag for tag in spec["tags"] if tag["name"] != tags[0]["name"]]
-    return spec | {"info": _info(answerer), "paths": listed, "tags": tags + others, "components": {}}
+    return spec | {"info": _info(engine), "paths": listed, "tags": tags + others, "components": {}}
 
 
-def _info(answerer: Answerer) -> Spec:
-    contract = answerer.served.contract
+def _info(engine: InferenceEngine) -> Spec:
+    contract = engine.served.contract
     inputs = ", ".join(f"`{entry.name}`" for entry in contract.inputs)
     target = ", ".join(f"`{name}`" for name in contract.target)
     return {
-        "title": answerer.served.name,
-        "version": "bento" if answerer.served.release is None else f"release {answerer.served.release}",
-        "description": f"# {answerer.served.name}\n\nA {contract.task} of {target} from {inputs}.",
+        "title": engine.served.name,
+        "version": "bento" if engine.served.release is None else f"release {engine.served.release}",
+        "description": f"# {engine.served.name}\n\nA {contract.task} of {target} from {inputs}.",
     }
 
 
@@ -115,18 +115,18 @@ def _request(contract: Contract) -> Spec:
     }
 
 
-def _settings(own: Settings) -> Spec:
-    """What a request may say of its texts or boxes: the settings, none of them costlier than the release's own."""
+def _settings(own: DecodingSettings) -> Spec:
+    """The settings for texts or boxes that a request may change, none of them costlier than the release's own."""
     schema = type(own).model_json_schema()
     properties: Spec = {}
-    for name, told in schema["properties"].items():
-        kinds = told.get("anyOf", [told])
+    for name, described in schema["properties"].items():
+        kinds = described.get("anyOf", [described])
         chosen = dict(next(kind for kind in kinds if kind.get("type") != "null"))
         if len(kinds) > 1 and name != "max_length":
             chosen["nullable"] = True
         if name in COSTLY:
             chosen["maximum"] = getattr(own, name)
-        properties[name] = chosen | {"description": told["description"]}
+        properties[name] = chosen | {"description": described["description"]}
     return {"type": "object", "additionalProperties": False, "nullable": True, "properties": properties}
 
 
@@ -168,7 +168,7 @@ def _single(dtype: str) -> Spec:
 
 
 def _largest(kind: np.dtype[Any]) -> float:
-    """The largest number that is rounded to a finite one."""
+    """The largest number that the dtype rounds to a finite one."""
     info = np.finfo(kind)
     if kind.itemsize == 8:
         return float(info.max)
@@ -199,7 +199,7 @@ def _answer(contract: Contract) -> Spec:
 
 
 def _explanation(contract: Contract) -> Spec:
-    """What led to one prediction: there where the request says `explain: true`."""
+    """The schema of one prediction's explanation, which a request with `explain: true` gets."""
     number: Spec = {"type": "number"}
     return {
         "type": "object",
@@ -225,7 +225,7 @@ def _box(contract: Contract) -> Spec:
 
 
 def _attributed(entry: Input) -> Spec:
-    """An input's attributions: a number, a map of an image's pixels, numbers in an array's shape, a text's tokens."""
+    """The schema of an input's attributions: a number, an image's pixels, an array, or a text's tokens."""
     schema: Spec = {"type": "number"}
     if entry.kind == "text":
         token = {"token": {"type": "string"}, "attribution": schema}

@@ -1,4 +1,4 @@
-"""The standard dialects' part of the OpenAPI page: paths, schemas, and examples that were really answered."""
+"""The standard dialects' part of the OpenAPI page: paths, schemas, and examples with the model's own responses."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from tidegate.serving.contract.encoded_images import is_file
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.contract.tensors import DTYPES, input_specs, output_specs
 from tidegate.serving.dialects import Dialect
-from tidegate.serving.inference.engine import Answerer
+from tidegate.serving.inference.engine import InferenceEngine
 
 Spec = dict[str, Any]
 
@@ -21,49 +21,54 @@ NUMBERS: Spec = {"type": "array", "items": {"type": "array", "items": {"type": "
 
 
 def refusal(schema: Spec) -> Spec:
-    """The response for every other status: what is wrong, as JSON."""
+    """The response for every other status: an error, as JSON."""
     return {"description": "What is wrong", "content": {"application/json": {"schema": schema}}}
 
 
-def paths(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> dict[str, Spec]:
+def paths(engine: InferenceEngine, row: Spec, fields: dict[str, Spec]) -> dict[str, Spec]:
     """The paths of the dialects of TensorFlow Serving and of the Open Inference Protocol.
 
     Args:
-        answerer: the loaded release.
+        engine: the loaded release.
         row: schema of a row of `/predict`.
         fields: schema of each input's value.
     """
-    named = {"tfserving": _tfserving(answerer, row, fields), "v2": _v2(answerer)}
+    named = {"tfserving": _tfserving(engine, row, fields), "v2": _v2(engine)}
     found: dict[str, Spec] = {}
     for name, (tag, request, answer, example) in named.items():
-        dialect = answerer.dialects[name]
-        post = _asked(answerer, dialect, request, answer, example) | {"tags": [tag]}
-        found |= {path: {"post": post} for path in dialect.asks}
-        found |= {path: {"get": _page() | {"tags": [tag]}} for path in dialect.pages}
+        dialect = engine.dialects[name]
+        post = _predict_operation(engine, dialect, request, answer, example) | {"tags": [tag]}
+        found |= {path: {"post": post} for path in dialect.predict_paths}
+        found |= {path: {"get": _page_operation() | {"tags": [tag]}} for path in dialect.pages}
     return found
 
 
-def _asked(answerer: Answerer, dialect: Dialect, request: Spec, answer: Spec, example: Spec) -> Spec:
-    answered = json.loads(answerer.answer(dialect, json.dumps(example).encode(), {}).body)
+def _predict_operation(
+    engine: InferenceEngine, dialect: Dialect, request: Spec, answer: Spec, example: Spec
+) -> Spec:
+    answered = json.loads(engine.answer(dialect, json.dumps(example).encode(), {}).body)
     body = {"application/json": {"schema": request, "example": example}}
     good = {"application/json": {"schema": answer, "example": answered}}
     return {
         "requestBody": {"required": True, "content": body},
-        "responses": {"200": {"description": "One row a row", "content": good}, "default": refusal(ERROR)},
+        "responses": {
+            "200": {"description": "One prediction per row", "content": good},
+            "default": refusal(ERROR),
+        },
     }
 
 
-def _page() -> Spec:
+def _page_operation() -> Spec:
     content = {"application/json": {"schema": {"type": "object"}}}
     return {
         "responses": {
-            "200": {"description": "As its standard has it", "content": content},
+            "200": {"description": "As its standard defines it", "content": content},
             "default": refusal({}),
         }
     }
 
 
-def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[str, Spec, Spec, Spec]:
+def _tfserving(engine: InferenceEngine, row: Spec, fields: dict[str, Spec]) -> tuple[str, Spec, Spec, Spec]:
     signature = {"type": "string", "enum": ["serving_default", "", None], "nullable": True}
     columns = {name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()}
     inputs: Spec = {
@@ -73,7 +78,7 @@ def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[
         "additionalProperties": False,
     }
     rows = {"instances": {"type": "array", "minItems": 1, "items": row}, "signature_name": signature}
-    if len(fields) == 1:  # its column may be sent without its name
+    if len(fields) == 1:  # a single column may be sent without its name
         inputs = {"anyOf": [inputs, *columns.values()]}
     by_column = {"inputs": inputs, "signature_name": signature}
     request = {
@@ -82,17 +87,17 @@ def _tfserving(answerer: Answerer, row: Spec, fields: dict[str, Spec]) -> tuple[
             {"type": "object", "required": ["inputs"], "properties": by_column},
         ]
     }
-    contract = answerer.served.contract
+    contract = engine.served.contract
     values: Spec = {"type": "array", "items": {"type": "string"}} if contract.decoding else NUMBERS
     listed, whole = values, values
     if contract.detection is not None:  # several outputs
         listed, whole = {"type": "array", "items": {"type": "object"}}, {"type": "object"}
     answer = {"type": "object", "properties": {"predictions": listed, "outputs": whole}}
-    return "TensorFlow Serving", request, answer, {"instances": answerer.sample[:1]}
+    return "TensorFlow Serving", request, answer, {"instances": engine.sample[:1]}
 
 
-def _v2(answerer: Answerer) -> tuple[str, Spec, Spec, Spec]:
-    contract = answerer.served.contract
+def _v2(engine: InferenceEngine) -> tuple[str, Spec, Spec, Spec]:
+    contract = engine.served.contract
     names = [spec.name for spec in input_specs(contract)]
     tensor: Spec = {
         "type": "object",
@@ -128,11 +133,11 @@ def _v2(answerer: Answerer) -> tuple[str, Spec, Spec, Spec]:
             "outputs": answered,
         },
     }
-    return "Open Inference Protocol", request, answer, _example(answerer)
+    return "Open Inference Protocol", request, answer, _example(engine)
 
 
-def _example(answerer: Answerer) -> Spec:
-    contract, row = answerer.served.contract, answerer.sample[0]
+def _example(engine: InferenceEngine) -> Spec:
+    contract, row = engine.served.contract, engine.sample[0]
     columns = RequestReader(contract).parse_rows([row])
     inputs = []
     for spec in input_specs(contract):

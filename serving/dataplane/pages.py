@@ -1,65 +1,71 @@
-"""What an endpoint answers to `GET`: contract, health, metrics, OpenAPI, and the dialects' own pages."""
+"""The `GET` pages of an endpoint: contract, health, metrics, OpenAPI, and the dialects' own pages."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from tidegate.serving.dataplane.bentoml_app import Behind
+from tidegate.serving.dataplane.bentoml_app import BentoMLApp
 from tidegate.serving.dataplane.openapi import describe
 from tidegate.serving.http.asgi import JSON
 from tidegate.serving.http.json_body import encode
-from tidegate.serving.inference.engine import Answerer
+from tidegate.serving.inference.engine import InferenceEngine
 from tidegate.serving.monitoring.metrics import CONTENT_TYPE
 
-Answered: TypeAlias = tuple[int, bytes, bytes]  # status, media type, body
-Page: TypeAlias = Callable[[], Awaitable[Answered]]
+PageContent: TypeAlias = tuple[int, bytes, bytes]  # status, media type, body
+Page: TypeAlias = Callable[[], Awaitable[PageContent]]
 
 
-def pages_of(answerer: Answerer, behind: Behind, is_ready: Callable[[], bool]) -> dict[str, Page]:
+def pages_of(
+    engine: InferenceEngine, bentoml_app: BentoMLApp, is_ready: Callable[[], bool]
+) -> dict[str, Page]:
     """All pages by path.
 
     Args:
-        answerer: the loaded release.
-        behind: BentoML's application, for its OpenAPI document.
+        engine: the loaded release.
+        bentoml_app: BentoML's application, for its OpenAPI document.
         is_ready: whether the release takes requests.
     """
 
-    async def ready() -> Answered:
+    async def ready() -> PageContent:
         if is_ready():
             return 200, JSON, b'{"ready":true}'
-        return 503, JSON, answerer.rows.error("unavailable", "this release is being replaced; ask again")
+        return (
+            503,
+            JSON,
+            engine.default_dialect.error("unavailable", "this release is being replaced; try again"),
+        )
 
-    async def metrics() -> Answered:
-        return 200, CONTENT_TYPE.encode(), answerer.metrics.page()
+    async def metrics() -> PageContent:
+        return 200, CONTENT_TYPE.encode(), engine.metrics.page()
 
-    written: list[bytes] = []
+    cached: list[bytes] = []
 
-    async def openapi() -> Answered:
-        if not written:
-            written.append(encode(describe(await behind.document(), answerer)))
-        return 200, JSON, written[0]
+    async def openapi() -> PageContent:
+        if not cached:
+            cached.append(encode(describe(await bentoml_app.document(), engine)))
+        return 200, JSON, cached[0]
 
     pages = {
-        "/contract": _fixed(answerer.contract),
+        "/contract": _fixed(engine.contract_json),
         "/livez": _fixed(b'{"live":true}'),
         "/readyz": ready,
         "/metrics": metrics,
         "/openapi.json": openapi,
         "/docs.json": openapi,
     }
-    for dialect in answerer.dialects.values():
-        pages |= {path: _asked(make, is_ready) for path, make in dialect.pages.items()}
+    for dialect in engine.dialects.values():
+        pages |= {path: _dialect_page(make, is_ready) for path, make in dialect.pages.items()}
     return pages
 
 
 def _fixed(body: bytes) -> Page:
-    async def page() -> Answered:
+    async def page() -> PageContent:
         return 200, JSON, body
 
     return page
 
 
-def _asked(make: Callable[[bool], tuple[int, bytes]], is_ready: Callable[[], bool]) -> Page:
-    async def page() -> Answered:
+def _dialect_page(make: Callable[[bool], tuple[int, bytes]], is_ready: Callable[[], bool]) -> Page:
+    async def page() -> PageContent:
         status, body = make(is_ready())
         return status, JSON, body
 

@@ -19,10 +19,10 @@ PROOF = "Tidegate-Proof"  # see `http.asgi`
 
 
 def api_key(file: Path | None = None) -> str | None:
-    """The key to bring to an endpoint: the first line of a file, else `$TIDEGATE_API_KEY`, else none.
+    """The API key for an endpoint: the first line of a file, else `$TIDEGATE_API_KEY`, else none.
 
     Raises:
-        ClientError: the file cannot be read, or what it holds is no key.
+        ClientError: the file cannot be read, or does not hold a key.
     """
     if file is None:
         key, source = os.environ.get(API_KEY, "").strip(), f"${API_KEY}"
@@ -47,14 +47,14 @@ def _first_line(file: Path) -> str:
 
 
 class Client:
-    """Talks to one endpoint over one kept connection.
+    """A client of one endpoint, over one connection that is kept open.
 
     Args:
-        url: the endpoint's base URL, such as http://127.0.0.1:8001; of https the certificate is checked, against the
+        url: the endpoint's base URL, such as http://127.0.0.1:8001; with https the certificate is checked, against the
             authorities of `$SSL_CERT_FILE` where that is set.
-        timeout: seconds to wait for an answer.
-        key: the API key to bring, see `api_key`.
-        proof: its rows are held-out ones that prove a release; the endpoint's drift does not count them.
+        timeout: seconds to wait for a response.
+        key: the API key, see `api_key`.
+        proof: its rows are held-out ones that check a release; the endpoint's drift does not count them.
 
     Example:
         with Client("http://127.0.0.1:8001") as client:
@@ -66,7 +66,7 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in CONNECTIONS or parts.hostname is None:
-            raise ClientError(f"{url!r} is no endpoint; expected a URL such as http://127.0.0.1:8001")
+            raise ClientError(f"{url!r} is not an endpoint; expected a URL such as http://127.0.0.1:8001")
         self.url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
         self._key = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -90,27 +90,27 @@ class Client:
         return self._json("GET", "/contract")
 
     def ready(self) -> bool:
-        """Whether the endpoint answers and is ready; never raises for one that does not answer."""
+        """Whether the endpoint answers and is ready; False, and no error, for one that does not answer."""
         try:
             return self._request("GET", "/readyz", None)[0] == 200
         except ClientError:
             return False
 
     def predict(self, rows: Sequence[Any], decoding: Mapping[str, Any] | None = None) -> list[Any]:
-        """Predict any number of rows, a thousand a request; raises ClientError.
+        """Predict any number of rows, a thousand per request; raises ClientError.
 
         Args:
             rows: objects `{input name: value}`, or bare values where there is one input.
-            decoding: of texts, how they are chosen where not as the release does, such as `{"seed": 1}`; a request of
-                texts has at most the contract's `most_rows`.
+            decoding: for a model that writes texts, settings that differ from the release's, such as `{"seed": 1}`;
+                such a request has at most the contract's `most_rows`.
         """
-        found = self.answers(rows, decoding=decoding)
+        found = self.responses(rows, decoding=decoding)
         return [prediction for answer in found for prediction in answer["predictions"]]
 
-    def answers(
+    def responses(
         self, rows: Sequence[Any], size: int = ROWS, decoding: Mapping[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The whole answer `{"model", "release", "predictions"}` to each `size` rows, one after the other."""
+        """The complete response `{"model", "release", "predictions"}` to each `size` rows, one after the other."""
         more = {} if decoding is None else {"decoding": dict(decoding)}
         for start in range(0, max(len(rows), 1), size):
             content = json.dumps({"rows": list(rows[start : start + size]), **more}).encode()
@@ -119,7 +119,7 @@ class Client:
     def _json(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         status, content = self._request(method, path, body)
         if status in (401, 403):
-            raise self._barred(status)
+            raise self._unauthorized(status)
         try:
             answer = json.loads(content)
         except ValueError as error:
@@ -141,7 +141,7 @@ class Client:
         try:
             return self._exchange(method, path, body)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
-            # A server may close a connection that was idle; only a fresh one that breaks is an error.
+            # A server may close an idle connection; only if a new one breaks it is an error.
             if not reused:
                 raise self._unreachable(error) from error
         except (OSError, http.client.HTTPException) as error:
@@ -159,11 +159,9 @@ class Client:
         response = self._connection.getresponse()
         return response.status, response.read()
 
-    def _barred(self, status: int) -> ClientError:
-        """Whatever stands before the endpoint may answer this, so its words are not quoted."""
-        received = (
-            "the key it was given is not valid there" if self._key else "it was asked without an API key"
-        )
+    def _unauthorized(self, status: int) -> ClientError:
+        """A proxy in front of the endpoint may send this too, so the response's own message is not quoted."""
+        received = "the API key is not valid there" if self._key else "the request had no API key"
         return ClientError(
             f"{self.url} answered {status}: {received}; expected a key that it knows; put one into ${API_KEY}, or into "
             "a file named with --key-file",

@@ -1,9 +1,9 @@
-"""How releases take turns on one public port: a server's control socket, and the calls a deployer makes.
+"""Zero-downtime releases on one public port: a server's control socket, and the calls of whoever deploys.
 
-A server answers one JSON line on a Unix socket. `listen` makes it take the public port: it asks the
-previous release's server for the listening socket itself (passed with SCM_RIGHTS), so that both accept from
-one queue and no connection is refused, or binds the port where there is none to ask. `drain` makes it
-stop accepting, finish what it has, and end.
+A server answers one JSON command per connection on a Unix socket. `listen` makes it take the public port: it gets the
+listening socket itself from the previous release's server (passed with SCM_RIGHTS), so that both accept from one queue
+and no connection is refused; where there is no such server it binds the port. `drain` makes it stop accepting, finish
+its requests, and end.
 """
 
 import array
@@ -20,10 +20,10 @@ from typing import Any
 
 from tidegate.serving.errors import PortTakenError, ServerError, ServerStartError
 
-LONGEST = 100  # bytes of a Unix socket's address that every system takes
-LINE = 65536
+MAX_ADDRESS = 100  # bytes of a Unix socket's address that every system accepts
+MAX_LINE = 65536  # bytes
 REPLY_SECONDS = 15.0
-GRACE = 15.0
+GRACE = 15.0  # seconds
 
 
 def server_argv(
@@ -40,7 +40,7 @@ def server_argv(
         bundle: folder of the bundle.
         name: the endpoint's name.
         release: the release's number.
-        control: where its control socket appears when it is ready.
+        control: path of its control socket, which appears when it is ready.
         port: the public port to take at once; None: only a private one, until `take_over`.
         host: address of the public port.
     """
@@ -51,13 +51,12 @@ def server_argv(
 
 
 def status(control: Path) -> dict[str, Any] | None:
-    """Ask a server for `{"pid", "name", "release", "bundle", "private_port", "port", "draining"}`.
+    """The server's `{"pid", "name", "release", "bundle", "private_port", "port", "draining"}`; None if none is ready.
 
     `private_port` answers on 127.0.0.1 before the release has the public `port` (null until then).
-    None when no ready server answers there.
     """
     try:
-        return ask(control, {"do": "status"})
+        return send_command(control, {"do": "status"})
     except (OSError, ValueError):
         return None
 
@@ -92,7 +91,7 @@ def wait_ready(control: Path, timeout: float, alive: Callable[[], bool]) -> dict
 def take_over(
     control: Path, port: int, previous: Path | None = None, host: str = "127.0.0.1"
 ) -> dict[str, Any]:
-    """Make a ready server accept on the endpoint's public port; doing it again changes nothing.
+    """Make a ready server accept on the endpoint's public port; a second call changes nothing.
 
     Args:
         control: the new release's server.
@@ -107,14 +106,14 @@ def take_over(
         PortTakenError: another process has the port.
         ServerError: the server does not answer, or serves another port already.
     """
-    order = {
+    command = {
         "do": "listen",
         "host": host,
         "port": port,
         "previous": None if previous is None else str(previous),
     }
     try:
-        reply = ask(control, order)
+        reply = send_command(control, command)
     except (OSError, ValueError) as error:
         raise ServerError(
             f"the server at {control} does not answer ({error}); expected it to take port {port}; "
@@ -128,38 +127,38 @@ def take_over(
 
 
 def drain(control: Path, grace: float = GRACE) -> bool:
-    """Make a server stop accepting, answer what it has and end within `grace` seconds; returns at once.
+    """Make a server stop accepting, finish its requests and end within `grace` seconds; returns at once.
 
     False when there is no such server.
     """
     try:
-        ask(control, {"do": "drain", "grace": grace})
+        send_command(control, {"do": "drain", "grace": grace})
     except (OSError, ValueError):
         return False
     return True
 
 
-def ask(control: Path, order: dict[str, Any]) -> dict[str, Any]:
-    """Send a server one order and return its reply; raises OSError or ValueError when none answers."""
+def send_command(control: Path, command: dict[str, Any]) -> dict[str, Any]:
+    """Send a server one command and return its reply; raises OSError or ValueError when none answers."""
     with _connected(control) as connection:
-        connection.sendall(json.dumps(order).encode() + b"\n")
+        connection.sendall(json.dumps(command).encode() + b"\n")
         reply: dict[str, Any] = json.loads(read_line(connection))
         return reply
 
 
-def ask_socket(control: Path) -> socket.socket | None:
-    """Get the listening socket of the server at `control`; None when it has none to give."""
+def request_socket(control: Path) -> socket.socket | None:
+    """Get the listening socket of the server at `control`; None when it has none."""
     try:
         with _connected(control) as connection:
             connection.sendall(b'{"do": "hand"}\n')
-            _, descriptors, _, _ = socket.recv_fds(connection, LINE, 1)
+            _, descriptors, _, _ = socket.recv_fds(connection, MAX_LINE, 1)
     except OSError:
         return None
     return socket.socket(fileno=descriptors[0]) if descriptors else None
 
 
-def hand_socket(connection: socket.socket, listener: socket.socket) -> None:
-    """Answer `ask_socket` with the listening socket."""
+def send_socket(connection: socket.socket, listener: socket.socket) -> None:
+    """Answer `request_socket` with the listening socket."""
     rights = array.array("i", [listener.fileno()])
     connection.sendmsg([b"{}\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
@@ -171,7 +170,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        # Two sockets may be bound to one port until one of them listens: find out now.
+        # Two sockets may be bound to one port until one of them listens: this finds out now.
         listener.listen(2048)
     except OSError as error:
         listener.close()
@@ -185,7 +184,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def control_socket(control: Path) -> socket.socket:
-    """Bind a server's control socket, in place of a dead server's; only this user can connect."""
+    """Bind a server's control socket, in place of that of a dead server; only this user can connect."""
     control.parent.mkdir(parents=True, exist_ok=True)
     control.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -199,8 +198,8 @@ def control_socket(control: Path) -> socket.socket:
 def read_line(connection: socket.socket) -> bytes:
     """Read up to a newline or the end."""
     content = b""
-    while not content.endswith(b"\n") and len(content) < LINE:
-        part = connection.recv(LINE)
+    while not content.endswith(b"\n") and len(content) < MAX_LINE:
+        part = connection.recv(MAX_LINE)
         if not part:
             break
         content += part
@@ -217,8 +216,8 @@ def _connected(control: Path) -> Iterator[socket.socket]:
 
 @contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """An address for a path of any length: past the system's limit, by way of the open folder."""
-    if len(os.fsencode(path)) <= LONGEST:
+    """An address for a path of any length: beyond the system's limit, through the open folder."""
+    if len(os.fsencode(path)) <= MAX_ADDRESS:
         yield str(path)
         return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

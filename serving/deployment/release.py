@@ -1,6 +1,6 @@
 """Releases of an endpoint: one small document, changed by pure functions and compare-and-swap.
 
-The document in the store is the truth about what is live; the registry's alias follows it.
+The document in the store decides which release is live; the registry's alias follows it.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,14 @@ ATTEMPTS = 50
 
 
 class Release(BaseModel):
-    """One bento at one endpoint; `key` names what asked for it, `bundle` is a digest, `bento` a tag.
+    """One bento at one endpoint.
 
-    `serving` is the experiment's part of that name, and `tag` that of the images on a cluster: a rollback serves it as
-    it was served before.
+    Attributes:
+        key: identifies the request for this release, so that a repeated request does not make another one.
+        bundle: its digest.
+        bento: its tag.
+        serving: the `serving` part of the experiment, so that a rollback serves the release as before.
+        tag: of the images on a cluster, for the same reason.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,8 +47,8 @@ class Release(BaseModel):
 class EndpointState(BaseModel):
     """An endpoint: its port, its releases in order, and the number of the live one.
 
-    `incarnation` counts how often it was deleted: release numbers start again at 1 then, and names made
-    of incarnation and number stay unique.
+    `incarnation` counts how often it was deleted: release numbers then start again at 1, but names made of incarnation
+    and number stay unique.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +70,7 @@ class EndpointState(BaseModel):
         return found
 
     def find(self, key: str) -> Release | None:
-        """The release that `key` asked for, unless it failed."""
+        """The release with this key, unless it failed."""
         matches = (release for release in self.releases if release.key == key and release.state != "failed")
         return next(matches, None)
 
@@ -84,7 +88,7 @@ def reserve(
     serving: dict[str, Any] | None = None,
     tag: str = "",
 ) -> EndpointState:
-    """Add a pending release with the next number; a key that has one already changes nothing."""
+    """Add a pending release with the next number; if the key has one already, nothing changes."""
     if state.find(key) is not None:
         return state
     release = Release(
@@ -105,7 +109,7 @@ def reserve(
 
 
 def promote(state: EndpointState, number: int) -> EndpointState:
-    """Make a release the live one and retire the one before; raises ReleaseError for an unknown number."""
+    """Make a release the live one and retire the previous one; raises ReleaseError for an unknown number."""
     state.release(number)
     states: dict[int, State] = {number: "live"}
     if state.current is not None:
@@ -114,7 +118,7 @@ def promote(state: EndpointState, number: int) -> EndpointState:
 
 
 def fail(state: EndpointState, number: int) -> EndpointState:
-    """Mark a release that never got the traffic as failed; the live one stays live."""
+    """Mark a release that never was live as failed; the live one stays live."""
     release = state.release(number)
     return _with_states(state, {number: "failed"}) if release.state == "pending" else state
 
@@ -124,10 +128,10 @@ def rollback_target(state: EndpointState, to: int | None = None) -> Release:
 
     Args:
         state: the endpoint.
-        to: a number; None means the latest release before the live one that was live once.
+        to: a number; None: the latest release before the live one that has been live.
 
     Raises:
-        ReleaseError: there is none, or `to` never served.
+        ReleaseError: there is none, or `to` has never been live.
     """
     if to is not None:
         release = state.release(to)
@@ -153,7 +157,7 @@ def deleted(state: EndpointState) -> EndpointState:
 
 
 class Documents(Protocol):
-    """Where documents are kept, with compare-and-swap; every store is one."""
+    """A storage of documents with compare-and-swap; every store is one."""
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         """Content and etag, or None."""
@@ -174,16 +178,16 @@ def update(
     change: Callable[[EndpointState], EndpointState],
     conflict: type[Exception],
 ) -> EndpointState:
-    """Change an endpoint's document, starting again when someone else was faster.
+    """Change an endpoint's document, and retry when someone else was faster.
 
     Args:
         documents: the store.
         name: the endpoint.
         change: a pure function; it may be called several times.
-        conflict: what the store raises when the document is another one by now.
+        conflict: what the store raises when the document was changed in the meantime.
 
     Raises:
-        ReleaseError: from `change`, or when the document never stands still.
+        ReleaseError: from `change`, or after ATTEMPTS conflicts.
     """
     for _ in range(ATTEMPTS):
         found = documents.read(_key(name))
@@ -197,7 +201,7 @@ def update(
             continue
         return changed
     raise ReleaseError(
-        f"endpoint {name!r} was changed by others {ATTEMPTS} times in a row; expected a quiet moment; "
+        f"endpoint {name!r} was changed by others {ATTEMPTS} times in a row; expected no change meanwhile; "
         "try again"
     )
 

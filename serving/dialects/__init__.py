@@ -1,6 +1,6 @@
-"""The dialects an endpoint speaks: one module each, all from the one contract.
+"""The dialects of an endpoint, which are inference protocols: one module each, all made from the one contract.
 
-A dialect is a module with `make(served)` that returns a `Dialect`. To add one, write the module and name it here.
+A dialect is a module with `make(served)` that returns a `Dialect`. To add one, write the module and list it here.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.errors import ContractError
-from tidegate.serving.http.asgi import JSON, Headers, Pairs
+from tidegate.serving.http.asgi import JSON, HeaderList, Headers
 
 DIALECTS = {
     "predict": "tidegate.serving.dialects.rows",
@@ -26,8 +26,8 @@ DIALECTS = {
 
 
 @dataclass(frozen=True)
-class Served:
-    """What answers: the endpoint's name, the release's number (None for a bento by itself), the contract."""
+class ServedModel:
+    """The model being served: the endpoint's name, the release's number (None for a bento by itself), the contract."""
 
     name: str
     release: int | None
@@ -35,65 +35,72 @@ class Served:
 
     @property
     def version(self) -> str:
-        """The release as the standard dialects want it: a positive number."""
+        """The release's number as a text, for the standard dialects; "1" for a bento by itself."""
         return str(self.release or 1)
 
 
-class Reading(NamedTuple):
-    """A request that was understood: raw columns, their rows, what the answer's form depends on, how texts or boxes are
-    chosen where the request says so, and whether predictions are to be explained."""
+class ParsedRequest(NamedTuple):
+    """A request as its dialect parsed it.
+
+    Attributes:
+        columns: raw columns, `rows` values each.
+        rows: how many.
+        response_format: what the dialect needs to know of the request to write the response.
+        settings: how texts or boxes are chosen, where the request says so.
+        explain: whether the predictions are to be explained.
+    """
 
     columns: Columns
     rows: int
-    wanted: Any = None
-    settings: Settings | None = None
+    response_format: Any = None
+    settings: DecodingSettings | None = None
     explain: bool = False
 
 
-class Written(NamedTuple):
-    """The body of an answer, its media type and more headers."""
+class EncodedResponse(NamedTuple):
+    """The body of a response, its media type and additional headers."""
 
     body: bytes
     media: bytes = JSON
-    headers: Pairs | None = None
+    headers: HeaderList | None = None
 
 
-Page: TypeAlias = Callable[[bool], tuple[int, bytes]]
+DialectPage: TypeAlias = Callable[[bool], tuple[int, bytes]]
 
 
 class Dialect(Protocol):
-    """One way to ask for predictions and to be answered.
+    """One format of prediction requests and their responses.
 
     Attributes:
-        label: what metrics call its route.
+        label: its route in the metrics.
         prefix: of all its paths.
-        asks: the paths that `POST` predicts at.
-        pages: what `GET` answers by path, from whether the release is ready: status and JSON body.
+        predict_paths: where `POST` predicts.
+        pages: its `GET` pages by path; each gets whether the release is ready, and returns status and JSON body.
     """
 
     label: str
     prefix: str
-    asks: tuple[str, ...]
-    pages: dict[str, Page]
+    predict_paths: tuple[str, ...]
+    pages: dict[str, DialectPage]
 
-    def read(self, body: bytes, headers: Headers) -> Reading:
-        """Understand a request; raises ContractError."""
+    def read(self, body: bytes, headers: Headers) -> ParsedRequest:
+        """Parse a request; raises ContractError."""
 
-    def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """Write predictions `(n, classes)` or `(n, outputs)`, or texts or boxes, as the answer."""
+    def write(self, values: NDArray[np.float32], request: ParsedRequest) -> EncodedResponse:
+        """Write predictions `(n, classes)` or `(n, outputs)`, or texts or boxes, as the response."""
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
-        """Write an error, JSON."""
+        """Write an error's body."""
 
 
-def no_explanation(received: object) -> ContractError:
-    """What a dialect says that has no form for explanations."""
-    expected = "no such key: this dialect has no form for explanations"
+def explain_unsupported(received: object) -> ContractError:
+    """The error of a dialect that has no format for explanations."""
+    expected = "no such key: this dialect has no format for explanations"
     return ContractError(
-        "explain", describe(received), expected, 'ask POST /predict {"rows", "explain": true}'
+        "explain", describe(received), expected, 'send POST /predict {"rows": [...], "explain": true}'
     )
 
 
-def speak(served: Served) -> dict[str, Dialect]:
+def make_dialects(served: ServedModel) -> dict[str, Dialect]:
     """All dialects by name, for one release."""
     return {name: import_module(module).make(served) for name, module in DIALECTS.items()}

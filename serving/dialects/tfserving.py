@@ -1,6 +1,6 @@
 """TensorFlow Serving's REST API: `POST /v1/models/NAME:predict`, status and metadata.
 
-The shapes are those of https://www.tensorflow.org/tfx/serving/api_rest: row format `instances`, column format
+The formats are those of https://www.tensorflow.org/tfx/serving/api_rest: row format `instances`, column format
 `inputs`, `{"b64": ...}` for bytes, `{"error": ...}` for every error.
 """
 
@@ -17,7 +17,13 @@ from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.contract.tensors import box_tensors, output_specs
-from tidegate.serving.dialects import Page, Reading, Served, Written, no_explanation
+from tidegate.serving.dialects import (
+    DialectPage,
+    EncodedResponse,
+    ParsedRequest,
+    ServedModel,
+    explain_unsupported,
+)
 from tidegate.serving.errors import ContractError
 from tidegate.serving.http.asgi import Headers
 from tidegate.serving.http.json_body import decode, encode
@@ -33,26 +39,26 @@ class TFServing:
 
     label, prefix = "/v1/predict", "/v1/"
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedModel) -> None:
         self._served, self._contract = served, served.contract
         self._reader = RequestReader(served.contract)
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
-        self.asks = tuple(f"{place}:predict" for place in places)
-        self.pages: dict[str, Page] = {}
+        self.predict_paths = tuple(f"{place}:predict" for place in places)
+        self.pages: dict[str, DialectPage] = {}
         metadata = encode(self._metadata())
         for place in places:
             self.pages[place] = self._status
             self.pages[f"{place}/metadata"] = lambda _: (200, metadata)
 
-    def read(self, body: bytes, headers: Headers) -> Reading:
-        """Understand a request in row or column format; raises ContractError."""
+    def read(self, body: bytes, headers: Headers) -> ParsedRequest:
+        """Parse a request in row or column format; raises ContractError."""
         del headers
         content = decode(body, "instances", EXPECTED)
         if not isinstance(content, dict):
             raise ContractError("instances", describe(content), EXPECTED, "send a JSON object")
         if "explain" in content:
-            raise no_explanation(content["explain"])
+            raise explain_unsupported(content["explain"])
         signature = content.get("signature_name")
         if signature not in (None, "", SIGNATURE):
             raise ContractError("signature_name", describe(signature), f'"{SIGNATURE}"', "leave it out")
@@ -65,20 +71,20 @@ class TFServing:
             columns = self._from_rows(content["instances"])
         else:
             columns = self._from_columns(content["inputs"])
-        return Reading(columns, rows_of(columns), "instances" in content)
+        return ParsedRequest(columns, rows_of(columns), "instances" in content)
 
-    def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; of texts one a row.
+    def write(self, values: NDArray[np.float32], request: ParsedRequest) -> EncodedResponse:
+        """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; one text per row.
 
-        Of boxes, as of every model of several outputs: an object a row, or an object of columns, see `box_tensors`.
+        Boxes, like every model of several outputs: an object per row, or an object of columns, see `box_tensors`.
         """
-        answered: Any = values if self._contract.decoding is None else values[:, 1].tolist()
+        outputs: Any = values if self._contract.decoding is None else values[:, 1].tolist()
         if self._contract.detection is not None:
-            answered = {name: tensor.tolist() for name, tensor in box_tensors(self._contract, values).items()}
-            if reading.wanted:
-                rows = zip(*answered.values(), strict=True)
-                answered = [dict(zip(answered, row, strict=True)) for row in rows]
-        return Written(encode({"predictions" if reading.wanted else "outputs": answered}))
+            outputs = {name: tensor.tolist() for name, tensor in box_tensors(self._contract, values).items()}
+            if request.response_format:
+                rows = zip(*outputs.values(), strict=True)
+                outputs = [dict(zip(outputs, row, strict=True)) for row in rows]
+        return EncodedResponse(encode({"predictions" if request.response_format else "outputs": outputs}))
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
         """An error as TensorFlow Serving writes it."""
@@ -147,13 +153,13 @@ class TFServing:
         }
 
 
-def make(served: Served) -> TFServing:
+def make(served: ServedModel) -> TFServing:
     """The dialect for one release."""
     return TFServing(served)
 
 
 def _plain(field: Field, value: Any) -> Any:
-    """A value without what only this dialect has: a text as `{"b64": ...}`, and a single number as `[number]`."""
+    """A value as the contract has it: this dialect also allows a text as `{"b64": ...}`, a number as `[number]`."""
     if isinstance(value, list) and len(value) == 1 and not field.shape:
         value = value[0]
     if field.kind == "image" or not isinstance(value, dict) or set(value) != {"b64"}:

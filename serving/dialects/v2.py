@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over HTTP: what KServe, Triton and MLServer speak.
+"""The Open Inference Protocol, version 2, over HTTP: the protocol of KServe, Triton and MLServer.
 
 https://github.com/kserve/open-inference-protocol, with the binary tensor extension of
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md.
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.tensors import input_specs, output_specs
-from tidegate.serving.dialects import Page, Reading, Served, Written
-from tidegate.serving.dialects.v2_outputs import Outputs, Wanted
-from tidegate.serving.dialects.v2_request import Inputs
+from tidegate.serving.dialects import DialectPage, EncodedResponse, ParsedRequest, ServedModel
+from tidegate.serving.dialects.v2_outputs import OutputWriter, RequestedOutputs
+from tidegate.serving.dialects.v2_request import InputReader
 from tidegate.serving.errors import ContractError
 from tidegate.serving.http.asgi import Headers
 from tidegate.serving.http.json_body import decode, encode
@@ -30,13 +30,13 @@ class V2:
 
     label, prefix = "/v2/infer", "/v2"
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedModel) -> None:
         self._served = served
-        self._inputs, self._outputs = Inputs(served.contract), Outputs(served)
+        self._inputs, self._outputs = InputReader(served.contract), OutputWriter(served)
         places = [f"/v2/models/{served.name}", f"/v2/models/{served.name}/versions/{served.version}"]
-        self.asks = tuple(f"{place}/infer" for place in places)
+        self.predict_paths = tuple(f"{place}/infer" for place in places)
         server, model = encode(SERVER), encode(self.metadata())
-        self.pages: dict[str, Page] = {
+        self.pages: dict[str, DialectPage] = {
             "/v2": lambda _: (200, server),
             "/v2/health/live": lambda _: (200, b'{"live":true}'),
             "/v2/health/ready": _ready,
@@ -46,7 +46,7 @@ class V2:
             self.pages[f"{place}/ready"] = self._model_ready
 
     def metadata(self) -> dict[str, Any]:
-        """What `GET /v2/models/NAME` says."""
+        """The response to `GET /v2/models/NAME`."""
 
         def listed(specs: Any) -> list[dict[str, Any]]:
             return [
@@ -62,8 +62,8 @@ class V2:
             "outputs": listed(output_specs(contract)),
         }
 
-    def read(self, body: bytes, headers: Headers) -> Reading:
-        """Understand a request, JSON or with binary tensors behind it; raises ContractError."""
+    def read(self, body: bytes, headers: Headers) -> ParsedRequest:
+        """Parse a request: JSON, and binary tensors after it; raises ContractError."""
         length = headers.get(JSON_LENGTH)
         view = memoryview(body)
         size = len(body) if length is None else _length(length, len(body))
@@ -71,19 +71,19 @@ class V2:
         if not isinstance(content, dict):
             raise ContractError("inputs", describe(content), EXPECTED, "send a JSON object")
         columns, rows = self._inputs.read(content, view[size:])
-        return Reading(columns, rows, self._outputs.wanted(content))
+        return ParsedRequest(columns, rows, self._outputs.requested(content))
 
-    def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
-        """The outputs asked for, binary where asked for."""
-        wanted: Wanted = reading.wanted
-        head, tail = self._outputs.write(values, wanted)
+    def write(self, values: NDArray[np.float32], request: ParsedRequest) -> EncodedResponse:
+        """The requested outputs, binary where that was requested."""
+        requested: RequestedOutputs = request.response_format
+        head, tail = self._outputs.write(values, requested)
         if not tail:
-            return Written(head)
+            return EncodedResponse(head)
         length = (JSON_LENGTH, str(len(head)).encode())
-        return Written(b"".join([head, *tail]), b"application/octet-stream", [length])
+        return EncodedResponse(b"".join([head, *tail]), b"application/octet-stream", [length])
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
-        """An error as the protocol has it."""
+        """An error as the protocol defines it."""
         del kind, detail
         return json.dumps({"error": message}).encode()
 
@@ -92,7 +92,7 @@ class V2:
         return 200 if ready else 503, encode(body)
 
 
-def make(served: Served) -> V2:
+def make(served: ServedModel) -> V2:
     """The dialect for one release."""
     return V2(served)
 

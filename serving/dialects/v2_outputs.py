@@ -1,25 +1,25 @@
-"""The outputs of an Open Inference Protocol answer: which were asked for, and in JSON or binary."""
+"""The outputs of an Open Inference Protocol response: the requested ones, in JSON or binary."""
 
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.serving.contract.contract import best_of
+from tidegate.serving.contract.contract import argmax_rows
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.tensors import box_tensors, output_specs, to_bytes
-from tidegate.serving.dialects import Served, no_explanation
+from tidegate.serving.dialects import ServedModel, explain_unsupported
 from tidegate.serving.errors import ContractError
 from tidegate.serving.http.json_body import encode
 
-# The request's id, and for each output its name and whether it is wanted binary.
-Wanted: TypeAlias = tuple[str | None, list[tuple[str, bool]]]
+# The request's id, and for each output its name and whether it is binary.
+RequestedOutputs: TypeAlias = tuple[str | None, list[tuple[str, bool]]]
 
 
-class Outputs:
-    """Writes predictions as the tensors that were asked for."""
+class OutputWriter:
+    """Writes predictions as the requested tensors."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedModel) -> None:
         specs = output_specs(served.contract)
         self._head = {"model_name": served.name, "model_version": served.version}
         self._datatypes = {spec.name: spec.datatype for spec in specs}
@@ -27,39 +27,39 @@ class Outputs:
         self._contract, self._writes = served.contract, served.contract.decoding is not None
         self._all = {flag: [(spec.name, flag) for spec in specs] for flag in (False, True)}
 
-    def wanted(self, content: dict[str, Any]) -> Wanted:
+    def requested(self, content: dict[str, Any]) -> RequestedOutputs:
         """Which outputs a request asks for; all when it names none. Raises ContractError."""
-        number = content.get("id")
-        if number is not None and not isinstance(number, str):
-            raise ContractError("id", describe(number), "a text", "quote it")
+        request_id = content.get("id")
+        if request_id is not None and not isinstance(request_id, str):
+            raise ContractError("id", describe(request_id), "a text", "quote it")
         binary = _flag(content, "binary_data_output", False)
         if "explain" in (content.get("parameters") or {}):
-            raise no_explanation(content["parameters"]["explain"])
+            raise explain_unsupported(content["parameters"]["explain"])
         outputs = content.get("outputs")
         if outputs is None or outputs == []:
-            return number, self._all[binary]
+            return request_id, self._all[binary]
         if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
             raise ContractError("outputs", describe(outputs), 'an array of {"name": ...}', "correct it")
-        return number, [self._one(output, binary) for output in outputs]
+        return request_id, [self._one(output, binary) for output in outputs]
 
-    def write(self, values: NDArray[np.float32], wanted: Wanted) -> tuple[bytes, list[bytes]]:
-        """The JSON part, and the bytes of each binary tensor behind it."""
-        number, names = wanted
+    def write(self, values: NDArray[np.float32], requested: RequestedOutputs) -> tuple[bytes, list[bytes]]:
+        """The JSON part, and the bytes of each binary tensor that follows it."""
+        request_id, names = requested
         tail: list[bytes] = []
         outputs = [self._tensor(name, self.tensor(name, values), binary, tail) for name, binary in names]
-        head = self._head if number is None else {**self._head, "id": number}
+        head = self._head if request_id is None else {**self._head, "id": request_id}
         return encode({**head, "outputs": outputs}), tail
 
     def tensor(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
-        """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row; of texts `(n,)`.
+        """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row; texts `(n,)`.
 
-        Of boxes see `box_tensors`.
+        For boxes see `box_tensors`.
         """
         if self._contract.detection is not None:
             return box_tensors(self._contract, values)[name]
         if self._writes:
             return values[:, 1] if name == "text" else values[:, 0].astype(np.float32)
-        return self._classes[best_of(values)] if name == "label" else values
+        return self._classes[argmax_rows(values)] if name == "label" else values
 
     def datatype(self, name: str) -> str:
         """The datatype of an output."""

@@ -12,14 +12,14 @@ from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.descriptions import describe
-from tidegate.serving.contract.encoded_images import SENT, images_of, own_sizes
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, decode_images, field_sizes
 from tidegate.serving.contract.tensors import (
     check_datatype,
     check_shape,
-    column_of,
-    count_of,
+    element_count,
     flatten,
     from_bytes,
+    tensor_to_column,
 )
 from tidegate.serving.errors import ContractError
 
@@ -27,7 +27,7 @@ TENSOR = '{"name", "shape", "datatype", "data"}'
 Values = NDArray[Any] | list[Any]
 
 
-class Inputs:
+class InputReader:
     """Reads the tensors of a request as the contract's inputs."""
 
     def __init__(self, contract: Contract) -> None:
@@ -35,14 +35,14 @@ class Inputs:
             field.name: (field, entry.categories)
             for field, entry in zip(contract.schema_.inputs, contract.inputs, strict=True)
         }
-        self._finds = contract.detection is not None
+        self._detects = contract.detection is not None
 
     def read(self, content: dict[str, Any], tail: memoryview) -> tuple[Columns, int]:
         """Read all inputs.
 
         Args:
             content: the JSON part.
-            tail: the binary tensors, one after the other.
+            tail: the bytes of the binary tensors, one after the other.
 
         Returns:
             Raw columns, and how many rows they have.
@@ -99,16 +99,18 @@ class Inputs:
             column, sizes = _images(field, _elements(name, tensor, raw, shape), shape)
             return self._sized(name, column, sizes)
         if raw is None:
-            values: Values = flatten(name, tensor["data"], count_of(shape))
+            values: Values = flatten(name, tensor["data"], element_count(shape))
         else:
-            values = from_bytes(name, datatype, count_of(shape), raw)
+            values = from_bytes(name, datatype, element_count(shape), raw)
             values = _texts(name, values) if isinstance(values, list) else values
-        column = column_of(field, categories, shape, values)
-        return self._sized(name, column, own_sizes(field, len(column)) if self._finds else None)
+        column = tensor_to_column(field, categories, shape, values)
+        return self._sized(name, column, field_sizes(field, len(column)) if self._detects else None)
 
     def _sized(self, name: str, column: NDArray[Any], sizes: NDArray[np.int32] | None) -> Columns:
-        """A column; where boxes are found, also the images' own sizes."""
-        return {name: column, SENT: sizes} if self._finds and sizes is not None else {name: column}
+        """A column; of a detection model also the images' original sizes."""
+        return (
+            {name: column, ORIGINAL_SIZES: sizes} if self._detects and sizes is not None else {name: column}
+        )
 
 
 def _binary_size(tensor: dict[str, Any]) -> int | None:
@@ -138,7 +140,7 @@ def _texts(name: str, values: list[bytes]) -> list[str]:
 def _elements(
     name: str, tensor: dict[str, Any], raw: memoryview | None, shape: tuple[int, ...]
 ) -> list[bytes]:
-    count = count_of(shape)
+    count = element_count(shape)
     if raw is not None:
         read = from_bytes(name, "BYTES", count, raw)
         assert isinstance(read, list)
@@ -156,7 +158,7 @@ def _images(
 ) -> tuple[NDArray[Any], NDArray[np.int32]]:
     if shape[1:] not in ((), (1,)):
         raise ContractError(field.name, f"BYTES of shape {list(shape)}", "[rows] image files", "reshape them")
-    return images_of(field, files)
+    return decode_images(field, files)
 
 
 def _rows(columns: Columns) -> int:

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol over gRPC: an option, on with `--grpc-port`; needs the extra `grpc`."""
+"""The Open Inference Protocol over gRPC: switched on with `--grpc-port`; needs the extra `grpc`."""

@@ -1,4 +1,4 @@
-"""The protocol's inference as a dialect: a serialised message in, a serialised message out."""
+"""Inference over gRPC as a dialect: a serialised message in, a serialised message out."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.tensors import LENGTH, to_bytes
-from tidegate.serving.dialects import Page, Reading, Served, Written
-from tidegate.serving.dialects.v2_outputs import Outputs
-from tidegate.serving.dialects.v2_request import Inputs
+from tidegate.serving.dialects import DialectPage, EncodedResponse, ParsedRequest, ServedModel
+from tidegate.serving.dialects.v2_outputs import OutputWriter
+from tidegate.serving.dialects.v2_request import InputReader
 from tidegate.serving.errors import ContractError
 from tidegate.serving.grpc_v2.messages import CLASSES, PACKED
 from tidegate.serving.http.asgi import Headers
@@ -18,30 +18,30 @@ LABEL = "grpc"
 
 
 class GrpcV2:
-    """Inference over gRPC; outputs are always raw bytes, as Triton's are."""
+    """Inference over gRPC; outputs are always raw bytes, like Triton's."""
 
     label, prefix = LABEL, "/inference."
-    asks: tuple[str, ...] = ()
+    predict_paths: tuple[str, ...] = ()
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedModel) -> None:
         self._served = served
-        self._inputs, self._outputs = Inputs(served.contract), Outputs(served)
-        self.pages: dict[str, Page] = {}
+        self._inputs, self._outputs = InputReader(served.contract), OutputWriter(served)
+        self.pages: dict[str, DialectPage] = {}
 
-    def read(self, body: bytes, headers: Headers) -> Reading:
-        """Understand a ModelInferRequest; raises ContractError."""
+    def read(self, body: bytes, headers: Headers) -> ParsedRequest:
+        """Parse a ModelInferRequest; raises ContractError."""
         del headers
         try:
             message = CLASSES["ModelInferRequest"].FromString(body)
         except DecodeError as error:
             raise ContractError(
-                "inputs", "bytes that are no message", "a ModelInferRequest", "encode it"
+                "inputs", "bytes that are not a message", "a ModelInferRequest", "encode it as one"
             ) from error
         self._check_model(message)
         raw = list(message.raw_input_contents)
         if raw and len(raw) != len(message.inputs):
-            expected = f"{len(message.inputs)}, one an input, or none"
-            raise ContractError("inputs", f"{len(raw)} raw_input_contents", expected, "send one an input")
+            expected = f"{len(message.inputs)}, one per input, or none"
+            raise ContractError("inputs", f"{len(raw)} raw_input_contents", expected, "send one per input")
         parts: list[memoryview | None] = [memoryview(part) for part in raw]
         parts = parts or [None] * len(message.inputs)
         tensors = [_tensor(tensor, part) for tensor, part in zip(message.inputs, parts, strict=True)]
@@ -55,23 +55,23 @@ class GrpcV2:
             "outputs": asked,
             "parameters": {**parameters, "binary_data_output": True},
         }
-        return Reading(columns, rows, self._outputs.wanted(content))
+        return ParsedRequest(columns, rows, self._outputs.requested(content))
 
-    def write(self, values: NDArray[np.float32], reading: Reading) -> Written:
+    def write(self, values: NDArray[np.float32], request: ParsedRequest) -> EncodedResponse:
         """A ModelInferResponse."""
-        number, names = reading.wanted
+        request_id, names = request.response_format
         served = self._served
         message = CLASSES["ModelInferResponse"](
-            model_name=served.name, model_version=served.version, id=number or ""
+            model_name=served.name, model_version=served.version, id=request_id or ""
         )
         for name, _ in names:
             tensor = self._outputs.tensor(name, values)
             message.outputs.add(name=name, datatype=self._outputs.datatype(name), shape=tensor.shape)
             message.raw_output_contents.append(to_bytes(tensor))
-        return Written(message.SerializeToString(), b"application/grpc")
+        return EncodedResponse(message.SerializeToString(), b"application/grpc")
 
     def error(self, kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
-        """The words of a status."""
+        """The message of a gRPC status."""
         del kind, detail
         return message.encode()
 
@@ -84,12 +84,12 @@ class GrpcV2:
 
 
 def _value(parameter: Any) -> Any:
-    """What a parameter says: of its kinds the one that is set, or what an unset one means."""
+    """A parameter's value: the field that is set, else the default of an unset one."""
     return parameter.string_param or parameter.int64_param or parameter.bool_param
 
 
 def _tensor(tensor: Any, raw: memoryview | None) -> tuple[dict[str, Any], memoryview | None]:
-    """A message's tensor as JSON would have it, and its bytes if it has them."""
+    """A message's tensor as in JSON, and its raw bytes if it has them."""
     plain: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
     if raw is not None:
         return plain, raw

@@ -1,8 +1,8 @@
 """The messages of the protocol, as protobuf classes made from a table.
 
-https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto; what
-is not read here (parameters of tensors) is left out: protobuf skips it. They lie in a pool of their own, so that a
-program that has them from elsewhere too, as a client's tests, is not disturbed.
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto; fields
+that are not read here (parameters of tensors) are left out: protobuf skips them. The classes have a descriptor pool of
+their own, so that they do not clash with a client's copy of the same messages in one process.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ PACKED = {
     "BYTES": "bytes_contents",
 }
 
-# Message: "name type number", * for repeated; a type that is no scalar is another message of this table.
+# Message: "name type number", * for repeated; a type that is not a scalar is another message of this table.
 TABLE = {
     "ServerLiveRequest": "",
     "ServerLiveResponse": "live bool 1",

@@ -1,13 +1,13 @@
-"""The gRPC server, in the event loop of the HTTP server beside it, with the same limits, keys and metrics."""
+"""The gRPC server: it runs in the HTTP server's event loop, with the same limits, keys and metrics."""
 
 import time
 from typing import Any
 
 import grpc
 
-from tidegate.serving.dataplane.dispatcher import Desk
+from tidegate.serving.dataplane.dispatcher import Dispatcher
 from tidegate.serving.dialects.v2 import SERVER, V2
-from tidegate.serving.errors import RefusedError, ServerError
+from tidegate.serving.errors import RejectedError, ServerError
 from tidegate.serving.grpc_v2.dialect import LABEL, GrpcV2
 from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
 
@@ -24,22 +24,22 @@ NO_KEY = ("ServerLive", "ServerReady")
 
 
 class GrpcServer:
-    """Answers `tritonclient.grpc` and every other client of the protocol.
+    """Serves `tritonclient.grpc` and every other client of the protocol.
 
     Args:
-        desk: where requests are answered.
+        dispatcher: answers the requests.
         v2: the HTTP dialect, whose metadata is the same.
         is_ready: whether the release takes requests.
     """
 
-    def __init__(self, desk: Desk, v2: V2, is_ready: Any) -> None:
-        self._desk, self._v2, self._is_ready = desk, v2, is_ready
-        self._dialect = GrpcV2(desk.answerer.served)
+    def __init__(self, dispatcher: Dispatcher, v2: V2, is_ready: Any) -> None:
+        self._dispatcher, self._v2, self._is_ready = dispatcher, v2, is_ready
+        self._dialect = GrpcV2(dispatcher.engine.served)
         self._server: Any = None
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises ServerError."""
-        size = [("grpc.max_receive_message_length", self._desk.settings.limits.body)]
+        size = [("grpc.max_receive_message_length", self._dispatcher.settings.limits.max_body_bytes)]
         self._server = grpc.aio.server(options=size)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, self._handlers()),)
@@ -49,12 +49,12 @@ class GrpcServer:
             self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise ServerError(
-                f"gRPC cannot listen on {address}; expected a free port; choose another"
+                f"gRPC cannot listen on {address}; expected a free port; choose another with --grpc-port"
             ) from error
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
-        """Take no more, finish what runs within `grace` seconds."""
+        """Accept no more requests, finish the running ones within `grace` seconds."""
         await self._server.stop(grace)
 
     def _handlers(self) -> dict[str, Any]:
@@ -82,41 +82,41 @@ class GrpcServer:
         return {"live": True} if name == "ServerLive" else {"ready": self._is_ready()}
 
     async def _check_key(self, context: Any) -> None:
-        keys = self._desk.settings.keys
+        keys = self._dispatcher.settings.keys
         try:
             if keys is not None:
                 keys.check(_headers(context))
-        except RefusedError as error:
-            self._desk.refused(LABEL, error, self._desk.journal.headers({}))
+        except RejectedError as error:
+            self._dispatcher.record_rejection(LABEL, error, self._dispatcher.access_log.headers({}))
             await context.abort(CODES[401], str(error))
 
     async def _check_model(self, request: Any, context: Any) -> None:
-        served = self._desk.answerer.served
+        served = self._dispatcher.engine.served
         name, version = getattr(request, "name", served.name), getattr(request, "version", "")
         if name != served.name or version not in ("", served.version):
             await context.abort(
-                CODES[404], f"there is no model {name!r} of that version; here is {served.name!r}"
+                CODES[404], f"there is no model {name!r} of that version; expected {served.name!r}"
             )
 
     async def _infer(self, body: bytes, context: Any) -> bytes:
-        began, desk = time.perf_counter(), self._desk
+        began, dispatcher = time.perf_counter(), self._dispatcher
         await self._check_key(context)
         headers = _headers(context)
-        pairs = desk.journal.headers(headers)
+        pairs = dispatcher.access_log.headers(headers)
         try:
-            desk.admission.enter(desk.admission.in_flight, len(body))
+            dispatcher.admission.enter(dispatcher.admission.in_flight, len(body))
             size = 0
             try:
-                desk.admission.grow(len(body))
+                dispatcher.admission.add_bytes(len(body))
                 size = len(body)
-                answer = await desk.answer(self._dialect, body, headers)
+                answer = await dispatcher.answer(self._dialect, body, headers)
             finally:
-                desk.admission.leave(size)
-        except RefusedError as error:
-            desk.refused(LABEL, error, pairs)
+                dispatcher.admission.leave(size)
+        except RejectedError as error:
+            dispatcher.record_rejection(LABEL, error, pairs)
             await context.abort(CODES[error.status], str(error))
             raise
-        desk.finished(self._dialect, answer, pairs, began)
+        dispatcher.record_response(self._dialect, answer, pairs, began)
         if answer.status != 200:
             await context.abort(CODES[answer.status], answer.body.decode())
         return answer.body

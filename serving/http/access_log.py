@@ -1,7 +1,7 @@
-"""Who asked when and how it went: request ids, W3C trace context, JSON logs. Never what was asked.
+"""The access log: request ids, W3C trace context, JSON lines. It never holds what a request contained.
 
-https://www.w3.org/TR/trace-context/: the caller's `traceparent` and `tracestate` are passed on in the answer, its
-trace id stands in every log line of the request. No span is made here.
+https://www.w3.org/TR/trace-context/: the caller's `traceparent` and `tracestate` are returned with the response, and
+every log line of the request holds the trace id. No span is created here.
 """
 
 import json
@@ -14,57 +14,63 @@ import time
 from itertools import count
 from typing import Any
 
-from tidegate.serving.http.asgi import Headers, Pairs
+from tidegate.serving.http.asgi import HeaderList, Headers
 
 LOG = logging.getLogger("tidegate")
-GIVEN = re.compile(rb"[\x21-\x7e]{1,128}")
-TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+VALID_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 FIELDS = ("request_id", "trace_id", "route", "status", "kind", "rows", "seconds", "endpoint", "release")
 
 
-class Journal:
-    """Names requests and logs them.
+class AccessLog:
+    """Gives requests their ids and logs them.
 
     Args:
         about: fields of every line: endpoint and release.
-        sample: the share of requests that the access log holds, 0 to 1; the server's own faults always stand there.
+        sample: the share of requests that is logged, 0 to 1; errors of the server (500, 504) are always logged.
     """
 
     def __init__(self, about: dict[str, Any], sample: float = 0.0) -> None:
         self._about, self._sample = about, sample
         self._prefix, self._numbers = os.urandom(6).hex(), count(1)
 
-    def headers(self, headers: Headers) -> Pairs:
-        """Headers that the answer carries: the request's id (the caller's, or a new one) and trace context."""
+    def headers(self, headers: Headers) -> HeaderList:
+        """Response headers: the request's id (the caller's, or a new one) first, then the trace context."""
         given = headers.get(b"x-request-id")
-        if given is None or GIVEN.fullmatch(given) is None:
+        if given is None or VALID_ID.fullmatch(given) is None:
             given = f"{self._prefix}-{next(self._numbers)}".encode()
         pairs = [(b"x-request-id", given)]
-        if b"traceparent" in headers and TRACE.fullmatch(headers[b"traceparent"]):
+        if b"traceparent" in headers and TRACEPARENT.fullmatch(headers[b"traceparent"]):
             names = (b"traceparent", b"tracestate")
             pairs += [(name, headers[name]) for name in names if name in headers]
         return pairs
 
-    def note(
-        self, pairs: Pairs, route: str, status: int, seconds: float, rows: int = 0, kind: str | None = None
+    def record(
+        self,
+        pairs: HeaderList,
+        route: str,
+        status: int,
+        seconds: float,
+        rows: int = 0,
+        kind: str | None = None,
     ) -> None:
-        """Log one answered request, if it is among those that are logged."""
+        """Log one request, if it is in the sample or the server failed."""
         failed = status in (500, 504)
         if not failed and not (self._sample and random.random() < self._sample):
             return
         extra: dict[str, Any] = {"route": route, "status": status, "seconds": round(seconds, 6)}
         extra |= {"rows": rows, "kind": kind, "request_id": pairs[0][1].decode("ascii"), **self._about}
         if len(pairs) > 1:
-            match = TRACE.fullmatch(pairs[1][1])
+            match = TRACEPARENT.fullmatch(pairs[1][1])
             extra["trace_id"] = match[1].decode() if match else None
         LOG.log(logging.ERROR if failed else logging.INFO, "request", extra=extra)
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger, message, the fields that are there, and an exception's traceback."""
+        """Time, level, logger, message, those of FIELDS that are set, and an exception's traceback."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{stamp}.{int(record.msecs):03d}Z",
@@ -78,10 +84,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def log_json() -> None:
-    """Send all logs of this process to stderr, one JSON object a line."""
+def log_as_json() -> None:
+    """Send all logs of this process to stderr, one JSON object per line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     LOG.setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no HTTP is no fault of the server
+    # Its warnings are about clients that send something that is not HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

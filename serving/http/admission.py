@@ -1,22 +1,21 @@
-"""How much an endpoint takes on at once, and what it turns away.
+"""Admission control: how many requests an endpoint accepts at once, and which it rejects.
 
-A burst may wait: the places are as many as can be answered within `Limits.queue` seconds. Once they were all taken it
-is no burst but overload, and a queue that never empties again would only make each request late, whoever gets a place.
-So from then on there are no more places than keep the workers busy, until a request comes that finds a worker free
-when for `queue` seconds none was refused.
-The idea, to judge a queue by whether it empties, is that of Nichols, Jacobson, "Controlling Queue Delay", ACM Queue
-10(5), 2012.
+A burst may wait: the queue has as many places as requests can be answered within `Limits.queue_seconds`. A full queue
+means overload. A queue that never empties only makes every request late, so from then on it is just long enough to keep
+the workers busy. The overload is over when a request finds a free worker and none was rejected for `queue_seconds`.
+To judge a queue by whether it empties is the idea of Nichols, Jacobson, "Controlling Queue Delay", ACM Queue 10(5),
+2012.
 """
 
 import time
 from dataclasses import dataclass
 
-from tidegate.serving.errors import RefusedError
+from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.asgi import too_large
 
-MORE, LESS = 1.02, 1 / 1.02  # a step of the estimate of how long a request takes
-LOOK = 16  # requests between two looks at the places
-RETRY = b"1"  # seconds
+STEP_UP, STEP_DOWN = 1.02, 1 / 1.02  # steps of the estimate of how long a request takes
+UPDATE_EVERY = 16  # requests between two updates of the queue's length
+RETRY_AFTER = b"1"  # seconds
 
 
 @dataclass(frozen=True)
@@ -24,115 +23,116 @@ class Limits:
     """The limits of an endpoint.
 
     Attributes:
-        body: bytes of one request.
-        rows: rows of one request.
-        held: bytes of all request bodies held at once.
-        receive: seconds in which a request's headers and body must have come.
-        deadline: seconds after which a request that is not answered is given up.
-        queue: seconds that a request may have to wait for those before it; past that, new ones are refused.
-        standing: the same, under overload.
-        requests: requests at once, whatever they take.
-        least: requests at once that are never too many.
-        explaining: requests at once that ask for explanations, one of which is worked at.
+        max_body_bytes: of one request.
+        max_rows: of one request.
+        max_total_bytes: of all request bodies in memory.
+        receive_seconds: within which a request's headers and body must arrive.
+        deadline_seconds: after which a request without a response is given up.
+        queue_seconds: the longest expected wait; a request that would wait longer is rejected.
+        overload_queue_seconds: the same, under overload.
+        max_requests: at once, however fast they are.
+        min_requests: at once that are always accepted, however slow they are.
+        max_explanations: requests for explanations at once; one of them is computed, the others wait.
     """
 
-    body: int = 64 << 20
-    rows: int = 16384
-    held: int = 256 << 20
-    receive: float = 20.0
-    deadline: float = 30.0
-    queue: float = 0.1
-    standing: float = 0.01
-    requests: int = 1024
-    least: int = 32
-    explaining: int = 4
+    max_body_bytes: int = 64 << 20
+    max_rows: int = 16384
+    max_total_bytes: int = 256 << 20
+    receive_seconds: float = 20.0
+    deadline_seconds: float = 30.0
+    queue_seconds: float = 0.1
+    overload_queue_seconds: float = 0.01
+    max_requests: int = 1024
+    min_requests: int = 32
+    max_explanations: int = 4
 
 
 class Admission:
-    """Counts what is being answered, and refuses what would wait too long.
+    """Counts the requests in flight, and rejects a request that would wait too long.
 
     Args:
         limits: of the endpoint.
         workers: predictions that can run at once.
-        seconds: how long a request takes, as far as is known at the start.
+        seconds: a first estimate of how long a request takes.
 
     Attributes:
-        strained: whether there is overload, and not only a burst.
-        in_flight: requests being read and answered.
-        reading: of these, the ones whose body is still to come: who sends slowly takes nobody's place.
-        queued: of these, the ones that wait for a worker.
-        aside: of these, the ones that are explained, which takes long: they take nobody's place, having their own.
-        held: bytes of their bodies that have come: what is only announced takes no room from others.
+        overloaded: whether there is overload, and not only a burst.
+        in_flight: requests that are being read or answered.
+        reading: those of them whose body has not arrived: a slow client takes no place in the queue.
+        queued: those of them that wait for a worker.
+        explaining: those of them that wait for explanations, which take long and have a queue of their own.
+        body_bytes: bytes of their bodies that have arrived: bytes that are only announced do not count.
     """
 
     def __init__(self, limits: Limits, workers: int, seconds: float) -> None:
         self._limits, self._workers, self._seconds = limits, workers, seconds
-        self._learned = 0
-        self._places()
-        self.strained, self._refused = False, 0.0
+        self._durations = 0
+        self._update_capacity()
+        self.overloaded, self._last_rejection = False, 0.0
         self.in_flight = 0
         self.reading = 0
         self.queued = 0
-        self.aside = 0
-        self.held = 0
+        self.explaining = 0
+        self.body_bytes = 0
 
     def enter(self, waiting: int, size: int) -> None:
-        """Take on one more request; as `check`."""
+        """Accept one more request; arguments and errors are those of `check`."""
         self.check(waiting, size)
         self.in_flight += 1
 
     def check(self, waiting: int, size: int) -> None:
-        """Look whether there is room for one more request.
+        """Check whether there is room for one more request.
 
         Args:
-            waiting: requests that have come whole and are not answered, this one among them.
+            waiting: complete requests without a response, this one included.
             size: bytes of its body, as announced.
 
         Raises:
-            RefusedError: 413, or 503 with the seconds after which to ask again.
+            RejectedError: 413, or 503 with the seconds after which to retry.
         """
-        if size > self._limits.body:
-            raise too_large(self._limits.body)
-        ahead = max(waiting - 1, self.in_flight - self.reading) - self.aside
-        if self.strained and ahead < self._workers:
-            self.strained = time.monotonic() - self._refused < self._limits.queue
-        if ahead >= (self._few if self.strained else self._many):
-            self.strained, self._refused = True, time.monotonic()
+        if size > self._limits.max_body_bytes:
+            raise too_large(self._limits.max_body_bytes)
+        ahead = max(waiting - 1, self.in_flight - self.reading) - self.explaining
+        if self.overloaded and ahead < self._workers:
+            self.overloaded = time.monotonic() - self._last_rejection < self._limits.queue_seconds
+        if ahead >= (self._max_overloaded if self.overloaded else self._max_ahead):
+            self.overloaded, self._last_rejection = True, time.monotonic()
             raise self._overloaded(f"{ahead} requests are waiting")
 
-    def set_aside(self) -> None:
-        """An explanation is asked for: it has another place until `aside` is less; raises RefusedError (503)."""
-        if self.aside >= self._limits.explaining:
-            raise self._overloaded(f"{self.aside} requests wait for explanations")
-        self.aside += 1
+    def enter_explanation(self) -> None:
+        """Move a request to the queue for explanations, until `explaining` is reduced; raises RejectedError (503)."""
+        if self.explaining >= self._limits.max_explanations:
+            raise self._overloaded(f"{self.explaining} requests wait for explanations")
+        self.explaining += 1
 
     def abandon(self) -> None:
-        """A request was given up while its prediction runs on: it keeps a place until `leave`."""
+        """A request was given up while its prediction still runs: it counts until `leave`."""
         self.in_flight += 1
 
-    def grow(self, size: int) -> None:
-        """So many more bytes of a body have come, or are given up; raises RefusedError (503)."""
-        if size > 0 and self.held + size > self._limits.held:
-            raise self._overloaded(f"{self.held} bytes of requests are being read")
-        self.held += size
+    def add_bytes(self, size: int) -> None:
+        """Count bytes of a body that arrived (or, negative, that were dropped); raises RejectedError (503)."""
+        if size > 0 and self.body_bytes + size > self._limits.max_total_bytes:
+            raise self._overloaded(f"{self.body_bytes} bytes of requests are being read")
+        self.body_bytes += size
 
     def leave(self, size: int) -> None:
-        """One request is answered, whose body had so many bytes."""
+        """A request is done, whose body had `size` bytes."""
         self.in_flight -= 1
-        self.held -= size
+        self.body_bytes -= size
 
-    def took(self, seconds: float) -> None:
-        """Learn how long a request took: the estimate follows the median, which one slow request does not move."""
-        self._seconds *= MORE if seconds > self._seconds else LESS
-        self._learned += 1
-        if self._learned % LOOK == 0:
-            self._places()
+    def record_duration(self, seconds: float) -> None:
+        """Update the estimate of a request's duration; it follows the median, so one slow request hardly moves it."""
+        self._seconds *= STEP_UP if seconds > self._seconds else STEP_DOWN
+        self._durations += 1
+        if self._durations % UPDATE_EVERY == 0:
+            self._update_capacity()
 
-    def _places(self) -> None:
+    def _update_capacity(self) -> None:
         limits, rate = self._limits, self._workers / max(self._seconds, 1e-6)
-        self._many = max(limits.least, min(limits.requests, int(limits.queue * rate)))
-        self._few = min(self._many, max(self._workers + 1, int(limits.standing * rate)))
+        self._max_ahead = max(limits.min_requests, min(limits.max_requests, int(limits.queue_seconds * rate)))
+        short = max(self._workers + 1, int(limits.overload_queue_seconds * rate))
+        self._max_overloaded = min(self._max_ahead, short)
 
-    def _overloaded(self, received: str) -> RefusedError:
+    def _overloaded(self, received: str) -> RejectedError:
         words = f"{received}; expected fewer at once; ask again in a second, or add replicas"
-        return RefusedError(503, "overloaded", words, ((b"retry-after", RETRY),))
+        return RejectedError(503, "overloaded", words, ((b"retry-after", RETRY_AFTER),))

@@ -1,7 +1,7 @@
-"""API keys: a file of their digests, read again when it changes. `tidegate keys NAME` makes one.
+"""API keys: a file of their digests, read again when it changes. `tidegate keys NAME` makes a key.
 
-A line is `NAME SHA256`, the name for people and logs, the digest that of the key; `#` begins a comment. Several
-keys are valid at once, so that one is replaced without a gap: add the new one, move the clients, remove the old.
+A line is `NAME SHA256`: a name for people and logs, and the digest of the key; `#` begins a comment. Several keys are
+valid at once, so that a key is replaced without a gap: add the new one, move the clients, remove the old one.
 """
 
 import hashlib
@@ -12,16 +12,16 @@ import secrets
 import time
 from pathlib import Path
 
-from tidegate.serving.errors import RefusedError, ServerError
+from tidegate.serving.errors import RejectedError, ServerError
 from tidegate.serving.http.asgi import Headers
 
 LOG = logging.getLogger("tidegate")
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
-CHECK = 2.0  # seconds between looks at the file
+CHECK = 2.0  # seconds between checks of the file
 WORDS = "expected a key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; ask whoever runs the endpoint for one"
 
 
-class Keys:
+class ApiKeys:
     """The keys that an endpoint accepts.
 
     Args:
@@ -32,35 +32,35 @@ class Keys:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._looked = path, time.monotonic()
+        self._path, self._checked = path, time.monotonic()
         self._stamp = self._stat()
         self._digests = read_keys(path)
 
     def check(self, headers: Headers) -> str:
-        """Return the name of the key that a request brings; raises RefusedError (401)."""
+        """Return the name of the key in a request's headers; raises RejectedError (401)."""
         key = headers.get(b"x-api-key", b"")
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = token.strip() if scheme.lower() == b"bearer" else key
         if not key:
-            raise _unauthorized("the request brings no key")
+            raise _unauthorized("the request has no API key")
         self._reread()
         digest = hashlib.sha256(key).hexdigest()
-        # All are compared, each in constant time: how long it takes tells nothing.
+        # All are compared, each in constant time, so that the time reveals nothing about the keys.
         found = [name for name, known in self._digests if hmac.compare_digest(known, digest)]
         if not found:
-            raise _unauthorized("the request's key is not valid")
+            raise _unauthorized("the request's API key is not valid")
         return found[0]
 
     def _reread(self) -> None:
-        if time.monotonic() - self._looked < CHECK:
+        if time.monotonic() - self._checked < CHECK:
             return
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
         stamp = self._stat()
         if stamp != self._stamp:
             self._stamp = stamp
             try:
                 self._digests = read_keys(self._path)
-            except ServerError as error:  # half written, or gone: the keys known so far stay valid
+            except ServerError as error:  # half written, or deleted: the known keys stay valid
                 LOG.warning("%s", error)
 
     def _stat(self) -> tuple[int, int] | None:
@@ -82,27 +82,27 @@ def read_keys(path: Path) -> list[tuple[str, str]]:
     matches = [LINE.fullmatch(line) for line in lines if line]
     if not matches or None in matches:
         raise ServerError(
-            f"the keys file {path} holds {'a line that is no key' if matches else 'no key'}; expected lines "
+            f"the keys file {path} holds {'a line that is not a key' if matches else 'no key'}; expected lines "
             "NAME SHA256; `tidegate keys NAME` makes one"
         )
     return [(match[1], match[2]) for match in matches if match]
 
 
-def _unauthorized(received: str) -> RefusedError:
-    return RefusedError(401, "unauthorized", f"{received}; {WORDS}", ((b"www-authenticate", b"Bearer"),))
+def _unauthorized(received: str) -> RejectedError:
+    return RejectedError(401, "unauthorized", f"{received}; {WORDS}", ((b"www-authenticate", b"Bearer"),))
 
 
 def new_key(name: str) -> tuple[str, str]:
     """A new key, and its line for the keys file.
 
     Args:
-        name: of who will use it.
+        name: of the person or program that will use it.
 
     Raises:
-        ServerError: the name can not stand in a keys file.
+        ServerError: the name cannot be written to a keys file.
     """
     key = secrets.token_urlsafe(32)
     line = f"{name} {hashlib.sha256(key.encode()).hexdigest()}"
     if "#" in name or not LINE.fullmatch(line):
-        raise ServerError(f"{name!r} is no name for a key; expected one word without #, such as alice")
+        raise ServerError(f"key name {name!r} is not valid; expected one word without #, such as alice")
     return key, line

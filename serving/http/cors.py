@@ -1,6 +1,6 @@
-"""Which web pages of other origins may ask an endpoint (CORS); off unless an origin is named."""
+"""CORS: which web pages of other origins may send requests to an endpoint; off unless an origin is named."""
 
-from tidegate.serving.http.asgi import Headers, Pairs
+from tidegate.serving.http.asgi import HeaderList, Headers
 
 ALLOWED_HEADERS = b"authorization, content-type, x-api-key, x-request-id, traceparent, tracestate"
 ALLOWED_METHODS = b"GET, HEAD, POST, OPTIONS"
@@ -8,7 +8,7 @@ AGE = b"600"
 
 
 class Cors:
-    """The rule of an endpoint.
+    """The CORS rule of an endpoint.
 
     Args:
         origins: such as https://example.org; "*" for all.
@@ -18,8 +18,8 @@ class Cors:
         self._all = "*" in origins
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
 
-    def headers(self, headers: Headers) -> Pairs:
-        """What an answer says to the browser; nothing where the origin may not ask."""
+    def headers(self, headers: Headers) -> HeaderList:
+        """Response headers for the browser; none where the origin is not allowed."""
         origin = headers.get(b"origin")
         if origin is None or not (self._all or origin in self._origins):
             return []
@@ -33,5 +33,5 @@ class Cors:
         return [*allowed, (b"access-control-expose-headers", b"x-request-id, retry-after")]
 
     def is_preflight(self, method: str, headers: Headers) -> bool:
-        """Whether a request only asks whether it may ask."""
+        """Whether a request is a CORS preflight."""
         return method == "OPTIONS" and b"access-control-request-method" in headers

@@ -1,4 +1,4 @@
-"""JSON on the wire: fast where it is plain, and lenient only where that lets an error name its field."""
+"""JSON bodies: a fast parser for valid JSON, a lenient one where that lets an error name its field."""
 
 import json
 from typing import Any
@@ -16,8 +16,8 @@ def decode(body: bytes | memoryview, field: str = "rows", expected: str = ROWS) 
 
     Args:
         body: of the request.
-        field: what an error names.
-        expected: what an error says that it should have been.
+        field: the field that an error names.
+        expected: what an error says was expected.
 
     Raises:
         ContractError: the body is not JSON.
@@ -36,12 +36,12 @@ def decode(body: bytes | memoryview, field: str = "rows", expected: str = ROWS) 
 
 
 def encode(value: Any) -> bytes:
-    """Write an answer as JSON; NumPy arrays as they are."""
+    """Encode a value as JSON; it may hold NumPy arrays."""
     return orjson.dumps(value, option=OPTIONS)
 
 
 def error_body(kind: str, message: str, detail: dict[str, Any] | None = None) -> bytes:
-    """The one shape of every error an endpoint answers with; `kind` is a word for programs."""
+    """The JSON body of every error of an endpoint; `kind` is a fixed word for programs."""
     empty = {"field": None, "received": None, "expected": None, "fix": None, "row": None}
     # The standard library, because a field's name may hold what UTF-8 cannot: half a surrogate pair.
     return json.dumps({"error": {"type": kind, **empty, **(detail or {})}, "message": message}).encode()

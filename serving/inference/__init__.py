@@ -1,1 +1,1 @@
-"""From checked values to predictions: batching, parity, explanations."""
+"""From parsed requests to predictions: the engine, batching, parity, explanations, bulk scoring."""

@@ -1,7 +1,7 @@
-"""Requests that wait for the model are predicted together, where that was measured to be faster.
+"""Dynamic batching: requests that wait for the model are predicted together, where that was measured to be faster.
 
-Nobody waits for company: while one thread is at the model others queue up, and the next one takes along all that
-wait by then.
+No request waits for others to come: while one thread runs the model others queue up, and all that wait by then are the
+next batch.
 """
 
 import statistics
@@ -19,14 +19,14 @@ from tidegate.serving.bundle.measurements import INLINE_SECONDS, Batching
 
 Predict = Callable[[Columns], NDArray[np.float32]]
 SIZES = (2, 4, 8, 16, 32)
-GAIN = 1.25  # times as many rows a second a batch must give, or what it costs the first who waits is not worth it
-STEP = 1.1  # the same of a larger batch over a smaller one
-BUDGET = 0.8  # seconds that measuring may take
+GAIN = 1.25  # least speed-up of a batch over single requests, for which its first request may wait longer
+STEP = 1.1  # least speed-up of a larger batch over a smaller one
+BUDGET = 0.8  # seconds that the measurement may take
 ROUNDS = 15
 
 
 class _Job:
-    """The rows of one request, and what became of them; `woken` when it was predicted, or is to `lead` a batch."""
+    """The rows of one request and their predictions; `woken` when it was predicted, or is to `lead` a batch."""
 
     def __init__(self, columns: Columns) -> None:
         self.columns, self.rows = columns, rows_of(columns)
@@ -39,18 +39,18 @@ class Batcher:
 
     Args:
         predict: raw columns to predictions.
-        most: rows of a batch; a request with more is predicted by itself.
+        max_rows: of a batch; a request with as many or more is predicted by itself.
     """
 
-    def __init__(self, predict: Predict, most: int) -> None:
-        self._predict, self._most = predict, most
+    def __init__(self, predict: Predict, max_rows: int) -> None:
+        self._predict, self._max_rows = predict, max_rows
         self._lock, self._busy = threading.Lock(), False
         self._waiting: deque[_Job] = deque()
 
     def predict(self, columns: Columns) -> NDArray[np.float32]:
-        """Predict one request's rows, alone or in company; raises what `predict` raises for these rows alone."""
+        """Predict one request's rows, alone or in a batch; raises what `predict` raises for these rows alone."""
         job = _Job(columns)
-        if job.rows >= self._most:
+        if job.rows >= self._max_rows:
             return self._predict(columns)
         with self._lock:
             self._waiting.append(job)
@@ -59,11 +59,11 @@ class Batcher:
             job.woken.wait()
         if job.lead:
             self._lead()
-        # None: the batch failed, and whose fault that was is seen only one by one.
+        # None: the batch failed, and only each request by itself shows which one caused that.
         return self._predict(columns) if job.values is None else job.values
 
     def _lead(self) -> None:
-        """Predict the batch that waits, the leader's own rows first; then the next one that waits leads."""
+        """Predict the waiting batch, the leader's own rows first; then let the next waiting job lead."""
         taken = self._taken()
         try:
             self._run(taken)
@@ -80,7 +80,7 @@ class Batcher:
         with self._lock:
             taken = [self._waiting.popleft()]
             rows = taken[0].rows
-            while self._waiting and rows + self._waiting[0].rows <= self._most:
+            while self._waiting and rows + self._waiting[0].rows <= self._max_rows:
                 taken.append(self._waiting.popleft())
                 rows += taken[-1].rows
             return taken
@@ -94,7 +94,7 @@ class Batcher:
             values = self._predict(
                 {name: np.concatenate([job.columns[name] for job in jobs]) for name in names}
             )
-        except Exception:  # each is tried again by itself
+        except Exception:  # each is predicted again by itself
             return
         start = 0
         for job in jobs:
@@ -103,10 +103,10 @@ class Batcher:
 
 
 def measure(predict: Predict, sample: Columns, cpus: int) -> Batching:
-    """Measure on this machine whether batches pay for this model; takes about `BUDGET` seconds.
+    """Measure on this machine whether batches pay off for this model; takes about `BUDGET` seconds.
 
-    Requests one by one are predicted by as many threads as there are CPUs, batches by one. All sizes are measured in
-    turn, round after round, and of the rounds the medians count: what slows the machine down for a moment hits all.
+    Single requests are predicted by as many threads as there are CPUs, batches by one. All sizes are measured in turn,
+    round after round, and the medians count: a moment in which the machine is slow affects all of them.
 
     Args:
         predict: raw columns to predictions.
@@ -132,7 +132,7 @@ def measure(predict: Predict, sample: Columns, cpus: int) -> Batching:
 
 
 def _rounds(speed: Callable[[int], float], until: float) -> dict[int, float]:
-    """The median speed of each size that there is time for."""
+    """The median speed of each size, in rows per second, as far as the time allows."""
     sizes, seen = [1, *SIZES], dict[int, list[float]]()
     for number in range(ROUNDS):
         for size in sizes:
@@ -140,13 +140,13 @@ def _rounds(speed: Callable[[int], float], until: float) -> dict[int, float]:
                 break
             seen.setdefault(size, []).append(speed(size))
             if not number and time.perf_counter() > until - BUDGET / 2:
-                sizes = list(seen)  # a first round that takes half of the time leaves none for larger ones
+                sizes = list(seen)  # a first round that takes half of the time leaves none for larger sizes
                 break
     return {size: round(statistics.median(found), 1) for size, found in seen.items()}
 
 
 def _best(speeds: dict[int, float]) -> int:
-    """The smallest batch that is about as fast as any, 1 where none is worth it."""
+    """The smallest batch that is about as fast as any; 1 where none is worth it."""
     best = 1
     for size, speed in speeds.items():
         if speed >= STEP * speeds[best]:

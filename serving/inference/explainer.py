@@ -1,4 +1,4 @@
-"""Why a release predicted what it did: integrated gradients of its rows, told as people have them."""
+"""Explains a release's predictions: integrated gradients of its rows, given by input column."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.explaining.integrated_gradients import Explained, Slopes, integrated_gradients
+from tidegate.models.explaining.integrated_gradients import Explained, PathGradients, integrated_gradients
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import Bundle
 from tidegate.serving.contract.contract import Contract
@@ -25,19 +25,19 @@ class Explainer:
         slopes: of the model.
     """
 
-    def __init__(self, contract: Contract, transforms: Transforms, slopes: Slopes) -> None:
+    def __init__(self, contract: Contract, transforms: Transforms, slopes: PathGradients) -> None:
         self._contract, self._transforms, self._slopes = contract, transforms, slopes
 
     @classmethod
     def of(cls, bundle: Bundle, threads: int | None = None) -> "Explainer | None":
-        """Load a bundle's; None where it has none. Raises ModelLoadError."""
+        """Load the explainer of a bundle; None where it has none. Raises ModelLoadError."""
         if bundle.contract.explain is None:
             return None
         specs = bundle.transforms.input_specs
         slopes = load_slopes(bundle.manifest.runtime, bundle.slopes, specs, code=bundle.code, threads=threads)
         explainer = cls(bundle.contract, bundle.transforms, slopes)
         if bundle.manifest.runtime == "tensorflow":
-            # Traced now, while nobody asks: what traces puts other layers into the model for a moment.
+            # Traced now, before the first request: tracing replaces layers of the model for a moment.
             units = len(bundle.contract.classes) or len(bundle.contract.target)
             columns = RequestReader(bundle.contract).parse_rows(bundle.sample[:1])
             explainer.explained(columns, np.zeros((1, units), np.float32))
@@ -49,8 +49,8 @@ class Explainer:
         """Attributions of model inputs.
 
         Args:
-            columns: raw, one an input of the contract.
-            values: what `Predictor.predict_columns` said of them.
+            columns: raw, one per input of the contract.
+            values: what `Predictor.predict_columns` returned for them.
             until: `time.monotonic()` after which it is given up; None: never.
 
         Raises:
@@ -67,19 +67,19 @@ class Explainer:
     def explain(
         self, columns: Columns, values: NDArray[np.float32], deadline: float | None = None
     ) -> list[dict[str, Any]]:
-        """An explanation a row, as answers have it.
+        """Explain each row, as the response has it.
 
         Args:
             columns, values: see `explained`.
-            deadline: seconds that it may take; None: any.
+            deadline: seconds that it may take; None: any time.
 
         Returns:
-            Of each row `output`, the class or the target explained; its `prediction` and the `baseline`'s;
-            `attributions` by input, see `Transforms.told`; and the `completeness_gap`, their sum minus the difference
-            of the two.
+            For each row `output`, the class or the target explained; its `prediction` and the `baseline`'s;
+            `attributions` by input, see `Transforms.attributions_by_column`; and the `completeness_gap`, their sum
+            minus the difference of the two.
         """
         found = self.explained(columns, values, None if deadline is None else time.monotonic() + deadline)
-        told = self._transforms.told(columns, found.attributions)
+        told = self._transforms.attributions_by_column(columns, found.attributions)
         names = self._contract.classes or self._contract.target
         return [
             {

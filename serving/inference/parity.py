@@ -1,7 +1,7 @@
-"""The proof that a served model predicts what the trained one did, from raw rows, in a fresh process.
+"""The numerical parity check: a served model must predict what the trained one did, from raw rows, in a fresh process.
 
 The same process, which has the model loaded, makes the reference that drift is measured against, and measures whether
-requests are better predicted together.
+batching pays off.
 """
 
 import argparse
@@ -16,26 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, load_columns, rows_of, take
-from tidegate.models.decoding.settings import Settings, read_settings
-from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_settings
+from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.serving.bundle.drift_reference import make_reference, spread_rows
+from tidegate.serving.bundle.drift_reference import evenly_spaced_rows, make_reference
 from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ParityError, ServingError
-from tidegate.serving.inference import batching as together
+from tidegate.serving.inference.batching import measure as measure_batching
 from tidegate.serving.inference.explainer import Explainer
 from tidegate.serving.inference.predictor import Predictor, probabilities
 from tidegate.serving.runtimes import available_cpus, load_model, load_slopes
 
 TOLERANCE = 1e-4
 BATCH = 1024
-EXPLAINED = (
-    1e-3  # part of the largest attribution: at the edge of a ReLU a rounding may turn a slope on or off
-)
-FEW = 32
-FEW_TEXTS = 128  # training rows that are decoded for the reference of drift
+# Of the largest attribution: at the edge of a ReLU a rounding may turn a gradient on or off.
+EXPLANATION_TOLERANCE = 1e-3
+FEW = 32  # rows that batching is measured with
+FEW_TEXTS = 128  # training rows that are decoded for the drift reference
 
 
 def measure(
@@ -44,10 +43,10 @@ def measure(
     """Compare a predictor with reference predictions.
 
     Args:
-        predictor: what would serve.
+        predictor: of the served model.
         columns: held-out raw rows.
         reference: the trained model's own output for them, `(n, units)` or `(n, classes)`; of texts what
-            `evaluation.text_metrics.chances` gives, `(n, 2, steps)`, of boxes what the model itself answers.
+            `text_metrics.token_probabilities` gives, `(n, 2, steps)`, of boxes what the model itself answers.
         tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
             regression and for boxes 1e-4 * max(1, the largest absolute reference).
 
@@ -58,7 +57,7 @@ def measure(
         reference = probabilities(reference)
     rows = len(reference)
     few = {name: column[:rows] for name, column in columns.items()}
-    served = _compared(predictor, few)
+    served = _comparable_output(predictor, few)
     if not rows or served.shape != reference.shape:
         raise ParityError(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
@@ -70,24 +69,29 @@ def measure(
     return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
 
 
-def _compared(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
-    """What is compared of a served model: its predictions, or what texts and boxes are decoded from."""
+def _comparable_output(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
+    """The output that is compared: the predictions, or what texts and boxes are decoded from."""
     if predictor.contract.decoding is not None:
-        return predictor.chances(columns)
+        return predictor.token_probabilities(columns)
     return _in_batches(
-        predictor.answers if predictor.contract.detection else predictor.predict_columns, columns, predictor
+        predictor.raw_output if predictor.contract.detection else predictor.predict_columns,
+        columns,
+        predictor,
     )
 
 
 def measure_explained(
-    predictor: Predictor, slopes: Slopes, columns: Columns, reference: Mapping[str, NDArray[np.float32]]
+    predictor: Predictor,
+    slopes: PathGradients,
+    columns: Columns,
+    reference: Mapping[str, NDArray[np.float32]],
 ) -> Parity:
     """Compare attributions with those of the trained model.
 
     Args:
-        predictor: what would serve.
-        slopes: what would explain.
-        columns: held-out raw rows, the first of which are compared.
+        predictor: of the served model.
+        slopes: of the served model.
+        columns: held-out raw rows; the first ones are compared.
         reference: the trained model's attributions of them by model input, see `export.onnx_explainer`.
     """
     rows = len(next(iter(reference.values())))
@@ -96,12 +100,14 @@ def measure_explained(
     found = explainer.explained(few, _predicted(predictor, few)).attributions
     largest = max(float(np.abs(array).max()) for array in reference.values())
     difference = max(float(np.abs(found[name] - array).max()) for name, array in reference.items())
-    return Parity(max_abs_difference=difference, tolerance=EXPLAINED * max(largest, 1e-6), rows=rows)
+    return Parity(
+        max_abs_difference=difference, tolerance=EXPLANATION_TOLERANCE * max(largest, 1e-6), rows=rows
+    )
 
 
 def describe(predictor: Predictor, columns: Columns) -> str:
     """The reference that drift is measured against, as JSON, made from raw training rows."""
-    rows = spread_rows(columns, rows_of(columns))
+    rows = evenly_spaced_rows(columns, rows_of(columns))
     if predictor.contract.decoding is None:
         return make_reference(predictor.contract, rows, _predicted(predictor, rows)).model_dump_json()
     few = take(rows, np.arange(min(FEW_TEXTS, rows_of(rows))))
@@ -115,7 +121,7 @@ def _batching(predictor: Predictor, columns: Columns) -> str:
         return Batching(rows=1, speeds={1: 1 / (time.perf_counter() - began)}).model_dump_json()
     names = [entry.name for entry in predictor.contract.inputs]
     few = take({name: columns[name] for name in names}, np.arange(min(FEW, rows_of(columns))))
-    return together.measure(predictor.predict_columns, few, available_cpus()).model_dump_json()
+    return measure_batching(predictor.predict_columns, few, available_cpus()).model_dump_json()
 
 
 def _predicted(predictor: Predictor, columns: Columns) -> NDArray[np.float32]:
@@ -134,7 +140,7 @@ def _in_batches(
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
-def prove(
+def check_parity(
     *,
     model: Path,
     runtime: Runtime,
@@ -143,7 +149,7 @@ def prove(
     columns: Path,
     reference: Path,
     code: Path | None = None,
-    decoding: Settings | None = None,
+    decoding: DecodingSettings | None = None,
     tolerance: float | None = None,
     training: Path | None = None,
     drift: Path | None = None,
@@ -156,20 +162,20 @@ def prove(
 
     Args:
         model: the `.onnx` or `.keras` file.
-        runtime: what would serve it.
+        runtime: which runtime would serve it.
         schema: JSON file of the schema.
         transforms: JSON file of the transforms.
         columns: held-out raw rows, written by `save_columns`.
-        reference: `.npy` of the trained model's own output for them.
+        reference: `.npy` file of the trained model's own output for them.
         code: the experiment's own model file.
-        decoding: how the drift's texts or boxes are chosen, as they will be.
+        decoding: how texts or boxes are chosen, when the model is served.
         tolerance: see `measure`.
         training: raw training rows, written by `save_columns`.
         drift: where to write the reference made from them, see `bundle.drift_reference`; needs `training`.
         batching: where to write what `inference.batching.measure` found, as JSON.
-        slopes: what explains, see `Bundle.slopes`; None: predictions are not explained.
+        slopes: the file that explains predictions, see `Bundle.slopes`; None: they are not explained.
         attributions: the trained model's, see `export.onnx_explainer`; needs `slopes`.
-        explained: where to write how far the attributions are from those, a Parity as JSON; needs both.
+        explained: where to write how far the attributions differ from those, a Parity as JSON; needs both.
 
     Raises:
         ParityError: with the reason, when the model cannot be loaded or run.
@@ -199,13 +205,13 @@ def main() -> int:
     for name in ("code", "training", "drift", "batching", "slopes", "attributions", "explained"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
-    parser.add_argument("--decoding", type=read_settings)
+    parser.add_argument("--decoding", type=parse_decoding_settings)
     args = parser.parse_args()
     try:
         schema = Schema.model_validate_json(args.schema.read_bytes())
         transforms = Transforms.from_dict(json.loads(args.transforms.read_text("utf-8")))
         run = load_model(args.runtime, args.model, code=args.code)
-        length = transforms.answers.length if transforms.answers else 0
+        length = transforms.text_target.length if transforms.text_target else 0
         contract = Contract.of(schema, transforms.categories, args.decoding, length)
         predictor = Predictor(contract, transforms, run)
         reference = np.load(args.reference, allow_pickle=False)

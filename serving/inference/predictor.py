@@ -1,4 +1,4 @@
-"""Raw rows to predictions: the same object offline, in the proof of parity and in the server."""
+"""Raw rows to predictions: the same object offline, in the parity check and in the server."""
 
 import math
 from pathlib import Path
@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.data.sequences import cut
+from tidegate.models.data.sequences import without_padding
 from tidegate.models.decoding.detections import NO_BOX, NUMBERS, detect
-from tidegate.models.decoding.settings import Decoding, Detection, Settings
+from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.models.decoding.texts import decode
-from tidegate.models.evaluation.text_metrics import chances
+from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.contract.contract import Contract, Prediction
-from tidegate.serving.contract.encoded_images import SENT, as_file
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, encode_image
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.errors import PredictionError
 from tidegate.serving.runtimes import Run, load_model
 
-MOST_SHOWN = 10_000  # numbers of an array in an example
+MAX_EXAMPLE_NUMBERS = 10_000  # numbers of an array in an example
 
 
 class Predictor:
@@ -48,21 +48,21 @@ class Predictor:
         return cls(opened.contract, opened.transforms, run)
 
     def predict_columns(
-        self, columns: Columns, settings: Settings | None = None, until: float | None = None
+        self, columns: Columns, settings: DecodingSettings | None = None, until: float | None = None
     ) -> NDArray[Any]:
         """Predict from raw columns.
 
         Args:
-            columns: one an input of the contract; of boxes also SENT, the images' own sizes, where they had others.
+            columns: one per input of the contract; for boxes also ORIGINAL_SIZES, where images were resized.
             settings: how texts or boxes are chosen; None: as the contract says.
             until: `time.monotonic()` after which texts are given up; None: never.
 
         Returns:
-            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32; of texts
-            objects `(n, 2)`, log-probability and text; of boxes `(n, max_boxes, 6)`, see `decoding.detections`.
+            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32; texts as
+            objects `(n, 2)`, log-probability and text; boxes `(n, max_boxes, 6)`, see `decoding.detections`.
 
         Raises:
-            PredictionError: the model's output has another shape, or is not finite; or time is over.
+            PredictionError: the model's output has another shape, or is not finite; or the time is over.
         """
         if self.contract.decoding is not None:
             chosen = settings if isinstance(settings, Decoding) else self.contract.decoding
@@ -76,27 +76,31 @@ class Predictor:
         units = len(self.contract.classes) or len(self.contract.target)
         if values.ndim != 2 or values.shape[1] != units or not _finite(values):
             raise PredictionError(
-                f"the model answered an array of shape {values.shape}, or a number that is not "
+                f"the model's output has the shape {values.shape}, or a number that is not "
                 f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train again"
             )
         return values
 
-    def chances(self, columns: Columns) -> NDArray[np.float32]:
-        """What a model of texts says of held-out texts, see `evaluation.text_metrics.chances`."""
+    def token_probabilities(self, columns: Columns) -> NDArray[np.float32]:
+        """What a model of texts says of held-out texts, see `evaluation.text_metrics.token_probabilities`."""
         transforms = self.transforms
-        assert transforms.answers is not None
-        return chances(self.run, transforms.apply(columns), transforms.answers.wanted(columns))
+        assert transforms.text_target is not None
+        return token_probabilities(
+            self.run, transforms.apply(columns), transforms.text_target.encode(columns)
+        )
 
-    def answers(self, columns: Columns) -> NDArray[np.float32]:
-        """What the model itself answers for raw columns."""
+    def raw_output(self, columns: Columns) -> NDArray[np.float32]:
+        """The model's own output for raw columns."""
         return self.run(self.transforms.apply(columns))
 
     def _boxes(self, columns: Columns, detection: Detection) -> NDArray[np.float32]:
-        boxes, own = self.transforms.boxes, self.contract.detection
+        boxes, own = self.transforms.box_target, self.contract.detection
         if boxes is None or own is None:
-            raise PredictionError("the bundle has no default boxes to find others with; build it again")
-        raw = self.answers(columns)
-        sizes = columns.get(SENT)
+            raise PredictionError(
+                "the bundle has no default boxes; expected those of its model; build it again"
+            )
+        raw = self.raw_output(columns)
+        sizes = columns.get(ORIGINAL_SIZES)
         try:
             found = detect(
                 raw, boxes, detection, np.tile(boxes.size, (len(raw), 1)) if sizes is None else sizes
@@ -109,11 +113,11 @@ class Predictor:
         return whole
 
     def _texts(self, columns: Columns, decoding: Decoding, until: float | None) -> NDArray[Any]:
-        answers, prompt = self.transforms.answers, self.contract.prompt
+        answers, prompt = self.transforms.text_target, self.contract.prompt
         if answers is None:
-            raise PredictionError("the bundle has no tokens to write texts with; build it again")
+            raise PredictionError("the bundle has no tokens; expected those of its model; build it again")
         count = len(next(iter(columns.values())))
-        leads = [answers.lead(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
+        leads = [answers.prompt_ids(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
         try:
             texts = decode(self.run, answers, self.transforms.apply(columns), leads, decoding, until)
         except TimeoutError as error:
@@ -129,7 +133,7 @@ class Predictor:
         return values
 
     def predict_rows(self, rows: list[Any]) -> list[Prediction]:
-        """Predict from rows as a request has them; raises ContractError, PredictionError."""
+        """Predict from rows as in a request; raises ContractError, PredictionError."""
         return self.contract.predictions(self.predict_columns(self.reader.parse_rows(rows)))
 
 
@@ -141,13 +145,13 @@ def probabilities(raw: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _finite(values: NDArray[np.float32]) -> bool:
-    """Whether all are finite; first by one cheap sum of squares, which only an overflow makes look otherwise."""
+    """Whether all are finite; a cheap sum of squares decides, and each number only where that overflows."""
     flat = values.ravel()
     return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
 
 
 def sample_rows(columns: Columns, count: int = 3) -> list[Any]:
-    """The first raw rows as a request has them: a bare value a row for one input, else objects by name.
+    """The first raw rows as in a request: a bare value per row for one input, else objects by name.
 
     Args:
         columns: the input columns only.
@@ -159,15 +163,15 @@ def sample_rows(columns: Columns, count: int = 3) -> list[Any]:
     return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
 
 
-def shown_rows(schema: Schema, columns: Columns) -> list[Any]:
-    """The first raw rows, as examples for people: a large image as a file, which a command line has room for."""
+def example_rows(schema: Schema, columns: Columns) -> list[Any]:
+    """The first raw rows, as examples for people: a large image as an encoded file, which fits a command line."""
     inputs = {field.name: columns[field.name] for field in schema.inputs}
     rows = sample_rows(inputs)
     for field in schema.inputs:
-        if field.kind != "image" or math.prod(field.shape) <= MOST_SHOWN or field.dtype != "uint8":
+        if field.kind != "image" or math.prod(field.shape) <= MAX_EXAMPLE_NUMBERS or field.dtype != "uint8":
             continue
         for place, row in enumerate(rows):
-            file = as_file(field, inputs[field.name][place])
+            file = encode_image(field, inputs[field.name][place])
             if len(inputs) == 1:
                 rows[place] = file
             else:
@@ -183,6 +187,6 @@ def _json(value: Any) -> Any:
 
 
 def _listed(value: NDArray[Any]) -> Any:
-    """A row's array; of a sequence only the steps that exist."""
+    """A row's array as lists; of a sequence only the steps that exist."""
     whole = value.dtype.kind != "f" or value.ndim not in (1, 2) or np.isfinite(value[-1:]).any()
-    return (value if whole else cut(value)).tolist()
+    return (value if whole else without_padding(value)).tolist()

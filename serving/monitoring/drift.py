@@ -1,6 +1,6 @@
-"""Whether what is asked and answered still looks like the training rows: the population stability index.
+"""Drift: whether requests and predictions still look like the training rows, by the population stability index.
 
-For one feature with `p_i` the share of training rows in bin `i` and `q_i` that of the rows asked,
+For one feature with `p_i` the share of training rows in bin `i` and `q_i` that of the requested rows,
 
     PSI = sum over i of (q_i - p_i) * ln(q_i / p_i)
 
@@ -18,19 +18,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from tidegate.models.data.columns import Columns
-from tidegate.serving.bundle.drift_reference import Feature, Reference, predicted_columns
+from tidegate.serving.bundle.drift_reference import DriftReference, Feature, predicted_columns
 from tidegate.serving.contract.contract import Contract
-from tidegate.serving.monitoring.observer import Seen
+from tidegate.serving.monitoring.observer import Observation
 
 # No evidently or alibi-detect: an endpoint would carry pandas or PyTorch for one sum.
 WINDOW = 5000  # rows; the index is over the last one to two of them
-LEAST_ROWS = 200  # with fewer, chance alone looks like drift
-ROWS_A_LOOK = 4096  # rows that are binned at a time; of more the rest is skipped and counted
+MIN_ROWS = 200  # with fewer, chance alone looks like drift
+MAX_ROWS_AT_ONCE = 4096  # rows that are binned at a time; those beyond are skipped and counted
 NAMES = ("endpoint", "release")
 
 
 class Drift(Collector):
-    """Bins what it is shown, in the thread that shows it, and tells the index of each feature.
+    """An observer that bins the rows it gets, in the caller's thread, and computes each feature's index.
 
     Args:
         reference: of the release's training rows.
@@ -39,45 +39,47 @@ class Drift(Collector):
         release: the release's number.
     """
 
-    def __init__(self, reference: Reference, contract: Contract, endpoint: str, release: int | None) -> None:
+    def __init__(
+        self, reference: DriftReference, contract: Contract, endpoint: str, release: int | None
+    ) -> None:
         self._contract = contract
         self._labels = [endpoint, "" if release is None else str(release)]
-        self._features = [_Watched("feature", feature) for feature in reference.features]
-        self._predictions = [_Watched("prediction", feature) for feature in reference.predictions]
+        self._features = [_FeatureDrift("feature", feature) for feature in reference.features]
+        self._predictions = [_FeatureDrift("prediction", feature) for feature in reference.predictions]
         self._in_window = 0
         self.rows = 0
         self.seen = 0
         self.skipped = 0
 
-    def __call__(self, seen: Sequence[Seen]) -> None:
-        """Take a few answered requests into account: their raw columns and predictions, rows first."""
-        kept = self._chosen(seen)
+    def __call__(self, seen: Sequence[Observation]) -> None:
+        """Add answered requests: the raw columns and predictions of each, rows first."""
+        kept = self._kept(seen)
         values = np.concatenate([values for _, values in kept])
         if self._in_window >= WINDOW:
             self._in_window = 0
-            for watched in (*self._features, *self._predictions):
-                watched.turn()
-        for watched in self._features:
-            watched.add(np.concatenate([columns[watched.name] for columns, _ in kept]))
+            for drift in (*self._features, *self._predictions):
+                drift.start_window()
+        for drift in self._features:
+            drift.add(np.concatenate([columns[drift.name] for columns, _ in kept]))
             time.sleep(0)  # let the event loop have the interpreter between two features
         predicted: Columns = predicted_columns(self._contract, values)
-        for watched in self._predictions:
-            watched.add(predicted[watched.name])
+        for drift in self._predictions:
+            drift.add(predicted[drift.name])
         self._in_window += len(values)
         self.seen += len(values)
         self.rows = int(self._predictions[0].counts.sum())
 
     def index(self) -> dict[str, dict[str, float]]:
-        """`{"feature": {name: index}, "prediction": {name: index}}`; empty below LEAST_ROWS rows."""
-        if self.rows < LEAST_ROWS:
+        """`{"feature": {name: index}, "prediction": {name: index}}`; empty below MIN_ROWS rows."""
+        if self.rows < MIN_ROWS:
             return {"feature": {}, "prediction": {}}
         return {
-            kind: {watched.name: watched.index for watched in watching}
+            kind: {drift.name: drift.index for drift in watching}
             for kind, watching in (("feature", self._features), ("prediction", self._predictions))
         }
 
     def collect(self) -> Iterable[Metric]:
-        """The families for Prometheus, from numbers that are there already."""
+        """The metric families for Prometheus, from numbers that are computed already."""
         psi = GaugeMetricFamily(
             "tidegate_drift_psi",
             "Population stability index of the latest rows against the training rows",
@@ -98,9 +100,9 @@ class Drift(Collector):
             family.add_metric(self._labels, count)
             yield family
 
-    def _chosen(self, seen: Sequence[Seen]) -> list[Seen]:
-        kept: list[Seen] = []
-        room = ROWS_A_LOOK
+    def _kept(self, seen: Sequence[Observation]) -> list[Observation]:
+        kept: list[Observation] = []
+        room = MAX_ROWS_AT_ONCE
         for columns, values in seen:
             if room >= len(values) or not kept:
                 kept.append((columns, values))
@@ -110,8 +112,8 @@ class Drift(Collector):
         return kept
 
 
-class _Watched:
-    """One feature: its reference, and the counts of this window and the one before."""
+class _FeatureDrift:
+    """One feature: its reference, and the counts of this window and the previous one."""
 
     def __init__(self, kind: str, feature: Feature) -> None:
         self.kind, self.name = kind, feature.name
@@ -121,18 +123,18 @@ class _Watched:
         self.counts = self._before
         self.index = 0.0
 
-    def turn(self) -> None:
-        """A new window begins; the one before the last is forgotten."""
+    def start_window(self) -> None:
+        """Start a new window and drop the counts of the window before the previous one."""
         self._before = self.counts - self._before
         self.counts = self._before
 
     def add(self, column: NDArray[np.generic]) -> None:
-        """Count more rows, and work out the index."""
+        """Count more rows, and compute the index."""
         self.counts = self.counts + self._feature.count(column)
-        self.index = stability(self._expected, _shares(self.counts))
+        self.index = population_stability_index(self._expected, _shares(self.counts))
 
 
-def stability(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+def population_stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     """The population stability index of two distributions over the same bins, `(bins,)` each, none of them 0."""
     return float(((found - expected) * np.log(found / expected)).sum())
 

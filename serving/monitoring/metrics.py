@@ -1,7 +1,7 @@
-"""What an endpoint counts, for Prometheus.
+"""The metrics of an endpoint, for Prometheus.
 
-Plain numbers, changed on the event loop only and turned into Prometheus' families when they are asked for: a
-request costs a microsecond of counting instead of ten.
+Plain numbers, changed on the event loop only and turned into Prometheus' families when `/metrics` is read: counting a
+request takes one microsecond instead of ten.
 """
 
 from collections import defaultdict
@@ -25,8 +25,8 @@ SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 DECADES = [round(10 ** (step / 5), 9) for step in range(-15, 31)]
 VALUES = (*(-edge for edge in reversed(DECADES)), 0.0, *DECADES)
-MOST_LABELS = 200
-FOLD = 1024  # rows whose counting is put off
+MAX_LABELS = 200
+FOLD = 1024  # rows after which the counting that was put off is done
 OTHER = "other"
 NAMES = ("endpoint", "release")
 
@@ -46,7 +46,7 @@ class Buckets:
         self.sum += float(array.sum())
 
     def pairs(self) -> list[tuple[str, float]]:
-        """`(upper edge, observations up to it)`, as Prometheus wants them."""
+        """`(upper edge, observations up to it)`, in Prometheus' format."""
         totals = np.cumsum(self.counts).tolist()
         edges = [*map(str, map(float, self.edges)), "+Inf"]
         return list(zip(edges, totals, strict=True))
@@ -82,7 +82,7 @@ class Metrics(Collector):
         self._requests[route, code] += 1
 
     def failed(self, kind: str) -> None:
-        """Count one prediction request that got no prediction."""
+        """Count one prediction request without a prediction."""
         self._errors[kind] += 1
 
     def predicted(self, values: NDArray[np.float32], model: float, seconds: float) -> None:
@@ -91,7 +91,7 @@ class Metrics(Collector):
         Args:
             values: the predictions, `(n, classes)` or `(n, outputs)`, or boxes `(n, max_boxes, 6)`.
             model: seconds in transforms and model.
-            seconds: seconds from the request's start to its answer.
+            seconds: seconds from the request's start to its response.
         """
         self._new.append((values, model, seconds))
         self._new_rows += len(values)
@@ -99,7 +99,7 @@ class Metrics(Collector):
             self._fold()
 
     def add(self, collector: Collector) -> None:
-        """Put someone else's counters on the page too."""
+        """Also put another collector's metrics on the page."""
         self._registry.register(collector)
 
     def page(self) -> bytes:
@@ -107,7 +107,7 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        """All families, as they stand."""
+        """All metric families with their current values."""
         self._fold()
         requests = _counter("tidegate_requests", "HTTP requests by route and status", "route", "code")
         for (route, code), count in list(self._requests.items()):
@@ -127,7 +127,7 @@ class Metrics(Collector):
             yield gauge
 
     def _fold(self) -> None:
-        """Count what has come since the last time, all at once: a tenth of the time of one by one."""
+        """Count the new requests, all at once: that takes a tenth of the time of one by one."""
         new, self._new, self._new_rows = self._new, [], 0
         if not new:
             return
@@ -153,10 +153,10 @@ class Metrics(Collector):
             yield self._histogram("prediction_value", "Predicted numbers, the first output", self._predicted)
             return
         classes = _counter("tidegate_predictions", "Predicted rows by class", "label")
-        for label, count in zip(self._labels[:MOST_LABELS], self._classes.tolist(), strict=False):
+        for label, count in zip(self._labels[:MAX_LABELS], self._classes.tolist(), strict=False):
             classes.add_metric([*self._values, label], count)
-        if len(self._labels) > MOST_LABELS:
-            classes.add_metric([*self._values, OTHER], int(self._classes[MOST_LABELS:].sum()))
+        if len(self._labels) > MAX_LABELS:
+            classes.add_metric([*self._values, OTHER], int(self._classes[MAX_LABELS:].sum()))
         yield classes
 
     def _histogram(self, name: str, words: str, buckets: Buckets) -> HistogramMetricFamily:

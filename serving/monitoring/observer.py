@@ -1,7 +1,7 @@
-"""A side door for whoever watches what is asked and answered: off the request path, and never in its way.
+"""Passes answered requests to an observer, such as drift monitoring, without delaying the requests.
 
-The data plane drops `(columns, values)` into a bounded queue; when nobody takes them fast enough the oldest are
-lost and counted. A thread hands them to a watcher, a batch at a time.
+The data plane puts `(columns, values)` into a bounded queue; when the observer is too slow the oldest are dropped and
+counted. A thread passes them to the observer, several requests at a time.
 """
 
 import logging
@@ -16,53 +16,55 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Columns
 
 LOG = logging.getLogger("tidegate")
-Seen: TypeAlias = tuple[Columns, NDArray[np.float32]]
-Watcher: TypeAlias = Callable[[Sequence[Seen]], None]
+Observation: TypeAlias = tuple[Columns, NDArray[np.float32]]
+Observer: TypeAlias = Callable[[Sequence[Observation]], None]
 
-MOST = 1024  # requests waiting
-MOST_ROWS = 256  # of one request that are kept
-EVERY = 1.0  # seconds between two looks
+QUEUE_SIZE = 1024  # requests
+MAX_ROWS = 256  # that are kept of one request
+INTERVAL = 1.0  # seconds between two calls of the observer
 
 
-class Tap:
-    """Hands answered requests to a watcher.
+class ObserverQueue:
+    """Passes answered requests to an observer.
 
     Args:
-        watcher: called in a thread of its own with `(raw columns, predictions)` of each request, at most 256 rows
+        observer: called in a thread of its own with `(raw columns, predictions)` of each request, at most 256 rows
             each; it must not change them. What it raises is logged, and it is called again with the next ones.
-        every: seconds between two calls.
+        interval: seconds between two calls.
+
+    Attributes:
+        dropped: requests that the observer did not get.
     """
 
-    def __init__(self, watcher: Watcher, every: float = EVERY) -> None:
-        self._watcher, self._every = watcher, every
-        self._waiting: deque[Seen] = deque(maxlen=MOST)
-        self.lost = 0  # requests
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._drain, name="tap", daemon=True)
+    def __init__(self, observer: Observer, interval: float = INTERVAL) -> None:
+        self._observer, self._interval = observer, interval
+        self._waiting: deque[Observation] = deque(maxlen=QUEUE_SIZE)
+        self.dropped = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._drain, name="observer", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Hand over what is left, and end."""
-        self._over.set()
-        self._thread.join(self._every + 1)
+        """Pass on what is left, and end the thread."""
+        self._stopped.set()
+        self._thread.join(self._interval + 1)
 
     def put(self, columns: Columns, values: NDArray[np.float32]) -> None:
-        """Take note of one answered request; returns at once, never raises."""
-        if len(values) > MOST_ROWS:  # copied: a slice would hold on to the whole request
-            step = -(
-                -len(values) // MOST_ROWS
-            )  # evenly: the first rows of a sorted file are not like the rest
+        """Add one answered request; returns at once, never raises."""
+        if len(values) > MAX_ROWS:  # copied: a slice would keep the whole request in memory
+            # Evenly spaced: the first rows of a sorted file are not like the rest.
+            step = -(-len(values) // MAX_ROWS)
             columns = {name: column[::step].copy() for name, column in columns.items()}
             values = values[::step].copy()
-        if len(self._waiting) == MOST:
-            self.lost += 1
+        if len(self._waiting) == QUEUE_SIZE:
+            self.dropped += 1
         self._waiting.append((columns, values))
 
     def _drain(self) -> None:
-        while not self._over.wait(self._every):
+        while not self._stopped.wait(self._interval):
             self._hand_over()
         self._hand_over()
 
@@ -73,6 +75,6 @@ class Tap:
         if not taken:
             return
         try:
-            self._watcher(taken)
-        except Exception:  # a watcher that fails must not end the watching, let alone the serving
-            LOG.exception("the watcher of predictions failed")
+            self._observer(taken)
+        except Exception:  # an error of the observer must not end the thread
+            LOG.exception("the observer of predictions failed")

@@ -1,7 +1,7 @@
-"""What runs a model file: one runtime a file, found by name.
+"""The runtimes that run model files: one module each, found by name.
 
 A runtime is a module with `load(model, code, threads)` that returns a `Run`, and `load_slopes(model, code, threads,
-specs)` that returns `explaining.integrated_gradients.Slopes`. To add one, write the module and name it here.
+specs)` that returns `explaining.integrated_gradients.PathGradients`. To add one, write the module and list it here.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.errors import ModelLoadError, UntrustedModelError
 from tidegate.serving.untrusted import check_model
@@ -34,15 +34,14 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
         runtime: a name of `RUNTIMES`.
         model: the model file.
         code: the experiment's own model file, imported first.
-        threads: threads of one prediction; None means what this container may use.
+        threads: threads of one prediction; None: the CPUs that this container may use.
 
     Returns:
-        A function of the model's inputs `{name: (n, *shape)}` that gives its raw output,
-        float32 `(n, units)`.
+        A function of the model's inputs `{name: (n, *shape)}` that returns its raw output, float32 `(n, units)`.
 
     Raises:
         UntrustedModelError: the file is refused; the runtime was not imported.
-        ModelLoadError: the file is not loadable.
+        ModelLoadError: the file cannot be loaded.
     """
     run: Run = _load(runtime, model, code, "load", threads or available_cpus())
     return run
@@ -55,8 +54,8 @@ def load_slopes(
     *,
     code: Path | None = None,
     threads: int | None = None,
-) -> Slopes:
-    """Load what explains predictions.
+) -> PathGradients:
+    """Load the gradients that explain predictions.
 
     Args:
         runtime: a name of `RUNTIMES`.
@@ -67,7 +66,7 @@ def load_slopes(
     Raises:
         UntrustedModelError, ModelLoadError: see `load_model`.
     """
-    slopes: Slopes = _load(runtime, model, code, "load_slopes", threads or available_cpus(), specs)
+    slopes: PathGradients = _load(runtime, model, code, "load_slopes", threads or available_cpus(), specs)
     return slopes
 
 
@@ -88,8 +87,8 @@ def _load(runtime: str, model: Path, code: Path | None, how: str, *more: Any) ->
 
 def available_cpus() -> int:
     """How many CPUs this process may use: $TIDEGATE_THREADS, or its affinity and the container's limit (cgroup v2)."""
-    if told := os.environ.get("TIDEGATE_THREADS"):  # a pod's limit, as Kubernetes tells it
-        return max(1, int(told))
+    if limit := os.environ.get("TIDEGATE_THREADS"):  # a pod's CPU limit, set by Kubernetes
+        return max(1, int(limit))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the preferred runtime; no TensorFlow in its process."""
+"""ONNX Runtime: the preferred runtime; its process does not import TensorFlow."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str
 
 
 class OnnxSlopes:
-    """The slopes of an exported model, see `explaining.integrated_gradients.Slopes`."""
+    """The slopes of an exported model, see `explaining.integrated_gradients.PathGradients`."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -43,7 +43,7 @@ class OnnxSlopes:
     def __call__(
         self, inputs: Arrays, places: NDArray[np.float32], picks: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], Arrays]:
-        """Look at one point of each row's path."""
+        """The gradients at one point of each row's path."""
         given = {name: inputs[name] for name in self._names} | {PLACES: places, PICKS: picks}
         answers, *parts = self._session.run([ANSWERS, *self._parts], given)
         names = (name.removeprefix(PARTS) for name in self._parts)
@@ -56,7 +56,7 @@ def _session(model: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the CPU from the event loop beside them.
+    # Threads that spin while they wait take the CPU from the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""TensorFlow: serves what has no faithful ONNX form."""
+"""TensorFlow: the runtime for models that have no exact ONNX form."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.explaining.integrated_gradients import Slopes
+from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
-    """Load a `.keras` file without ever unpickling code; `code` supplies the experiment's own layers."""
+    """Load a `.keras` file without unpickling code; `code` supplies the experiment's own layers."""
     tf = _tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -26,20 +26,22 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     infer = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
 
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        # By name, as it was trained: a list is refused by a model of several inputs.
+        # By name, as in training: a model of several inputs refuses a list.
         output = infer({name: tf.constant(inputs[name]) for name in names})
         return np.asarray(output, np.float32)
 
     return run
 
 
-def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]) -> Slopes:
+def load_slopes(
+    model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]
+) -> PathGradients:
     """The slopes of a `.keras` file; the model is that of `load`, and so are its threads."""
     del threads
     network = _network(model, code)
-    from tidegate.models.explaining.keras_gradients import KerasSlopes
+    from tidegate.models.explaining.keras_gradients import KerasPathGradients
 
-    return KerasSlopes(network, specs)
+    return KerasPathGradients(network, specs)
 
 
 def _tensorflow() -> Any:

@@ -1,7 +1,7 @@
 """The process that serves a release: `python -m tidegate.serving.server`.
 
-One uvicorn process runs the BentoML service's own ASGI application. It starts on a private port, and takes
-the endpoint's public port when told to (`deployment.handover`) or at once with `--port`.
+One uvicorn process runs the data plane, with BentoML's own application behind it. It starts on a private port, and
+takes the endpoint's public port on the command `listen` (`deployment.handover`), or at once with `--port`.
 """
 
 import argparse
@@ -18,25 +18,25 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from tidegate.serving.dataplane.app import DataPlane
-from tidegate.serving.dataplane.bentoml_app import Behind
+from tidegate.serving.dataplane.bentoml_app import BentoMLApp
 from tidegate.serving.deployment.handover import GRACE, bind
 from tidegate.serving.dialects.v2 import V2
 from tidegate.serving.errors import ServingError
-from tidegate.serving.http.access_log import log_json
+from tidegate.serving.http.access_log import log_as_json
 from tidegate.serving.http.asgi import App
-from tidegate.serving.inference import engine as answerer
+from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine
 from tidegate.serving.server.arguments import parser, settings_of
-from tidegate.serving.server.control_socket import Control
-from tidegate.serving.server.http_protocol import GuardedProtocol, sweep
+from tidegate.serving.server.control_socket import ControlSocket
+from tidegate.serving.server.http_protocol import EndpointProtocol, close_slow_connections
 
 if TYPE_CHECKING:
     from tidegate.serving.grpc_v2.server import GrpcServer
 
 # Seconds that an idle connection stays open; behind a proxy, longer than the proxy keeps it.
 KEEP_ALIVE = int(os.environ.get("TIDEGATE_KEEP_ALIVE", "5"))
-COLLECT = (20_000, 20, 20)  # what a request leaves behind has no cycles
-ACCEPTS = 16  # connections in one turn of the loop; it takes one for each handle on a socket
-MOVE = 1.0  # seconds in which a busy keep-alive client sends again, and is told to move
+GC_THRESHOLDS = (20_000, 20, 20)  # rarely: what a request leaves behind has no reference cycles
+ACCEPTS = 16  # connections accepted in one turn of the event loop: it takes one for each handle on a socket
+MOVE_SECONDS = 1.0  # within which a busy keep-alive client sends again and learns that it must reconnect
 
 
 class EndpointServer(uvicorn.Server):
@@ -44,11 +44,11 @@ class EndpointServer(uvicorn.Server):
 
     Args:
         app: the service's ASGI application.
-        control: where its control socket appears when it is ready; None for none.
-        about: what `status` says besides process and ports.
-        receive: seconds in which a request must be complete.
-        delay: seconds that a signal to end leaves for others to notice that it is not ready, before it stops
-            accepting.
+        control: path of its control socket, which appears when it is ready; None for none.
+        about: what `status` returns in addition to process and ports.
+        receive: seconds within which a request must be complete.
+        delay: seconds between SIGTERM, when it is not ready any more, and the moment it stops accepting: others need
+            them to notice.
         grpc_at: host and port of the gRPC server; None for none.
     """
 
@@ -68,57 +68,57 @@ class EndpointServer(uvicorn.Server):
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=int(GRACE),
-            http=GuardedProtocol,
+            http=EndpointProtocol,
             log_config=None,
             ws="none",
-            proxy_headers=False,  # nothing here asks who the client is
+            proxy_headers=False,  # the client's address is not used
         )
         super().__init__(config)
         self.about = about
         self.public: socket.socket | None = None
         self._plane = app
-        self._control = None if control is None else Control(control, self)
+        self._control = None if control is None else ControlSocket(control, self)
         self._draining: asyncio.Task[None] | None = None
         self._receive, self._delay, self._grpc_at = receive, delay, grpc_at
         self._grpc: GrpcServer | None = None
-        app.backlog = lambda: GuardedProtocol.whole
+        app.backlog = lambda: EndpointProtocol.pending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as uvicorn does, then open the control socket: that it answers means ready."""
+        """Start as uvicorn does, then open the control socket: when it answers, the server is ready."""
         await super().startup(sockets)
-        gc.set_threshold(*COLLECT)
+        gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
         self.loop = asyncio.get_running_loop()
         if self._grpc_at is not None:
             await self._start_grpc(*self._grpc_at)
-        self._sweep = asyncio.create_task(sweep(self.server_state, self._receive))
+        self._sweep = asyncio.create_task(close_slow_connections(self.server_state, self._receive))
         if self._control is not None and self.started:
             self._control.open()
 
     async def _start_grpc(self, host: str, port: int) -> None:
         from tidegate.serving.grpc_v2.server import GrpcServer
 
-        desk = self._plane.desk
-        self._grpc = GrpcServer(desk, V2(desk.answerer.served), lambda: not self._plane.draining)
+        dispatcher = self._plane.dispatcher
+        self._grpc = GrpcServer(dispatcher, V2(dispatcher.engine.served), lambda: not self._plane.draining)
         await self._grpc.start(host, port)
 
     async def listen(self, listener: socket.socket) -> None:
-        """Accept on another socket too, the public one."""
-        self.public = listener.dup()  # to hand on: the event loop owns the others
-        for handle in handles(listener):
+        """Also accept on another socket, the public one."""
+        self.public = listener.dup()  # to pass on to the next release: the event loop owns the others
+        for handle in duplicates(listener):
             self.servers.append(await self.loop.create_server(self._protocol, sock=handle))
 
     async def drain(self, grace: float, delay: float = 0.0) -> None:
-        """Be not ready, after `delay` s stop accepting, finish what is running, end within `grace` s more.
+        """Stop being ready, after `delay` s stop accepting, finish running requests, end within `grace` s more.
 
-        Clients that keep their connection are told to open another one from the start.
+        From the start, responses tell clients to close their connection and open another one.
         """
         if self._draining is None:
             self.config.timeout_graceful_shutdown = max(1, int(grace))
             self._draining = asyncio.create_task(self._drain(delay))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Shut down as uvicorn does, and take the control socket away."""
+        """Shut down as uvicorn does, and remove the control socket."""
         if self._control is not None:
             self._control.close()
         await super().shutdown(sockets)
@@ -142,7 +142,7 @@ class EndpointServer(uvicorn.Server):
 
     async def _drain(self, delay: float) -> None:
         self._plane.draining = True
-        # uvicorn puts these on every answer, and closes the connection after one that says so.
+        # uvicorn adds these to every response, and closes the connection after one with `connection: close`.
         self.config.encoded_headers.append((b"connection", b"close"))
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         await asyncio.sleep(delay)
@@ -153,7 +153,7 @@ class EndpointServer(uvicorn.Server):
             self.public = None
         if self._grpc is not None:
             await self._grpc.stop(GRACE)
-        deadline = self.loop.time() + MOVE
+        deadline = self.loop.time() + MOVE_SECONDS
         while self.server_state.connections and self.loop.time() < deadline:
             await asyncio.sleep(0.02)
         self.should_exit = True
@@ -167,33 +167,35 @@ class EndpointServer(uvicorn.Server):
 
 
 def main() -> int:
-    """Serve until told to stop; exit code 1 and one line on stderr when bundle, keys or port are no good."""
+    """Serve until a signal or `drain`; exit code 1 and one line on stderr when bundle, keys or port are not usable."""
     args = parser().parse_args()
     _configure(args)
-    gc.disable()  # nothing that is loaded now becomes garbage; collecting costs a tenth of the start
+    gc.disable()  # nothing that is loaded now becomes garbage; collecting would take a tenth of the start
     try:
         settings = settings_of(args)
-        # First, so that a port that is taken costs nobody the wait for the model.
+        # First, so that a port that is in use is reported before the model is loaded.
         public = None if args.port is None else bind(args.host, args.port)
-        loaded = answerer.loaded()
+        engine = load_engine()
         private = bind("127.0.0.1", 0)
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1
-    log_json()
-    served = loaded.served
-    about = {"name": served.name, "release": served.release, "bundle": os.environ[answerer.BUNDLE]}
+    log_as_json()
+    served = engine.served
+    about = {"name": served.name, "release": served.release, "bundle": os.environ[BUNDLE]}
     about["private_port"] = private.getsockname()[1]
-    plane = DataPlane(Behind(_bentoml), answerer.loaded, settings)
+    plane = DataPlane(BentoMLApp(_bentoml), load_engine, settings)
     grpc_at = None if args.grpc_port is None else (args.host, args.grpc_port)
-    server = EndpointServer(plane, args.control, about, settings.limits.receive, args.drain_delay, grpc_at)
+    server = EndpointServer(
+        plane, args.control, about, settings.limits.receive_seconds, args.drain_delay, grpc_at
+    )
     server.public = None if public is None else public.dup()
-    server.run(sockets=[private, *([] if public is None else handles(public))])
+    server.run(sockets=[private, *([] if public is None else duplicates(public))])
     return 0
 
 
-def handles(listener: socket.socket) -> list[socket.socket]:
-    """A listening socket, so many times: a loop whose turns are long must not keep new connections waiting."""
+def duplicates(listener: socket.socket) -> list[socket.socket]:
+    """ACCEPTS handles on a listening socket: new connections must not wait for an event loop whose turns are long."""
     return [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
 
 
@@ -201,14 +203,14 @@ def _bentoml() -> tuple[App, Callable[[], dict[str, Any]]]:
     """The BentoML service's own application."""
     from tidegate.serving.server.service import Endpoint
 
-    made: tuple[App, Callable[[], dict[str, Any]]] = Endpoint.behind()
+    made: tuple[App, Callable[[], dict[str, Any]]] = Endpoint.bentoml_app()
     return made
 
 
 def _configure(args: argparse.Namespace) -> None:
-    """Hand the arguments to the service the way `bentoml serve` would get them."""
-    variables = {answerer.NAME: args.name, answerer.RELEASE: args.release}
-    os.environ[answerer.BUNDLE] = str(args.bundle.resolve())
+    """Pass the arguments on in the environment, where a service under `bentoml serve` finds them too."""
+    variables = {NAME: args.name, RELEASE: args.release}
+    os.environ[BUNDLE] = str(args.bundle.resolve())
     for variable, value in variables.items():
         os.environ.pop(variable, None)
         if value is not None:

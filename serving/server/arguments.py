@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from tidegate.serving.http.admission import Limits
-from tidegate.serving.http.api_keys import Keys
+from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
-from tidegate.serving.http.settings import Settings, check_binding
+from tidegate.serving.http.settings import ServerSettings, check_binding
 
 LIMITS = Limits()
 
@@ -23,21 +23,31 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--port", type=int, help="take this public port at once")
     build.add_argument("--grpc-port", type=int, help="also speak the Open Inference Protocol over gRPC, here")
     build.add_argument("--host", default="127.0.0.1", help="address of the public port")
-    who = build.add_argument_group("who may ask")
+    who = build.add_argument_group("access")
     who.add_argument(
         "--keys", type=Path, help="file of API keys, lines NAME SHA256, read again when it changes"
     )
     who.add_argument(
         "--allow-anonymous", action="store_true", help="needed to bind another host without keys"
     )
-    who.add_argument("--cors", action="append", metavar="ORIGIN", help="web pages that may ask; * for all")
+    who.add_argument(
+        "--cors",
+        action="append",
+        metavar="ORIGIN",
+        help="origin of web pages that may use it; * for all",
+    )
     limits = build.add_argument_group("limits")
     for name, kind, default, words in (
-        ("max-body", int, LIMITS.body, "bytes of one request"),
-        ("max-rows", int, LIMITS.rows, "rows of one request"),
-        ("receive-seconds", float, LIMITS.receive, "in which a request must have come"),
-        ("deadline-seconds", float, LIMITS.deadline, "after which a request is given up"),
-        ("queue-seconds", float, LIMITS.queue, "that a request may wait; past that, new ones get 503"),
+        ("max-body", int, LIMITS.max_body_bytes, "bytes of one request"),
+        ("max-rows", int, LIMITS.max_rows, "rows of one request"),
+        ("receive-seconds", float, LIMITS.receive_seconds, "within which a request must be complete"),
+        ("deadline-seconds", float, LIMITS.deadline_seconds, "after which a request is given up"),
+        (
+            "queue-seconds",
+            float,
+            LIMITS.queue_seconds,
+            "that a request may wait; past that, new ones get 503",
+        ),
     ):
         limits.add_argument(f"--{name}", type=kind, default=default, help=f"{words} ({default})")
     build.add_argument(
@@ -52,23 +62,23 @@ def parser() -> argparse.ArgumentParser:
     return build
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """What the arguments ask for; raises ServerError."""
-    keys = None if args.keys is None else Keys(args.keys)
+def settings_of(args: argparse.Namespace) -> ServerSettings:
+    """The settings in the arguments; raises ServerError."""
+    keys = None if args.keys is None else ApiKeys(args.keys)
     if args.port is not None or args.grpc_port is not None:
         check_binding(args.host, keys, args.allow_anonymous)
     limits = Limits(
-        body=args.max_body,
-        rows=args.max_rows,
-        receive=args.receive_seconds,
-        deadline=args.deadline_seconds,
-        queue=args.queue_seconds,
+        max_body_bytes=args.max_body,
+        max_rows=args.max_rows,
+        receive_seconds=args.receive_seconds,
+        deadline_seconds=args.deadline_seconds,
+        queue_seconds=args.queue_seconds,
     )
-    return Settings(limits, keys, Cors(args.cors) if args.cors else None, args.access_log)
+    return ServerSettings(limits, keys, Cors(args.cors) if args.cors else None, args.access_log)
 
 
 def _share(text: str) -> float:
     share = float(text)
     if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share; expected a number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a share; expected a number from 0 to 1")
     return share

@@ -1,4 +1,4 @@
-"""The server's end of the control socket: one order a connection, answered by a thread of its own."""
+"""The server's end of the control socket: one command per connection, executed in a thread of its own."""
 
 import asyncio
 import json
@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from tidegate.serving.deployment.handover import ask_socket, bind, control_socket, hand_socket, read_line
+from tidegate.serving.deployment.handover import bind, control_socket, read_line, request_socket, send_socket
 from tidegate.serving.errors import PortTakenError, ServerError
 
-ORDER_SECONDS = 10.0
+COMMAND_SECONDS = 10.0
 
 
-class Controlled(Protocol):
-    """What a server lets itself be told."""
+class ControlledServer(Protocol):
+    """A server that can be controlled."""
 
     loop: asyncio.AbstractEventLoop
     public: socket.socket | None
@@ -26,53 +26,53 @@ class Controlled(Protocol):
         """Process, ports and what is served."""
 
     async def listen(self, listener: socket.socket) -> None:
-        """Accept on another socket too."""
+        """Also accept on another socket."""
 
     async def drain(self, grace: float) -> None:
-        """Stop accepting, finish, end."""
+        """Stop accepting, finish running requests, end."""
 
 
-class Control:
+class ControlSocket:
     """The control socket of one server.
 
-    A thread with blocking calls, because the event loop cannot pass descriptors, and so that a server
-    whose loop is busy still says that it lives.
+    A thread with blocking calls, because the event loop cannot pass file descriptors, and so that a server whose event
+    loop is busy still reports its status.
     """
 
-    def __init__(self, path: Path, server: Controlled) -> None:
+    def __init__(self, path: Path, server: ControlledServer) -> None:
         self._path, self._server = path, server
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Appear, and answer from now on; raises ServerError."""
+        """Create the socket and start to answer; raises ServerError."""
         self._socket = control_socket(self._path)
-        threading.Thread(target=self._answer, args=(self._socket,), name="control", daemon=True).start()
+        threading.Thread(target=self._serve, args=(self._socket,), name="control", daemon=True).start()
 
     def close(self) -> None:
-        """Disappear."""
+        """Remove the socket."""
         if self._socket is not None:
             self._path.unlink(missing_ok=True)
             self._socket.close()
 
-    def _answer(self, listener: socket.socket) -> None:
+    def _serve(self, listener: socket.socket) -> None:
         while True:
             try:
                 connection, _ = listener.accept()
             except OSError:
                 return  # closed
             with connection, suppress(OSError, ValueError):
-                connection.settimeout(ORDER_SECONDS)
-                self._obey(connection, json.loads(read_line(connection)))
+                connection.settimeout(COMMAND_SECONDS)
+                self._execute(connection, json.loads(read_line(connection)))
 
-    def _obey(self, connection: socket.socket, order: dict[str, Any]) -> None:
+    def _execute(self, connection: socket.socket, command: dict[str, Any]) -> None:
         public = self._server.public
-        if order.get("do") == "hand" and public is not None:
-            return hand_socket(connection, public)
+        if command.get("do") == "hand" and public is not None:
+            return send_socket(connection, public)
         try:
-            if order.get("do") == "listen":
-                self._listen(str(order["host"]), int(order["port"]), order.get("previous"))
-            elif order.get("do") == "drain":
-                self._await(self._server.drain(float(order["grace"])))
+            if command.get("do") == "listen":
+                self._listen(str(command["host"]), int(command["port"]), command.get("previous"))
+            elif command.get("do") == "drain":
+                self._await(self._server.drain(float(command["grace"])))
             reply = self._server.status
         except PortTakenError:
             reply = {"error": "taken"}
@@ -85,13 +85,13 @@ class Control:
         if self._server.public is not None:
             current = self._server.public.getsockname()[1]
             if current != port:
-                raise ServerError(f"it serves port {current} already")
+                raise ServerError(f"it already serves port {current}")
             return
-        listener = None if previous is None else ask_socket(Path(previous))
+        listener = None if previous is None else request_socket(Path(previous))
         if listener is not None and listener.getsockname()[1] != port:
             listener.close()
             listener = None
         self._await(self._server.listen(listener or bind(host, port)))
 
-    def _await(self, order: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(order, self._server.loop).result(ORDER_SECONDS)
+    def _await(self, call: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(call, self._server.loop).result(COMMAND_SECONDS)

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP protocol, with a deadline for requests that come too slowly, and a short way for small ones.
+"""uvicorn's HTTP protocol, with a deadline for requests that arrive too slowly, and a fast path for small ones.
 
-uvicorn itself waits for ever for the rest of a request. A sweep looks at all connections now and then, so that
-a request that comes in time costs two assignments. It writes an answer's head and its body one after the other:
-two system calls, which together are half of the time of a small request; here they are one. And what ASGI costs
-(a task, its messages, its scope) is a third of it: a request that is answered at once has none of that.
+uvicorn itself waits for ever for the rest of a request. Here a task checks all connections from time to time, so that
+a request that arrives in time costs two assignments. uvicorn writes a response's head and body in two system calls,
+which take half of the time of a small request; here they are one. ASGI itself (a task, its messages, its scope) takes
+a third of the time: a request on the fast path has none of it.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tidegate.serving.dialects import Dialect
-from tidegate.serving.http.asgi import Headers, Pairs
+from tidegate.serving.http.asgi import HeaderList, Headers
 
 if TYPE_CHECKING:
     from tidegate.serving.dataplane.app import DataPlane
 
 CLOSE = (b"connection", b"close")
 CONTINUE = b"HTTP/1.1 100 "
-SWEEP = 0.5  # seconds between two looks
+CHECK_EVERY = 0.5  # seconds between two checks of all connections
 
 
-class Joined:
-    """What of a transport an answer is written to; its head waits for the first part of its body."""
+class BufferedTransport:
+    """The part of a transport that a response is written to; its head waits for the first part of its body."""
 
     __slots__ = ("_began", "_head", "_transport", "is_closing")
 
@@ -45,48 +45,48 @@ class Joined:
             self._head, self._began = data, True
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what is kept."""
         if self._head:
             self._transport.write(self._head)
             self._head = b""
 
     def close(self) -> None:
-        """Write what waits, and close."""
+        """Write what is kept, and close."""
         self.flush()
         self._transport.close()
 
 
-class GuardedProtocol(HttpToolsProtocol):
-    """A connection that knows since when it has been waiting for the rest of a request.
+class EndpointProtocol(HttpToolsProtocol):
+    """A connection that knows how long it has been waiting for the rest of a request.
 
     Attributes:
-        since: the loop's time at which the request began that is not complete; of a new connection, at which it
-            was made. None when there is nothing to wait for.
-        whole: requests of all connections that have come whole and are not answered.
+        waiting_since: when the incomplete request began, or when a new connection was made, by the event loop's clock;
+            None when there is nothing to wait for.
+        pending: complete requests without a response, of all connections.
     """
 
-    whole: ClassVar[int] = 0
-    since: float | None = None
-    _whole = 0  # of this connection
-    _dialect: Dialect | None = None  # of a request that goes the short way
+    pending: ClassVar[int] = 0
+    waiting_since: float | None = None
+    _pending = 0  # of this connection
+    _dialect: Dialect | None = None  # of a request on the fast path
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request."""
+        """Start to wait for the first request."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self.since = self.loop.time()
+        self.waiting_since = self.loop.time()
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the rest."""
-        self.since = self.loop.time()
+        """Start to wait for the rest of a request."""
+        self.waiting_since = self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Take the short way where nothing is being answered here, and the request is small and plain."""
+        """Choose the fast path if this connection is idle, and the request is small and plain."""
         self._dialect = None
         if self._is_idle and not self.flow.write_paused:
             self._fields = dict(self.headers)
             plane = cast("DataPlane", self.config.app)
-            self._dialect = plane.at_once(self.parser.get_method(), self.url, self._fields)
+            self._dialect = plane.fast_path(self.parser.get_method(), self.url, self._fields)
             self._body = b""
         if self._dialect is None:
             super().on_headers_complete()
@@ -99,12 +99,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._body += body
 
     def on_message_complete(self) -> None:
-        """The request is there.
+        """Answer the request, which is complete.
 
-        The short way begins when all connections were read: how many wait decides whether there is room for it.
+        The fast path starts after all connections were read: how many requests wait decides whether it is admitted.
         """
-        self.since = None
-        if self._dialect is not None and cast("DataPlane", self.config.app).takes_long(
+        self.waiting_since = None
+        if self._dialect is not None and cast("DataPlane", self.config.app).needs_thread(
             self._dialect, self._body
         ):
             self._dialect = None
@@ -118,18 +118,18 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         else:
             super().on_message_complete()
-        self._whole += 1
-        GuardedProtocol.whole += 1
+        self._pending += 1
+        EndpointProtocol.pending += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody waits any more for what was asked here."""
-        GuardedProtocol.whole -= self._whole
-        self._whole = 0
+        """The client is gone: its requests are not pending any more."""
+        EndpointProtocol.pending -= self._pending
+        self._pending = 0
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Close, unless there is something to answer: that closes."""
-        if not self._is_idle or (self._dialect is None and not self._whole):
+        """Close, unless a request is pending: its response closes the connection."""
+        if not self._is_idle or (self._dialect is None and not self._pending):
             super().shutdown()
 
     @property
@@ -150,7 +150,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _write(self, keep: bool, status: int, media: bytes, body: bytes, pairs: Pairs) -> None:
+    def _write(self, keep: bool, status: int, media: bytes, body: bytes, pairs: HeaderList) -> None:
         headers = [*self.server_state.default_headers, *pairs]
         if CLOSE in headers:
             keep = False
@@ -163,35 +163,37 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _answered(self) -> None:
-        if self._whole:  # none, when it was answered before it came whole
-            self._whole -= 1
-            GuardedProtocol.whole -= 1
+        if self._pending:  # 0 when the response was sent before the request was complete
+            self._pending -= 1
+            EndpointProtocol.pending -= 1
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._joined = Joined(self.transport)  # the only one: pipelined requests are answered in turn
-        cycle.transport = cast("asyncio.Transport", self._joined)
+        self._buffered = BufferedTransport(
+            self.transport
+        )  # one is enough: pipelined requests are answered in turn
+        cycle.transport = cast("asyncio.Transport", self._buffered)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Write what is left of an answer without a body."""
-        self._joined.flush()
+        """Write the head of a response without a body."""
+        self._buffered.flush()
         self._answered()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in JSON, as all else."""
+        """Answer a request that is not HTTP with a JSON error, like any other."""
         self.refuse(400, b"Bad Request", "invalid", f"{msg} Expected HTTP/1.1; correct the client")
 
     def refuse(self, status: int, phrase: bytes, kind: str, message: str) -> None:
-        """Answer without asking the application, and close."""
+        """Send an error without calling the application, and close."""
         body = json.dumps({"error": {"type": kind}, "message": message}).encode()
         head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (status, phrase, len(body)) + body)
         self.transport.close()
 
     def too_slow(self, seconds: float) -> None:
-        """Give up waiting."""
-        self.since = None
+        """Give up waiting for the rest of a request."""
+        self.waiting_since = None
         if self.transport.is_closing():
             return
         answering = (
@@ -208,14 +210,14 @@ class GuardedProtocol(HttpToolsProtocol):
         )
 
 
-async def sweep(state: ServerState, seconds: float, every: float = SWEEP) -> None:
-    """Close, for ever, the connections whose request is not complete within `seconds`."""
+async def close_slow_connections(state: ServerState, seconds: float, every: float = CHECK_EVERY) -> None:
+    """Run for ever: close the connections whose request is not complete within `seconds`."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(every)
         oldest = loop.time() - seconds
         connections: set[Any] = state.connections
         for connection in list(connections):
-            since = connection.since
-            if since is not None and since < oldest:
+            waiting_since = connection.waiting_since
+            if waiting_since is not None and waiting_since < oldest:
                 connection.too_slow(seconds)

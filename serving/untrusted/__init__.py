@@ -1,7 +1,7 @@
-"""A model file is untrusted: what may hold code, reach outside itself or blow up is refused before it is loaded.
+"""Checks of untrusted model files: refuses, unloaded, one that could run code, read other files or use up the memory.
 
-Nothing here imports Keras, TensorFlow or ONNX Runtime, so a file is judged before either has seen a byte of
-it. A checker is a module with `check(model, code)`; it allows what our own exports contain and refuses the rest.
+Nothing here imports Keras, TensorFlow or ONNX Runtime, so a file is checked before any of them reads a byte of it. A
+checker is a module with `check(model, code)`; it allows what our own exports contain and refuses the rest.
 """
 
 import stat
@@ -23,7 +23,7 @@ KNOWN = (
 
 
 def check_model(runtime: str, model: Path, code: Path | None = None) -> None:
-    """Refuse a model file that its runtime must not see.
+    """Refuse a model file that its runtime must not load.
 
     Args:
         runtime: which runtime would load it, a key of CHECKERS.
@@ -34,7 +34,7 @@ def check_model(runtime: str, model: Path, code: Path | None = None) -> None:
         UntrustedModelError: with what was found, what was expected and the fix.
     """
     if not stat.S_ISREG(model.lstat().st_mode):
-        raise refusal(model, "it is a link or no file", "a plain file")
+        raise refusal(model, "it is a link or not a file", "a plain file")
     import_module(CHECKERS[runtime]).check(model, code)
 
 
@@ -47,5 +47,5 @@ def refusal(model: Path, found: str, expected: str) -> UntrustedModelError:
 
 
 def looks_like(head: bytes) -> str:
-    """What the first bytes of a file tell, in words."""
+    """Describe a file by its first bytes."""
     return next((name for magic, name in KNOWN if head.startswith(magic)), f"beginning with {head[:8]!r}")

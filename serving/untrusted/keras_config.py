@@ -1,7 +1,7 @@
-"""What a Keras model's configuration may name: Keras' own layers and their parts, and the experiment's classes.
+"""Checks a Keras model's configuration: it may name Keras' own layers and their parts, and the experiment's classes.
 
-Keras builds whatever object a configuration names. So every named object is looked up here first, in a list
-of what is allowed; layers that run code, read files or load other formats are not on it.
+Keras builds whatever object a configuration names. So every named object is first looked up here, in a list of allowed
+ones; layers that run code, read files or load other formats are not on it.
 """
 
 import ast
@@ -12,7 +12,7 @@ from typing import Any
 
 # The names under which training and the endpoint import the experiment's model file.
 OWN_MODULES = {"tidegate_user_model", "my_model"}
-# Values that Keras writes as objects. Not here: __lambda__ (marshalled code) and __typespec__.
+# Values that Keras writes as objects. Not allowed: __lambda__ (marshalled code) and __typespec__.
 PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
 CLASSES = {
     "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.activations",
@@ -30,21 +30,21 @@ UNSAFE = {
     "JaxLayer": "runs a function that is kept in the file",
     "FlaxLayer": "runs a function that is kept in the file",
 }
-# Lists that Keras reads from a file, or from the network, where a path stands in their place.
+# Lists that Keras reads from a file, or from the network, where there is a path in their place.
 LISTS = ("vocabulary", "idf_weights")
 
-# Each of them is the length of some weight, which Keras allocates before it looks at the weights' file.
+# Each of them is the length of a weight, which Keras allocates before it reads the weights' file.
 SIZES = ("units", "filters", "input_dim", "output_dim", "num_heads", "key_dim", "value_dim")
 
 Fault = tuple[str, str]
 
 
 def fault_of(config: Any, code: Path | None) -> Fault | None:
-    """What was found in a configuration that must not be there and what was expected, or None.
+    """The first fault of a configuration: what was found and what was expected; None if there is none.
 
     Args:
         config: the parsed configuration.
-        code: the experiment's own model file; None allows no class but Keras' own.
+        code: the experiment's own model file; None allows only Keras' own classes.
     """
     packages = _packages(code)
     for node in _objects(config):
@@ -57,13 +57,13 @@ def fault_of(config: Any, code: Path | None) -> Fault | None:
 
 
 def largest_size(config: Any) -> int:
-    """The largest length of a weight that the configuration asks for; 0 where it asks for none."""
+    """The largest length of a weight in the configuration; 0 where there is none."""
     sizes = (node.get(name) for node in _objects(config) for name in SIZES)
     return max((size for size in sizes if isinstance(size, int)), default=0)
 
 
 def _objects(root: Any) -> Iterator[dict[str, Any]]:
-    """Every object in it, however deep, without recursion: depth is the sender's choice."""
+    """Every object in it, without recursion, because the sender chooses the depth."""
     waiting = [root]
     while waiting:
         value = waiting.pop()

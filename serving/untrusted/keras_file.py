@@ -1,7 +1,7 @@
-"""What a `.keras` file may hold: a plain zip archive with the few members that Keras writes, stored as they are.
+"""Checks a `.keras` file: it must be a plain zip archive with the few members that Keras writes, uncompressed.
 
-Keras compresses nothing, so an archive cannot be larger than the file: no bomb hides in one. Both the names
-and the content of the members are judged.
+Keras compresses nothing, so the content cannot be larger than the file, and a zip bomb is not possible. The names and
+the content of the members are checked.
 """
 
 import json
@@ -17,14 +17,14 @@ from tidegate.serving.untrusted.keras_weights import fault_in_weights
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 REQUIRED = (CONFIG, METADATA, WEIGHTS)
-VOCABULARY = "vocabulary.txt"  # the only asset of a built-in layer that lies in a file of its own
-MOST_JSON = 64 << 20  # bytes
-MOST_MEMBERS = 1000
+VOCABULARY = "vocabulary.txt"  # the only asset of a built-in layer that is a file of its own
+MAX_JSON_BYTES = 64 << 20  # bytes
+MAX_MEMBERS = 1000
 LOCAL_HEADER = 30  # bytes before a member's name and content
 
 
 def check(model: Path, code: Path | None) -> None:
-    """Refuse an archive, a configuration or weights that Keras would not have written for one of our models.
+    """Refuse an archive, a configuration or weights that Keras would not write for one of our models.
 
     Raises:
         UntrustedModelError: with the member or object at fault.
@@ -32,30 +32,32 @@ def check(model: Path, code: Path | None) -> None:
     with model.open("rb") as stream:
         head = stream.read(8)
     if not head.startswith(b"PK\x03\x04"):
-        raise refusal(model, f"it is no .keras archive but {looks_like(head)}", "what Keras' own save wrote")
+        raise refusal(model, f"it is not a .keras archive but {looks_like(head)}", "a file saved by Keras")
     try:
         with zipfile.ZipFile(model) as archive:
             _check_members(model, archive)
             size = _check_config(model, archive, code)
             _check_weights(model, archive, size)
-    # What zipfile raises for damaged archives, and for encrypted or unknown kinds of them.
+    # zipfile raises these for damaged archives, and for encrypted or unknown kinds of them.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise refusal(model, f"it is no whole archive: {error}", "what Keras' own save wrote") from error
+        raise refusal(model, f"it is not a complete archive: {error}", "a file saved by Keras") from error
 
 
 def _check_members(model: Path, archive: zipfile.ZipFile) -> None:
     members = archive.infolist()
     names = [member.filename for member in members]
-    twice = next((name for name in names if names.count(name) > 1), None) if len(names) < MOST_MEMBERS else ""
-    if twice is not None:
-        found = f"it has the member {twice!r} twice" if twice else f"it has {len(names)} members"
-        raise refusal(model, found, f"each name once, and fewer than {MOST_MEMBERS}")
+    repeated = (
+        next((name for name in names if names.count(name) > 1), None) if len(names) < MAX_MEMBERS else ""
+    )
+    if repeated is not None:
+        found = f"it has the member {repeated!r} twice" if repeated else f"it has {len(names)} members"
+        raise refusal(model, found, f"each name once, and fewer than {MAX_MEMBERS}")
     for member in members:
         _check_member(model, member)
     absent = next((name for name in REQUIRED if name not in names), None)
     if absent is not None:
         raise refusal(model, f"it lacks the member {absent!r}", f"{', '.join(REQUIRED)}")
-    _check_places(model, members)
+    _check_overlap(model, members)
 
 
 def _check_member(model: Path, member: zipfile.ZipInfo) -> None:
@@ -76,30 +78,34 @@ def _check_member(model: Path, member: zipfile.ZipInfo) -> None:
         expected = f"{', '.join(REQUIRED)} and vocabularies only: no pickle, no code, no other weights"
         raise refusal(model, f"{shown} does not belong in a model", expected)
     if member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED:
-        raise refusal(model, f"{shown} is compressed or encrypted", "members stored as they are, as by Keras")
-    if member.file_size != member.compress_size or (name.endswith(".json") and member.file_size > MOST_JSON):
-        found = f"{shown} has {member.compress_size} bytes and says {member.file_size}"
-        raise refusal(model, found, f"the same number twice, of JSON at most {MOST_JSON}")
+        raise refusal(
+            model, f"{shown} is compressed or encrypted", "members stored uncompressed, as by Keras"
+        )
+    if member.file_size != member.compress_size or (
+        name.endswith(".json") and member.file_size > MAX_JSON_BYTES
+    ):
+        found = f"{shown} has {member.compress_size} bytes and claims {member.file_size}"
+        raise refusal(model, found, f"the same number twice, of JSON at most {MAX_JSON_BYTES}")
 
 
-def _check_places(model: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Members that share bytes make a small file large."""
+def _check_overlap(model: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse members that share bytes, by which a small file could hold much more than its size."""
     placed = sorted(members, key=lambda member: member.header_offset)
     for first, second in pairwise(placed):
         if first.header_offset + LOCAL_HEADER + first.compress_size > second.header_offset:
-            found = f"its members {first.filename!r} and {second.filename!r} lie over each other"
-            raise refusal(model, found, "each in a place of its own")
+            found = f"its members {first.filename!r} and {second.filename!r} overlap"
+            raise refusal(model, found, "members that do not overlap")
 
 
 def _check_config(model: Path, archive: zipfile.ZipFile, code: Path | None) -> int:
-    """Returns the largest length of a weight that is asked for."""
+    """Return the largest length of a weight in the configuration."""
     try:
-        config = json.loads(archive.read(CONFIG), object_pairs_hook=_once)
+        config = json.loads(archive.read(CONFIG), object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError) as error:
         raise refusal(model, f"its {CONFIG} is not JSON: {error}", "a model's configuration") from error
     if not isinstance(config, dict):
-        raise refusal(model, f"its {CONFIG} is no object", "a model's configuration")
-    # The runtime loads without compiling: Keras drops this part before it looks at anything.
+        raise refusal(model, f"its {CONFIG} is not an object", "a model's configuration")
+    # The runtime loads without compiling: Keras drops this part before it reads anything.
     config.pop("compile_config", None)
     fault = fault_of(config, code)
     if fault is not None:
@@ -107,11 +113,11 @@ def _check_config(model: Path, archive: zipfile.ZipFile, code: Path | None) -> i
     return largest_size(config)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two values under one key could be one thing here and another there."""
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse two values under one key: another parser could read the other one."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has the same key twice")
     return content
 
 

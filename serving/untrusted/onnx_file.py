@@ -1,9 +1,9 @@
-"""What an `.onnx` file may hold: one graph of standard operators with all its data in it.
+"""Checks an `.onnx` file: it may hold one graph of standard operators, with all its data in it.
 
-External data is refused whatever its path: a bundle has no other file, and ONNX Runtime would read the one
-named. The file is read with protobuf, as ONNX Runtime reads it, through just the fields that matter here
-(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3 has the numbers); `onnx` itself is no part of a
-serving environment.
+External data is refused whatever its path: a bundle has no other file, and ONNX Runtime would read the one that is
+named. The file is read with protobuf, as ONNX Runtime reads it, with only the fields that matter here
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3 has the numbers); a serving environment does not have the
+package `onnx`.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ MESSAGES: dict[str, dict[str, tuple[int, str | int, bool]]] = {
 
 
 def check(model: Path, code: Path | None) -> None:
-    """Refuse external data, operators of other domains and what is no ONNX model at all.
+    """Refuse external data, operators of other domains and files that are not ONNX models.
 
     Raises:
         UntrustedModelError: with the tensor or operator at fault.
@@ -80,14 +80,16 @@ def _parsed(model: Path) -> Any:
     try:
         parsed.ParseFromString(content)
     except (DecodeError, RecursionError) as error:
-        found = f"it is no ONNX model but {looks_like(content[:8])}"
+        found = f"it is not an ONNX model but {looks_like(content[:8])}"
         raise refusal(model, found, "an ONNX model, with no message nested deeper than 100") from error
     return parsed
 
 
 def _external(model: Path, tensor: Any) -> Exception:
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    found = f"the data of its tensor {tensor.name!r} lies in another file, {entries.get('location', '')!r}"
+    found = (
+        f"the data of its tensor {tensor.name!r} is stored in another file, {entries.get('location', '')!r}"
+    )
     return refusal(model, found, "all data in the model file itself")
 
 

@@ -2,7 +2,7 @@
 Fashion-MNIST in float32 and in mixed precision, with the accuracy each reaches.
 
 Each backend that is installed is a process of its own, which drives ours and `fit` in turn, an epoch each; told are the
-medians. float32 is float32 here: ours does without TensorFloat-32 (`families.build.repeatable`), so `fit` does too.
+medians. float32 is float32 here: ours does without TensorFloat-32 (`build.make_deterministic`), so `fit` does too.
 """
 
 import argparse
@@ -123,9 +123,9 @@ def line(backend: str, name: str, precision: str) -> str:
 
 def here(words: list[str]) -> dict[str, float]:
     """One measure, in this process."""
-    from tidegate.models.distributed.devices import require_gpus, settle
+    from tidegate.models.distributed.devices import configure_backend, require_gpus
 
-    settle(os.environ["KERAS_BACKEND"])
+    configure_backend(os.environ["KERAS_BACKEND"])
     if "JAX_PLATFORMS" not in os.environ:
         require_gpus(1)
     return learn(words[1]) if words[0] == "learn" else measure(words[0], words[1], int(words[2]))

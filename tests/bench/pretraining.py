@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tidegate.models.families.build import build_model, repeatable
+from tidegate.models.families.build import build_model, make_deterministic
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.prepare import Prepared, prepare
 from tidegate.models.preprocessing.transforms import encode_target
@@ -29,7 +29,7 @@ UPDATES = 160  # of weights at least, however few the labels
 
 def network(prepared: Prepared, options: dict[str, Any], seed: int) -> Any:
     """The example's network with random weights, and the same random numbers in its training."""
-    repeatable(seed)
+    make_deterministic(seed)
     target = prepared.schema.target
     head = outputs_for(target.task, len(target.classes), 1, None)
     return build_model({"family": "transformer", **options}, prepared.transforms.input_specs, head, seed)

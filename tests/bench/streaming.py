@@ -38,7 +38,7 @@ CASES: dict[str, tuple[int, tuple[int, ...], str, dict[str, Any]]] = {
 
 def measure(what: str, folder: Path) -> dict[str, float]:
     """Median rows a second, by where the rows are."""
-    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.preprocessing.windows import ShuffleWindows
 
     count, shape, dtype, options = CASES[what]
     columns = rows(count, shape, dtype)
@@ -49,7 +49,7 @@ def measure(what: str, folder: Path) -> dict[str, float]:
     for part in in_parts(columns):
         writer.add(part)
     writer.close()
-    windows = Windows(writer.kept, schema, transforms, np.bincount(columns["y"]), MEMORY, BATCH)
+    windows = ShuffleWindows(writer.kept, schema, transforms, np.bincount(columns["y"]), MEMORY, BATCH)
     held = concat([load_columns(path) for path in writer.kept])
     del columns
     inside = epochs(transforms, options, (transforms.apply(held), transforms.target(schema, held)))
@@ -83,8 +83,8 @@ def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Itera
     """Seconds of one epoch after another, as `fit` goes through them."""
     from tidegate.models.config.training import Training
     from tidegate.models.families.build import build_model
-    from tidegate.models.loops import Parts, make_loops
-    from tidegate.models.loops.streamed import Streamed, StreamedLoop
+    from tidegate.models.loops import LoopSpec, make_loops
+    from tidegate.models.loops.streamed import StreamedLoop, StreamedRows
     from tidegate.models.loops.tensorflow import xla_pays
     from tidegate.models.networks.outputs import Outputs
     from tidegate.models.training.compile import compile_model
@@ -99,8 +99,8 @@ def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Itera
     def data(part: Any) -> tuple[Any, ...]:
         return part[0], part[1].astype(np.int32)
 
-    given = Streamed(train, BATCH, data) if streams else data(train)
-    loop = make_loops(Parts(model, given, None, settings, loss, 7, xla_pays(model, batches * 100)))[0]
+    given = StreamedRows(train, BATCH, data) if streams else data(train)
+    loop = make_loops(LoopSpec(model, given, None, settings, loss, 7, xla_pays(model, batches * 100)))[0]
     generator = np.random.default_rng(7)
     order: Callable[[np.random.Generator], np.ndarray] = (
         train.order if streams else lambda draw: draw.permutation(count).astype(np.int32)
@@ -110,7 +110,7 @@ def epochs(transforms: Transforms, options: dict[str, Any], train: Any) -> Itera
         began = time.perf_counter()
         now, coming = coming, order(generator)
         if isinstance(loop, StreamedLoop):
-            loop.expect(coming)
+            loop.prefetch(coming)
         model.reset_metrics()
         for _ in loop.run(now):
             pass

@@ -66,7 +66,7 @@ def test_a_pod_without_a_place_is_waited_for_and_named(onto: Onto, api: Cluster)
     ran = onto("submit", "digits", *given({**asked, "resources.memory": f"{half}Mi"}), "--json")
     assert ran.code == 1
     assert "no node has room for it" in ran.stderr
-    assert re.search(r"member [01] of 2 did not come within 20 s", ran.stderr)
+    assert re.search(r"member [01] of 2 did not connect within 20 s", ran.stderr)
     assert left(api, ran.json["run"]) == []
 
 

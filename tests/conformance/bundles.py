@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.columns import Columns, save_columns
-from tidegate.models.decoding.settings import Settings
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -24,7 +24,7 @@ def write_bundles(
     network: Any,
     columns: Columns,
     sample: list[Any],
-    decoding: Settings,
+    decoding: DecodingSettings,
 ) -> None:
     """Write `folder/NAME-RUNTIME` for each runtime, and the rows, NAME.npz, beside them.
 

@@ -17,8 +17,8 @@ from tidegate.models.data.columns import Columns, load_columns
 from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.serving.bundle.bundle import open_bundle
-from tidegate.serving.contract.encoded_images import SENT
-from tidegate.serving.inference.engine import BUNDLE, NAME, RELEASE, loaded
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES
+from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine
 
 from .boxes import DETECTION, HEIGHT, LABELS, WIDTH
 from .bundles import RUNTIMES
@@ -56,7 +56,7 @@ def endpoint(
 
 def expected(folder: Path, settings: Detection, scale: tuple[int, int] = (1, 1)) -> list[list[Any]]:
     """The boxes that come of what the network itself answered, decoded here."""
-    boxes, raw = open_bundle(folder / "boxes-onnx").transforms.boxes, np.load(folder / "raw.npy")
+    boxes, raw = open_bundle(folder / "boxes-onnx").transforms.box_target, np.load(folder / "raw.npy")
     assert boxes is not None
     sizes = np.tile([HEIGHT * scale[0], WIDTH * scale[1]], (len(raw), 1))
     found = detect(raw, boxes, settings, sizes)
@@ -177,10 +177,14 @@ def test_the_open_inference_protocol_answers_tensors_of_one_size(
         ({"detection": {"max_boxes": 0}}, "detection.max_boxes", "greater than or equal to 1"),
         ({"detection": {"scores": 1}}, "detection.scores", "one of score, iou, vote, max_boxes"),
         ({"detection": 3}, "detection", 'an object such as {"score": 0.3}'),
-        ({"decoding": {}}, "decoding", 'expected "rows" and "detection" alone'),
+        ({"decoding": {}}, "decoding", 'expected only "rows" and "detection"'),
         ({"rows": [{"b64": "no base64!"}]}, "image", "bad b64"),
         ({"rows": [{"b64": 3}]}, "image", "bad b64"),
-        ({"rows": [{"b64": base64.b64encode(b"no image").decode()}]}, "image", "8 bytes that are no image"),
+        (
+            {"rows": [{"b64": base64.b64encode(b"no image").decode()}]},
+            "image",
+            "8 bytes that are not an image",
+        ),
         ({"rows": [{"b64": "", "more": 1}]}, "image", "no such field in the row"),
         ({"rows": [[[1, 2], [3, 4]]]}, "image", "an array of shape [12, 18, 3]"),
     ],
@@ -195,7 +199,7 @@ def test_a_corrupt_file_is_named_by_its_row(endpoint: Endpoint, columns: Columns
     whole = base64.b64decode(file_of(columns["image"][0])["b64"])
     cut = {"b64": base64.b64encode(whole[: len(whole) // 2]).decode()}
     status, answer = endpoint.ask("POST", "/predict", {"rows": [endpoint.rows[0], cut]})
-    assert status == 400 and answer["error"]["row"] == 1 and "that are no image" in answer["message"]
+    assert status == 400 and answer["error"]["row"] == 1 and "that are not an image" in answer["message"]
 
 
 def test_what_is_said_of_it(endpoint: Endpoint) -> None:
@@ -226,19 +230,19 @@ def test_its_page_allows_what_it_takes(endpoint: Endpoint, tmp_path: Path) -> No
 def test_drift_and_metrics_count_boxes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in ((BUNDLE, str(folder / "boxes-onnx")), (NAME, "boxes"), (RELEASE, "2")):
         monkeypatch.setenv(key, value)
-    loaded.cache_clear()
-    answerer = loaded()
-    loaded.cache_clear()
-    answer = answerer.answer_content({"rows": answerer.sample})
-    few = answerer.answer_content({"rows": answerer.sample, "detection": {"max_boxes": 1}})
+    load_engine.cache_clear()
+    engine = load_engine()
+    load_engine.cache_clear()
+    answer = engine.answer_content({"rows": engine.sample})
+    few = engine.answer_content({"rows": engine.sample, "detection": {"max_boxes": 1}})
     assert answer.status == few.status == 200 and answer.values is not None and answer.columns is not None
     assert few.values is not None and few.values.shape == answer.values.shape == (3, 12, 6)
-    assert answerer.watcher is not None
+    assert engine.observer is not None
     for _ in range(80):
-        answerer.watcher([(answer.columns, answer.values), (answer.columns, few.values)])
-    answerer.metrics.predicted(answer.values, 0.1, 0.2)
-    answerer.metrics.predicted(few.values, 0.1, 0.2)
-    page = answerer.metrics.page().decode()
+        engine.observer([(answer.columns, answer.values), (answer.columns, few.values)])
+    engine.metrics.predicted(answer.values, 0.1, 0.2)
+    engine.metrics.predicted(few.values, 0.1, 0.2)
+    page = engine.metrics.page().decode()
     assert 'tidegate_drift_psi{endpoint="boxes",kind="prediction",name="boxes",release="2"}' in page
     places = np.concatenate([answer.values, few.values])[:, :, 0]
     for place, label in enumerate(LABELS):
@@ -251,9 +255,9 @@ def test_requests_of_every_dialect_can_be_predicted_together(
 ) -> None:
     for key, value in ((BUNDLE, str(folder / "boxes-onnx")), (NAME, "boxes"), (RELEASE, "2")):
         monkeypatch.setenv(key, value)
-    loaded.cache_clear()
-    answerer = loaded()
-    loaded.cache_clear()
+    load_engine.cache_clear()
+    engine = load_engine()
+    load_engine.cache_clear()
     image = columns["image"][0]
     wide = file_of(image, (1, 3))
     whole = {"name": "image", "shape": [1, *image.shape], "datatype": "UINT8", "data": image.tolist()}
@@ -264,13 +268,13 @@ def test_requests_of_every_dialect_can_be_predicted_together(
         "v2": [{"inputs": [whole]}, {"inputs": [file]}],
     }
     readings = [
-        answerer.dialects[name].read(json.dumps(body).encode(), {}) for name in asked for body in asked[name]
+        engine.dialects[name].read(json.dumps(body).encode(), {}) for name in asked for body in asked[name]
     ]
     names = set(readings[0].columns)
     assert all(set(reading.columns) == names for reading in readings)
     together = {name: np.concatenate([reading.columns[name] for reading in readings]) for name in names}
-    found = answerer.predictor.predict_columns(together)
+    found = engine.predictor.predict_columns(together)
     for row, reading in enumerate(readings):
-        alone = answerer.predictor.predict_columns(reading.columns)
+        alone = engine.predictor.predict_columns(reading.columns)
         np.testing.assert_allclose(found[row], alone[0], atol=CLOSE)
-    assert [size.tolist() for size in together[SENT]] == [[HEIGHT, WIDTH], [HEIGHT, 3 * WIDTH]] * 3
+    assert [size.tolist() for size in together[ORIGINAL_SIZES]] == [[HEIGHT, WIDTH], [HEIGHT, 3 * WIDTH]] * 3

@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said(endpoint: Endpoint, client: Any) -> None:
         client.infer(endpoint.name, inputs, outputs=[triton.InferRequestedOutput("other")])
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
     for asked in (True, False, "yes", 1):
-        with pytest.raises(InferenceServerException, match=r"explain.*ask POST /predict") as caught:
+        with pytest.raises(InferenceServerException, match=r"explain.*send POST /predict") as caught:
             client.infer(endpoint.name, inputs, parameters={"explain": asked})
         assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
     client.infer(endpoint.name, inputs, parameters={"other": True})  # is ignored, as over HTTP

@@ -13,12 +13,12 @@ import tritonclient.http as triton
 
 from tidegate.models.data.columns import load_columns
 from tidegate.models.decoding.settings import Decoding
-from tidegate.models.preprocessing.text_target import EDGE, UNSEEN
+from tidegate.models.preprocessing.text_target import BOUNDARY, UNSEEN
 from tidegate.serving.bundle.bundle import open_bundle
-from tidegate.serving.bundle.drift_reference import Reference
+from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.inference.bulk_scoring import chunk_rows
-from tidegate.serving.inference.engine import BUNDLE, NAME, RELEASE, loaded
 from tidegate.serving.inference.predictor import Predictor, sample_rows
+from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine
 
 from .bundles import RUNTIMES
 from .conftest import Endpoint, built, serving
@@ -61,15 +61,15 @@ def endpoint(
 
 def slow_texts(predictor: Predictor, rows: list[Any], decoding: Decoding) -> list[tuple[str, float]]:
     """One row, one text and one token at a time: all that is kept of a beam is a list of texts."""
-    answers, found = predictor.transforms.answers, []
+    answers, found = predictor.transforms.text_target, []
     assert answers is not None and decoding.max_length is not None
     for row in rows:
         columns = predictor.reader.parse_rows([row])
         inputs = predictor.transforms.apply(columns)
-        lead = answers.lead(row) if predictor.contract.prompt else []
+        lead = answers.prompt_ids(row) if predictor.contract.prompt else []
 
         def logs(tokens: tuple[int, ...], inputs: Any = inputs, lead: list[int] = lead) -> np.ndarray:
-            prefix = np.array([[EDGE, *lead, *tokens]], np.int32)
+            prefix = np.array([[BOUNDARY, *lead, *tokens]], np.int32)
             chances = np.log(predictor.run({**inputs, "prefix": prefix})[0, -1].astype(np.float64))
             chances[UNSEEN] = -np.inf
             return chances
@@ -81,13 +81,13 @@ def slow_texts(predictor: Predictor, rows: list[Any], decoding: Decoding) -> lis
             grown = []
             for score, tokens in beam:
                 following = logs(tokens)
-                ended.append((score + following[EDGE], tokens))
-                if decoding.method == "greedy" and following.argmax() == EDGE:
+                ended.append((score + following[BOUNDARY], tokens))
+                if decoding.method == "greedy" and following.argmax() == BOUNDARY:
                     continue
                 grown += [(score + following[token], (*tokens, token)) for token in range(2, len(following))]
             beam = sorted(grown, key=lambda text: -text[0])[:width]
         if decoding.method == "beam":
-            ended += [(score + logs(tokens)[EDGE], tokens) for score, tokens in beam]
+            ended += [(score + logs(tokens)[BOUNDARY], tokens) for score, tokens in beam]
             score, tokens = max(ended)
         else:
             score, tokens = beam[0] if beam else ended[-1]
@@ -179,7 +179,7 @@ def test_any_text_is_answered(endpoint: Endpoint, text: str | None) -> None:
         ({"decoding": {"method": "magic"}}, "decoding.method", "'greedy', 'beam' or 'sample'"),
         ({"decoding": {"heat": 1}}, "decoding.heat", "one of method, max_length"),
         ({"decoding": 3}, "decoding", "an object"),
-        ({"dekoding": {}}, "dekoding", 'expected "rows" and "decoding" alone'),
+        ({"dekoding": {}}, "dekoding", 'expected only "rows" and "decoding"'),
         ({"rows": [5]}, None, "text, or null"),
         ({"rows": ["a"] * 2000}, "rows", "at most"),
     ],
@@ -217,20 +217,20 @@ def test_drift_and_metrics_count_texts(folder: Path, family: str, monkeypatch: p
     bundle = folder / f"{family}-onnx"
     for key, value in ((BUNDLE, str(bundle)), (NAME, family), (RELEASE, "2")):
         monkeypatch.setenv(key, value)
-    loaded.cache_clear()
-    answerer = loaded()
-    loaded.cache_clear()
-    answer = answerer.answer_content({"rows": answerer.sample})
+    load_engine.cache_clear()
+    engine = load_engine()
+    load_engine.cache_clear()
+    answer = engine.answer_content({"rows": engine.sample})
     assert answer.status == 200 and answer.values is not None and answer.columns is not None
-    assert answerer.watcher is not None
+    assert engine.observer is not None
     for _ in range(80):
-        answerer.watcher([(answer.columns, answer.values)])
-    answerer.metrics.predicted(answer.values, 0.1, 0.2)
-    page = answerer.metrics.page().decode()
+        engine.observer([(answer.columns, answer.values)])
+    engine.metrics.predicted(answer.values, 0.1, 0.2)
+    page = engine.metrics.page().decode()
     assert f'tidegate_drift_psi{{endpoint="{family}",kind="prediction"' in page
     assert f'tidegate_prediction_value_bucket{{endpoint="{family}",le="+Inf",release="2"}} 3.0' in page
     reference = open_bundle(bundle).reference
-    assert isinstance(reference, Reference)
+    assert isinstance(reference, DriftReference)
     assert [feature.measure for feature in (*reference.features, *reference.predictions)] == [
         "length",
         "length",
@@ -240,10 +240,10 @@ def test_drift_and_metrics_count_texts(folder: Path, family: str, monkeypatch: p
 
 def test_a_request_that_takes_too_long_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BUNDLE, str(folder / "seq2seq-onnx"))
-    loaded.cache_clear()
-    answerer = loaded()
-    loaded.cache_clear()
-    answerer.deadline = 0.0
-    answer = answerer.answer_content({"rows": answerer.sample})
+    load_engine.cache_clear()
+    engine = load_engine()
+    load_engine.cache_clear()
+    engine.deadline = 0.0
+    answer = engine.answer_content({"rows": engine.sample})
     assert answer.status == 500 and answer.kind == "prediction"
     assert "ask for fewer or shorter texts" in json.loads(answer.body)["message"]

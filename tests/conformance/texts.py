@@ -55,8 +55,8 @@ def build(family: str, folder: Path) -> None:
     """Write `folder/FAMILY-RUNTIME` for each runtime, and its rows beside it."""
     schema, columns = case(family)
     transforms = Transforms.fit(schema, columns)
-    assert transforms.answers is not None
-    outputs = outputs_for("generation", transforms.answers.spec.vocabulary, 1)
+    assert transforms.text_target is not None
+    outputs = outputs_for("generation", transforms.text_target.spec.vocabulary, 1)
     network = build_model(MODELS[family], transforms.input_specs, outputs, 3)
     random = np.random.default_rng(1)
     # As drawn by default, all tokens are about equally probable after whatever.

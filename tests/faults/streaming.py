@@ -29,7 +29,7 @@ def rows(draw: np.random.Generator, count: int) -> Columns:
 def main(folder: Path, size: int) -> None:
     from tidegate.models.families.build import build_model
     from tidegate.models.networks.outputs import Outputs
-    from tidegate.models.preprocessing.windows import Windows
+    from tidegate.models.preprocessing.windows import ShuffleWindows
     from tidegate.models.training.fit import fit
 
     draw, kept = np.random.default_rng(4), iter(range(10_000))
@@ -43,7 +43,7 @@ def main(folder: Path, size: int) -> None:
     model = build_model({"family": "linear"}, transforms.input_specs, Outputs(10, "softmax"), 7)
 
     def learn(paths: list[Path]) -> dict[str, Any]:
-        windows = Windows(paths, schema, transforms, np.ones(10, np.int64), MEMORY, 128)
+        windows = ShuffleWindows(paths, schema, transforms, np.ones(10, np.int64), MEMORY, 128)
         training = {"epochs": 1, "batch_size": 128}
         history = fit(model, windows, None, training, task="classification", classes=tuple(range(10)), seed=7)
         return {"accuracy": history.epochs[-1]["accuracy"], "rows": windows.rows, "windows": windows.windows}

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from tidegate.infra.store import FolderStore
-from tidegate.models.distributed.devices import settle
-from tidegate.models.training.checkpoint import Progress
+from tidegate.models.distributed.devices import configure_backend
+from tidegate.models.training.checkpoint import TrainingProgress
 from tidegate.pipelines.state.checkpoints import StoreKeeper
 
 SEED = 2026
@@ -67,7 +67,7 @@ def train(backend: str, keeper: StoreKeeper | None, note: Callable[..., None]) -
         classes=(0, 1, 2),
         seed=SEED,
         on_resume=note,
-        keeper=keeper,
+        checkpoints=keeper,
     )
     told = hashlib.sha256(json.dumps(history.epochs).encode())
     for variable in model.variables:
@@ -80,9 +80,9 @@ class Beating(StoreKeeper):
 
     pipe = -1
 
-    def put(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         os.write(self.pipe, b"<")
-        super().put(path)
+        super().save(path)
         os.write(self.pipe, b">")
 
 
@@ -118,7 +118,7 @@ def forked(work: Callable[[int], str], beats: int = 0, pause: float = 0.0) -> st
 
 def main(backend: str, kills: int, folder: Path) -> dict[str, Any]:
     """Kill the training so many times at seeded moments, and let it end."""
-    settle(backend)
+    configure_backend(backend)
     if not (
         backend == "torch" and Path("/dev/nvidia0").exists()
     ):  # which can not be forked once it has a GPU
@@ -131,7 +131,7 @@ def main(backend: str, kills: int, folder: Path) -> dict[str, Any]:
     dice, places = random.Random(SEED), folder / "places"
     places.touch()
 
-    def note(progress: Progress, _: int) -> None:
+    def note(progress: TrainingProgress, _: int) -> None:
         with places.open("a") as file:
             file.write(f"{progress.epoch}.{progress.batch} ")
 

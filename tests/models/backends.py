@@ -17,7 +17,7 @@ import numpy as np
 
 from tidegate.models.datasets import load_dataset
 from tidegate.models.errors import NonFiniteLossError
-from tidegate.models.families.build import build_model, computing_in
+from tidegate.models.families.build import build_model, precision_scope
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.models.training.fit import fit
@@ -57,7 +57,7 @@ def rows(case: str) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(case: str, weights: list[np.ndarray], precision: str = "float32") -> list[float]:
     """The losses of our loop."""
-    with computing_in(precision):
+    with precision_scope(precision):
         return _ours(case, weights, precision)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.distributed.devices import gpus_seen, require_gpus, settle
+from tidegate.models.distributed.devices import configure_backend, gpus_seen, require_gpus
 from tidegate.models.errors import GpuNotFoundError
 from tidegate.models.families import FAMILIES
 
@@ -70,6 +70,6 @@ def check(folder: Path, names: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    settle(os.environ["KERAS_BACKEND"])
+    configure_backend(os.environ["KERAS_BACKEND"])
     work = {"learn": learn, "check": check}[sys.argv[1]]
     print(json.dumps(work(Path(sys.argv[2]), sys.argv[3:] or list(FAMILIES))))

@@ -66,7 +66,7 @@ def trained(case: str, devices: int, keeper: Files | None = None) -> tuple[Any, 
     # Not Adam for the other: a bias before a BatchNormalization has rounding errors for a gradient, which it scales.
     asked |= CHANGED if case == "changed" else {"optimizer": SGD}
     watch: dict[str, Any] = {"task": "classification", "classes": list(range(10)), "images": ["x"]}
-    watch |= {"seed": 3, "gpus": devices, "keeper": keeper}
+    watch |= {"seed": 3, "gpus": devices, "checkpoints": keeper}
     return model, fit(model, rows(ROWS, 1), rows(HELD_OUT, 2), asked, **watch)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tests.models.training.test_checkpoint import Files
 from tidegate.models.errors import StoppedError
-from tidegate.models.families.build import build_model, computing_in
+from tidegate.models.families.build import build_model, precision_scope
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.models.training.fit import fit
@@ -39,9 +39,9 @@ def trained(
     wanted = {**TRAINING, "backend": os.environ.get("KERAS_BACKEND", "tensorflow"), **training}
     watch = {"task": "classification", "classes": (0, 1), "seed": 5, "images": ["x"]}
     precision = training.get("precision", "float32")
-    with computing_in(precision):
+    with precision_scope(precision):
         built = build_model(MODEL | (model or {}), SPECS, outputs_for("classification", 2, 0), 1, precision)
-        return built, fit(built, rows, others, wanted, keeper=keeper, **watch)
+        return built, fit(built, rows, others, wanted, checkpoints=keeper, **watch)
 
 
 def digest(model: Any, history: Any) -> str:

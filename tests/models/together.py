@@ -42,14 +42,14 @@ def main() -> dict[str, Any]:
         parser.add_argument(f"--{how}", type=int)
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "jax"
-    from tidegate.models.distributed.process_group import Group, join, member_here
+    from tidegate.models.distributed.process_group import Group, current_member, join
 
-    member = member_here()
+    member = current_member()
 
     class Troubled(Group):
         """A member that goes wrong on purpose."""
 
-        def beat(self) -> None:
+        def heartbeat(self) -> None:
             beat = self._calls[self.member.rank] + 1
             if beat == given.kill:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -57,7 +57,7 @@ def main() -> dict[str, Any]:
                 os.kill(os.getpid(), signal.SIGSTOP)
             if beat == given.hang:
                 time.sleep(1000)
-            super().beat()
+            super().heartbeat()
 
     group = None
     if member.size > 1:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 from tests.zoo.windows import sliding_map50
-from tidegate.models.config.losses import NOTHING
+from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.pipelines.experiment.spec import Experiment
 
@@ -53,13 +53,15 @@ def beside(name: str, document: dict[str, Any]) -> str:
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
         return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
-    boxes = prepared.transforms.boxes
+    boxes = prepared.transforms.box_target
     if boxes is not None:
-        learned, truth = boxes.truth(train), boxes.truth(test)
+        learned, truth = boxes.ground_truth(train), boxes.ground_truth(test)
         return f"sliding window {sliding_map50(train['image'], learned, test['image'], truth):.3f}"
-    answers = prepared.transforms.answers
+    answers = prepared.transforms.text_target
     if answers is not None:
-        texts = [[row[row != NOTHING].tolist() for row in answers.wanted(part)] for part in (train, test)]
+        texts = [
+            [row[row != IGNORED_TOKEN].tolist() for row in answers.encode(part)] for part in (train, test)
+        ]
         if name == "wavenet":  # the pieces overlap: counted often, they are smoothed less, and it does better
             return f"order-3 Markov model {np.exp(markov_loss(*texts, answers.spec.vocabulary)):.3f}"
         return f"order-4 Kneser-Ney {kneser_ney(*texts, answers.spec.vocabulary):.3f}"

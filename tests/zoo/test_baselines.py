@@ -8,7 +8,7 @@ import pytest
 
 from tests.zoo.baselines import kneser_ney, markov_loss
 from tests.zoo.windows import sliding_map50
-from tidegate.models.data.box_column import Cell
+from tidegate.models.data.box_column import RowBoxes
 
 
 def test_kneser_ney_is_a_distribution_over_what_follows() -> None:
@@ -56,10 +56,10 @@ def test_a_sliding_window_finds_bright_squares_and_nothing_where_boxes_are_anywh
             left, top = random.integers(0, 44, 2)
             image[top : top + 20, left : left + 20] = random.integers(150, 250, 3)
             boxes.append([left, top, left + 20, top + 20])
-        cells.append(Cell(("square",) * 2, np.array(boxes, np.float64)))
+        cells.append(RowBoxes(("square",) * 2, np.array(boxes, np.float64)))
         corner = random.integers(0, 44, (2, 2))
         elsewhere.append(
-            Cell(("square",) * 2, np.concatenate([corner, corner + 20], axis=1).astype(np.float64))
+            RowBoxes(("square",) * 2, np.concatenate([corner, corner + 20], axis=1).astype(np.float64))
         )
     there = sliding_map50(images[:30], cells[:30], images[30:], cells[30:])
     assert there > 0.5 > 0.3 > sliding_map50(images[:30], elsewhere[:30], images[30:], elsewhere[30:])

@@ -15,7 +15,7 @@ import pytest
 from tests.zoo.__main__ import EXPERIMENTS
 from tidegate.models.config.losses import task_of
 from tidegate.models.data.columns import Columns, take
-from tidegate.models.evaluation.text_metrics import chances
+from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for
@@ -60,9 +60,9 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     inputs = prepared.transforms.apply(train)
     options = experiment.model.model_dump(exclude_none=True)
     options |= SHORTER.get(options["family"], {})
-    answers = prepared.transforms.answers
+    answers = prepared.transforms.text_target
     classes = answers.spec.vocabulary if answers else len(target.classes)
-    grids = prepared.transforms.boxes.grids if prepared.transforms.boxes else ()
+    grids = prepared.transforms.box_target.grids if prepared.transforms.box_target else ()
     head = outputs_for(target.task, classes, len(target.names), training.loss, grids)
     model = build_model(options, specs, head, 7)
     pretrain(model, options, inputs, 7)
@@ -92,7 +92,7 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     held_out = prepared.transforms.apply(test)
     reference = predict(model, held_out)
     if answers is not None:
-        reference = chances(partial(predict, model), held_out, answers.wanted(test))
+        reference = token_probabilities(partial(predict, model), held_out, answers.encode(test))
     parity = measure(predictor, test, reference)
     assert parity.passed and parity.rows == len(next(iter(test.values())))
     asked = sample_rows({field.name: test[field.name] for field in prepared.schema.inputs}, 3)

@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tidegate.models.data.box_column import Cell
-from tidegate.models.data.box_geometry import overlaps, suppress
+from tidegate.models.data.box_column import RowBoxes
+from tidegate.models.data.box_geometry import iou, non_max_suppression
 from tidegate.models.evaluation.box_metrics import LEAST_SCORE, MOST, evaluate_boxes
 
 Floats = NDArray[np.float64]
@@ -26,17 +26,17 @@ NEGATIVES = 60  # windows without a box that are learned from an image and scale
 
 def sliding_map50(
     train: NDArray[np.uint8],
-    learned: list[Cell],
+    learned: list[RowBoxes],
     test: NDArray[np.uint8],
-    truth: list[Cell],
-    iou: float = 0.3,
+    truth: list[RowBoxes],
+    overlap: float = 0.3,
 ) -> float:
     """`map50` on the test images of a window that was learned from the training images.
 
     Args:
         train, test: `(n, height, width, 3)`.
         learned, truth: their boxes, all of one label.
-        iou: of two windows that overlap by more the better one stays.
+        overlap: of two windows that overlap by more the better one stays.
     """
     sides = np.concatenate(
         [np.sqrt((cell.boxes[:, 2:] - cell.boxes[:, :2]).prod(axis=1)) for cell in learned]
@@ -52,13 +52,13 @@ def sliding_map50(
         boxes = np.concatenate(windows)
         scores = model.predict_proba(scaler.transform(np.concatenate(described)))[:, 1]
         likely = np.flatnonzero(scores >= LEAST_SCORE)
-        kept = likely[suppress(boxes[likely], scores[likely], iou)][:MOST]
+        kept = likely[non_max_suppression(boxes[likely], scores[likely], overlap)][:MOST]
         found.append(np.column_stack([np.zeros(len(kept)), scores[kept], boxes[kept]]))
     return evaluate_boxes(found, truth, (label,))["map50"]
 
 
 def _examples(
-    images: NDArray[np.uint8], cells: list[Cell], sizes: Floats
+    images: NDArray[np.uint8], cells: list[RowBoxes], sizes: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Windows that overlap a box by half, and some that overlap none by more than 0.3."""
     random = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def _examples(
     for image, cell in zip(images, cells, strict=True):
         for size in sizes:
             boxes, features = _windows(image, size)
-            shared = overlaps(boxes, cell.boxes).max(axis=1, initial=0)
+            shared = iou(boxes, cell.boxes).max(axis=1, initial=0)
             others = np.flatnonzero(shared < 0.3)
             chosen = random.permutation(others)[:NEGATIVES]
             taken = np.concatenate([np.flatnonzero(shared >= 0.5), chosen])

@@ -1,4 +1,4 @@
-"""Whether this user, and the driver, may do what runs and releases need: asked of the API server, not guessed."""
+"""Whether this user and the driver have the rights that runs and releases need, as the API server answers."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +9,9 @@ from tidegate.infra.errors import ForbiddenError
 from tidegate.pipelines.result import item
 
 DRIVER = "tidegate-driver"
-LOOK = ("get", "list", "watch")
-MANAGE = (*LOOK, "create", "patch", "delete")
-AT_ONCE = 8
+READ = ("get", "list", "watch")
+MANAGE = (*READ, "create", "patch", "delete")
+THREADS = 8
 
 
 class Right(NamedTuple):
@@ -24,9 +24,9 @@ class Right(NamedTuple):
 
 RIGHTS = (
     Right("batch", "jobs", MANAGE),
-    Right("", "pods", LOOK),
+    Right("", "pods", READ),
     Right("", "pods/log", ("get",)),
-    Right("", "events", LOOK),
+    Right("", "events", READ),
     Right("apps", "deployments", MANAGE),
     Right("", "services", MANAGE),
     Right("autoscaling", "horizontalpodautoscalers", MANAGE),
@@ -38,7 +38,7 @@ ROUTES = Right("gateway.networking.k8s.io", "httproutes", MANAGE)
 
 
 def check_rights(cluster: Cluster, *, routes: bool) -> Iterator[dict[str, Any]]:
-    """One item a resource for this user; one item for the driver's account."""
+    """One item per resource for this user; one item for the driver's account."""
     rights = (*RIGHTS, ROUTES) if routes else RIGHTS
     fix = (
         f"have an administrator put you into the group tidegate-users, or: kubectl -n {cluster.namespace} create "
@@ -72,17 +72,17 @@ def _check_driver(cluster: Cluster, rights: tuple[Right, ...]) -> dict[str, Any]
 
 def _lacking(cluster: Cluster, rights: tuple[Right, ...], user: str | None) -> list[list[str]]:
     """For each right, the verbs that are refused."""
-    asked = [(right, verb) for right in rights for verb in right.verbs]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        granted = list(pool.map(lambda pair: _may(cluster, pair[0], pair[1], user), asked))
-    answers = dict(zip(asked, granted, strict=True))
-    return [[verb for verb in right.verbs if not answers[right, verb]] for right in rights]
+    pairs = [(right, verb) for right in rights for verb in right.verbs]
+    with ThreadPoolExecutor(THREADS) as pool:
+        granted = list(pool.map(lambda pair: _may(cluster, pair[0], pair[1], user), pairs))
+    allowed = dict(zip(pairs, granted, strict=True))
+    return [[verb for verb in right.verbs if not allowed[right, verb]] for right in rights]
 
 
 def _may(cluster: Cluster, right: Right, verb: str, user: str | None) -> bool:
     resource, _, part = right.resource.partition("/")
-    wanted = {"namespace": cluster.namespace, "verb": verb, "group": right.group, "resource": resource}
-    spec: dict[str, Any] = {"resourceAttributes": {**wanted, "subresource": part}}
+    attributes = {"namespace": cluster.namespace, "verb": verb, "group": right.group, "resource": resource}
+    spec: dict[str, Any] = {"resourceAttributes": {**attributes, "subresource": part}}
     kind = "SelfSubjectAccessReview"
     head: dict[str, Any] = {"apiVersion": "authorization.k8s.io/v1"}
     if user:
@@ -93,7 +93,7 @@ def _may(cluster: Cluster, right: Right, verb: str, user: str | None) -> bool:
 
 
 def check_accounts(cluster: Cluster) -> dict[str, Any]:
-    """Whether the accounts of driver, steps and endpoints are there."""
+    """Whether the service accounts of driver, steps and endpoints exist."""
     names = (DRIVER, "tidegate-step", "tidegate-endpoint")
     missing = [name for name in names if cluster.get("ServiceAccount", name) is None]
     detail = f"missing: {', '.join(missing)}" if missing else ", ".join(names)

@@ -1,6 +1,6 @@
-"""What only a pod can tell: the image comes, the Secret is there (unread), DNS, S3 and MLflow answer from inside.
+"""What only a pod can check: the image, the Secret (it is not read), and DNS, S3 and MLflow from inside.
 
-One Job of the image `driver` with a step's account; it is deleted again whatever happens.
+One Job of the image `driver` with a step's service account; it is deleted whatever happens.
 """
 
 import json

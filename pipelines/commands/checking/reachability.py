@@ -20,8 +20,8 @@ ANSWER_S = 10.0
 
 
 def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
-    """Whether the store takes, gives and guards an object: a second writer must be told that it is second."""
-    os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # to tell, not to insist
+    """Whether the store writes and reads an object, and refuses a second writer who expects none."""
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # one attempt: report, do not retry
     key = f"check-{secrets.token_hex(8)}"
     try:
         bucket = Bucket(url, endpoint=endpoint)
@@ -36,33 +36,33 @@ def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
     if first is None or second is not None or found is None or found[0] != b"tidegate check":
         detail = f"{url}: the server overwrites what a conditional write (If-None-Match) must keep"
         return item("store", False, detail, "use an S3 server that honours conditional writes, or update it")
-    return item("store", True, f"{url} takes, gives and guards objects")
+    return item("store", True, f"{url} reads and writes, and refuses conflicting writes")
 
 
 def check_mlflow(url: str) -> dict[str, Any]:
     """Whether MLflow answers, with its version, and reads its database."""
     try:
-        version = _ask(f"{url}/version")
-        _ask(f"{url}/api/2.0/mlflow/experiments/search?max_results=1")
+        version = _get(f"{url}/version")
+        _get(f"{url}/api/2.0/mlflow/experiments/search?max_results=1")
     except urllib.error.HTTPError as error:
         fix = "see the server's log (kubectl logs deployment/mlflow)"
         if error.code == 403:
-            fix = "tell MLflow its address: TIDEGATE_MLFLOW_URL in the ConfigMap tidegate, then restart it"
+            fix = "set MLflow's address, TIDEGATE_MLFLOW_URL in the ConfigMap tidegate, then restart it"
         return item("mlflow", False, f"{url} answers HTTP {error.code}", fix)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        fix = "see that it runs (kubectl get pods) and that `mlflow` in targets.yaml is its address"
+        fix = "check that it runs (kubectl get pods) and that `mlflow` in targets.yaml is its address"
         return item("mlflow", False, f"{url} does not answer: {reason}", fix)
     return item("mlflow", True, f"{url}, version {version}")
 
 
-def _ask(url: str) -> str:
+def _get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
         return str(answer.read(100_000).decode(errors="replace")).strip()
 
 
 def main() -> None:
-    """Look from inside a pod, whose addresses are in its environment."""
+    """Check from inside a pod, whose environment has the addresses."""
     store = check_store(os.environ["TIDEGATE_STORE"], os.environ.get("TIDEGATE_S3_ENDPOINT") or None)
     items = [store, check_mlflow(os.environ["MLFLOW_TRACKING_URI"])]
     print(json.dumps(items))

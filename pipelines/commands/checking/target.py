@@ -1,7 +1,7 @@
-"""Whether a target can do the job, item by item: the cluster, what is installed in it, the store, MLflow.
+"""Whether a target is ready, item by item: the cluster, what is installed in it, the store, MLflow.
 
-Nothing here waits long: what does not answer is told, with its fix. What this user may not look at is told as such,
-and is no failure. Secrets are never read: a pod that mounts them tells whether they are there.
+Nothing here waits long: what does not answer is reported, with its fix. What this user may not read is reported as
+such, and is not a failure. Secrets are never read: a pod that mounts them shows whether they exist.
 """
 
 import urllib.error
@@ -22,14 +22,14 @@ from tidegate.pipelines.state.targets import Gateway, Target
 
 PATIENCE_S = 5.0
 ANSWER_S = 5.0
-OLDEST = (1, 31)  # Jobs' podFailurePolicy and podReplacementPolicy, CronJobs, restricted pods
+MIN_VERSION = (1, 31)  # Jobs' podFailurePolicy and podReplacementPolicy, CronJobs, restricted pods
 APPLY = "kubectl apply -k infra/manifests/overlays/… (an administrator)"
 LABEL = "pod-security.kubernetes.io/enforce"
 Item = dict[str, Any]
 
 
 def check_target(home: Home) -> list[Item]:
-    """Every item, in the order in which they are mended best."""
+    """Every item, in the order in which they are best fixed."""
     target = home.target
     assert target is not None, "the local target has its own items"
     items = list(_cluster_items(target))
@@ -39,7 +39,7 @@ def check_target(home: Home) -> list[Item]:
 
 
 def _cluster_items(target: Target) -> Iterator[Item]:
-    """What the API server tells; where the first items fail, the others can't be asked."""
+    """The items that the API server answers; the others are left out when the first ones fail."""
     try:
         cluster = Cluster(target.context, target.namespace, patience_s=PATIENCE_S)
         version = cluster.raw("/version")
@@ -47,28 +47,28 @@ def _cluster_items(target: Target) -> Iterator[Item]:
         yield item("cluster", False, str(error), "see the message")
         return
     yield _version(version)
-    namespace = _told("namespace", lambda: _namespace(cluster))
+    namespace = _checked("namespace", lambda: _namespace(cluster))
     yield namespace
     if not namespace["ok"]:
         return
-    yield _told("pod security", lambda: _security(cluster))
+    yield _checked("pod security", lambda: _security(cluster))
     yield from check_rights(cluster, routes=target.gateway is not None)
-    yield _told("service accounts", lambda: check_accounts(cluster))
-    yield _told("settings", lambda: _settings(cluster, target))
-    yield _told("quota", lambda: _quota(cluster))
-    yield _told("gpus", lambda: _gpus(cluster))
-    yield _told("images", lambda: _images(cluster, target))
+    yield _checked("service accounts", lambda: check_accounts(cluster))
+    yield _checked("settings", lambda: _settings(cluster, target))
+    yield _checked("quota", lambda: _quota(cluster))
+    yield _checked("gpus", lambda: _gpus(cluster))
+    yield _checked("images", lambda: _images(cluster, target))
     if target.gateway is not None:
         gateway = target.gateway
-        yield _told("gateway", lambda: _gateway(target, gateway))
-        yield _answers(gateway)
+        yield _checked("gateway", lambda: _gateway(target, gateway))
+        yield _gateway_address(gateway)
     yield from check_pod(cluster, target)
 
 
-def _told(name: str, look: Callable[[], Item]) -> Item:
-    """An item; what this user may not see is told as such."""
+def _checked(name: str, check: Callable[[], Item]) -> Item:
+    """An item; what this user may not read is reported as such, and is not a failure."""
     try:
-        return look()
+        return check()
     except ForbiddenError:
         return item(name, True, "cannot be told: you may not look at it")
     except ClusterError as error:
@@ -78,8 +78,10 @@ def _told(name: str, look: Callable[[], Item]) -> Item:
 def _version(version: dict[str, Any]) -> Item:
     digits = ("".join(filter(str.isdigit, str(version[part]))) for part in ("major", "minor"))
     found = tuple(int(part or 0) for part in digits)
-    oldest = ".".join(map(str, OLDEST))
-    return item("cluster", found >= OLDEST, str(version["gitVersion"]), f"use Kubernetes {oldest} or newer")
+    minimum = ".".join(map(str, MIN_VERSION))
+    return item(
+        "cluster", found >= MIN_VERSION, str(version["gitVersion"]), f"use Kubernetes {minimum} or newer"
+    )
 
 
 def _namespace(cluster: Cluster) -> Item:
@@ -113,22 +115,22 @@ def _quota(cluster: Cluster) -> Item:
 
 
 def _gpus(cluster: Cluster) -> Item:
-    """No GPU is no failure: only an experiment that asks for one needs it."""
+    """A missing GPU is not an error: only an experiment that asks for one needs it."""
     found = gpus(cluster.list("Node"))
     detail = ", ".join(f"{number} {name}" for name, number in found.items())
     return item("gpus", True, detail or "no node offers any; resources.gpus must be 0")
 
 
 def _images(cluster: Cluster, target: Target) -> Item:
-    """An image that no node has is pulled; one of `localhost` can't be."""
+    """An image that no node has is pulled; one of `localhost` cannot be."""
     there = images_on(cluster.list("Node"))
     wanted = {name: image(target.images, name) for name in NAMES}
     missing = [name for name, full in wanted.items() if full not in there]
     tag = wanted["driver"].rpartition(":")[2]
-    words = f"not on a node: {', '.join(missing)}" if missing else "on a node"
+    state = f"not on a node: {', '.join(missing)}" if missing else "on a node"
     pulled = not target.images.startswith("localhost/")
     fix = "build this code's images: make images, on the testbed make cluster-images"
-    return item("images", pulled or not missing, f"{target.images}/…:{tag}, {words}", fix)
+    return item("images", pulled or not missing, f"{target.images}/…:{tag}, {state}", fix)
 
 
 def _gateway(target: Target, gateway: Gateway) -> Item:
@@ -144,8 +146,8 @@ def _gateway(target: Target, gateway: Gateway) -> Item:
     return item("gateway", not trouble, f"{where}: {trouble}" if trouble else where, fix)
 
 
-def _answers(gateway: Gateway) -> Item:
-    """Any answer will do: 404 is what a gateway says of a name it has no route for."""
+def _gateway_address(gateway: Gateway) -> Item:
+    """Any HTTP answer is ok: a gateway answers 404 for a name that it has no route for."""
     try:
         with urllib.request.urlopen(gateway.url, timeout=ANSWER_S) as answer:
             code = answer.status

@@ -73,7 +73,7 @@ def packaged(folder: Path) -> Path:
     """The same with what a package step would have measured of it."""
     columns = {"x": np.zeros((32, 8), np.float32)}
     found = measure(Predictor.of(heavy(folder)).predict_columns, columns, available_cpus())
-    print(f"batching: {found.in_words}\n")
+    print(f"batching: {found.summary}\n")
     return heavy(folder, found)
 
 

@@ -53,13 +53,13 @@ def table(chosen: Sequence[str]) -> None:
 
 def measure(name: str) -> dict[str, Any]:
     """Seconds and CPU seconds an epoch of both, and the relative difference of their losses of the first epoch."""
-    from tidegate.models.loops import Parts, make_loops
+    from tidegate.models.loops import LoopSpec, make_loops
     from tidegate.models.loops.tensorflow import xla_pays
 
     models, data, options, loss, count = prepared(name)
     rows, batch = len(data[1]), options.batch_size
     xla = xla_pays(models[0], -(-count // batch) * options.epochs) if options.xla is None else options.xla
-    loop = make_loops(Parts(models[0], data, None, options, loss, 7, xla))[0]
+    loop = make_loops(LoopSpec(models[0], data, None, options, loss, 7, xla))[0]
     order = np.arange(rows, dtype=np.int32)
 
     def ours(epochs: int) -> list[float]:
@@ -105,7 +105,7 @@ def prepared(name: str) -> tuple[list[Any], tuple[Any, ...], Any, Any, int]:
     from tidegate.models.config.losses import class_weights, encode_target
     from tidegate.models.config.training import Training
     from tidegate.models.data.columns import rows_between
-    from tidegate.models.families.build import build_model, repeatable
+    from tidegate.models.families.build import build_model, make_deterministic
     from tidegate.models.networks.inputs import inputs_of
     from tidegate.models.preprocessing.prepare import prepare
     from tidegate.models.training.augmentation import augmented
@@ -122,15 +122,15 @@ def prepared(name: str) -> tuple[list[Any], tuple[Any, ...], Any, Any, int]:
     count = len(next(iter(columns.values())))
     columns = rows_between(columns, 0, FEWER.get(name, ROWS))
     rows = transforms.apply(columns), transforms.target(found.schema, columns)
-    tokens = transforms.answers.spec.vocabulary if transforms.answers else 0
-    grids = transforms.boxes.grids if transforms.boxes else ()
+    tokens = transforms.text_target.spec.vocabulary if transforms.text_target else 0
+    grids = transforms.box_target.grids if transforms.box_target else ()
     model_part = {key: value for key, value in content["model"].items() if value is not None}
     recipe = Recipe(model_part, training, target, seed, tokens=tokens, grids=grids)
     options, specs, made = Training.model_validate(training), transforms.input_specs, []
     images = [known for known, spec in specs.items() if spec.kind == "image"]
     for _ in range(2):
         model = build_model(model_part, specs, recipe.head, seed, options.precision)
-        repeatable(seed)
+        make_deterministic(seed)
         if options.augmentation is not None:
             model = augmented(model, images, options.augmentation, seed, grids)
         batches = -(-count // options.batch_size)

@@ -17,7 +17,7 @@ class Ours:
 
     def __init__(self, model: Any, x: np.ndarray, y: np.ndarray, batch: int, epochs: int) -> None:
         from tidegate.models.config.training import Training
-        from tidegate.models.loops import Parts, make_loops
+        from tidegate.models.loops import LoopSpec, make_loops
         from tidegate.models.loops.tensorflow import xla_pays
         from tidegate.models.training.compile import compile_model
 
@@ -28,7 +28,7 @@ class Ours:
         batches = -(-len(x) // batch)
         loss = compile_model(model, ({"x": x}, y), options, "classification", 10, batches)
         self.xla = backend == "jax" or (backend == "tensorflow" and xla_pays(model, batches * epochs))
-        parts = Parts(model, ({"x": x}, y.astype(np.int32)), None, options, loss, 7, self.xla)
+        parts = LoopSpec(model, ({"x": x}, y.astype(np.int32)), None, options, loss, 7, self.xla)
         self.model, self.loop = model, make_loops(parts)[0]
         self.random = np.random.default_rng(7)
 

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[int, int, tuple[int, ...], str, dict[str, Any], int]] = {
 
 def measure(name: str) -> dict[str, Any]:
     """Seconds and CPU seconds an epoch of each kind of loop, in turn, in this process."""
-    from tidegate.models.families.build import build_model, repeatable
+    from tidegate.models.families.build import build_model, make_deterministic
     from tidegate.models.networks.outputs import Outputs
     from tidegate.models.preprocessing.transforms import InputSpec
 
@@ -44,7 +44,7 @@ def measure(name: str) -> dict[str, Any]:
     x, y = random.random((count, *shape), dtype=np.float32), random.integers(0, 10, count)
     specs = {"x": InputSpec(shape, "float32", kind)}
     models = [build_model(options, specs, Outputs(10, "softmax"), 7) for _ in range(2)]
-    repeatable(7)
+    make_deterministic(7)
     ours = Ours(models[0], x, y, batch, epochs)
     loops: dict[str, Callable[[], float]] = {"ours": ours.epoch, "fit": Plain(models[1], x, y, batch).epoch}
     backend = os.environ["KERAS_BACKEND"]

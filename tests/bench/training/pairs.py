@@ -37,9 +37,9 @@ def table() -> None:
 
 def pair(rows: int, batch: int) -> dict[str, Any]:
     """What the first of two members measured."""
-    from tidegate.models.distributed.process_group import Member, meeting_here
+    from tidegate.models.distributed.process_group import Member, free_local_address
 
-    meeting = meeting_here()
+    meeting = free_local_address()
     argv = [sys.executable, "-m", "tests.bench.training.pairs", str(rows), str(batch)]
     members = []
     for rank in (0, 1):
@@ -58,9 +58,9 @@ def pair(rows: int, batch: int) -> dict[str, Any]:
 
 def measure_pair(rows: int, batch: int) -> dict[str, Any]:
     """As a member of two, each on a core of its own: seconds an epoch of the first one alone, and of both."""
-    from tidegate.models.distributed.process_group import join, member_here
+    from tidegate.models.distributed.process_group import current_member, join
 
-    member, cores = member_here(), sorted(os.sched_getaffinity(0))
+    member, cores = current_member(), sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[member.rank % len(cores)]})
     group = join(member, 600.0, print)
     loops = [_loop(rows, batch, spread) for spread in (False, True)]
@@ -86,8 +86,8 @@ def measure_pair(rows: int, batch: int) -> dict[str, Any]:
 
 def _loop(rows: int, batch: int, spread: bool) -> Any:
     from tidegate.models.config.training import Training
-    from tidegate.models.distributed.jax_sharding import spread_over
-    from tidegate.models.families.build import build_model, repeatable
+    from tidegate.models.distributed.jax_sharding import batch_sharding
+    from tidegate.models.families.build import build_model, make_deterministic
     from tidegate.models.loops.jax import TRAIN, Loop
     from tidegate.models.networks.outputs import Outputs
     from tidegate.models.preprocessing.transforms import InputSpec
@@ -95,12 +95,12 @@ def _loop(rows: int, batch: int, spread: bool) -> Any:
 
     random = np.random.default_rng(0)
     x, y = random.random((rows, 784), dtype=np.float32), random.integers(0, 10, rows)
-    repeatable(7)
+    make_deterministic(7)
     specs = {"x": InputSpec((784,), "float32", "numeric")}
     model = build_model({"family": "mlp", "hidden": [512, 256]}, specs, Outputs(10, "softmax"), 7)
     options = Training.model_validate({"batch_size": batch, "optimizer": SGD, "backend": "jax"})
     compile_model(model, ({"x": x}, y), options, "classification", 10, rows // batch)
-    data, devices = ({"x": x}, y.astype(np.int32)), spread_over(0, batch) if spread else None
+    data, devices = ({"x": x}, y.astype(np.int32)), batch_sharding(0, batch) if spread else None
     return Loop(model, model.train_step, TRAIN, data, batch, spread=devices)
 
 

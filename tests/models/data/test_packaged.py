@@ -74,7 +74,7 @@ def test_a_package_that_is_not_here_is_named_with_the_command():
         "except SourceError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "package aeon, which is not here" in done.stdout
+    assert "package aeon, which is not installed" in done.stdout
     assert "run `make zoo-data`, or `pip install --no-deps aeon`" in done.stdout
 
 
@@ -86,7 +86,7 @@ def test_every_packaged_dataset_is_locked():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("@problemName x\n", "no series behind a line @data"),
+        ("@problemName x\n", "no series after a line @data"),
         ("@data\n1,2,x:a\n", "line 2"),
         ("@data\n1,2:\n", "no class"),
     ],
@@ -108,7 +108,7 @@ def test_a_damaged_news_file_is_told(tmp_path):
 def test_damaged_texts_are_told(tmp_path):
     file = tmp_path / "bible.db"
     file.write_bytes(b"no database at all, but long enough to be taken for the head of one" * 20)
-    with pytest.raises(FormatError, match=r"expected a database with the table bible"):
+    with pytest.raises(FormatError, match=r"expected a database with a table bible"):
         verses([file])
     file.write_text("word W ER1 D\nalone\n")
     with pytest.raises(FormatError, match="line 2: expected a word and its phonemes"):

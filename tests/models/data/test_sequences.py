@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.data.columns import Columns, load_columns, save_columns
-from tidegate.models.data.sequences import cut, lengths, padded
+from tidegate.models.data.sequences import lengths, padded, without_padding
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -29,7 +29,7 @@ def test_padding_is_put_on_and_taken_off() -> None:
     column = padded(ROWS)
     assert column.shape == (3, 4, 2) and lengths(column).tolist() == [3, 1, 4]
     for row, whole in zip(column, ROWS, strict=True):
-        np.testing.assert_array_equal(cut(row), whole)
+        np.testing.assert_array_equal(without_padding(row), whole)
 
 
 def test_a_missing_number_inside_does_not_end_a_sequence(tmp_path: Any) -> None:
@@ -68,12 +68,14 @@ def test_one_number_a_step() -> None:
     "column", [np.arange(3), np.zeros((3, 2), np.int64), np.array(["a", "b", "c"], object)], ids=str
 )
 def test_what_is_no_sequence_is_told(column: np.ndarray) -> None:
-    with pytest.raises(SchemaError, match=r"is to be sequence but holds .*; expected float rows of shape"):
+    with pytest.raises(SchemaError, match=r"has kind sequence and holds .*; expected float rows of shape"):
         infer_schema({"x": column, "y": np.arange(3)}, [{"name": "x", "kind": "sequence"}], ["y"], None)
 
 
 def test_length_and_vocabulary_are_of_texts_only() -> None:
-    with pytest.raises(SchemaError, match=r"'frames' is sequence and has length; expected them of a text"):
+    with pytest.raises(
+        SchemaError, match=r"'frames' is sequence and has length; expected them only for a text"
+    ):
         infer_schema(columns(), [{"name": "frames", "kind": "sequence", "length": 3}], ["y"], None)
 
 

@@ -178,7 +178,7 @@ def test_the_suffix_tells_the_format(tmp_path, name, expected):
 
 
 def test_a_folder_tells_its_format(tmp_path):
-    with pytest.raises(SourceError, match=r"does not tell its format.*state data.format: one of npz, csv"):
+    with pytest.raises(SourceError, match=r"the format of .* is unknown.*set data.format: one of npz, csv"):
         guess_format(tmp_path)
     (tmp_path / "cat").mkdir()
     assert guess_format(tmp_path) == "image_folder"
@@ -189,7 +189,7 @@ def test_a_folder_tells_its_format(tmp_path):
 def test_load_guesses_reads_and_selects(tmp_path):
     (tmp_path / "rows.txt").write_text("a,b\n1,2\n")
     assert load(source=tmp_path / "rows.txt", format="csv", columns=["b"])["b"].tolist() == [2]
-    with pytest.raises(SourceError, match=r"rows.txt does not tell its format"):
+    with pytest.raises(SourceError, match=r"the format of .*rows.txt is unknown"):
         load(source=tmp_path / "rows.txt")
     with pytest.raises(SchemaError, match="'c' is not a column"):
         load(source=tmp_path / "rows.txt", format="csv", columns=["c"])
@@ -200,7 +200,7 @@ def test_load_guesses_reads_and_selects(tmp_path):
     [
         ("leter.csv", "leter.csv does not exist; expected a file or folder .did you mean 'letter.csv'"),
         ("no/letter.csv", "the folder .*no is not there either"),
-        (None, "there is no data; expected data.source or data.dataset"),
+        (None, "no data is given; expected data.source or data.dataset"),
     ],
 )
 def test_a_source_that_is_not_there_is_told(tmp_path, source, message):
@@ -211,7 +211,7 @@ def test_a_source_that_is_not_there_is_told(tmp_path, source, message):
 
 def test_a_source_in_s3_is_told():
     with pytest.raises(
-        SourceError, match=r"s3://bucket/d.csv; expected a file or folder of this machine.*copy"
+        SourceError, match=r"s3://bucket/d.csv; expected a file or folder on this machine.*copy"
     ):
         source_digest(source="s3://bucket/d.csv")
 

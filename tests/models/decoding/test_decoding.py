@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tidegate.models.data.box_geometry import overlaps, suppress
+from tidegate.models.data.box_geometry import iou, non_max_suppression
 from tidegate.models.decoding.beam import beam_search
 from tidegate.models.decoding.sampling import draw, tempered
 
@@ -79,21 +79,21 @@ def test_boxes_are_kept_as_one_after_the_other_says() -> None:
     while left:
         best = left.pop(0)
         kept.append(best)
-        left = [other for other in left if overlaps(boxes[[best]], boxes[[other]])[0, 0] <= 0.4]
-    assert suppress(boxes, scores, 0.4).tolist() == kept
-    assert suppress(np.zeros((0, 4)), np.zeros(0)).tolist() == []
+        left = [other for other in left if iou(boxes[[best]], boxes[[other]])[0, 0] <= 0.4]
+    assert non_max_suppression(boxes, scores, 0.4).tolist() == kept
+    assert non_max_suppression(np.zeros((0, 4)), np.zeros(0)).tolist() == []
 
 
 def test_overlaps_of_known_boxes() -> None:
     boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [2, 0, 4, 2], [1, 1, 1, 5]])
-    np.testing.assert_allclose(overlaps(boxes[:1], boxes)[0], [1, 1 / 7, 0, 0])
+    np.testing.assert_allclose(iou(boxes[:1], boxes)[0], [1, 1 / 7, 0, 0])
 
 
 def test_a_temperature_is_a_power() -> None:
     given = np.array([[0.5, 0.3, 0.2, 0.0]])
     np.testing.assert_allclose(tempered(given, 1.0), given)
     np.testing.assert_allclose(tempered(given, 0.5), given**2 / (given**2).sum())
-    np.testing.assert_allclose(tempered(given, 1.0, most=2), [[0.625, 0.375, 0, 0]])
+    np.testing.assert_allclose(tempered(given, 1.0, top_k=2), [[0.625, 0.375, 0, 0]])
     assert tempered(np.array([[0.4, 0.4, 0.2]]), 0).tolist() == [[1, 0, 0]]
     with pytest.raises(ValueError, match=r"temperature is -1.* expected at least 0"):
         tempered(given, -1.0)

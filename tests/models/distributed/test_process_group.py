@@ -16,8 +16,14 @@ from typing import Any
 import pytest
 
 from tests.models.on_backend import printed_on
-from tidegate.models.distributed.devices import require_spread
-from tidegate.models.distributed.process_group import LOST, Group, Member, meeting_here, member_here
+from tidegate.models.distributed.devices import require_equal_shares
+from tidegate.models.distributed.process_group import (
+    EXIT_MEMBER_LOST,
+    Group,
+    Member,
+    current_member,
+    free_local_address,
+)
 from tidegate.models.errors import GroupError, OptionsError
 from tidegate.models.families import FAMILIES
 
@@ -61,7 +67,7 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> bool:
 
 def pair(case: str, devices: int = 1, *more: str) -> list[subprocess.Popen[str]]:
     """Two members; what is asked in addition is asked of the second."""
-    meeting = meeting_here()
+    meeting = free_local_address()
     return [
         start(case, Member(rank, 2, meeting), devices, "--timeout", "60", *(more if rank else ()))
         for rank in (0, 1)
@@ -113,8 +119,8 @@ def shares_alike(found: dict[str, Any]) -> None:
     ("how", "words"),
     [
         ("--kill", "member 1 of 2 ended in the middle of the training"),
-        ("--stop", r"member 1 of 2 has said nothing for \d+ s: its process is stopped"),
-        ("--hang", r"member 1 of 2 did not move for \d+ s, and the others wait for it"),
+        ("--stop", r"member 1 of 2 has been silent for \d+ s: its process is stopped"),
+        ("--hang", r"member 1 of 2 made no progress for \d+ s, and the others wait for it"),
     ],
 )
 def test_a_member_that_is_lost_ends_the_others_and_is_named(how: str, words: str) -> None:
@@ -127,23 +133,23 @@ def test_a_member_that_is_lost_ends_the_others_and_is_named(how: str, words: str
 
 
 def test_a_member_that_never_comes_is_named() -> None:
-    group = Group(Member(0, 3, meeting_here()), 1.0, print)
+    group = Group(Member(0, 3, free_local_address()), 1.0, print)
     came = threading.Thread(target=lambda: _comes(group.member.meeting, 1))
     came.start()
-    with pytest.raises(GroupError, match=r"^member 2 of 3 did not come within 1 s. Look at its log"):
+    with pytest.raises(GroupError, match=r"^member 2 of 3 did not connect within 1 s; .*look at its log"):
         group.meet()
     came.join()
 
 
 def test_a_first_member_that_never_comes_is_named() -> None:
     began = time.monotonic()
-    with pytest.raises(GroupError, match=r"^member 0 of 2 did not come within 0.5 s"):
-        Group(Member(1, 2, meeting_here()), 0.5, print).meet()
+    with pytest.raises(GroupError, match=r"^member 0 of 2 did not connect within 0.5 s"):
+        Group(Member(1, 2, free_local_address()), 0.5, print).meet()
     assert time.monotonic() - began < 30
 
 
 def test_who_is_none_of_them_is_not_let_in() -> None:
-    group = Group(Member(0, 2, meeting_here()), 2.0, print)
+    group = Group(Member(0, 2, free_local_address()), 2.0, print)
 
     def others() -> None:
         for line in (b"GET / HTTP/1.1\r\n\r\n", b"x" * 2000, b'{"rank": "no"}\n', b"[]\n"):
@@ -176,16 +182,16 @@ def _say(meeting: str, line: bytes) -> None:
 
 
 def test_which_member_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert member_here() == Member(0, 1, "")
+    assert current_member() == Member(0, 1, "")
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
-    assert member_here() == Member(0, 1, "")  # a pod of an indexed Job of somebody else's
+    assert current_member() == Member(0, 1, "")  # a pod of an indexed Job of somebody else's
     for name, value in (("TIDEGATE_MEMBERS", "2"), ("TIDEGATE_MEETING", "train-0.train:8476")):
         monkeypatch.setenv(name, value)
-    assert member_here() == Member(1, 2, "train-0.train:8476")
+    assert current_member() == Member(1, 2, "train-0.train:8476")
     for name, value in Member(0, 2, "here:1").environment().items():
         monkeypatch.setenv(name, value)
-    assert member_here() == Member(0, 2, "here:1")
-    assert LOST == 75
+    assert current_member() == Member(0, 2, "here:1")
+    assert EXIT_MEMBER_LOST == 75
 
 
 @pytest.mark.parametrize(
@@ -193,23 +199,26 @@ def test_which_member_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             ("tensorflow", 2, 2, 32),
-            r"resources.gpus is 2 .* 'tensorflow', which trains on the devices of one node. Set .* set nodes to 1",
+            r"resources.gpus is 2 .* 'tensorflow'; expected the devices of one node .*; set .* set nodes to 1",
         ),
-        (("tensorflow", 2, 1, 33), r"33, which 2 devices can not share equally"),
+        (
+            ("tensorflow", 2, 1, 33),
+            r"33; expected a multiple of 2, because the devices share each batch equally",
+        ),
         (("torch", 0, 2, 32), "resources.nodes is 2"),
         (("torch", 2, 1, 32), r"'torch', which trains on one device.* set gpus to 1 and nodes to 1"),
         (
             ("jax", 2, 2, 34),
-            r"34, which 4 devices can not share equally. Set a multiple of 4, e.g. batch_size: 36",
+            r"34; expected a multiple of 4, .* share each batch equally; set for example batch_size: 36",
         ),
     ],
 )
 def test_what_can_not_be_shared_is_refused(asked: tuple[str, int, int, int], words: str) -> None:
-    require_spread("jax", 2, 2, 36)
-    require_spread("tensorflow", 1, 1, 33)
-    require_spread("tensorflow", 3, 1, 33)
+    require_equal_shares("jax", 2, 2, 36)
+    require_equal_shares("tensorflow", 1, 1, 33)
+    require_equal_shares("tensorflow", 3, 1, 33)
     with pytest.raises(OptionsError, match=words):
-        require_spread(*asked)
+        require_equal_shares(*asked)
 
 
 def test_what_devices_of_tensorflow_can_not_share_is_refused() -> None:
@@ -224,5 +233,5 @@ def test_what_devices_of_tensorflow_can_not_share_is_refused() -> None:
         devices_for(seen + 1, 8 * (seen + 1))
     given = keras.Input((4, 3), name="x")
     hidden = keras.layers.TimeDistributed(keras.layers.BatchNormalization(name="inside"))(given)
-    with pytest.raises(OptionsError, match=r"inside' \(BatchNormalization\) lies within a layer"):
+    with pytest.raises(OptionsError, match=r"inside' \(BatchNormalization\) is inside another layer"):
         shared_step(keras.Model({"x": given}, hidden), ["one", "other"])

@@ -14,7 +14,7 @@ import pytest
 
 from tests.models import keras_reference as reference
 from tidegate.models.equations.activations import ACTIVATIONS
-from tidegate.models.equations.from_keras import Twin
+from tidegate.models.equations.from_keras import ConvertedNetwork
 from tidegate.models.equations.loop import Momentum, learn
 from tidegate.models.equations.losses import LOSSES
 
@@ -45,7 +45,7 @@ def learned(name: str) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     with reference.precise():
         model, x, y = reference.built(name)
     _, _, target, loss, settings = reference.networks()[name]
-    network = Twin(model, 0).network
+    network = ConvertedNetwork(model, 0).network
     y = np.eye(3)[y] if target == "index" else y
     update = Momentum(settings.get("momentum", 0.0), settings.get("nesterov", False))
 

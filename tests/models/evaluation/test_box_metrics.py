@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tidegate.models.data.box_column import Cell
-from tidegate.models.data.box_geometry import overlaps
+from tidegate.models.data.box_column import RowBoxes
+from tidegate.models.data.box_geometry import iou
 from tidegate.models.evaluation.box_metrics import LIMITS, average_precision, evaluate_boxes
 
 LABELS = ("a", "b", "unused")
 
 
-def slow_precision(found: list[np.ndarray], truth: list[Cell], place: int, label: str, limit: float) -> float:
+def slow_precision(
+    found: list[np.ndarray], truth: list[RowBoxes], place: int, label: str, limit: float
+) -> float:
     """By the definition, one box after the other: at each of 101 recalls the best precision from there on."""
     ranked = []
     for image, boxes in enumerate(found):
@@ -27,7 +29,7 @@ def slow_precision(found: list[np.ndarray], truth: list[Cell], place: int, label
     total = sum(map(len, left))
     points, hits = [], 0
     for count, (_, image, box) in enumerate(ranked, 1):
-        shared = [overlaps(np.array([box]), np.array([other]))[0, 0] for other in left[image]]
+        shared = [iou(np.array([box]), np.array([other]))[0, 0] for other in left[image]]
         if shared and max(shared) >= limit:
             left[image].pop(shared.index(max(shared)))
             hits += 1
@@ -39,7 +41,7 @@ def slow_precision(found: list[np.ndarray], truth: list[Cell], place: int, label
     return sum(read) / 101
 
 
-def scene(random: np.random.Generator) -> tuple[np.ndarray, Cell]:
+def scene(random: np.random.Generator) -> tuple[np.ndarray, RowBoxes]:
     """Boxes that are there, and others near them, or anywhere, with random scores and labels."""
     corner = random.uniform(0, 60, (int(random.integers(0, 7)), 2))
     boxes = np.concatenate([corner, corner + random.uniform(8, 30, corner.shape)], axis=1)
@@ -50,7 +52,7 @@ def scene(random: np.random.Generator) -> tuple[np.ndarray, Cell]:
     said = np.concatenate([np.repeat(places, 2), random.integers(0, 2, 3)])
     said = np.where(random.random(len(said)) < 0.1, 1 - said, said)
     found = np.column_stack([said, random.random(len(near)), near])
-    return found[np.argsort(-found[:, 1])], Cell(tuple(LABELS[place] for place in places), boxes)
+    return found[np.argsort(-found[:, 1])], RowBoxes(tuple(LABELS[place] for place in places), boxes)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -100,11 +102,11 @@ def test_it_by_hand(scores: list[float], found: np.ndarray, there: np.ndarray, e
 def test_only_a_hundred_boxes_of_an_image_count_and_images_are_joined_by_score() -> None:
     many = np.column_stack([np.zeros(101), np.linspace(1, 0.5, 101), np.tile(FAR, (101, 1))])
     many[100, 2:] = BOX
-    assert evaluate_boxes([many], [Cell(("a",), BOX)], ("a",))["map50"] == 0
+    assert evaluate_boxes([many], [RowBoxes(("a",), BOX)], ("a",))["map50"] == 0
     many[99, 2:] = BOX
-    assert evaluate_boxes([many], [Cell(("a",), BOX)], ("a",))["map50"] == pytest.approx(1 / 100)
+    assert evaluate_boxes([many], [RowBoxes(("a",), BOX)], ("a",))["map50"] == pytest.approx(1 / 100)
     sure, unsure = (np.array([[0, score, 0, 0, 10, 10]]) for score in (0.9, 0.2))
-    cells = [Cell((), np.zeros((0, 4))), Cell(("a",), BOX)]
+    cells = [RowBoxes((), np.zeros((0, 4))), RowBoxes(("a",), BOX)]
     assert evaluate_boxes([sure, unsure], cells, ("a",))["map50"] == pytest.approx(0.5)
     assert evaluate_boxes([unsure, sure], cells, ("a",))["map50"] == 1
     assert evaluate_boxes([sure], cells[:1], ("a",)) == {}

@@ -13,8 +13,12 @@ from tests.models.on_backend import printed_on
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.explaining.attribution_figures import maps, render_attributions
-from tidegate.models.explaining.integrated_gradients import Explained, integrated_gradients, told
-from tidegate.models.explaining.keras_gradients import KerasSlopes
+from tidegate.models.explaining.integrated_gradients import (
+    Explained,
+    attribution_report,
+    integrated_gradients,
+)
+from tidegate.models.explaining.keras_gradients import KerasPathGradients
 from tidegate.models.families import FAMILIES, tasks_of
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
@@ -29,7 +33,7 @@ def explain(
     model: Any, given: dict[str, Any], specs: dict[str, InputSpec], activation: str = "softmax"
 ) -> Explained:
     values = to_predictions(predict(model, given), activation)
-    return integrated_gradients(KerasSlopes(model, specs), given, values, activation != "linear")
+    return integrated_gradients(KerasPathGradients(model, specs), given, values, activation != "linear")
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if "classification" in tasks_of(name)])
@@ -106,7 +110,7 @@ def test_the_pictures_name_features_and_words() -> None:
     transforms = Transforms.fit(schema, columns)
     model = build_model({"family": "text"}, transforms.input_specs, Outputs(2, "softmax"), 1)
     found = explain(model, transforms.apply(columns), transforms.input_specs)
-    facts, arrays = told(found, transforms, columns["y"], schema.target)
+    facts, arrays = attribution_report(found, transforms, columns["y"], schema.target)
     by_name = {entry["name"]: entry["labels"] for entry in facts["inputs"]}
     assert by_name["features"] == ["size", "city=Oslo", "city=Rome"]
     assert by_name["note"] == [["good", "b"], ["bad"], ["good", "good"], ["bad", "bad"]]

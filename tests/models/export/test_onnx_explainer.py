@@ -13,8 +13,8 @@ from tests.models.families.test_every_family import INPUTS, SMALL, taken, values
 from tests.models.imports import imported_by
 from tidegate.models.errors import ExportError, OptionsError
 from tidegate.models.explaining.integrated_gradients import POINTS, integrated_gradients
-from tidegate.models.explaining.keras_gradients import KerasSlopes, embeddings
-from tidegate.models.export.onnx_explainer import export_slopes
+from tidegate.models.explaining.keras_gradients import KerasPathGradients, embeddings
+from tidegate.models.export.onnx_explainer import export_path_gradients
 from tidegate.models.families import FAMILIES, tasks_of
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.inputs import inputs_of
@@ -53,12 +53,12 @@ def check(family: str, options: dict[str, Any], spec: InputSpec, folder: Path) -
     model = build_model({"family": family, **options}, specs, Outputs(3, "softmax"), 1)
     given = {"given": values(spec)[:3]}
     try:
-        slopes = KerasSlopes(model, specs)
+        slopes = KerasPathGradients(model, specs)
     except OptionsError as error:
         assert spec.kind == "text" and "no Embedding layer reads the text 'given'" in str(error)
         return
     answers = predict(model, given)
-    export_slopes(model, slopes, folder / "slopes.onnx")
+    export_path_gradients(model, slopes, folder / "slopes.onnx")
     np.testing.assert_array_equal(predict(model, given), answers)  # the model is as it was
     served = load_slopes("onnx", folder / "slopes.onnx", specs)
     wanted = integrated_gradients(slopes, given, answers, True)
@@ -96,8 +96,8 @@ def test_any_number_of_rows_goes_through_a_graph_of_a_fixed_number(tmp_path: Pat
     output = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Dense(4, "tanh")(tensors["x"]))
     model = keras.Model({"x": tensors["x"]}, output)
     rows = {"x": np.random.default_rng(1).normal(size=(POINTS + 1, 3)).astype(np.float32)}
-    slopes = KerasSlopes(model, spec)
-    export_slopes(model, slopes, tmp_path / "slopes.onnx")
+    slopes = KerasPathGradients(model, spec)
+    export_path_gradients(model, slopes, tmp_path / "slopes.onnx")
     check_model("onnx", tmp_path / "slopes.onnx")
     chance = predict(model, rows)
     answers = np.concatenate([1 - chance, chance], axis=1)
@@ -134,9 +134,9 @@ def test_what_has_no_form_says_why_and_leaves_nothing(tmp_path: Path) -> None:
         ),
     )
     spec = {"x": InputSpec((4, 4, 4, 1), "float32", "numeric")}
-    slopes = KerasSlopes(model, spec)
-    with pytest.raises(ExportError, match=r"The model's gradient has no ONNX form: .*MaxPool3DGrad"):
-        export_slopes(model, slopes, tmp_path / "slopes.onnx")
+    slopes = KerasPathGradients(model, spec)
+    with pytest.raises(ExportError, match=r"the model's gradient has no ONNX form: .*MaxPool3DGrad"):
+        export_path_gradients(model, slopes, tmp_path / "slopes.onnx")
     assert not (tmp_path / "slopes.onnx").exists()
 
 

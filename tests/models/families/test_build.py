@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.errors import OptionsError, UnknownFamilyError, UserModelError
-from tidegate.models.families.build import as_float32, build_model, check_model, computing_in
+from tidegate.models.families.build import as_float32, build_model, check_model, precision_scope
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.transforms import InputSpec
@@ -62,7 +62,7 @@ def test_mixed_precision_is_the_models_own_and_its_outputs_stay_float32() -> Non
 def test_float64_is_all_of_a_training_and_what_is_served_is_float32() -> None:
     import keras
 
-    with computing_in("float64"):
+    with precision_scope("float64"):
         model = build_model({"family": "mlp"}, SPECS, THREE, 1, precision="float64")
         assert keras.config.floatx() == keras.config.dtype_policy().name == "float64"
     assert keras.config.floatx() == keras.config.dtype_policy().name == model.inputs[0].dtype == "float32"
@@ -100,8 +100,8 @@ WRONG_FILES = {
     "raises on import": ("x = 1\ny = x / 0\n", ":2: importing the file raised ZeroDivisionError"),
     "exits": ("import sys\nsys.exit(3)\n", ":2: importing the file raised SystemExit: 3"),
     "imports what is not there": ("import no_such_package\n", ":1: importing the file raised ModuleNotFound"),
-    "no build": ("def biuld(inputs, outputs):\n    pass\n", "defines no function build; it defines biuld"),
-    "too few arguments": ("def build(inputs):\n    pass\n", ":1: build takes ['inputs']. Expected def build"),
+    "no build": ("def biuld(inputs, outputs):\n    pass\n", "the file defines biuld and no function build"),
+    "too few arguments": ("def build(inputs):\n    pass\n", ":1: build takes ['inputs']; expected def build"),
     "build raises": (
         "def build(inputs, outputs):\n    return inputs['x']\n",
         ":2: build() raised KeyError: 'x'",
@@ -113,16 +113,16 @@ WRONG_FILES = {
     ),
     "not a model": (
         "def build(inputs, outputs):\n    return 5\n",
-        ":1: build returned a int (5). Expected a keras",
+        ":1: build returned a int (5); expected a keras",
     ),
     "a tensor": (
         "def build(inputs, outputs):\n    return outputs.layer(inputs['features'])\n",
-        "build returned a KerasTensor of shape (None, 3). Expected a keras.Model",
+        "build returned a KerasTensor of shape (None, 3); expected a keras.Model",
     ),
     "wrong shape": (
         "import keras\ndef build(inputs, outputs):\n"
         "    return keras.Model(inputs, keras.layers.Dense(7)(inputs['features']))\n",
-        ":2: build returned a model with output shape (None, 7). Expected one output of shape (None, 3)",
+        ":2: build returned a model with output shape (None, 7); expected one output of shape (None, 3)",
     ),
     "wrong inputs": (
         "import keras\ndef build(inputs, outputs):\n    return keras.Sequential([keras.layers.GRU(3)])\n",
@@ -149,7 +149,8 @@ def test_a_wrong_user_file_is_told_with_file_and_line(case: str, tmp_path: Path)
 def test_options_of_a_users_build_are_checked(tmp_path: Path) -> None:
     model = written(tmp_path, GOOD)
     with pytest.raises(
-        OptionsError, match=r"my_model.py:4: build has no option 'widht'. Did you mean 'width'"
+        OptionsError,
+        match=r"my_model.py:4: build has no option 'widht'; expected one of: .*; did you mean 'width'",
     ):
         build_model({**model, "widht": 5}, SPECS, THREE, 1)
     model = written(tmp_path, GOOD.replace("width=8", "width"))
@@ -158,9 +159,11 @@ def test_options_of_a_users_build_are_checked(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_an_unknown_family_are_named() -> None:
-    with pytest.raises(UserModelError, match=r"Model file none.py is not there"):
+    with pytest.raises(UserModelError, match=r"model file none.py does not exist"):
         check_model({"file": "none.py"})
-    with pytest.raises(UnknownFamilyError, match=r"Unknown model family 'mpl'. Did you mean 'mlp'"):
+    with pytest.raises(
+        UnknownFamilyError, match=r"unknown model family 'mpl'; expected .*; did you mean 'mlp'"
+    ):
         check_model({"family": "mpl"})
-    with pytest.raises(OptionsError, match=r"Expected exactly one of"):
+    with pytest.raises(OptionsError, match=r"expected exactly one of"):
         check_model({"hidden": [3]})

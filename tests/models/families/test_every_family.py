@@ -95,7 +95,7 @@ def learned(name: str, keeper: Any = None, gpus: int = 0, **training: Any) -> tu
     adam = {"name": "adam", "learning_rate": 0.01}
     asked = {"epochs": 15, "batch_size": 4, "optimizer": adam, **training}
     model, rows = built(name, spec), (rows_for(name, spec), y)
-    watch = {"seed": 1, "keeper": keeper, "gpus": gpus}
+    watch = {"seed": 1, "checkpoints": keeper, "gpus": gpus}
     return model, fit(model, rows, None, asked, task=task, classes=classes, **watch)
 
 
@@ -107,7 +107,7 @@ def taken(name: str) -> list[InputSpec]:
             built(name, spec)
             found.append(spec)
         except OptionsError as error:
-            assert f"Family {name!r}" in str(error) and "given" in str(error)
+            assert f"family {name!r}" in str(error) and "given" in str(error)
     return found
 
 

@@ -16,7 +16,7 @@ from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training
 from tidegate.models.errors import OptionsError
 from tidegate.models.families.build import build_model
-from tidegate.models.loops.dp_sgd import Sampling, require_plain, tensorflow_step
+from tidegate.models.loops.dp_sgd import Sampling, require_private_model, tensorflow_step
 from tidegate.models.loops.privacy_accounting import ORDERS, epsilon, renyi
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.transforms import InputSpec
@@ -62,13 +62,13 @@ def test_more_steps_or_less_noise_spend_more_and_none_spend_nothing() -> None:
 def test_rows_are_in_batches_by_their_own_chance() -> None:
     sampling = Sampling(200, 20)
     orders = [sampling.order(np.random.default_rng(seed)) for seed in range(300)]
-    batches = np.concatenate([order.reshape(sampling.batches, sampling.room) for order in orders])
+    batches = np.concatenate([order.reshape(sampling.batches, sampling.padded_batch) for order in orders])
     sizes = (batches < 200).sum(axis=1)
     assert sizes.mean() == pytest.approx(20, rel=0.02) and sizes.var() == pytest.approx(18, rel=0.1)
     counts = np.bincount(batches[batches < 200], minlength=200) / len(batches)
     assert np.abs(counts - 0.1).max() < 0.03
-    assert sizes.max() < sampling.room < 70 and sampling.room == batches.shape[1]
-    assert Sampling(7, 7).room == 7 and Sampling(7, 7).rate == 1
+    assert sizes.max() < sampling.padded_batch < 70 and sampling.padded_batch == batches.shape[1]
+    assert Sampling(7, 7).padded_batch == 7 and Sampling(7, 7).rate == 1
 
 
 def built(model: dict[str, Any] | None = None) -> Any:
@@ -145,27 +145,27 @@ def test_it_learns_and_tells_what_it_spent() -> None:
         ({"family": "mlp", "dropout": 0.2}, r"the model has 'dropout.*rate'.*Leave out dropout"),
         (
             {"family": "mlp", "batch_norm": True},
-            r"the model has '.*batch_norm.*Leave out dropout, batch_norm",
+            r"the model has '.*batch_norm.*leave out dropout, batch_norm",
         ),
         ({"family": "mlp", "l2": 0.2}, r"the model has 'a penalty'"),
     ],
 )
 def test_a_model_that_keeps_something_of_its_rows_is_refused(model: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionsError, match=said):
-        require_plain(built(model))
+        require_private_model(built(model))
 
 
 def test_attention_is_refused_on_tensorflow() -> None:
     specs = {"x": InputSpec((4,), "int32", "text", 9)}
     model = {"family": "transformer", "width": 4, "heads": 2, "dropout": 0}
-    with pytest.raises(OptionsError, match=r"\(MultiHeadAttention\).*Set training.backend: jax"):
-        require_plain(build_model(model, specs, outputs_for("classification", 2, 0), 1))
+    with pytest.raises(OptionsError, match=r"\(MultiHeadAttention\).*set training.backend: jax"):
+        require_private_model(build_model(model, specs, outputs_for("classification", 2, 0), 1))
 
 
 def test_recurrent_layers_that_draw_nothing_are_taken() -> None:
     specs = {"x": InputSpec((4, 2), "float32", "numeric")}
     model = {"family": "lstm", "units": [3], "dropout": 0}
-    require_plain(build_model(model, specs, outputs_for("classification", 2, 0), 1))
+    require_private_model(build_model(model, specs, outputs_for("classification", 2, 0), 1))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

@@ -10,7 +10,7 @@ import pytest
 
 from tidegate.models.errors import OptionsError
 from tidegate.models.families.build import build_model
-from tidegate.models.networks.fine_tuning import Start, begin_with
+from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.models.training.fit import fit
@@ -41,9 +41,9 @@ def built(classes: int, seed: int = 2, **options: Any) -> Any:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Start:
+def start(tmp_path: Path) -> WarmStart:
     trained(built(3, seed=1), 3).save(tmp_path / "model.keras", include_optimizer=False)
-    return Start("early-1", tmp_path / "model.keras", made_of())
+    return WarmStart("early-1", tmp_path / "model.keras", made_of())
 
 
 def layers(model: Any) -> list[list[np.ndarray]]:
@@ -54,31 +54,31 @@ def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-def frozen(start: Start, *patterns: str) -> Start:
-    return Start(start.run, start.keras, start.transforms, patterns)
+def frozen(start: WarmStart, *patterns: str) -> WarmStart:
+    return WarmStart(start.run, start.keras, start.transforms, patterns)
 
 
-def names(start: Start) -> list[str]:
+def names(start: WarmStart) -> list[str]:
     import keras
 
     return [layer.name for layer in keras.models.load_model(start.keras).layers if layer.weights]
 
 
-def test_weights_are_handed_on_and_another_last_layer_begins_anew(start: Start) -> None:
+def test_weights_are_handed_on_and_another_last_layer_begins_anew(start: WarmStart) -> None:
     same, other, fresh = built(3), built(2), layers(built(2))
-    begin_with(same, start, made_of())
-    begin_with(other, start, made_of())
+    warm_start(same, start, made_of())
+    warm_start(other, start, made_of())
     for one, two in zip(layers(same)[:-1], layers(other)[:-1], strict=True):
         assert equal(one, two)
     assert not equal(layers(same)[0], fresh[0]) and equal(layers(other)[-1], fresh[-1])
 
 
-def test_frozen_layers_stay_as_they_are_to_the_byte(start: Start) -> None:
+def test_frozen_layers_stay_as_they_are_to_the_byte(start: WarmStart) -> None:
     """The statistics of a frozen normalisation too."""
     first, second, *_ = known = names(start)
     assert second.startswith("batch_normalization") and len(known) == 5
     model = built(2)
-    assert begin_with(model, frozen(start, first, "batch_norm*"), made_of()) == sorted(
+    assert warm_start(model, frozen(start, first, "batch_norm*"), made_of()) == sorted(
         name for name in known if name == first or name.startswith("batch_norm")
     )
     before = layers(model)
@@ -87,29 +87,29 @@ def test_frozen_layers_stay_as_they_are_to_the_byte(start: Start) -> None:
     assert kept == [True, True, False, True, False]
 
 
-def test_what_does_not_fit_is_named(start: Start) -> None:
+def test_what_does_not_fit_is_named(start: WarmStart) -> None:
     with pytest.raises(
         OptionsError, match=r"run early-1, whose layers do not fit: '.*dense.*' has \[\(6, 5\)\]"
     ):
-        begin_with(built(2, hidden=[6, 9]), start, made_of())
+        warm_start(built(2, hidden=[6, 9]), start, made_of())
     with pytest.raises(OptionsError, match=r"it has 5 layers with weights and this model 3"):
-        begin_with(built(2, hidden=[6]), start, made_of())
+        warm_start(built(2, hidden=[6]), start, made_of())
 
 
-def test_a_pattern_that_is_no_layers_and_one_that_is_all_are_refused(start: Start) -> None:
+def test_a_pattern_that_is_no_layers_and_one_that_is_all_are_refused(start: WarmStart) -> None:
     with pytest.raises(
-        OptionsError, match=r"'model.freeze' has 'conv\*', which is no layer.*Known here: .*dense"
+        OptionsError, match=r"'model.freeze' has 'conv\*', which matches no layer.*expected one of: .*dense"
     ):
-        begin_with(built(2), frozen(start, "conv*"), made_of())
-    with pytest.raises(OptionsError, match=r"leaves nothing to learn"):
-        begin_with(built(3), frozen(start, "*"), made_of())
-    assert "output" not in begin_with(built(2), frozen(start, "*"), made_of())
+        warm_start(built(2), frozen(start, "conv*"), made_of())
+    with pytest.raises(OptionsError, match=r"freezes all weights"):
+        warm_start(built(3), frozen(start, "*"), made_of())
+    assert "output" not in warm_start(built(2), frozen(start, "*"), made_of())
 
 
-def test_words_and_features_must_mean_the_same(start: Start) -> None:
-    earlier = Start("early-1", start.keras, made_of("text", words=["good", "bad"]))
-    begin_with(built(2), earlier, made_of("text", words=["good", "bad"]))
-    with pytest.raises(OptionsError, match=r"the words of input 'x' are others in its data"):
-        begin_with(built(2), earlier, made_of("text", words=["bad", "good"]))
-    with pytest.raises(OptionsError, match=r"whose inputs are x; input 'x' \(array\) is none of them"):
-        begin_with(built(2), earlier, made_of())
+def test_words_and_features_must_mean_the_same(start: WarmStart) -> None:
+    earlier = WarmStart("early-1", start.keras, made_of("text", words=["good", "bad"]))
+    warm_start(built(2), earlier, made_of("text", words=["good", "bad"]))
+    with pytest.raises(OptionsError, match=r"the words of input 'x' differ in its data"):
+        warm_start(built(2), earlier, made_of("text", words=["bad", "good"]))
+    with pytest.raises(OptionsError, match=r"whose inputs are x, without input 'x' \(array\)"):
+        warm_start(built(2), earlier, made_of())

@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tidegate.models.data.box_column import read_cells, write_cell
-from tidegate.models.data.box_geometry import overlaps
+from tidegate.models.data.box_column import format_boxes, parse_boxes
+from tidegate.models.data.box_geometry import iou
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.decoding.detections import NO_BOX, detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.box_target import Boxes, default_boxes, match, moved_by, offsets_of
+from tidegate.models.preprocessing.box_target import (
+    BoxTarget,
+    apply_offsets,
+    default_boxes,
+    match_default_boxes,
+    offsets_of,
+)
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 
@@ -33,7 +39,7 @@ def boxed(label: str, *box: float) -> dict[str, Any]:
     return {"label": label, "box": list(box)}
 
 
-def fitted(rows: int = 20) -> tuple[Boxes, Columns]:
+def fitted(rows: int = 20) -> tuple[BoxTarget, Columns]:
     """Default boxes learned from random rows of two labels."""
     random = np.random.default_rng(0)
     cells = []
@@ -46,23 +52,23 @@ def fitted(rows: int = 20) -> tuple[Boxes, Columns]:
         "boxes": column(*cells),
     }
     schema = infer_schema(columns, None, ["boxes"], "detection")
-    boxes = Transforms.fit(schema, columns).boxes
+    boxes = Transforms.fit(schema, columns).box_target
     assert boxes is not None
     return boxes, columns
 
 
 def test_a_cell_is_what_was_written() -> None:
-    text = write_cell(["æ", "b"], [[1, 2, 3.5, 4], [0, 0, 60, 40]])
+    text = format_boxes(["æ", "b"], [[1, 2, 3.5, 4], [0, 0, 60, 40]])
     assert text == '[{"label": "æ", "box": [1, 2, 3.5, 4]}, {"label": "b", "box": [0, 0, 60, 40]}]'
-    (cell,) = read_cells("boxes", column(text), SIZE)
+    (cell,) = parse_boxes("boxes", column(text), SIZE)
     assert cell.labels == ("æ", "b")
     np.testing.assert_array_equal(cell.boxes, [[1, 2, 3.5, 4], [0, 0, 60, 40]])
-    (empty,) = read_cells("boxes", column([]), SIZE)
+    (empty,) = parse_boxes("boxes", column([]), SIZE)
     assert empty.labels == () and empty.boxes.shape == (0, 4)
 
 
 def test_what_lies_outside_of_the_image_is_cut_off() -> None:
-    (cell,) = read_cells("boxes", column([boxed("a", -5, 30, 90, 50)]), SIZE)
+    (cell,) = parse_boxes("boxes", column([boxed("a", -5, 30, 90, 50)]), SIZE)
     np.testing.assert_array_equal(cell.boxes, [[0, 30, 60, 40]])
 
 
@@ -74,16 +80,16 @@ def test_what_lies_outside_of_the_image_is_cut_off() -> None:
         ([boxed("a", 60, 5, 70, 9)], "lies outside of its image of 60x40 pixels"),
         ([boxed("a", 1, 2, 3)], "is not four numbers"),
         ([boxed("a", 1, 2, 3, math.inf)], "is not four numbers"),
-        ([boxed("", 1, 2, 3, 4)], "the label '' is no text"),
-        ([{"box": [1, 2, 3, 4]}], "is no list of boxes"),
-        ([{"label": 3, "box": [1, 2, 3, 4]}], "the label 3 is no text"),
-        ("{", "is no list of boxes"),
-        ("7", "is no list of boxes"),
+        ([boxed("", 1, 2, 3, 4)], "the label '' is not a text"),
+        ([{"box": [1, 2, 3, 4]}], "is not a list of boxes"),
+        ([{"label": 3, "box": [1, 2, 3, 4]}], "the label 3 is not a text"),
+        ("{", "is not a list of boxes"),
+        ("7", "is not a list of boxes"),
     ],
 )
 def test_what_is_no_box_is_told_with_its_row(cell: Any, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
-        read_cells("boxes", column([], cell), SIZE)
+        parse_boxes("boxes", column([], cell), SIZE)
 
 
 def test_a_schema_of_boxes() -> None:
@@ -94,10 +100,10 @@ def test_a_schema_of_boxes() -> None:
     with pytest.raises(SchemaError, match="has no box in any of 2 rows"):
         infer_schema(columns | {"boxes": column([], [])}, None, ["boxes"], "detection")
     with pytest.raises(
-        SchemaError, match=r"detection has one input, an image; received image .*, n \(numeric\)"
+        SchemaError, match=r"the task is detection and the inputs are image .*, n \(numeric\)"
     ):
         infer_schema(columns | {"n": np.zeros(2)}, None, ["boxes"], "detection")
-    with pytest.raises(SchemaError, match="is to be boxes and holds numbers"):
+    with pytest.raises(SchemaError, match="has kind boxes and holds numbers"):
         infer_schema({"image": image, "boxes": np.zeros(2)}, None, ["boxes"], "detection")
 
 
@@ -112,9 +118,9 @@ def test_default_boxes_are_their_own_mirror_image_and_have_the_boxes_sizes() -> 
     ):
         assert {tuple(box) for box in mirrored.round(6).tolist()} == flat
     assert [grid.stride for grid in boxes.grids] == sorted(grid.stride for grid in boxes.grids)
-    truth = np.concatenate([cell.boxes for cell in boxes.truth(columns)])
-    assert (overlaps(truth, boxes.defaults).max(axis=1) >= 0.5).mean() > 0.9
-    again = Boxes(**json.loads(json.dumps(boxes.content)))
+    truth = np.concatenate([cell.boxes for cell in boxes.ground_truth(columns)])
+    assert (iou(truth, boxes.defaults).max(axis=1) >= 0.5).mean() > 0.9
+    again = BoxTarget(**json.loads(json.dumps(boxes.content)))
     np.testing.assert_array_equal(again.defaults, boxes.defaults)
 
 
@@ -127,7 +133,7 @@ def test_default_boxes_lie_from_the_top_left_on() -> None:
 def slow_match(boxes: np.ndarray, defaults: np.ndarray) -> list[int]:
     """One pair after the other."""
     pairs = [
-        (overlaps(boxes[[box]], defaults[[place]])[0, 0], box, place)
+        (iou(boxes[[box]], defaults[[place]])[0, 0], box, place)
         for box in range(len(boxes))
         for place in range(len(defaults))
     ]
@@ -158,17 +164,17 @@ def test_matching_is_that_of_pair_after_pair(seed: int) -> None:
     corner = random.uniform(0, 30, (4, 2))
     boxes = np.concatenate([corner, corner + random.uniform(4, 16, (4, 2))], axis=1)
     defaults = default_boxes([Grid(8, ((8.0, 8.0), (14.0, 10.0)))], SIZE)
-    assert match(boxes, defaults).tolist() == slow_match(boxes, defaults)
-    assert match(boxes[:0], defaults).tolist() == [-1] * len(defaults)
+    assert match_default_boxes(boxes, defaults).tolist() == slow_match(boxes, defaults)
+    assert match_default_boxes(boxes[:0], defaults).tolist() == [-1] * len(defaults)
 
 
 def test_every_box_is_wanted_and_comes_back_from_its_offsets() -> None:
     boxes, columns = fitted()
-    wanted = boxes.wanted(columns)
+    wanted = boxes.encode(columns)
     assert wanted.shape == (20, len(boxes.defaults), 5) and wanted.dtype == np.float32
-    for row, cell in enumerate(boxes.truth(columns)):
+    for row, cell in enumerate(boxes.ground_truth(columns)):
         taken = wanted[row, :, 0] > 0
-        back = moved_by(wanted[row, taken, 1:], boxes.defaults[taken])
+        back = apply_offsets(wanted[row, taken, 1:], boxes.defaults[taken])
         nearest = np.abs(back[:, None] - cell.boxes[None]).max(axis=2)
         assert nearest.min(axis=1).max() < 1e-4 and nearest.min(axis=0).max() < 1e-4
         labels = [boxes.labels[int(place) - 1] for place in wanted[row, taken, 0]]
@@ -178,7 +184,9 @@ def test_every_box_is_wanted_and_comes_back_from_its_offsets() -> None:
     )
 
 
-def slow_detect(answered: np.ndarray, boxes: Boxes, settings: Detection, size: tuple[int, int]) -> list[Any]:
+def slow_detect(
+    answered: np.ndarray, boxes: BoxTarget, settings: Detection, size: tuple[int, int]
+) -> list[Any]:
     """One default box, one class and one pair of boxes at a time."""
     found = []
     for place, (left, top, right, bottom) in enumerate(boxes.defaults.tolist()):
@@ -199,7 +207,7 @@ def slow_detect(answered: np.ndarray, boxes: Boxes, settings: Detection, size: t
     kept: list[Any] = []
     for one in found:
         rivals = [other for other in kept if other[1] == one[1]]
-        if all(overlaps(np.array([one[3]]), np.array([other[3]]))[0, 0] <= settings.iou for other in rivals):
+        if all(iou(np.array([one[3]]), np.array([other[3]]))[0, 0] <= settings.iou for other in rivals):
             kept.append(one)
     kept = [one for one in kept if one[3][2] > one[3][0] and one[3][3] > one[3][1]]
     if settings.vote is not None:
@@ -212,7 +220,7 @@ def slow_vote(kept: Any, found: list[Any], limit: float) -> list[float]:
     """The mean box of one box's voters, one after the other."""
     whole, votes = [0.0] * 4, 0.0
     for score, label, _, box in found:
-        if label == kept[1] and overlaps(np.array([kept[3]]), np.array([box]))[0, 0] >= limit:
+        if label == kept[1] and iou(np.array([kept[3]]), np.array([box]))[0, 0] >= limit:
             whole = [known + score * value for known, value in zip(whole, box, strict=True)]
             votes += score
     return [value / votes for value in whole]
@@ -228,7 +236,7 @@ def slow_vote(kept: Any, found: list[Any], limit: float) -> list[float]:
     ],
 )
 def test_detecting_is_that_of_box_after_box(settings: Detection) -> None:
-    boxes = Boxes("boxes", ["a", "b"], SIZE, [{"stride": 16, "shapes": [[12, 12], [20, 16]]}])
+    boxes = BoxTarget("boxes", ["a", "b"], SIZE, [{"stride": 16, "shapes": [[12, 12], [20, 16]]}])
     random = np.random.default_rng(7)
     answered = (random.normal(size=(6, len(boxes.defaults), 7)) * 2).astype(np.float32)
     sizes = np.array([SIZE, (80, 120), (10, 200), SIZE, SIZE, (1, 1)])
@@ -244,7 +252,7 @@ def test_detecting_is_that_of_box_after_box(settings: Detection) -> None:
 
 
 def test_answers_that_are_no_boxes_are_told() -> None:
-    boxes = Boxes("boxes", ["a"], SIZE, [{"stride": 16, "shapes": [[12, 12]]}])
+    boxes = BoxTarget("boxes", ["a"], SIZE, [{"stride": 16, "shapes": [[12, 12]]}])
     for answered in (np.zeros((1, 12, 7)), np.full((1, 12, 6), np.nan)):
         with pytest.raises(ValueError, match=r"expected finite numbers of shape \(12, 6\)"):
             detect(answered, boxes, Detection(), np.array([SIZE]))

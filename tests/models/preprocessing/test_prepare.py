@@ -120,7 +120,7 @@ def test_a_target_of_arrays_becomes_several_columns(tmp_path):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({}, SchemaError, "data.target is not stated"),
+        ({}, SchemaError, "data.target is missing"),
         ({"target": ["bys"]}, SchemaError, "target 'bys' is not a column.*did you mean 'buys'"),
         ({"target": ["buys"], "inputs": [{"name": "agee"}]}, SchemaError, "'agee' is not a column.*'age'"),
         ({"target": ["buys"], "split": {"test": 1.2}}, SplitError, "validation 0.1 and test 1.2"),

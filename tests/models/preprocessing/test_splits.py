@@ -97,7 +97,5 @@ def test_a_fingerprint_follows_the_content():
 
 
 def test_a_class_that_only_the_published_test_rows_have_is_told():
-    with pytest.raises(
-        SplitError, match=r"class 'c' stands in the published test rows only.*leave those rows"
-    ):
+    with pytest.raises(SplitError, match=r"class 'c' is only in the published test rows.*leave those rows"):
         parts(np.array(["a", "b", "a", "b", "c"], object), test=0.4, fixed_test=np.array([3, 4]))

@@ -13,10 +13,15 @@ from tidegate.models.config.losses import loss_named
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.decoding.texts import decode
 from tidegate.models.errors import OptionsError, SchemaError
-from tidegate.models.evaluation.text_metrics import chances, distance, error_rate, evaluate_tokens
+from tidegate.models.evaluation.text_metrics import (
+    edit_distance,
+    error_rate,
+    evaluate_tokens,
+    token_probabilities,
+)
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.schema import Schema, Target, infer_schema
-from tidegate.models.preprocessing.text_target import EDGE, UNSEEN, Answers
+from tidegate.models.preprocessing.text_target import BOUNDARY, UNSEEN, TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
 
 Columns = dict[str, Any]
@@ -28,46 +33,46 @@ def column(*texts: str | None) -> np.ndarray:
     return made
 
 
-def answers_of(*texts: str | None, **reading: Any) -> Answers:
+def answers_of(*texts: str | None, **reading: Any) -> TextTarget:
     target = Target(names=("text",), task="generation", **reading)
-    return Answers.fit(target, {"text": column(*texts)})
+    return TextTarget.fit(target, {"text": column(*texts)})
 
 
 @pytest.mark.parametrize("text", ["", "a", "banana", "æøå 水", " a  b "])
 def test_characters_come_back_as_they_were(text: str) -> None:
     answers = answers_of("banana", "æøå 水", " a  b ")
-    assert answers.text(tuple(answers.numbers(text))) == text
+    assert answers.text(tuple(answers.token_ids(text))) == text
 
 
 def test_words_keep_case_and_marks_and_lose_only_how_wide_the_spaces_were() -> None:
     answers = answers_of("W ER1 D", "Go, now!", tokens="words")
-    assert answers.text(tuple(answers.numbers("Go,  now! \n W"))) == "Go, now! W"
+    assert answers.text(tuple(answers.token_ids("Go,  now! \n W"))) == "Go, now! W"
 
 
 def test_what_the_model_is_given_and_has_to_answer() -> None:
     answers = answers_of("ab", "b", length=3)
-    a, b = answers.numbers("ab")
+    a, b = answers.token_ids("ab")
     columns = {"text": column("ab", "", None, "abz", "abba")}
-    assert answers.given(columns).tolist() == [
-        [EDGE, a, b, 0], [EDGE, 0, 0, 0], [EDGE, 0, 0, 0], [EDGE, a, b, UNSEEN], [EDGE, a, b, b],
+    assert answers.decoder_inputs(columns).tolist() == [
+        [BOUNDARY, a, b, 0], [BOUNDARY, 0, 0, 0], [BOUNDARY, 0, 0, 0], [BOUNDARY, a, b, UNSEEN], [BOUNDARY, a, b, b],
     ]  # fmt: skip
-    assert answers.wanted(columns).tolist() == [
-        [a, b, EDGE, -1], [EDGE, -1, -1, -1], [EDGE, -1, -1, -1], [a, b, UNSEEN, EDGE], [a, b, b, -1],
+    assert answers.encode(columns).tolist() == [
+        [a, b, BOUNDARY, -1], [BOUNDARY, -1, -1, -1], [BOUNDARY, -1, -1, -1], [a, b, UNSEEN, BOUNDARY], [a, b, b, -1],
     ]  # fmt: skip
 
 
 def test_a_megabyte_to_go_on_from_is_its_end() -> None:
     for tokens, text in (("characters", "ab" * 500_000 + "ba"), ("words", "a b " * 250_000 + "b a")):
         answers = answers_of("a b", tokens=tokens, length=4)
-        assert answers.lead(text) == answers.numbers("abba" if tokens == "characters" else "a b b a")
-    assert answers.lead(None) == answers.lead("") == []
+        assert answers.prompt_ids(text) == answers.token_ids("abba" if tokens == "characters" else "a b b a")
+    assert answers.prompt_ids(None) == answers.prompt_ids("") == []
 
 
 def test_the_vocabulary_is_the_most_frequent_and_data() -> None:
     answers = answers_of("aab", "abc", "a", vocabulary=2, length=5)
     assert answers.content == {"name": "text", "words": ["a", "b"], "length": 5, "tokens": "characters"}
-    again = Answers(**answers.content)
-    assert again.numbers("abcd") == answers.numbers("abcd") == [2, 3, UNSEEN, UNSEEN]
+    again = TextTarget(**answers.content)
+    assert again.token_ids("abcd") == answers.token_ids("abcd") == [2, 3, UNSEEN, UNSEEN]
 
 
 def test_what_could_not_be_sent_is_never_written() -> None:
@@ -94,8 +99,8 @@ def test_a_text_without_inputs_has_a_prompt(tmp_path: Any) -> None:
     ("target", "task", "said"),
     [
         ([{"name": "n", "kind": "text"}], None, "'n', which holds numbers"),
-        ([{"name": "text", "kind": "text"}, "n"], None, "received text, n; name one"),
-        ([{"name": "text", "tokens": "words"}], "classification", "expected them of a text only"),
+        ([{"name": "text", "kind": "text"}, "n"], None, "data.target is text, n; .*name one"),
+        ([{"name": "text", "tokens": "words"}], "classification", "expected them only for a text"),
     ],
 )
 def test_what_is_no_text_is_told(tmp_path: Any, target: Any, task: str | None, said: str) -> None:
@@ -108,7 +113,7 @@ def test_what_is_no_text_is_told(tmp_path: Any, target: Any, task: str | None, s
 def test_numbers_alone_are_no_text_to_go_on_with(tmp_path: Any) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text('{"n": 1.5}\n' * 9)
-    with pytest.raises(SchemaError, match="'n' is to be a text and holds numbers"):
+    with pytest.raises(SchemaError, match="'n' has kind text and holds numbers"):
         prepare(source=path, target=["n"], task="generation")
 
 
@@ -152,7 +157,7 @@ TEXT = (2, 3, 4)  # tokens that a text may have
 
 
 def log(row: int, prefix: list[int], token: int) -> float:
-    return float(np.log(np.float32(following(row, (EDGE, *prefix))[token])))
+    return float(np.log(np.float32(following(row, (BOUNDARY, *prefix))[token])))
 
 
 def test_greedy_takes_the_most_probable_token_until_it_is_the_end() -> None:
@@ -161,9 +166,9 @@ def test_greedy_takes_the_most_probable_token_until_it_is_the_end() -> None:
         score = 0.0
         for _ in range(5):
             so_far = LEADS[row] + tokens
-            token = max((EDGE, *TEXT), key=lambda one, so_far=so_far: (log(row, so_far, one), -one))
+            token = max((BOUNDARY, *TEXT), key=lambda one, so_far=so_far: (log(row, so_far, one), -one))
             score += log(row, so_far, token)
-            if token == EDGE:
+            if token == BOUNDARY:
                 break
             tokens.append(token)
         assert found.tokens == tuple(tokens)
@@ -177,7 +182,7 @@ def test_a_wide_beam_finds_the_best_of_all_texts(penalty: float) -> None:
         texts = {}
         for length in range(4):
             for tokens in product(TEXT, repeat=length):
-                whole = [*tokens, EDGE]
+                whole = [*tokens, BOUNDARY]
                 texts[tokens] = sum(log(row, LEADS[row] + whole[:at], whole[at]) for at in range(len(whole)))
         best = max(texts, key=lambda tokens: texts[tokens] / (len(tokens) + 1) ** penalty)
         assert found.tokens == best
@@ -199,7 +204,7 @@ def test_texts_are_drawn_as_often_as_they_are_probable() -> None:
     rows = {"row": np.zeros(count, int)}
     settings = Decoding(method="sample", max_length=1)
     found = [text.tokens for text in decode(model, ANSWERS, rows, [[]] * count, settings)]
-    known = np.array([following(0, (EDGE,))[token] for token in (EDGE, *TEXT)])
+    known = np.array([following(0, (BOUNDARY,))[token] for token in (BOUNDARY, *TEXT)])
     counted = [found.count(text) for text in ((), (2,), (3,), (4,))]
     np.testing.assert_allclose(np.array(counted) / count, known / known.sum(), atol=0.03)
     most = settings.model_copy(update={"top_k": 1, "seed": None})
@@ -232,9 +237,9 @@ def test_time_that_is_over_and_a_model_that_answers_no_numbers_end_it() -> None:
 
 def test_chances_are_those_of_the_tokens_that_are_there() -> None:
     columns = {"text": column("abc", "", "ca")}
-    wanted = ANSWERS.wanted(columns)
-    inputs = {"row": np.arange(3), "prefix": ANSWERS.given(columns)}
-    found = chances(model, inputs, wanted)
+    wanted = ANSWERS.encode(columns)
+    inputs = {"row": np.arange(3), "prefix": ANSWERS.decoder_inputs(columns)}
+    found = token_probabilities(model, inputs, wanted)
     whole = model(inputs)
     for row, step in np.ndindex(*wanted.shape):
         token = wanted[row, step]
@@ -257,20 +262,20 @@ def slow(first: str, second: str) -> int:
 def test_distances_of_all_short_texts() -> None:
     texts = ["".join(text) for length in range(4) for text in product("ab", repeat=length)]
     for first, second in product(texts, texts):
-        assert distance(list(map(ord, first)), list(map(ord, second))) == slow(first, second)
+        assert edit_distance(list(map(ord, first)), list(map(ord, second))) == slow(first, second)
 
 
 def test_the_error_rate_is_edits_by_true_tokens_and_none_of_a_language_model() -> None:
     columns = {"word": column("x", "y"), "text": column("ab", "c")}
     schema = infer_schema(columns, [{"name": "word", "kind": "text"}], ["text"], "generation")
     transforms = Transforms.fit(schema, columns)
-    assert transforms.answers is not None
-    (a,), (b,) = map(transforms.answers.numbers, "ab")
+    assert transforms.text_target is not None
+    (a,), (b,) = map(transforms.text_target.token_ids, "ab")
 
     def always_a(inputs: dict[str, np.ndarray]) -> np.ndarray:
         """An a, and then the end."""
         found = np.zeros((*inputs["prefix"].shape, transforms.input_specs["prefix"].vocabulary), np.float32)
-        found[:, 0, a], found[:, 1:, EDGE] = 1, 1
+        found[:, 0, a], found[:, 1:, BOUNDARY] = 1, 1
         return found
 
     assert b != a

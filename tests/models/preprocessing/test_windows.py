@@ -20,12 +20,12 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.preprocessing.encoder_fitting import in_parts
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.preprocessing.windows import Windows
-from tidegate.models.training.checkpoint import Progress
+from tidegate.models.preprocessing.windows import ShuffleWindows
+from tidegate.models.training.checkpoint import TrainingProgress
 from tidegate.models.training.fit import fit
 
 
-def windows_of(folder: Path, rows: int = 1000, batch: int = 16, buffer: int | None = 256) -> Windows:
+def windows_of(folder: Path, rows: int = 1000, batch: int = 16, buffer: int | None = 256) -> ShuffleWindows:
     draw = np.random.default_rng(2)
     y = np.sort(draw.integers(0, 3, rows))
     columns = {"x": (draw.normal(size=(rows, 6)) + y[:, None]).astype(np.float32), "y": y}
@@ -37,17 +37,17 @@ def windows_of(folder: Path, rows: int = 1000, batch: int = 16, buffer: int | No
         writer.add(part)
     writer.close()
     schema = infer_schema(columns, None, ["y"], None)
-    return Windows(
+    return ShuffleWindows(
         writer.kept, schema, Transforms.fit(schema, columns), np.bincount(y), 1 << 30, batch, buffer
     )
 
 
-def numbers(windows: Windows, seed: int, first: int = 0) -> list[list[int]]:
+def numbers(windows: ShuffleWindows, seed: int, first: int = 0) -> list[list[int]]:
     """The row numbers of each window of an epoch, as they are learned from."""
     order = windows.order(np.random.default_rng(seed))
     found = []
     for place, (inputs, _) in enumerate(windows.read(order, first), first):
-        column = inputs["x"][windows.shuffled(order, place), 0]
+        column = inputs["x"][windows.row_order(order, place), 0]
         found.append(column)
     return found
 
@@ -77,8 +77,8 @@ def test_the_next_epoch_is_begun_while_this_one_ends(tmp_path: Path) -> None:
         last = next(coming)[0]["x"]
     coming.close()
     kept = last.copy()
-    assert windows._ahead is not None
-    windows._ahead[1].result()
+    assert windows._prefetched is not None
+    windows._prefetched[1].result()
     np.testing.assert_array_equal(last, kept)  # in another room
     for path in tmp_path.glob("s*.npz"):
         path.unlink()
@@ -106,9 +106,9 @@ def test_windows_are_of_one_size(tmp_path: Path) -> None:
     assert (windows.size, windows.windows) == (21 * 16, 3)
 
 
-def windows_of_again(folder: Path, like: Windows) -> Windows:
+def windows_of_again(folder: Path, like: ShuffleWindows) -> ShuffleWindows:
     """The same rows from the same shards."""
-    made = Windows.__new__(Windows)
+    made = ShuffleWindows.__new__(ShuffleWindows)
     made.__dict__.update(like.__dict__)
     made._shards = Shards(sorted(folder.glob("s*.npz"), key=lambda path: int(path.stem[1:])))
     return made
@@ -117,30 +117,30 @@ def windows_of_again(folder: Path, like: Windows) -> Windows:
 class Kept:
     """Keeps checkpoints in a list, and dies after some."""
 
-    keeps = True
+    writes = True
 
     def __init__(self, work: Path) -> None:
         self.work, self.most, self.contents = work, 0, list[bytes]()
 
-    def put(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         self.contents.append(path.read_bytes())
         if len(self.contents) == self.most:
             raise KeyboardInterrupt
 
-    def found(self) -> Iterator[Path]:
+    def candidates(self) -> Iterator[Path]:
         if self.contents:
             (self.work / "last.npz").write_bytes(self.contents[-1])
             yield self.work / "last.npz"
 
-    def skipped(self, reason: str) -> None:
+    def report_unusable(self, reason: str) -> None:
         raise AssertionError(reason)
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         return False
 
 
 def trained(
-    windows: Windows, keeper: Any = None, places: list[tuple[int, int]] | None = None, **more: Any
+    windows: ShuffleWindows, keeper: Any = None, places: list[tuple[int, int]] | None = None, **more: Any
 ) -> Any:
     import keras
 
@@ -149,7 +149,7 @@ def trained(
     hidden = keras.layers.Dropout(0.2)(keras.layers.Dense(16, activation="relu")(x))
     model = keras.Model({"x": x}, keras.layers.Dense(3, activation="softmax")(hidden))
 
-    def note(progress: Progress, _: int) -> None:
+    def note(progress: TrainingProgress, _: int) -> None:
         assert places is not None
         places.append((progress.epoch, progress.batch))
 
@@ -165,7 +165,7 @@ def trained(
         classes=(0, 1, 2),
         seed=3,
         on_resume=note,
-        keeper=keeper,
+        checkpoints=keeper,
     )
     return [np.asarray(weight) for weight in model.get_weights()], history.epochs
 

@@ -54,12 +54,12 @@ def test_csv_numbers_beyond_64_bits_and_with_underscores(tmp_path):
     [
         ("", r"d.csv is empty \(0 bytes\); expected rows in csv"),
         ("a,b\n", "has a header line and no rows; expected at least one"),
-        ("a,b\n1,2\n3\n", "line 3: 1 cells; expected 2, as in the header line; correct"),
-        ('a,b\n1,"x\ny"\n3,4,5\n', "line 4: 3 cells"),
+        ("a,b\n1,2\n3\n", "line 3 has 1 cells; expected 2, as in the header line; correct"),
+        ('a,b\n1,"x\ny"\n3,4,5\n', "line 4 has 3 cells"),
         ('a,b\n1,"x\n', "line 2: unexpected end of data; expected cells separated by ','"),
         ("a,b,a\n1,2,3\n", "has 'a' twice; expected distinct names; rename"),
         (",a\n0,1\n", "column 1 of the header line has no name.*without an index"),
-        (b"a,b\n\xff\xfe,1\n", "not text in UTF-8: invalid start byte at byte 4; expected UTF-8"),
+        (b"a,b\n\xff\xfe,1\n", "not UTF-8 text: invalid start byte at byte 4; expected UTF-8"),
         (b"\0\1\2\0", "is not text; expected CSV"),
     ],
 )
@@ -78,7 +78,7 @@ def test_an_unknown_column_names_the_nearest(tmp_path):
     "content", [b"plain,text\n1,2\n", gzip.compress(b"a,b\n" + b"1,2\n" * 99, mtime=0)[:-9]]
 )
 def test_broken_gzip_is_told(tmp_path, content):
-    with pytest.raises(FormatError, match="not a whole gzip file"):
+    with pytest.raises(FormatError, match="not a complete gzip file"):
         read(written(tmp_path, "d.csv.gz", content), "csv")
 
 
@@ -103,17 +103,17 @@ def test_jsonl_types(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("\n\n", "has no rows; expected one JSON object a line"),
-        ('{"a": 1}\n{"a": \n', "line 2: not JSON: Expecting value.*correct the line"),
-        ("[1, 2]\n", "line 1: holds a list; expected an object"),
-        ("null\n", "line 1: holds null; expected an object"),
+        ("\n\n", "has no rows; expected one JSON object per line"),
+        ('{"a": 1}\n{"a": \n', "line 2 is not JSON: Expecting value.*correct the line"),
+        ("[1, 2]\n", "line 1 holds a list; expected an object"),
+        ("null\n", "line 1 holds null; expected an object"),
         ('{"a": 1}\n{"a": "x"}\n', "line 2: 'a' is a string; expected a number, as in the lines before"),
         ('{"a": {"b": 1}}\n', "line 1: 'a' is an object; expected a number, string or list.*flatten"),
         ('{"a": [1, 2]}\n\n{"a": [1]}\n', r"line 3: 'a' has shape \(1,\); expected \(2,\).*pad or crop"),
-        ('{"a": [[1], [1, 2]]}\n', "line 1: 'a' is not a list of numbers of one length"),
-        ('{"a": ["x"]}\n', "line 1: 'a' is not a list of numbers"),
+        ('{"a": [[1], [1, 2]]}\n', "line 1: 'a' is not a regular list of numbers"),
+        ('{"a": ["x"]}\n', "line 1: 'a' is not a regular list of numbers"),
         ('{"a": 99999999999999999999}\n', "'a' holds a number beyond 64 bits"),
-        (b"\x80\x04\x95", "not text in UTF-8"),
+        (b"\x80\x04\x95", "not UTF-8 text"),
     ],
 )
 def test_jsonl_with_a_bad_line_names_it(tmp_path, content, message):
@@ -136,7 +136,7 @@ def test_an_unknown_format_names_the_nearest(tmp_path):
 
 
 def test_a_folder_without_files_is_told(tmp_path):
-    with pytest.raises(SourceError, match="is empty; expected files of the format csv"):
+    with pytest.raises(SourceError, match="is empty; expected files in the format csv"):
         read(tmp_path, "csv")
 
 

@@ -25,8 +25,8 @@ def test_npz_strings_become_objects_and_byte_order_native(tmp_path):
     ("arrays", "message"),
     [
         ({"x": np.array([{}, 1], object)}, "'x' holds pickled Python objects.*refused.*without objects"),
-        ({"x": np.zeros(3), "y": np.zeros(2)}, "different lengths: x 3, y 2; expected one entry a row"),
-        ({"x": np.zeros(3), "seed": np.array(7)}, "'seed' is a single value; expected one entry a row"),
+        ({"x": np.zeros(3), "y": np.zeros(2)}, "different lengths: x 3, y 2; expected one entry per row"),
+        ({"x": np.zeros(3), "seed": np.array(7)}, "'seed' is a single value; expected one entry per row"),
         ({"x": np.zeros(3, complex)}, "'x' has dtype complex128; expected numbers, booleans or strings"),
     ],
 )
@@ -38,9 +38,11 @@ def test_npz_that_is_no_table_is_told(tmp_path, arrays, message):
 
 def test_what_is_no_npz_is_told(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(FormatError, match=r"no .npz file but a single array \(.npy\).*numpy.savez"):
+    with pytest.raises(
+        FormatError, match=r"is a single array \(.npy\); expected an .npz file; .*numpy.savez"
+    ):
         read(tmp_path / "one.npy", "npz")
-    with pytest.raises(FormatError, match=r"no .npz file but something else"):
+    with pytest.raises(FormatError, match=r"is something else; expected an .npz file"):
         read(written(tmp_path, "pickle.npz", b"\x80\x04\x95."), "npz")
 
 
@@ -91,7 +93,7 @@ def test_parquet_types(tmp_path):
 
 
 def test_parquet_that_is_no_table_is_told(tmp_path):
-    with pytest.raises(FormatError, match="is no Parquet file"):
+    with pytest.raises(FormatError, match="is not a Parquet file"):
         read(written(tmp_path, "d.parquet", b"PAR1 and more"), "parquet")
     with pytest.raises(FormatError, match="has no rows"):
         read(write_parquet(tmp_path / "d.parquet", a=[]), "parquet")
@@ -120,7 +122,7 @@ def test_idx_reads_a_pair_or_a_folder_of_pairs(tmp_path, write_idx, end):
 
 def test_idx_that_is_damaged_or_alone_is_told(tmp_path, write_idx):
     images = write_idx(tmp_path / "images-idx3-ubyte", np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(SourceError, match=r"has no labels file; expected .*labels-idx1-ubyte beside it"):
+    with pytest.raises(SourceError, match=r"has no labels file; expected .*labels-idx1-ubyte next to it"):
         read(images, "idx")
     labels = write_idx(tmp_path / "labels-idx1-ubyte", np.zeros(2, np.uint8))
     with pytest.raises(SourceError, match="expected an images file, such as"):
@@ -128,7 +130,9 @@ def test_idx_that_is_damaged_or_alone_is_told(tmp_path, write_idx):
     with pytest.raises(FormatError, match="has 3 images and its labels file 2 labels"):
         read(images, "idx")
     images.write_bytes(images.read_bytes()[:-1])
-    with pytest.raises(FormatError, match=r"has 27 bytes; expected 28 for shape \(3, 2, 2\): it is cut off"):
+    with pytest.raises(
+        FormatError, match=r"has 27 bytes, so it is cut off or damaged; expected 28 for shape \(3, 2, 2\)"
+    ):
         read(images, "idx")
     with pytest.raises(FormatError, match="begins with 89 50 4e 47; expected an IDX file's two zero bytes"):
         read(written(tmp_path, "images-idx3-ubyte", b"\x89PNG"), "idx")
@@ -163,7 +167,7 @@ def test_image_folder_of_gray_images_has_no_channels(tmp_path):
 
 
 def test_image_folder_that_is_none_is_told(tmp_path):
-    with pytest.raises(FormatError, match="has no folders in it; expected one a class"):
+    with pytest.raises(FormatError, match="has no folders in it; expected one per class"):
         read(tmp_path, "image_folder")
     save_image(tmp_path / "cat" / "1.png", "L", (2, 2), 0)
     with pytest.raises(SourceError, match="is a file; expected a folder"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tidegate.models.data.box_column import read_cells
+from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Columns, concat
 from tidegate.models.datasets import load, load_dataset
 from tidegate.models.errors import FormatError, SchemaError, SourceError
@@ -83,7 +83,7 @@ def test_coco_s_format(tmp_path: Path) -> None:
     [
         (
             {"annotations": [{"image_id": 9, "category_id": 1, "bbox": [1, 2, 4, 5]}]},
-            "COCO's format: KeyError 9",
+            "COCO format: KeyError 9",
         ),
         (
             {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 4]}]},
@@ -93,7 +93,7 @@ def test_coco_s_format(tmp_path: Path) -> None:
             {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, -4, 5]}]},
             "annotation 0 .*has no area",
         ),
-        ({"images": None}, "is not in COCO's format"),
+        ({"images": None}, "is not in COCO format"),
         ({"images": [], "annotations": []}, "names no image"),
     ],
 )
@@ -111,7 +111,9 @@ def test_images_of_several_sizes_become_the_usual_one_with_their_boxes(
     found = rows(folder(tmp_path, "large.png,4,3,40,30,Tree\na.png,1,1,2,2,Tree\nb.png,1,1,2,2,Tree\n"))
     assert found["image"].shape == (3, 10, 20, 3)
     assert boxes(found)[0] == [{"label": "Tree", "box": [2, 1, 20, 10]}]
-    assert "1 of 3 images are resized to 20x10, as most are, with their boxes" in capsys.readouterr().out
+    assert (
+        "1 of 3 images are resized with their boxes to 20x10, the most common size" in capsys.readouterr().out
+    )
 
 
 def test_a_box_partly_outside_is_cut_and_that_is_said(
@@ -172,13 +174,13 @@ def test_a_corrupt_image_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_without_one_file_of_boxes_is_told(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    with pytest.raises(FormatError, match="found none; expected exactly one"):
+    with pytest.raises(FormatError, match="are: none; expected exactly one"):
         rows(tmp_path)
     folder(tmp_path, "a.png,1,1,2,2,Tree\n", "file,xmin,ymin,xmax,ymax,label\n")
     with pytest.raises(FormatError, match="without image_path; expected image_path,xmin"):
         rows(tmp_path)
     (tmp_path / "more.json").write_text("{}")
-    with pytest.raises(FormatError, match=r"found boxes\.csv, more\.json; expected exactly one"):
+    with pytest.raises(FormatError, match=r"are: boxes\.csv, more\.json; expected exactly one"):
         rows(tmp_path)
     with pytest.raises(SourceError, match="is a file; expected a folder with images"):
         rows(tmp_path / "boxes.csv")
@@ -203,7 +205,7 @@ def test_it_is_found_by_its_content_and_alone_has_tiles(tmp_path: Path) -> None:
 def test_the_trees_have_all_their_boxes_and_no_pixel_twice() -> None:
     columns, test = load_dataset("trees")
     assert columns["image"].shape == (206, 200, 200, 3) and test == 0
-    cells = read_cells("boxes", columns["boxes"], (200, 200))
+    cells = parse_boxes("boxes", columns["boxes"], (200, 200))
     assert sum(len(cell.labels) for cell in cells) == 951
     assert {label for cell in cells for label in cell.labels} == {"Tree"}
     filled = [image.tobytes() for image in columns["image"] if image.any(axis=2).mean() > 0.5]

@@ -190,7 +190,7 @@ def test_recordings_that_do_not_fit_are_told(tmp_path: Path) -> None:
     first = recording(tmp_path / "a" / "1.wav", np.arange(9, dtype="<i2"))
     second = recording(tmp_path / "b" / "2.wav", np.arange(9, dtype="<i2"), rate=16000)
     with pytest.raises(
-        FormatError, match=r"2.wav has 16000 samples a second; expected 8000, as 1.wav has; .*-ar 8000"
+        FormatError, match=r"2.wav has 16000 samples per second; expected 8000, as in 1.wav; .*-ar 8000"
     ):
         read(tmp_path, "audio_folder")
     with pytest.raises(
@@ -237,7 +237,7 @@ def test_a_folder_or_a_pattern_of_files_is_one_data_set(tmp_path: Path) -> None:
     assert bytes_in_memory(file_sizes(pattern), "csv") == 4 * sum(
         f.stat().st_size for f in tmp_path.glob("*.csv")
     )
-    with pytest.raises(SourceError, match=r"does not tell its format.*state data.format"):
+    with pytest.raises(SourceError, match=r"the format of .* is unknown.*set data.format"):
         guess_format(tmp_path)
     with pytest.raises(SourceError, match=r"gone-\*.csv matches no file"):
         existing(tmp_path / "gone-*.csv")

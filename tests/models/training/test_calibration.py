@@ -102,8 +102,8 @@ def test_what_can_not_be_calibrated_is_told() -> None:
     model = keras.Model({"x": tensor}, answer)
     x = np.zeros((4, 5), np.float32)
     with pytest.raises(
-        OptionsError, match=r"ends with layer 'last' \(Activation softmax\)\. Expected a Dense"
+        OptionsError, match=r"ends with layer 'last' \(Activation softmax\); expected a Dense"
     ):
         calibrate(model, {"x": x}, np.zeros(4, np.int64))
-    with pytest.raises(OptionsError, match=r"fitted on validation rows, and there are none"):
+    with pytest.raises(OptionsError, match=r"there are no validation rows; .*fitted on them"):
         calibrate(model, {"x": x[:0]}, np.zeros(0, np.int64))

@@ -15,7 +15,7 @@ from tidegate.models.errors import OptionsError, StoppedError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.transforms import InputSpec
-from tidegate.models.training.checkpoint import Progress
+from tidegate.models.training.checkpoint import TrainingProgress
 from tidegate.models.training.fit import History, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
@@ -36,23 +36,23 @@ TRAINING = {
 class Files:
     """Keeps every checkpoint in a folder; says that the process is to end once there are `most` more."""
 
-    keeps = True
+    writes = True
 
     def __init__(self, work: Path, most: int | None = None) -> None:
         self.work, self.most, self.reasons = work, most, list[str]()
         self.kept = sorted(work.glob("kept-*"))
 
-    def put(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         self.kept.append(path.rename(self.work / f"kept-{len(self.kept):04}.npz"))
         self.most = None if self.most is None else self.most - 1
 
-    def found(self) -> Iterator[Path]:
+    def candidates(self) -> Iterator[Path]:
         yield from reversed(self.kept)
 
-    def skipped(self, reason: str) -> None:
+    def report_unusable(self, reason: str) -> None:
         self.reasons.append(reason)
 
-    def ending(self) -> bool:
+    def stop_requested(self) -> bool:
         return self.most == 0
 
 
@@ -61,7 +61,7 @@ def trained(keeper: Files | None, model: dict[str, Any] = MODEL, **more: Any) ->
     rows, others = ({"x": X[:80]}, Y[:80]), ({"x": X[80:]}, Y[80:])
     wanted = {**TRAINING, **more.pop("training", {})}
     history = fit(
-        built, rows, others, wanted, task="classification", classes=(0, 1), seed=5, keeper=keeper, **more
+        built, rows, others, wanted, task="classification", classes=(0, 1), seed=5, checkpoints=keeper, **more
     )
     return built, history
 
@@ -81,7 +81,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, xla:
             found, history = trained(Files(tmp_path, most=7), training=training)
             break
         except StoppedError as error:
-            assert "The state is kept" in str(error)
+            assert "the state is saved" in str(error)
             stops += 1
     assert stops >= 2 and history.resumed is not None
     assert state(found) == state(expected)
@@ -95,7 +95,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, xla:
 def test_what_was_done_is_told_when_it_goes_on(tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="in epoch 2, after batch 3 of 5"):
         trained(Files(tmp_path, most=7))
-    told: list[tuple[Progress, int]] = []
+    told: list[tuple[TrainingProgress, int]] = []
     epochs: list[int] = []
     _, history = trained(
         Files(tmp_path),
@@ -151,6 +151,6 @@ def test_how_often_is_a_time_or_a_number_of_batches() -> None:
 
 def test_who_only_goes_on_from_checkpoints_writes_none(tmp_path: Path) -> None:
     files = Files(tmp_path)
-    files.keeps = False
+    files.writes = False
     trained(files)
     assert list(tmp_path.iterdir()) == []

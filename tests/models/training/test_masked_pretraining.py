@@ -9,7 +9,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.preprocessing.transforms import InputSpec
-from tidegate.models.training.masked_pretraining import guess_words, hide, pretrain
+from tidegate.models.training.masked_pretraining import mask_words, pretrain, pretrain_encoder
 
 TEXT = InputSpec((10,), "int32", "text", 30)
 SMALL = {"family": "transformer", "width": 16, "feed_forward": 16, "layers": 1, "heads": 2, "dropout": 0}
@@ -25,7 +25,7 @@ def test_only_known_words_are_hidden_and_what_was_there_is_kept() -> None:
     ids = texts(400)
     ids[:100, 5:] = 0
     ids[0], ids[1] = 0, 1
-    hidden, places, words = hide(ids, 30, 0.3, np.random.default_rng(1))
+    hidden, places, words = mask_words(ids, 30, 0.3, np.random.default_rng(1))
     assert not words[:2].any() and (hidden[:2] == ids[:2]).all()
     asked = words > 0
     assert (asked.sum(axis=1)[2:100] == 2).all() and (asked.sum(axis=1)[100:] == 3).all()
@@ -44,7 +44,7 @@ def test_guessing_is_learned_and_repeats_to_the_bit() -> None:
     losses = []
     for _ in range(2):
         model = build_model(SMALL, {"t": TEXT}, Outputs(2, "softmax"), 1)
-        losses.append(guess_words(model.get_layer("encoder_t"), ids, 3, **settings))
+        losses.append(pretrain_encoder(model.get_layer("encoder_t"), ids, 3, **settings))
     assert losses[0] == losses[1]
     assert losses[0][-1] < 0.5 * losses[0][0]
 
@@ -59,7 +59,9 @@ def test_the_family_pretrains_only_when_it_is_asked_to() -> None:
 
 
 def test_two_texts_cannot_be_pretrained_and_heads_divide_the_width() -> None:
-    with pytest.raises(OptionsError, match=r"'model.pretrain' is for one text; received a, b"):
+    with pytest.raises(
+        OptionsError, match=r"'model.pretrain' is given and the texts are a, b; expected one text"
+    ):
         build_model({**SMALL, "pretrain": {}}, {"a": TEXT, "b": TEXT}, Outputs(2, "softmax"), 1)
-    with pytest.raises(OptionsError, match="heads 3 do not divide width 16"):
+    with pytest.raises(OptionsError, match="heads is 3 and width is 16; expected a divisor of width"):
         build_model({**SMALL, "heads": 3}, {"a": TEXT}, Outputs(2, "softmax"), 1)

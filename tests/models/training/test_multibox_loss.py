@@ -14,7 +14,7 @@ from tidegate.models.config.training import Augmentation
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.preprocessing.box_target import default_boxes, moved_by
+from tidegate.models.preprocessing.box_target import apply_offsets, default_boxes
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.multibox_loss import LEAST, multibox
@@ -82,7 +82,7 @@ def network() -> Any:
 
 
 def corners(answers: np.ndarray) -> np.ndarray:
-    return moved_by(answers[..., -4:], default_boxes(GRIDS, SIZE))
+    return apply_offsets(answers[..., -4:], default_boxes(GRIDS, SIZE))
 
 
 def mirrored(boxes: np.ndarray, axis: int) -> np.ndarray:
@@ -127,5 +127,5 @@ def test_what_is_found_in_a_flipped_image_is_where_it_was(flip: str) -> None:
 
 def test_what_would_move_boxes_is_refused() -> None:
     options = Augmentation.model_validate({"flip": "both", "shift": 0.1})
-    with pytest.raises(OptionsError, match=r"boxes would not move along\. Expected flip and noise alone"):
+    with pytest.raises(OptionsError, match=r"boxes would not move along; expected flip and noise alone"):
         augmented(network(), ["image"], options, 3, GRIDS)

@@ -17,9 +17,9 @@ from tidegate.models.data.shards import Shards, ShardWriter
 from tidegate.models.errors import DataError, SchemaError, SplitError
 from tidegate.models.preprocessing.encoder_fitting import Moments, in_parts, quantile
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.prepare_streamed import Large, prepare_streamed
+from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.preprocessing.windows import Windows
+from tidegate.models.preprocessing.windows import ShuffleWindows
 
 SPLIT = {"validation": 0.1, "test": 0.2, "seed": 3}
 
@@ -64,7 +64,7 @@ def streamed(source: Path, work: Path, **more: Any) -> Any:
 
     asked: dict[str, Any] = {"format": None, "inputs": INPUTS, "target": ["y"], "split": SPLIT, "task": None}
     asked |= {"sample_rate": None, "memory": 1 << 24} | more
-    return prepare_streamed(Large(source=source, folder=work, keep=keep, **asked))
+    return prepare_streamed(StreamedData(source=source, folder=work, keep=keep, **asked))
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_files_of_every_kind_stream(write: Callable[[Path], None], tmp_path: Pat
     assert made.schema == held.schema
     assert sum(made.summary["rows"].values()) == 120
     assert list(made.transforms.input_specs.items()) == list(held.transforms.input_specs.items())
-    windows = Windows(made.shards, made.schema, made.transforms, np.zeros(4, np.int64), 1 << 26, 8)
+    windows = ShuffleWindows(made.shards, made.schema, made.transforms, np.zeros(4, np.int64), 1 << 26, 8)
     inputs, target = next(windows.read(windows.order(np.random.default_rng(0)), 0))
     assert {name: array.shape[1:] for name, array in inputs.items()} == {
         name: spec.shape for name, spec in held.transforms.input_specs.items()

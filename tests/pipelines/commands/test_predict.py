@@ -203,14 +203,14 @@ def test_a_failed_chunk_is_named_and_leaves_no_output(
 
 WRONG = {
     "format alone": (("--format", "csv"), "expected --output FILE"),
-    "no suffix": (("--output", "out"), "does not tell a format"),
+    "no suffix": (("--output", "out"), "suffix names no format"),
     "no folder": (("--output", "none/out.csv"), "there is no folder none"),
     "a device": (("--output", "/dev/null", "--format", "csv"), "folder or a device"),
     "several tables": (("--input", "rows.csv", "--input", "rows.csv"), "several image files"),
     "broken line": (("--input", "bad.jsonl"), "line 2 is not JSON"),
     "no images": (("--input", "empty"), "no image is in it"),
     "a picture for numbers": (("--input", "p.png"), "width (numeric)"),
-    "wrong width": (("--input", "wide.npy"), "expected 2 numbers a row (width, height)"),
+    "wrong width": (("--input", "wide.npy"), "expected 2 numbers per row (width, height)"),
     "a pickle": (("--input", "pickle.npy"), "expected numbers in C order"),
     "an array short": (("--input", "short.npy"), "ends before its last row"),
     "an input missing": (("--input", "rows.csv"), "lacks height; it has width"),

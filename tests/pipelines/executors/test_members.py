@@ -141,7 +141,7 @@ def test_a_member_that_stops_again_and_again_is_named(home: Home) -> None:
         if len(struck) < len(blows) and not any(process.is_running() for process in struck):
             blows[len(struck)]()
 
-    with pytest.raises(StepError, match=r"member 1 of 2 has said nothing for \d+ s: its process is stopped"):
+    with pytest.raises(StepError, match=r"member 1 of 2 has been silent for \d+ s: its process is stopped"):
         trained(home, plan, Told(tick))
     assert member(home, plan, 0) is None and member(home, plan, 1) is None
 
@@ -177,12 +177,12 @@ def test_an_executor_that_starts_one_process_says_so(home: Home) -> None:
 @pytest.mark.parametrize(
     ("resources", "training", "words"),
     [
-        ({"nodes": 2}, {}, r"nodes is 2, and training.backend is 'tensorflow'.* Set training.backend: jax"),
+        ({"nodes": 2}, {}, r"nodes is 2, and training.backend is 'tensorflow'.* set training.backend: jax"),
         ({"gpus": 2}, {"backend": "torch"}, r"gpus is 2 .*'torch', which trains on one device"),
         (
             {"nodes": 3},
             {"backend": "jax"},
-            r"batch_size is 32, which 3 devices can not share.*batch_size: 33",
+            r"batch_size is 32; expected a multiple of 3, because the devices share.*batch_size: 33",
         ),
         ({"nodes": 2, "gpus": 8}, {"backend": "jax", "batch_size": 24}, r"which 16 devices .*batch_size: 32"),
     ],

@@ -124,7 +124,7 @@ CASES = {
     "empty yaml": file("", "expected a mapping with name, data and model", "NoneType"),
     "a list": file("- name: x\n", "expected a mapping", "list"),
     "not yaml": file("name: [a\ndata: }", "not YAML", "line 2"),
-    "key twice": file("name: x\nmodel: {}\nname: y\n", "line 3", "'name' stands there a second time"),
+    "key twice": file("name: x\nmodel: {}\nname: y\n", "line 3", "'name' is given a second time"),
     "binary": file(bytes(range(256)), "not YAML", "experiment.yaml"),
     "python tag": file("name: !!python/object/apply:os.getcwd []\n", "not YAML", "python/object"),
     "anchors bomb": file(BOMB, "aliases expand", "write the values out"),
@@ -140,14 +140,14 @@ CASES = {
     "unknown format": wrong("data.format", "did you mean 'csv'", data__format="cvs"),
     "data empty": data("e.csv", "", "e.csv", "is empty (0 bytes)", "expected rows"),
     "data without rows": data("h.csv", "a,b,y\n", "no rows", "expected at least one"),
-    "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\xff\n", "not text in UTF-8", "save it as UTF-8"),
+    "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\xff\n", "not UTF-8 text", "save it as UTF-8"),
     "data binary": data("b.csv", b"\0\1\2" * 99, "not text", "data.format"),
     "data a folder": replace(
-        wrong("no Parquet file", "right data.format", data__source=".", data__format="parquet"), code=1
+        wrong("not a Parquet file", "right data.format", data__source=".", data__format="parquet"), code=1
     ),
     "ragged": data("r.csv", ROWS + "1,2\n", "line 42", "2 cells", "expected 3"),
     "pickled npz": data("p.npz", npz(a=[1, 2], y=[{}, {}]), "pickled", "refused", "astype"),
-    "not npz": data("n.npz", ROWS, "n.npz", "no .npz file", "numpy.savez"),
+    "not npz": data("n.npz", ROWS, "n.npz", "expected an .npz file", "numpy.savez"),
     "class folder without images": data(
         "pets/dog/notes.txt", "woof", "class folder", "dog has no images", "fill it or remove it", **PETS
     ),
@@ -160,7 +160,7 @@ CASES = {
         "data", "held in memory", data__source=None, data__dataset="digits", data__stream="true"
     ),
     "sample rate of a table": data(
-        "r.csv", ROWS, "data.sample_rate is 8000", "of recordings only", data__sample_rate="8000"
+        "r.csv", ROWS, "data.sample_rate is 8000", "only for recordings", data__sample_rate="8000"
     ),
     "no such shards": wrong("gone-*.csv matches no file", "shards/*.parquet", data__source="./gone-*.csv"),
     "shards unlike": replace(
@@ -182,7 +182,7 @@ CASES = {
     ),
     "one class": data("o.csv", ROWS.replace("no", "yes"), "only the class 'yes'", "at least two"),
     "no target left": data("t.csv", "a,y\n1,\n2,\n", "no value in any of 2 rows", "expected some"),
-    "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "shrink data.split"),
+    "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "lower data.split"),
     "loss of another task": replace(wrong("'y'", "strings", "regression", training__loss="mse"), code=1),
     "loss and task": wrong(
         "'mean_squared_error'", "classification", training__loss="mse", data__task="classification"
@@ -193,10 +193,12 @@ CASES = {
         "learning rate", "-1", "above 0", training__optimizer="{name: sgd, learning_rate: -1}"
     ),
     "optimizer's option": wrong(
-        "'momentum' of optimizer 'adam'", "Known here: ", training__optimizer="{name: adam, momentum: 0.9}"
+        "'momentum' of optimizer 'adam'",
+        "expected one of: ",
+        training__optimizer="{name: adam, momentum: 0.9}",
     ),
-    "unknown family": wrong("'mpl'", "Did you mean 'mlp'", model__family="mpl"),
-    "unknown option": wrong("'model.dropuot'", "Did you mean 'dropout'", model__dropuot=0.1),
+    "unknown family": wrong("'mpl'", "did you mean 'mlp'", model__family="mpl"),
+    "unknown option": wrong("'model.dropuot'", "did you mean 'dropout'", model__dropuot=0.1),
     "wrong option": wrong("'model.dropout'", "less than 1", model__dropout=7),
     "unknown class": replace(
         wrong("'maybe'", "training.class_weights", "no, yes", training__class_weights="{maybe: 2}"), code=1
@@ -220,7 +222,7 @@ CASES = {
         data__task="regression",
     ),
     "augmentation of nothing": wrong(
-        "training.augmentation", "changes nothing; name one of flip", training__augmentation="{}"
+        "training.augmentation", "changes nothing; expected one of flip", training__augmentation="{}"
     ),
     "augmentation without images": replace(
         wrong("training.augmentation", "kind: image", training__augmentation="{flip: horizontal}"), code=1
@@ -230,7 +232,7 @@ CASES = {
     ),
     "one fold": wrong("data.split.folds", "greater than or equal to 2", "int 1", data__split__folds=1),
     "more folds than rows": replace(
-        wrong("data.split.folds is 25", "beside the test rows", "lower folds", data__split__folds=25), code=1
+        wrong("data.split.folds is 25", "besides the test rows", "lower folds", data__split__folds=25), code=1
     ),
     "folds against the champion": wrong(
         "gate.improve_on_champion",
@@ -245,7 +247,7 @@ CASES = {
     ),
     "a gate of no folds": wrong("gate.metric", "set data.split.folds", gate="{metric: folds_loss_mean}"),
     "privacy by torch": wrong(
-        "training.privacy", "use tensorflow or jax", training__backend="torch", training__privacy="{}"
+        "training.privacy", "expected tensorflow or jax", training__backend="torch", training__privacy="{}"
     ),
     "privacy on two nodes": wrong(
         "training.privacy",
@@ -280,7 +282,7 @@ CASES = {
     "explain what": wrong("training.explain", "valid integer", training__explain="image"),
     "explain too much": wrong("training.explain", "less than or equal to 64", training__explain=1000),
     "explain by torch": wrong(
-        "training.explain", "use tensorflow or jax", training__backend="torch", training__explain=2
+        "training.explain", "expected tensorflow or jax", training__backend="torch", training__explain=2
     ),
     "endpoint explains what": wrong(
         "serving.explain", "valid boolean", "received str 'image'", serving__explain="image"
@@ -308,7 +310,7 @@ CASES = {
     "search unknown": search("{training.epoch: [1]}", "training.epoch", 'did you mean "epochs"'),
     "search no step": search("{training.epochs: {low: 1, high: 9}}", "epochs", "num: 3", method="grid"),
     "search nothing": search("{}", "space is empty", "learning_rate"),
-    "no model file": wrong("mine.py", "can not be read", model="{file: ./mine.py}"),
+    "no model file": wrong("mine.py", "cannot be read", model="{file: ./mine.py}"),
     "model syntax": model(BUILD + "    x = (\n", "mine.py:2", "not Python"),
     "model without build": model("def biuld(): ...\n", "defines no build()", 'did you mean "biuld"'),
     "model raises": model(BUILD + "    return 1 / 0\n", "mine.py:2", "ZeroDivisionError", code=1),
@@ -317,7 +319,7 @@ CASES = {
         "    return keras.Model(inputs, keras.layers.Dense(5)(x))\n",
         "mine.py:2",
         "output shape (None, 5)",
-        "Expected one output of shape (None, 2)",
+        "expected one output of shape (None, 2)",
         code=1,
     ),
     "port taken": wrong(
@@ -355,9 +357,9 @@ CASES = {
         "predict {endpoint}", "image", "row 0", "expected", code=1, stdin='[{"x": 1}]'
     ),
     "bundle changed": command("serve {bundle} --port {free}", "model.onnx", "has changed", code=1),
-    "home below a file": Case(("can not be written", "--home"), home="{here}/rows.csv/home"),
-    "home is a file": Case(("can not be written", "--home"), home="{here}/rows.csv"),
-    "home not writable": Case(("can not be written", "--home"), home="/proc/tidegate"),
+    "home below a file": Case(("cannot be written", "--home"), home="{here}/rows.csv/home"),
+    "home is a file": Case(("cannot be written", "--home"), home="{here}/rows.csv"),
+    "home not writable": Case(("cannot be written", "--home"), home="/proc/tidegate"),
     "disk full": Case(("disk is full", "free some space", "--home"), code=1, home="{disk}"),
     "mlflow damaged": Case(("mlflow.db", "damaged", "away"), command=("ui",), code=1, home="{damaged}"),
     "mlflow locked": Case(("mlflow.db", "locked", "close"), command=("ui",), code=1, home="{locked}"),

@@ -79,14 +79,14 @@ def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
         (criterion("test_auc", minimum=0.5), float("nan"), None, "test_auc is nan, below the minimum 0.5"),
         (criterion("test_auc", maximum=0.5), float("nan"), None, "test_auc is nan, above the maximum 0.5"),
         (criterion("test_accuracy", improve_on_champion=0.0), 0.8, 0.8, ""),
-        (criterion("test_accuracy", improve_on_champion=0.0), 0.79, 0.8, "asked: not worse"),
+        (criterion("test_accuracy", improve_on_champion=0.0), 0.79, 0.8, "expected not worse"),
         (criterion("test_accuracy", improve_on_champion=0.05), 0.85, 0.8, ""),
-        (criterion("test_accuracy", improve_on_champion=0.05), 0.84, 0.8, "asked: an improvement of 0.05"),
+        (criterion("test_accuracy", improve_on_champion=0.05), 0.84, 0.8, "expected an improvement of 0.05"),
         (criterion("test_rmse", improve_on_champion=0.0), 3.0, 2.0, "the champion's on the same rows is 2"),
         (criterion("test_rmse", improve_on_champion=0.5), 1.5, 2.0, ""),
         (criterion("test_rmse", improve_on_champion=None), 9.0, 2.0, ""),
         (criterion("test_accuracy", improve_on_champion=0.0), 0.1, None, ""),
-        (criterion("test_auc", improve_on_champion=0.0), float("nan"), 0.5, "asked: not worse"),
+        (criterion("test_auc", improve_on_champion=0.0), float("nan"), 0.5, "expected not worse"),
     ],
 )
 def test_a_criterion(asked: Criterion, value: float, champion: float | None, reason: str) -> None:

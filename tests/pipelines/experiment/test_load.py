@@ -156,7 +156,7 @@ def test_flat_leaves_out_what_says_nothing() -> None:
     [
         ({"model": {"family": "mlp", "hidden": [0]}}, OptionsError, "model.hidden"),
         ({"training": {"optimizer": {"name": "sgdd"}}}, OptionsError, "'sgd'"),
-        ({"training": {"loss": {"name": "nothing"}}}, OptionsError, "Unknown loss"),
+        ({"training": {"loss": {"name": "nothing"}}}, OptionsError, "unknown loss"),
         ({"gate": {"metric": "accuracy"}}, ExperimentError, "test_accuracy"),
         ({"data": {"source": "/nowhere/x.csv", "target": "y"}}, SourceError, "does not exist"),
         ({"search": {"trials": 1, "space": {"model.hiden": [[8]]}}}, OptionsError, "'hidden'"),

@@ -19,14 +19,14 @@ def keeper(folder: Path) -> tuple[StoreKeeper, list[str]]:
 def put(kept: StoreKeeper, content: str) -> None:
     path = kept.work / "state"
     path.write_text(content)
-    kept.put(path)
+    kept.save(path)
 
 
 def test_two_are_kept_the_newest_first(tmp_path: Path) -> None:
     kept, told = keeper(tmp_path)
     for content in ("one", "two", "three", "three"):
         put(kept, content)
-    assert [path.read_text() for path in kept.found()] == ["three", "two"]
+    assert [path.read_text() for path in kept.candidates()] == ["three", "two"]
     assert len(list(kept.store.objects())) == 2 and told == []
     assert clear(kept.store, "k" * 64) == [f"checkpoints/{'k' * 64}.json"]
     assert list(kept.store.objects()) == [] == clear(kept.store, "k" * 64)
@@ -37,14 +37,14 @@ def test_a_bad_one_is_skipped_for_the_one_before(tmp_path: Path, harm: str) -> N
     kept, _ = keeper(tmp_path)
     put(kept, "one")
     put(kept, "two")
-    newest = next(kept.found())
+    newest = next(kept.candidates())
     newest.chmod(0o644)
     if harm == "damaged":
         newest.write_text("tw")
     else:
         newest.unlink()
     again, told = keeper(tmp_path)
-    assert [path.read_text() for path in again.found()] == ["one"]
+    assert [path.read_text() for path in again.candidates()] == ["one"]
     assert len(told) == 1 and told[0].startswith("skipped a checkpoint: ")
 
 
@@ -62,7 +62,7 @@ def test_sigterm_waits_until_the_state_is_kept(tmp_path: Path) -> None:
     try:
         with kept.listening():
             os.kill(os.getpid(), signal.SIGTERM)
-            assert kept.ending() and came == []
+            assert kept.stop_requested() and came == []
         assert len(came) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -72,12 +72,12 @@ def test_who_follows_goes_on_from_the_others_and_waits_for_its_end(tmp_path: Pat
     kept, _ = keeper(tmp_path)
     put(kept, "one")
     follower = Follower(kept.store, "k" * 64, tmp_path, print)
-    assert [path.read_text() for path in follower.found()] == ["one"]
-    assert not follower.keeps
+    assert [path.read_text() for path in follower.candidates()] == ["one"]
+    assert not follower.writes
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with follower.listening():
             os.kill(os.getpid(), signal.SIGTERM)
-            assert not follower.ending()
+            assert not follower.stop_requested()
     finally:
         signal.signal(signal.SIGTERM, before)

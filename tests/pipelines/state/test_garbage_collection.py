@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.s3_server import S3Server
 from tidegate.infra.store import Ref
 from tidegate.infra.store.s3_store import S3Store
-from tidegate.pipelines.state.garbage_collection import sweep
+from tidegate.pipelines.state.garbage_collection import collect_garbage
 from tidegate.pipelines.state.home import Home, RunRecord, StepRecord
 from tidegate.pipelines.state.targets import StoreAddress, Target
 
@@ -43,12 +43,12 @@ def test_only_what_nothing_needs_is_removed(s3: S3Server, tmp_path: Path) -> Non
     upload = home.store.bucket.client.create_multipart_upload(**home.store.bucket.location("objects/ab/cut"))
     assert upload["UploadId"]
 
-    assert sweep(home) == ["steps/k0.json"]  # all objects are young
-    removed = sweep(home, 0.0)
+    assert collect_garbage(home) == ["steps/k0.json"]  # all objects are young
+    removed = collect_garbage(home, 0.0)
     assert removed == [f"object {refs['old.npz'].digest[:12]} (7 bytes)", "objects/ab/cut"]
     assert {found.digest for found in home.store.objects()} == {
         ref.digest for name, ref in refs.items() if name != "old.npz"
     }
     assert not list((home.path / "cache").rglob("*.npz"))
-    assert sweep(home, 0.0) == []
+    assert collect_garbage(home, 0.0) == []
     home.store.close()

@@ -42,7 +42,7 @@ def test_a_target_is_read(tmp_path: Path) -> None:
         (GOOD.replace("images:", "image:"), "testbed", 'unknown key image.*did you mean "images"'),
         (GOOD.replace("s3://", "gs://"), "testbed", "store.url.*received 'gs://"),
         ("- a\n", "a", "expected a name and, below it"),
-        ("a: [\n", "a", "can not be read"),
+        ("a: [\n", "a", "cannot be read"),
         ("a: {mlflow: x}\n", "a", "target a: store"),
     ],
 )

@@ -96,8 +96,8 @@ def test_boxes_go_the_whole_way(cli: Cli, squares: Path) -> None:
     ("change", "said"),
     [
         ("data.task=regression", "target boxes is boxes, and task is regression"),
-        ("model={family: cnn}", "Family 'cnn' is not made for a detection. Expected one of: ssd"),
-        ("data.target={name: boxes, kind: text}", "Family 'ssd' is not made for a generation"),
+        ("model={family: cnn}", "family 'cnn' does not support a detection; expected one of: ssd"),
+        ("data.target={name: boxes, kind: text}", "family 'ssd' does not support a generation"),
         ("serving.detection.score=2", "serving.detection.score"),
         ("serving.detection.with=3", "serving.detection.with: unknown key"),
         (
@@ -122,12 +122,12 @@ def test_what_does_not_fit_is_refused_before_a_step_runs(
         ("training.calibration=temperature", "Option 'training.calibration' is set, and the target is boxes"),
         pytest.param(
             "training.augmentation={rotate: 10}",
-            "boxes would not move along. Expected flip and noise alone",
+            "boxes would not move along; expected flip and noise alone",
             marks=pytest.mark.slow,
         ),
         pytest.param(
             "training.loss={name: multibox, positives: 2}",
-            "Unknown option 'positives' of loss 'multibox'",
+            "unknown option 'positives' of loss 'multibox'",
             marks=pytest.mark.slow,
         ),
     ],

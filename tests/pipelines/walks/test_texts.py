@@ -80,7 +80,7 @@ def test_a_worse_one_is_held_against_the_champion_s_own_texts(cli: Cli, experime
         ("data.task=regression", "target backwards is a text, and task is regression"),
         (
             "model={family: mlp}",
-            "Family 'mlp' is not made for a generation. Expected one of: wavenet, char_lm, seq2seq",
+            "family 'mlp' does not support a generation; expected one of: wavenet, char_lm, seq2seq",
         ),
         ("serving.decoding.method=magic", "serving.decoding.method"),
         ("serving.decoding.with=3", "serving.decoding.with: unknown key"),

@@ -19,7 +19,7 @@ from tidegate.pipelines.state.finished_steps import find_outputs
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
-from tidegate.serving.monitoring.drift import LEAST_ROWS
+from tidegate.serving.monitoring.drift import MIN_ROWS
 
 QUICK = ("--set", "training.epochs=8")
 
@@ -53,7 +53,7 @@ def test_a_submit_answers_with_everything(digits: dict[str, Any]) -> None:
 def test_a_live_run_tells_whether_its_data_has_moved(shared: Cli, digits: dict[str, Any]) -> None:
     shown = shared.ok("show", digits["run"])["drift"]
     assert set(shown) == {"rows", "needed", "status", "features", "predictions"}
-    assert shown["needed"] == LEAST_ROWS
+    assert shown["needed"] == MIN_ROWS
     assert shared.ok("endpoints")[0]["drift"]["status"] == shown["status"]
 
 

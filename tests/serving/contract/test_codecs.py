@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.tensors import DTYPES, datatype_of, from_bytes, to_bytes
-from tidegate.serving.dialects import Dialect, Served, speak
+from tidegate.serving.dialects import Dialect, ServedModel, make_dialects
 from tidegate.serving.errors import ContractError
 from tidegate.serving.http.json_body import encode
 
@@ -25,11 +25,11 @@ NUMBERS = (
 TEXT = some.text(some.characters(codec="utf-8"), max_size=12)
 
 
-def _served(dtype: str, shape: tuple[int, ...], classes: int = 3) -> Served:
+def _served(dtype: str, shape: tuple[int, ...], classes: int = 3) -> ServedModel:
     kind = "text" if dtype == "str" else "numeric"
     field = Field.model_validate({"name": "x", "kind": kind, "dtype": dtype, "shape": shape})
     target = Target(names=("y",), task="classification", classes=tuple(f"c{n}" for n in range(classes)))
-    return Served("model", 1, Contract.of(Schema(inputs=(field,), target=target), {}))
+    return ServedModel("model", 1, Contract.of(Schema(inputs=(field,), target=target), {}))
 
 
 def _elements(dtype: str) -> Any:
@@ -74,7 +74,7 @@ def _bodies(column: NDArray[Any]) -> list[tuple[str, bytes, dict[str, bytes]]]:
 @settings(deadline=None, max_examples=150)
 @given(columns())
 def test_a_column_arrives_as_it_was_sent(column: NDArray[Any]) -> None:
-    dialects = speak(_served(column.dtype.name, column.shape[1:]))
+    dialects = make_dialects(_served(column.dtype.name, column.shape[1:]))
     for name, body, headers in _bodies(column):
         read = _read(dialects[name], body, **headers)
         assert read.dtype == column.dtype
@@ -85,7 +85,7 @@ def test_a_column_arrives_as_it_was_sent(column: NDArray[Any]) -> None:
 @given(some.lists(TEXT, min_size=1, max_size=4))
 def test_texts_arrive_as_they_were_sent(texts: list[str]) -> None:
     column = np.array(texts, object)
-    dialects = speak(_served("str", ()))
+    dialects = make_dialects(_served("str", ()))
     raw = to_bytes(column)
     tensor = {"name": "x", "shape": [len(texts)], "datatype": "BYTES"}
     head = encode({"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}]})
@@ -104,7 +104,7 @@ def test_texts_arrive_as_they_were_sent(texts: list[str]) -> None:
 )
 def test_predictions_arrive_as_they_were_made(values: NDArray[np.float32]) -> None:
     served = _served("float32", ())
-    dialects = speak(served)
+    dialects = make_dialects(served)
     rows = len(values)
     read = {
         name: dialects[name].read(body, {})
@@ -133,7 +133,7 @@ def test_predictions_arrive_as_they_were_made(values: NDArray[np.float32]) -> No
 @settings(deadline=None, max_examples=60)
 @given(arrays.arrays(np.float32, some.integers(1, 9), elements=some.floats(-1e4, 1e4, width=32)))
 def test_half_floats_are_widened(values: NDArray[np.float32]) -> None:
-    dialect = speak(_served("float32", ()))["v2"]
+    dialect = make_dialects(_served("float32", ()))["v2"]
     halves = values.astype(np.float16)
     brains = (values.view(np.uint32) >> 16).astype(np.uint16)
     for datatype, raw, expected in (
@@ -174,7 +174,7 @@ def test_any_bytes_are_read_or_refused(datatype: str, raw: bytes, count: int) ->
 def test_any_json_is_read_or_refused(content: Any) -> None:
     body = json.dumps(content).encode()
     for dtype, shape in (("float32", (2,)), ("int8", ()), ("str", ())):
-        for dialect in speak(_served(dtype, shape)).values():
+        for dialect in make_dialects(_served(dtype, shape)).values():
             try:
                 dialect.read(body, {})
             except ContractError as error:

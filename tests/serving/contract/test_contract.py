@@ -9,6 +9,7 @@ import pytest
 
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.errors import ContractError
@@ -196,3 +197,12 @@ def test_an_int64_that_json_made_a_float_is_not_taken_for_its_neighbour() -> Non
     assert RequestReader(contract).parse_rows([{"n": -(2**63)}])["n"].tolist() == [-(2**63)]
     with pytest.raises(ContractError, match="whole number from -9223372036854775808"):
         RequestReader(contract).parse_rows([{"n": float(-(2**63) - 1)}])
+
+
+@pytest.mark.parametrize("values", [[0, 2**63 + 1], [2**64 - 1, 5]])
+def test_whole_numbers_beyond_float64_keep_every_digit(values: list[int]) -> None:
+    """NumPy makes float64 of a list that holds small numbers and some from 2**63 on."""
+    field = Field(name="id", kind="numeric", dtype="uint64")
+    assert cast_column(field, (), values).tolist() == values
+    with pytest.raises(ContractError, match="send one type in all rows"):
+        cast_column(field, (), [1.0, 2**63 + 1])

@@ -10,7 +10,7 @@ import pytest
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.reading import RequestReader
-from tidegate.serving.contract.tensors import column_of, input_specs
+from tidegate.serving.contract.tensors import input_specs, tensor_to_column
 from tidegate.serving.dataplane.openapi import _field
 from tidegate.serving.errors import ContractError
 from tidegate.serving.inference.predictor import sample_rows
@@ -55,17 +55,19 @@ def test_what_does_not_fit_is_refused(contract: Contract, row: Any, received: st
 def test_a_tensor_may_have_fewer_steps(contract: Contract) -> None:
     assert input_specs(contract)[0].shape == (-1, 2)
     flat = np.arange(8, dtype=np.float32)
-    column = column_of(FIELD, (), (2, 2, 2), flat)
+    column = tensor_to_column(FIELD, (), (2, 2, 2), flat)
     np.testing.assert_array_equal(column[:, :2].ravel(), flat)
     assert np.isnan(column[:, 2:]).all()
-    np.testing.assert_array_equal(column_of(FIELD, (), (1, 4, 2), flat)[0].ravel(), flat)
-    np.testing.assert_array_equal(column_of(FIELD, (), (1, 3, 2), flat[:6].tolist())[0, :3].ravel(), flat[:6])
+    np.testing.assert_array_equal(tensor_to_column(FIELD, (), (1, 4, 2), flat)[0].ravel(), flat)
+    np.testing.assert_array_equal(
+        tensor_to_column(FIELD, (), (1, 3, 2), flat[:6].tolist())[0, :3].ravel(), flat[:6]
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 2), (1, 0, 2), (1, 2, 3), (2, 2)])
 def test_a_tensor_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ContractError, match=r"or fewer steps"):
-        column_of(FIELD, (), shape, np.zeros(int(np.prod(shape)), np.float32))
+        tensor_to_column(FIELD, (), shape, np.zeros(int(np.prod(shape)), np.float32))
 
 
 def test_the_openapi_page_says_how_many_steps(contract: Contract) -> None:

@@ -41,13 +41,13 @@ def test_an_endpoint_with_keys(serve: Callable[..., Running], images: Path, tmp_
         assert len(client.predict([ROW])) == 1
     with (
         Client(url) as client,
-        pytest.raises(ClientError, match=r"401: it was asked without an API key") as caught,
+        pytest.raises(ClientError, match=r"401: the request had no API key") as caught,
     ):
         client.contract()
     assert caught.value.status == 401
     with (
         Client(url, key="other") as client,
-        pytest.raises(ClientError, match="the key it was given is not valid"),
+        pytest.raises(ClientError, match="the API key is not valid"),
     ):
         client.contract()
 
@@ -110,7 +110,7 @@ def test_predict_brings_the_key_of_a_file(
     run = [sys.executable, "-P", "-m", "tidegate.pipelines.cli", *argv]
     refused = subprocess.run(run, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "asked without an API key" in refused.stderr
+    assert "the request had no API key" in refused.stderr
     done = subprocess.run(
         [*run, "--key-file", str(tmp_path / "key")], capture_output=True, text=True, check=False
     )

@@ -126,7 +126,7 @@ def test_making_a_key(run_python: Callable[..., subprocess.CompletedProcess[str]
     key = made.stderr.split()[-1]
     assert made.stdout == _line("me", key)
     refused = run_python("-m", "tidegate.pipelines.cli", "keys", "me too")
-    assert refused.returncode == 2 and "'me too' is no name for a key; expected one word" in refused.stderr
+    assert refused.returncode == 2 and "key name 'me too' is not valid; expected one word" in refused.stderr
     for content in ("", "# only words\n", "name nothex\n"):
         (tmp_path / "keys").write_text(content)
         with pytest.raises(ServerError, match="expected lines NAME SHA256"):

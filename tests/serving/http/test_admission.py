@@ -5,83 +5,87 @@ import time
 import numpy as np
 import pytest
 
-from tidegate.serving.errors import RefusedError
+from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.admission import Admission, Limits
 from tidegate.serving.monitoring.metrics import Metrics
-from tidegate.serving.monitoring.observer import MOST_ROWS, Seen, Tap
+from tidegate.serving.monitoring.observer import MAX_ROWS, Observation, ObserverQueue
 
 
-def _refused(admission: Admission, waiting: int = 0, size: int = 0) -> RefusedError:
-    with pytest.raises(RefusedError) as caught:
+def _rejected(admission: Admission, waiting: int = 0, size: int = 0) -> RejectedError:
+    with pytest.raises(RejectedError) as caught:
         admission.enter(waiting, size)
     return caught.value
 
 
 def test_places_follow_how_long_a_request_takes() -> None:
-    admission = Admission(Limits(queue=0.1, least=4), workers=2, seconds=0.02)  # room for 0.1 * 2 / 0.02
+    admission = Admission(
+        Limits(queue_seconds=0.1, min_requests=4), workers=2, seconds=0.02
+    )  # room for 0.1 * 2 / 0.02
     for _ in range(10):
         admission.enter(0, 0)
-    error = _refused(admission)
+    error = _rejected(admission)
     assert (error.status, error.kind, error.headers) == (503, "overloaded", ((b"retry-after", b"1"),))
     for _ in range(10):
         admission.leave(0)
     time.sleep(0.15)
     for _ in range(200):
-        admission.took(0.001)
+        admission.record_duration(0.001)
     for _ in range(100):
         admission.enter(0, 0)
-    assert _refused(admission, waiting=10_000).status == 503
+    assert _rejected(admission, waiting=10_000).status == 503
 
 
 def test_under_overload_nobody_waits_long() -> None:
-    admission = Admission(Limits(queue=0.1, standing=0.01, least=4), workers=2, seconds=0.02)
+    admission = Admission(
+        Limits(queue_seconds=0.1, overload_queue_seconds=0.01, min_requests=4), workers=2, seconds=0.02
+    )
     for _ in range(10):
         admission.enter(0, 0)
-    _refused(admission)
+    _rejected(admission)
     for _ in range(7):
         admission.leave(0)
-        _refused(admission)  # two are worked at, and one waits: no more, as long as that is so
+        _rejected(admission)  # two are worked at, and one waits: no more, as long as that is so
     admission.leave(0)
     admission.enter(0, 0)
-    _refused(admission)
+    _rejected(admission)
     for _ in range(2):
         admission.leave(0)
     time.sleep(0.15)
     for _ in range(9):  # a worker was free and none was refused for a while: a burst may wait again
         admission.enter(0, 0)
-    _refused(admission)
+    _rejected(admission)
 
 
 def test_one_slow_request_moves_little() -> None:
-    admission = Admission(Limits(queue=0.1, least=1), workers=1, seconds=0.001)
-    admission.took(30.0)
+    admission = Admission(Limits(queue_seconds=0.1, min_requests=1), workers=1, seconds=0.001)
+    admission.record_duration(30.0)
     for _ in range(90):
         admission.enter(0, 0)
 
 
 def test_bodies_are_bounded_together() -> None:
-    admission = Admission(Limits(body=10, held=25), workers=1, seconds=0.001)
-    assert _refused(admission, size=11).status == 413
+    admission = Admission(Limits(max_body_bytes=10, max_total_bytes=25), workers=1, seconds=0.001)
+    assert _rejected(admission, size=11).status == 413
     for _ in range(3):
         admission.enter(0, 10)
-    admission.grow(10)
-    admission.grow(10)
-    with pytest.raises(RefusedError, match="20 bytes of requests are being read"):
-        admission.grow(6)
-    admission.grow(5)
+    admission.add_bytes(10)
+    admission.add_bytes(10)
+    with pytest.raises(RejectedError, match="20 bytes of requests are being read"):
+        admission.add_bytes(6)
+    admission.add_bytes(5)
     admission.leave(10)
-    admission.grow(10)
+    admission.add_bytes(10)
 
 
 def test_a_body_still_to_come_takes_no_place() -> None:
     """However many send slowly, there is room for who does not."""
-    admission = Admission(Limits(queue=0.1, least=4), workers=1, seconds=0.02)
+    admission = Admission(Limits(queue_seconds=0.1, min_requests=4), workers=1, seconds=0.02)
     for _ in range(100):
         admission.enter(0, 1 << 20)
         admission.reading += 1
     for _ in range(5):
         admission.enter(0, 10)
-    assert _refused(admission).kind == "overloaded"
+    assert _rejected(admission).kind == "overloaded"
 
 
 def test_predictions_are_counted_by_class() -> None:
@@ -111,19 +115,19 @@ def test_many_classes_share_a_label_and_numbers_have_buckets() -> None:
         )
 
 
-def test_a_tap_hands_over_and_survives_its_watcher() -> None:
-    taken: list[Seen] = []
+def test_a_queue_hands_over_and_survives_its_observer() -> None:
+    taken: list[Observation] = []
 
     def watch(seen: object) -> None:
         assert isinstance(seen, list)
         taken.extend(seen)
-        raise ValueError("a watcher may fail")
+        raise ValueError("an observer may fail")
 
-    tap = Tap(watch, every=0.01)
-    tap.start()
-    tap.put({"x": np.zeros(3)}, np.zeros((3, 2), np.float32))
-    tap.put({"x": np.arange(39 * MOST_ROWS)}, np.zeros((39 * MOST_ROWS, 2), np.float32))
-    tap.stop()
-    assert [len(values) for _, values in taken] == [3, MOST_ROWS]
-    assert [len(columns["x"]) for columns, _ in taken] == [3, MOST_ROWS]
-    assert taken[1][0]["x"].tolist() == list(range(0, 39 * MOST_ROWS, 39))  # of all of it, not its first rows
+    queue = ObserverQueue(watch, interval=0.01)
+    queue.start()
+    queue.put({"x": np.zeros(3)}, np.zeros((3, 2), np.float32))
+    queue.put({"x": np.arange(39 * MAX_ROWS)}, np.zeros((39 * MAX_ROWS, 2), np.float32))
+    queue.stop()
+    assert [len(values) for _, values in taken] == [3, MAX_ROWS]
+    assert [len(columns["x"]) for columns, _ in taken] == [3, MAX_ROWS]
+    assert taken[1][0]["x"].tolist() == list(range(0, 39 * MAX_ROWS, 39))  # of all of it, not its first rows

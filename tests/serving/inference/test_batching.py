@@ -77,7 +77,7 @@ def test_a_batch_is_chosen_only_where_it_pays() -> None:
 
     found = measure(flat, sample, 2)
     assert found.rows == 32
-    assert f"{found.speeds[32]:.0f} rows/s, {found.speeds[1]:.0f} rows/s one by one" in found.in_words
+    assert f"{found.speeds[32]:.0f} rows/s, {found.speeds[1]:.0f} rows/s one by one" in found.summary
     assert measure(linear, sample, 2).rows == 1
 
 

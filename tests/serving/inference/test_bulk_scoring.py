@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tidegate.serving.errors import ContractError, ScoringError
-from tidegate.serving.inference.bulk_scoring import Answered, OnlineAsk, chunk_rows, score
+from tidegate.serving.inference.bulk_scoring import EndpointScorer, ScoredRows, chunk_rows, score
 
 MOST = 300
 
@@ -49,10 +49,10 @@ class Busy(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def ask() -> Iterator[OnlineAsk]:
+def scorer() -> Iterator[EndpointScorer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    asking = OnlineAsk(f"http://127.0.0.1:{server.server_port}")
+    asking = EndpointScorer(f"http://127.0.0.1:{server.server_port}")
     yield asking
     asking.close()
     server.shutdown()
@@ -63,20 +63,20 @@ def _chunks(rows: list[int], size: int = 1000) -> Iterator[list[int]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def test_answers_come_in_order_from_a_busy_endpoint(ask: OnlineAsk) -> None:
-    scored = list(score(_chunks(list(range(4321))), ask))
+def test_answers_come_in_order_from_a_busy_endpoint(scorer: EndpointScorer) -> None:
+    scored = list(score(_chunks(list(range(4321))), scorer))
     assert [part.start for part in scored] == [0, 1000, 2000, 3000, 4000]
     assert [value for part in scored for value in part.predictions] == list(range(0, 8642, 2))
     assert {(part.model, part.release) for part in scored} == {("m", 2)}
 
 
 @pytest.mark.parametrize("culprit", [0, 999, 1000, 1250, 2620])
-def test_a_bad_row_is_named_by_its_place_among_all(ask: OnlineAsk, culprit: int) -> None:
+def test_a_bad_row_is_named_by_its_place_among_all(scorer: EndpointScorer, culprit: int) -> None:
     rows = list(range(2700))
     rows[culprit] = -1
     first = culprit // 1000 * 1000
     with pytest.raises(ScoringError) as raised:
-        list(score(_chunks(rows), ask))
+        list(score(_chunks(rows), scorer))
     assert f"rows {first} to {min(first + 999, 2699)} (counted from 0)" in str(raised.value)
     assert f"'x' of row {culprit}: received the number -1; expected" in str(raised.value)
 
@@ -90,8 +90,8 @@ def test_chunks_are_taken_no_faster_than_answers() -> None:
             taken += 1
             yield [1]
 
-    def answer(rows: list[Any]) -> Answered:
-        return Answered("m", 1, rows)
+    def answer(rows: list[Any]) -> ScoredRows:
+        return ScoredRows("m", 1, rows)
 
     scored = score(chunks(), answer, 3)
     next(scored)

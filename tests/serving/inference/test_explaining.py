@@ -22,9 +22,9 @@ from tests.serving.conftest import Running
 from tidegate.models.data.columns import Columns, save_columns
 from tidegate.models.data.sequences import padded
 from tidegate.models.explaining.integrated_gradients import Explained, integrated_gradients
-from tidegate.models.explaining.keras_gradients import KerasSlopes
+from tidegate.models.explaining.keras_gradients import KerasPathGradients
 from tidegate.models.export.onnx import export_onnx
-from tidegate.models.export.onnx_explainer import export_slopes
+from tidegate.models.export.onnx_explainer import export_path_gradients
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.predict import predict
@@ -32,14 +32,14 @@ from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import open_bundle, write_bundle
 from tidegate.serving.bundle.measurements import Parity
-from tidegate.serving.dataplane.dispatcher import Desk
-from tidegate.serving.dialects import Served
+from tidegate.serving.dataplane.dispatcher import Dispatcher
+from tidegate.serving.dialects import ServedModel
 from tidegate.serving.errors import BundleError
 from tidegate.serving.http.admission import Limits
-from tidegate.serving.http.settings import Settings
-from tidegate.serving.inference.engine import Answerer, Pace
+from tidegate.serving.http.settings import ServerSettings
+from tidegate.serving.inference.engine import InferenceEngine, Latency
 from tidegate.serving.inference.explainer import Explainer
-from tidegate.serving.inference.parity import prove
+from tidegate.serving.inference.parity import check_parity
 from tidegate.serving.inference.predictor import Predictor, sample_rows
 
 NAME, ROWS = "everything", 24
@@ -92,8 +92,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
         model = build_model({"family": "text"}, specs, Outputs(3, "softmax"), 1)
         export_onnx(model, folder / "model.onnx")
         few = {name: array[:4] for name, array in inputs.items()}
-        slopes = KerasSlopes(model, specs)
-        export_slopes(model, slopes, folder / "slopes.onnx")
+        slopes = KerasPathGradients(model, specs)
+        export_path_gradients(model, slopes, folder / "slopes.onnx")
         answers = predict(model, inputs)
         explained = integrated_gradients(slopes, few, answers[:4], True)
     np.save(folder / "reference.npy", answers)
@@ -124,7 +124,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
 def prove_in(folder: Path, attributions: str = "attributions.npz") -> Parity:
     """What the package step does."""
     named = {name: folder / f"{name}.json" for name in ("schema", "transforms", "explained")}
-    return prove(
+    return check_parity(
         model=folder / "model.onnx",
         runtime="onnx",
         columns=folder / "columns.npz",
@@ -210,7 +210,7 @@ def test_what_is_missing_explains_nothing(packaged: Packaged, server: Running) -
 
 
 @pytest.mark.parametrize("value", ["yes", 1, None, [], {}], ids=str)
-def test_what_is_no_boolean_is_refused(packaged: Packaged, server: Running, value: Any) -> None:
+def test_what_is_no_boolean_is_rejected(packaged: Packaged, server: Running, value: Any) -> None:
     status, answer = ask(server, rows=rows_of_bundle(packaged, 1), explain=value)
     assert status == 400
     assert (answer["error"]["field"], answer["error"]["expected"]) == ("explain", "true or false")
@@ -221,7 +221,7 @@ def test_false_is_as_if_it_were_not_there(packaged: Packaged, server: Running) -
     assert ask(server, rows=rows, explain=False) == ask(server, rows=rows)
 
 
-def test_more_rows_than_can_be_explained_are_refused(packaged: Packaged, server: Running) -> None:
+def test_more_rows_than_can_be_explained_are_rejected(packaged: Packaged, server: Running) -> None:
     rows = rows_of_bundle(packaged, 17)
     assert ask(server, rows=rows)[0] == 200
     status, answer = ask(server, rows=rows, explain=True)
@@ -271,7 +271,7 @@ def test_the_standard_dialects_say_where_to_ask(server: Running) -> None:
         status, _, content = server.ask("POST", path, json.dumps(body).encode())
         assert status == 400
         if "v1" in path:
-            assert 'ask POST /predict {"rows", "explain": true}' in json.loads(content)["error"]
+            assert 'send POST /predict {"rows": [...], "explain": true}' in json.loads(content)["error"]
 
 
 def test_contract_and_openapi_page_say_so(server: Running) -> None:
@@ -317,45 +317,47 @@ def test_plain_requests_are_answered_while_others_are_explained(packaged: Packag
 
 
 @pytest.fixture
-def answerer(packaged: Packaged) -> Answerer:
+def engine(packaged: Packaged) -> InferenceEngine:
     bundle = open_bundle(packaged.bundle)
     predictor = Predictor.of(bundle)
-    served = Served(NAME, 1, bundle.contract)
-    return Answerer(predictor, served, Pace(1e-4, 1e-4), bundle.sample, explainer=Explainer.of(bundle))
+    served = ServedModel(NAME, 1, bundle.contract)
+    return InferenceEngine(
+        predictor, served, Latency(1e-4, 1e-4), bundle.sample, explainer=Explainer.of(bundle)
+    )
 
 
-def test_a_body_that_may_ask_for_it_is_not_answered_by_the_loop(answerer: Answerer) -> None:
-    rows = answerer.dialects["predict"]
-    assert answerer.may_explain(rows, b'{"rows": [], "explain": true}')
-    assert answerer.may_explain(rows, b'{"expl\\u0061in": true, "rows": [1]}')
-    assert not answerer.may_explain(rows, b'{"rows": [1, 2]}')
-    assert not answerer.may_explain(rows, b'{"rows": [{"size": 1}]}')
-    assert not answerer.may_explain(answerer.dialects["v2"], b'{"explain": true}')
+def test_a_body_that_may_ask_for_it_is_not_answered_by_the_loop(engine: InferenceEngine) -> None:
+    rows = engine.dialects["predict"]
+    assert engine.may_explain(rows, b'{"rows": [], "explain": true}')
+    assert engine.may_explain(rows, b'{"expl\\u0061in": true, "rows": [1]}')
+    assert not engine.may_explain(rows, b'{"rows": [1, 2]}')
+    assert not engine.may_explain(rows, b'{"rows": [{"size": 1}]}')
+    assert not engine.may_explain(engine.dialects["v2"], b'{"explain": true}')
 
 
-async def _refused(desk: Desk, body: bytes) -> list[Any]:
-    dialect = desk.answerer.dialects["predict"]
-    asked = [desk.answer(dialect, body, {}) for _ in range(4)]
+async def _rejected(dispatcher: Dispatcher, body: bytes) -> list[Any]:
+    dialect = dispatcher.engine.dialects["predict"]
+    asked = [dispatcher.answer(dialect, body, {}) for _ in range(4)]
     return await asyncio.gather(*asked, return_exceptions=True)
 
 
 def test_what_is_explained_takes_no_place_of_others_and_only_so_many_wait(
-    answerer: Answerer, packaged: Packaged
+    engine: InferenceEngine, packaged: Packaged
 ) -> None:
-    desk = Desk(answerer, Settings(Limits(explaining=2)), lambda: True)
+    dispatcher = Dispatcher(engine, ServerSettings(Limits(max_explanations=2)), lambda: True)
     body = json.dumps({"rows": rows_of_bundle(packaged, 2), "explain": True}).encode()
-    found = asyncio.run(_refused(desk, body))
+    found = asyncio.run(_rejected(dispatcher, body))
     refused = [one for one in found if isinstance(one, Exception)]
     answered = [one for one in found if not isinstance(one, Exception)]
     assert len(refused) == 2 and all("2 requests wait for explanations" in str(one) for one in refused)
     assert [one.status for one in answered] == [200, 200] and all(one.busy == 0 for one in answered)
-    assert desk.admission.aside == 0
-    desk.stop()
+    assert dispatcher.admission.explaining == 0
+    dispatcher.stop()
 
 
-def test_what_takes_longer_than_the_deadline_is_given_up(answerer: Answerer, packaged: Packaged) -> None:
-    answerer.deadline = 0.0
-    answer = answerer.answer_content({"rows": rows_of_bundle(packaged, 2), "explain": True})
+def test_what_takes_longer_than_the_deadline_is_given_up(engine: InferenceEngine, packaged: Packaged) -> None:
+    engine.deadline = 0.0
+    answer = engine.answer_content({"rows": rows_of_bundle(packaged, 2), "explain": True})
     assert answer.status == 500 and b"ask to explain fewer rows at a time" in answer.body
 
 

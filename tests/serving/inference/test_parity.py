@@ -14,7 +14,7 @@ from tidegate.models.data.columns import save_columns
 from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
 from tidegate.serving.bundle.measurements import Batching
 from tidegate.serving.errors import ModelLoadError, ParityError
-from tidegate.serving.inference.parity import prove
+from tidegate.serving.inference.parity import check_parity
 from tidegate.serving.inference.predictor import Predictor, probabilities
 from tidegate.serving.runtimes import available_cpus, load_model
 
@@ -45,7 +45,7 @@ class Twice(keras.layers.Layer):
 
 
 def _files(bundle: Path, folder: Path, reference: NDArray[np.float32]) -> dict[str, Any]:
-    """What `prove` reads, for a bundle of images."""
+    """What `check_parity` reads, for a bundle of images."""
     opened = open_bundle(bundle)
     images = np.random.default_rng(1).integers(0, 17, (40, 8, 8)).astype(np.uint8)
     save_columns(folder / "columns.npz", {"image": images})
@@ -68,11 +68,13 @@ def _predictions(bundle: Path) -> NDArray[np.float32]:
 def test_equal_predictions_pass_and_others_do_not(images: Path, tmp_path: Path) -> None:
     model = images / "model.onnx"
     reference = _predictions(images)
-    same = prove(model=model, runtime="onnx", **_files(images, tmp_path, reference))
+    same = check_parity(model=model, runtime="onnx", **_files(images, tmp_path, reference))
     assert same.passed
     assert (same.rows, same.tolerance) == (40, 1e-4)
     assert same.max_abs_difference < 1e-6
-    other = prove(model=model, runtime="onnx", **_files(images, tmp_path, reference + np.float32(0.01)))
+    other = check_parity(
+        model=model, runtime="onnx", **_files(images, tmp_path, reference + np.float32(0.01))
+    )
     assert not other.passed
     assert other.max_abs_difference == pytest.approx(0.01, abs=1e-4)
 
@@ -80,7 +82,7 @@ def test_equal_predictions_pass_and_others_do_not(images: Path, tmp_path: Path) 
 def test_the_same_process_measures_batches(images: Path, tmp_path: Path) -> None:
     found = tmp_path / "batching.json"
     files = _files(images, tmp_path, _predictions(images))
-    prove(model=images / "model.onnx", runtime="onnx", **files, batching=found)
+    check_parity(model=images / "model.onnx", runtime="onnx", **files, batching=found)
     batching = Batching.model_validate_json(found.read_bytes())
     assert batching.rows == 1  # so quick a model answers before another request could wait for it
     assert list(batching.speeds) == [1, 2, 4, 8, 16, 32]
@@ -91,7 +93,7 @@ def test_the_same_process_measures_batches(images: Path, tmp_path: Path) -> None
 
 def test_what_cannot_be_compared_says_why(images: Path, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"answered \(40, 10\), the trained one \(40, 3\)"):
-        prove(
+        check_parity(
             model=images / "model.onnx",
             runtime="onnx",
             **_files(images, tmp_path, np.zeros((40, 3), np.float32)),
@@ -99,7 +101,7 @@ def test_what_cannot_be_compared_says_why(images: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")
     with pytest.raises(ParityError, match=r"broken.onnx cannot be served by onnx"):
-        prove(model=broken, runtime="onnx", **_files(images, tmp_path, _predictions(images)))
+        check_parity(model=broken, runtime="onnx", **_files(images, tmp_path, _predictions(images)))
 
 
 def test_the_tensorflow_runtime_loads_the_experiments_own_layers(

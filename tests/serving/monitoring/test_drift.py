@@ -16,14 +16,20 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.serving.bundle.bundle import open_bundle, write_bundle
-from tidegate.serving.bundle.drift_reference import BINS, MOST_ROWS, Feature, make_reference, spread_rows
+from tidegate.serving.bundle.drift_reference import (
+    BINS,
+    MAX_ROWS,
+    Feature,
+    evenly_spaced_rows,
+    make_reference,
+)
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.handover import status
 from tidegate.serving.inference.parity import describe
 from tidegate.serving.inference.predictor import Predictor
-from tidegate.serving.monitoring.drift import LEAST_ROWS, WINDOW, Drift, stability
-from tidegate.serving.monitoring.observer import Seen
+from tidegate.serving.monitoring.drift import MIN_ROWS, WINDOW, Drift, population_stability_index
+from tidegate.serving.monitoring.observer import Observation
 
 SCHEMA = Schema(
     inputs=(
@@ -64,7 +70,7 @@ def _drift() -> Drift:
 
 def _show(drift: Drift, columns: Columns, values: Any, size: int = 100) -> None:
     """As the endpoint shows it: request by request, a few at a time."""
-    seen: list[Seen] = [
+    seen: list[Observation] = [
         (
             {name: column[start : start + size] for name, column in columns.items()},
             values[start : start + size],
@@ -78,9 +84,9 @@ def _show(drift: Drift, columns: Columns, values: Any, size: int = 100) -> None:
 def test_the_index_is_that_of_its_formula() -> None:
     expected, found = np.array([0.5, 0.3, 0.2]), np.array([0.4, 0.4, 0.2])
     by_hand = (0.4 - 0.5) * math.log(0.4 / 0.5) + (0.4 - 0.3) * math.log(0.4 / 0.3)
-    assert stability(expected, found) == pytest.approx(by_hand)
-    assert stability(found, expected) == pytest.approx(by_hand)
-    assert stability(expected, expected) == 0
+    assert population_stability_index(expected, found) == pytest.approx(by_hand)
+    assert population_stability_index(found, expected) == pytest.approx(by_hand)
+    assert population_stability_index(expected, expected) == 0
 
 
 def test_the_reference_counts_every_training_row() -> None:
@@ -101,7 +107,7 @@ def test_the_reference_counts_every_training_row() -> None:
     assert features["age"].counts[-1] == int(np.isnan(_rows(5000, 1)["age"]).sum())
     (sold,) = reference.predictions
     assert (sold.name, sold.categories) == ("sold", ("no", "yes"))
-    assert len(spread_rows(_rows(50_001, 2), 50_001)["age"]) <= MOST_ROWS
+    assert len(evenly_spaced_rows(_rows(50_001, 2), 50_001)["age"]) <= MAX_ROWS
 
 
 def test_a_regression_has_a_feature_a_target() -> None:
@@ -130,7 +136,7 @@ def test_a_small_training_set_raises_no_false_alarm(training: int) -> None:
 
 def test_rows_like_those_of_training_have_not_moved() -> None:
     drift = _drift()
-    _show(drift, _rows(LEAST_ROWS - 1, 2), _answers(LEAST_ROWS - 1, 2))
+    _show(drift, _rows(MIN_ROWS - 1, 2), _answers(MIN_ROWS - 1, 2))
     assert drift.index() == {"feature": {}, "prediction": {}}
     _show(drift, _rows(3000, 3), _answers(3000, 3))
     found = drift.index()
@@ -226,7 +232,7 @@ def test_a_server_tells_it_in_its_metrics(
     with Client(f"http://127.0.0.1:{port}", proof=True) as client:  # rows of ours, which are not counted
         client.predict(np.zeros((5, 8, 8)).tolist())
     with Client(f"http://127.0.0.1:{port}") as client:
-        for row in np.full((LEAST_ROWS, 8, 8), 3).tolist():
+        for row in np.full((MIN_ROWS, 8, 8), 3).tolist():
             client.predict([row])
     deadline = time.monotonic() + 20
     while "tidegate_drift_psi{" not in (page := _metrics(port)) and time.monotonic() < deadline:
@@ -235,5 +241,5 @@ def test_a_server_tells_it_in_its_metrics(
     values = {json.dumps(line.split('name="')[1].split('"')[0]): float(line.split()[-1]) for line in lines}
     assert set(values) == {'"image"', '"label"'}
     assert values['"image"'] > 0.25
-    assert f'tidegate_drift_rows{{endpoint="digits",release="1"}} {LEAST_ROWS}.0' in page
+    assert f'tidegate_drift_rows{{endpoint="digits",release="1"}} {MIN_ROWS}.0' in page
     assert 'tidegate_unwatched_requests{endpoint="digits",release="1"} 0.0' in page

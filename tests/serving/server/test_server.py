@@ -54,7 +54,7 @@ def _ask(
 def test_predictions_are_those_of_the_offline_bundle(endpoint: dict[str, Any], images: Path) -> None:
     rows = np.random.default_rng(5).integers(0, 17, (64, 8, 8)).tolist()
     with Client(f"http://127.0.0.1:{endpoint['private_port']}") as client:
-        (answer,) = client.answers(rows)
+        (answer,) = client.responses(rows)
         assert (answer["model"], answer["release"]) == ("digits", 3)
         offline: list[Any] = Predictor.of(images).predict_rows(rows)
         for online, expected in zip(client.predict(rows), offline, strict=True):
@@ -202,7 +202,7 @@ def test_a_port_that_is_taken(images: Path, start: Start, tmp_path: Path, free_p
         take_over(tmp_path / "a", free_port)
     assert take_over(tmp_path / "a", free_port)["port"] == free_port
     assert take_over(tmp_path / "a", free_port)["port"] == free_port
-    with pytest.raises(ServerError, match=f"it serves port {free_port} already"):
+    with pytest.raises(ServerError, match=f"it already serves port {free_port}"):
         take_over(tmp_path / "a", free_port + 1)
 
 

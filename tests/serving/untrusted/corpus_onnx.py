@@ -56,11 +56,11 @@ SPARSE = onnx.SparseTensorProto(
 
 ONNX: dict[str, tuple[Make, str]] = {
     "a pickle": (raw(PICKLE), "a Python pickle"),
-    "words": (raw(b"not a model"), "no ONNX model"),
+    "words": (raw(b"not a model"), "not an ONNX model"),
     "an archive": (keras(), "a zip archive"),
-    "ort format": (raw(b"\x18\x00\x00\x00ORTM" + bytes(64)), "no ONNX model"),
+    "ort format": (raw(b"\x18\x00\x00\x00ORTM" + bytes(64)), "not an ONNX model"),
     "empty": (raw(b""), "no graph"),
-    "a link": (link, "a link or no file"),
+    "a link": (link, "a link or not a file"),
     "beside": (onnx_model(initializers=[outside("weights.bin")]), "another file, 'weights.bin'"),
     "traversal": (onnx_model(initializers=[outside("../../etc/passwd")]), "'../../etc/passwd'"),
     "absolute": (onnx_model(initializers=[outside("/etc/passwd")]), "'/etc/passwd'"),
