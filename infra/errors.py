@@ -1,21 +1,21 @@
 """Every error of this package.
 
 InfraError
-├── StoreError              the store can't be read or written
+├── StoreError              the store cannot be read or written
 │   ├── MissingObjectError  no object with this digest
 │   ├── CorruptObjectError  the bytes on disk are not those of the digest
 │   └── ConflictError       a document changed since it was read
-├── SpoolError              the run's event file can't be read or written
-├── ProcessError            a detached process didn't start, or can't be stopped
-├── LockedError             somebody else holds the lock
+├── SpoolError              the run's event file cannot be read or written
+├── ProcessError            a detached process did not start, or cannot be stopped
+├── LockedError             another process holds the lock
 ├── TrackingError           MLflow is unreachable, or its database is unusable
-└── ClusterError            the Kubernetes API server refused something
-    ├── UnreachableError    it can't be reached, or is busy
+└── ClusterError            the Kubernetes API server refused a request
+    ├── UnreachableError    the server cannot be reached, or is busy
     ├── ForbiddenError      not permitted, or over quota
-    ├── NotFoundError       there is no such object
-    ├── AlreadyExistsError  there is one of that name already
-    ├── RolloutError        an endpoint's pods did not become ready, or its route was not taken
-    └── ExpiredError        a watch's starting point is too old
+    ├── NotFoundError       the object does not exist
+    ├── AlreadyExistsError  an object of that name exists already
+    ├── RolloutError        an endpoint's pods did not become ready, or its route was not accepted
+    └── ExpiredError        the resource version that a watch starts from is too old
 """
 
 
@@ -24,11 +24,11 @@ class InfraError(Exception):
 
 
 class StoreError(InfraError):
-    """The store can't be read or written."""
+    """The store cannot be read or written."""
 
 
 class MissingObjectError(StoreError):
-    """No object with this digest is in the store."""
+    """The store has no object with this digest."""
 
 
 class CorruptObjectError(StoreError):
@@ -36,19 +36,19 @@ class CorruptObjectError(StoreError):
 
 
 class ConflictError(StoreError):
-    """A document is not what the writer thought it was."""
+    """A document changed since the writer read it."""
 
 
 class SpoolError(InfraError):
-    """The run's event file can't be read or written."""
+    """The run's event file cannot be read or written."""
 
 
 class ProcessError(InfraError):
-    """A detached process didn't start, or can't be stopped."""
+    """A detached process did not start, or cannot be stopped."""
 
 
 class LockedError(InfraError):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 class TrackingError(InfraError):
@@ -56,28 +56,28 @@ class TrackingError(InfraError):
 
 
 class ClusterError(InfraError):
-    """The Kubernetes API server refused something."""
+    """The Kubernetes API server refused a request."""
 
 
 class UnreachableError(ClusterError):
-    """The API server can't be reached, or is busy."""
+    """The API server cannot be reached, or is busy."""
 
 
 class ForbiddenError(ClusterError):
-    """Not permitted to us, or more than the namespace's quota."""
+    """These credentials do not allow it, or the namespace's quota is exceeded."""
 
 
 class NotFoundError(ClusterError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class AlreadyExistsError(ClusterError):
-    """There is an object of that name already."""
+    """An object of that name exists already."""
 
 
 class ExpiredError(ClusterError):
-    """What a watch was to start from is too old; list again."""
+    """The resource version that a watch starts from is too old; list again."""
 
 
 class RolloutError(ClusterError):
-    """An endpoint's pods did not become ready, or no gateway took its route."""
+    """An endpoint's pods did not become ready, or no gateway accepted its route."""

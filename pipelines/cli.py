@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from tidegate.pipelines.errors import in_words
+from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.parser import COMMON, make_parser
 
 
@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace, stdout: TextIO) -> int:
     except Exception as error:
         code = _report(error, args.debug)
         if args.json:
-            _write(getattr(error, "data", None) or {"error": in_words(error), "exit_code": code}, stdout)
+            _write(getattr(error, "data", None) or {"error": error_message(error), "exit_code": code}, stdout)
         return code
     if args.json:
         _write(result.data, stdout)
@@ -84,7 +84,7 @@ def _report(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
         print(getattr(error, "trace", ""), file=sys.stderr)
-    print(f"error: {in_words(error)}", file=sys.stderr)
+    print(f"error: {error_message(error)}", file=sys.stderr)
     return next(code for kind, code in _exit_codes() if isinstance(error, kind))
 
 

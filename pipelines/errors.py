@@ -92,7 +92,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 OURS = (PipelineError, ModelsError, ServingError, InfraError)
 
 
-def in_words(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """An error in a sentence: our own say everything, others get their type and place."""
     if isinstance(error, OURS):
         return str(error)

@@ -1,7 +1,7 @@
 """One namespace of a Kubernetes API server, objects as plain dicts. The only module that imports `kubernetes`.
 
-Every request has a time limit and is tried again, with jitter, when the connection broke or the server said that it
-is busy: an API server that restarts costs seconds, not a run. What went wrong is told as a ClusterError.
+Every request has a time limit. It is retried, with jitter, when the connection broke or the server was busy, so an
+API server that restarts costs seconds, not a run. Failures are raised as ClusterError.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Cluster:
     """A namespace of a cluster.
 
     Args:
-        context: a context of the kubeconfig; None is the pod's own service account, or else the current context.
-        namespace: where every namespaced object lives.
-        patience_s: how long a server that can not be reached is tried again.
+        context: a context of the kubeconfig; None: the pod's own service account, or else the current context.
+        namespace: the namespace of every namespaced object.
+        patience_s: seconds for which requests to an unreachable server are retried.
 
     Raises:
         ClusterError: there is no kubeconfig, or no such context in it.
@@ -47,33 +47,33 @@ class Cluster:
         self._client = _client(context)
 
     def apply(self, obj: Object) -> Object:
-        """Server-side apply under our field manager; what others changed of our fields is taken back."""
+        """Server-side apply under our field manager; changes by others to our fields are overwritten."""
         query = {"fieldManager": MANAGER, "force": "true"}
         path = self._path(obj["kind"], obj["metadata"]["name"])
-        return self._ask("PATCH", path, query, obj, "application/apply-patch+yaml")
+        return self._request("PATCH", path, query, obj, "application/apply-patch+yaml")
 
     def create(self, obj: Object) -> Object:
         """Create an object; raises AlreadyExistsError."""
-        return self._ask("POST", self._path(obj["kind"]), {"fieldManager": MANAGER}, obj)
+        return self._request("POST", self._path(obj["kind"]), {"fieldManager": MANAGER}, obj)
 
     def get(self, kind: str, name: str) -> Object | None:
         """One object, or None."""
         try:
-            return self._ask("GET", self._path(kind, name))
+            return self._request("GET", self._path(kind, name))
         except NotFoundError:
             return None
 
     def list(self, kind: str, labels: str = "", fields: str = "") -> Objects:
-        """The objects that a label selector and a field selector choose."""
-        return self.listed(kind, labels, fields)[0]
+        """The objects that match a label selector and a field selector."""
+        return self.list_with_version(kind, labels, fields)[0]
 
-    def listed(self, kind: str, labels: str = "", fields: str = "") -> tuple[Objects, str]:
-        """The same, and the resource version from which a watch goes on."""
+    def list_with_version(self, kind: str, labels: str = "", fields: str = "") -> tuple[Objects, str]:
+        """The objects, as `list` returns them, and the resource version from which a watch continues."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
         query = {key: value for key, value in query.items() if value}
         items: Objects = []
         while True:
-            answer = self._ask("GET", self._path(kind), query)
+            answer = self._request("GET", self._path(kind), query)
             items += [{"kind": kind, **item} for item in answer["items"]]
             if not answer["metadata"].get("continue"):
                 return items, answer["metadata"]["resourceVersion"]
@@ -82,25 +82,25 @@ class Cluster:
     def patch(self, kind: str, name: str, body: Object) -> Object:
         """Merge a change into an object."""
         query = {"fieldManager": MANAGER}
-        return self._ask("PATCH", self._path(kind, name), query, body, "application/merge-patch+json")
+        return self._request("PATCH", self._path(kind, name), query, body, "application/merge-patch+json")
 
     def delete(self, kind: str, name: str) -> bool:
         """Delete an object and, in the background, what it owns; False when it was not there."""
         try:
-            self._ask("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+            self._request("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
         except NotFoundError:
             return False
         return True
 
     def delete_all(self, kind: str, labels: str) -> Names:
-        """Delete what a label selector chooses; return the names."""
+        """Delete the objects that match a label selector; return their names."""
         names = [obj["metadata"]["name"] for obj in self.list(kind, labels)]
         return [name for name in names if self.delete(kind, name)]
 
     def logs(
         self, pod: str, *, container: str | None = None, tail: int | None = None, previous: bool = False
     ) -> str:
-        """What a container printed; "" when it has not started or is gone."""
+        """The log of a container; "" when the container has not started or is gone."""
         query = {
             "container": container or "",
             "tailLines": str(tail or ""),
@@ -118,11 +118,11 @@ class Cluster:
         return bytes(content or b"").decode(errors="replace")
 
     def watch(self, kind: str, labels: str, timeout_s: int, since: str = "") -> Iterator[tuple[str, Object]]:
-        """Changes of the chosen objects as (ADDED, MODIFIED or DELETED; object), for `timeout_s` seconds at most.
+        """Yield changes as (ADDED, MODIFIED or DELETED; object) for at most `timeout_s` seconds.
 
         Raises:
             ExpiredError: `since` is too old; list again.
-            ClusterError: anything else; list again, after a moment.
+            ClusterError: any other failure; list again, after a moment.
         """
         query = {
             "labelSelector": labels,
@@ -144,13 +144,13 @@ class Cluster:
             answer.close()
 
     def raw(self, path: str) -> Any:
-        """A GET of any path, such as /version; its JSON."""
-        return self._ask("GET", path)
+        """GET any path, such as /version; return the parsed JSON."""
+        return self._request("GET", path)
 
     def _path(self, kind: str, name: str = "") -> str:
         return KINDS[kind].path(self.namespace, name)
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -164,7 +164,7 @@ class Cluster:
     def _send(
         self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str
     ) -> Any:
-        """Send; try again while the server is away or busy. Every request of ours may be repeated."""
+        """Send; retry while the server is unreachable or busy. All our requests may safely be repeated."""
         deadline, waits = time.monotonic() + self._patience, pauses(0.2, 5.0)
         while True:
             try:
@@ -220,10 +220,10 @@ def _client(context: str | None) -> Any:
         else:
             config.load_kube_config(context=context, client_configuration=found)
     except config.ConfigException as error:
-        words = f"context {context!r}" if context else "the current context"
+        expected = f"context {context!r}" if context else "a current context"
         raise ClusterError(
-            f"No way to the cluster: {error}. Expected a kubeconfig with {words}: set $KUBECONFIG to its path, "
-            "or name another `context` in targets.yaml (`kubectl config get-contexts` lists them)."
+            f"the kubeconfig cannot be used: {error}; expected one with {expected}; set $KUBECONFIG to its path, "
+            "or name another `context` in targets.yaml (`kubectl config get-contexts` lists them)"
         ) from error
     found.retries = False
     return ApiClient(found)
@@ -238,4 +238,4 @@ def _lines(answer: Any) -> Iterator[bytes]:
             *lines, rest = (rest + chunk).split(b"\n")
             yield from (line for line in lines if line)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise UnreachableError(f"The watch broke off: {error}.") from error
+        raise UnreachableError(f"the connection of the watch broke: {error}") from error

@@ -1,4 +1,4 @@
-"""What a cluster offers, read from its objects: room in the quota, GPUs, images, a gateway. Pure functions."""
+"""What a cluster has to offer, read from its objects: free quota, GPUs, images, a gateway. Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.infra.cluster.jobs import condition
 
 Object = dict[str, Any]
-# Without these not even a small pod may be made; a GPU's quota concerns only who asks for one.
+# If one of these is used up, not even a small pod can be created; the GPU quota matters only for pods with GPUs.
 NEEDED = ("pods", "count/jobs.batch", "requests.cpu", "requests.memory", "limits.memory")
 
 
@@ -21,7 +21,7 @@ def amount(quantity: str) -> Decimal:
 
 
 def quota_lines(quotas: Iterable[Object]) -> tuple[list[str], list[str]]:
-    """What quotas say of pods, Jobs, cores, memory and GPUs, as `name used/hard`: all, and those that are full."""
+    """The quotas of pods, Jobs, cores, memory and GPUs as lines `name used/hard`: all of them, and the full ones."""
     lines, full = [], []
     for quota in quotas:
         status = quota.get("status", {})
@@ -35,7 +35,7 @@ def quota_lines(quotas: Iterable[Object]) -> tuple[list[str], list[str]]:
 
 
 def gpus(nodes: Iterable[Object]) -> dict[str, int]:
-    """How many GPUs of each resource name the nodes offer in all."""
+    """Resource name -> total number of GPUs on the nodes."""
     found: Counter[str] = Counter()
     for node in nodes:
         offered: Mapping[str, str] = node.get("status", {}).get("allocatable") or {}
@@ -46,13 +46,13 @@ def gpus(nodes: Iterable[Object]) -> dict[str, int]:
 
 
 def images_on(nodes: Iterable[Object]) -> set[str]:
-    """The images that nodes say they have; a node tells of 50 at most."""
-    told = (node.get("status", {}).get("images") or [] for node in nodes)
-    return {name for images in told for one in images for name in one.get("names") or []}
+    """The images that the nodes report; a node reports at most 50."""
+    reported = (node.get("status", {}).get("images") or [] for node in nodes)
+    return {name for images in reported for one in images for name in one.get("names") or []}
 
 
-def gateway_trouble(gateway: Object, namespace: str) -> str:
-    """Why no route of `namespace` can use a gateway; "" where it can."""
+def gateway_problem(gateway: Object, namespace: str) -> str:
+    """Why routes of `namespace` cannot use a gateway; "" if they can."""
     for kind in ("Accepted", "Programmed"):
         if condition(gateway, kind) is None:
             return f"it is not {kind}"
@@ -61,4 +61,4 @@ def gateway_trouble(gateway: Object, namespace: str) -> str:
         chosen = listener.get("allowedRoutes", {}).get("namespaces", {}).get("from", "Same")
         if chosen in ("All", "Selector") or (chosen == "Same" and own == namespace):
             return ""
-    return f"no listener takes routes of namespace {namespace} (allowedRoutes.namespaces.from)"
+    return f"no listener accepts routes of namespace {namespace} (allowedRoutes.namespaces.from)"

@@ -1,4 +1,4 @@
-"""One endpoint in a namespace: its releases' pods, and which of them have the traffic."""
+"""One endpoint in a namespace: the pods of its releases, and which release gets the traffic."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,12 +16,12 @@ from tidegate.infra.cluster.endpoint_objects import (
 )
 from tidegate.infra.cluster.endpoint_pod import PORT
 from tidegate.infra.cluster.jobs import selector
-from tidegate.infra.cluster.pod_diagnosis import why_told
+from tidegate.infra.cluster.pod_diagnosis import why_from_events
 from tidegate.infra.cluster.pod_status import failing_container, is_ready, why_not_ready
 from tidegate.infra.errors import ForbiddenError, NotFoundError, RolloutError
 
 Object = dict[str, Any]
-# What is asked first goes first: nothing may be sent to what is being taken away.
+# In the order of removal: the objects that route traffic go first, so that nothing is sent to removed pods.
 KINDS = (
     "HTTPRoute",
     "Service",
@@ -32,9 +32,9 @@ KINDS = (
 )
 CUSTOM_METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
 POLL_S = 0.2
-QUIET_S = 5.0  # a pod takes as long to start when all is well
-TROUBLE_S = 15.0  # how long trouble must stand: a registry may hiccup, a Secret may be on its way
-SPREAD_S = 2.5  # until gateways and nodes have taken in what was changed
+EVENTS_AFTER_S = 5.0  # events are read only after this time, which a healthy pod takes to start
+PROBLEM_S = 15.0  # how long a problem must last: a registry may fail once, a Secret may be created soon
+PROPAGATION_S = 2.5  # until gateways and nodes have applied a change
 ROUTE_S = 20.0
 
 
@@ -52,14 +52,14 @@ class ClusterEndpoint:
     Args:
         cluster: the namespace.
         name: the endpoint's name.
-        gateway: where its HTTPRoute hangs; None for none.
+        gateway: the parent of its HTTPRoute; None: it has no route.
     """
 
     def __init__(self, cluster: Cluster, name: str, gateway: Gateway | None) -> None:
         self._cluster, self.name, self._gateway = cluster, name, gateway
 
-    def foreign(self) -> str:
-        """What in the namespace has the endpoint's name and is not of it, in words; "" when nothing has."""
+    def name_conflict(self) -> str:
+        """A description of a foreign object that has the endpoint's name; "" if there is none."""
         found = self._cluster.get("Service", self.name)
         labels = found["metadata"].get("labels", {}) if found else {}
         ours = labels.get("tidegate.dev/endpoint") == self.name and "tidegate.dev/release" not in labels
@@ -67,25 +67,25 @@ class ClusterEndpoint:
 
     def start(self, spec: ReleaseSpec, timeout_s: float, say: Callable[[str], None] = print) -> None:
         """Apply a release's objects and wait until its replicas are ready; raises RolloutError."""
-        replicas = max(spec.least, min(spec.most, self.replicas(spec.name)))
+        replicas = max(spec.min_replicas, min(spec.max_replicas, self.replicas(spec.name)))
         for obj in release_objects(spec, replicas, self._has_custom_metrics(spec)):
             self._cluster.apply(obj)
         self.wait_ready(spec.name, timeout_s, say)
 
     def start_canary(self, spec: ReleaseSpec, replicas: int, champion: str, timeout_s: float) -> None:
-        """Put so many pods of a release among the champion's; raises RolloutError."""
+        """Start `replicas` pods of a release in the champion's pool; raises RolloutError."""
         self._cluster.apply(canary_deployment(spec, replicas, champion))
         self.wait_ready(f"{spec.name}-canary", timeout_s)
 
     def scale(self, spec: ReleaseSpec, replicas: int, timeout_s: float) -> None:
-        """Make sure of so many replicas, within what the release allows; never of fewer than there are."""
-        wanted = max(spec.least, min(spec.most, replicas))
+        """Scale up to `replicas`, within the release's limits; never scale down."""
+        wanted = max(spec.min_replicas, min(spec.max_replicas, replicas))
         if wanted > self.replicas(spec.name):
             self._cluster.patch("Deployment", spec.name, {"spec": {"replicas": wanted}})
             self.wait_ready(spec.name, timeout_s)
 
     def replicas(self, deployment: str) -> int:
-        """How many replicas are asked for; 0 when there is no such Deployment."""
+        """The number of replicas in the Deployment's spec; 0 if there is no such Deployment."""
         found = self._cluster.get("Deployment", deployment)
         return int(found["spec"].get("replicas", 1)) if found else 0
 
@@ -94,57 +94,59 @@ class ClusterEndpoint:
         return self._cluster.list("Pod", f"tidegate.dev/deployment={deployment}")
 
     def ready_pods(self, deployment: str) -> list[Object]:
-        """Those that take requests."""
+        """The pods of a Deployment that are ready."""
         return [pod for pod in self.pods(deployment) if is_ready(pod)]
 
     def wait_ready(self, deployment: str, timeout_s: float, say: Callable[[str], None] = print) -> None:
         """Wait until all replicas are ready.
 
         Raises:
-            RolloutError: why they are not, with the end of the log of the container that failed.
+            RolloutError: they are not ready; with the reason and the end of the failed container's log.
         """
-        began, trouble, since = time.monotonic(), "", time.monotonic()
+        began, problem, since = time.monotonic(), "", time.monotonic()
         while not self._is_complete(deployment):
             now = time.monotonic()
-            found = self._trouble(deployment, now - began > QUIET_S)
-            if found != trouble:
-                # Trouble changes its words while it stands: only a moment without any begins anew.
-                trouble, since = found, since if trouble and found else now
-                say(f"{deployment}: {trouble}") if trouble else None
-            waits_for_node = trouble.startswith("no node has room")
+            found = self._problem(deployment, now - began > EVENTS_AFTER_S)
+            if found != problem:
+                # The message of a lasting problem may change; only a moment without a problem resets the clock.
+                problem, since = found, since if problem and found else now
+                say(f"{deployment}: {problem}") if problem else None
+            waits_for_node = problem.startswith("no node has room")
             late = now - began > timeout_s
-            if late or (trouble and not waits_for_node and now - since > TROUBLE_S):
-                raise RolloutError(self._in_words(deployment, trouble, late, timeout_s))
+            if late or (problem and not waits_for_node and now - since > PROBLEM_S):
+                raise RolloutError(self._failure_message(deployment, problem, late, timeout_s))
             time.sleep(POLL_S)
 
     def _is_complete(self, deployment: str) -> bool:
         found = self._cluster.get("Deployment", deployment)
         if found is None:
-            raise RolloutError(f"Deployment {deployment} was deleted while it started. Submit again.")
+            raise RolloutError(f"Deployment {deployment} was deleted while it started; submit again")
         wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
-        seen = bool(status.get("observedGeneration", 0) >= found["metadata"]["generation"])
+        observed = bool(status.get("observedGeneration", 0) >= found["metadata"]["generation"])
         counts = (status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
-        return seen and all(count >= wanted for count in counts)
+        return observed and all(count >= wanted for count in counts)
 
-    def _trouble(self, deployment: str, ask_events: bool) -> str:
-        """What keeps pods from running, as far as their status says it; the events of the namespace are many."""
+    def _problem(self, deployment: str, ask_events: bool) -> str:
+        """Why pods do not run, from their status, else from events if `ask_events`: a namespace has many events."""
         pods = self.pods(deployment)
         found = next((words for pod in pods if (words := why_not_ready(pod))), "")
         if not found and ask_events:
-            told = self._cluster.list("Event", fields="type=Warning")
-            own = [one for one in told if one["involvedObject"].get("name", "").startswith(f"{deployment}-")]
-            reason = why_told(own) if not any(is_ready(pod) for pod in pods) else None
-            found = reason.words if reason else ""
+            events = self._cluster.list("Event", fields="type=Warning")
+            own = [
+                one for one in events if one["involvedObject"].get("name", "").startswith(f"{deployment}-")
+            ]
+            reason = why_from_events(own) if not any(is_ready(pod) for pod in pods) else None
+            found = reason.message if reason else ""
         return found
 
-    def _in_words(self, deployment: str, trouble: str, late: bool, timeout_s: float) -> str:
-        words = trouble or "its pods do not become ready"
+    def _failure_message(self, deployment: str, problem: str, late: bool, timeout_s: float) -> str:
+        words = problem or "its pods do not become ready"
         words = f"{deployment} did not start{f' within {timeout_s:g} s' if late else ''}: {words}"
         tail = next((tail for pod in self.pods(deployment) if (tail := self.log_tail(pod))), "")
         return f"{words}; the end of its log: {tail}" if tail else words
 
     def log_tail(self, pod: Object) -> str:
-        """The last words of a pod's container that failed, on one line; "" when there are none."""
+        """The end of the log of a pod's failed container, on one line; "" if there is none."""
         container = failing_container(pod)
         if not container:
             return ""
@@ -153,11 +155,11 @@ class ClusterEndpoint:
         text = text or self._cluster.logs(name, container=container, tail=20)
         return " ".join(text.split()[-60:])
 
-    def give_traffic(self, live: ReleaseSpec, weights: dict[str, int] | None = None) -> None:
-        """Make the endpoint's address lead to a release.
+    def route_traffic(self, live: ReleaseSpec, weights: dict[str, int] | None = None) -> None:
+        """Route the endpoint's traffic to a release.
 
         Args:
-            live: who answers at the stable Service.
+            live: the release that the stable Service selects.
             weights: release name -> percent of the gateway's requests; None: all to `live`.
         """
         changed = self._applied(stable_service(self.name, live.key))
@@ -166,10 +168,10 @@ class ClusterEndpoint:
             changed |= self._applied(route(self.name, self._gateway.name, self._gateway.namespace, shares))
             self._wait_for_route()
         if changed:
-            time.sleep(SPREAD_S)
+            time.sleep(PROPAGATION_S)
 
     def _applied(self, obj: Object) -> bool:
-        """Apply; whether that changed anything."""
+        """Apply an object; return whether that changed it."""
         before = self._cluster.get(obj["kind"], obj["metadata"]["name"])
         after = self._cluster.apply(obj)
         versions = [known["metadata"]["resourceVersion"] for known in (before, after) if known]
@@ -190,33 +192,33 @@ class ClusterEndpoint:
             if any(one["status"] == "True" for one in accepted):
                 return
             if accepted:
-                raise RolloutError(f"The gateway refused the route of {self.name}: {accepted[0]['message']}.")
+                raise RolloutError(f"the gateway refused the route of {self.name}: {accepted[0]['message']}")
             time.sleep(POLL_S)
         assert self._gateway is not None
         raise RolloutError(
-            f"No gateway took the route of {self.name} within {ROUTE_S:g} s: expected Gateway "
+            f"no gateway accepted the route of {self.name} within {ROUTE_S:g} s; expected Gateway "
             f"{self._gateway.name} in namespace {self._gateway.namespace} to accept routes of this namespace; "
-            "correct `gateway` in targets.yaml, or see the gateway's own log."
+            "correct `gateway` in targets.yaml, or see the gateway's log"
         )
 
     def live_key(self) -> str:
-        """The `key` of the release that the stable Service leads to; "" when there is none."""
+        """The `key` of the release that the stable Service selects; "" if there is no Service."""
         found = self._cluster.get("Service", self.name)
         return str(found["spec"].get("selector", {}).get("tidegate.dev/pool", "")) if found else ""
 
     def has_route(self) -> bool:
-        """Whether the endpoint can be asked from where its URL says."""
+        """Whether the endpoint's URL is routed to it."""
         return self._gateway is None or self._cluster.get("HTTPRoute", self.name) is not None
 
     def private_address(self, release: str) -> str:
         """Address and port of a release's own Service."""
         found = self._cluster.get("Service", release)
         if found is None:
-            raise NotFoundError(f"There is no Service {release} any more. Submit again.")
+            raise NotFoundError(f"the Service {release} no longer exists; submit again")
         return f"{found['spec']['clusterIP']}:{PORT}"
 
     def remove(self, keep: Iterable[str]) -> list[str]:
-        """Remove what belongs to releases other than those kept, by name, and canaries; return what was removed."""
+        """Remove canaries and all releases except those named in `keep`; return what was removed."""
         removed, kept = [], set(keep)
         for kind in KINDS:
             for obj in self._cluster.list(kind, f"{_selector(self.name)},tidegate.dev/release"):
@@ -226,13 +228,13 @@ class ClusterEndpoint:
         return removed
 
     def remove_release(self, spec: ReleaseSpec) -> bool:
-        """Remove everything of one release; whether there was anything."""
+        """Remove all objects of one release; return whether there were any."""
         own = f"tidegate.dev/release={spec.number},tidegate.dev/incarnation={spec.incarnation}"
         removed = [self._cluster.delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS]
         return any(removed)
 
     def remove_all(self) -> list[str]:
-        """Remove everything of the endpoint."""
+        """Remove all objects of the endpoint; return what was removed."""
         return [
             f"{kind} {name}"
             for kind in KINDS
@@ -240,7 +242,7 @@ class ClusterEndpoint:
         ]
 
     def wait_gone(self, timeout_s: float, keep: Iterable[str] = ()) -> None:
-        """Wait until no pod is left but those of the Deployments kept; pods answer what they have first."""
+        """Wait until only the pods of the Deployments in `keep` are left; pods finish their requests first."""
         deadline, kept = time.monotonic() + timeout_s, set(keep)
         while time.monotonic() < deadline:
             pods = self._cluster.list("Pod", _selector(self.name))
@@ -249,7 +251,7 @@ class ClusterEndpoint:
             time.sleep(POLL_S)
 
     def _has_custom_metrics(self, spec: ReleaseSpec) -> bool:
-        if spec.most <= spec.least:
+        if spec.max_replicas <= spec.min_replicas:
             return False
         try:
             self._cluster.raw(CUSTOM_METRICS)
@@ -259,7 +261,7 @@ class ClusterEndpoint:
 
 
 def endpoint_names(cluster: Cluster) -> list[str]:
-    """Every endpoint that has anything in the namespace."""
+    """The names of all endpoints that have objects in the namespace."""
     found = [
         obj for kind in KINDS for obj in cluster.list(kind, f"{selector(MANAGED)},tidegate.dev/endpoint")
     ]

@@ -1,8 +1,8 @@
-"""The objects of an endpoint on Kubernetes, as plain dicts. Pure: what they say depends on the arguments alone.
+"""The objects of an endpoint on Kubernetes, as plain dicts. Pure functions.
 
-A release has a Deployment, a Service of the same name, a PodDisruptionBudget, a NetworkPolicy and, where it may
+A release has a Deployment, a Service of the same name, a PodDisruptionBudget, a NetworkPolicy and, if it may
 scale, a HorizontalPodAutoscaler. The endpoint has one stable Service and, behind a gateway, one HTTPRoute: these two
-say who has the traffic.
+decide which release gets the traffic.
 """
 
 import math
@@ -13,27 +13,27 @@ from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
 
 Object = dict[str, Any]
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}
-CPU_SHARE = 0.7  # of a replica's limit, above which another replica is started
+CPU_SHARE = 0.7  # of a replica's limit; above it the autoscaler adds a replica
 IN_FLIGHT_METRIC = "tidegate_in_flight"
-MOST_IN_FLIGHT = "4"  # requests at once in a replica, above which another is started
+MAX_IN_FLIGHT = "4"  # requests in flight per replica; above it the autoscaler adds a replica
 
 
 @dataclass(frozen=True)
 class ReleaseSpec:
-    """A release as Kubernetes needs to know it.
+    """The values of a release that its Kubernetes objects need.
 
     Attributes:
         endpoint: the endpoint's name.
         number: the release's number.
-        incarnation: how often the endpoint was deleted; part of every name from 1 on.
-        run: the run that made it.
+        incarnation: how often the endpoint was deleted; part of every name if it is not 0.
+        run: the run that produced it.
         bundle: digest of its bundle.
         image: the image of its runtime.
         fetcher: the image whose init container fetches the bundle.
-        least: replicas at rest.
-        most: replicas under load.
-        cpu: cores that a replica may use at most.
-        memory: a replica's memory, as Kubernetes writes it.
+        min_replicas: replicas without load.
+        max_replicas: replicas under load.
+        cpu: a replica's limit in cores.
+        memory: a replica's memory, a Kubernetes quantity.
     """
 
     endpoint: str
@@ -43,8 +43,8 @@ class ReleaseSpec:
     bundle: str
     image: str
     fetcher: str
-    least: int = 1
-    most: int = 1
+    min_replicas: int = 1
+    max_replicas: int = 1
     cpu: float = 1.0
     memory: str = "1Gi"
 
@@ -60,7 +60,7 @@ class ReleaseSpec:
 
 
 def release_name(endpoint: str, number: int, incarnation: int) -> str:
-    """`digits-r2`; after the endpoint was deleted once `digits-i1-r2`, so that no name is used twice."""
+    """`digits-r2`; `digits-i1-r2` after the endpoint was deleted once, so that no name is used twice."""
     again = f"-i{incarnation}" if incarnation else ""
     return f"{endpoint}{again}-r{number}"
 
@@ -81,14 +81,14 @@ def release_labels(spec: ReleaseSpec) -> dict[str, str]:
 
 
 def release_objects(spec: ReleaseSpec, replicas: int, in_flight: bool) -> list[Object]:
-    """Everything of a release, in the order in which it is applied.
+    """All objects of a release, in the order in which they are applied.
 
     Args:
         spec: the release.
-        replicas: how many replicas to ask for now; the autoscaler changes it later.
+        replicas: the number of replicas now; the autoscaler changes it later.
         in_flight: whether the cluster serves the metric of requests in flight.
     """
-    scaling = [autoscaler(spec, in_flight)] if spec.most > spec.least else []
+    scaling = [autoscaler(spec, in_flight)] if spec.max_replicas > spec.min_replicas else []
     return [
         network_policy(spec),
         service(spec),
@@ -99,16 +99,16 @@ def release_objects(spec: ReleaseSpec, replicas: int, in_flight: bool) -> list[O
 
 
 def deployment(spec: ReleaseSpec, replicas: int) -> Object:
-    """The release's own pods: they have traffic while the endpoint's Service or route names this release."""
+    """The release's own pods; they get traffic while the endpoint's Service or route selects this release."""
     return _deployment(spec, spec.name, replicas, spec.key)
 
 
 def canary_deployment(spec: ReleaseSpec, replicas: int, champion: str) -> Object:
-    """Pods of a release among those of the champion, for a share of its traffic where there is no gateway.
+    """Pods of a release in the champion's pool: without a gateway, they get a share of its traffic.
 
     Args:
         spec: the canary's release.
-        replicas: how many; their ratio to the champion's is the share.
+        replicas: the number of pods; their ratio to the champion's pods is the share.
         champion: the `key` of the champion's release.
     """
     return _deployment(spec, f"{spec.name}-canary", replicas, champion)
@@ -143,7 +143,7 @@ def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Objec
 
 
 def service(spec: ReleaseSpec) -> Object:
-    """The release's own address, for its verification and for the route."""
+    """The release's own Service, used by its verification and by the route."""
     return {
         **_head("v1", "Service", spec.name, release_labels(spec)),
         "spec": _service_spec({"tidegate.dev/deployment": spec.name}),
@@ -151,11 +151,11 @@ def service(spec: ReleaseSpec) -> Object:
 
 
 def stable_service(endpoint: str, live: str) -> Object:
-    """The endpoint's address within the cluster; it never changes.
+    """The endpoint's Service, whose address within the cluster never changes.
 
     Args:
         endpoint: the endpoint's name.
-        live: the `key` of the release that has the traffic.
+        live: the `key` of the release that gets the traffic.
     """
     selector = {"tidegate.dev/endpoint": endpoint, "tidegate.dev/pool": live}
     return {
@@ -165,12 +165,12 @@ def stable_service(endpoint: str, live: str) -> Object:
 
 
 def route(endpoint: str, gateway: str, namespace: str, weights: dict[str, int]) -> Object:
-    """The endpoint's address outside: the gateway's own with `/ENDPOINT`, which the servers do not see.
+    """The endpoint's route: the gateway's URL with the prefix `/ENDPOINT`, which is removed before the servers.
 
     Args:
         endpoint: the endpoint's name.
         gateway: the Gateway's name.
-        namespace: where the Gateway lives.
+        namespace: the Gateway's namespace.
         weights: release name -> percent of the requests.
     """
     rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
@@ -191,26 +191,26 @@ def route(endpoint: str, gateway: str, namespace: str, weights: dict[str, int]) 
 
 
 def autoscaler(spec: ReleaseSpec, in_flight: bool) -> Object:
-    """Replicas by CPU, and by requests in flight where the cluster serves that metric."""
+    """Scales by CPU, and by requests in flight if the cluster serves that metric."""
     cores = {"type": "AverageValue", "averageValue": f"{math.ceil(spec.cpu * CPU_SHARE * 1000)}m"}
     metrics: list[Object] = [{"type": "Resource", "resource": {"name": "cpu", "target": cores}}]
     if in_flight:
-        target = {"type": "AverageValue", "averageValue": MOST_IN_FLIGHT}
+        target = {"type": "AverageValue", "averageValue": MAX_IN_FLIGHT}
         pods = {"metric": {"name": IN_FLIGHT_METRIC}, "target": target}
         metrics.append({"type": "Pods", "pods": pods})
     return {
         **_head("autoscaling/v2", "HorizontalPodAutoscaler", spec.name, release_labels(spec)),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.name},
-            "minReplicas": spec.least,
-            "maxReplicas": spec.most,
+            "minReplicas": spec.min_replicas,
+            "maxReplicas": spec.max_replicas,
             "metrics": metrics,
         },
     }
 
 
 def disruption_budget(spec: ReleaseSpec) -> Object:
-    """A node is drained one replica at a time; a single replica must not keep a node from being drained."""
+    """Allows one unavailable replica: a drain goes replica by replica, and a single replica does not block it."""
     return {
         **_head("policy/v1", "PodDisruptionBudget", spec.name, release_labels(spec)),
         "spec": {
@@ -221,7 +221,7 @@ def disruption_budget(spec: ReleaseSpec) -> Object:
 
 
 def network_policy(spec: ReleaseSpec) -> Object:
-    """Anyone may ask the endpoint, on its one port. What its pods may reach is the namespace's policy."""
+    """Allows requests from anywhere to the endpoint's port. The namespace's policies limit what its pods may reach."""
     chosen = {"tidegate.dev/endpoint": spec.endpoint, "tidegate.dev/release": str(spec.number)}
     return {
         **_head("networking.k8s.io/v1", "NetworkPolicy", spec.name, release_labels(spec)),

@@ -1,4 +1,4 @@
-"""The pod of an endpoint: an init container fetches the bundle and checks it, then one server answers. Pure."""
+"""The pod of an endpoint: an init container fetches and verifies the bundle, then one server runs. Pure functions."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ Object = dict[str, Any]
 PORT = 3000
 CREDENTIALS = "/etc/tidegate/store"
 BUNDLE = "/bundle"
-KEEP_ALIVE_S = 120  # longer than proxies keep idle connections (60-90 s): a proxy, not we, closes first
-PRE_STOP_S = 8  # a pod that is leaving answers on until proxies and nodes have heard of it
+KEEP_ALIVE_S = 120  # longer than proxies keep idle connections (60-90 s), so that the proxy closes first
+PRE_STOP_S = 8  # a terminating pod serves requests until proxies and nodes have removed it
 DRAIN_S = 15
 GRACE_S = PRE_STOP_S + DRAIN_S + 5
-CPU_REQUEST = 0.25  # share of the limit that is set aside: an endpoint at rest uses little
+CPU_REQUEST = 0.25  # share of the limit that is requested: an idle endpoint uses little
 
 
 def pod_spec(
@@ -34,8 +34,8 @@ def pod_spec(
         bundle: digest of the bundle.
         image: the image of its runtime.
         fetcher: the image that fetches the bundle.
-        cpu: cores at most, and threads of one prediction.
-        memory: limit and request.
+        cpu: limit in cores, and threads of one prediction.
+        memory: limit and request, a Kubernetes quantity.
         spread: labels of the pods that should not share one node.
     """
     resources = {
@@ -67,7 +67,7 @@ def pod_spec(
 
 
 def _fetch(bundle: str, image: str, resources: Object) -> Object:
-    """It alone has the store's credentials."""
+    """The only container with the store's credentials."""
     return {
         **_container("bundle", image, resources),
         "command": [
@@ -98,10 +98,8 @@ def _server(name: str, release: int, image: str, resources: Object) -> Object:
     argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
     return {
         **_container("server", image, resources),
-        "command": [
-            *argv,
-            "--allow-anonymous",
-        ],  # who may ask is the gateway's and the network policy's to say
+        # The gateway and the network policy decide who may send requests.
+        "command": [*argv, "--allow-anonymous"],
         "env": [
             {"name": "TIDEGATE_THREADS", "valueFrom": threads},
             {"name": "OPENBLAS_NUM_THREADS", "valueFrom": threads},
@@ -132,7 +130,7 @@ def _container(name: str, image: str, resources: Object) -> Object:
 
 
 def _scratch_variables() -> list[Object]:
-    """The one place that a container may write to."""
+    """Variables that point to the only folder that a container may write to."""
     return [{"name": "HOME", "value": "/scratch"}, {"name": "TMPDIR", "value": "/scratch"}]
 
 

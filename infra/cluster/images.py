@@ -1,4 +1,4 @@
-"""The names of our images. The tag says what code is in them, so that a cluster can't run another than planned."""
+"""The names of our images. The tag identifies their code, so that a cluster cannot run another version than planned."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "TIDEGATE_IMAGE_TAG"
 NAMES = ("train", "serve-onnx", "serve-tensorflow", "driver", "mlflow")
-GPU = "train-gpu"  # gigabytes: built on demand
+GPU = "train-gpu"  # several gigabytes, so built only on request
 PACKAGES = ("infra", "models", "pipelines", "serving")
 BUILD = "infra/images"
 DIGITS = 12
@@ -25,17 +25,17 @@ def image(prefix: str, name: str) -> str:
         name: one of `NAMES`, or `GPU`.
 
     Raises:
-        ValueError: there is no image of that name.
+        ValueError: `name` is not one of our images.
     """
     if name not in (*NAMES, GPU):
-        raise ValueError(f"There is no image {name!r}; there are {', '.join((*NAMES, GPU))}.")
+        raise ValueError(f"image is {name!r}; expected one of {', '.join((*NAMES, GPU))}")
     return f"{prefix.rstrip('/')}/{name}:{tag()}"
 
 
 def tag() -> str:
-    """Return the tag of the images that hold this very code: the version, and a digest of what they are made of.
+    """Return the tag of the images that contain exactly this code: the version, and a digest of their sources.
 
-    $TIDEGATE_IMAGE_TAG, when set, is the tag: the images set it, and so does who builds them elsewhere.
+    $TIDEGATE_IMAGE_TAG overrides it. The images set that variable; set it too if you build images elsewhere.
     """
     return os.environ.get(TAG) or _computed()
 
@@ -46,7 +46,7 @@ def _computed() -> str:
 
 
 def digest(root: Path) -> str:
-    """Return the digest of what images are made of: our Python files, the Dockerfile and the requirements."""
+    """Return the digest of the sources of the images: our Python files, the Dockerfile and the requirements."""
     found = hashlib.sha256()
     build = root / BUILD
     for path in sorted((*_code(root), build / "Dockerfile", *(build / "requirements").glob("*.txt"))):

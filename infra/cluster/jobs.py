@@ -1,4 +1,4 @@
-"""The Jobs of a run: one for its driver, one a step, with a Service where a step's pods must find each other.
+"""The Jobs of a run: one for its driver and one for each step, plus a Service where a step has several pods.
 
 Pure functions that return plain dicts.
 """
@@ -14,13 +14,13 @@ Object = dict[str, Any]
 
 LABEL = "tidegate.dev"
 STEP = f"{LABEL}/step"
-COMPONENT = "app.kubernetes.io/component"  # what the NetworkPolicies choose pods by
+COMPONENT = "app.kubernetes.io/component"  # the NetworkPolicies select pods by this label
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
-KEEP_S = 3600  # a Job that ended stays as long, to be looked at with kubectl
-MEMBERS = f"{LABEL}/members"  # of a pod that is one of several; how many they are
-MEETING_PORT = 8476  # where the first of them listens
+TTL_S = 3600  # a finished Job stays this long, so that people can inspect it with kubectl
+MEMBERS = f"{LABEL}/members"  # on each of several pods that train together; the value is their number
+MEETING_PORT = 8476  # where the first of these pods listens
 STORE_FOLDER = "/etc/tidegate/store"
-BROKEN = 1  # exit code of a worker whose step failed by itself
+STEP_FAILED = 1  # exit code of a worker whose step raised an error
 ENVIRONMENT = {
     "HOME": "/scratch",
     "TMPDIR": "/scratch",
@@ -37,17 +37,17 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a pod asks of the cluster.
+class PodRequirements:
+    """The resources and scheduling rules of a pod.
 
     Attributes:
-        cpu: cores it may use; a quarter of them is reserved.
-        memory: Kubernetes quantity, reserved and the limit.
-        gpus: devices of `gpu_resource`.
-        gpu_resource: the device plugin's name of a GPU.
-        node_selector, tolerations, priority_class: as Kubernetes has them.
+        cpu: limit in cores; a quarter of it is requested.
+        memory: Kubernetes quantity, both request and limit.
+        gpus: number of `gpu_resource`.
+        gpu_resource: the device plugin's resource name of a GPU.
+        node_selector, tolerations, priority_class: as in a Kubernetes pod spec.
         queue: Kueue's local queue; "" where the cluster has no Kueue.
-        deadline_s: seconds after which it is ended, whatever it does.
+        deadline_s: seconds after which its Job is ended.
     """
 
     cpu: float
@@ -78,22 +78,22 @@ def step_name(run: str, step_id: str) -> str:
 
 
 def run_labels(run: str) -> dict[str, str]:
-    """Labels of everything that a run puts into the cluster."""
+    """Labels of all objects of a run."""
     return {**MANAGED, f"{LABEL}/run": run}
 
 
 def selector(labels: Mapping[str, str]) -> str:
-    """A label selector that chooses what has all of these labels."""
+    """A label selector for objects that have all of these labels."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def steps_of(run: str) -> str:
-    """A label selector that chooses a run's Jobs and their pods, but for the driver's."""
+    """A label selector for a run's Jobs and their pods, except the driver's."""
     return f"{selector(run_labels(run))},{STEP},{STEP}!=driver"
 
 
 def owner_of(job: Object) -> Object:
-    """The reference that makes another object go when this Job goes."""
+    """The owner reference by which Kubernetes deletes an object together with this Job."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -103,13 +103,13 @@ def owner_of(job: Object) -> Object:
 
 
 def condition(obj: Object, kind: str) -> Object | None:
-    """An object's condition of that type, if it is true."""
+    """The object's condition of type `kind` if its status is True, else None."""
     found = obj.get("status", {}).get("conditions") or []
     return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
 
 
-def is_over(job: Object) -> bool:
-    """Whether a Job has ended, well or not."""
+def is_finished(job: Object) -> bool:
+    """Whether a Job has completed or failed."""
     return condition(job, "Complete") is not None or condition(job, "Failed") is not None
 
 
@@ -120,30 +120,33 @@ def step_job(
     step: str,
     image: str,
     argv: Sequence[str],
-    place: Place,
+    requirements: PodRequirements,
     owner: Object | None = None,
     members: int = 1,
 ) -> Object:
     """The Job of a step.
 
-    A step that failed by itself (exit code 1) is not tried again; one whose pod was evicted, or whose node is gone,
-    is, and does not count; any other end counts, twice at most. Of several members none can go on without the others:
-    the first that ends badly ends the Job, and the driver starts all again.
+    A step that raised an error (exit code 1) is not retried. A pod that was evicted, or whose node is gone, is
+    replaced and does not count as a retry; after any other failure there are at most two retries. Members cannot
+    continue without each other: the first failure ends the Job, and the driver starts all members again.
     """
     labels = {**run_labels(run), f"{LABEL}/step": step, f"{LABEL}/step-id": step_id}
-    queue = {"kueue.x-k8s.io/queue-name": place.queue} if place.queue else {}
-    pod = _pod(labels, "step", image, argv, place, account="tidegate-step", environment={})
+    queue = {"kueue.x-k8s.io/queue-name": requirements.queue} if requirements.queue else {}
+    pod = _pod(labels, "step", image, argv, requirements, account="tidegate-step", environment={})
     policy: list[Object] = [
-        {"action": "FailJob", "onExitCodes": {"containerName": "step", "operator": "In", "values": [BROKEN]}},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": "step", "operator": "In", "values": [STEP_FAILED]},
+        },
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
-    job = _job(step_name(run, step_id), {**labels, **queue}, pod, place.deadline_s, 2, policy)
+    job = _job(step_name(run, step_id), {**labels, **queue}, pod, requirements.deadline_s, 2, policy)
     job["metadata"] |= {"ownerReferences": [owner]} if owner else {}
     return job if members == 1 else _of_members(job, members)
 
 
 def _of_members(job: Object, members: int) -> Object:
-    """The same Job with so many pods at once, each of which knows its index and where the first one listens."""
+    """Return the Job with that many parallel pods; each knows its index and the address of the first one."""
     name, spec = job["metadata"]["name"], job["spec"]
     del spec["podFailurePolicy"]
     spec |= {
@@ -154,7 +157,7 @@ def _of_members(job: Object, members: int) -> Object:
     }
     pod = spec["template"]
     pod["metadata"]["labels"] |= {MEMBERS: str(members)}
-    pod["spec"]["subdomain"] = name  # with the Service of that name each pod has a name of its own
+    pod["spec"]["subdomain"] = name  # with the Service of that name, each pod gets a DNS name
     pod["spec"]["containers"][0]["env"] += [
         {"name": "TIDEGATE_MEMBERS", "value": str(members)},
         {"name": "TIDEGATE_MEETING", "value": f"{name}-0.{name}:{MEETING_PORT}"},
@@ -163,7 +166,7 @@ def _of_members(job: Object, members: int) -> Object:
 
 
 def meeting_service(job: Object) -> Object:
-    """The headless Service by which the members of a step's Job find each other, in every try of it.
+    """The headless Service by which the members of a step's Job find each other.
 
     Args:
         job: from `step_job`; the Service has the same name and owner.
@@ -183,25 +186,32 @@ def meeting_service(job: Object) -> Object:
 
 
 def driver_job(
-    *, run: str, image: str, argv: Sequence[str], place: Place, environment: Mapping[str, str]
+    *,
+    run: str,
+    image: str,
+    argv: Sequence[str],
+    requirements: PodRequirements,
+    environment: Mapping[str, str],
 ) -> Object:
-    """The Job of a run's driver: the only pod with a token for the API; begun anew as often as it is killed."""
+    """The Job of a run's driver, the only pod with an API token; it is restarted whenever it is killed."""
     labels = {**run_labels(run), f"{LABEL}/step": "driver"}
-    pod = _pod(labels, "driver", image, argv, place, account="tidegate-driver", environment=environment)
+    pod = _pod(
+        labels, "driver", image, argv, requirements, account="tidegate-driver", environment=environment
+    )
     pod["spec"]["automountServiceAccountToken"] = True
     policy: list[Object] = [
         {
             "action": "FailJob",
             "onExitCodes": {"containerName": "driver", "operator": "In", "values": [1, 2, 3]},
         },
-        # A driver that is ended from outside left the run in good order for the next one.
+        # A driver that was ended by a signal leaves the run in a state from which the next one resumes.
         {
             "action": "Ignore",
             "onExitCodes": {"containerName": "driver", "operator": "In", "values": [137, 143]},
         },
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
     ]
-    return _job(driver_name(run), labels, pod, place.deadline_s, 6, policy)
+    return _job(driver_name(run), labels, pod, requirements.deadline_s, 6, policy)
 
 
 def _job(
@@ -214,7 +224,7 @@ def _job(
         "spec": {
             "backoffLimit": backoff,
             "activeDeadlineSeconds": deadline_s,
-            "ttlSecondsAfterFinished": KEEP_S,
+            "ttlSecondsAfterFinished": TTL_S,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": policy},
             "template": pod,
@@ -227,7 +237,7 @@ def _pod(
     name: str,
     image: str,
     argv: Sequence[str],
-    place: Place,
+    requirements: PodRequirements,
     *,
     account: str,
     environment: Mapping[str, str],
@@ -247,7 +257,7 @@ def _pod(
         "workingDir": "/scratch",
         "env": own,
         "envFrom": [{"configMapRef": {"name": "tidegate"}}],
-        "resources": place.resources(),
+        "resources": requirements.resources(),
         "securityContext": restricted.CONTAINER,
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/scratch"},
@@ -268,7 +278,9 @@ def _pod(
             {"name": "store", "secret": {"secretName": "tidegate-store"}},
         ],
     }
-    spec |= {"nodeSelector": dict(place.node_selector)} if place.node_selector else {}
-    spec |= {"tolerations": [dict(one) for one in place.tolerations]} if place.tolerations else {}
-    spec |= {"priorityClassName": place.priority_class} if place.priority_class else {}
+    spec |= {"nodeSelector": dict(requirements.node_selector)} if requirements.node_selector else {}
+    spec |= (
+        {"tolerations": [dict(one) for one in requirements.tolerations]} if requirements.tolerations else {}
+    )
+    spec |= {"priorityClassName": requirements.priority_class} if requirements.priority_class else {}
     return {"metadata": {"labels": {**labels, COMPONENT: name}}, "spec": spec}

@@ -1,4 +1,4 @@
-"""A lock that every machine with access to the namespace respects: a Lease whose holder says again that it lives."""
+"""A lock across machines: a Lease in the namespace that its holder keeps renewing."""
 
 import secrets
 import socket
@@ -19,7 +19,7 @@ from tidegate.infra.errors import (
     UnreachableError,
 )
 
-VALID_S = 20  # a holder that has not been heard of for so long is dead
+VALID_S = 20  # a holder that has not renewed for this long is dead
 RENEW_S = 5.0
 POLL_S = 0.5
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -33,23 +33,24 @@ def leased(
 
     Args:
         cluster: the namespace.
-        name: of the Lease.
-        who: a run, whose own lock this may be: its earlier driver is dead when a new one asks. "" for a person.
+        name: the Lease's name.
+        who: the run that takes the lock, "" for a person. A run takes over its own lock, because its earlier driver
+            is dead when a new one starts.
         timeout: seconds to wait.
-        labels: of the Lease.
+        labels: the Lease's labels.
 
     Raises:
-        LockedError: somebody else holds it beyond the timeout.
+        LockedError: another holder kept the lock until the timeout.
     """
     lease = _Lease(cluster, name, who, labels or {})
     lease.acquire(timeout)
-    over = threading.Event()
-    renewing = threading.Thread(target=lease.renew, args=(over,), daemon=True)
+    stop = threading.Event()
+    renewing = threading.Thread(target=lease.renew, args=(stop,), daemon=True)
     renewing.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         renewing.join()
         lease.release()
 
@@ -60,21 +61,22 @@ class _Lease:
     def __init__(self, cluster: Cluster, name: str, who: str, labels: dict[str, str]) -> None:
         self._cluster, self._name, self._who, self._labels = cluster, name, who, labels
         self._identity = f"{who or socket.gethostname()}/{secrets.token_hex(4)}"
-        # Clocks differ between machines: what counts is how long the Lease has stood still before our eyes.
+        # Clocks differ between machines, so we measure by our own clock how long the Lease has not changed.
         self._seen: tuple[str, float] = ("", 0.0)
 
     def acquire(self, timeout: float) -> None:
         """Wait for the lock."""
-        deadline, told = time.monotonic() + timeout, ""
+        deadline, reported = time.monotonic() + timeout, ""
         while not self._try():
             holder = str(self._found().get("spec", {}).get("holderIdentity") or "?")
-            if holder != told:
-                print(f"waiting for {holder.partition('/')[0]}, which is changing the same", file=sys.stderr)
-                told = holder
+            if holder != reported:
+                name = holder.partition("/")[0]
+                print(f"waiting for {name}, which is changing the same object", file=sys.stderr)
+                reported = holder
             if time.monotonic() >= deadline:
                 raise LockedError(
-                    f"{self._name} is held by {holder}, and still was after {timeout:g} s. "
-                    "Wait for that command or run to end, or cancel it, then try again."
+                    f"{self._name} is held by {holder}, still after {timeout:g} s; "
+                    "wait for that command or run to end, or cancel it, then try again"
                 )
             time.sleep(POLL_S)
 
@@ -97,7 +99,7 @@ class _Lease:
         return self._cluster.get("Lease", self._name) or {}
 
     def _write(self, version: str | None) -> bool:
-        """Write ourselves as the holder, if the Lease is still the one that was read (None: not there)."""
+        """Write ourselves as the holder if the Lease is unchanged since it was read; `version` None: no Lease yet."""
         spec = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": VALID_S,
@@ -122,21 +124,21 @@ class _Lease:
             raise
         except AlreadyExistsError:
             return False
-        except ClusterError:  # a conflict, or it was deleted: somebody was faster
+        except ClusterError:  # a conflict, or it was deleted: another process was faster
             return False
         return True
 
-    def renew(self, over: threading.Event) -> None:
-        """Say again and again that we live, until told; give up when somebody took it."""
-        while not over.wait(RENEW_S):
-            with suppress(ClusterError):  # the next time, then
+    def renew(self, stop: threading.Event) -> None:
+        """Renew the Lease until `stop` is set; give up if another process has taken it."""
+        while not stop.wait(RENEW_S):
+            with suppress(ClusterError):  # the next renewal may succeed
                 found = self._found()
                 if found.get("spec", {}).get("holderIdentity") != self._identity:
                     return
                 self._write(found["metadata"]["resourceVersion"])
 
     def release(self) -> None:
-        """Remove the Lease, if it is ours still."""
-        with suppress(ClusterError):  # it runs out by itself
+        """Delete the Lease if it is still ours."""
+        with suppress(ClusterError):  # it expires by itself
             if self._found().get("spec", {}).get("holderIdentity") == self._identity:
                 self._cluster.delete("Lease", self._name)

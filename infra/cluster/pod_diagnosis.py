@@ -1,4 +1,4 @@
-"""Why a pod does not run, or did not end well, in words that a person can act on. Pure functions."""
+"""Why a pod does not run, or why it failed, as sentences that a person can act on. Pure functions."""
 
 import os
 from collections.abc import Iterable
@@ -10,29 +10,29 @@ from tidegate.infra.cluster.jobs import condition
 Object = dict[str, Any]
 IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
 CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError"}
-MOST = 300
+MAX_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason.
+    """Why a pod waits or failed.
 
     Attributes:
         kind: image, config, unschedulable, mount, quota, forbidden, oom, evicted, deadline, killed or failed.
-        words: the sentence.
-        hopeless: time alone will not mend it.
+        message: the sentence.
+        permanent: waiting does not help.
     """
 
     kind: str
-    words: str
-    hopeless: bool = False
+    message: str
+    permanent: bool = False
 
 
 def why_waiting(pod: Object) -> Reason | None:
-    """Why a pod has not begun, from its status; None while nothing is wrong with it.
+    """Why a pod has not started, from its status; None while nothing is wrong with it.
 
     Args:
-        pod: as the API has it.
+        pod: the object as the API server returns it.
     """
     status = pod.get("status", {})
     for one in status.get("conditions") or []:
@@ -45,37 +45,35 @@ def why_waiting(pod: Object) -> Reason | None:
     for state in _states(status):
         waiting = state.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in IMAGE:
-            return Reason("image", _image(state, waiting), hopeless=waiting["reason"] != "ErrImagePull")
+            return Reason("image", _image(state, waiting), permanent=waiting["reason"] != "ErrImagePull")
         if waiting.get("reason") in CONFIG:
-            words = f"its container can not be made: {_cut(waiting.get('message', waiting['reason']))}"
+            words = f"its container cannot be created: {_cut(waiting.get('message', waiting['reason']))}"
             return Reason(
-                "config", f"{words}. See that what it names is there, then `tidegate resume`.", hopeless=True
+                "config", f"{words}; create what the message names, then `tidegate resume`", permanent=True
             )
     return None
 
 
-def why_told(events: Iterable[Object]) -> Reason | None:
-    """What the cluster's events say of a pod that does not begin, or of a Job that gets no pod."""
+def why_from_events(events: Iterable[Object]) -> Reason | None:
+    """Why a pod does not start, or why a Job gets no pod, from the cluster's events; the newest event counts."""
     for event in sorted(events, key=_when, reverse=True):
         message = _cut(event.get("message", ""))
         if event.get("reason") in ("FailedMount", "FailedAttachVolume"):
             missing = "not found" in message
-            fix = "Make it (the README tells how), then `tidegate resume`." if missing else "Waiting for it."
-            return Reason("mount", f"a volume can not be mounted: {message}. {fix}", hopeless=missing)
+            fix = "create it (see the README), then `tidegate resume`" if missing else "waiting for it"
+            return Reason("mount", f"a volume cannot be mounted: {message}; {fix}", permanent=missing)
         if event.get("reason") in ("FailedCreate", "FailedCreatePodSandBox"):
             if "exceeded quota" in message:
-                fix = (
-                    "Waiting until something ends; else ask for less (resources), or raise the ResourceQuota."
-                )
-                return Reason("quota", f"the namespace's quota is full: {message}. {fix}")
+                fix = "waiting until something ends; or request less (resources), or raise the ResourceQuota"
+                return Reason("quota", f"the namespace's quota is full: {message}; {fix}")
             if "forbidden" in message or "not found" in message:
-                fix = "`kubectl apply -k` the manifests again; `tidegate check --target NAME` tells what is missing."
-                return Reason("forbidden", f"its pod may not be made: {message}. {fix}", hopeless=True)
+                fix = "`kubectl apply -k` the manifests again; `tidegate check --target NAME` says what is missing"
+                return Reason("forbidden", f"its pod may not be created: {message}; {fix}", permanent=True)
     return None
 
 
 def why_ended(pod: Object) -> Reason | None:
-    """Why a pod ended otherwise than well; None when it did not, or its worker's own words say it."""
+    """Why a pod failed; None when it did not fail."""
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return Reason(
@@ -84,7 +82,7 @@ def why_ended(pod: Object) -> Reason | None:
     for state in _states(status):
         ended = state.get("state", {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
-            return Reason("oom", _oom(pod), hopeless=True)
+            return Reason("oom", _oom(pod), permanent=True)
     disrupted = condition(pod, "DisruptionTarget")
     if disrupted is not None:
         words = disrupted.get("message") or disrupted.get("reason", "")
@@ -94,23 +92,23 @@ def why_ended(pod: Object) -> Reason | None:
     for state in _states(status):
         ended = state.get("state", {}).get("terminated") or {}
         if ended.get("exitCode"):
-            # A member that lost another one is to blame for nothing.
+            # A member that ended because it lost another member did not fail by itself.
             killed = ended["exitCode"] > 128 or ended["exitCode"] == os.EX_TEMPFAIL
             return Reason("killed" if killed else "failed", _exit(ended, pod))
     return None
 
 
 def why_failed(job: Object) -> Reason | None:
-    """Why a Job failed, as far as the Job itself says it."""
+    """Why a Job failed, as far as the Job's own status says."""
     failed = condition(job, "Failed")
     if failed is None:
         return None
     reason = failed.get("reason", "")
     if reason == "DeadlineExceeded":
         return Reason(
-            "deadline", "it ran longer than resources.deadline allows and was ended; raise it", hopeless=True
+            "deadline", "it ran longer than resources.deadline allows and was ended; raise it", permanent=True
         )
-    return Reason("failed", _cut(failed.get("message", reason)), hopeless=True)
+    return Reason("failed", _cut(failed.get("message", reason)), permanent=True)
 
 
 def _states(status: Object) -> list[Object]:
@@ -121,30 +119,30 @@ def _unschedulable(message: str) -> str:
     words = f"no node has room for it: {_cut(message)}"
     if ".com/gpu" in message:
         return (
-            f"{words}. Waiting for a free GPU; if the cluster has none, add a GPU node (with its device plugin), "
-            "or set resources.gpus: 0."
+            f"{words}; waiting for a free GPU; if the cluster has none, add a GPU node (with its device plugin), "
+            "or set resources.gpus: 0"
         )
-    return f"{words}. Waiting for room; else ask for less (resources), or add a node."
+    return f"{words}; waiting for room; or request less (resources), or add a node"
 
 
 def _image(state: Object, waiting: Object) -> str:
     words = _cut(waiting.get("message", waiting["reason"]))
-    fix = "Build and push it (`make images`), or correct `images` in targets.yaml."
-    return f"the image {state.get('image', '')} can not be had: {words}. {fix}"
+    fix = "build and push it (`make images`), or correct `images` in targets.yaml"
+    return f"the image {state.get('image', '')} cannot be pulled: {words}; {fix}"
 
 
 def _oom(pod: Object) -> str:
     return (
-        f"it needed more memory than it may have and was killed (OOMKilled, on node {_node(pod)}); raise "
+        f"it used more memory than its limit and was killed (OOMKilled, on node {_node(pod)}); raise "
         "resources.memory, or use smaller batches or data"
     )
 
 
 def _exit(ended: Object, pod: Object) -> str:
     code = ended["exitCode"]
-    told = _cut(ended.get("message", "").strip().rpartition("\n")[2])
-    words = f"killed by signal {code - 128}" if code > 128 else f"ended with code {code}"
-    return f"its pod on node {_node(pod)} was {words}{': ' if told else ''}{told}"
+    last_line = _cut(ended.get("message", "").strip().rpartition("\n")[2])
+    words = f"killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+    return f"its pod on node {_node(pod)} was {words}{': ' if last_line else ''}{last_line}"
 
 
 def _node(pod: Object) -> str:
@@ -157,4 +155,4 @@ def _when(event: Object) -> str:
 
 def _cut(text: Any) -> str:
     words = " ".join(str(text).split()).rstrip(".")
-    return words if len(words) <= MOST else f"{words[:MOST]}…"
+    return words if len(words) <= MAX_LENGTH else f"{words[:MAX_LENGTH]}…"

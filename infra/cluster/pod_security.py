@@ -1,8 +1,8 @@
-"""What the pod-security standard `restricted` asks of every pod of ours, and a read-only root besides."""
+"""What the Pod Security Standard `restricted` requires of all our pods, and a read-only root file system."""
 
 from typing import Any
 
-USER = 65532  # nobody in particular; the images have it, too
+USER = 65532  # an unprivileged user, which our images define
 POD: dict[str, Any] = {
     "runAsNonRoot": True,
     "runAsUser": USER,

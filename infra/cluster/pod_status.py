@@ -1,4 +1,4 @@
-"""The pods of an endpoint: whether they answer, and why not. Pure: read from a pod as the API server gives it."""
+"""Whether the pods of an endpoint are ready, and if not, why. Pure functions of a pod as the API server returns it."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ Object = dict[str, Any]
 
 
 def why_not_ready(pod: Object) -> str:
-    """What keeps a pod from running, or ended its containers; "" when nothing does."""
+    """Why a pod does not run, or why its container ended; "" when neither is so."""
     waiting = why_waiting(pod)
     if waiting is not None:
-        return waiting.words.replace("(resources)", "(serving.resources)")
-    end = last_end(pod)
+        return waiting.message.replace("(resources)", "(serving.resources)")
+    end = last_failed_exit(pod)
     return f"container {failing_container(pod)} ended: {end}" if end else ""
 
 
@@ -24,20 +24,20 @@ def is_ready(pod: Object) -> bool:
 
 
 def restarts(pod: Object) -> int:
-    """How often the pod's server was started again, or ended for good."""
+    """How often the pod's server was restarted or ended."""
     servers = pod.get("status", {}).get("containerStatuses") or ()
     ended = sum("terminated" in one.get("state", {}) for one in servers)
     return sum(int(one.get("restartCount", 0)) for one in servers) + ended
 
 
 def failing_container(pod: Object) -> str:
-    """The name of the container that ended otherwise than well, whose log tells more; "" when none did."""
-    return next((str(one["name"]) for one in _containers(pod) if _ended(one)), "")
+    """The name of the container that failed, whose log says more; "" when none did."""
+    return next((str(one["name"]) for one in _containers(pod) if _failed_exit(one)), "")
 
 
-def last_end(pod: Object) -> str:
-    """How that container ended the last time, such as `OOMKilled (exit code 137)`; "" when none did."""
-    ended = next((end for one in _containers(pod) if (end := _ended(one))), None)
+def last_failed_exit(pod: Object) -> str:
+    """How that container last ended, such as `OOMKilled (exit code 137)`; "" when none failed."""
+    ended = next((end for one in _containers(pod) if (end := _failed_exit(one))), None)
     if ended is None:
         return ""
     words = f"{ended.get('reason', 'Error')} (exit code {ended['exitCode']})"
@@ -49,8 +49,8 @@ def _containers(pod: Object) -> list[Object]:
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
-def _ended(status: Object) -> Object:
-    """The last end of a container, if it was not a good one."""
+def _failed_exit(status: Object) -> Object:
+    """The `terminated` state of a container's last end if its exit code was not 0, else {}."""
     for state in (status.get("state", {}), status.get("lastState", {})):
         if state.get("terminated", {}).get("exitCode", 0) != 0:
             return dict(state["terminated"])

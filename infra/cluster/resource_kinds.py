@@ -1,11 +1,11 @@
-"""Where the API server keeps each kind of object that we touch. Imports nothing heavy."""
+"""The API paths of the kinds of object that we use. Imports nothing heavy."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind: API version, plural name in the path, and whether it lives in a namespace."""
+    """A kind: API version, plural name in the path, and whether it is namespaced."""
 
     version: str
     plural: str

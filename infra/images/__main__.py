@@ -16,7 +16,8 @@ def main() -> int:
     builder = words.builder or next((name for name in BUILDERS if _works(name)), None)
     if builder is None:
         print(
-            "error: building images needs buildah, or docker and its daemon; found neither.", file=sys.stderr
+            "error: no builder works here; expected docker with its daemon, or buildah; install one",
+            file=sys.stderr,
         )
         return 1
     for name in words.name or NAMES:
@@ -33,14 +34,14 @@ def main() -> int:
 
 
 def commands(builder: str, name: str, full: str, *, base: str | None, push: bool) -> list[list[str]]:
-    """Return the command lines that build, and if asked push, an image.
+    """Return the command lines that build, and if `push`, push an image.
 
     Args:
-        builder: docker or buildah; both read the same words.
+        builder: docker or buildah; both accept the same arguments.
         name: the image's short name.
         full: its full name.
-        base: another base image than the Dockerfile's.
-        push: to the registry that `full` names.
+        base: a base image instead of the Dockerfile's.
+        push: whether to push to the registry in `full`.
     """
     arguments = {"IMAGE": name, TAG: tag()} | ({"BASE_IMAGE": base} if base else {})
     build = [builder, "build", *(["--layers"] if builder == "buildah" else [])]
@@ -51,7 +52,7 @@ def commands(builder: str, name: str, full: str, *, base: str | None, push: bool
 
 
 def _works(builder: str) -> bool:
-    """Tell whether it can build: a docker without its daemon can't."""
+    """Return whether the builder works; docker without its daemon does not."""
     return (
         bool(shutil.which(builder))
         and not subprocess.run(

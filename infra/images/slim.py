@@ -1,4 +1,4 @@
-"""Runs while an image is built, on Python alone: takes from a virtual environment what no container of ours reads."""
+"""Removes files from a virtual environment that our containers never read. Runs in the image build, on Python alone."""
 
 import compileall
 import py_compile
@@ -8,9 +8,9 @@ from pathlib import Path
 
 # Tests that packages install beside themselves. `test` stays: TensorFlow has an API of that name.
 TESTS = "tests"
-# For compilers: there is none.
+# Files for compilers, which the images do not have.
 SUFFIXES = (".a", ".h", ".hpp", ".pyx", ".pxd", ".pyi")
-# Tools to convert models, and a second copy of the library, for programs that are not Python: 38 MB.
+# Tools that convert models, and a second copy of the library for programs that are not Python: 38 MB.
 UNUSED = (
     "onnxruntime/capi/libonnxruntime.so*",
     "onnxruntime/quantization",
@@ -20,7 +20,7 @@ UNUSED = (
 
 
 def slim(packages: Path) -> None:
-    """Delete what is not needed, then compile the rest to bytecode that is used without a look at its source."""
+    """Delete unneeded files, then compile the rest to bytecode that Python uses without checking the source."""
     unused = [path for pattern in UNUSED for path in packages.glob(pattern)]
     headers = [path for path in packages.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
     for path in (*packages.rglob(TESTS), *unused, *headers):
@@ -28,7 +28,7 @@ def slim(packages: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    # By hash, not by date: the same packages are the same bytes whenever they are installed.
+    # By hash, not by date, so that the same packages always give the same bytes.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(packages, quiet=2, workers=0, invalidation_mode=mode)
 

@@ -1,1 +1,1 @@
-"""MLflow: its server here and in a cluster, and how runs get there."""
+"""MLflow: its server, on this machine and in a cluster, and the logging of runs to it."""

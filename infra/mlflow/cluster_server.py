@@ -1,8 +1,8 @@
-"""The MLflow server of a cluster: runs in PostgreSQL, artifacts in S3, reached through it by clients without S3 keys.
+"""The MLflow server of a cluster: runs in PostgreSQL, artifacts in S3; clients need no S3 keys.
 
 `python -m tidegate.infra.mlflow.cluster_server --database URI --password-file F --artifacts s3://... --port P` is what
-the Deployment `mlflow` runs: the application of `mlflow.server`, one process. MLflow answers only to names that it
-knows (against DNS rebinding): its Service's, those of a port-forward, and that of $TIDEGATE_MLFLOW_URL.
+the Deployment `mlflow` runs: the application of `mlflow.server`, one process. Against DNS rebinding, MLflow accepts
+only known host names: its Service's, those of a port-forward, and that of $TIDEGATE_MLFLOW_URL.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from urllib.parse import urlsplit
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow.server import run_application
 
-WAIT_S = 120.0  # a new database makes its first files
+WAIT_S = 120.0  # a new database first creates its files
 LOOPBACK = ("localhost:*", "127.0.0.1:*")
 
 
-def host_checks(namespace: str, port: int, opened: str) -> Mapping[str, str]:
-    """Return what MLflow reads of the Host and Origin headers that it accepts.
+def host_settings(namespace: str, port: int, opened: str) -> Mapping[str, str]:
+    """Return the environment variables that tell MLflow which Host and Origin headers to accept.
 
     Args:
         namespace: the namespace of the Service `mlflow`.
         port: the Service's port.
-        opened: the URL at which people open MLflow; "" where they only forward a port.
+        opened: the URL at which people open MLflow; "" if they only forward a port.
     """
     names = [
         "mlflow",
@@ -45,17 +45,17 @@ def host_checks(namespace: str, port: int, opened: str) -> Mapping[str, str]:
     return found
 
 
-def use_password(password: Path, folder: Path) -> None:
-    """Let the PostgreSQL client find the password: in a file that nobody else can read, not in an URI.
+def write_password_file(password: Path, folder: Path) -> None:
+    """Write the password where the PostgreSQL client reads it: a file with mode 0600, not the URI.
 
     Raises:
-        TrackingError: the file is not there.
+        TrackingError: `password` cannot be read.
     """
     try:
         words = password.read_text().strip()
     except OSError as error:
         raise TrackingError(
-            f"{password}: {error.strerror}. Expected the database's password, from the Secret mlflow-db."
+            f"{password}: {error.strerror}; expected the database's password; mount the Secret mlflow-db there"
         ) from error
     escaped = words.replace("\\", "\\\\").replace(":", "\\:")  # PostgreSQL manual, "The Password File"
     target = folder / "pgpass"
@@ -66,10 +66,10 @@ def use_password(password: Path, folder: Path) -> None:
 
 
 def prepare(database_uri: str, wait_s: float = WAIT_S) -> None:
-    """Wait until the database answers; bring the tables of an older MLflow up to date.
+    """Wait until the database answers, and migrate the tables of an older MLflow.
 
     Raises:
-        TrackingError: it does not answer in time, or does not take the password.
+        TrackingError: it does not answer in time, or refuses the password.
     """
     from mlflow.db import upgrade
     from sqlalchemy import create_engine, inspect
@@ -94,42 +94,42 @@ def prepare(database_uri: str, wait_s: float = WAIT_S) -> None:
 def _no_database(uri: str, error: Exception, refused: bool) -> str:
     words = " ".join(str(getattr(error, "orig", error)).split())
     fix = (
-        "It keeps the password that it was made with: put that one into the Secret mlflow-db again, or change it in "
-        "the database (ALTER USER mlflow PASSWORD ...)."
+        "it keeps the password that it was created with: put that one into the Secret mlflow-db again, or change it "
+        "in the database (ALTER USER mlflow PASSWORD ...)"
         if refused
-        else "See that its pod runs: kubectl get pods; kubectl logs mlflow-db-0."
+        else "check that its pod runs: kubectl get pods; kubectl logs mlflow-db-0"
     )
-    return f"MLflow's database {uri} can't be used: {words}. {fix}"
+    return f"MLflow's database {uri} cannot be used: {words}; {fix}"
 
 
-class ThroughTheServer:
-    """MLflow's S3 repository, but for the signed addresses that it would give to clients.
+class ProxiedArtifacts:
+    """MLflow's S3 artifact repository without presigned URLs.
 
-    By itself MLflow sends its clients straight to the S3 server for every download and for large uploads. The address
-    is the one that the server uses, such as http://s3.storage:9000: a client outside the cluster can't resolve it,
-    and tries for ten minutes. This is no instance of the mixins that sign addresses, so it is asked for none.
+    By default MLflow sends its clients directly to the S3 server for every download and for large uploads, by the
+    address that the server uses, such as http://s3.storage:9000. A client outside the cluster cannot resolve it, and
+    retries for ten minutes. This class is not an instance of the mixins that presign URLs, so MLflow requests none.
     """
 
-    def __init__(self, behind: Any) -> None:
-        self._behind = behind
+    def __init__(self, repository: Any) -> None:
+        self._repository = repository
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._behind, name)
+        return getattr(self._repository, name)
 
 
 def use_s3(endpoint: str | None) -> None:
-    """Tell MLflow of an S3 server that is not AWS; None changes nothing."""
+    """Make MLflow use an S3 server that is not AWS; None changes nothing."""
     if not endpoint:
         return
     from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
-    def through_the_server(*args: Any, **kwargs: Any) -> ThroughTheServer:
-        return ThroughTheServer(S3ArtifactRepository(*args, **kwargs))
+    def proxied(*args: Any, **kwargs: Any) -> ProxiedArtifacts:
+        return ProxiedArtifacts(S3ArtifactRepository(*args, **kwargs))
 
-    # Such a server may refuse the checksums that boto3 adds.
+    # Such a server may refuse the checksums that boto3 adds by default.
     os.environ |= {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
-    _artifact_repository_registry.register("s3", through_the_server)
+    _artifact_repository_registry.register("s3", proxied)
 
 
 def main() -> None:
@@ -145,9 +145,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args()
     opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
-    os.environ |= host_checks(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
+    os.environ |= host_settings(os.environ.get("NAMESPACE", "tidegate"), given.port, opened)
     try:
-        use_password(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
+        write_password_file(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
         prepare(given.database)
         use_s3(os.environ.get("TIDEGATE_S3_ENDPOINT"))
         run_application(given.database, given.artifacts, socket.create_server(("", given.port)))

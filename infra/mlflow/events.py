@@ -1,4 +1,4 @@
-"""From events to what MLflow takes: flat strings within its limits, points, datasets. Plain values only."""
+"""Converts events to MLflow's values: flat strings within its limits, points, datasets. Plain values only."""
 
 import json
 import re
@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 from tidegate.infra.mlflow.spool import Event
 
-# MLflow's limits, as its server states them.
+# MLflow's limits, from its server.
 MAX_KEY = 250
 MAX_PARAM = 6000
 MAX_TAG = 8000
 MAX_DIGEST = 36
 NOT_IN_KEY = re.compile(r"[^/\w.\- :]")
 
-# What tells that an ended run goes on; a tag or a file may well come later.
+# Events that show that an ended run has been resumed; tags and files may also come after the end.
 REOPENING = {"run", "metrics", "system"}
 
-# The design's words for how a run ended, in MLflow's.
+# Our status of an ended run -> MLflow's.
 STATUS = {"done": "FINISHED", "refused": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 @dataclass
 class Batch:
-    """A stretch of one spool, sorted by what MLflow takes in one call."""
+    """Consecutive events of one spool, grouped by the MLflow call that logs them."""
 
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Batch:
 
 
 def gather(events: Iterable[Event]) -> Batch:
-    """Sort events into a batch; an `end` after which the run goes on is not the end."""
+    """Group events into a batch; an `end` that is followed by events of a resumed run is ignored."""
     batch = Batch()
     for event in events:
         if event["kind"] in REOPENING:
@@ -71,7 +71,7 @@ def gather(events: Iterable[Event]) -> Batch:
 
 
 def points(event: Event) -> list[Point]:
-    """Return a metrics or system event's points; None is left out, NaN and infinity are kept."""
+    """Return the points of a metrics or system event; None is left out, NaN and infinity are kept."""
     prefix = "system/" if event["kind"] == "system" else ""
     step = int(event.get("step", 0))
     return [
@@ -81,8 +81,8 @@ def points(event: Event) -> list[Point]:
     ]
 
 
-def newest(events: Iterable[Event]) -> list[Point]:
-    """Return the last point of each metric of a spool: what the model is judged by."""
+def last_points(events: Iterable[Event]) -> list[Point]:
+    """Return the last point of each metric of a spool, which the model's page shows."""
     last: dict[str, Point] = {}
     for event in events:
         if event["kind"] == "metrics":
@@ -91,12 +91,12 @@ def newest(events: Iterable[Event]) -> list[Point]:
 
 
 def tags(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return tags as MLflow takes them."""
+    """Return tags with keys and values that MLflow accepts."""
     return {_key(key): _text(value, MAX_TAG) for key, value in values.items()}
 
 
 def status(end: Event) -> str:
-    """Return MLflow's word for how the run ended."""
+    """Return MLflow's status for how the run ended."""
     word = str(end.get("status", "done"))
     return STATUS.get(word, word)
 
@@ -107,7 +107,7 @@ def _reason(end: Event) -> dict[str, str]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Flatten nested mappings to dotted names; lists stay values."""
+    """Flatten nested mappings to dotted names; lists are kept as values."""
     flat: list[tuple[str, Any]] = []
     for key, value in values.items():
         flat += (

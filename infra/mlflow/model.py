@@ -18,15 +18,15 @@ DATA = "data"
 def write_model(
     folder: Path, event: Event, keras_file: Path, onnx_file: Path | None, **identity: Any
 ) -> None:
-    """Lay out the model of a `model` event.
+    """Write the model of a `model` event as an MLflow model folder.
 
     Args:
-        folder: made here.
+        folder: created here.
         event: `inputs` and `outputs` (list of name, dtype, shape with -1 first), `input_example`
             (name -> rows), `requirements` (pip lines; nothing is inferred).
         keras_file: the model.
-        onnx_file: its export, if there is one: adds the onnx flavor.
-        identity: `model_id`, `run_id`, `artifact_path` for MLflow's model file.
+        onnx_file: its ONNX export, if there is one; it adds the onnx flavor.
+        identity: `model_id`, `run_id`, `artifact_path` for MLflow's `MLmodel` file.
     """
     from mlflow.models import Model
 
@@ -81,7 +81,7 @@ def _keras(model: Any, folder: Path, keras_file: Path, trained_with: Mapping[str
     data.mkdir()
     shutil.copyfile(keras_file, data / "model.keras")
     (data / "keras_module.txt").write_text("keras")
-    (data / "save_format.txt").write_text("tf")  # MLflow's word for every format but h5
+    (data / "save_format.txt").write_text("tf")  # MLflow's name of every format but h5
     model.add_flavor(
         "tensorflow",
         code=None,
@@ -105,7 +105,7 @@ def _onnx(model: Any, folder: Path, onnx_file: Path, trained_with: Mapping[str, 
 
 
 def _version(package: str, trained_with: Mapping[str, str]) -> str:
-    """Return what the model was trained with: who writes this down may be a driver without Keras."""
+    """Return the version that the model was trained with; this process may be a driver without Keras."""
     if package in trained_with:
         return trained_with[package]
     try:

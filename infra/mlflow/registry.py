@@ -1,4 +1,4 @@
-"""The MLflow model registry: one registered model an endpoint, whose alias `champion` follows the release."""
+"""The MLflow model registry: one registered model per endpoint; its alias `champion` names the released version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,23 +10,23 @@ from tidegate.infra.mlflow.tracking import RUN_TAG, Tracker, code
 ALIAS = "champion"
 
 
-def follow_champion(
+def set_champion(
     tracker: Tracker, endpoint: str, run_id: str, description: str = "", tags: Mapping[str, Any] | None = None
 ) -> str:
-    """Make the endpoint's alias name the version of the winning child; use it for promotion and rollback.
+    """Point the endpoint's alias to the version of the winning child run; for promotion and rollback.
 
     Args:
-        tracker: MLflow.
+        tracker: the MLflow server.
         endpoint: the registered model's name.
-        run_id: the winning child's MLflow run; its logged model becomes a version once.
-        description: of the version.
-        tags: of the version, such as the release's number.
+        run_id: the winning child's MLflow run; its logged model is registered as a version once.
+        description: the version's description.
+        tags: the version's tags, such as the release's number.
 
     Returns:
         The version's number.
 
     Raises:
-        TrackingError: MLflow can't be reached, or the child and its model are not synced yet.
+        TrackingError: MLflow cannot be reached, or the child and its model are not synced yet.
     """
     try:
         version = _version(tracker, endpoint, run_id, description, as_tags(tags or {}))
@@ -36,8 +36,8 @@ def follow_champion(
         raise
     except Exception as error:
         raise TrackingError(
-            f"MLflow at {tracker.uri} did not take {endpoint}'s champion: {error}. "
-            "The endpoint itself is unharmed; the next command that syncs tries again."
+            f"MLflow at {tracker.uri} did not accept {endpoint}'s champion: {error}; "
+            "the endpoint itself is not affected, and the next command that syncs tries again"
         ) from error
     return version
 
@@ -46,7 +46,7 @@ def _version(tracker: Tracker, endpoint: str, run_id: str, description: str, tag
     client = tracker.client
     found = _versions(tracker, endpoint, run_id)
     if not found:
-        _registered(tracker, endpoint)
+        _ensure_registered(tracker, endpoint)
         model = _model(tracker, run_id)
         client.create_model_version(
             endpoint,
@@ -58,8 +58,8 @@ def _version(tracker: Tracker, endpoint: str, run_id: str, description: str, tag
             await_creation_for=0,
         )
         found = _versions(tracker, endpoint, run_id)
-    kept, *twice = found
-    for version in twice:  # an answer was lost, and the request was made again
+    kept, *duplicates = found
+    for version in duplicates:  # a response was lost, and the request was repeated
         client.delete_model_version(endpoint, version.version)
     for key, value in tags.items():
         if kept.tags.get(key) != value:
@@ -70,7 +70,7 @@ def _version(tracker: Tracker, endpoint: str, run_id: str, description: str, tag
 
 
 def _show_in_parent(tracker: Tracker, run_id: str) -> None:
-    """List the winner's model in the parent run too, whose page people open first."""
+    """Link the winner's model to the parent run too, whose page people open first."""
     parent = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId")
     if parent:
         tracker.link_model(parent, _model(tracker, run_id))
@@ -81,7 +81,7 @@ def _versions(tracker: Tracker, endpoint: str, run_id: str) -> list[Any]:
     return sorted(found, key=lambda version: int(version.version))
 
 
-def _registered(tracker: Tracker, endpoint: str) -> None:
+def _ensure_registered(tracker: Tracker, endpoint: str) -> None:
     try:
         tracker.client.create_registered_model(endpoint)
     except Exception as error:
@@ -95,7 +95,7 @@ def _model(tracker: Tracker, run_id: str) -> str:
     found = tracker.models(run.info.experiment_id, ours).get(run_id, [])
     ready = [str(model.model_id) for model in found if model.status == "READY"]
     if not ready:
-        raise TrackingError(f"MLflow run {run_id} has no model yet: sync its run first.")
+        raise TrackingError(f"MLflow run {run_id} has no model yet; sync its run first")
     return ready[0]
 
 
@@ -107,14 +107,16 @@ def champion(tracker: Tracker, endpoint: str) -> str | None:
         if code(error) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise TrackingError(
-            f"MLflow at {tracker.uri} can't be asked for {endpoint}'s champion: {error}."
+            f"MLflow at {tracker.uri} cannot return {endpoint}'s champion: {error}"
         ) from error
 
 
 def clear_champion(tracker: Tracker, endpoint: str) -> None:
-    """Take the alias away; its versions stay. Use it when the endpoint is deleted. Raises TrackingError."""
+    """Delete the alias when the endpoint is deleted; its versions stay. Raises TrackingError."""
     try:
         tracker.client.delete_registered_model_alias(endpoint, ALIAS)
     except Exception as error:
         if code(error) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise TrackingError(f"MLflow at {tracker.uri} kept {endpoint}'s champion: {error}.") from error
+            raise TrackingError(
+                f"MLflow at {tracker.uri} did not delete {endpoint}'s champion: {error}"
+            ) from error

@@ -1,8 +1,8 @@
-"""Replay of a run's spools into MLflow: resumable, harmless when repeated, patient when MLflow is down.
+"""Replays a run's spools into MLflow. It is resumable and idempotent, and retries while MLflow is down.
 
-Beside each spool lies `<name>.sync.json`: the MLflow run and the offset up to which it was told. It is
-written after MLflow answered, so a kill means that a stretch is told twice. All of MLflow's writes that
-are used here may be repeated, but for creations; those are searched for first, by tag.
+Next to each spool is `<name>.sync.json`: the MLflow run, and the offset up to which events were sent. It is written
+after MLflow has responded, so after a kill some events are sent twice. All MLflow writes used here may be repeated,
+except creations; before a creation, the object is searched for by its tag.
 """
 
 import tempfile
@@ -21,17 +21,17 @@ from tidegate.infra.mlflow import events, spool, tracking
 from tidegate.infra.mlflow.spool import Event
 from tidegate.infra.mlflow.tracking import GoneError, Tracker
 from tidegate.infra.system.backoff import pauses
-from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
 FIRST_S, LONGEST_S = 0.5, 10.0  # between two tries
-STRETCH = 2000  # events told before the state is written
-Fetch = Callable[[Any], Path]  # a store reference, as its event has it -> a local file
+MAX_EVENTS = 2000  # events sent before the state is written
+Fetch = Callable[[Any], Path]  # a store reference from an event -> a local file
 Render = Callable[[Any], Iterable[tuple[str, bytes]]]  # a report's reference -> pictures: file name, content
 
 
 class State(BaseModel):
-    """How far one spool was told, to which server, as which MLflow run."""
+    """How much of one spool was sent, to which server, as which MLflow run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,12 +43,12 @@ class State(BaseModel):
 
 
 class Progress(BaseModel):
-    """What a replay came to; `problem` is why it is not synced, `refused` what MLflow would not take."""
+    """The result of a replay: `sent` of `size` bytes, why it is not synced (`problem`), what MLflow `refused`."""
 
     model_config = ConfigDict(frozen=True)
 
     synced: bool
-    told: int
+    sent: int
     size: int
     problem: str = ""
     refused: tuple[str, ...] = ()
@@ -60,15 +60,15 @@ def _state_path(folder: Path, name: str) -> Path:
 
 def _load(folder: Path, name: str) -> State | None:
     path = _state_path(folder, name)
-    with in_words(TrackingError, path, "Reading"):
+    with translate_os_errors(TrackingError, path, "Reading"):
         try:
             return State.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):  # one of another version is as good as none
+        except (FileNotFoundError, ValidationError):  # a state of another version is ignored
             return None
 
 
 def state(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return for each spool that MLflow knows: run_id, experiment_id, synced; cheap, asks nobody."""
+    """Return run_id, experiment_id and synced of each spool that MLflow knows; reads local files only."""
     found = ((name, _load(folder, name)) for name in spool.names(folder))
     return {
         name: {
@@ -82,12 +82,12 @@ def state(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def progress(folder: Path, problem: str = "", refused: Iterable[str] = ()) -> Progress:
-    """Return how many of a run's bytes MLflow was told."""
+    """Return how many bytes of a run's spools were sent to MLflow."""
     sizes = {name: spool.path_of(folder, name).stat().st_size for name in spool.names(folder)}
-    told = {name: one.offset if (one := _load(folder, name)) else 0 for name in sizes}
+    sent = {name: one.offset if (one := _load(folder, name)) else 0 for name in sizes}
     return Progress(
-        synced=told == sizes,
-        told=sum(told.values()),
+        synced=sent == sizes,
+        sent=sum(sent.values()),
         size=sum(sizes.values()),
         problem=problem,
         refused=tuple(refused),
@@ -95,16 +95,16 @@ def progress(folder: Path, problem: str = "", refused: Iterable[str] = ()) -> Pr
 
 
 def forget(folder: Path) -> None:
-    """Have everything told again; use it when MLflow's database was lost."""
+    """Delete the states, so that everything is sent again; use it when MLflow's database was lost."""
     for name in spool.names(folder):
         _state_path(folder, name).unlink(missing_ok=True)
 
 
 class Replay:
-    """The replay of one run: parent `run.jsonl`, then the trials."""
+    """The replay of one run: the parent `run.jsonl` first, then the trials."""
 
     def __init__(self, folder: Path, tracker: Tracker, fetch: Fetch, render: Render) -> None:
-        """Args: the run's spool folder, named as the run; the server; how to get files and pictures."""
+        """Args: the run's spool folder, whose name is the run's id; the server; how to get files and pictures."""
         self.folder = folder
         self.run = folder.name
         self.tracker = tracker
@@ -114,42 +114,42 @@ class Replay:
         self._found: dict[str, list[str]] | None = None
 
     def step(self) -> bool:
-        """Tell MLflow what is new; True when it was anything. Raises what MLflow's client does: try again."""
+        """Send new events to MLflow; return whether there were any. Raises MLflow's own errors; call it again then."""
         self._found = None
         try:
-            told = [self._spool(name) for name in spool.names(self.folder)]
+            sent = [self._send_next(name) for name in spool.names(self.folder)]
         except GoneError:
             forget(self.folder)
             raise
-        return any(told)
+        return any(sent)
 
-    def _spool(self, name: str) -> bool:
+    def _send_next(self, name: str) -> bool:
         known = self._known(name)
         if name != spool.PARENT and not known and not self._known(spool.PARENT):
-            return False  # a child is told after its parent
+            return False  # a child is sent after its parent
         offset = known.offset if known else 0
-        stretch = list(islice(spool.read(spool.path_of(self.folder, name), offset), STRETCH))
-        if not stretch:
+        new = list(islice(spool.read(spool.path_of(self.folder, name), offset), MAX_EVENTS))
+        if not new:
             return False
-        known = known or self._begin(name, stretch[0][0])
-        batch = events.gather(event for event, _ in stretch)
-        self._tell(name, known, batch)
+        known = known or self._find_or_create_run(name, new[0][0])
+        batch = events.gather(event for event, _ in new)
+        self._send(name, known, batch)
         if batch.end:
-            self._single(name, known)
+            self._delete_duplicates(name, known)
         ended = bool(batch.end) or (known.ended and not batch.reopened)
-        self._save(name, known.model_copy(update={"offset": stretch[-1][1], "ended": ended}))
+        self._save(name, known.model_copy(update={"offset": new[-1][1], "ended": ended}))
         return True
 
     def _known(self, name: str) -> State | None:
         known = _load(self.folder, name)
         return known if known and known.uri == self.tracker.uri else None
 
-    def _begin(self, name: str, event: Event) -> State:
+    def _find_or_create_run(self, name: str, event: Event) -> State:
         """Find the spool's MLflow run, or create it."""
         if event["kind"] != "run":
             raise TrackingError(
-                f"{spool.path_of(self.folder, name)} begins with {event['kind']!r}, expected 'run': "
-                "it is damaged. Delete it and resume the run."
+                f"{spool.path_of(self.folder, name)} is damaged: its first event is {event['kind']!r}; "
+                "expected 'run'; delete the file and resume the run"
             )
         parent = self._known(spool.PARENT)
         experiment_id = parent.experiment_id if parent else self.tracker.experiment(str(event["experiment"]))
@@ -164,10 +164,10 @@ class Replay:
 
     def _save(self, name: str, known: State) -> None:
         path = _state_path(self.folder, name)
-        with in_words(TrackingError, path, "Writing"):
+        with translate_os_errors(TrackingError, path, "Writing"):
             write_atomic(path, known.model_dump_json().encode())
 
-    def _tell(self, name: str, known: State, batch: events.Batch) -> None:
+    def _send(self, name: str, known: State, batch: events.Batch) -> None:
         run_id = known.run_id
         self._try("values", lambda: self.tracker.log(run_id, batch))
         if known.ended and batch.reopened:
@@ -182,9 +182,9 @@ class Replay:
         if batch.end:
             self._try("end", lambda: self.tracker.set_status(run_id, batch.end))
 
-    def _files(self, run_id: str, told: list[Event], folder: Path) -> None:
+    def _files(self, run_id: str, files: list[Event], folder: Path) -> None:
         folder.mkdir()
-        for event in told:
+        for event in files:
             self._try(event["id"], partial(self._stage, event, folder))
         self._try("files", lambda: self.tracker.upload(run_id, folder))
 
@@ -197,42 +197,42 @@ class Replay:
         try:
             pictures = list(self.render(event["ref"]))
         except Exception as error:
-            raise TrackingError(f"the pictures can't be drawn: {error}") from error
+            raise TrackingError(f"the figures cannot be drawn: {error}") from error
         (folder / "figures").mkdir(exist_ok=True)
         for name, content in pictures:
             (folder / "figures" / name).write_bytes(content)
 
     def _model(self, name: str, known: State, event: Event, folder: Path) -> None:
-        whole = spool.events(self.folder, name)
-        about = events.gather(whole)
-        about.points = events.newest(whole)
+        all_events = spool.events(self.folder, name)
+        summary = events.gather(all_events)
+        summary.points = events.last_points(all_events)
 
         def log() -> None:
             onnx = event.get("onnx")
-            told = {
+            source = {
                 "event": event,
                 "keras": self.fetch(event["ref"]),
                 "onnx": self.fetch(onnx) if onnx else None,
             }
-            self.tracker.log_model(known.experiment_id, known.run_id, self.run, folder, told, about)
+            self.tracker.log_model(known.experiment_id, known.run_id, self.run, folder, source, summary)
 
         self._try(event["id"], log)
 
-    def _try(self, what: str, tell: Callable[[], None]) -> None:
-        """Go on when MLflow refuses something for good, or a file of ours is lost; the rest still counts."""
+    def _try(self, what: str, send: Callable[[], None]) -> None:
+        """Send, and note a permanent refusal or a lost file of ours, so that the rest is still sent."""
         try:
-            tell()
+            send()
         except Exception as error:
             if tracking.code(error) == "RESOURCE_DOES_NOT_EXIST":
                 raise GoneError(str(error)) from error
-            if tracking.may_pass(error):
+            if tracking.is_transient(error):
                 raise
             refused = f"{what}: {error}"
-            if refused not in self.refused:  # a stretch may be told again
+            if refused not in self.refused:  # the same events may be sent again
                 self.refused.append(refused)
 
-    def _single(self, name: str, known: State) -> None:
-        """Delete what a creation made twice because its first answer was lost (MLflow hung meanwhile)."""
+    def _delete_duplicates(self, name: str, known: State) -> None:
+        """Delete duplicates: a creation is repeated if its first response was lost."""
         for run_id in self.tracker.runs(known.experiment_id, self.run).get(name, []):
             if run_id != known.run_id:
                 self.tracker.drop(run_id)
@@ -251,17 +251,17 @@ def follow(
     patience_s: float = 30.0,
     poll_s: float = 0.3,
 ) -> Progress:
-    """Keep MLflow up to date with a run until that is finished and synced; never raises for MLflow's sake.
+    """Keep MLflow up to date with a run until the run is finished and synced; MLflow's errors are never raised.
 
     Args:
         folder: the run's spools; its name is the run's id.
-        uri: MLflow's.
-        fetch: gets the local file of a store reference; raises InfraError.
+        uri: MLflow's URI.
+        fetch: returns the local file of a store reference; raises InfraError.
         render: draws the pictures of a report.
-        finished: tells that nobody writes to the spools any more.
+        finished: returns whether all writers to the spools have ended.
         ready: waits for a server that was just started; may raise TrackingError.
-        patience_s: seconds without an answer of MLflow, or for another replayer, once `finished`.
-        poll_s: seconds between two looks for new events.
+        patience_s: seconds to wait for MLflow, or for another process that replays, once `finished`.
+        poll_s: seconds between two checks for new events.
     """
     try:
         with lock(folder / "sync.lock", patience_s):
@@ -276,12 +276,12 @@ def follow(
 def _connect(uri: str) -> Tracker:
     try:
         return Tracker(uri)
-    except Exception as error:  # MLflow is not installed, or knows no such scheme
-        raise TrackingError(f"MLflow at {uri} can't be used: {error}. Check $MLFLOW_TRACKING_URI.") from error
+    except Exception as error:  # MLflow is not installed, or does not know the scheme
+        raise TrackingError(f"MLflow at {uri} cannot be used: {error}; check $MLFLOW_TRACKING_URI") from error
 
 
 def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:
-    """Step until finished and told, or out of patience; returns why not."""
+    """Step until all is sent and the run is finished, or until patience ends; return the problem, or ""."""
     waits, give_up = pauses(FIRST_S, LONGEST_S), None
     while True:
         done = finished()  # asked before the step, so that the step sees the last event
@@ -295,6 +295,6 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:
-                return f"MLflow at {replay.tracker.uri} can't be told: {error}"
+                return f"MLflow at {replay.tracker.uri} cannot be updated: {error}"
             pause = min(next(waits), left)
         time.sleep(pause)

@@ -1,10 +1,9 @@
 """The local MLflow server: one detached process, its database and artifacts in the home.
 
 `python -m tidegate.infra.mlflow.server --home DIR --port P` is the process: MLflow's own application under one
-uvicorn, ready in a third of the time of `mlflow server`, which imports everything twice and starts job
-queues that nobody here uses. What `mlflow server` sets up before, and is right for one user on the loopback
-interface, is set up here: Host and cross-origin checks stay MLflow's defaults (local names only), no job
-execution, no basic auth and hence no session secret.
+uvicorn. It is ready in a third of the time of `mlflow server`, which imports everything twice and starts job
+queues that we do not use. It is set up for one user on the loopback interface: Host and cross-origin checks stay
+MLflow's defaults (local names only), there is no job execution, no basic auth and hence no session secret.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from pathlib import Path
 from tidegate.infra.errors import LockedError, ProcessError, TrackingError
 from tidegate.infra.mlflow import replay
 from tidegate.infra.system import processes
-from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
 NAME = "mlflow"
@@ -40,10 +39,10 @@ def database(home: Path) -> Path:
 
 
 def ensure(home: Path) -> str:
-    """Return MLflow's URL, starting the local server if none runs; returns before that is ready.
+    """Return MLflow's URL, and start the local server if none runs; does not wait until that is ready.
 
-    The address is bound already then: a request made at once is answered when the server is ready.
-    $MLFLOW_TRACKING_URI, when set, is returned instead, and nothing is started.
+    The address is already bound: a request sent at once is answered when the server is ready.
+    If $MLFLOW_TRACKING_URI is set, it is returned instead, and nothing is started.
 
     Raises:
         TrackingError: the database is locked or damaged, no port is free, or the home is not writable.
@@ -54,7 +53,7 @@ def ensure(home: Path) -> str:
     try:
         return _ensure_local(home, home.absolute() / "mlflow")
     except ProcessError as error:
-        raise TrackingError(f"The local MLflow server can't be started. {error}") from error
+        raise TrackingError(f"the local MLflow server cannot be started: {error}") from error
 
 
 def _ensure_local(home: Path, folder: Path) -> str:
@@ -62,34 +61,34 @@ def _ensure_local(home: Path, folder: Path) -> str:
         running = processes.find(home / "processes", NAME)
         if running and database(home).exists():
             return str(running.extra["url"])
-        if running:  # deleted under it: that server would answer 500 from now on
+        if running:  # its database was deleted: this server would answer every request with 500
             processes.stop(home / "processes", NAME, grace=2.0)
         check_database(home)
-        if not database(home).exists():  # an empty one knows no run: all are told again
+        if not database(home).exists():  # a new database has no runs, so all runs are synced again
             for run in (home / "spool").glob("*"):
                 replay.forget(run)
         return _start(home.absolute(), folder)
 
 
 def url(home: Path) -> str | None:
-    """Return MLflow's URL if it is set or the local server lives; starts nothing."""
+    """Return MLflow's URL if it is set or the local server runs, else None; starts nothing."""
     outside = os.environ.get("MLFLOW_TRACKING_URI")
     running = None if outside else processes.find(home / "processes", NAME)
     return outside.rstrip("/") if outside else str(running.extra["url"]) if running else None
 
 
-def runs_here(home: Path) -> bool:
-    """Tell whether the server is the home's own, not one of $MLFLOW_TRACKING_URI, and lives."""
+def runs_locally(home: Path) -> bool:
+    """Return whether the home's own server runs and $MLFLOW_TRACKING_URI names no other."""
     return not os.environ.get("MLFLOW_TRACKING_URI") and processes.find(home / "processes", NAME) is not None
 
 
-def lost(home: Path) -> bool:
-    """Tell whether the local database is gone, and with it all that runs were told to it."""
+def database_lost(home: Path) -> bool:
+    """Return whether the local database is gone, and with it all synced runs."""
     return not os.environ.get("MLFLOW_TRACKING_URI") and not database(home).exists()
 
 
 def stop(home: Path) -> bool:
-    """Stop the local server; False when none ran."""
+    """Stop the local server; return False if none ran."""
     return processes.stop(home / "processes", NAME)
 
 
@@ -116,13 +115,13 @@ def _start(home: Path, folder: Path) -> str:
             extra={"url": address},
             pass_fds=(listener.fileno(),),
         )
-    with in_words(TrackingError, folder / "port.json", "Writing"):
+    with translate_os_errors(TrackingError, folder / "port.json", "Writing"):
         write_atomic(folder / "port.json", json.dumps(port).encode())
     return address
 
 
 def _listen(remembered: Path) -> socket.socket:
-    """Bind last time's port, so that URLs stay good; else 5000 or the next free one."""
+    """Bind the port of the last start, so that URLs stay valid, else 5000 or the next free one."""
     ports = list(range(PORT, PORT + PORTS))
     with suppress(OSError, ValueError):
         ports.insert(0, int(json.loads(remembered.read_bytes())))
@@ -136,15 +135,15 @@ def _listen(remembered: Path) -> socket.socket:
             listener.close()
             continue
         return listener
-    raise TrackingError(f"No port from {PORT} to {PORT + PORTS - 1} is free on {HOST} for MLflow: free one.")
+    raise TrackingError(f"no port from {PORT} to {PORT + PORTS - 1} is free on {HOST} for MLflow; free one")
 
 
 def check_database(home: Path) -> None:
-    """Raise TrackingError when MLflow's database is there and can't be used."""
+    """Raise TrackingError if MLflow's database exists and cannot be used."""
     path = database(home)
     if not path.exists():
         return
-    fix = f"Move {path} away to begin with an empty one (runs are kept by Tidegate, and can be synced again)."
+    fix = f"move {path} away to start with an empty one (Tidegate keeps the runs and can sync them again)"
     try:
         with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -152,18 +151,18 @@ def check_database(home: Path) -> None:
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         raise TrackingError(
-            f"MLflow's database {path} can't be written: {error}. Another program may hold it "
-            "(a backup, a database browser): close that, or see that the file is writable."
+            f"MLflow's database {path} cannot be written: {error}; another program may hold it "
+            "(a backup, a database browser): close that, or make the file writable"
         ) from error
     except sqlite3.DatabaseError as error:
-        raise TrackingError(f"MLflow's database {path} is damaged: {error}. {fix}") from error
+        raise TrackingError(f"MLflow's database {path} is damaged: {error}; {fix}") from error
 
 
 def wait_ready(base: str, timeout: float = READY_S, home: Path | None = None) -> None:
-    """Wait until the server at `base` answers; `home` lets a server that died be told at once.
+    """Wait until the server at `base` answers; with `home`, a local server that died is noticed at once.
 
     Raises:
-        TrackingError: it doesn't answer in `timeout` seconds, or it died; its last words are quoted.
+        TrackingError: it does not answer in `timeout` seconds, or it died; with the last line of its log.
     """
     deadline = time.monotonic() + timeout
     while not _healthy(base, max(0.1, deadline - time.monotonic())):
@@ -174,7 +173,7 @@ def wait_ready(base: str, timeout: float = READY_S, home: Path | None = None) ->
         )
         if dead or time.monotonic() >= deadline:
             what = "ended at once" if dead else f"did not answer in {timeout:g} s"
-            raise TrackingError(f"MLflow at {base} {what}.{_last_words(home)} Start it again: tidegate ui.")
+            raise TrackingError(f"MLflow at {base} {what}{_last_log_line(home)}; start it again: tidegate ui")
         time.sleep(0.1)
 
 
@@ -186,16 +185,16 @@ def _healthy(base: str, timeout: float) -> bool:
         return False
 
 
-def _last_words(home: Path | None) -> str:
+def _last_log_line(home: Path | None) -> str:
     with suppress(OSError, IndexError):
         if home:
             log = home / "mlflow" / "server.log"
-            return f" {log} ends: {log.read_text(errors='replace').strip().splitlines()[-1]}"
+            return f"; {log} ends: {log.read_text(errors='replace').strip().splitlines()[-1]}"
     return ""
 
 
 def environment(database_uri: str, artifacts: str) -> Mapping[str, str]:
-    """Return what MLflow's application reads from its environment, as `mlflow server` would set it."""
+    """Return the environment variables of MLflow's application, as `mlflow server` would set them."""
     from mlflow import environment_variables as known
     from mlflow.server import constants
 
@@ -215,20 +214,20 @@ def serve(home: Path, listener: socket.socket) -> None:
     """Run the server in this process until SIGTERM."""
     check_database(home)
     with closing(sqlite3.connect(database(home))) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # the UI's reads don't wait for the sync's writes
+        connection.execute("PRAGMA journal_mode=WAL")  # the UI's reads do not wait for the sync's writes
     run_application(f"sqlite:///{database(home)}", str(home / "mlflow" / "artifacts"), listener)
 
 
 def run_application(database_uri: str, artifacts: str, listener: socket.socket) -> None:
     """Run MLflow's application on a database and an artifact root (a folder or s3://...) until SIGTERM."""
-    from tidegate.infra.mlflow.tracking import without_collector
+    from tidegate.infra.mlflow.tracking import gc_paused
 
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    with without_collector():
+    with gc_paused():
         import uvicorn
 
         os.environ |= environment(database_uri, artifacts)

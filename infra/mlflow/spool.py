@@ -1,7 +1,7 @@
-"""The spool: what a run has to tell MLflow, written to disk first, so that MLflow never holds up training.
+"""The spool: the events of a run for MLflow, written to disk first, so that MLflow never blocks a training.
 
-One file a MLflow run in the run's folder: `run.jsonl` for the parent, `<trial>.jsonl` for each child.
-One JSON object a line: kind, id (unique in the file), t (ms, epoch) and the kind's own keys.
+One file per MLflow run in the run's folder: `run.jsonl` for the parent, `<trial>.jsonl` for each child.
+One JSON object per line: kind, id (unique in the file), t (ms, epoch) and the kind's own keys.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.infra.errors import SpoolError
-from tidegate.infra.system.files import in_words, sync_folder
+from tidegate.infra.system.files import sync_folder, translate_os_errors
 
 Event = dict[str, Any]
 
@@ -23,14 +23,14 @@ TAIL = 1 << 16
 
 
 def path_of(folder: Path, name: str = PARENT) -> Path:
-    """Return the spool file of a MLflow run: `run` is the parent, any other name a trial."""
+    """Return the spool file of an MLflow run: `run` is the parent, any other name a trial."""
     return folder / f"{name}.jsonl"
 
 
 class Spool:
-    """Append events; any number of processes may write to one spool at once.
+    """Appends events; several processes may write to one spool at once.
 
-    An event whose id is there already is not written again, so a killed trial is simply run again.
+    An event whose id exists already is not written again, so a killed trial can simply run again.
     """
 
     def __init__(self, folder: Path, name: str = PARENT) -> None:
@@ -39,19 +39,19 @@ class Spool:
         self._read = 0
 
     def write(self, kind: str, id: str, **payload: Any) -> bool:
-        """Append one event and sync it to disk; False when its id was written before.
+        """Append one event and sync it to disk; return False if its id was written before.
 
         Args:
             kind: run, params, tags, metrics, system, dataset, artifact, figures, model or end.
-            id: unique in this spool, the same each time the same thing is told: "epoch-3".
-            payload: the kind's keys, JSON-able (NumPy values, pydantic models too); `t` (ms) defaults to now.
+            id: unique in this spool, and the same whenever the same event is written: "epoch-3".
+            payload: the kind's keys, JSON values, NumPy values or pydantic models; `t` (ms) defaults to now.
 
         Raises:
-            SpoolError: the disk is full or not writable; the spool is as before.
+            SpoolError: the disk is full or not writable; the spool is unchanged.
         """
         event = {"kind": kind, "id": id, "t": int(time.time() * 1000)} | payload
         line = (json.dumps(event, default=_plain) + "\n").encode()
-        with in_words(SpoolError, self.path, "Writing"):
+        with translate_os_errors(SpoolError, self.path, "Writing"):
             return self._append(id, line)
 
     def _append(self, id: str, line: bytes) -> bool:
@@ -79,7 +79,7 @@ class Spool:
             return self._open()
 
     def _catch_up(self, file: FileIO) -> None:
-        """Learn what others wrote since, and cut a last line torn by a kill."""
+        """Read what other processes wrote since, and remove an incomplete last line that a kill left."""
         file.seek(self._read)
         for event, end in _parse(file.readall(), self._read):
             self._ids.add(event["id"])
@@ -89,7 +89,7 @@ class Spool:
 
 
 def _write_whole(file: FileIO, line: bytes) -> None:
-    """Write and sync; a disk that gets full takes a part of the line first, and says so at the next write."""
+    """Write the whole line and sync it; on a full disk, one write may be partial and only the next one fails."""
     rest = memoryview(line)
     while rest:
         rest = rest[file.write(rest) :]
@@ -101,15 +101,15 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} can't be told to MLflow: expected plain JSON values.")
+    raise TypeError(f"{type(value).__name__} cannot be logged to MLflow; expected plain JSON values")
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """Yield each whole event from byte `offset` on, and the offset behind it; nothing when there is no file.
+    """Yield each complete event from byte `offset` on, and the offset after it; nothing if there is no file.
 
-    Raises SpoolError when the file can't be read.
+    Raises SpoolError when the file cannot be read.
     """
-    with in_words(SpoolError, path, "Reading"):
+    with translate_os_errors(SpoolError, path, "Reading"):
         try:
             with path.open("rb") as file:
                 file.seek(offset)
@@ -120,7 +120,7 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
 
 
 def _parse(content: bytes, offset: int) -> Iterator[tuple[Event, int]]:
-    """Read whole lines only: a last one without its newline was torn by a kill, or is being written."""
+    """Parse complete lines only: a last line without a newline was cut by a kill, or is being written."""
     for line in content.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             return
@@ -140,9 +140,9 @@ def events(folder: Path, name: str = PARENT) -> list[Event]:
 
 
 def last_metrics(folder: Path, name: str) -> Event | None:
-    """Return the newest metrics event, or None; reads the file's end only, so it may be asked often."""
+    """Return the newest metrics event, or None; reads only the end of the file, so it may be called often."""
     path = path_of(folder, name)
-    with in_words(SpoolError, path, "Reading"):
+    with translate_os_errors(SpoolError, path, "Reading"):
         try:
             size = path.stat().st_size
             with path.open("rb") as file:

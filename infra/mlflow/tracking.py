@@ -1,6 +1,6 @@
-"""Talking to MLflow: runs and what they log. Every call may be made twice without harm.
+"""The MLflow client: runs and what they log. Every call may safely be repeated.
 
-Importing this module is cheap; MLflow (3 s) is imported when a `Tracker` is made.
+Importing this module is cheap; MLflow (3 s) is imported when a `Tracker` is created.
 """
 
 import gc
@@ -18,12 +18,12 @@ from tidegate.infra.mlflow.spool import Event
 
 RUN_TAG = "tidegate.run"  # our run's id, on the parent, its children and their models
 SPOOL_TAG = "tidegate.spool"  # which of them: `run` is the parent
-POINTS, PAIRS = 1000, 100  # the most that MLflow takes in one log-batch request
-# Without it the UI guesses, and shows an experiment of runs as one of traces and evaluations.
+POINTS, PAIRS = 1000, 100  # MLflow's limits for one log-batch request
+# Without this tag the UI guesses, and shows our experiments as ones of traces and evaluations.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 T = TypeVar("T")
 
-# No retries inside MLflow's client: it would repeat a timed out POST, and so create a run twice.
+# No retries inside MLflow's client: it would repeat a POST that timed out, and so create a run twice.
 CLIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -34,7 +34,7 @@ CLIENT = {
 
 
 class GoneError(TrackingError):
-    """What was synced is no longer there: MLflow's database is another one."""
+    """The synced runs no longer exist in MLflow: its database was replaced."""
 
 
 def run_url(base: str, experiment_id: str, run_id: str) -> str:
@@ -43,7 +43,7 @@ def run_url(base: str, experiment_id: str, run_id: str) -> str:
 
 
 def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]) -> str:
-    """Return MLflow's own page that compares runs."""
+    """Return MLflow's page that compares runs."""
     runs, experiments = (
         quote(json.dumps(list(ids), separators=(",", ":"))) for ids in (run_ids, experiment_ids)
     )
@@ -51,8 +51,8 @@ def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """Pause garbage collection while a large library is imported: nothing of it is garbage (0.8 s of 4.7)."""
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection while a large library is imported; this saves 0.8 s of 4.7 s."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -66,16 +66,16 @@ class Tracker:
     """A connection to one MLflow server."""
 
     def __init__(self, uri: str) -> None:
-        """Import MLflow and point at `uri`; nothing is sent yet."""
+        """Import MLflow and create a client for `uri`; nothing is sent yet."""
         for name, value in CLIENT.items():
             os.environ.setdefault(name, value)
-        with without_collector():
+        with gc_paused():
             from mlflow import MlflowClient
         self.uri = uri
         self.client = MlflowClient(uri, uri)
 
     def experiment(self, name: str) -> str:
-        """Return the id of the experiment, made when missing, restored when deleted."""
+        """Return the id of the experiment; it is created if missing, restored if deleted."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
@@ -107,7 +107,7 @@ class Tracker:
         return found
 
     def create(self, experiment_id: str, run: str, name: str, event: Event, parent: str | None) -> str:
-        """Create the MLflow run that a `run` event tells of, started when the event was."""
+        """Create the MLflow run of a `run` event; its start time is the event's."""
         tags = events.tags(event.get("tags") or {}) | {RUN_TAG: run, SPOOL_TAG: name}
         if parent:
             tags["mlflow.parentRunId"] = parent
@@ -115,7 +115,7 @@ class Tracker:
         return str(self.client.create_run(experiment_id, event["t"], tags, title).info.run_id)
 
     def drop(self, run_id: str) -> None:
-        """Delete a run that a request thought lost had made twice."""
+        """Delete a duplicate run, created by a request whose response was lost."""
         self.client.delete_run(run_id)
 
     def log(self, run_id: str, batch: events.Batch) -> None:
@@ -129,7 +129,7 @@ class Tracker:
             parts = (part[number] if number < len(part) else [] for part in (points, params, tags))
             self.client.log_batch(run_id, *parts)
 
-    def log_datasets(self, run_id: str, told: Sequence[Event]) -> None:
+    def log_datasets(self, run_id: str, datasets: Sequence[Event]) -> None:
         """Link datasets to the run, each with its context."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -138,7 +138,7 @@ class Tracker:
                 Dataset(**events.dataset(event)),
                 [InputTag("mlflow.data.context", str(event.get("context") or "training"))],
             )
-            for event in told
+            for event in datasets
         ]
         self.client.log_inputs(run_id, inputs)
 
@@ -147,14 +147,14 @@ class Tracker:
         self.client.log_artifacts(run_id, str(folder))
 
     def set_status(self, run_id: str, end: Event | None) -> None:
-        """End the run when the event says so, with that time; None: it runs (again)."""
+        """End the run with the event's status and time; None: set it to running (again)."""
         if end:
             self.client.set_terminated(run_id, events.status(end), end["t"])
         else:
             self.client.update_run(run_id, "RUNNING")
 
     def models(self, experiment_id: str, run: str) -> dict[str, list[Any]]:
-        """Return the logged models of our run: MLflow run id -> models, the finished and the oldest first."""
+        """Return the logged models of our run: MLflow run id -> models, complete ones first, then the oldest."""
         found: dict[str, list[Any]] = {}
         for model in self.client.search_logged_models([experiment_id], f"tags.`{RUN_TAG}` = '{run}'"):
             found.setdefault(model.source_run_id, []).append(model)
@@ -168,17 +168,17 @@ class Tracker:
         run_id: str,
         run: str,
         folder: Path,
-        told: Mapping[str, Any],
+        source: Mapping[str, Any],
         batch: events.Batch,
     ) -> None:
-        """Log a model of the run; one that is there already is completed, not made again.
+        """Log a model of the run; one that exists already is completed, not created again.
 
         Args:
-            experiment_id: where the run is.
-            run_id: the MLflow run.
-            run: our run.
-            folder: scratch.
-            told: the event, and `keras` and `onnx` files.
+            experiment_id: the run's experiment.
+            run_id: the MLflow run's id.
+            run: our run's id.
+            folder: a scratch folder, created here.
+            source: `event`, and the files `keras` and `onnx` (or None).
             batch: `params` and `points` that the model's page shows.
         """
         from mlflow.entities import Metric
@@ -194,7 +194,7 @@ class Tracker:
         for chunk in _chunks(points, POINTS):
             self.client.log_batch(run_id, chunk)
         identity = {"model_id": model.model_id, "run_id": run_id, "artifact_path": model.artifact_location}
-        write_model(folder, told["event"], told["keras"], told["onnx"], **identity)
+        write_model(folder, source["event"], source["keras"], source["onnx"], **identity)
         self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")
 
@@ -204,7 +204,7 @@ class Tracker:
         )
 
     def link_model(self, run_id: str, model_id: str) -> None:
-        """List a logged model among the run's; it may be another run's, such as the winning child's."""
+        """Link a logged model to the run; it may be another run's, such as the winning child's."""
         from mlflow.entities import LoggedModelOutput
 
         logged = self.client.get_run(run_id).outputs
@@ -212,7 +212,7 @@ class Tracker:
             self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
     def drop_model(self, model_id: str) -> None:
-        """Delete a model that a request thought lost had made twice."""
+        """Delete a duplicate model, created by a request whose response was lost."""
         self.client.delete_logged_model(model_id)
 
 
@@ -221,23 +221,23 @@ def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 
 def code(error: Exception) -> str:
-    """Return MLflow's word for an error its server answered, "" for any other."""
+    """Return MLflow's error code if its server responded with an error, "" for any other error."""
     from mlflow.exceptions import RestException
 
     return str(error.error_code) if isinstance(error, RestException) else ""
 
 
-def may_pass(error: Exception) -> bool:
-    """Tell whether the same call may succeed later: MLflow or the disk is at fault, not what was sent."""
+def is_transient(error: Exception) -> bool:
+    """Return whether the same call may succeed later: MLflow or the disk failed, not the content."""
     from mlflow.exceptions import MlflowException, RestException
     from requests import HTTPError
 
     if isinstance(error, HTTPError) and error.response is not None:
-        return _passing(error.response.status_code)
+        return _is_transient_status(error.response.status_code)
     if isinstance(error, RestException):
-        return _passing(error.get_http_status_code())
+        return _is_transient_status(error.get_http_status_code())
     return isinstance(error, (MlflowException, OSError))
 
 
-def _passing(status: int) -> bool:
+def _is_transient_status(status: int) -> bool:
     return status >= 500 or status in (408, 425, 429)

@@ -6,9 +6,9 @@ from urllib.parse import unquote, urlsplit
 
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store.folder import FolderStore
-from tidegate.infra.store.types import Ref, Store, Stored, digest_of
+from tidegate.infra.store.types import Ref, Store, StoredObject, digest_of
 
-__all__ = ["STORES", "FolderStore", "Ref", "Store", "Stored", "digest_of", "open_store"]
+__all__ = ["STORES", "FolderStore", "Ref", "Store", "StoredObject", "digest_of", "open_store"]
 
 
 def _folder(uri: str, _endpoint: str | None, _cache: Path | None) -> Store:
@@ -29,16 +29,16 @@ def open_store(uri: str | Path, *, endpoint: str | None = None, cache: Path | No
 
     Args:
         uri: a path, file:///FOLDER or s3://BUCKET/PREFIX.
-        endpoint: of S3, the server's URL; default: $TIDEGATE_S3_ENDPOINT, else AWS.
-        cache: of S3, the folder of fetched objects; default: below ~/.cache.
+        endpoint: for S3, the server's URL; default: $TIDEGATE_S3_ENDPOINT, else AWS.
+        cache: for S3, the folder of fetched objects; default: below ~/.cache.
 
     Raises:
-        StoreError: a scheme nobody handles, or an address that can't be one.
+        StoreError: the scheme is unknown, or the address is not valid.
     """
     scheme, separator, _ = str(uri).partition("://")
     if not separator:
         return FolderStore(Path(uri).absolute())
     if scheme not in STORES:
         known = ", ".join(f"{name}://" for name in STORES)
-        raise StoreError(f"No store handles {str(uri)!r}: expected a folder or one of {known}.")
+        raise StoreError(f"store is {str(uri)!r}; expected a folder or one of {known}; correct the scheme")
     return STORES[scheme](str(uri), endpoint, cache)

@@ -1,7 +1,6 @@
-"""`python -m tidegate.infra.store.backup FILE --to s3://BUCKET/PREFIX --keep N`: upload a dump under its date, drop
-the oldest.
+"""`python -m tidegate.infra.store.backup FILE --to s3://BUCKET/PREFIX --keep N`: upload a dump, delete the oldest.
 
-What the CronJob `mlflow-backup` ends with. S3 is that of $TIDEGATE_S3_ENDPOINT, or AWS where that is not set.
+The last step of the CronJob `mlflow-backup`. The S3 server is $TIDEGATE_S3_ENDPOINT, or AWS if that is not set.
 """
 
 import argparse
@@ -14,25 +13,27 @@ from tidegate.infra.store.s3_bucket import Bucket
 
 
 def upload(file: Path, bucket: Bucket, keep: int) -> tuple[str, list[str]]:
-    """Upload `file` and delete all but the `keep` newest of its kind.
+    """Upload `file` and delete all but the `keep` newest dumps of that name.
 
     Args:
-        file: the dump; its name and the time (UTC) make the object's.
-        bucket: where dumps lie.
+        file: the dump; the object's key is its name and the time (UTC).
+        bucket: the bucket and prefix of the dumps.
         keep: how many dumps stay, at least 1.
 
     Returns:
-        The new object's key below the bucket's place, and the keys that were deleted.
+        The new object's key below the bucket's prefix, and the keys that were deleted.
 
     Raises:
         StoreError: the dump is empty, or S3 refused it.
     """
     if not file.exists() or not file.stat().st_size:
-        raise StoreError(f"{file} is empty or missing: there is no dump to upload.")
+        raise StoreError(f"{file} is empty or missing; expected a database dump; see why the dump failed")
     key = f"{file.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{file.suffix}"
     with file.open("rb") as content:
         bucket.upload(content, key)
-    old = [found.key for found in bucket.find(f"{file.stem}-")][: -max(keep, 1)]  # by key, so by time
+    old = [found.key for found in bucket.list_objects(f"{file.stem}-")][
+        : -max(keep, 1)
+    ]  # sorted by key, thus by time
     for name in old:
         bucket.delete(name)
     return key, old

@@ -8,17 +8,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
-from tidegate.infra.store.types import KEY, OBJECT, Ref, Stored, checked_key, digest_of, object_name, short
-from tidegate.infra.system.files import in_words, publish, temporary, write_atomic
+from tidegate.infra.store.types import (
+    KEY,
+    OBJECT,
+    Ref,
+    StoredObject,
+    checked_key,
+    digest_of,
+    object_name,
+    short_etag,
+)
+from tidegate.infra.system.files import publish, temporary, translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
 CHUNK = 1 << 20
 
 
 class FolderStore:
-    """A store in a folder: `objects/ab/<digest><suffix>` (any tool can open them) and `docs/<key>`.
+    """A store in a folder: objects in `objects/ab/<digest><suffix>`, documents in `docs/<key>`.
 
-    Raises StoreError in words for a full disk or a missing permission.
+    The suffix lets other tools open the objects. Raises StoreError for a full disk or a missing permission.
     """
 
     def __init__(self, root: Path) -> None:
@@ -26,11 +35,11 @@ class FolderStore:
         self._verified: dict[Path, tuple[int, int, int]] = {}
 
     def put(self, path: Path, name: str | None = None) -> Ref:
-        """Copy the file in; a damaged object of the same digest is healed by that."""
+        """Copy the file into the store; this also replaces a damaged object of the same digest."""
         name = name or path.name
-        with in_words(StoreError, path, "Reading"):
+        with translate_os_errors(StoreError, path, "Reading"):
             source = path.open("rb")
-        with source, in_words(StoreError, self.root, "Writing to the store"):
+        with source, translate_os_errors(StoreError, self.root, "Writing to the store"):
             temp = temporary(self.root / "objects")
             try:
                 digest, size = _copy(source.fileno(), temp)
@@ -42,14 +51,14 @@ class FolderStore:
         return Ref(digest=digest, size=size, name=name)
 
     def fetch(self, ref: Ref) -> Path:
-        """Return the object's own file; its digest is checked once for each state of that file."""
+        """Return the object's file; its digest is verified again whenever the file has changed."""
         path = self._path(ref.digest, ref.name)
         if not path.exists():
             raise MissingObjectError(
-                f"{ref.name} ({ref.digest[:12]}…) is not in the store {self.root}: expected {path}. "
-                "Submit the experiment again; the step that made it runs again."
+                f"{ref.name} ({ref.digest[:12]}…) is not in the store {self.root}; expected {path}; "
+                "submit the experiment again, and the step that wrote it runs again"
             )
-        with in_words(StoreError, path, "Reading"):
+        with translate_os_errors(StoreError, path, "Reading"):
             stamp = _stamp(path)
             if self._verified.get(path) != stamp:
                 _verify(path, ref, str(path))
@@ -57,9 +66,12 @@ class FolderStore:
         return path
 
     def adopt(self, path: Path, ref: Ref, origin: str) -> Path:
-        """Move a finished file of this disk in, if it is what `ref` says; `origin` is named if it is not."""
+        """Move a complete file of this disk into the store.
+
+        Raises CorruptObjectError, which names `origin`, if its digest is not that of `ref`.
+        """
         final = self._path(ref.digest, ref.name)
-        with in_words(StoreError, final, "Writing to the store"):
+        with translate_os_errors(StoreError, final, "Writing to the store"):
             _verify(path, ref, origin)
             path.chmod(0o444)
             publish(path, final)
@@ -67,28 +79,28 @@ class FolderStore:
         return final
 
     def has(self, ref: Ref) -> bool:
-        """Tell whether the object's file is there."""
+        """Return whether the object's file exists."""
         return self._path(ref.digest, ref.name).exists()
 
-    def objects(self) -> Iterator[Stored]:
-        """List every object; one kept under two suffixes comes twice."""
+    def objects(self) -> Iterator[StoredObject]:
+        """List every object; one that is stored under two suffixes is listed twice."""
         for path in sorted((self.root / "objects").glob("*/*")):
             match = OBJECT.fullmatch(path.name)
             with suppress(FileNotFoundError):  # removed meanwhile
                 if match:
                     stat = path.stat()
-                    yield Stored(digest=match[1], size=stat.st_size, modified=stat.st_mtime)
+                    yield StoredObject(digest=match[1], size=stat.st_size, modified=stat.st_mtime)
 
     def remove(self, digest: str) -> None:
         """Remove an object under every suffix it has."""
-        with in_words(StoreError, self.root, "Removing from the store"):
+        with translate_os_errors(StoreError, self.root, "Removing from the store"):
             for path in (self.root / "objects" / digest[:2]).glob(f"{digest}*"):
                 path.unlink(missing_ok=True)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """Return a document's content and etag (its sha256), or None when there is none."""
+        """Return a document's content and etag (its sha256), or None if it does not exist."""
         path = self._document(key)
-        with in_words(StoreError, path, "Reading"):
+        with translate_os_errors(StoreError, path, "Reading"):
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
@@ -96,18 +108,21 @@ class FolderStore:
         return content, _etag(content)
 
     def read_many(self, keys: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """Read several documents by key; those that are not there are left out."""
+        """Read several documents by key; missing ones are left out."""
         return {key: found for key in keys if (found := self.read(key)) is not None}
 
     def write(self, key: str, content: bytes, etag: str | None) -> str:
-        """Replace the document read with `etag`; None: it must not exist yet."""
+        """Replace the document that was read with `etag`; None: it must not exist yet."""
         path = self._document(key)
-        with in_words(StoreError, path, "Writing"), lock(self.root / "docs.lock", error=StoreError):
+        with (
+            translate_os_errors(StoreError, path, "Writing"),
+            lock(self.root / "docs.lock", error=StoreError),
+        ):
             found = self.read(key)
             if (found and found[1]) != etag:
                 raise ConflictError(
-                    f"{key} changed meanwhile: expected {short(etag)}, found {short(found and found[1])}. "
-                    "Read it again and decide anew."
+                    f"{key} changed meanwhile: it is {short_etag(found and found[1])}; expected {short_etag(etag)}; "
+                    "read it again and decide again"
                 )
             write_atomic(path, content)
         return _etag(content)
@@ -119,16 +134,19 @@ class FolderStore:
         return sorted(key for key in found if key.startswith(prefix) and KEY.fullmatch(key))
 
     def delete(self, key: str) -> None:
-        """Delete a document; one that is not there is fine."""
+        """Delete a document; a missing one is not an error."""
         path = self._document(key)
-        with in_words(StoreError, path, "Deleting"), lock(self.root / "docs.lock", error=StoreError):
+        with (
+            translate_os_errors(StoreError, path, "Deleting"),
+            lock(self.root / "docs.lock", error=StoreError),
+        ):
             path.unlink(missing_ok=True)
 
     def sweep(self, older_s: float = 3600.0) -> list[str]:
-        """Remove temporary files of killed writers."""
+        """Remove temporary files that killed writers left."""
         limit, swept = time.time() - older_s, []
         for path in self.root.rglob(".tmp-*"):
-            with suppress(FileNotFoundError):  # its writer lives and is done
+            with suppress(FileNotFoundError):  # its writer is alive and has renamed it
                 if path.stat().st_mtime < limit:
                     path.unlink()
                     swept.append(str(path.relative_to(self.root)))
@@ -145,8 +163,8 @@ def _verify(path: Path, ref: Ref, origin: str) -> None:
     actual = digest_of(path)
     if actual != ref.digest:
         raise CorruptObjectError(
-            f"{origin} is damaged: its sha256 is {actual[:12]}…, expected {ref.digest[:12]}… ({ref.name}). "
-            "Delete that file and submit the experiment again."
+            f"{origin} is damaged: its sha256 is {actual[:12]}…; expected {ref.digest[:12]}… ({ref.name}); "
+            "delete that file and submit the experiment again"
         )
 
 
@@ -158,7 +176,7 @@ def _copy(source: int, temp: Path) -> tuple[str, int]:
             size += file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o444)  # shared by every run: nobody writes into it by accident
+        os.fchmod(file.fileno(), 0o444)  # all runs share the file, so nobody may write to it by accident
     return digest.hexdigest(), size
 
 

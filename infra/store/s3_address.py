@@ -1,4 +1,4 @@
-"""Where an S3 bucket is: URLs, endpoints, and how a bucket is addressed."""
+"""The address of an S3 bucket: URL, endpoint and addressing style."""
 
 import os
 import re
@@ -17,46 +17,48 @@ def parse(url: str) -> tuple[str, str]:
     """Split s3://BUCKET/PREFIX into the bucket and the prefix, which ends with / unless empty.
 
     Raises:
-        StoreError: it is no such URL. A part before an @ is not repeated: it may be a secret.
+        StoreError: the URL has another form. The message does not repeat a URL with an @, which may hold a secret.
     """
     found = URL.fullmatch(url)
     if not found or "@" in url:
-        told = "a URL with an @" if "@" in url else repr(url)
+        received = "a URL with an @" if "@" in url else repr(url)
         raise StoreError(
-            f"Received {told}; expected s3://BUCKET/PREFIX; credentials go where boto3 finds them."
+            f"the S3 address is {received}; expected s3://BUCKET/PREFIX; put credentials where boto3 finds them"
         )
     prefix = found[2].strip("/")
     return found[1], prefix and f"{prefix}/"
 
 
-def endpoint_of(stated: str | None) -> str | None:
-    """Return the server's URL: the one stated, else the environment's, else None for AWS.
+def endpoint_of(configured: str | None) -> str | None:
+    """Return the server's URL: the configured one, else the environment's, else None for AWS.
 
     Raises:
-        StoreError: it is no URL, or has credentials in it.
+        StoreError: it is not a URL, or has credentials in it.
     """
-    endpoint = stated or next((os.environ[name] for name in ENDPOINT_VARIABLES if os.environ.get(name)), None)
+    endpoint = configured or next(
+        (os.environ[name] for name in ENDPOINT_VARIABLES if os.environ.get(name)), None
+    )
     if endpoint is None:
         return None
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in endpoint:
-        told = "one with an @" if "@" in endpoint else repr(endpoint)
+        received = "one with an @" if "@" in endpoint else repr(endpoint)
         raise StoreError(
-            f"The S3 endpoint is {told}; expected http(s)://HOST:PORT, without credentials. "
-            f"Correct it where it is stated, or ${ENDPOINT_VARIABLE}."
+            f"the S3 endpoint is {received}; expected http(s)://HOST:PORT, without credentials; "
+            f"correct the target's endpoint, or ${ENDPOINT_VARIABLE}"
         )
     return endpoint.rstrip("/")
 
 
-def style_of(stated: str | None, endpoint: str | None) -> str:
-    """Return how buckets are addressed: stated, else the environment's, else by path unless it is AWS.
+def style_of(configured: str | None, endpoint: str | None) -> str:
+    """Return the addressing style: the configured one, else the environment's, else `path`, or `auto` on AWS.
 
     Raises:
-        StoreError: there is no such style.
+        StoreError: the style is unknown.
     """
-    style = stated or os.environ.get(STYLE_VARIABLE) or ("path" if endpoint else "auto")
+    style = configured or os.environ.get(STYLE_VARIABLE) or ("path" if endpoint else "auto")
     if style not in STYLES:
         raise StoreError(
-            f"The S3 style is {style!r}; expected one of {', '.join(STYLES)}. Correct ${STYLE_VARIABLE}."
+            f"the S3 style is {style!r}; expected one of {', '.join(STYLES)}; correct ${STYLE_VARIABLE}"
         )
     return style

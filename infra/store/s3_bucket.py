@@ -1,6 +1,6 @@
-"""One S3 bucket, and a place in it, through boto3. The only module that imports boto3.
+"""An S3 bucket and a prefix in it, through boto3. The only module that imports boto3.
 
-Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) are found where boto3 finds them.
+Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) come from boto3's usual configuration.
 """
 
 import threading
@@ -32,12 +32,12 @@ READ_S = 30.0
 CONNECTIONS = 16
 PART_SIZE = 16 << 20
 ABSENT = {"NoSuchKey", "404"}
-BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+INTERRUPTED = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *ABSENT}
 
 
-class Found(NamedTuple):
-    """An object as a listing tells it: key below the place, size (bytes), etag, when it was put (s, epoch)."""
+class ObjectInfo(NamedTuple):
+    """An object in a listing: key below the prefix, size (bytes), etag, time of its last write (s, epoch)."""
 
     key: str
     size: int
@@ -46,16 +46,16 @@ class Found(NamedTuple):
 
 
 class Bucket:
-    """The objects of a bucket below a prefix; every key is relative to that.
+    """The objects of a bucket below a prefix; keys are relative to the prefix.
 
     Args:
         url: s3://BUCKET or s3://BUCKET/PREFIX.
         endpoint: the server's URL; default: $TIDEGATE_S3_ENDPOINT, $AWS_ENDPOINT_URL_S3, else AWS itself.
         style: how a bucket is addressed, `path`, `virtual` (host) or `auto`; default: $TIDEGATE_S3_STYLE, else
-            path style, on AWS auto.
-        part_size: bytes; what is larger goes in parts of that size (5 MiB at least).
+            `path`, or `auto` on AWS.
+        part_size: bytes; larger files are uploaded in parts of this size (at least 5 MiB).
 
-    Raises StoreError for a URL, endpoint or style that can't be one, and from every method in words.
+    Raises StoreError for an invalid URL, endpoint or style, and from every method for whatever boto3 raises.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Bucket:
 
     @property
     def client(self) -> Any:
-        """The boto3 client, made at the first use: that takes a fifth of a second."""
-        with self._making:  # threads ask at once
+        """The boto3 client, created at the first use because that takes 0.2 s."""
+        with self._making:  # several threads may need it at once
             if self._client is None:
                 self._client = self._make()
             return self._client
 
     def _make(self) -> Any:
-        # AWS itself checks a CRC of all that is sent; servers of others may refuse it. Our SHA-256 is always checked.
+        # AWS verifies a CRC of every upload, but other servers may refuse one. We always verify our SHA-256.
         checksums = "when_required" if self.endpoint else "when_supported"
         config = Config(
             connect_timeout=CONNECT_S,
@@ -95,11 +95,11 @@ class Bucket:
             response_checksum_validation=checksums,
         )
         try:
-            with self.in_words("Connecting to"):
+            with self.translate_errors("Connecting to"):
                 return _session().client("s3", endpoint_url=self.endpoint, config=config)
         except ValueError as error:
             raise StoreError(
-                f"boto3 can't use the S3 endpoint {self.endpoint}: {error}. Correct it."
+                f"boto3 cannot use the S3 endpoint {self.endpoint}: {error}; correct it"
             ) from error
 
     def close(self) -> None:
@@ -110,40 +110,42 @@ class Bucket:
                 self._client = None
 
     @contextmanager
-    def in_words(self, doing: str) -> Iterator[None]:
-        """Turn what boto3 raises into StoreError, a sentence without any credential."""
+    def translate_errors(self, doing: str) -> Iterator[None]:
+        """Raise boto3's errors as StoreError, with a message that holds no credentials."""
         try:
             yield
         except (BotoCoreError, ClientError, RetriesExceededError) as error:
             raise StoreError(explain(error, doing, self.name, self.url, self.endpoint)) from None
 
-    def where(self, key: str) -> dict[str, str]:
-        """Return bucket and whole key as boto3's arguments."""
+    def location(self, key: str) -> dict[str, str]:
+        """Return the bucket and the full key as boto3's arguments."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
     def head(self, key: str) -> dict[str, Any] | None:
-        """Return what S3 knows of an object (ETag, Metadata, …), or None where there is none."""
-        with self.in_words("Looking into"):
+        """Return S3's response to HEAD (ETag, Metadata, …), or None if the object does not exist."""
+        with self.translate_errors("Reading from"):
             try:
-                found: dict[str, Any] = self.client.head_object(**self.where(key))
+                found: dict[str, Any] = self.client.head_object(**self.location(key))
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
         return found
 
-    def look(self, key: str) -> Found | None:
-        """Return an object as a listing would tell it, or None where there is none."""
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return an object as a listing would, or None if it does not exist."""
         found = self.head(key)
-        return None if found is None else _found(key, found | {"Size": found["ContentLength"]})
+        return None if found is None else _object_info(key, found | {"Size": found["ContentLength"]})
 
     def get(self, key: str) -> tuple[bytes, str] | None:
-        """Return a small object's content and etag, or None where there is none."""
-        with self.in_words("Reading from"):
+        """Return a small object's content and etag, or None if it does not exist."""
+        with self.translate_errors("Reading from"):
             try:
                 try:
                     return self._get(key)
-                except BROKEN_OFF:  # boto3 asks again until the answer begins, not when it breaks off
+                except (
+                    INTERRUPTED
+                ):  # boto3 retries until the response begins, not once its body is interrupted
                     return self._get(key)
             except ClientError as error:
                 if code_of(error) in ABSENT:
@@ -151,22 +153,24 @@ class Bucket:
                 raise
 
     def _get(self, key: str) -> tuple[bytes, str]:
-        found = self.client.get_object(**self.where(key))
+        found = self.client.get_object(**self.location(key))
         with closing(
             found["Body"]
         ) as body:  # its own `with` gives what lies below it, whose errors are others
             return body.read(), found["ETag"]
 
     def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
-        """Put a small object over that of `etag` (None: where there is none).
+        """Replace the small object that has `etag` (None: create it).
 
         Returns:
-            The new etag; None when what is there is another one.
+            The new etag; None if the present object has another etag.
         """
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-        with self.in_words("Writing to"):
+        with self.translate_errors("Writing to"):
             try:
-                done = self.client.put_object(**self.where(key), **condition, Body=content, Metadata=metadata)
+                done = self.client.put_object(
+                    **self.location(key), **condition, Body=content, Metadata=metadata
+                )
             except ClientError as error:
                 if code_of(error) in CONFLICT:
                     return None
@@ -174,44 +178,44 @@ class Bucket:
         return str(done["ETag"])
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is fine."""
-        with self.in_words("Removing from"):
-            self.client.delete_object(**self.where(key))
+        """Delete an object; a missing one is not an error."""
+        with self.translate_errors("Removing from"):
+            self.client.delete_object(**self.location(key))
 
     def upload(self, file: BinaryIO, key: str) -> None:
-        """Put a file of any size; a large one in parts, which are aborted when one fails."""
-        with self.in_words("Writing to"):
-            self.client.upload_fileobj(file, **self.where(key), Config=self._transfer)
+        """Upload a file of any size; a large one in parts, which are aborted if one fails."""
+        with self.translate_errors("Writing to"):
+            self.client.upload_fileobj(file, **self.location(key), Config=self._transfer)
 
     def download(self, key: str, file: BinaryIO) -> bool:
-        """Write an object of any size into a file; tell whether there is one."""
-        with self.in_words("Reading from"):
+        """Write an object of any size into a file; return False if it does not exist."""
+        with self.translate_errors("Reading from"):
             try:
-                self.client.download_fileobj(**self.where(key), Fileobj=file, Config=self._transfer)
+                self.client.download_fileobj(**self.location(key), Fileobj=file, Config=self._transfer)
             except ClientError as error:
                 if code_of(error) not in ABSENT:
                     raise
-                # boto3 asks for the size first, by HEAD, whose answer has no reason: a listing tells a missing
-                # bucket, or credentials that nobody knows, from a missing key.
-                next(self.find(key), None)
+                # boto3 first sends HEAD, whose response gives no reason. A listing raises an error for a missing
+                # bucket or wrong credentials, but not for a missing key.
+                next(self.list_objects(key), None)
                 return False
         return True
 
-    def find(self, prefix: str = "") -> Iterator[Found]:
-        """List the objects whose key starts with `prefix`, sorted by key, a page of 1,000 a request."""
-        with self.in_words("Listing"):
+    def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """List the objects whose key starts with `prefix`, sorted by key, 1,000 per request."""
+        with self.translate_errors("Listing"):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=self.prefix + prefix
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield _found(entry["Key"].removeprefix(self.prefix), entry)
+                    yield _object_info(entry["Key"].removeprefix(self.prefix), entry)
 
 
-def _found(key: str, entry: dict[str, Any]) -> Found:
-    # A gateway to a file system has no etag of files that did not come through it: the time stands for it.
+def _object_info(key: str, entry: dict[str, Any]) -> ObjectInfo:
+    # A gateway to a file system has no etag for files that were not written through it; the time replaces it.
     modified = entry["LastModified"].timestamp()
-    return Found(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
+    return ObjectInfo(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
 
 
 @cache
@@ -220,7 +224,7 @@ def _loader() -> Any:
 
 
 def _session() -> Any:
-    """A session of its own, which looks for credentials anew, but parses boto3's description of S3 only once."""
+    """Return a new session, which looks for credentials again but reuses boto3's parsed description of S3."""
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader())
     return boto3.Session(botocore_session=core)

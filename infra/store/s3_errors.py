@@ -1,5 +1,7 @@
-"""What boto3 raises, in words a person can act on. No credential and no message of the server is repeated:
-some servers send the access key and the string that was signed."""
+"""Turns boto3's errors into sentences that a person can act on.
+
+Credentials and the server's own messages are never repeated: some servers send the access key and the signed string.
+"""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -16,7 +18,7 @@ from botocore.exceptions import (
 )
 from s3transfer.exceptions import RetriesExceededError
 
-FORBIDDEN_CREDENTIALS = {
+BAD_CREDENTIALS = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "XAdminUserNotFound",  # versitygw
@@ -35,12 +37,17 @@ FULL = {
     "EntityTooLarge",
     "507",
 }
-ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
+WRONG_REGION = {
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+}
 BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "500", "502", "503", "504"}
 
 
 def code_of(error: ClientError) -> str:
-    """Return S3's error code; the HTTP status where the answer had no body."""
+    """Return S3's error code, or the HTTP status if the response had no body."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -48,13 +55,13 @@ def explain(error: Exception, doing: str, bucket: str, url: str, endpoint: str |
     """Say what went wrong and what to do about it.
 
     Args:
-        error: what boto3 raised.
-        doing: what was being done, such as `Reading from`.
+        error: boto3's error.
+        doing: the operation, such as `Reading from`.
         bucket: the bucket's name.
-        url: the place in the bucket.
+        url: the bucket and prefix.
         endpoint: the server's URL, None for AWS.
     """
-    server = f"The S3 server {endpoint}" if endpoint else "AWS S3"
+    server = f"the S3 server {endpoint}" if endpoint else "AWS S3"
     if isinstance(error, ClientError):
         return f"{doing} {url}: {_answered(error, bucket, server)}"
     return f"{doing} {url}: {_not_answered(error, server)}"
@@ -62,45 +69,45 @@ def explain(error: Exception, doing: str, bucket: str, url: str, endpoint: str |
 
 def _answered(error: ClientError, bucket: str, server: str) -> str:
     code = code_of(error)
-    if code in FORBIDDEN_CREDENTIALS:
-        return f"{server} does not accept the credentials that boto3 found ({code}). Correct or renew them."
+    if code in BAD_CREDENTIALS:
+        return f"{server} does not accept the credentials that boto3 found ({code}); correct or renew them"
     if code in DENIED:
         return (
-            f"{server} denies it ({code}). Give these credentials the right to list, get, put and delete "
-            f"in the bucket {bucket}, or use others."
+            f"{server} denies access ({code}); give these credentials the right to list, get, put and delete "
+            f"in the bucket {bucket}, or use others"
         )
     if code == "NoSuchBucket":
-        return f"{server} has no bucket {bucket}. Create it (aws s3 mb s3://{bucket}), or correct the URL."
+        return f"{server} has no bucket {bucket}; create it (aws s3 mb s3://{bucket}), or correct the URL"
     if code in FULL:
-        return f"{server} has no more room ({code}). Free some, or raise the bucket's quota."
-    if code in ELSEWHERE:
-        return f"the bucket {bucket} is in another region ({code}). Set $AWS_REGION to the bucket's."
+        return f"{server} is full ({code}); free some space, or raise the bucket's quota"
+    if code in WRONG_REGION:
+        return f"the bucket {bucket} is in another region ({code}); set $AWS_REGION to the bucket's"
     if code == "RequestTimeTooSkewed":
-        return f"the clock of this machine and that of {server} differ by minutes. Correct it."
+        return f"the clocks of this machine and of {server} differ by minutes; correct the wrong one"
     if code in BUSY:
-        return f"{server} could not do it, asked several times ({code}). See its log, or try again later."
+        return f"{server} failed several times ({code}); see its log, or try again later"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
-    return f"{server} refused {error.operation_name} ({code}, HTTP {status}). See its log."
+    return f"{server} refused {error.operation_name} ({code}, HTTP {status}); see its log"
 
 
 def _not_answered(error: Exception, server: str) -> str:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return (
-            "boto3 found no credentials for S3. Run `aws configure`, or set AWS_PROFILE, "
-            "AWS_SHARED_CREDENTIALS_FILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            "boto3 found no credentials for S3; run `aws configure`, or set AWS_PROFILE, "
+            "AWS_SHARED_CREDENTIALS_FILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if isinstance(error, ProfileNotFound):
-        return f"{error}. Correct AWS_PROFILE, or add that profile with `aws configure`."
+        return f"{error}; correct AWS_PROFILE, or add that profile with `aws configure`"
     if isinstance(error, SSLError):
         return (
-            f"{server} can't be spoken to over TLS. Set AWS_CA_BUNDLE to the file of its certificate's authority; "
-            "if it has no TLS, the endpoint begins with http://."
+            f"the TLS connection to {server} failed; set AWS_CA_BUNDLE to the file of its certificate authority; "
+            "if it does not use TLS, begin the endpoint with http://"
         )
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
-        return f"{server} does not answer. Start it, or correct the endpoint ($TIDEGATE_S3_ENDPOINT)."
+        return f"{server} does not answer; start it, or correct the endpoint ($TIDEGATE_S3_ENDPOINT)"
     if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError | RetriesExceededError):
-        return f"{server} broke off or went silent ({type(error).__name__}). Try again when it runs."
+        return f"{server} closed the connection or stopped answering ({type(error).__name__}); try again when it runs"
     kind = type(error).__name__
-    # The message of an error that boto3 raises about credentials may hold what a credential helper printed.
-    said = "" if isinstance(error, BotoCoreError) and "redential" in kind else f": {error}"
-    return f"boto3 can't: {kind}{said}. Look at the configuration that boto3 finds."
+    # boto3's message about credentials may contain the output of a credential helper.
+    message = "" if isinstance(error, BotoCoreError) and "redential" in kind else f": {error}"
+    return f"boto3 failed: {kind}{message}; check the configuration that boto3 finds"

@@ -1,4 +1,4 @@
-"""Uploads in parts that nobody will finish: S3 keeps, and bills, their parts until they are aborted."""
+"""Aborts multipart uploads that nobody will complete: S3 stores, and bills, their parts until then."""
 
 import time
 from typing import Any
@@ -12,13 +12,13 @@ GONE = "NoSuchUpload"
 
 
 def abort_uploads(bucket: Bucket, older_s: float) -> list[str]:
-    """Abort the uploads that got no part for `older_s` seconds; return their keys below the bucket's prefix.
+    """Abort the uploads that received no part for `older_s` seconds; return their keys below the bucket's prefix.
 
     Raises:
-        StoreError: S3 can not be asked, or does not allow it.
+        StoreError: S3 cannot be reached, or does not allow it.
     """
     limit = time.time() - older_s
-    with bucket.in_words("Sweeping"):
+    with bucket.translate_errors("Sweeping"):
         pages = bucket.client.get_paginator("list_multipart_uploads").paginate(
             Bucket=bucket.name, Prefix=bucket.prefix
         )
@@ -28,7 +28,7 @@ def abort_uploads(bucket: Bucket, older_s: float) -> list[str]:
 
 
 def _aborted(bucket: Bucket, upload: dict[str, Any], limit: float) -> bool:
-    """Abort an upload if its last sign of life is older than `limit` (s, epoch)."""
+    """Abort an upload if its last part is older than `limit` (s, epoch); return whether it was aborted."""
     which = {"Bucket": bucket.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
     try:
         pages = bucket.client.get_paginator("list_parts").paginate(**which)
@@ -37,7 +37,7 @@ def _aborted(bucket: Bucket, upload: dict[str, Any], limit: float) -> bool:
             return False
         bucket.client.abort_multipart_upload(**which)
     except ClientError as error:
-        if code_of(error) == GONE:  # its writer lives, and is done
+        if code_of(error) == GONE:  # its writer has just completed it
             return False
         raise
     return True

@@ -1,4 +1,4 @@
-"""What every store is: its values, its methods, and the names of what lies in it."""
+"""The interface of a store, its values, and the names of its objects and documents."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ OBJECT = re.compile(r"([0-9a-f]{64})(\.[A-Za-z0-9]{1,12})?")
 
 
 class Ref(BaseModel):
-    """What a step hands on instead of a file: sha256 `digest` (hex), `size` in bytes, and a file `name`."""
+    """A reference to an object, passed between steps: sha256 `digest` (hex), `size` in bytes, file `name`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,8 +25,8 @@ class Ref(BaseModel):
     name: str
 
 
-class Stored(BaseModel):
-    """An object found in the store, for `gc`: digest, size in bytes, when it was put (s, epoch)."""
+class StoredObject(BaseModel):
+    """An object in the listing of a store: digest, size in bytes, time of its last write (s, epoch)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,43 +36,43 @@ class Stored(BaseModel):
 
 
 class Store(Protocol):
-    """What every store can do; a new one is a class with these methods and a line in `STORES`."""
+    """The interface of a store. To add one, write a class with these methods and an entry in `STORES`."""
 
     def put(self, path: Path, name: str | None = None) -> Ref:
-        """Keep the file's content and return its reference; the same content is kept once."""
+        """Store the file's content and return its reference; equal contents are stored once."""
 
     def fetch(self, ref: Ref) -> Path:
-        """Return a readable file with the object's content, its digest verified; never write to it."""
+        """Return a file with the object's content, whose digest was verified; callers must not write to it."""
 
     def has(self, ref: Ref) -> bool:
-        """Tell whether the object is there; its content is not looked at."""
+        """Return whether the object exists; its content is not verified."""
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """List every object."""
 
     def remove(self, digest: str) -> None:
-        """Remove an object; one that is not there is fine."""
+        """Remove an object; a missing one is not an error."""
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """Return a document's content and etag, or None when there is none."""
+        """Return a document's content and etag, or None if it does not exist."""
 
     def read_many(self, keys: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """Read several documents by key; those that are not there are left out."""
+        """Read several documents by key; missing ones are left out."""
 
     def write(self, key: str, content: bytes, etag: str | None) -> str:
-        """Replace the document read with `etag` (None: it must not exist), return the new etag.
+        """Replace the document that was read with `etag` (None: it must not exist yet); return the new etag.
 
-        Raises ConflictError when the document is another one by now.
+        Raises ConflictError if the document has changed since.
         """
 
     def keys(self, prefix: str = "") -> list[str]:
         """List the documents' keys that start with `prefix`, sorted."""
 
     def delete(self, key: str) -> None:
-        """Delete a document; one that is not there is fine."""
+        """Delete a document; a missing one is not an error."""
 
     def sweep(self, older_s: float = 3600.0) -> list[str]:
-        """Remove what killed writers left unfinished more than `older_s` seconds ago; return the names."""
+        """Remove incomplete writes that are older than `older_s` seconds; return their names."""
 
 
 def digest_of(path: Path) -> str:
@@ -82,18 +82,18 @@ def digest_of(path: Path) -> str:
 
 
 def object_name(digest: str, name: str) -> str:
-    """Return where an object lies below `objects/`: `ab/<digest><suffix of its name>`."""
+    """Return an object's path below `objects/`: `ab/<digest><suffix of its name>`."""
     suffix = Path(name).suffix
     return f"{digest[:2]}/{digest}{suffix if SUFFIX.fullmatch(suffix) else ''}"
 
 
 def checked_key(key: str) -> str:
-    """Return the key itself; raises StoreError for one that could leave the store."""
+    """Return the key; raises StoreError for a key that could leave the store's folder."""
     if not KEY.fullmatch(key):
-        raise StoreError(f"{key!r} is no document key: expected words of letters, digits, . _ - joined by /.")
+        raise StoreError(f"document key is {key!r}; expected words of letters, digits, . _ - joined by /")
     return key
 
 
-def short(etag: str | None) -> str:
-    """Name an etag in a sentence."""
+def short_etag(etag: str | None) -> str:
+    """Return a short form of an etag for a message."""
     return f"etag {etag.strip(chr(34))[:12]}…" if etag else "no document"

@@ -1,4 +1,4 @@
-"""Files that survive a kill at any moment, and operating system errors in words."""
+"""Atomic file writes, and operating system errors as sentences that name the fix."""
 
 import errno
 import os
@@ -17,16 +17,14 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 def explain(error: OSError, path: Path, doing: str) -> str:
     """Say what went wrong with `path` and what to do about it."""
     if error.errno in FULL:
-        return f"{doing} {path}: the disk is full ({_free(path)}). Free some space, or choose another --home."
+        return f"{doing} {path}: the disk is full ({_free(path)}); free some space, or choose another --home"
     if error.errno in FORBIDDEN:
-        return (
-            f"{doing} {path}: no permission ({error.strerror}). Make it writable, or choose another --home."
-        )
+        return f"{doing} {path}: no permission ({error.strerror}); make it writable, or choose another --home"
     if error.errno == errno.ENOENT:
-        return f"{doing} {path}: no such file. Check the path."
+        return f"{doing} {path}: no such file; check the path"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"{doing} {path}: a file is where a folder is expected. Move it, or choose another --home."
-    return f"{doing} {path}: {error.strerror or error}. Check that disk, then try again."
+        return f"{doing} {path}: there is a file; expected a folder; move the file, or choose another --home"
+    return f"{doing} {path}: {error.strerror or error}; check that disk, then try again"
 
 
 def _free(path: Path) -> str:
@@ -37,8 +35,8 @@ def _free(path: Path) -> str:
 
 
 @contextmanager
-def in_words(kind: type[InfraError], path: Path, doing: str) -> Iterator[None]:
-    """Turn an OSError about `path` into `kind` with a sentence that names the fix."""
+def translate_os_errors(kind: type[InfraError], path: Path, doing: str) -> Iterator[None]:
+    """Raise an OSError about `path` as `kind`, with a sentence that names the fix."""
     try:
         yield
     except OSError as error:
@@ -46,15 +44,15 @@ def in_words(kind: type[InfraError], path: Path, doing: str) -> Iterator[None]:
 
 
 def temporary(folder: Path) -> Path:
-    """Name a new temporary file in `folder`, which is made when missing."""
+    """Return the path of a new temporary file in `folder`, which is created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def publish(temp: Path, path: Path) -> None:
-    """Rename the synced file `temp` to `path`, so that readers see all of it or nothing.
+    """Rename the synced file `temp` to `path`, so that readers see the whole file or none.
 
-    Raises OSError; `path` is then untouched.
+    Raises OSError; `path` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temp.replace(path)
@@ -62,7 +60,7 @@ def publish(temp: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names just created in `folder` survive a power cut."""
+    """Sync a folder to disk, so that names just created in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -71,7 +69,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step that survives a kill; raises OSError."""
+    """Replace the content of `path` in one step, so that a kill leaves the old or the new file; raises OSError."""
     temp = temporary(path.parent)
     try:
         with temp.open("xb") as file:

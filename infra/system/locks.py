@@ -1,4 +1,4 @@
-"""Locks between processes: the kernel drops them when their holder dies, however it dies."""
+"""Locks between processes. The kernel releases a lock when its holder dies, whatever the cause."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tidegate.infra.errors import InfraError, LockedError
-from tidegate.infra.system.files import in_words
+from tidegate.infra.system.files import translate_os_errors
 
 # No filelock package: the kernel's flock does it in these lines, and the file says who holds it.
 POLL_S = 0.02
@@ -16,19 +16,19 @@ POLL_S = 0.02
 
 @contextmanager
 def lock(path: Path, timeout: float | None = None, error: type[InfraError] = LockedError) -> Iterator[None]:
-    """Hold the lock named by the file `path`; use it where two commands must not do the same thing at once.
+    """Hold the lock of the file `path`; use it where two commands must not do the same thing at once.
 
-    The file stays behind, empty but for the last holder's process id: removing it would let two holders in.
+    The file stays, with the last holder's process id in it: if it were removed, two processes could hold the lock.
 
     Args:
-        path: the lock's file; it and its folder are made when missing.
+        path: the lock's file; it and its folder are created if missing.
         timeout: seconds to wait; None waits for ever, 0 tries (nearly) once.
-        error: raised when the file can't be made, in the caller's own kind.
+        error: the class of error raised when the file cannot be created.
 
     Raises:
-        LockedError: somebody holds it beyond the timeout.
+        LockedError: another process held the lock until the timeout.
     """
-    with in_words(error, path, "Locking"):
+    with translate_os_errors(error, path, "Locking"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -44,14 +44,14 @@ def _acquire(descriptor: int, path: Path, timeout: float | None) -> None:
     if timeout is None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
-    # One poll more than asked: held() below takes the lock shared for an instant.
+    # One poll longer than requested, because is_held() takes the lock for an instant.
     deadline = time.monotonic() + timeout + POLL_S
     while not _try(descriptor, fcntl.LOCK_EX):
         if time.monotonic() >= deadline:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "?"
             raise LockedError(
-                f"{path} is held by process {holder}, and still was after {timeout:g} s. "
-                "Wait for that command to end, or cancel it, then try again."
+                f"{path} is held by process {holder}, still after {timeout:g} s; "
+                "wait for that command to end, or cancel it, then try again"
             )
         time.sleep(POLL_S)
 
@@ -64,8 +64,8 @@ def _try(descriptor: int, mode: int) -> bool:
     return True
 
 
-def held(path: Path) -> bool:
-    """Tell whether a living process holds the lock; use it to know if a run still has a driver."""
+def is_held(path: Path) -> bool:
+    """Return whether a running process holds the lock, such as the driver of a run."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:

@@ -1,7 +1,7 @@
 """Detached processes that outlive their command: servers, background syncs, detached submits.
 
-Each has a record `<name>.json` in a folder. A process counts as the recorded one only if its creation
-time agrees too, so a reused process id is never taken for it, and never killed.
+Each has a record `<name>.json` in a folder. A process is the recorded one only if its creation time matches too,
+so another process that got the same id later is never mistaken for it, and never killed.
 """
 
 import atexit
@@ -19,26 +19,28 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tidegate.infra.errors import ProcessError
-from tidegate.infra.system.files import in_words, write_atomic
+from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 
-MARK = "TIDEGATE_PROCESS"  # in the environment of the process and of all it starts
-SAME_S = 2.0  # the kernel's boot time, from which creation times derive, may step by a second
+# This variable is in the environment of the process and of every process that it starts.
+MARK = "TIDEGATE_PROCESS"
+# Creation times are computed from the kernel's boot time, which may step by a second.
+CLOCK_TOLERANCE_S = 2.0
 DEAD = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
-# Children of this very process: kept, so that their exit is noticed and they are no zombies.
+# The children of this process are kept, so that their exit is noticed and they do not stay zombies.
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 @atexit.register
-def _let_go() -> None:
+def _forget_children() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # of children that still run, as they are to
+        warnings.simplefilter("ignore", ResourceWarning)  # children that still run are meant to
         _children.clear()
 
 
 class Record(BaseModel):
-    """What is known of a detached process; `extra` is its owner's (a port, a URL)."""
+    """The record of a detached process; `extra` holds values of its owner, such as a port or a URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,26 +65,28 @@ def start(
     extra: Mapping[str, Any] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Record:
-    """Start a process that outlives us, or return the living one of that name; two callers start one.
+    """Start a process that outlives this one, or return the running one of that name.
+
+    If two callers start it at once, only one process is started.
 
     Args:
         folder: where records are kept.
         name: unique in that folder.
         argv: the command, its program first.
-        log: file that gets its stdout and stderr, appended.
-        cwd: its working folder; default: ours.
-        env: variables added to ours.
-        extra: the owner's own words for the record.
-        pass_fds: open files it inherits, such as a socket that listens already.
+        log: its stdout and stderr are appended to this file.
+        cwd: its working folder; default: that of this process.
+        env: variables added to those of this process.
+        extra: values that the owner adds to the record.
+        pass_fds: open files that it inherits, such as a socket that listens already.
 
     Raises:
-        ProcessError: the program or a folder is not there, or not permitted.
+        ProcessError: the program or a folder does not exist, or is not permitted.
     """
     with lock(folder / f"{name}.lock", error=ProcessError):
         last = recorded(folder, name)
         if last and alive(last):
-            return _save(folder, last)  # one that was adopted gets its process id noted
-        if last:  # it died; what it had started must not be forgotten with its record
+            return _save(folder, last)  # saves the process id of one that was adopted
+        if last:  # it died; the processes that it started must end before its record is replaced
             _end(_marked(last.mark), 0.0)
         record = Record(
             name=name,
@@ -92,16 +96,16 @@ def start(
             cwd=(cwd or Path.cwd()).absolute(),
             extra=dict(extra or {}),
         )
-        # Written before the start: were we killed right after it, the mark still finds the process.
+        # Saved before the start: if we are killed right after the start, the mark still finds the process.
         _save(folder, record)
         return _save(folder, _spawn(record, {**os.environ, **(env or {}), MARK: record.mark}, pass_fds))
 
 
 def _spawn(record: Record, env: Mapping[str, str], pass_fds: Sequence[int]) -> Record:
-    with in_words(ProcessError, record.log, "Writing"):
+    with translate_os_errors(ProcessError, record.log, "Writing"):
         record.log.parent.mkdir(parents=True, exist_ok=True)
         log = record.log.open("ab")
-    with log, in_words(ProcessError, Path(record.argv[0]), f"Starting {record.name}:"):
+    with log, translate_os_errors(ProcessError, Path(record.argv[0]), f"Starting {record.name}:"):
         child = subprocess.Popen(
             record.argv,
             cwd=record.cwd,
@@ -121,28 +125,28 @@ def _spawn(record: Record, env: Mapping[str, str], pass_fds: Sequence[int]) -> R
 
 def _save(folder: Path, record: Record) -> Record:
     path = folder / f"{record.name}.json"
-    with in_words(ProcessError, path, "Writing"):
+    with translate_os_errors(ProcessError, path, "Writing"):
         write_atomic(path, record.model_dump_json(indent=1).encode())
     return record
 
 
 def recorded(folder: Path, name: str) -> Record | None:
-    """Return the last process recorded under that name, living or not."""
+    """Return the last process recorded under that name, running or not."""
     path = folder / f"{name}.json"
-    with in_words(ProcessError, path, "Reading"):
+    with translate_os_errors(ProcessError, path, "Reading"):
         try:
             record = Record.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValidationError as error:
             raise ProcessError(
-                f"{path} is no process record ({error.error_count()} errors). Delete it."
+                f"{path} is not a process record ({error.error_count()} errors); delete it"
             ) from error
     return record if record.pid else _adopt(record)
 
 
 def _adopt(record: Record) -> Record:
-    """Complete a record whose writer was killed between starting the process and noting its id."""
+    """Complete a record whose writer was killed after it started the process and before it saved the id."""
     marked = _marked(record.mark)
     first = min(marked, key=lambda process: process.create_time(), default=None)
     if first is None:
@@ -151,19 +155,19 @@ def _adopt(record: Record) -> Record:
 
 
 def find(folder: Path, name: str) -> Record | None:
-    """Return the process of that name if it lives."""
+    """Return the process of that name if it is running."""
     record = recorded(folder, name)
     return record if record and alive(record) else None
 
 
-def all(folder: Path) -> list[Record]:
-    """Return every record, of living and dead processes, by name."""
+def records(folder: Path) -> list[Record]:
+    """Return every record, of running and dead processes, sorted by name."""
     found = (recorded(folder, path.stem) for path in sorted(folder.glob("*.json")))
     return [record for record in found if record]
 
 
 def alive(record: Record) -> bool:
-    """Tell whether this very process lives (a zombie does not)."""
+    """Return whether this process is running; a zombie is not."""
     return _process(record) is not None
 
 
@@ -174,20 +178,20 @@ def _process(record: Record) -> psutil.Process | None:
         _children[record.pid].poll()
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.create_time) < SAME_S
+        same = abs(process.create_time() - record.create_time) < CLOCK_TOLERANCE_S
         if same and process.status() not in DEAD:
             return process
     return None
 
 
 def stop(folder: Path, name: str, grace: float = 10.0) -> bool:
-    """Ask the process to end, kill it and whatever it started after `grace` seconds, forget it.
+    """Send SIGTERM, kill the process and everything it started after `grace` seconds, and delete its record.
 
     Returns:
-        True when something lived. Works too when the process itself is dead and its children are not.
+        True when a process was running: this one, or one that it started and that outlived it.
 
     Raises:
-        ProcessError: something could not be killed.
+        ProcessError: a process could not be killed.
     """
     with lock(folder / f"{name}.lock", error=ProcessError):
         record = recorded(folder, name)
@@ -203,7 +207,7 @@ def stop(folder: Path, name: str, grace: float = 10.0) -> bool:
 
 
 def _marked(mark: str) -> list[psutil.Process]:
-    """Find the living processes that inherited this mark."""
+    """Return the running processes that inherited this mark."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -226,5 +230,5 @@ def _end(processes: Iterable[psutil.Process], grace: float) -> None:
     if living:
         pids = ", ".join(str(process.pid) for process in living)
         raise ProcessError(
-            f"Process {pids} survived SIGKILL for 5 s: it hangs in the kernel. Reboot, or wait."
+            f"process {pids} still runs 5 s after SIGKILL: it hangs in the kernel; wait, or reboot"
         )

@@ -1,4 +1,4 @@
-"""`python -m tidegate.infra.testbed up|down|status|images|…`: the only part that prints."""
+"""The command line `python -m tidegate.infra.testbed up|down|status|images|…`; only this module prints."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ from tidegate.infra.testbed.images import ours
 
 
 def main() -> int:
-    """Run one command; its answer goes to stdout, progress and errors to stderr."""
+    """Run one command; the result goes to stdout, progress and errors to stderr."""
     words = _parser().parse_args()
     try:
         return COMMANDS[words.command](Layout.default(), words)

@@ -1,4 +1,4 @@
-"""What runs on top of the bare cluster: roles, DNS, the S3 server and the gateway."""
+"""What runs on top of the bare cluster: roles, DNS, metrics, the S3 server and the gateway."""
 
 import base64
 import json
@@ -13,25 +13,25 @@ from tidegate.infra.testbed.host.layout import GATEWAY_PORT, METRICS_PORT, NODE_
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.images import archives as images
 from tidegate.infra.testbed.images import build
-from tidegate.infra.testbed.running import kubectl, living, start
+from tidegate.infra.testbed.running import check_alive, kubectl, start
 
 MANIFESTS = Path(__file__).parent / "manifests"
 S3_USER = 65535  # images.NOBODY
 
 
 def roles(layout: Layout) -> None:
-    """Grant the host processes what they read."""
+    """Give the host processes the roles they need."""
     kubectl(layout, "apply", "-f", "-", stdin=_manifest("roles"))
 
 
 def dns(layout: Layout) -> None:
     """Start CoreDNS on the node's address."""
     start(layout, "coredns", parts.coredns(layout))
-    wait("DNS", lambda: living(layout) and _listens(NODE_IP, 53), 20)
+    wait("DNS", lambda: check_alive(layout) and _listens(NODE_IP, 53), 20)
 
 
 def s3(layout: Layout) -> None:
-    """Start the S3 server as a pod; its data lie under the state folder, its keys in `s3.json`."""
+    """Start the S3 server as a pod; its data is in the state folder, its keys are in `s3.json`."""
     if images.S3 not in images.loaded(layout):
         images.load(layout, images.of_binary(layout, "versitygw", images.S3))
     data = layout.state / "s3"
@@ -59,7 +59,7 @@ def gateway(layout: Layout) -> None:
 
 
 def metrics(layout: Layout) -> None:
-    """Start the metrics server and have the API server ask it for `metrics.k8s.io`."""
+    """Start the metrics server and register it with the API server as `metrics.k8s.io`."""
     authority = base64.b64encode((layout.pki / "ca.crt").read_bytes()).decode()
     words = {"address": NODE_IP, "port": METRICS_PORT, "authority": authority}
     kubectl(layout, "apply", "-f", "-", stdin=_manifest("metrics", **words))
@@ -70,11 +70,11 @@ def ready(layout: Layout) -> None:
     """Wait until S3, the metrics and the gateway answer.
 
     Raises:
-        NotReadyError: one of them does not.
+        NotReadyError: one of them does not answer.
     """
     kubectl(layout, "-n", "testbed", "rollout", "status", "deployment/s3", "--timeout=40s")
-    wait("S3", lambda: living(layout) and _listens("127.0.0.1", S3_PORT), 20)
-    wait("The gateway", lambda: living(layout) and _listens("127.0.0.1", GATEWAY_PORT), 20)
+    wait("S3", lambda: check_alive(layout) and _listens("127.0.0.1", S3_PORT), 20)
+    wait("The gateway", lambda: check_alive(layout) and _listens("127.0.0.1", GATEWAY_PORT), 20)
     kubectl(layout, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=40s")
     condition = "--for=condition=Programmed"
     kubectl(layout, "-n", "testbed", "wait", condition, "gateway/gateway", "--timeout=20s")

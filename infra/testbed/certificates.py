@@ -1,4 +1,4 @@
-"""Keys, certificates and kubeconfigs of one cluster, made by openssl: a CA of our own, and one for the aggregator."""
+"""Keys, certificates and kubeconfigs of the cluster, made by openssl: one CA for it, one for the aggregator."""
 
 import base64
 import json
@@ -59,7 +59,7 @@ IDENTITIES = (
 
 
 def ensure(layout: Layout) -> None:
-    """Make what is missing; what is there stays, so that a running cluster goes on trusting it."""
+    """Create missing files; existing ones stay, so that a running cluster still trusts them."""
     layout.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
     for authority in ("ca", "front-proxy-ca"):
         if not (layout.pki / f"{authority}.crt").exists():
@@ -91,7 +91,7 @@ def _make(folder: Path, name: str, subject: str, wanted: list[str]) -> None:
 
 
 def _kubeconfig(folder: Path, name: str) -> None:
-    """Write a kubeconfig with everything inside it, so that the file alone is enough (JSON is YAML)."""
+    """Write a self-contained kubeconfig (JSON, which is valid YAML)."""
 
     def data(file: str) -> str:
         return base64.b64encode((folder / file).read_bytes()).decode()

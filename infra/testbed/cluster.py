@@ -1,4 +1,4 @@
-"""Up, down and status of the whole: the order in which the parts start and stop."""
+"""Up, down and status of the testbed: the order in which the parts start and stop."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +7,14 @@ from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
 from tidegate.infra.testbed import addons, certificates, configuration, nodes, parts
 from tidegate.infra.testbed.host import machine, packages
-from tidegate.infra.testbed.host.errors import RefusedError, TestbedError
+from tidegate.infra.testbed.host.errors import PreconditionError, TestbedError
 from tidegate.infra.testbed.host.layout import NODE, Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.images import archives as images
 from tidegate.infra.testbed.images import build
-from tidegate.infra.testbed.running import answers, forget_dead, living, start, stop
+from tidegate.infra.testbed.running import check_alive, forget_dead, kubectl_succeeds, start, stop
 
-# The kubelet first, or it would start anew what is stopped after it.
+# The kubelet stops first, or it would restart what is stopped after it.
 STOPS = (
     ("kubelet", "kube-proxy", "traefik", "coredns", "metrics-server"),
     ("containerd", "scheduler", "controllers", "apiserver", "etcd"),
@@ -23,22 +23,22 @@ Say = Callable[[str], None]
 
 
 def up(layout: Layout, say: Say) -> None:
-    """Start the cluster, or what of it does not run; returns when it is ready.
+    """Start the parts of the cluster that do not run; returns when all are ready.
 
     Raises:
-        RefusedError: this machine can't run it; the sentence names the fix.
+        PreconditionError: this machine cannot run it; the message names the fix.
         BuildError: a part could not be built.
         NotReadyError: a part died, or did not become ready in time.
     """
     packages.ensure()
     with lock(layout.cache / "testbed.lock", error=TestbedError):
         _build(layout, say)
-        blocker = machine.in_the_way()
+        blocker = machine.find_conflict()
         if blocker and not (layout.state / "before.json").exists():
-            raise RefusedError(
-                f"{blocker} is in use: stop the other cluster on this machine, then try again."
+            raise PreconditionError(
+                f"{blocker} is in use; stop the other cluster on this machine, then try again"
             )
-        machine.remember(layout)
+        machine.save_settings(layout)
         forget_dead(layout)
         machine.prepare()
         certificates.ensure(layout)
@@ -68,8 +68,8 @@ def down(layout: Layout) -> bool:
 
 
 def status(layout: Layout) -> dict[str, bool]:
-    """Tell of each process whether it lives; empty when nothing is up."""
-    return {record.name: processes.alive(record) for record in processes.all(layout.processes)}
+    """Return process name -> whether it is running; empty if nothing is up."""
+    return {record.name: processes.alive(record) for record in processes.records(layout.processes)}
 
 
 def _stop(layout: Layout, names: tuple[str, ...]) -> None:
@@ -88,17 +88,19 @@ def _control_plane(layout: Layout, say: Say) -> None:
     start(layout, "etcd", parts.etcd(layout))
     start(layout, "containerd", parts.containerd(layout))
     start(layout, "apiserver", parts.apiserver(layout))
-    wait("The API server", lambda: living(layout) and answers(layout, "get", "--raw=/readyz"), 40)
+    wait(
+        "The API server", lambda: check_alive(layout) and kubectl_succeeds(layout, "get", "--raw=/readyz"), 40
+    )
     start(layout, "controllers", parts.controllers(layout))
     start(layout, "scheduler", parts.scheduler(layout))
 
 
 def _node(layout: Layout, say: Say) -> None:
     say("containerd, kubelet, kube-proxy")
-    wait("containerd", lambda: living(layout) and layout.containerd.exists(), 20)
+    wait("containerd", lambda: check_alive(layout) and layout.containerd.exists(), 20)
     if images.PAUSE not in images.loaded(layout):
         images.load(layout, images.of_binary(layout, "pause", images.PAUSE))
     start(layout, "kubelet", parts.kubelet(layout))
     start(layout, "kube-proxy", parts.kube_proxy(layout))
     ready = ("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s")
-    wait(f"Node {NODE}", lambda: living(layout) and answers(layout, *ready), 40)
+    wait(f"Node {NODE}", lambda: check_alive(layout) and kubectl_succeeds(layout, *ready), 40)

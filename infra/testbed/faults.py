@@ -1,4 +1,4 @@
-"""Faults on purpose: a part of the cluster that starts anew, a database that forgets what watchers want to read."""
+"""Injected faults: a part of the cluster that restarts, and an etcd without the revisions that watches need."""
 
 import base64
 import json
@@ -7,35 +7,37 @@ import urllib.request
 from typing import Any
 
 from tidegate.infra.system import processes
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.parts import ETCD
-from tidegate.infra.testbed.running import answers, living, start, stop
+from tidegate.infra.testbed.running import check_alive, kubectl_succeeds, start, stop
 
 
 def restart(layout: Layout, name: str) -> None:
-    """Stop a process of the cluster and start it with the same words; returns when the API server answers.
+    """Stop a process of the cluster and start it with the same arguments; returns when the API server answers.
 
     Raises:
-        RefusedError: no process of that name runs.
+        PreconditionError: no process of that name runs.
         NotReadyError: the API server does not answer.
     """
     record = processes.recorded(layout.processes, name)
     if record is None:
-        known = ", ".join(one.name for one in processes.all(layout.processes)) or "nothing is up"
-        raise RefusedError(f"No process {name!r} can be restarted; there is: {known}.")
+        known = ", ".join(one.name for one in processes.records(layout.processes)) or "nothing is up"
+        raise PreconditionError(f"the process is {name!r}; expected one of: {known}")
     stop(layout, name)
     start(layout, name, list(record.argv))
-    wait("The API server", lambda: living(layout) and answers(layout, "get", "--raw=/readyz"), 40)
+    wait(
+        "The API server", lambda: check_alive(layout) and kubectl_succeeds(layout, "get", "--raw=/readyz"), 40
+    )
 
 
 def compact(layout: Layout) -> int:
-    """Make etcd forget every older revision; return the one that is kept.
+    """Make etcd drop every older revision; return the one that is kept.
 
-    Whoever goes on reading from an older one (a watch after a pause) is told 410 Gone.
+    A watch that continues from an older revision gets 410 Gone.
     """
-    # Any key will do: each answer's header has the newest revision.
+    # Any key will do: the header of each response has the newest revision.
     newest = int(_etcd(layout, "range", {"key": base64.b64encode(b"\0").decode()})["header"]["revision"])
     _etcd(layout, "compaction", {"revision": str(newest), "physical": True})
     return newest

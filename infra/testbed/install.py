@@ -1,6 +1,6 @@
-"""Tidegate's own side put on the testbed: what an administrator does by hand, and then `kubectl apply -k`.
+"""Installs Tidegate on the testbed: what an administrator does by hand, and then `kubectl apply -k`.
 
-Every part may be done again: what is there stays, the database's password and its disk above all.
+Every part may be repeated: existing objects stay, above all the database's password and its disk.
 """
 
 import json
@@ -12,32 +12,32 @@ from string import Template
 
 from tidegate.infra.cluster.images import image, tag
 from tidegate.infra.testbed import postgres
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import NODE, S3_PORT, Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.images import archives as images
-from tidegate.infra.testbed.running import answers, kubectl
+from tidegate.infra.testbed.running import kubectl, kubectl_succeeds
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"
 TARGETS = Path(__file__).with_name("targets.yaml")
 NAMESPACE = "tidegate"
 BUCKET = "tidegate"
-MLFLOW = "localhost/tidegate/mlflow:testbed"  # what the overlay names; the tag of the code changes daily
+MLFLOW = "localhost/tidegate/mlflow:testbed"  # the overlay's fixed tag; the tag of the code changes daily
 MLFLOW_URL = "http://127.0.0.1:30500"
 VOLUME = "testbed-1"
 Say = Callable[[str], None]
 
 
 def install(layout: Layout, say: Say) -> None:
-    """Install Tidegate's side on the running testbed and wait until MLflow answers.
+    """Install Tidegate on the running testbed and wait until MLflow answers.
 
     Raises:
-        RefusedError: no testbed runs, or an image is missing.
-        TestbedError: kubectl refused something, or MLflow did not become ready; its own words.
+        PreconditionError: no testbed runs, or an image is missing.
+        TestbedError: a kubectl command failed, or MLflow did not become ready; with the end of kubectl's output.
     """
     if not layout.s3_credentials.exists():
-        raise RefusedError("No testbed runs here: make cluster-up, then try again.")
+        raise PreconditionError("no testbed runs here; run `make cluster-up`, then try again")
     say("PostgreSQL's image")
     _images(layout)
     say("disk, bucket, Secrets")
@@ -51,15 +51,15 @@ def install(layout: Layout, say: Say) -> None:
     for name in ("statefulset/mlflow-db", "deployment/mlflow"):
         say(f"waiting for {name}")
         kubectl(layout, "-n", NAMESPACE, "rollout", "status", name, "--timeout=180s")
-    say("waiting for the node to name its images")  # the kubelet looks at them twice a minute
-    wait("The node's list of images", lambda: _are_named(layout), 120)
+    say("waiting for the node to report its images")  # the kubelet reads them twice a minute
+    wait("The node's list of images", lambda: _images_reported(layout), 120)
 
 
-def _are_named(layout: Layout) -> bool:
-    """Whether the API knows those of our code, which `tidegate check` asks for."""
+def _images_reported(layout: Layout) -> bool:
+    """Whether the node object lists the images of our code, which `tidegate check` looks for."""
     ours = {name for name in images.loaded(layout) if name.endswith(f":{tag()}")}
-    told = kubectl(layout, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names[*]}")
-    return ours <= set(told.split())
+    reported = kubectl(layout, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names[*]}")
+    return ours <= set(reported.split())
 
 
 def credentials(layout: Layout) -> Path:
@@ -76,7 +76,7 @@ def credentials(layout: Layout) -> Path:
 
 
 def environment(layout: Layout) -> Path:
-    """Return a file of shell variables with which kubectl, boto3 and tidegate find the testbed, written anew."""
+    """Write and return a file of shell variables with which kubectl, boto3 and tidegate find the testbed."""
     words = {
         "KUBECONFIG": layout.kubeconfig,
         "AWS_SHARED_CREDENTIALS_FILE": credentials(layout),
@@ -88,7 +88,7 @@ def environment(layout: Layout) -> Path:
 
 
 def storage(layout: Layout) -> None:
-    """Offer the database's disk; one whose owner is gone is offered anew, with what is on it."""
+    """Create the volume of the database's disk; a released one is created again and keeps its data."""
     folder = layout.state / "volumes" / VOLUME
     folder.mkdir(parents=True, exist_ok=True)
     phase = ("get", "pv", VOLUME, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
@@ -98,7 +98,7 @@ def storage(layout: Layout) -> None:
 
 
 def bucket(layout: Layout) -> None:
-    """Make the bucket of the store, if it is not there."""
+    """Create the bucket of the store if it does not exist."""
     import boto3
     from botocore.config import Config
 
@@ -116,13 +116,13 @@ def bucket(layout: Layout) -> None:
 
 
 def store_secret(layout: Layout) -> None:
-    """Put the S3 keys where pods mount them: a credentials file."""
+    """Create the Secret with the S3 credentials file that pods mount."""
     _secret(layout, "tidegate-store", {"credentials": credentials(layout).read_text()})
 
 
 def database_secret(layout: Layout) -> None:
-    """Draw the database's password, once: the database keeps the first."""
-    if not answers(layout, "-n", NAMESPACE, "get", "secret", "mlflow-db"):
+    """Generate the database's password once, because the database keeps the first one."""
+    if not kubectl_succeeds(layout, "-n", NAMESPACE, "get", "secret", "mlflow-db"):
         _secret(layout, "mlflow-db", {"password": secrets.token_hex(24)})
 
 
@@ -134,7 +134,9 @@ def _images(layout: Layout) -> None:
     if ours in loaded:
         images.alias(layout, ours, MLFLOW)
     elif MLFLOW not in loaded:
-        raise RefusedError(f"The image {ours} is not on the node: make cluster-images, then try again.")
+        raise PreconditionError(
+            f"the image {ours} is not on the node; run `make cluster-images`, then try again"
+        )
 
 
 def _secret(layout: Layout, name: str, data: dict[str, str]) -> None:
@@ -143,5 +145,5 @@ def _secret(layout: Layout, name: str, data: dict[str, str]) -> None:
 
 
 def _apply(layout: Layout, text: str) -> None:
-    # Server-side: the client's way would leave a copy of a Secret in its annotation.
+    # Server-side: a client-side apply would copy the Secret into an annotation.
     kubectl(layout, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)

@@ -1,4 +1,4 @@
-"""Simulated nodes with GPUs, for what one machine can't have: their pods start, run a moment and complete.
+"""Simulated nodes with GPUs, for tests that one machine cannot run: their pods start, run briefly and complete.
 
 They are tainted: only a pod that tolerates `kwok.x-k8s.io/node` can get there.
 """
@@ -17,7 +17,7 @@ from tidegate.infra.testbed.images import build
 from tidegate.infra.testbed.running import kubectl, start, stop
 
 PROCESS = "kwok"
-KEY = "kwok.x-k8s.io/node"  # the annotation kwok goes by, and our taint's
+KEY = "kwok.x-k8s.io/node"  # the annotation by which kwok selects nodes, and the key of our taint
 LABEL = "type=kwok"
 RUNS_FOR = "testbed.tidegate.dev/runs-for"  # a pod's annotation, such as 5s
 RUNS_FOR_MS = 2000
@@ -28,14 +28,14 @@ STAGES = (
     "pod/fast/pod-complete",
     "pod/fast/pod-delete",
 )
-READY_S = 0.3  # seconds a node takes, at most, on two cores
+READY_S = 0.3  # the longest time per node on two cores
 
 
 def resize(layout: Layout, count: int, gpus: int = 8) -> None:
-    """Have `count` simulated nodes, each with 64 CPUs, 512 GiB and `gpus` GPUs; 0 removes them.
+    """Create or remove simulated nodes until there are `count`, each with 64 CPUs, 512 GiB and `gpus` GPUs.
 
     Raises:
-        NotReadyError: kwok did not make them ready.
+        NotReadyError: the nodes did not become ready.
     """
     present = _names(layout)
     wanted = [f"fake-{number:04}" for number in range(count)]
@@ -51,7 +51,7 @@ def resize(layout: Layout, count: int, gpus: int = 8) -> None:
         kubectl(layout, "delete", "node", "--wait=false", *gone)
     wait("Simulated nodes", lambda: _ready(layout) >= count, 20 + READY_S * count)
     if not count:
-        # One request for all; kubectl's own words would be one a node, each waited for.
+        # One request for all nodes; `kubectl delete` would send and wait for one request per node.
         kubectl(layout, "delete", "--raw", f"/api/v1/nodes?labelSelector={quote(LABEL)}")
         stop(layout, PROCESS)
 
@@ -81,7 +81,7 @@ def _node(name: str, gpus: int) -> dict[str, Any]:
 
 
 def _stages(layout: Layout) -> Path:
-    """Write what kwok does with nodes and pods: its own documents, but that a Job's pod runs for a while."""
+    """Write kwok's stages of nodes and pods: its own documents, except that a Job's pod runs for a while."""
     source = build.copied(layout.cache, PROCESS)
     stages = [yaml.safe_load((source / f"{name}.yaml").read_text()) for name in STAGES]
     for stage in stages:

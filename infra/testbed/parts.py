@@ -1,4 +1,4 @@
-"""The command line of every process of the cluster; each flag was tried on a machine like this one."""
+"""The command line of every process of the cluster."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
 def etcd(layout: Layout) -> list[str]:
-    """Return etcd's command line; it does not sync to disk: nothing here outlives `down`."""
+    """Return etcd's command line; it does not sync to disk, because `down` deletes its data anyway."""
     pki = layout.pki
     return [
         "etcd",
@@ -51,7 +51,7 @@ def apiserver(layout: Layout) -> list[str]:
         f"--tls-cert-file={pki}/apiserver.crt",
         f"--tls-private-key-file={pki}/apiserver.key",
         "--authorization-mode=Node,RBAC",
-        # It needs etcd 3.4.25: with an older one, watches from the beginning fail, kwok's above all.
+        # WatchList needs etcd 3.4.25: with an older one, watches that start with a list fail, such as kwok's.
         "--feature-gates=WatchList=false",
         "--enable-admission-plugins=NodeRestriction",
         f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
@@ -82,10 +82,10 @@ def controllers(layout: Layout) -> list[str]:
         f"--cluster-signing-cert-file={pki}/ca.crt",
         f"--cluster-signing-key-file={pki}/ca.key",
         "--use-service-account-credentials=true",
-        # The defaults, 20 and 30 a second, are what a thousand Jobs would wait for.
+        # With the defaults, 20 and 30 per second, a thousand Jobs would wait.
         "--kube-api-qps=200",
         "--kube-api-burst=400",
-        f"--flex-volume-plugin-dir={layout.state}/volume-plugins",  # or it makes one in /usr
+        f"--flex-volume-plugin-dir={layout.state}/volume-plugins",  # otherwise it creates one in /usr
     ]
 
 
@@ -97,7 +97,7 @@ def scheduler(layout: Layout) -> list[str]:
 
 def _kubeconfigs(path: str) -> list[str]:
     flags = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
-    # One of each runs: electing it would cost the start seconds.
+    # There is one process of each, and a leader election would delay the start by seconds.
     return [*(f"--{flag}={path}" for flag in flags), "--bind-address=127.0.0.1", "--leader-elect=false"]
 
 
@@ -120,7 +120,7 @@ def kubelet(layout: Layout) -> list[str]:
 
 
 def kube_proxy(layout: Layout) -> list[str]:
-    """Return kube-proxy's command line; of its modes only iptables answers NodePorts on 127.0.0.1."""
+    """Return kube-proxy's command line; only its mode iptables serves NodePorts on 127.0.0.1."""
     return [
         str(build.binary(layout.cache, "kube-proxy")),
         f"--kubeconfig={layout.pki}/kube-proxy.kubeconfig",
@@ -137,7 +137,7 @@ def coredns(layout: Layout) -> list[str]:
 
 
 def traefik(layout: Layout, token: str) -> list[str]:
-    """Return the gateway's command line; `token` is the file of its service account's."""
+    """Return the gateway's command line; `token` is the file of its service account's token."""
     provider = "--providers.kubernetesgateway"
     return [
         str(build.binary(layout.cache, "traefik")),
@@ -165,14 +165,14 @@ def metrics_server(layout: Layout) -> list[str]:
         f"--tls-private-key-file={pki}/metrics-server.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
         "--kubelet-preferred-address-types=InternalIP",
-        "--node-selector=type!=kwok",  # nobody listens there
+        "--node-selector=type!=kwok",  # simulated nodes have no kubelet
         "--metric-resolution=10s",
         "--kubelet-request-timeout=5s",  # it must be shorter
     ]
 
 
 def kwok(layout: Layout, stages: Path) -> list[str]:
-    """Return the command line of the simulated nodes' keeper; `stages` says what becomes of nodes and pods."""
+    """Return kwok's command line; `stages` is the file of the state changes of simulated nodes and pods."""
     return [
         str(build.binary(layout.cache, "kwok")),
         f"--kubeconfig={layout.kubeconfig}",

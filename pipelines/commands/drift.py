@@ -47,7 +47,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
     }
 
 
-def in_words(drift: dict[str, Any] | None) -> str:
+def drift_summary(drift: dict[str, Any] | None) -> str:
     """The drift in a few words: the status, and what has moved most; while unknown, how many rows are wanted."""
     if drift is None:
         return ""
@@ -58,9 +58,13 @@ def in_words(drift: dict[str, Any] | None) -> str:
     return f"{drift['status']}{shown}"
 
 
-def in_a_line(drift: dict[str, Any]) -> str:
+def drift_summary_with_rows(drift: dict[str, Any]) -> str:
     """The same, and over how many rows."""
-    return in_words(drift) if drift["status"] == "unknown" else f"{in_words(drift)}, {drift['rows']} rows"
+    return (
+        drift_summary(drift)
+        if drift["status"] == "unknown"
+        else f"{drift_summary(drift)}, {drift['rows']} rows"
+    )
 
 
 def _second(pair: tuple[str, float]) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.infra.errors import ConflictError, InfraError
-from tidegate.pipelines.commands.drift import drift_of, in_words
+from tidegate.pipelines.commands.drift import drift_of, drift_summary
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.endpoint_names import known_endpoints, require_endpoint
@@ -30,7 +30,7 @@ def endpoints(home: Home) -> Result:
             row["release"],
             row["url"],
             "answers" if row["live"] else "stopped",
-            in_words(row["drift"]),
+            drift_summary(row["drift"]),
             row["run"],
         )
         for row in data

@@ -9,7 +9,7 @@ from typing import Any
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import compare_url
-from tidegate.pipelines.commands.drift import drift_of, in_a_line
+from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
 from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.experiment.load import flat
@@ -67,7 +67,7 @@ def show(home: Home, run: str) -> Result:
     data["drift"] = drift_of(data["endpoint"]) if live else None
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in result.data["steps"]]
     reason = f"\n\n{record.reason}" if record.reason else ""
-    reason += f"\n\ndrift  {in_a_line(data['drift'])}" if data["drift"] else ""
+    reason += f"\n\ndrift  {drift_summary_with_rows(data['drift'])}" if data["drift"] else ""
     return Result(data, f"{result.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
 
 

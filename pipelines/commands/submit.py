@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
-from tidegate.infra.system.locks import held
+from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.commands import submit_remote as remote
 from tidegate.pipelines.commands.preflight import check
 from tidegate.pipelines.commands.run_summary import run_result
@@ -85,9 +85,9 @@ def cancel(home: Home, run: str) -> Result:
         raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
     deadline = time.monotonic() + CANCEL_S
     signalled = False
-    while held(folder.lock) or status == "queued":
+    while is_held(folder.lock) or status == "queued":
         pid = folder.lock.read_text().strip() if folder.lock.exists() else ""
-        if pid and not signalled and held(folder.lock):
+        if pid and not signalled and is_held(folder.lock):
             os.kill(int(pid), signal.SIGTERM)
             signalled = True
         time.sleep(0.05)

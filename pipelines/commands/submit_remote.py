@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_over, run_labels, selector
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_told, why_waiting
+from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finished, run_labels, selector
+from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
@@ -26,7 +26,7 @@ from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 
 POLL_S = 1.0
 CHECK_S = 5.0  # between checks of the pod of a silent driver
-HOPELESS_S = 20.0
+PERMANENT_S = 20.0
 PATIENCE_S = 300.0  # a driver that is not scheduled by then will not be
 CANCEL_S = 90.0
 OVER = ("done", "refused", "failed", "cancelled")
@@ -49,7 +49,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     folder.create()
     mirror.pull(RECORD)
     known = folder.read() if (folder.path / RECORD).exists() else None
-    if known is not None and _is_over(home, plan, known):
+    if known is not None and _is_finished(home, plan, known):
         return _cached_result(home, folder, plan, known)
     if known is None or known.status not in ("queued", "running"):
         _keep_model(home, plan)
@@ -63,7 +63,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     return follow(home, plan.run)
 
 
-def _is_over(home: Home, plan: Plan, record: RunRecord) -> bool:
+def _is_finished(home: Home, plan: Plan, record: RunRecord) -> bool:
     """Done, synced to MLflow, and with all its results still there."""
     over = record.status == "done" and record.synced
     return over and all(is_cached(plan, step, home.store) for step in plan.steps)
@@ -105,7 +105,7 @@ def cancel(home: Home, run: str) -> Result:
     mirror.write(CANCEL, b"{}")
     deadline = time.monotonic() + CANCEL_S
     job = home.cluster.get("Job", driver_name(run))
-    while job is not None and not is_over(job) and time.monotonic() < deadline:
+    while job is not None and not is_finished(job) and time.monotonic() < deadline:
         if mirror.pull(END) is not None:
             break
         if _why_stuck(home, run) is not None:  # it never started, so it cannot react
@@ -169,7 +169,7 @@ def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
             return
         except AlreadyExistsError:
             found = home.cluster.get("Job", driver_name(mirror.run))
-        if found and not is_over(found) and not found["metadata"].get("deletionTimestamp"):
+        if found and not is_finished(found) and not found["metadata"].get("deletionTimestamp"):
             return  # another submit of the same was faster
         home.cluster.delete("Job", driver_name(mirror.run))
         time.sleep(0.3)
@@ -221,17 +221,17 @@ def _check_driver(home: Home, run: str, before: tuple[Reason, float] | None) -> 
     job = home.cluster.get("Job", driver_name(run))
     if job is None or condition(job, "Failed") is not None:
         reason = _why_stuck(home, run)
-        why = reason.words if reason else "its Job failed or was deleted"
+        why = reason.message if reason else "its Job failed or was deleted"
         raise _failed(home, run, f"the driver of run {run} ended before the run did: {why}")
     reason = _why_stuck(home, run)
     if reason is None:
         return None
     if before is None or before[0].kind != reason.kind:
-        print(f"the driver waits: {reason.words}", file=sys.stderr)
+        print(f"the driver waits: {reason.message}", file=sys.stderr)
         return reason, time.monotonic()
-    if time.monotonic() - before[1] > (HOPELESS_S if reason.hopeless else PATIENCE_S):
+    if time.monotonic() - before[1] > (PERMANENT_S if reason.permanent else PATIENCE_S):
         home.cluster.delete("Job", driver_name(run))
-        raise _failed(home, run, f"the driver of run {run} could not start: {reason.words}")
+        raise _failed(home, run, f"the driver of run {run} could not start: {reason.message}")
     return before
 
 
@@ -259,4 +259,4 @@ def _why_stuck(home: Home, run: str) -> Reason | None:
         if reason is not None:
             return reason
     name = pods[-1]["metadata"]["name"] if pods else driver_name(run)
-    return why_told(home.cluster.list("Event", fields=f"involvedObject.name={name}"))
+    return why_from_events(home.cluster.list("Event", fields=f"involvedObject.name={name}"))

@@ -17,7 +17,7 @@ import psutil
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
-from tidegate.infra.system.locks import held, lock
+from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.submit import cancel
 from tidegate.pipelines.driver.mlflow_sync import unsynced
 from tidegate.pipelines.errors import UsageError
@@ -174,10 +174,10 @@ def down(home: Home) -> Result:
     underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
     removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     for folder in home.run_folders():
-        if held(folder.lock):  # it has ended, and its driver still tells MLflow
+        if is_held(folder.lock):  # it has ended, and its driver still tells MLflow
             with contextlib.suppress(LockedError), lock(folder.lock, timeout=SYNC_WAIT_S):
                 pass
-    names = [record.name for record in processes.all(home.processes)]
+    names = [record.name for record in processes.records(home.processes)]
     with ThreadPoolExecutor(max_workers=16) as pool:  # each drains for a second or two
         stopped = pool.map(partial(processes.stop, home.processes), names)
         removed += [f"process {name}" for name, ran in zip(names, stopped, strict=True) if ran]

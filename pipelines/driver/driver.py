@@ -17,7 +17,7 @@ from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
-from tidegate.pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, in_words
+from tidegate.pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, error_message
 from tidegate.pipelines.executors.base import Executor
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.planning.facts import with_champion
@@ -68,7 +68,7 @@ class Driver:
             StepError, CancelledError: after everything was told and cleaned up.
         """
         with self._signals():
-            if not self._is_over(plan):
+            if not self._is_finished(plan):
                 with self._sync():
                     self._run(plan, executor)
 
@@ -85,14 +85,16 @@ class Driver:
             raise
         except Exception as error:
             abandon(self._home, plan.run, plan.experiment.endpoint)
-            self._end("failed", in_words(error))
+            self._end("failed", error_message(error))
             raise
 
-    def _is_over(self, plan: Plan) -> bool:
+    def _is_finished(self, plan: Plan) -> bool:
         """Done, known to MLflow, and nothing of it lost: only the steps' status changes."""
         store = self._home.store
         over = (
-            self._record.status == "done" and self._record.synced and not mlflow_server.lost(self._home.path)
+            self._record.status == "done"
+            and self._record.synced
+            and not mlflow_server.database_lost(self._home.path)
         )
         if over and all(is_cached(plan, step, store) for step in plan.steps):
             steps = [

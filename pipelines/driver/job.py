@@ -20,7 +20,7 @@ from tidegate.infra.cluster.jobs import driver_name, owner_of, steps_of
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.driver.driver import Driver
-from tidegate.pipelines.errors import CancelledError, PipelineError, in_words
+from tidegate.pipelines.errors import CancelledError, PipelineError, error_message
 from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 from tidegate.pipelines.executors.tee import tee
 from tidegate.pipelines.experiment.spec import Experiment
@@ -85,11 +85,11 @@ def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
         plan = read_plan(content, home)
         _run(home, mirror, plan)
     except Exception as error:
-        print(f"error: {in_words(error)}", file=sys.stderr)
+        print(f"error: {error_message(error)}", file=sys.stderr)
         trace = getattr(error, "trace", "")
         return {
             "exit_code": 1,
-            "error": in_words(error),
+            "error": error_message(error),
             "trace": trace,
             "cancelled": isinstance(error, CancelledError),
         }

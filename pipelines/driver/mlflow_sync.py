@@ -57,7 +57,7 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
 
 def _wait_for_server(home: Home, uri: str) -> None:
     """A server of ours that is still starting, on a busy machine for long, is not one that does not answer."""
-    if mlflow_server.runs_here(home.path):
+    if mlflow_server.runs_locally(home.path):
         mlflow_server.wait_ready(uri, home=home.path)
 
 
@@ -86,7 +86,7 @@ def follow_release(home: Home, endpoint: str) -> str:
 
 
 def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
-    from tidegate.infra.mlflow.registry import clear_champion, follow_champion
+    from tidegate.infra.mlflow.registry import clear_champion, set_champion
 
     state = load(home.store, endpoint)
     if state.current is None:
@@ -105,7 +105,7 @@ def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
         "tidegate.runtime": release.runtime,
         "tidegate.parity": release.parity.max_abs_difference,
     }
-    return follow_champion(tracker, endpoint, known["run_id"], description, tags)
+    return set_champion(tracker, endpoint, known["run_id"], description, tags)
 
 
 def unsynced(home: Home) -> list[str]:

@@ -7,17 +7,17 @@ driver's own pod. Of a step of several members, any that is lost ends the Job; a
 import json
 import time
 
-from tidegate.infra.cluster.follower import Follower
 from tidegate.infra.cluster.jobs import (
     LABEL,
     Object,
-    is_over,
+    is_finished,
     meeting_service,
     run_labels,
     selector,
     step_name,
 )
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_told, why_waiting
+from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_from_events, why_waiting
+from tidegate.infra.cluster.watcher import ObjectWatcher
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.training import seconds
@@ -32,7 +32,7 @@ from tidegate.pipelines.state.mirror import Mirror
 PULL_S = 3.0  # between looks at a running step's progress, log and events,
 PULL_EACH_S = 0.2  # or this for each step that runs: a thousand must not keep the driver busy
 TELL_S = 8.0  # a pod that has not begun after this long is asked why
-HOPELESS_S = 20.0  # what time alone will not mend is given this long all the same
+PERMANENT_S = 20.0  # what time alone will not mend is given this long all the same
 TAIL = 200  # lines of a failed step's log that are kept
 
 
@@ -54,7 +54,7 @@ class KubernetesExecutor:
         self.resources = resources
         self.owner = owner
         self.mirror = Mirror(home, run)
-        self.follower = Follower(home.cluster, selector(run_labels(run)), f"{LABEL}/step-id")
+        self.watcher = ObjectWatcher(home.cluster, selector(run_labels(run)), f"{LABEL}/step-id")
         self.running = 0
 
     def start(self, call: StepCall) -> Handle:
@@ -88,7 +88,7 @@ class KubernetesExecutor:
                 return cluster.create(job), False
             except AlreadyExistsError:
                 found = cluster.get("Job", name)
-            if found and not is_over(found) and not found["metadata"].get("deletionTimestamp"):
+            if found and not is_finished(found) and not found["metadata"].get("deletionTimestamp"):
                 return found, True
             cluster.delete("Job", name)  # it failed in an earlier try of the run
             time.sleep(0.3)
@@ -104,7 +104,7 @@ class KubernetesHandle:
         self._uid = uid
         self._name = step_name(executor.run, call.id)
         self._began = self._pulled = self._asked = time.monotonic()
-        self._lists = executor.follower.lists("Job")
+        self._lists = executor.watcher.lists("Job")
         self._seen = False
         self._waiting: tuple[str, float] | None = None  # the reason's kind, and since when
         self._ended: set[str] = set()  # pods whose end was told
@@ -113,16 +113,16 @@ class KubernetesHandle:
 
     def poll(self) -> int | None:
         """None while it runs; 0 done, 1 failed, -9 when its Job was deleted."""
-        job = self._executor.follower.find("Job", self._name)
+        job = self._executor.watcher.find("Job", self._name)
         if job is not None and job["metadata"]["uid"] != self._uid:
             return None  # an earlier one, whose end has not been heard of yet
         if job is None:
             # Seen before, or missing in a list that began after it was created: somebody deleted it.
-            gone = self._seen or self._executor.follower.lists("Job") > self._lists + 1
+            gone = self._seen or self._executor.watcher.lists("Job") > self._lists + 1
             self._executor.running -= gone
             return -9 if gone else None
         self._seen = True
-        if is_over(job):
+        if is_finished(job):
             self._pull()
             reason = why_failed(job)
             if reason is not None:
@@ -149,7 +149,7 @@ class KubernetesHandle:
         self._executor.home.cluster.delete("Job", self._name)
 
     def _pods(self) -> list[Object]:
-        return self._executor.follower.choose("Pod", self._call.id)
+        return self._executor.watcher.choose("Pod", self._call.id)
 
     def _reason_of_pods(self) -> Reason | None:
         """Why the newest pod that ended did so; each pod's end is told once."""
@@ -159,9 +159,11 @@ class KubernetesHandle:
             name = pod["metadata"]["name"]
             if reason and name not in self._ended and pod["status"].get("phase") in ("Failed", "Running"):
                 self._ended.add(name)
-                self._news.append(f"{reason.words}; it starts again" if not reason.hopeless else reason.words)
+                self._news.append(
+                    f"{reason.message}; it starts again" if not reason.permanent else reason.message
+                )
             found = reason or found
-        return found if found and (found.hopeless or found.kind == "failed") else None
+        return found if found and (found.permanent or found.kind == "failed") else None
 
     def _broken(self, reason: Reason) -> bool:
         """Whether a group of members ended because one was lost, and not because of what one found wrong."""
@@ -182,7 +184,7 @@ class KubernetesHandle:
             executor.running -= 1
             return -9
         self._uid, _ = executor.launch(self._call)
-        self._seen, self._lists = False, executor.follower.lists("Job")
+        self._seen, self._lists = False, executor.watcher.lists("Job")
         return None
 
     def _words(self) -> dict[str, str] | None:
@@ -200,27 +202,29 @@ class KubernetesHandle:
         if begun:
             self._waiting, self._began = None, time.monotonic()
         elif reason is None:
-            reason = self._why_told(living)
+            reason = self._why_from_events(living)
         if reason is not None and (self._waiting is None or self._waiting[0] != reason.kind):
             self._waiting = (reason.kind, time.monotonic())
-            self._news.append(reason.words)
+            self._news.append(reason.message)
         return reason
 
-    def _why_told(self, pods: list[Object]) -> Reason | None:
+    def _why_from_events(self, pods: list[Object]) -> Reason | None:
         """Ask for the events of a pod that has not begun, or of the Job that has none; now and then."""
         now = time.monotonic()
         if now - self._began < TELL_S or now - self._asked < TELL_S:
             return None
         self._asked = now
         name = pods[0]["metadata"]["name"] if pods else self._name
-        return why_told(self._executor.home.cluster.list("Event", fields=f"involvedObject.name={name}"))
+        return why_from_events(
+            self._executor.home.cluster.list("Event", fields=f"involvedObject.name={name}")
+        )
 
     def _given_up(self, reason: Reason) -> bool:
         if reason.kind in ("oom", "failed", "deadline"):
             return True
         since = time.monotonic() - (self._waiting[1] if self._waiting else self._began)
         patience = seconds(self._executor.resources.patience)
-        return since >= (min(HOPELESS_S, patience) if reason.hopeless else patience)
+        return since >= (min(PERMANENT_S, patience) if reason.permanent else patience)
 
     def _failed(self, reason: Reason) -> int:
         """Leave the worker's own words, or else the cluster's, where the driver looks for them."""
@@ -228,7 +232,7 @@ class KubernetesHandle:
         executor.running -= 1
         words = self._words()
         if words is None or reason.kind in ("oom", "deadline"):
-            words = {"message": reason.words, "trace": self._tail(), "kind": "PodError"}
+            words = {"message": reason.message, "trace": self._tail(), "kind": "PodError"}
         path = executor.home.folder_of(executor.run).error(call.id)
         write_atomic(path, json.dumps(words).encode())
         self.cancel()

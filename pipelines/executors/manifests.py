@@ -1,19 +1,19 @@
 """What a run puts into a cluster, as `plan --manifests` prints it and the driver applies it. Pure."""
 
 from tidegate.infra.cluster.images import image
-from tidegate.infra.cluster.jobs import Object, Place, driver_job, meeting_service, step_job
+from tidegate.infra.cluster.jobs import Object, PodRequirements, driver_job, meeting_service, step_job
 from tidegate.models.config.training import seconds
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.finished_steps import RELEASING
 from tidegate.pipelines.state.targets import IN_POD, Target
 
-DRIVER = Place(cpu=1, memory="1Gi", deadline_s=7 * 86400)
+DRIVER = PodRequirements(cpu=1, memory="1Gi", deadline_s=7 * 86400)
 
 
-def place_of(resources: Resources, step: str) -> Place:
+def pod_requirements(resources: Resources, step: str) -> PodRequirements:
     """What a step's pod asks of the cluster; only training asks for GPUs."""
-    return Place(
+    return PodRequirements(
         cpu=resources.cpu,
         memory=resources.memory,
         gpus=resources.gpus if step == "train" else 0,
@@ -30,12 +30,12 @@ def job_of(
     target: Target, run: str, step_id: str, step: str, resources: Resources, owner: Object | None
 ) -> Object:
     """The Job of one step."""
-    place = place_of(resources, step)
+    requirements = pod_requirements(resources, step)
     return step_job(
         run=run,
         step_id=step_id,
         step=step,
-        image=image(target.images, "train-gpu" if place.gpus else "train"),
+        image=image(target.images, "train-gpu" if requirements.gpus else "train"),
         argv=[
             "python",
             "-P",
@@ -46,7 +46,7 @@ def job_of(
             "--step",
             step_id,
         ],
-        place=place,
+        requirements=requirements,
         owner=owner,
         members=resources.nodes if step == "train" else 1,
     )
@@ -58,7 +58,7 @@ def driver_of(target: Target, run: str) -> Object:
         run=run,
         image=image(target.images, "driver"),
         argv=["python", "-P", "-m", "tidegate.pipelines.driver.job"],
-        place=DRIVER,
+        requirements=DRIVER,
         environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json()},
     )
 

@@ -26,7 +26,7 @@ from tidegate.infra.errors import ConflictError, InfraError
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, current_member
 from tidegate.models.errors import MemberLostError
-from tidegate.pipelines.errors import in_words
+from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.executors.base import StepCall, member_name
 from tidegate.pipelines.executors.tee import tee
 from tidegate.pipelines.state.checkpoints import clear
@@ -177,7 +177,7 @@ class _LastWords:
 def _leave_error(folder: RunFolder, step: str, error: Exception) -> None:
     trace = "".join(traceback.format_exception(error))
     print(trace, file=sys.stderr)
-    document = {"message": in_words(error), "trace": trace, "kind": type(error).__name__}
+    document = {"message": error_message(error), "trace": trace, "kind": type(error).__name__}
     try:
         write_atomic(folder.error(step), json.dumps(document).encode())
     except OSError as failed:

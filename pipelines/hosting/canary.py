@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.infra.cluster.endpoint import ClusterEndpoint
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec
 from tidegate.infra.cluster.endpoint_pod import PORT
-from tidegate.infra.cluster.pod_status import last_end, restarts
+from tidegate.infra.cluster.pod_status import last_failed_exit, restarts
 from tidegate.infra.errors import RolloutError
 from tidegate.models.config.training import seconds
 from tidegate.pipelines.errors import CanaryError
@@ -73,10 +73,10 @@ class Rollout:
         champions = self._place.replicas(self._champion.name)
         self._place.scale(self._canary, math.ceil(champions * weight / 100), START_S)
         if weight == 100:
-            self._place.give_traffic(self._canary)
+            self._place.route_traffic(self._canary)
         elif self._weighted:
             shares = {self._champion.name: 100 - weight, self._canary.name: weight}
-            self._place.give_traffic(self._champion, shares)
+            self._place.route_traffic(self._champion, shares)
         else:
             replicas = replicas_for(weight, champions)
             self._place.start_canary(self._canary, replicas, self._champion.key, START_S)
@@ -123,7 +123,7 @@ class Rollout:
             name, count = pod["metadata"]["name"], restarts(pod)
             if count > self._ended[name] and not found:
                 tail = self._place.log_tail(pod)
-                end = last_end(pod) or "it ended"
+                end = last_failed_exit(pod) or "it ended"
                 found = f"pod {name} crashed: {end}" + (f"; the end of its log: {tail}" if tail else "")
             self._ended[name] = count
         return found

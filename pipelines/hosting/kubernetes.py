@@ -8,7 +8,7 @@ from tidegate.infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_n
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from tidegate.infra.cluster.endpoint_pod import GRACE_S, PORT
 from tidegate.infra.cluster.images import tag
-from tidegate.infra.cluster.jobs import driver_name, is_over
+from tidegate.infra.cluster.jobs import driver_name, is_finished
 from tidegate.infra.cluster.lease import leased
 from tidegate.infra.errors import ConflictError, RolloutError
 from tidegate.pipelines.errors import CanaryError, PipelineError, UsageError
@@ -46,7 +46,7 @@ class KubernetesHosting:
             raise UsageError(
                 f'endpoint "{name}": names that end like -r1 are those of releases on a cluster; {fix}'
             )
-        foreign = self._place(name).foreign()
+        foreign = self._place(name).name_conflict()
         if foreign:
             raise UsageError(f'endpoint "{name}": {foreign} is in namespace {self._target.namespace}; {fix}')
 
@@ -145,7 +145,7 @@ class KubernetesHosting:
         kept = [known for known in state.releases if known.state == "pending" and self._is_driven(known.run)]
         if state.current is not None:
             live = state.release(state.current)
-            place.give_traffic(self._spec(state, live))
+            place.route_traffic(self._spec(state, live))
             kept.append(live)
         if kept:
             return place.remove(self._spec(state, known).name for known in kept)
@@ -169,13 +169,13 @@ class KubernetesHosting:
 
     def _is_driven(self, run: str) -> bool:
         job = self._cluster.get("Job", driver_name(run))
-        return job is not None and not is_over(job)
+        return job is not None and not is_finished(job)
 
     def stop(self, state: EndpointState, number: int) -> bool:
         """Take a release's share of the traffic away, then remove it and wait until its pods are gone."""
         place = self._place(state.name)
         if state.current not in (None, number):
-            place.give_traffic(self._spec(state, state.release(state.current or 0)))
+            place.route_traffic(self._spec(state, state.release(state.current or 0)))
         removed = place.remove_release(self._spec(state, state.release(number)))
         if removed:
             others = [known for known in state.releases if known.number != number]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError
-from tidegate.infra.system.locks import held, lock
+from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live
@@ -137,7 +137,7 @@ class LocalHosting:
     def retire_others(self, state: EndpointState) -> None:
         """Drain and stop every server of the endpoint but the live release's and those that a run drives."""
         waiting = [release for release in state.releases if release.state == "pending"]
-        driven = [known for known in waiting if held(RunFolder(self._home.runs_path / known.run).lock)]
+        driven = [known for known in waiting if is_held(RunFolder(self._home.runs_path / known.run).lock)]
         kept = {
             _process(state, number) for number in (state.current or 0, *(known.number for known in driven))
         }
@@ -146,7 +146,7 @@ class LocalHosting:
     def _stop_all(self, state: EndpointState, kept: set[str]) -> None:
         from tidegate.infra.system import processes
 
-        for record in processes.all(self._home.processes):
+        for record in processes.records(self._home.processes):
             if record.extra.get("endpoint") == state.name and record.name not in kept:
                 self._stop(state, int(record.extra["release"]), record.name)
 

@@ -48,7 +48,10 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
         tag=tag(),
     )
-    objects = [*release_objects(spec, spec.least, in_flight=False), stable_service(spec.endpoint, spec.key)]
+    objects = [
+        *release_objects(spec, spec.min_replicas, in_flight=False),
+        stable_service(spec.endpoint, spec.key),
+    ]
     gateway = target.gateway
     if gateway is not None:
         objects.append(route(spec.endpoint, gateway.name, gateway.namespace, {spec.name: 100}))
@@ -60,8 +63,8 @@ def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: 
     return ReleaseSpec(
         image=f"{names[0]}:{tag}",
         fetcher=f"{names[1]}:{tag}",
-        least=serving.replicas.min,
-        most=serving.replicas.max or serving.replicas.min,
+        min_replicas=serving.replicas.min,
+        max_replicas=serving.replicas.max or serving.replicas.min,
         cpu=serving.resources.cpu,
         memory=serving.resources.memory,
         **known,

@@ -12,7 +12,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store import Store
-from tidegate.infra.system.files import in_words
+from tidegate.infra.system.files import translate_os_errors
 from tidegate.models.data.sources import existing, source_files
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.planning.s3_source import inside
@@ -43,7 +43,7 @@ def keep_source(store: Store, source: Path) -> Kept:
         return Kept(name=path.name, files=kept)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as work:
         packed = Path(work) / f"{path.name}.zip"
-        with in_words(StoreError, packed, "Packing the data into"):
+        with translate_os_errors(StoreError, packed, "Packing the data into"):
             _pack(files, packed)
         return Kept(name=path.name, packed=store.put(packed))
 
@@ -59,7 +59,7 @@ def lay_out_source(store: Store, kept: Kept, folder: Path) -> Path:
     Raises:
         InfraError: an object is gone or damaged, or the disk is full.
     """
-    with in_words(StoreError, folder, "Laying out the data in"):
+    with translate_os_errors(StoreError, folder, "Laying out the data in"):
         folder.mkdir(parents=True, exist_ok=True)
         for file in kept.files:
             target = inside(folder, file.path)

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.infra.errors import StoreError
-from tidegate.infra.system.files import in_words
+from tidegate.infra.system.files import translate_os_errors
 from tidegate.models.data.sources import bytes_in_memory, format_of_name, guess_format, idx_labels
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 
 if TYPE_CHECKING:
-    from tidegate.infra.store.s3_bucket import Bucket, Found
+    from tidegate.infra.store.s3_bucket import Bucket, ObjectInfo
 
 SCHEME = "s3://"
 SMALL = 8 << 20  # bytes; what is smaller comes in one request
@@ -25,7 +25,7 @@ class Listing(NamedTuple):
     bucket: "Bucket"
     name: str
     folder: bool
-    objects: "dict[str, Found]"
+    objects: "dict[str, ObjectInfo]"
 
     def digest(self) -> str:
         """SHA-256 (hex) over paths, sizes and etags: other content has another, and nothing is read."""
@@ -113,7 +113,7 @@ class S3Source:
 
 def _copy(listing: Listing, path: str, folder: Path) -> None:
     target, found = inside(folder, path), listing.objects[path]
-    with in_words(StoreError, target, "Writing"):
+    with translate_os_errors(StoreError, target, "Writing"):
         target.parent.mkdir(parents=True, exist_ok=True)
         if found.size > SMALL:
             with target.open("xb") as file:
@@ -144,7 +144,7 @@ def _list(url: str, endpoint: str | None) -> Listing:
     name = key.rpartition("/")[2]
     if key and not url.endswith("/") and (files := _files(bucket, key)):
         return Listing(bucket, name, False, files)
-    below = {found.key.removeprefix(prefix): found for found in bucket.find(prefix)}
+    below = {found.key.removeprefix(prefix): found for found in bucket.list_objects(prefix)}
     objects = {f"{name or bucket_name}/{path}": found for path, found in below.items() if _is_data(path)}
     if not objects:
         raise ExperimentError(
@@ -153,10 +153,10 @@ def _list(url: str, endpoint: str | None) -> Listing:
     return Listing(bucket, name or bucket_name, True, objects)
 
 
-def _files(bucket: "Bucket", key: str) -> "dict[str, Found]":
+def _files(bucket: "Bucket", key: str) -> "dict[str, ObjectInfo]":
     """A file, and of idx images their labels; none where the key is no file's."""
     images = PurePosixPath(key)
-    found = {path.name: bucket.look(str(path)) for path in (images, idx_labels(images))}
+    found = {path.name: bucket.stat(str(path)) for path in (images, idx_labels(images))}
     return {name: entry for name, entry in found.items() if entry} if found[images.name] else {}
 
 

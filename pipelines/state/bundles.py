@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Ref, Store, open_store
-from tidegate.pipelines.errors import PipelineError, UsageError, in_words
+from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _fetch(given.digest, given.folder)
     except Exception as error:
-        print(in_words(error), file=sys.stderr)
+        print(error_message(error), file=sys.stderr)
         return 1
     return 0
 

@@ -6,7 +6,7 @@ import shutil
 import time
 from typing import Any
 
-from tidegate.infra.system.locks import held
+from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.state.checkpoints import PREFIX, clear, step_key
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
@@ -108,7 +108,7 @@ def _remove_work(home: Home) -> list[str]:
     """Remove the temporary folders of killed steps."""
     removed = []
     for folder in home.run_folders():
-        if held(folder.lock):
+        if is_held(folder.lock):
             continue
         for path in (folder.path / "work").glob("*"):  # a target's run that was only read here has none
             shutil.rmtree(path, ignore_errors=True)

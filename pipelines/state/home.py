@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tidegate.infra.store import Store, open_store
 from tidegate.infra.system.files import write_atomic
-from tidegate.infra.system.locks import held
+from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.state.targets import IN_POD, Target, target_in_pod
 
@@ -68,7 +68,7 @@ class RunFolder:
         self.path = path
         self.run = path.name
         self.lock = path / "driver.lock"
-        self._alive = alive or (lambda: held(self.lock))
+        self._alive = alive or (lambda: is_held(self.lock))
 
     def create(self) -> None:
         """Make the folder and its parts."""
@@ -173,12 +173,12 @@ class Home:
 
     def _driver_is_alive(self, run: str) -> bool:
         """Whether a run's driver lives in the cluster; a driver itself knows that it does."""
-        from tidegate.infra.cluster.jobs import driver_name, is_over
+        from tidegate.infra.cluster.jobs import driver_name, is_finished
 
         if os.environ.get("TIDEGATE_RUN") == run:
             return True
         job = self.cluster.get("Job", driver_name(run))
-        return job is not None and not is_over(job)
+        return job is not None and not is_finished(job)
 
     def run_folder(self, run: str) -> RunFolder:
         """The folder of a known run.

@@ -9,7 +9,7 @@ from typing import Any
 from tidegate.models.errors import MemberLostError, UserModelError
 from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.tuning.search import suggest
-from tidegate.pipelines.errors import in_words
+from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.experiment.load import with_values
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
@@ -39,7 +39,7 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
     except MemberLostError:
         raise  # all of them start again, and the trial goes on
     except Exception as error:
-        log.failed(in_words(error))
+        log.failed(error_message(error))
         raise
 
 

@@ -41,7 +41,7 @@ def drive(trials: int) -> dict[str, Any]:
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         requests = home.cluster.requests
         home.cluster.delete_all("Job", f"tidegate.dev/run={plan.run}")
-        executor.follower.stop()
+        executor.watcher.stop()
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"trials": trials, "seconds": seconds, "cpu": cpu, "requests": requests, "megabytes": megabytes}
 

@@ -19,7 +19,7 @@ from tidegate.infra.cluster.jobs import steps_of
 from tidegate.infra.testbed import cluster, install
 from tidegate.infra.testbed.host import machine
 from tidegate.infra.testbed.host.layout import Layout
-from tidegate.infra.testbed.host.shell import quietly
+from tidegate.infra.testbed.host.shell import run_unchecked
 from tidegate.infra.testbed.images import ours
 
 from ..conftest import Cli
@@ -46,8 +46,8 @@ def footprint() -> dict[str, Any]:
     """Everything on the machine that the testbed changes while it is up."""
     return {
         # nft, because iptables-save makes the table that it is asked for.
-        "rules": re.sub(r"counter packets \d+ bytes \d+", "", quietly(["nft", "list", "ruleset"])),
-        "routes": quietly(["ip", "route"]),
+        "rules": re.sub(r"counter packets \d+ bytes \d+", "", run_unchecked(["nft", "list", "ruleset"])),
+        "routes": run_unchecked(["ip", "route"]),
         "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
         "sysctls": machine.sysctls(),
         "folders": [folder for folder in machine.FOLDERS if Path(folder).exists()],

@@ -79,7 +79,7 @@ def test_a_person_without_rights_is_told_which(check: Check, installed: Layout, 
     items = check({"KUBECONFIG": str(eve.kubeconfig)})
     assert items["right: jobs"]["detail"] == "lacking: get, list, watch, create, patch, delete"
     assert "tidegate-users" in items["right: jobs"]["fix"]
-    assert "Not allowed" in items["a pod"]["detail"]
+    assert "not allowed" in items["a pod"]["detail"]
 
 
 def test_an_unknown_context_leaves_store_and_mlflow_to_be_told(check: Check) -> None:
@@ -99,7 +99,7 @@ def test_a_server_that_is_not_there_ends_in_seconds(check: Check, onto: Onto, tm
         {"KUBECONFIG": str(dead)}, mlflow=nothing, store={"url": "s3://tidegate/x", "endpoint": nothing}
     )
     assert failed(items) == ["cluster", "store", "mlflow"]
-    assert "can not be reached" in items["cluster"]["detail"]
+    assert "cannot be reached" in items["cluster"]["detail"]
     assert items["seconds"] < 60
 
 
@@ -136,4 +136,4 @@ def test_keys_that_s3_does_not_know(check: Check, tmp_path: Path) -> None:
 def test_an_image_that_nobody_built(check: Check) -> None:
     items = check({"TIDEGATE_IMAGE_TAG": "no-such"})
     assert failed(items) == ["images", "a pod"]
-    assert "localhost/tidegate/driver:no-such can not be had" in items["a pod"]["detail"]
+    assert "localhost/tidegate/driver:no-such cannot be pulled" in items["a pod"]["detail"]

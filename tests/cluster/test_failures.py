@@ -48,7 +48,7 @@ def test_an_image_that_does_not_exist(onto: Onto, api: Cluster) -> None:
     lost = Onto(onto.home, {**onto.env, "TIDEGATE_IMAGE_TAG": "0.0.0-nowhere"})
     ran = lost("submit", "digits", *own(), "--json")
     assert ran.code == 1
-    assert "driver:0.0.0-nowhere can not be had" in ran.stderr and "make images" in ran.stderr
+    assert "driver:0.0.0-nowhere cannot be pulled" in ran.stderr and "make images" in ran.stderr
     assert ran.json["status"] == "failed"
     assert left(api, ran.json["run"]) == []
 
@@ -106,7 +106,7 @@ def test_a_namespace_without_the_role(onto: Onto, installed: Layout) -> None:
     finally:
         kubectl(installed, "apply", "-k", str(install.MANIFESTS / "overlays" / "testbed"))
     assert ran.code == 1
-    assert "Not allowed" in ran.stderr and "kubectl apply -k" in ran.stderr
+    assert "not allowed" in ran.stderr and "kubectl apply -k" in ran.stderr
 
 
 def test_a_gpu_that_the_cluster_does_not_have(onto: Onto, api: Cluster) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tidegate.infra.cluster.api import Cluster
-from tidegate.infra.cluster.jobs import driver_name, is_over
+from tidegate.infra.cluster.jobs import driver_name, is_finished
 from tidegate.infra.testbed import faults
 from tidegate.infra.testbed.host.layout import Layout
 
@@ -52,7 +52,7 @@ def ended(onto: Onto, api: Cluster, run: str, timeout: float = 400) -> dict[str,
 
     def over() -> bool:
         job = api.get("Job", driver_name(run))
-        return job is None or is_over(job)
+        return job is None or is_finished(job)
 
     wait_for(f"the end of {run}", over, timeout)
     shown: dict[str, Any] = onto.ok("show", run)

@@ -43,7 +43,7 @@ def test_trials_spread_and_never_exceed_the_parallelism(
         counter.join()
         placed = {pod["spec"]["nodeName"] for pod in api.list("Pod", f"tidegate.dev/run={plan.run}")}
         api.delete_all("Job", f"tidegate.dev/run={plan.run}")
-        executor.follower.stop()
+        executor.watcher.stop()
         nodes.resize(installed, 0)
     assert watch.done == TRIALS
     assert 1 < max(seen) <= PARALLELISM

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.infra.cluster.api import Cluster
-from tidegate.infra.cluster.jobs import is_over
+from tidegate.infra.cluster.jobs import is_finished
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.store.s3_bucket import Bucket
 from tidegate.infra.testbed import install
@@ -57,7 +57,7 @@ def test_artifacts_of_any_size_come_and_go_without_s3_keys(
     assert psql(installed, "mlflow", SQL) == EXPERIMENT
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(install.credentials(installed)))
     bucket = Bucket("s3://tidegate/testbed/mlflow", endpoint="http://127.0.0.1:30900")
-    assert sum(found.size for found in bucket.find() if run.run_id in found.key) == LARGE + 5
+    assert sum(found.size for found in bucket.list_objects() if run.run_id in found.key) == LARGE + 5
     tracker.client.delete_run(run.run_id)
 
 
@@ -86,7 +86,7 @@ def test_a_backup_can_be_restored(
     tracker.experiment(EXPERIMENT)
     kubectl(installed, *HERE, "delete", "job", "test-backup", "--ignore-not-found")
     kubectl(installed, *HERE, "create", "job", "test-backup", "--from=cronjob/mlflow-backup")
-    wait_for("the backup", lambda: is_over(api.get("Job", "test-backup") or {"status": {}}))
+    wait_for("the backup", lambda: is_finished(api.get("Job", "test-backup") or {"status": {}}))
     (where, *_) = kubectl(installed, *HERE, "logs", "job/test-backup", "-c", "upload").split()
     kubectl(installed, *HERE, "delete", "job", "test-backup")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(install.credentials(installed)))

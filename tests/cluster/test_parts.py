@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tidegate.infra.testbed import faults, nodes
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.running import kubectl
@@ -81,5 +81,5 @@ def test_the_api_server_starts_anew_and_forgets_old_revisions(layout: Layout) ->
 
 
 def test_a_part_that_is_not_there_is_an_error_that_names_those_that_are(layout: Layout) -> None:
-    with pytest.raises(RefusedError, match=r"No process 'api'.*apiserver"):
+    with pytest.raises(PreconditionError, match=r"the process is 'api'.*apiserver"):
         faults.restart(layout, "api")

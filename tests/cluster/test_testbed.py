@@ -18,11 +18,11 @@ from botocore.exceptions import ClientError
 
 from tidegate.infra.system import processes
 from tidegate.infra.testbed import cluster
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
 from tidegate.infra.testbed.host.shell import wait
 from tidegate.infra.testbed.images import archives as images
-from tidegate.infra.testbed.running import answers, kubectl
+from tidegate.infra.testbed.running import kubectl, kubectl_succeeds
 
 pytestmark = pytest.mark.cluster
 WEB = Path(__file__).with_name("web.yaml")
@@ -46,18 +46,18 @@ def test_a_user_without_root_is_told_so() -> None:
     layout = Layout.default()
     os.seteuid(65534)
     try:
-        with pytest.raises(RefusedError, match="needs root"):
+        with pytest.raises(PreconditionError, match="needs root"):
             cluster.up(layout, print)
-        with pytest.raises(RefusedError, match="use sudo"):
+        with pytest.raises(PreconditionError, match="use sudo"):
             cluster.down(layout)
     finally:
         os.seteuid(0)
 
 
 def test_every_process_lives_and_a_second_up_changes_none(layout: Layout) -> None:
-    first = {record.name: record.pid for record in processes.all(layout.processes)}
+    first = {record.name: record.pid for record in processes.records(layout.processes)}
     cluster.up(layout, print)
-    assert {record.name: record.pid for record in processes.all(layout.processes)} == first
+    assert {record.name: record.pid for record in processes.records(layout.processes)} == first
     found = cluster.status(layout)
     assert found == dict.fromkeys(sorted(name for names in cluster.STOPS for name in names), True)
 
@@ -107,5 +107,5 @@ def test_s3_keeps_what_it_got_and_honours_conditions(layout: Layout) -> None:
 
 def test_rbac_is_enforced(layout: Layout) -> None:
     as_default = "--as=system:serviceaccount:default:default"
-    assert not answers(layout, "get", "secrets", "-n", "testbed", as_default)
-    assert answers(layout, "get", "secrets", "-n", "testbed")
+    assert not kubectl_succeeds(layout, "get", "secrets", "-n", "testbed", as_default)
+    assert kubectl_succeeds(layout, "get", "secrets", "-n", "testbed")

@@ -1,4 +1,4 @@
-"""Where everything of the testbed lies, and the addresses it uses."""
+"""The folders, addresses and ports of the testbed."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the testbed changes on the machine beside its own folders, and how all of it is put back."""
+"""What the testbed changes on the machine outside its own folders, and how it is restored."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from tidegate.infra.system.files import write_atomic
 from tidegate.infra.testbed.host.errors import TestbedError
 from tidegate.infra.testbed.host.layout import BRIDGE, NODE_IP, SERVICE_CIDR, Layout
-from tidegate.infra.testbed.host.shell import quietly, run, wait
+from tidegate.infra.testbed.host.shell import run, run_unchecked, wait
 
 SYSCTL = Path("/proc/sys")
 SYSCTLS = {
@@ -20,8 +20,8 @@ SYSCTLS = {
     "net/ipv4/conf/all/route_localnet": "1",  # NodePorts on 127.0.0.1
     "net/bridge/bridge-nf-call-iptables": "1",
 }
-# What the kubelet and kube-proxy set by themselves, and we put back.
-THEIRS = (
+# The kubelet and kube-proxy set these by themselves; `down` restores them.
+CLUSTER_SYSCTLS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
@@ -32,7 +32,7 @@ THEIRS = (
     "net/netfilter/nf_conntrack_tcp_timeout_established",
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
 )
-# Folders whose place containerd, runc, CNI and the kubelet do not let us choose.
+# Folders whose paths containerd, runc, CNI and the kubelet do not let us choose.
 FOLDERS = (
     "/run/containerd",
     "/run/cni",
@@ -45,26 +45,26 @@ FOLDERS = (
 )
 CGROUPS = Path("/sys/fs/cgroup")
 PODS = "kubepods"
-OURS = re.compile(r"\b(KUBE-|CNI-)")
+CLUSTER_RULES = re.compile(r"\b(KUBE-|CNI-)")
 FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 
 
-def remember(layout: Layout) -> None:
-    """Note what `down` must put back; once, before the first change."""
+def save_settings(layout: Layout) -> None:
+    """Save what `down` must restore; once, before the first change."""
     path = layout.state / "before.json"
     if path.exists():
         return
     before = {
         "sysctls": sysctls(),
         "folders": [folder for folder in FOLDERS if Path(folder).exists()],
-        "tables": quietly(["nft", "list", "tables"]).splitlines(),
+        "tables": run_unchecked(["nft", "list", "tables"]).splitlines(),
     }
     write_atomic(path, json.dumps(before, indent=1).encode())
 
 
 def sysctls() -> dict[str, str]:
     """Return the present value of every kernel setting that the cluster changes."""
-    names = (name for name in (*SYSCTLS, *THEIRS) if (SYSCTL / name).exists())
+    names = (name for name in (*SYSCTLS, *CLUSTER_SYSCTLS) if (SYSCTL / name).exists())
     return {name: (SYSCTL / name).read_text().strip() for name in names}
 
 
@@ -81,8 +81,8 @@ def prepare() -> None:
             (SYSCTL / name).write_text(value)
 
 
-def in_the_way() -> str | None:
-    """Name what another cluster on this machine already uses, or return None."""
+def find_conflict() -> str | None:
+    """Return what another cluster on this machine already uses, or None."""
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         return f"the network bridge {BRIDGE}"
     if _pod_processes():
@@ -106,7 +106,7 @@ def _killed() -> bool:
 def _pod_processes() -> set[int]:
     found: set[int] = set()
     for root in _pod_cgroups():
-        # os.walk: unlike rglob it does not mind that a folder goes while it looks.
+        # os.walk, unlike rglob, tolerates folders that disappear meanwhile.
         for path in (Path(folder, "cgroup.procs") for folder, _, _ in os.walk(root)):
             with suppress(OSError):
                 found.update(int(word) for word in path.read_text().split())
@@ -118,14 +118,14 @@ def _pod_cgroups() -> list[Path]:
 
 
 def restore(layout: Layout) -> None:
-    """Take back every change; each part is harmless when there is nothing to take back."""
+    """Undo every change; each part does nothing if there is nothing to undo."""
     path = layout.state / "before.json"
     before = json.loads(path.read_bytes()) if path.exists() else None
     _unmount(layout.state)
-    # The kernel takes its time with those of pods that were killed.
+    # The kernel removes the ports of killed pods only after some time.
     for port in Path(f"/sys/class/net/{BRIDGE}/brif").glob("*"):
-        quietly(["ip", "link", "delete", port.name])
-    quietly(["ip", "link", "delete", BRIDGE])
+        run_unchecked(["ip", "link", "delete", port.name])
+    run_unchecked(["ip", "link", "delete", BRIDGE])
     for root in _pod_cgroups():
         _remove_cgroup(root)
     _forget_rules(before["tables"] if before else None)
@@ -133,17 +133,17 @@ def restore(layout: Layout) -> None:
         _put_back(before)
     shutil.rmtree(layout.state, ignore_errors=True)
     if layout.state.exists():
-        raise TestbedError(f"{layout.state} could not be removed: look for a mount or process in it.")
+        raise TestbedError(f"{layout.state} cannot be removed; look for a mount or process in it")
 
 
 def _unmount(folder: Path) -> None:
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for target in sorted((m for m in mounted if Path(m).is_relative_to(folder)), reverse=True):
-        quietly(["umount", "--lazy", target])
+        run_unchecked(["umount", "--lazy", target])
 
 
 def _remove_cgroup(root: Path) -> None:
-    # A cgroup goes by rmdir alone, its children first; its files go with it.
+    # A cgroup is removed by rmdir, children first; its files disappear with it.
     for path in sorted((Path(folder) for folder, _, _ in os.walk(root)), reverse=True):
         with suppress(OSError):
             path.rmdir()
@@ -154,21 +154,21 @@ def _remove_cgroup(root: Path) -> None:
 def _forget_rules(tables: list[str] | None) -> None:
     """Drop the chains and rules of kube-proxy, the kubelet and CNI; then the tables that only they had made."""
     for program, family in FAMILIES.items():
-        rules = quietly([f"{program}-save"])
-        if OURS.search(rules):
-            kept = [line for line in rules.splitlines() if not OURS.search(line)]
+        rules = run_unchecked([f"{program}-save"])
+        if CLUSTER_RULES.search(rules):
+            kept = [line for line in rules.splitlines() if not CLUSTER_RULES.search(line)]
             run([f"{program}-restore"], stdin="\n".join(kept) + "\n")
         if tables is None:
             continue
-        left = quietly([f"{program}-save"])
+        left = run_unchecked([f"{program}-save"])
         for table in ("raw", "mangle", "nat", "filter"):
             new = f"table {family} {table}" not in tables
             if new and not _rules(left, table):
-                quietly(["nft", "delete", "table", family, table])
+                run_unchecked(["nft", "delete", "table", family, table])
 
 
 def _rules(saved: str, table: str) -> list[str]:
-    """Return the rules of a table, and the chains somebody made in it, as iptables-save writes them."""
+    """Return the rules and user-defined chains of a table, as iptables-save writes them."""
     part = re.search(rf"^\*{table}$(.*?)^COMMIT$", saved, re.MULTILINE | re.DOTALL)
     lines = part[1].splitlines() if part else []
     return [line for line in lines if line.startswith("-A") or re.match(r":\S+ -", line)]

@@ -1,14 +1,14 @@
-"""The Debian packages the testbed runs on: containers, etcd, firewall, and load."""
+"""The Debian packages that the testbed needs: containers, etcd, firewall, load generator."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from tidegate.infra.testbed.host.errors import RefusedError
+from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.shell import run
 
-# A program each, by the package that has it.
+# Program -> the package that contains it.
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -29,7 +29,7 @@ def ensure() -> None:
     """Install what is missing.
 
     Raises:
-        RefusedError: not Linux, not root, or a package is missing and can't be installed.
+        PreconditionError: not Linux, not root, or a package is missing and cannot be installed.
     """
     ensure_root()
     needed = missing()
@@ -37,34 +37,36 @@ def ensure() -> None:
         return
     words = " ".join(needed)
     if not shutil.which("apt-get"):
-        raise RefusedError(
-            f"The testbed needs {words}, and there is no apt-get: install them, then try again."
+        raise PreconditionError(
+            f"{words} cannot be installed without apt-get; install them by hand, then try again"
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], error=RefusedError, env=env)
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *needed], error=RefusedError, env=env)
+    run(["apt-get", "update", "-qq"], error=PreconditionError, env=env)
+    run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *needed],
+        error=PreconditionError,
+        env=env,
+    )
     if missing():
-        raise RefusedError(
-            f"apt-get install {words} left {' '.join(missing())} missing: install them by hand."
-        )
+        raise PreconditionError(f"{' '.join(missing())} is missing after apt-get install; install it by hand")
 
 
 def ensure_root() -> None:
-    """Refuse where the testbed can't run at all.
+    """Check that this is Linux and that we are root.
 
     Raises:
-        RefusedError: not Linux, or not root.
+        PreconditionError: not Linux, or not root.
     """
     if sys.platform != "linux":
-        raise RefusedError("The testbed needs Linux: its containers, bridge and firewall are the kernel's.")
+        raise PreconditionError(f"the system is {sys.platform}; the testbed needs Linux; use a Linux machine")
     if os.geteuid() != 0:
-        raise RefusedError("The testbed needs root (containers, a bridge, firewall rules): use sudo.")
+        raise PreconditionError("the testbed needs root (containers, a bridge, firewall rules); use sudo")
 
 
 def missing() -> list[str]:
-    """Return the packages whose program is not here."""
-    return [package for program, package in PACKAGES.items() if not _here(program)]
+    """Return the packages whose program is not installed."""
+    return [package for program, package in PACKAGES.items() if not _installed(program)]
 
 
-def _here(program: str) -> bool:
+def _installed(program: str) -> bool:
     return Path(program).exists() if program.startswith("/") else shutil.which(program) is not None

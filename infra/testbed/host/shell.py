@@ -1,4 +1,4 @@
-"""Commands run to their end, with their failure in words."""
+"""Runs commands to their end, and reports failures with the end of their output."""
 
 import subprocess
 import time
@@ -19,20 +19,22 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a command and return its stdout; a failure is `error` with the last lines it wrote."""
+    """Run a command and return its stdout; raise `error` with its last lines if it fails."""
     try:
         done = subprocess.run(
             argv, input=stdin, cwd=cwd, env=env, capture_output=True, text=True, check=False
         )
     except OSError as fault:
-        raise error(f"{argv[0]} can't be started: {fault.strerror}.") from fault
+        raise error(
+            f"{argv[0]} cannot be started: {fault.strerror}; install it, or correct the path"
+        ) from fault
     if done.returncode:
         raise error(f"{_words(argv)} ended with {done.returncode}:\n{tail(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def quietly(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
-    """Run a command that may fail (there may be nothing to do) and return its stdout."""
+def run_unchecked(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
+    """Run a command that is allowed to fail and return its stdout."""
     try:
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=False).stdout
     except OSError:
@@ -40,15 +42,15 @@ def quietly(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) ->
 
 
 def wait(what: str, check: Callable[[], bool], seconds: float) -> None:
-    """Return as soon as `check` holds.
+    """Wait until `check` returns True.
 
     Raises:
-        NotReadyError: it still did not hold after `seconds`.
+        NotReadyError: it did not within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
-            raise NotReadyError(f"{what} is not ready after {seconds:g} s.")
+            raise NotReadyError(f"{what} is not ready after {seconds:g} s")
         time.sleep(POLL_S)
 
 

@@ -76,7 +76,7 @@ def digest(layout: Layout, name: str) -> str:
     """Return the digest of an image's manifest."""
     for line in run([*_ctr(layout), "images", "ls", f"name=={name}"]).splitlines()[1:]:
         return line.split()[2]
-    raise BuildError(f"the node has no image {name}.")
+    raise BuildError(f"the node has no image {name}; load it first")
 
 
 def content(layout: Layout, digest: str) -> str:

@@ -1,4 +1,4 @@
-"""Binaries built from source into the cache, once a version; go.mod and go.sum in `go/` pin what they are."""
+"""Binaries built from source into the cache, once per version; go.mod and go.sum in `go/` pin the sources."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.infra.system.locks import lock
-from tidegate.infra.testbed.host.errors import BuildError, RefusedError
+from tidegate.infra.testbed.host.errors import BuildError, PreconditionError
 from tidegate.infra.testbed.host.shell import run
 
 HERE = Path(__file__).parents[1] / "go"
@@ -68,18 +68,18 @@ TOOLS = (
 
 
 def version(tool: Tool) -> str:
-    """Return the version that go.mod requires of the tool's module ('own' where the source is ours)."""
+    """Return the version of the tool's module in go.mod; 'own' if the source is ours."""
     if tool.module is None:
         return "own"
     text = (HERE / tool.folder / "go.mod").read_text()
     found = re.search(rf"^(?:require )?\s*{re.escape(tool.module)} (v\S+)", text, re.MULTILINE)
     if not found:
-        raise BuildError(f"{HERE / tool.folder / 'go.mod'} does not require {tool.module}.")
+        raise BuildError(f"{HERE / tool.folder / 'go.mod'} does not require {tool.module}; add it")
     return found[1]
 
 
 def folder(cache: Path, tool: Tool) -> Path:
-    """Return where the tool's binaries lie: its version, and a digest of all that pins or is its source."""
+    """Return the folder of the tool's binaries; its name has the version and a digest of the pinned sources."""
     sources = sorted(p for p in (HERE / tool.folder).iterdir() if p.suffix in (".mod", ".sum", ".go"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
     return cache / "bin" / f"{tool.folder}-{version(tool)}-{platform.machine()}-{digest}"
@@ -90,7 +90,7 @@ def binary(cache: Path, name: str) -> Path:
     for tool in TOOLS:
         if name in _names(tool):
             return folder(cache, tool) / name
-    raise BuildError(f"no tool builds {name!r}.")
+    raise BuildError(f"the binary is {name!r}, which no tool in TOOLS builds")
 
 
 def missing(cache: Path) -> list[Tool]:
@@ -99,16 +99,16 @@ def missing(cache: Path) -> list[Tool]:
 
 
 def build(cache: Path, tool: Tool) -> None:
-    """Build a tool's binaries and publish their folder by a rename, so that half a build is never used.
+    """Build a tool's binaries and publish their folder by a rename, so that an incomplete build is never used.
 
     Raises:
-        RefusedError: there is no Go.
+        PreconditionError: Go is not installed.
         BuildError: the compiler failed.
     """
     go = shutil.which("go")
     if not go:
-        raise RefusedError(
-            "Building the testbed needs Go 1.26 or newer: install it, or put `go` on the PATH."
+        raise PreconditionError(
+            "no `go` on the PATH; expected Go 1.26 or newer to build the testbed; install it"
         )
     target = folder(cache, tool)
     with lock(cache / "build.lock", error=BuildError):
@@ -127,7 +127,7 @@ def build(cache: Path, tool: Tool) -> None:
 
 
 def copied(cache: Path, name: str) -> Path:
-    """Return the folder that was copied beside the binary of that name."""
+    """Return the folder that was copied next to the binary of that name."""
     return binary(cache, name).with_name("copied")
 
 
@@ -136,17 +136,17 @@ def _names(tool: Tool) -> list[str]:
 
 
 def _compile(go: str, tool: Tool, package: str, output: Path) -> None:
-    # -mod=readonly: go.mod and go.sum are what is committed, or the build fails.
+    # -mod=readonly: the build fails if it would change go.mod or go.sum.
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", _ldflags(tool), "-o", str(output)]
     env = {**os.environ, "CGO_ENABLED": "0"}
-    # The machine is shared: a build of minutes gives way to everything else.
+    # The machine is shared, so a build of minutes gets the lowest priority.
     run(["nice", "-n", "19", go, "build", *flags, package], cwd=HERE / tool.folder, env=env, error=BuildError)
 
 
 def _copy(go: str, tool: Tool, module: str, part: str, target: Path) -> None:
     listed = [go, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]
     source = Path(run(listed, cwd=HERE / tool.folder, error=BuildError).strip()) / part
-    # Go keeps its modules read-only, and so would be the copy: its folders could not be deleted.
+    # Go's module cache is read-only. A copy with the same modes could not be deleted.
     shutil.copytree(source, target, copy_function=shutil.copyfile)
     target.chmod(0o755)
 

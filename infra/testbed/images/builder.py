@@ -8,27 +8,27 @@ from pathlib import Path
 from tidegate.infra.cluster.images import BUILD, ROOT
 from tidegate.infra.testbed.host.errors import BuildError
 from tidegate.infra.testbed.host.layout import Layout
-from tidegate.infra.testbed.host.shell import quietly, run
+from tidegate.infra.testbed.host.shell import run, run_unchecked
 from tidegate.infra.testbed.images import archives as images
 
-# pip in a RUN needs what this machine's pip has; bound, it is there while the build runs, and in no layer.
+# The configuration of this machine's pip is mounted for RUN steps; it ends up in no layer.
 BOUND = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 ENV = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 
 
 def has(layout: Layout, image: str) -> bool:
-    """Tell whether buildah has an image of that name."""
-    return bool(quietly([*_buildah(layout), "images", "--quiet", "--no-trunc", image], env=_env()))
+    """Return whether buildah has an image of that name."""
+    return bool(run_unchecked([*_buildah(layout), "images", "--quiet", "--no-trunc", image], env=_env()))
 
 
 def build(layout: Layout, target: str, image: str, *, nice: int = 0, **arguments: str) -> None:
     """Build a stage of the Dockerfile.
 
-    No step is kept but the last: of gigabytes, a copy a step would cost more than it ever saves, and the caller
-    knows by the image's name whether it must be built at all.
+    Intermediate steps are not cached: copies of gigabytes cost more than they save, and the caller sees from the
+    image's name whether it must be built at all.
 
     Raises:
-        BuildError: buildah failed; with its last words.
+        BuildError: buildah failed; with the end of its output.
     """
     if not has(layout, images.BASE):
         run(
@@ -48,7 +48,7 @@ def build(layout: Layout, target: str, image: str, *, nice: int = 0, **arguments
 
 def save(layout: Layout, image: str, target: Path) -> None:
     """Write an image as an archive with uncompressed layers, which is twice as fast as any other."""
-    # A run that was killed here left half of one, and buildah adds to no archive.
+    # A killed run may have left an incomplete archive, and buildah does not write to an existing one.
     target.unlink(missing_ok=True)
     run(
         [*_buildah(layout), "push", "--quiet", image, f"docker-archive:{target}:{image}"],
@@ -58,16 +58,16 @@ def save(layout: Layout, image: str, target: Path) -> None:
 
 
 def keep_only(layout: Layout, image: str) -> None:
-    """Remove what was built earlier under this image's name: gigabytes that nothing will ask for again."""
+    """Remove the other tags of this image's name: gigabytes that nothing will use again."""
     name = image.rpartition(":")[0]
     listed = run([*_buildah(layout), "images", "--format", "{{.Name}}:{{.Tag}}"], env=_env()).split()
     for old in (one for one in listed if one.startswith(f"{name}:") and one != image):
-        quietly([*_buildah(layout), "rmi", old], env=_env())
+        run_unchecked([*_buildah(layout), "rmi", old], env=_env())
 
 
 @contextmanager
 def mounted(layout: Layout, image: str) -> Iterator[Path]:
-    """Give the root folder of an image, to read."""
+    """Mount an image and yield its root folder, for reading."""
     buildah = _buildah(layout)
     container = run([*buildah, "from", "--pull-never", image], error=BuildError, env=_env()).strip()
     try:

@@ -28,7 +28,7 @@ def layer_of(binary: Path, target: Path) -> Path:
 
 @dataclass(frozen=True)
 class Image:
-    """What an image is but its layers' bytes: name, and its config and layers as OCI documents."""
+    """An image without the bytes of its layers: name, config and layer descriptors as OCI documents."""
 
     name: str
     config: dict[str, Any]
@@ -73,7 +73,7 @@ def archive(
 
 
 def write(images: Sequence[Image], layers: Sequence[Path], target: Path) -> None:
-    """Write images as one archive; of their layers only `layers`, when the importer has the others."""
+    """Write images as one archive with only the layers in `layers`; the importer must have the others."""
     blobs: dict[str, bytes] = {}
     manifests = [_manifest(blobs, image) for image in images]
     temporary = target.with_name(f".tmp-{target.name}")

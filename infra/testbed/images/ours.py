@@ -1,7 +1,7 @@
-"""Our images on the node, fast: what was installed is built and imported once, our code is one layer added to it.
+"""Our images on the node: the installed packages are built and imported once, our code is one layer on top.
 
-The layer is the `code` stage of our Dockerfile, so that an image here is the very one that `make images` builds.
-Of a rebuild after a code edit only that layer, a few megabytes, is new, and only it is imported.
+The layer is the `code` stage of our Dockerfile, so an image here equals the one that `make images` builds. After a
+code edit, only that layer of a few megabytes is built and imported again.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ Say = Callable[[str], None]
 
 
 def ensure(layout: Layout, names: Sequence[str], say: Say) -> list[str]:
-    """Build the images of this checkout's code and import them; what the node has already costs nothing.
+    """Build the images of this checkout's code and import those that the node does not have.
 
     Args:
-        layout: of a testbed that is up.
-        names: of `cluster.images.NAMES`.
-        say: told what takes long.
+        layout: the layout of a testbed that is up.
+        names: some of `cluster.images.NAMES`.
+        say: called with a message before each long operation.
 
     Returns:
         The images' full names.
@@ -43,8 +43,8 @@ def ensure(layout: Layout, names: Sequence[str], say: Say) -> list[str]:
     wanted = {image(PREFIX, name): name for name in names}
     missing = sorted(wanted.keys() - images.loaded(layout))
     if missing:
-        images.base(layout)  # made once, before two need it at once
-        # Two at a time: one is read and packed by buildah while the node unpacks the other.
+        images.base(layout)  # built here once, before two threads need it
+        # Two at a time: buildah packs one while the node unpacks the other.
         with ThreadPoolExecutor(2) as pool:
             made = pool.map(lambda full: _environment(layout, wanted[full], say), missing)
             environments = dict(zip(missing, made, strict=True))
@@ -59,9 +59,9 @@ def size(layout: Layout, full: str) -> int:
 
 
 def _environment(layout: Layout, name: str, say: Say) -> str:
-    """Have the node hold everything of an image but our code; return that image's name."""
+    """Make sure that the node has an image's environment, which is all but our code; return that image's name."""
     full = f"{ENVIRONMENT}/{name}:{_pinned(name)}"
-    # A lock an image: who has what he needs does not wait for another one's minutes.
+    # One lock per image, so that a process whose image is ready does not wait for the build of another.
     with lock(layout.cache / f"environment-{name}.lock", error=BuildError):
         if full not in images.loaded(layout):
             _install(layout, name, full, say)
@@ -71,7 +71,7 @@ def _environment(layout: Layout, name: str, say: Say) -> str:
 def _install(layout: Layout, name: str, full: str, say: Say) -> None:
     if not builder.has(layout, full):
         say(f"installing what {name} needs, once (minutes)")
-        # The machine is shared: minutes of pip give way to everything else.
+        # The machine is shared, so minutes of pip get a low priority.
         builder.build(layout, "environment", full, nice=10, IMAGE=name)
     say(f"importing what {name} needs")
     archive = layout.cache / "images" / f".environment-{name}.tar"

@@ -1,4 +1,4 @@
-"""The testbed's stand-in for the public `postgres:15` image: Debian's packages, and an entry point of our own."""
+"""The testbed's replacement for the public `postgres:15` image: Debian's packages and our own entry point."""
 
 import hashlib
 import platform
@@ -15,7 +15,7 @@ VERSION = 15
 ENTRY = Path(__file__).with_name("docker-entrypoint.sh")
 USER = 999  # as in the public image
 BIN = f"/usr/lib/postgresql/{VERSION}/bin"
-# Debian would make a database at installation, and takes whichever user id is free.
+# Debian's package would create a database at installation, and use whichever user id is free.
 NO_CLUSTER = (
     'mkdir -p "$1/etc/postgresql-common" && '
     'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'

@@ -10,15 +10,15 @@ from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.images import image
-from tidegate.infra.cluster.jobs import Object, Place, is_over, step_job
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_told, why_waiting
+from tidegate.infra.cluster.jobs import Object, PodRequirements, is_finished, step_job
+from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_from_events, why_waiting
 from tidegate.infra.errors import ClusterError
 from tidegate.pipelines.result import item
 from tidegate.pipelines.state.targets import Target
 
 WAIT_S = 120.0  # an image may have to be pulled
 POLL_S = 0.5
-PLACE = Place(cpu=0.5, memory="512Mi", deadline_s=180)
+REQUIREMENTS = PodRequirements(cpu=0.5, memory="512Mi", deadline_s=180)
 NAME = "a pod"
 
 
@@ -32,7 +32,7 @@ def check_pod(cluster: Cluster, target: Target) -> list[dict[str, Any]]:
         step="check",
         image=image(target.images, "driver"),
         argv=argv,
-        place=PLACE,
+        requirements=REQUIREMENTS,
     )
     began = time.monotonic()
     try:
@@ -55,13 +55,13 @@ def _until_over(cluster: Cluster, name: str, step_id: str) -> tuple[list[dict[st
     labels = f"tidegate.dev/step-id={step_id}"
     while time.monotonic() < deadline:
         job, pods = cluster.get("Job", name), cluster.list("Pod", labels)
-        if job is not None and is_over(job):
+        if job is not None and is_finished(job):
             return _said(cluster, job, pods)
         reason = _why(cluster, name, pods) or reason
-        if reason is not None and reason.hopeless:
-            return None, reason.words
+        if reason is not None and reason.permanent:
+            return None, reason.message
         time.sleep(POLL_S)
-    return None, reason.words if reason else f"it did not end in {WAIT_S:g} s"
+    return None, reason.message if reason else f"it did not end in {WAIT_S:g} s"
 
 
 def _said(cluster: Cluster, job: Object, pods: list[Object]) -> tuple[list[dict[str, Any]] | None, str]:
@@ -70,7 +70,7 @@ def _said(cluster: Cluster, job: Object, pods: list[Object]) -> tuple[list[dict[
             if line.startswith("[{"):
                 return json.loads(line), ""
     reasons = [*(why_ended(pod) for pod in pods), why_failed(job)]
-    return None, next((reason.words for reason in reasons if reason), "it said nothing")
+    return None, next((reason.message for reason in reasons if reason), "it said nothing")
 
 
 def _why(cluster: Cluster, name: str, pods: list[Object]) -> Reason | None:
@@ -79,4 +79,4 @@ def _why(cluster: Cluster, name: str, pods: list[Object]) -> Reason | None:
             return reason
     names = [name, *(pod["metadata"]["name"] for pod in pods)]
     events = [event for one in names for event in cluster.list("Event", fields=f"involvedObject.name={one}")]
-    return why_told(events)
+    return why_from_events(events)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
-from tidegate.infra.cluster.capacity import gateway_trouble, gpus, images_on, quota_lines
+from tidegate.infra.cluster.capacity import gateway_problem, gpus, images_on, quota_lines
 from tidegate.infra.cluster.images import NAMES, image
 from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError
 from tidegate.pipelines.commands.checking.permissions import check_accounts, check_rights
@@ -142,7 +142,7 @@ def _gateway(target: Target, gateway: Gateway) -> Item:
         found = None
     if found is None:
         return item("gateway", False, f"there is no Gateway {where}", fix)
-    trouble = gateway_trouble(found, target.namespace)
+    trouble = gateway_problem(found, target.namespace)
     return item("gateway", not trouble, f"{where}: {trouble}" if trouble else where, fix)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.capacity import amount, gateway_trouble, gpus, images_on, quota_lines
+from tidegate.infra.cluster.capacity import amount, gateway_problem, gpus, images_on, quota_lines
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_gpus_and_images_of_all_nodes_count() -> None:
     ("origin", "namespace", "trouble"),
     [
         ("All", "tidegate", ""),
-        ("Same", "tidegate", "no listener takes routes of namespace tidegate"),
+        ("Same", "tidegate", "no listener accepts routes of namespace tidegate"),
         ("Same", "gateways", ""),
-        (None, "tidegate", "no listener takes routes"),
+        (None, "tidegate", "no listener accepts routes"),
     ],
 )
 def test_a_gateway_must_take_our_routes(origin: str | None, namespace: str, trouble: str) -> None:
@@ -62,10 +62,10 @@ def test_a_gateway_must_take_our_routes(origin: str | None, namespace: str, trou
         "spec": {"listeners": [allowed]},
         "status": {"conditions": states},
     }
-    found = gateway_trouble(gateway, namespace)
+    found = gateway_problem(gateway, namespace)
     assert found.startswith(trouble)
     assert bool(found) == bool(trouble)
     assert (
-        gateway_trouble({**gateway, "status": {"conditions": states[:1]}}, namespace)
+        gateway_problem({**gateway, "status": {"conditions": states[:1]}}, namespace)
         == "it is not Programmed"
     )

@@ -51,7 +51,7 @@ def test_the_longest_name_fits() -> None:
 
 
 def test_every_object_can_be_found_by_its_labels() -> None:
-    for obj in [*release_objects(make(most=3), 1, True), canary_deployment(make(), 1, "0-1")]:
+    for obj in [*release_objects(make(max_replicas=3), 1, True), canary_deployment(make(), 1, "0-1")]:
         labels = obj["metadata"]["labels"]
         assert labels["app.kubernetes.io/managed-by"] == "tidegate"
         assert (labels["tidegate.dev/endpoint"], labels["tidegate.dev/release"]) == ("digits", "2")
@@ -118,9 +118,9 @@ def test_a_quarter_of_the_cores_is_set_aside(cpu: float, reserved: str, limit: s
 
 
 def test_there_is_an_autoscaler_only_where_there_is_room() -> None:
-    kinds = [[obj["kind"] for obj in release_objects(make(most=most), 1, False)] for most in (1, 4)]
+    kinds = [[obj["kind"] for obj in release_objects(make(max_replicas=most), 1, False)] for most in (1, 4)]
     assert ["HorizontalPodAutoscaler" in known for known in kinds] == [False, True]
-    metrics = [len(autoscaler(make(most=4), known)["spec"]["metrics"]) for known in (False, True)]
+    metrics = [len(autoscaler(make(max_replicas=4), known)["spec"]["metrics"]) for known in (False, True)]
     assert metrics == [1, 2]
 
 

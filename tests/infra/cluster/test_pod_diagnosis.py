@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.pod_diagnosis import why_ended, why_failed, why_told, why_waiting
+from tidegate.infra.cluster.pod_diagnosis import why_ended, why_failed, why_from_events, why_waiting
 
 
 def pod(status: dict[str, Any], **meta: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ UNSCHEDULABLE = pod(
 
 
 @pytest.mark.parametrize(
-    ("seen", "kind", "hopeless", "words"),
+    ("seen", "kind", "permanent", "words"),
     [
         (UNSCHEDULABLE, "unschedulable", False, ["Insufficient nvidia.com/gpu", "set resources.gpus: 0"]),
         (waiting("ErrImagePull", "not found"), "image", False, ["reg/train:1", "make images"]),
@@ -59,11 +59,11 @@ UNSCHEDULABLE = pod(
         ),
     ],
 )
-def test_a_pod_that_waits(seen: Any, kind: str, hopeless: bool, words: list[str]) -> None:
+def test_a_pod_that_waits(seen: Any, kind: str, permanent: bool, words: list[str]) -> None:
     reason = why_waiting(seen)
     assert reason is not None
-    assert (reason.kind, reason.hopeless) == (kind, hopeless)
-    assert all(word in reason.words for word in words)
+    assert (reason.kind, reason.permanent) == (kind, permanent)
+    assert all(word in reason.message for word in words)
 
 
 def test_a_pod_that_is_merely_starting_is_no_problem() -> None:
@@ -97,7 +97,7 @@ def test_a_pod_that_ended(seen: Any, kind: str, words: list[str]) -> None:
     reason = why_ended(seen)
     assert reason is not None
     assert reason.kind == kind
-    assert all(word in reason.words for word in words)
+    assert all(word in reason.message for word in words)
 
 
 def test_events_tell_what_the_pod_does_not() -> None:
@@ -107,13 +107,13 @@ def test_events_tell_what_the_pod_does_not() -> None:
         "FailedCreate", 'error looking up service account: serviceaccount "tidegate-step" not found'
     )
     pulled = event("Pulled", "image is there", "2026-01-02T00:00:00Z")
-    told = [why_told([pulled, one]) for one in (quota, secret, account)]
-    assert [reason and (reason.kind, reason.hopeless) for reason in told] == [
+    told = [why_from_events([pulled, one]) for one in (quota, secret, account)]
+    assert [reason and (reason.kind, reason.permanent) for reason in told] == [
         ("quota", False),
         ("mount", True),
         ("forbidden", True),
     ]
-    assert why_told([pulled]) is None
+    assert why_from_events([pulled]) is None
 
 
 def test_a_deadline_is_no_other_failure() -> None:
@@ -122,6 +122,6 @@ def test_a_deadline_is_no_other_failure() -> None:
         return {"metadata": {"name": "j"}, "status": {"conditions": [failed]}}
 
     deadline, other = why_failed(job("DeadlineExceeded")), why_failed(job("BackoffLimitExceeded"))
-    assert deadline is not None and deadline.kind == "deadline" and "resources.deadline" in deadline.words
-    assert other is not None and (other.kind, other.words) == ("failed", "words")
+    assert deadline is not None and deadline.kind == "deadline" and "resources.deadline" in deadline.message
+    assert other is not None and (other.kind, other.message) == ("failed", "words")
     assert why_failed({"metadata": {"name": "j"}, "status": {}}) is None

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.pod_status import failing_container, is_ready, last_end, restarts, why_not_ready
+from tidegate.infra.cluster.pod_status import (
+    failing_container,
+    is_ready,
+    last_failed_exit,
+    restarts,
+    why_not_ready,
+)
 
 Object = dict[str, Any]
 
@@ -39,7 +45,7 @@ def ended(name: str, code: int, reason: str = "Error", restarts: int = 1, **stat
         ),
         (
             pod({"name": "server", "image": "r/x:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}}),
-            "the image r/x:1 can not be had",
+            "the image r/x:1 cannot be pulled",
         ),
     ],
 )
@@ -63,5 +69,5 @@ def test_a_pod_that_is_leaving_is_not_ready() -> None:
 
 def test_the_container_that_failed_is_the_one_whose_log_is_read() -> None:
     known = pod(ended("server", 0), init=(ended("bundle", 1),))
-    assert (failing_container(known), last_end(known)) == ("bundle", "Error (exit code 1)")
-    assert (failing_container(pod()), last_end(pod())) == ("", "")
+    assert (failing_container(known), last_failed_exit(known)) == ("bundle", "Error (exit code 1)")
+    assert (failing_container(pod()), last_failed_exit(pod())) == ("", "")

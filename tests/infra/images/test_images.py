@@ -114,7 +114,7 @@ def test_a_pod_is_told_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_image_is_an_error_that_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no image 'tain'.*train, serve-onnx"):
+    with pytest.raises(ValueError, match=r"image is 'tain'; expected one of train, serve-onnx"):
         images.image("host", "tain")
 
 
@@ -168,4 +168,4 @@ def test_no_builder_is_an_error_that_says_what_is_needed(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 1
-    assert "needs buildah, or docker" in done.stderr
+    assert "expected docker with its daemon, or buildah" in done.stderr

@@ -47,7 +47,7 @@ def test_points_keep_time_step_and_strange_values() -> None:
 
 def test_the_newest_point_of_each_metric_is_the_models() -> None:
     stretch = [event("metrics", step=s, values={"loss": s, f"only-{s}": 1}) for s in (0, 1)]
-    newest = events.newest([*stretch, event("system", values={"cpu": 1})])
+    newest = events.last_points([*stretch, event("system", values={"cpu": 1})])
     assert {point.key: point.value for point in newest} == {"loss": 1.0, "only-0": 1.0, "only-1": 1.0}
 
 

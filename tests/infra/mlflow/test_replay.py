@@ -37,7 +37,7 @@ def test_everything_arrives_once(mlflow: Server, tracker: tracking.Tracker, told
     run.write()
     done = run.follow(mlflow.url)
     assert done.synced
-    assert done.told == done.size > 0
+    assert done.sent == done.size > 0
     assert done.refused == ()
     run.check(tracker)
     assert run.follow(mlflow.url) == done
@@ -73,7 +73,7 @@ def test_any_one_call_may_be_lost(
         lossy.arm(number, answered)
         cut = run.follow(lossy.url, patience_s=0.0)
         assert not cut.synced
-        assert "can't be told" in cut.problem
+        assert "cannot be updated" in cut.problem
         assert run.follow(lossy.url).synced
         run.check(tracker)
 
@@ -139,8 +139,8 @@ def test_a_server_that_is_not_there(told: Make) -> None:
     done = run.follow("http://127.0.0.1:9", patience_s=1.0)
     assert time.monotonic() - before < 5
     assert not done.synced
-    assert done.told == 0
-    assert done.problem.startswith("MLflow at http://127.0.0.1:9 can't be told: ")
+    assert done.sent == 0
+    assert done.problem.startswith("MLflow at http://127.0.0.1:9 cannot be updated: ")
 
 
 def test_an_address_that_is_none(told: Make) -> None:
@@ -148,7 +148,7 @@ def test_an_address_that_is_none(told: Make) -> None:
     run.write()
     done = run.follow("ftp://nowhere", patience_s=0.0)
     assert not done.synced
-    assert "MLflow at ftp://nowhere can't be " in done.problem
+    assert "MLflow at ftp://nowhere cannot be " in done.problem
 
 
 def test_a_run_is_told_while_it_goes_on(mlflow: Server, tracker: tracking.Tracker, told: Make) -> None:

@@ -87,7 +87,7 @@ def test_a_damaged_database_is_said(tmp_path: Path) -> None:
     path = mlflow_server.database(tmp_path)
     path.parent.mkdir()
     path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(TrackingError, match=r"mlflow\.db is damaged: .* Move .*mlflow\.db away"):
+    with pytest.raises(TrackingError, match=r"mlflow\.db is damaged: .*; move .*mlflow\.db away"):
         mlflow_server.ensure(tmp_path)
     assert processes.find(tmp_path / "processes", "mlflow") is None
 
@@ -97,7 +97,7 @@ def test_a_locked_database_is_said(tmp_path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(TrackingError, match=r"can't be written: database is locked\. Another program"):
+        with pytest.raises(TrackingError, match=r"cannot be written: database is locked; another program"):
             mlflow_server.ensure(tmp_path)
         argv = [
             sys.executable,
@@ -111,14 +111,14 @@ def test_a_locked_database_is_said(tmp_path: Path) -> None:
         ]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"MLflow's database {path} can't be written: database is locked.")
+    assert done.stderr.startswith(f"MLflow's database {path} cannot be written: database is locked;")
 
 
 def test_a_server_that_dies_is_quoted(tmp_path: Path) -> None:
     log = tmp_path / "mlflow" / "server.log"
     code = "print('the disk is full')"
     processes.start(tmp_path / "processes", "mlflow", [sys.executable, "-c", code], log=log)
-    with pytest.raises(TrackingError, match=r"ended at once\. .*server\.log ends: the disk is full Start it"):
+    with pytest.raises(TrackingError, match=r"ended at once; .*server\.log ends: the disk is full; start it"):
         mlflow_server.wait_ready("http://127.0.0.1:9", 20, tmp_path)
 
 
@@ -130,11 +130,11 @@ def test_a_server_that_is_late_is_said() -> None:
 def test_a_damaged_record_is_said(tmp_path: Path) -> None:
     (tmp_path / "processes").mkdir()
     (tmp_path / "processes" / "mlflow.json").write_text("{")
-    with pytest.raises(TrackingError, match=r"can't be started\. .*mlflow\.json is no process record"):
+    with pytest.raises(TrackingError, match=r"cannot be started: .*mlflow\.json is not a process record"):
         mlflow_server.ensure(tmp_path)
 
 
 def test_a_home_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    with pytest.raises(TrackingError, match="a file is where a folder is expected"):
+    with pytest.raises(TrackingError, match="there is a file; expected a folder; move the file"):
         mlflow_server.ensure(tmp_path / "home")

@@ -52,7 +52,7 @@ def test_numpy_and_references_are_plain(tmp_path: Path) -> None:
         [[1.0, 1.0]],
         3,
     )
-    with pytest.raises(TypeError, match="set can't be told to MLflow"):
+    with pytest.raises(TypeError, match="set cannot be logged to MLflow"):
         Spool(tmp_path).write("tags", "s", values={1, 2})
 
 
@@ -115,7 +115,7 @@ def test_killed_and_concurrent_writers_tear_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_way_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpoolError, match="a file is where a folder is expected"):
+    with pytest.raises(SpoolError, match="there is a file; expected a folder; move the file"):
         Spool(tmp_path / "file").write("tags", "a", values={})
 
 

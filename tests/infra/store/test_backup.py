@@ -21,7 +21,7 @@ def test_only_the_newest_dumps_of_a_kind_stay(s3: S3Server, tmp_path: Path) -> N
         key, removed = upload(dump, bucket, keep=2)
         assert removed == ([keys[number - 2]] if number >= 2 else [])
         keys.append(key)
-    names = [found.key for found in bucket.find()]
+    names = [found.key for found in bucket.list_objects()]
     assert names == sorted(keys[-2:]) + [name for name in names if name.startswith("other-")]
     assert len(names) == 3
     newest = bucket.get(keys[-1])
@@ -35,4 +35,4 @@ def test_an_empty_dump_replaces_nothing(s3: S3Server, tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(StoreError, match="empty or missing"):
         upload(empty, bucket, keep=1)
-    assert list(bucket.find()) == []
+    assert list(bucket.list_objects()) == []

@@ -99,7 +99,7 @@ class TestObjects:
 
         writer = threading.Thread(target=grow)
         writer.start()
-        with pytest.raises(StoreError, match="changed while it was sent"):
+        with pytest.raises(StoreError, match="changed while it was uploaded"):
             store.put(large)
         writer.join()
         assert list(store.objects()) == []
@@ -123,7 +123,7 @@ class TestUploads:
 
         store.bucket.client.meta.events.register("before-call.s3.UploadPart", refuse_third)
         with pytest.raises(
-            StoreError, match=r"Writing to s3://tidegate/.*: The S3 server .* refused UploadPart"
+            StoreError, match=r"Writing to s3://tidegate/.*: the S3 server .* refused UploadPart"
         ):
             store.put(large)
         assert refused

@@ -65,7 +65,7 @@ class TestTroubleInWords:
 
     def test_no_credentials(self, store: S3Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-        assert "boto3 found no credentials for S3. Run `aws configure`" in self.told(store, tmp_path)
+        assert "boto3 found no credentials for S3; run `aws configure`" in self.told(store, tmp_path)
 
     @pytest.mark.parametrize("wrong", ["key", "secret"])
     def test_wrong_credentials(
@@ -85,7 +85,8 @@ class TestTroubleInWords:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "somebodys-secret")
         told = self.told(store, tmp_path)
         assert (
-            "denies it (AccessDenied). Give these credentials the right to list, get, put and delete" in told
+            "denies access (AccessDenied); give these credentials the right to list, get, put and delete"
+            in told
         )
         assert "somebody" not in told
 
@@ -94,16 +95,16 @@ class TestTroubleInWords:
         [
             (
                 "ExpiredToken",
-                "does not accept the credentials that boto3 found (ExpiredToken). Correct or renew",
+                "does not accept the credentials that boto3 found (ExpiredToken); correct or renew",
             ),
-            ("403", "denies it (403)"),
-            ("QuotaExceeded", "has no more room (QuotaExceeded)"),
+            ("403", "denies access (403)"),
+            ("QuotaExceeded", "is full (QuotaExceeded)"),
             (
                 "AuthorizationHeaderMalformed",
-                "is in another region (AuthorizationHeaderMalformed). Set $AWS_REGION",
+                "is in another region (AuthorizationHeaderMalformed); set $AWS_REGION",
             ),
-            ("RequestTimeTooSkewed", "the clock of this machine and that of The S3 server"),
-            ("SlowDown", "could not do it, asked several times (SlowDown)"),
+            ("RequestTimeTooSkewed", "the clocks of this machine and of the S3 server"),
+            ("SlowDown", "failed several times (SlowDown)"),
             ("Whatever", "refused PutObject (Whatever, HTTP 418)"),
         ],
     )
@@ -117,7 +118,7 @@ class TestTroubleInWords:
     @pytest.mark.usefixtures("s3")
     def test_no_such_bucket(self, tmp_path: Path) -> None:
         store = S3Store("s3://nowhere/x", cache=tmp_path / "c")
-        assert "has no bucket nowhere. Create it (aws s3 mb s3://nowhere)" in self.told(store, tmp_path)
+        assert "has no bucket nowhere; create it (aws s3 mb s3://nowhere)" in self.told(store, tmp_path)
 
     @pytest.mark.usefixtures("s3")
     def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ class TestTroubleInWords:
             taken.bind(("127.0.0.1", 0))  # and does not listen
             endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
             store = S3Store("s3://bucket/x", endpoint=endpoint, cache=tmp_path / "c")
-            assert f"The S3 server {endpoint} does not answer. Start it" in self.told(store, tmp_path)
+            assert f"the S3 server {endpoint} does not answer; start it" in self.told(store, tmp_path)
 
     def test_a_server_killed_in_the_middle(self, own: S3Server, tmp_path: Path) -> None:
         large = tmp_path / "large.npz"
@@ -135,7 +136,7 @@ class TestTroubleInWords:
         events = store.bucket.client.meta.events
         events.register("before-call.s3.CompleteMultipartUpload", lambda **_: own.kill())
         with pytest.raises(
-            StoreError, match=r"^Writing to s3://tidegate/x: The S3 server \S+ (does not|broke)"
+            StoreError, match=r"^Writing to s3://tidegate/x: the S3 server \S+ (does not|closed)"
         ):
             store.put(large)
         own.start()
@@ -157,7 +158,7 @@ class TestTroubleInWords:
             server.start()
             monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(server.credentials))
             store = S3Store(server.url("x"), endpoint=server.endpoint, cache=tmp_path / "c")
-            with pytest.raises(StoreError, match=r"has no more room \(InsufficientStorage\)\. Free some"):
+            with pytest.raises(StoreError, match=r"is full \(InsufficientStorage\); free some"):
                 store.put(small(tmp_path, b"0" * 2_000_000))
             assert list(store.objects()) == []
             store.close()

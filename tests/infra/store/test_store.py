@@ -31,7 +31,7 @@ def test_damage_is_found_and_healed_by_putting_again(tmp_path: Path) -> None:
     kept.chmod(0o644)
     kept.write_bytes(b"evil")
     store = FolderStore(tmp_path / "s")
-    with pytest.raises(CorruptObjectError, match=r"is damaged: .* \(m\.keras\)\. Delete that file"):
+    with pytest.raises(CorruptObjectError, match=r"is damaged: .* \(m\.keras\); delete that file"):
         store.fetch(ref)
     assert store.put(source) == ref
     assert store.fetch(ref).read_bytes() == b"good"
@@ -79,7 +79,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     try:
         source = tmp_path / "big.npz"
         source.write_bytes(b"0" * 2_000_000)
-        with pytest.raises(StoreError, match=r"the disk is full \(.* MB free\)\. Free some space, or choose"):
+        with pytest.raises(StoreError, match=r"the disk is full \(.* MB free\); free some space, or choose"):
             FolderStore(full / "store").put(source)
         assert not list((full / "store").rglob(".tmp-*"))
     finally:
@@ -88,12 +88,12 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("")
-    with pytest.raises(StoreError, match="a file is where a folder is expected"):
+    with pytest.raises(StoreError, match="there is a file; expected a folder; move the file"):
         FolderStore(tmp_path / "store").write("a", b"", None)
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(StoreError, match=r"No store handles 'ftp://x': expected a folder or one of file://"):
+    with pytest.raises(StoreError, match=r"store is 'ftp://x'; expected a folder or one of file://"):
         open_store("ftp://x")
 
 

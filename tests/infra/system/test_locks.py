@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.infra.errors import LockedError, StoreError
-from tidegate.infra.system.locks import held, lock
+from tidegate.infra.system.locks import is_held, lock
 
 HOLD = """
 import sys, time
@@ -23,15 +23,15 @@ with lock(Path(sys.argv[1])):
 
 def test_a_second_holder_is_told_who_has_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "run.lock"
-    assert not held(path)
+    assert not is_held(path)
     with lock(path):
-        assert held(path)
+        assert is_held(path)
         with (
             pytest.raises(LockedError, match=f"run.lock is held by process {os.getpid()}, .* after 0 s"),
             lock(path, 0),
         ):
             pass
-    assert not held(path)
+    assert not is_held(path)
     with lock(path, 0):
         pass
 
@@ -41,14 +41,14 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        assert held(path)
+        assert is_held(path)
         with pytest.raises(LockedError, match=f"process {holder.pid}"), lock(path, 0.05):
             pass
         holder.send_signal(signal.SIGKILL)
-    assert not held(path)
+    assert not is_held(path)
 
 
 def test_the_callers_own_error_when_there_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="a file is where a folder is expected"):
+    with pytest.raises(StoreError, match="there is a file; expected a folder; move the file"):
         lock(tmp_path / "file" / "a.lock", error=StoreError).__enter__()

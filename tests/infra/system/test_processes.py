@@ -48,7 +48,7 @@ def test_started_found_stopped(tmp_path: Path) -> None:
     assert processes.alive(record)
     assert processes.find(tmp_path, "one") == record
     assert processes.start(tmp_path, "one", SLEEP, log=log) == record
-    assert processes.all(tmp_path) == [record]
+    assert processes.records(tmp_path) == [record]
     assert record.extra == {"port": 5}
     process = psutil.Process(record.pid)
     assert process.cwd() == str(tmp_path)
@@ -57,7 +57,7 @@ def test_started_found_stopped(tmp_path: Path) -> None:
     wait_for(lambda: log.exists() and log.read_text() == "up\n")
     assert processes.stop(tmp_path, "one")
     assert not processes.alive(record)
-    assert processes.all(tmp_path) == []
+    assert processes.records(tmp_path) == []
     assert not processes.stop(tmp_path, "one")
 
 
@@ -136,7 +136,7 @@ def test_a_starter_killed_before_it_noted_the_id(tmp_path: Path) -> None:
 def test_what_ends_by_itself_is_not_alive(tmp_path: Path) -> None:
     record = processes.start(tmp_path, "one", ["true"], log=tmp_path / "log")
     wait_for(lambda: not processes.alive(record))
-    assert processes.all(tmp_path)[0].pid == record.pid
+    assert processes.records(tmp_path)[0].pid == record.pid
 
 
 def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -147,5 +147,5 @@ def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_said(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text("{")
-    with pytest.raises(ProcessError, match=r"one\.json is no process record \(1 errors\)\. Delete it\."):
+    with pytest.raises(ProcessError, match=r"one\.json is not a process record \(1 errors\); delete it$"):
         processes.find(tmp_path, "one")

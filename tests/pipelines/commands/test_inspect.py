@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.pipelines.commands.drift import in_a_line, in_words
+from tidegate.pipelines.commands.drift import drift_summary, drift_summary_with_rows
 from tidegate.pipelines.commands.inspect import show
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.errors import UnknownNameError
@@ -57,8 +57,8 @@ def test_drift_in_words(status: str, rows: int, short: str, line: str) -> None:
     features = {} if status == "unknown" else {"width": 0.3 if status == "moved" else 0.03}
     drift: dict[str, Any] = {"rows": rows, "needed": 200, "status": status, "features": features}
     drift["predictions"] = {}
-    assert in_words(drift) == short
-    assert in_a_line(drift) == line
+    assert drift_summary(drift) == short
+    assert drift_summary_with_rows(drift) == line
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])

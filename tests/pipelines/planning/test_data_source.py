@@ -74,7 +74,7 @@ class TestS3:
 
     def put(self, place: Bucket, files: dict[str, bytes]) -> None:
         for name, content in files.items():
-            place.client.put_object(**place.where(name), Body=content)
+            place.client.put_object(**place.location(name), Body=content)
 
     def test_a_file_and_nothing_beside_it(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"letters.csv": b"a,b", "letters.csv.old": b"no", "letters.csv2/x.csv": b"no"})

@@ -40,7 +40,7 @@ def test_only_what_nothing_needs_is_removed(s3: S3Server, tmp_path: Path) -> Non
     written(home, "runs/other-1/calls/prepare-1.json", {"inputs": {"source": [known["letters.csv"]]}})
     home.store.fetch(refs["old.npz"])
     assert isinstance(home.store, S3Store)
-    upload = home.store.bucket.client.create_multipart_upload(**home.store.bucket.where("objects/ab/cut"))
+    upload = home.store.bucket.client.create_multipart_upload(**home.store.bucket.location("objects/ab/cut"))
     assert upload["UploadId"]
 
     assert collect_garbage(home) == ["steps/k0.json"]  # all objects are young

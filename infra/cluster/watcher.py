@@ -1,7 +1,7 @@
-"""What a run's Jobs and pods look like now, kept up to date by one watch a kind.
+"""The current state of a run's Jobs and pods, kept up to date by one watch per kind.
 
-A watch is only a hint that comes early: whatever it misses, a new list finds. It is begun again after any error,
-with jitter, and every few minutes anyway.
+A watch only brings changes early: whatever it misses, the next list finds. It is restarted after every error, with
+jitter, and every few minutes in any case.
 """
 
 import threading
@@ -18,14 +18,14 @@ PAUSE_S = 1.0
 LONGEST_S = 15.0
 
 
-class Follower:
-    """Follows all objects of some kinds that have a label.
+class ObjectWatcher:
+    """Watches all objects of some kinds that match a label selector.
 
     Args:
         cluster: the namespace.
-        labels: a label selector.
-        index: a label by whose value objects are found quickly.
-        kinds: which kinds.
+        labels: the label selector.
+        index: the label that `choose` looks objects up by.
+        kinds: the kinds to watch.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Follower:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         for kind in kinds:
-            threading.Thread(target=self._follow, args=(kind,), daemon=True, name=f"watch-{kind}").start()
+            threading.Thread(
+                target=self._keep_watching, args=(kind,), daemon=True, name=f"watch-{kind}"
+            ).start()
 
     def find(self, kind: str, name: str) -> Object | None:
         """One object, or None."""
@@ -55,19 +57,19 @@ class Follower:
         return sorted(found, key=lambda obj: str(obj["metadata"]["creationTimestamp"]))
 
     def lists(self, kind: str) -> int:
-        """How often all objects of a kind were listed: what was gone before the last list is really gone."""
+        """How often all objects of a kind were listed; an object missing after the latest list is really gone."""
         return self._lists[kind]
 
     @property
     def problem(self) -> ClusterError | None:
-        """Why nothing can be seen at the moment."""
+        """The error that keeps the watches from the API server at the moment, if any."""
         return self._problem
 
     def stop(self) -> None:
-        """Stop following; the threads end with their watches."""
+        """Stop watching; each thread ends with its current watch."""
         self._stop.set()
 
-    def _follow(self, kind: str) -> None:
+    def _keep_watching(self, kind: str) -> None:
         waits = pauses(PAUSE_S, LONGEST_S)
         while not self._stop.is_set():
             try:
@@ -80,7 +82,7 @@ class Follower:
                 time.sleep(next(waits))
 
     def _list(self, kind: str) -> str:
-        found, version = self._cluster.listed(kind, self._labels)
+        found, version = self._cluster.list_with_version(kind, self._labels)
         with self._lock:
             self._objects[kind], self._groups[kind] = {}, {}
             for obj in found:
@@ -110,7 +112,7 @@ class Follower:
 
 
 def _slim(obj: Object) -> Object:
-    """Without what is big and asked for by nobody: a run may have thousands."""
+    """Return the object without the large parts that nobody reads, as a run may have thousands of objects."""
     meta = {
         key: obj["metadata"].get(key)
         for key in ("name", "uid", "creationTimestamp", "labels", "ownerReferences")
