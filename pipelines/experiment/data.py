@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from tidegate.models.config.losses import TASK_OF_KIND
-from tidegate.pipelines.experiment.part import Fraction, Part, listed
+from tidegate.pipelines.experiment.part import Fraction, Part, as_list
 
 
 class InputSpec(Part):
@@ -83,7 +83,7 @@ class Data(Part):
     target: (
         Annotated[
             list[str | TargetSpec],
-            BeforeValidator(listed, json_schema_input_type=list[str | TargetSpec] | str | TargetSpec),
+            BeforeValidator(as_list, json_schema_input_type=list[str | TargetSpec] | str | TargetSpec),
         ]
         | None
     ) = Field(None, description="the column to predict, or several for a regression")

@@ -32,7 +32,7 @@ class Criterion(Part):
     minimum: float | None = Field(None, description="refuse below this")
     maximum: float | None = Field(None, description="refuse above this")
     improve_on_champion: float | None = Field(
-        0.0, description="improvement over the champion that is asked for; null compares with nothing"
+        0.0, description="required improvement over the champion; null: no comparison"
     )
 
 

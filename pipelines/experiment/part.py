@@ -28,6 +28,6 @@ class Part(BaseModel):
         return self
 
 
-def listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """A single entry as a list of one; a list as it is."""
     return [value] if isinstance(value, str | dict) else value

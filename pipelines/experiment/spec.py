@@ -11,7 +11,7 @@ from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.gate import Criterion
-from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, listed
+from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.pipelines.experiment.serving import Serving
 
 
@@ -27,7 +27,7 @@ class Model(Part):
         description="a run's id, or an experiment's name for its newest run: training starts from the "
         "weights of its winner; a last layer of another shape starts from new ones",
     )
-    freeze: Annotated[list[str], BeforeValidator(listed, json_schema_input_type=list[str] | str)] | None = (
+    freeze: Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=list[str] | str)] | None = (
         Field(
             None, description="names of that model's layers whose weights stay as they are, such as conv2d*"
         )
@@ -57,7 +57,7 @@ class Training(TrainingOptions):
 class Pruning(Part):
     """Stop a trial whose validation loss is worse than the median of earlier trials."""
 
-    warmup_epochs: int = Field(3, ge=0, description="epochs that every trial may run")
+    warmup_epochs: int = Field(3, ge=0, description="epochs before a trial can be stopped")
     minimum_trials: int = Field(4, ge=1, description="finished trials needed before a trial can be stopped")
 
 
@@ -119,7 +119,7 @@ class Experiment(Part):
     training: Training = Field(Training.model_validate({}), description="how it is fitted")
     search: Search | None = Field(None, description="several trials; without it there is one")
     gate: Annotated[
-        list[Criterion], BeforeValidator(listed, json_schema_input_type=list[Criterion] | Criterion)
+        list[Criterion], BeforeValidator(as_list, json_schema_input_type=list[Criterion] | Criterion)
     ] = Field([], description="what a candidate must meet; not worse than the champion when not given")
     resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
     serving: Serving = Field(Serving.model_validate({}), description="the endpoint")

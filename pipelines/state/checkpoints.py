@@ -55,7 +55,7 @@ class StoreKeeper:
             self._say(f"no checkpoint could be kept: {error}")
 
     def candidates(self) -> Iterator[Path]:
-        """Checkpoints whose digest is right, the newest first; what is damaged or gone is told."""
+        """Checkpoints whose digest is right, the newest first; what is damaged or gone is reported."""
         try:
             refs = _read(self.store, self._document)[0]
         except InfraError as error:
@@ -70,7 +70,7 @@ class StoreKeeper:
                 yield path
 
     def report_unusable(self, reason: str) -> None:
-        """Say that a checkpoint is of no use."""
+        """Report that a checkpoint cannot be used."""
         self._say(f"skipped a checkpoint: {reason}")
 
     def stop_requested(self) -> bool:
