@@ -44,7 +44,9 @@ def test_a_wheel_holds_the_files_that_the_code_reads(wheel: set[str], pattern: s
 
 
 def test_a_wheel_holds_every_module_but_the_testbed(wheel: set[str]) -> None:
-    modules = {path for top in ("models", "serving", "pipelines", "infra") for path in Path(ROOT, top).rglob("*.py")}
+    modules = {
+        path for top in ("models", "serving", "pipelines", "infra") for path in Path(ROOT, top).rglob("*.py")
+    }
     names = {f"tidegate/{path.relative_to(ROOT).as_posix()}" for path in modules} | {"tidegate/__init__.py"}
     testbed = {name for name in names if name.startswith("tidegate/infra/testbed/")}
     assert testbed and {name for name in wheel if name.endswith(".py")} == names - testbed
