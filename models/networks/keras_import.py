@@ -35,11 +35,13 @@ def _hidden(*names: str) -> Iterator[None]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Pause garbage collection: of an imported library nothing is garbage."""
-    was = gc.isenabled()
+    """Pause garbage collection, and never look through Keras for garbage afterwards: nothing of it is."""
+    if "keras" in sys.modules or not gc.isenabled():
+        yield
+        return
     gc.disable()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        gc.freeze()
+        gc.enable()
