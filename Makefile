@@ -51,12 +51,13 @@ SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumen
 SKIP_torch := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx triton
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run zoo zoo-data test test-slow test-torch test-python test-lowest lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run zoo zoo-data test test-quick test-slow test-torch test-python test-lowest lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock lock-check $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
+	@echo "make test-quick lint, and in two minutes what a change breaks first"
 	@echo "make test-torch what needs PyTorch, in a $(TORCH) of its own (7 GB)"
 	@echo "make test-python, test-lowest   unit tests with another Python; with the lowest versions that we allow"
 	@echo "make test-gpu, bench-gpu   what needs an NVIDIA GPU, by the backends that see it"
@@ -116,8 +117,20 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo > .import-lint.log 2>&1 || { cat .import-lint.log; exit 1; }
 	@rm -f .import-lint.log
 
-test: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo lint
-	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile
+# LINT= leaves it out, for who has just run it.
+LINT := lint
+test: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo $(LINT)
+	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile --no-loadscope-reorder
+
+# What a change breaks first: the command line, plans, the contract, the stores, one walk to an endpoint, one server.
+QUICK := tests/pipelines/walks/test_walk.py::test_a_submit_answers_with_everything \
+  tests/pipelines/walks/test_walk.py::test_the_curl_line_answers \
+  tests/pipelines/walks/test_walk.py::test_the_same_submit_again_is_the_same_run_and_quick \
+  tests/pipelines/walks/test_walk.py::test_every_held_out_row_is_answered_as_the_trained_model_does \
+  tests/pipelines/commands/test_command_line.py tests/pipelines/planning tests/pipelines/experiment/test_load.py \
+  tests/serving/contract tests/serving/server/test_server.py tests/infra/store/test_store.py
+test-quick: $(VENV)/.dev lint
+	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile --no-loadscope-reorder $(QUICK)
 
 test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 	@$(BIN)/python -m pytest -m "slow and not cluster"

@@ -18,8 +18,25 @@ from tests.s3_server import S3Server
 ROOT = Path(__file__).parent.parent
 
 
+# Files of these folders take a minute or two: one that begins last leaves the other process of `make test` idle.
+LONG = (
+    "faults",
+    "pipelines/walks",
+    "compat",
+    "docs",
+    "pipelines",
+    "browser",
+    "models/loops",
+    "models/distributed",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """PyPI's PyTorch for Linux brings 3 GB of CUDA: what needs it runs where it is installed; a GPU likewise."""
+    """The longest first; what needs a package or a device runs where that is.
+
+    PyPI's PyTorch for Linux brings 3 GB of CUDA: what needs it runs where it is installed; a GPU likewise.
+    """
+    items.sort(key=_place)
     lacking = {}
     if find_spec("torch") is None:
         lacking["torch"] = "PyTorch is not installed here: run `make test-torch`"
@@ -29,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark, reason in lacking.items():
             if item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test's folder is in LONG; after all of them when it is not."""
+    folder = item.path.parent.relative_to(ROOT / "tests").as_posix()
+    return next((place for place, long in enumerate(LONG) if f"{folder}/".startswith(f"{long}/")), len(LONG))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Importing this module is cheap; MLflow (3 s) is imported when a `Tracker` is cre
 import gc
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,14 +53,19 @@ def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause garbage collection while a large library is imported; this saves 0.8 s of 4.7 s."""
-    was = gc.isenabled()
+    """Pause garbage collection while MLflow is imported, and never look through MLflow for garbage afterwards.
+
+    Nothing of it is garbage: that saves 0.8 s of 4.7 at the import, and 0.6 s of what is imported next.
+    """
+    if "mlflow" in sys.modules or not gc.isenabled():
+        yield
+        return
     gc.disable()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        gc.freeze()
+        gc.enable()
 
 
 class Tracker:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.errors import ExportError
+from tidegate.models.networks.keras_import import import_keras
 
 OPSET = 18
 
@@ -88,6 +89,7 @@ def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -
 
 def main(saved: str, path: str, code: str | None = None) -> None:
     """The separate process: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
+    import_keras()
     import keras
 
     from tidegate.models.networks.user_model import custom_objects

@@ -28,6 +28,7 @@ from tidegate.models.explaining.integrated_gradients import (
 )
 from tidegate.models.export.onnx import check, convert, reason, rename, silence
 from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.preprocessing.transforms import Transforms
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def main(
     saved: str, transforms: str, columns: str, task: str, path: str, reference: str, code: str | None = None
 ) -> None:
     """The separate process; it prints why there is no ONNX file."""
+    import_keras()
     import keras
 
     from tidegate.models.explaining.keras_gradients import KerasPathGradients

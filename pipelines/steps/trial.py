@@ -24,6 +24,7 @@ from tidegate.models.distributed.devices import (
 from tidegate.models.distributed.process_group import Group, current_member, join
 from tidegate.models.errors import MemberLostError, OptionsError
 from tidegate.models.networks.fine_tuning import WarmStart
+from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
@@ -69,6 +70,7 @@ class Trial:
         configure_backend(training["backend"])
         self.group = _group(inputs, context)
         if inputs.gpus:
+            import_keras()
             require_gpus(inputs.gpus)
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
@@ -89,6 +91,7 @@ class Trial:
         )
         if answers or boxes:
             self._require_plain("a text" if answers else "boxes")
+        import_keras()
 
     @property
     def log(self) -> TrialLog:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.explaining.integrated_gradients import PathGradients
+from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.runtimes import Run
 
@@ -47,6 +48,7 @@ def load_slopes(
 def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    import_keras()
     import tensorflow as tf
 
     return tf

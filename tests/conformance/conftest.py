@@ -71,7 +71,7 @@ class Endpoint:
 
 def built(what: str, folder: Path) -> Path:
     """The folder with the bundles of `tests.conformance.WHAT`, made by a process of its own."""
-    argv = [sys.executable, "-m", f"tests.conformance.{what}", str(folder)]
+    argv = [sys.executable, "-m", "tests.on_keras", f"tests.conformance.{what}", str(folder)]
     subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
     return folder
 

@@ -34,7 +34,15 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(backend: str, kills:
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    argv = [sys.executable, "-m", "tests.faults.trainings", backend, str(kills), str(tmp_path)]
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.on_keras",
+        "tests.faults.trainings",
+        backend,
+        str(kills),
+        str(tmp_path),
+    ]
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)

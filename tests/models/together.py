@@ -43,6 +43,7 @@ def main() -> dict[str, Any]:
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "jax"
     from tidegate.models.distributed.process_group import Group, current_member, join
+    from tidegate.models.networks.keras_import import import_keras
 
     member = current_member()
 
@@ -62,6 +63,7 @@ def main() -> dict[str, Any]:
     group = None
     if member.size > 1:
         group = join(member, given.timeout, print, Troubled)
+    import_keras()
     alone = {"alone": trained(given.case, None, 1)} if given.alone else {}
     found = trained(given.case, group, 0)
     if group is not None:

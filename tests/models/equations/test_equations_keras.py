@@ -35,7 +35,7 @@ def keras(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "JAX_PLATFORMS": "cpu",
     }
     root = Path(__file__).parents[3]
-    command = [sys.executable, "-m", "tests.models.keras_reference", str(path)]
+    command = [sys.executable, "-m", "tests.on_keras", "tests.models.keras_reference", str(path)]
     subprocess.run(command, cwd=root, env=environment, check=True, timeout=300)
     return np.load(path)
 

@@ -1,0 +1,48 @@
+"""Import Keras without what it would import for plots, scikit-learn wrappers and converters: 2 s of CPU time, not 3.4."""
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Keras and TensorFlow import these when they are installed: for plots, wrappers and converters. What layers, losses and
+# `fit` may use, such as pandas and SciPy, is not here.
+UNUSED = ("matplotlib", "sklearn")
+UNUSED_BY_TENSORFLOW = ("jax",)
+
+
+def import_keras() -> None:
+    """Import Keras on the backend that $KERAS_BACKEND names.
+
+    What is hidden meanwhile can be imported as usual afterwards, by a user's model file too. A second call is free.
+    """
+    on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    with _hidden(*UNUSED, *(UNUSED_BY_TENSORFLOW if on_tensorflow else ())), _without_collector():
+        import keras  # noqa: F401
+
+
+@contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Packages that are not imported yet look as if they were not installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import raises ImportError
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause garbage collection, and never look through Keras for garbage afterwards: nothing of it is."""
+    if "keras" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
