@@ -36,6 +36,13 @@ CASES = [
 ]
 
 
+def triton_http() -> Any:
+    """`tritonclient.http`; a test that asks for it is skipped where pyproject.toml leaves it out."""
+    return pytest.importorskip(
+        "tritonclient.http", reason="geventhttpclient has no wheel for this Python or system", exc_type=ImportError
+    )
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where it answers, and what it has to answer: `rows` and the offline bundle's `expected` values."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-import tritonclient.http as triton
 from PIL import Image
 
 from tidegate.models.data.columns import Columns, load_columns
@@ -22,7 +21,7 @@ from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, loa
 
 from .boxes import DETECTION, HEIGHT, LABELS, WIDTH
 from .bundles import RUNTIMES
-from .conftest import Endpoint, built, serving
+from .conftest import Endpoint, built, serving, triton_http
 from .test_openapi import run_schemathesis
 
 PARAMETERS = [
@@ -148,7 +147,7 @@ def test_the_open_inference_protocol_answers_tensors_of_one_size(
     images, known = columns["image"][:4], padded(expected(folder, DETECTION)[:4])
     raw = [base64.b64decode(file_of(image)["b64"]) for image in images]
     files = np.array(raw, object)
-    for module, url in ((triton, endpoint.url), (triton_grpc, f"127.0.0.1:{endpoint.grpc_port}")):
+    for module, url in ((triton_http(), endpoint.url), (triton_grpc, f"127.0.0.1:{endpoint.grpc_port}")):
         client = module.InferenceServerClient(url)
         for values, datatype in ((images, "UINT8"), (files, "BYTES")):
             tensor = module.InferInput("image", list(values.shape), datatype)

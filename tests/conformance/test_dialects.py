@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tritonclient.http as triton
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.tensors import input_specs, output_specs
 
-from .conftest import Endpoint
+from .conftest import Endpoint, triton_http
 
 CLOSE = 1e-5
 
@@ -24,14 +23,14 @@ def _inputs(endpoint: Endpoint, binary: bool, rows: int) -> list[Any]:
     columns, inputs = endpoint.columns(endpoint.rows[:rows]), []
     for spec in input_specs(endpoint.contract):
         column = columns[spec.name]
-        inputs.append(triton.InferInput(spec.name, list(column.shape), spec.datatype))
+        inputs.append(triton_http().InferInput(spec.name, list(column.shape), spec.datatype))
         inputs[-1].set_data_from_numpy(column, binary_data=binary)
     return inputs
 
 
 @pytest.fixture(scope="session")
 def client(endpoint: Endpoint) -> Any:
-    made = triton.InferenceServerClient(endpoint.url)
+    made = triton_http().InferenceServerClient(endpoint.url)
     yield made
     made.close()
 
@@ -46,7 +45,7 @@ def _labels(endpoint: Endpoint, expected: NDArray[np.float32]) -> list[Any]:
 def test_tritonclient_infers(
     endpoint: Endpoint, client: Any, binary_input: bool, binary_output: bool, rows: int
 ) -> None:
-    outputs = [triton.InferRequestedOutput(name, binary_data=binary_output) for name in _outputs(endpoint)]
+    outputs = [triton_http().InferRequestedOutput(name, binary_data=binary_output) for name in _outputs(endpoint)]
     answer = client.infer(
         endpoint.name,
         _inputs(endpoint, binary_input, rows),

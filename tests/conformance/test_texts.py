@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-import tritonclient.http as triton
 
 from tidegate.models.data.columns import load_columns
 from tidegate.models.decoding.settings import Decoding
@@ -21,7 +20,7 @@ from tidegate.serving.inference.predictor import Predictor, sample_rows
 from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine
 
 from .bundles import RUNTIMES
-from .conftest import Endpoint, built, serving
+from .conftest import Endpoint, built, serving, triton_http
 from .test_openapi import run_schemathesis
 from .texts import CASES
 
@@ -132,7 +131,7 @@ def test_every_dialect_answers_the_same_texts(endpoint: Endpoint) -> None:
     assert endpoint.ask("POST", path, {"instances": rows}) == (200, {"predictions": known})
     assert endpoint.ask("POST", path, {"inputs": {name: rows}}) == (200, {"outputs": known})
     column = np.array(rows, object)
-    for module, url in ((triton, endpoint.url), (triton_grpc, f"127.0.0.1:{endpoint.grpc_port}")):
+    for module, url in ((triton_http(), endpoint.url), (triton_grpc, f"127.0.0.1:{endpoint.grpc_port}")):
         client = module.InferenceServerClient(url)
         tensor = module.InferInput(name, [len(rows)], "BYTES")
         tensor.set_data_from_numpy(column)
