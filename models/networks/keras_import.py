@@ -1,4 +1,4 @@
-"""Import Keras without what it would import for plots, scikit-learn wrappers and converters: 2 s of CPU time, not 3.4."""
+"""Import Keras without what it imports for plots, scikit-learn wrappers and converters: 2 s of CPU time, not 3.4."""
 
 import gc
 import os
