@@ -215,7 +215,7 @@ WRONG = {
     "an array short": (("--input", "short.npy"), "ends before its last row"),
     "an input missing": (("--input", "rows.csv"), "lacks height; it has width"),
     "lengths": (("--input", "lengths.npz"), "width 3, height 2"),
-    "no format": (("--input", "notes.txt"), "does not tell its format"),
+    "no format": (("--input", "notes.txt"), "notes.txt is unknown; expected a suffix such as"),
 }
 
 
