@@ -140,7 +140,7 @@ def _detach(home: Home, folder: RunFolder) -> Result:
 
 
 def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
-    with Driver.sole(home, folder) as driver:
+    with Driver.exclusive(home, folder) as driver:
         try:
             driver.run(plan, make_executor(executor))
         except PipelineError as error:

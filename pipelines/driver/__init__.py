@@ -1,1 +1,1 @@
-"""What drives a run from its first step to its last."""
+"""Drives a run from its first step to its last."""

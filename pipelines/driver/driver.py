@@ -1,4 +1,4 @@
-"""The driver of a run: one process at a time, from the first step to the last word to MLflow."""
+"""The driver of a run: one process at a time, from the first step to the last event for MLflow."""
 
 import contextlib
 import signal
@@ -24,24 +24,24 @@ from tidegate.pipelines.planning.facts import with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
 
-SYNC_S = 100.0  # a little more than the sync's own patience, with MLflow's start and one request that hangs
-FAILED_SYNC_S = 4.0  # who waits for an error waits no longer than this; a process in the background goes on
-MOST_PLANS = 3  # another run may be promoted between the gate and the promotion
-REASON = 2000
+SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
+FAILED_SYNC_S = 4.0  # after an error the user waits this long at most; a background process continues the sync
+MAX_PLANS = 3  # another run may be promoted between the gate and the promotion
+MAX_REASON = 2000  # characters
 
 
 class Driver:
-    """Drives one run; made by `sole`."""
+    """Drives one run; created by `exclusive`."""
 
-    def __init__(self, home: Home, folder: RunFolder, stays: bool = True) -> None:
+    def __init__(self, home: Home, folder: RunFolder, cancel_on_signal: bool = True) -> None:
         """Take over the run's record.
 
         Args:
-            home: where state is kept.
+            home: where state is stored.
             folder: the run's.
-            stays: a signal cancels the run; otherwise another driver goes on when this one is ended.
+            cancel_on_signal: SIGINT and SIGTERM cancel the run; otherwise another driver continues after this one.
         """
-        self._stays = stays
+        self._cancel_on_signal = cancel_on_signal
         self._home = home
         self._folder = folder
         self._progress = Progress(folder)
@@ -51,21 +51,21 @@ class Driver:
 
     @staticmethod
     @contextlib.contextmanager
-    def sole(home: Home, folder: RunFolder, stays: bool = True) -> Iterator["Driver"]:
-        """The run's only driver; where there is one, wait for it: what it finishes is not done again."""
+    def exclusive(home: Home, folder: RunFolder, cancel_on_signal: bool = True) -> Iterator["Driver"]:
+        """Become the run's only driver; first wait for another one, whose finished steps are not repeated."""
         try:
             with lock(folder.lock, timeout=0):
-                yield Driver(home, folder, stays)
+                yield Driver(home, folder, cancel_on_signal)
         except LockedError:
             print(f"run {folder.run} is being driven by another submit; waiting for it", file=sys.stderr)
             with lock(folder.lock):
-                yield Driver(home, folder, stays)
+                yield Driver(home, folder, cancel_on_signal)
 
     def run(self, plan: Plan, executor: Executor) -> None:
-        """Drive the plan to its end, and MLflow with it.
+        """Drive the plan to its end and sync it to MLflow.
 
         Raises:
-            StepError, CancelledError: after everything was told and cleaned up.
+            StepError, CancelledError: after everything was recorded and cleaned up.
         """
         with self._signals():
             if not self._is_finished(plan):
@@ -89,7 +89,7 @@ class Driver:
             raise
 
     def _is_finished(self, plan: Plan) -> bool:
-        """Done, known to MLflow, and nothing of it lost: only the steps' status changes."""
+        """Whether the run is done, synced and complete; then only the status of its steps is updated."""
         store = self._home.store
         over = (
             self._record.status == "done"
@@ -100,75 +100,75 @@ class Driver:
             steps = [
                 StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps
             ]
-            self._keep(steps=steps)
+            self._update(steps=steps)
             return True
         return False
 
     def _begin(self, plan: Plan) -> None:
-        self._keep(
+        self._update(
             status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
         )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
         _keep_snapshot(plan, self._home.store)
         self._log = RunLog(self._home, plan)
-        self._log.resumed()
+        self._log.mark_resumed()
 
     def _drive(self, plan: Plan, executor: Executor) -> None:
-        for attempt in range(MOST_PLANS):
+        for attempt in range(MAX_PLANS):
             try:
                 run_plan(plan, executor, self._home.store, self._folder, self)
                 return
             except StepError as error:
-                if error.kind != "ChampionChangedError" or attempt == MOST_PLANS - 1:
+                if error.kind != "ChampionChangedError" or attempt == MAX_PLANS - 1:
                     raise
                 self._progress.say(f"{error.message}; comparing again")
                 abandon(self._home, plan.run, plan.experiment.endpoint)
                 plan = make_plan(plan.experiment, with_champion(plan.facts, plan.experiment, self._home))
-                self._keep(champion=plan.facts.champion, steps=[])
+                self._update(champion=plan.facts.champion, steps=[])
 
-    def step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
-        """A step changed: note it, show it, tell MLflow; a refusal of the gate ends the run here."""
+    def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
+        """A step changed: record it, show it, log it to MLflow; a refusal by the gate ends the run here."""
         others = [known for known in self._record.steps if known.id != record.id]
-        self._keep(steps=[*others, record])
-        self._progress.step(record, _detail(record, outputs))
+        self._update(steps=[*others, record])
+        self._progress.show_step(record, _step_summary(record, outputs))
         if outputs is None or "error" in outputs or self._log is None:
             return
-        self._log.step(record.step, outputs)
+        self._log.log_step(record.step, outputs)
         if record.step == "select" and outputs["refused"]:
             raise RefusedError("; ".join(outputs["refused"]))
 
-    def news(self, step_id: str, words: str) -> None:
-        """A step waits, or began anew: say why."""
-        self._progress.say(f"{step_id:<24} {words}")
+    def on_notice(self, step_id: str, text: str) -> None:
+        """A step waits or restarted: show why."""
+        self._progress.say(f"{step_id:<24} {text}")
 
     def cancel(self) -> None:
-        """Have the run cancelled at the next tick."""
+        """Cancel the run at the next poll."""
         self._cancelled = True
 
-    def retry(self, step_id: str, signal: int) -> None:
-        """A step's process was killed: say so."""
+    def on_retry(self, step_id: str, signal: int) -> None:
+        """A step's process was killed: show it."""
         self._progress.say(f"{step_id:<24} was killed by signal {signal}; it starts again")
 
-    def tick(self) -> None:
-        """Show progress; stop when told to."""
-        self._progress.tick()
+    def on_poll(self) -> None:
+        """Show progress; stop if the run was cancelled."""
+        self._progress.refresh()
         if self._cancelled:
-            raise CancelledError(f"cancelled; `tidegate resume {self._folder.run}` goes on")
+            raise CancelledError(f"cancelled; `tidegate resume {self._folder.run}` continues it")
 
-    def _keep(self, **changes: Any) -> None:
+    def _update(self, **changes: Any) -> None:
         self._record = self._record.model_copy(update=changes)
         self._folder.write(self._record)
 
     def _end(self, status: Status, reason: str = "") -> None:
-        self._keep(status=status, reason=reason[:REASON], finished=time.time())
+        self._update(status=status, reason=reason[:MAX_REASON], finished=time.time())
         if self._log is not None:
-            self._log.end(status, reason[:REASON])
+            self._log.end(status, reason[:MAX_REASON])
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM cancel the run in good order."""
+        """Ctrl-C and SIGTERM cancel the run cleanly."""
 
-        if not self._stays:
+        if not self._cancel_on_signal:
             yield
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
@@ -181,7 +181,7 @@ class Driver:
 
     @contextlib.contextmanager
     def _sync(self) -> Iterator[None]:
-        """Have MLflow told in the background; wait for the rest at the end, for a bounded time."""
+        """Sync to MLflow in the background; at the end wait for the rest, for a limited time."""
         argv = [
             sys.executable,
             "-P",
@@ -199,9 +199,9 @@ class Driver:
         try:
             yield
         finally:
-            # Still "running": not even the failure could be noted, as on a full disk.
+            # Still "running": not even the failure could be recorded, as on a full disk.
             failed = self._record.status in ("failed", "running")
-            self._keep(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
+            self._update(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
             if failed and not self._record.synced:
                 name = f"sync-{self._folder.run}"
                 log_file = self._folder.log("sync")
@@ -209,13 +209,13 @@ class Driver:
                     processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
             elif not self._record.synced:
                 self._progress.say(
-                    f"trained, not synced: MLflow did not take everything; `tidegate resume {self._folder.run}` "
+                    f"trained, not synced: MLflow did not receive everything; `tidegate resume {self._folder.run}` "
                     f"syncs it later; see {self._folder.log('sync')}"
                 )
 
 
 def _finished(process: "subprocess.Popen[bytes]", patience_s: float) -> bool:
-    """Tell the sync that the run has ended; whether it got everything across."""
+    """Tell the sync that the run has ended; return whether it sent everything."""
     assert process.stdin is not None
     with contextlib.suppress(OSError):
         process.stdin.write(b"\n")
@@ -227,17 +227,16 @@ def _finished(process: "subprocess.Popen[bytes]", patience_s: float) -> bool:
         process.wait()
         return False
     finally:
-        with contextlib.suppress(
-            OSError
-        ):  # it ended before: what is still in the pipe's buffer is lost with it
+        # If the sync ended earlier, what is still in the pipe's buffer is lost.
+        with contextlib.suppress(OSError):
             process.stdin.close()
 
 
 def _keep_snapshot(plan: Plan, store: Store) -> None:
-    """The user's model file as it is now; steps use this copy, whatever happens to the file.
+    """Store the user's model file; steps use this copy, whatever happens to the file.
 
     Raises:
-        PipelineError: it was changed between planning and now.
+        PipelineError: it changed since the run was planned.
     """
     snapshot = plan.facts.snapshot
     if snapshot is None or store.has(snapshot):
@@ -247,12 +246,12 @@ def _keep_snapshot(plan: Plan, store: Store) -> None:
         raise PipelineError(f"{path} was changed while the run was being planned; submit again")
 
 
-def _detail(record: StepRecord, outputs: dict[str, Any] | None) -> str:
-    """The few words of a finished step that people look for."""
+def _step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
+    """The most important results of a finished step, in a few words."""
     if outputs is None:
         return ""
     if "error" in outputs:
-        return str(outputs["error"]) if record.step == "train" else ""  # others end the run, which says why
+        return str(outputs["error"]) if record.step == "train" else ""  # other steps end the run, which shows why
     if record.step == "prepare":
         dropped = outputs["summary"]["dropped_rows"]
         return f"{dropped} rows without a target were dropped" if dropped else ""

@@ -1,7 +1,7 @@
 """A run's driver as a Job of the cluster: `python -m tidegate.pipelines.driver.job`, the run in $TIDEGATE_RUN.
 
-Exit code 0: the run has ended, whichever way; its last words are in the run's `end.json`. 143: it was ended from
-outside, and the Job's next pod goes on. Everything that the next one needs is in the store.
+Exit code 0: the run has ended, with or without success; its outcome is in the run's `end.json`. 143: the pod was
+terminated, and the Job's next pod continues. Everything that the next pod needs is in the store.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from tidegate.pipelines.state.home import Home, home_at
 from tidegate.pipelines.state.mirror import RECORD, Mirror
 
 PLAN, END, CANCEL = "plan.json", "end.json", "cancel.json"
-# What the driver alone writes; a step's own files are its worker's.
+# Files that only the driver writes; a step's files are written by its worker.
 OWN = (RECORD, "logs/driver.log", "logs/sync.log", "spool/run.jsonl", "spool/*.sync.json")
 LOCAL = ("deploy", "verify", "promote")
 GONE_S = 45.0  # a little more than a pod's grace period
@@ -39,14 +39,14 @@ FACTS = TypeAdapter(Facts)
 
 
 def plan_document(plan: Plan) -> bytes:
-    """A plan as the driver finds it in the store."""
+    """A plan as JSON, as it is stored for the driver."""
     facts = FACTS.dump_python(plan.facts, mode="json")
     document = {"experiment": plan.experiment.model_dump(mode="json"), "facts": facts}
     return json.dumps(document).encode()
 
 
 def read_plan(content: bytes, home: Home) -> Plan:
-    """The plan, held against the endpoint as it is now."""
+    """The plan, made again with the endpoint as it is now."""
     document: dict[str, Any] = json.loads(content)
     experiment = Experiment.model_validate(document["experiment"])
     facts = FACTS.validate_python(document["facts"])
@@ -63,21 +63,21 @@ def main() -> int:
     own = [*OWN, *(f"{part}/{step}-*" for step in LOCAL for part in ("logs", "errors"))]
     signal.signal(signal.SIGTERM, lambda *_: _leave(mirror, own))
     with mirror.pushing(*own), tee(folder.log("driver")):
-        words = _drive(home, mirror)
-    write_atomic(mirror.path(END), json.dumps(words).encode())
+        outcome = _drive(home, mirror)
+    write_atomic(mirror.path(END), json.dumps(outcome).encode())
     mirror.push(END)
     return 0
 
 
 def _leave(mirror: Mirror, own: list[str]) -> None:
-    """Ended from outside: keep what is known, touch nothing that runs."""
+    """On SIGTERM: push the run's record and exit; running steps continue."""
     with contextlib.suppress(InfraError):
         mirror.push_all(*own)
     os._exit(128 + signal.SIGTERM)
 
 
 def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
-    """The run's last words: an exit code and, where it did not end well, what went wrong."""
+    """Drive the run; return its exit code and, if it failed, its error."""
     try:
         content = mirror.pull(PLAN)
         if content is None:
@@ -99,7 +99,7 @@ def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
 def _run(home: Home, mirror: Mirror, plan: Plan) -> None:
     job = home.cluster.get("Job", driver_name(mirror.run))
     executor = KubernetesExecutor(home, mirror.run, plan.experiment.resources, owner_of(job) if job else None)
-    with Driver.sole(home, home.folder_of(mirror.run), stays=False) as driver:
+    with Driver.exclusive(home, home.folder_of(mirror.run), cancel_on_signal=False) as driver:
         watcher = threading.Thread(target=_watch_for_cancel, args=(mirror, driver), daemon=True)
         watcher.start()
         try:
@@ -118,7 +118,7 @@ def _watch_for_cancel(mirror: Mirror, driver: Driver) -> None:
 
 
 def clean_up(home: Home, run: str) -> None:
-    """Nothing of the run's steps is left in the cluster when it has ended."""
+    """Delete the objects of the run's steps from the cluster, and wait until their pods are gone."""
     steps = steps_of(run)
     with contextlib.suppress(InfraError):
         for kind in ("Job", "Service"):

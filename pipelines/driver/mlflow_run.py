@@ -1,4 +1,4 @@
-"""What the driver tells MLflow of a run: events of the parent run, and of children that were cached."""
+"""The driver's events for MLflow: of the parent run, and of trials that were cached."""
 
 import time
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from tidegate.pipelines.planning.identity import content_of
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
-from tidegate.pipelines.steps.trial_log import parameters, tell_datasets, version_tags
+from tidegate.pipelines.steps.trial_log import log_datasets, parameters, version_tags
 
 
 class RunLog:
-    """The parent run's spool."""
+    """Writes the parent run's events into its spool."""
 
     def __init__(self, home: Home, plan: Plan) -> None:
-        """Tell what the run is; a run that is continued says so by going on."""
+        """Write the run's name, tags and parameters; a continued run writes the same events, which count once."""
         self._home = home
         self._plan = plan
         self._folder = home.spool / plan.run
@@ -36,42 +36,44 @@ class RunLog:
         source = plan.experiment.data.source
         self._spool.write("params", "params", values=values | ({"data.source": source} if source else {}))
 
-    def tags(self, **values: Any) -> None:
-        """Tag the parent run, `tidegate.` before each name."""
-        told = {f"tidegate.{key}": value for key, value in values.items()}
-        self._spool.write("tags", f"tags-{sorted(told.items())}", values=told)
+    def set_tags(self, **values: Any) -> None:
+        """Tag the parent run; each name is prefixed with `tidegate.`."""
+        tags = {f"tidegate.{key}": value for key, value in values.items()}
+        self._spool.write("tags", f"tags-{sorted(tags.items())}", values=tags)
 
-    def step(self, step: str, outputs: Mapping[str, Any]) -> None:
-        """A step is done: what of it people look for in MLflow."""
+    def log_step(self, step: str, outputs: Mapping[str, Any]) -> None:
+        """A step is done: log its most important results."""
         if step == "prepare":
             self._datasets(Prepared.model_validate(outputs))
         elif step == "train":
-            self._adopt(outputs)
+            self._copy_trial(outputs)
         elif step == "select":
             self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=outputs["metrics"])
-            self.tags(winner=outputs["trial"], ranked_by=outputs["metric"])
+            self.set_tags(winner=outputs["trial"], ranked_by=outputs["metric"])
             self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
             trial = f"{self._plan.run}/trial-{outputs['winner']['index']}"
-            self._say(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")
+            self._add_note(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")
             if outputs["champion"]:
                 values = {f"champion_{key}": value for key, value in outputs["champion"].items()}
                 self._spool.write("metrics", f"champion-{sorted(values.items())}", step=0, values=values)
         elif step == "package":
-            told = {key: outputs[key] for key in ("bundle", "bento", "runtime", "parity", "tolerance")}
-            self.tags(**told, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
+            tags = {key: outputs[key] for key in ("bundle", "bento", "runtime", "parity", "tolerance")}
+            self.set_tags(**tags, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
             near = f"within {outputs['parity']:.2g} of the trained model"
-            self._say(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
+            self._add_note(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
         elif step == "promote":
-            self.tags(release=outputs["release"], url=outputs["url"])
+            self.set_tags(release=outputs["release"], url=outputs["url"])
             for stage in outputs.get("canary", ()):
                 name = f"canary-{outputs['release']}-{stage['weight']}"
                 self._spool.write("metrics", name, step=stage["weight"], values=stage["figures"])
             name = self._plan.experiment.endpoint
             endpoint = f"endpoint [{outputs['url']}]({outputs['url']})"
-            self._say(f"Release {outputs['release']}: {endpoint}, registered model [{name}](#/models/{name})")
+            self._add_note(
+                f"Release {outputs['release']}: {endpoint}, registered model [{name}](#/models/{name})"
+            )
 
-    def _say(self, paragraph: str) -> None:
-        """Add to the description on the run's page, the newest first: the page folds a long one."""
+    def _add_note(self, paragraph: str) -> None:
+        """Add to the description on the run's page, the newest first, because the page folds long ones."""
         self._note.insert(1, paragraph)
         text = "\n\n".join(filter(None, self._note))
         self._spool.write("tags", f"note-{text}", values={"mlflow.note.content": text})
@@ -79,10 +81,10 @@ class RunLog:
     def _datasets(self, prepared: Prepared) -> None:
         schema = Schema.model_validate_json(self._home.store.fetch(prepared.schema_).read_bytes())
         name = self._plan.experiment.data.dataset or self._plan.experiment.name
-        tell_datasets(self._spool, name, schema, prepared)
+        log_datasets(self._spool, name, schema, prepared)
 
-    def _adopt(self, outputs: Mapping[str, Any]) -> None:
-        """A trial that another run trained is a child of this one too, told from the events it left."""
+    def _copy_trial(self, outputs: Mapping[str, Any]) -> None:
+        """Make a trial of another run a child of this run too, from the events that it stored."""
         spool = path_of(self._folder, outputs["id"])
         if spool.exists():
             return
@@ -96,19 +98,18 @@ class RunLog:
             child.write(event.pop("kind"), event.pop("id"), **event)
 
     def end(self, status: str, reason: str = "") -> None:
-        """The run ended; children that were cut off end with it."""
+        """The run ended; trials without an end are marked cancelled."""
         for name in names(self._folder):
-            told = events(self._folder, name)
-            if name != "run" and told and told[-1]["kind"] != "end":
+            written = events(self._folder, name)
+            if name != "run" and written and written[-1]["kind"] != "end":
                 Spool(self._folder, name).write("end", f"end-{time.time()}", status="cancelled")
-        told = events(self._folder)
-        if told[-1]["kind"] == "end" and told[-1]["status"] == status:
+        last = events(self._folder)[-1]
+        if last["kind"] == "end" and last["status"] == status:
             return
         more = {"reason": reason} if reason else {}
         self._spool.write("end", f"end-{time.time()}", status=status, **more)
 
-    def resumed(self) -> None:
-        """The run goes on after it had ended."""
-        told = events(self._folder)
-        if told[-1]["kind"] == "end":
+    def mark_resumed(self) -> None:
+        """The run continues after it had ended."""
+        if events(self._folder)[-1]["kind"] == "end":
             self._spool.write("run", f"run-{time.time()}", **self._identity)

@@ -1,6 +1,6 @@
-"""The background process that brings a run's spool to MLflow, and the registry's alias after the release.
+"""The background process that sends a run's spool to MLflow and keeps the registry's alias on the live release.
 
-`python -m tidegate.pipelines.driver.mlflow_sync --home DIR --run RUN` follows until the run has ended; its driver
+`python -m tidegate.pipelines.driver.mlflow_sync --home DIR --run RUN` runs until the run has ended. Its driver
 holds its standard input, so it ends with the driver.
 """
 
@@ -32,12 +32,12 @@ ALIAS_S = 60.0
 
 
 def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -> replay.Progress:
-    """Bring one run to MLflow; never raises for MLflow's sake.
+    """Send one run to MLflow; errors of MLflow are returned as the problem, never raised.
 
     Args:
         home: the home.
         run: the run's id.
-        driver_left: set once nobody writes to the spool any more; None: that is so already.
+        driver_left: set once nobody writes to the spool any more; None: nobody does already.
     """
     folder = home.spool / run
     try:
@@ -56,13 +56,13 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
 
 
 def _wait_for_server(home: Home, uri: str) -> None:
-    """A server of ours that is still starting, on a busy machine for long, is not one that does not answer."""
+    """Wait for a server of ours that is still starting, which can take long on a busy machine."""
     if mlflow_server.runs_locally(home.path):
         mlflow_server.wait_ready(uri, home=home.path)
 
 
 def pictures(report: Path) -> Iterable[tuple[str, bytes]]:
-    """Draw what a trial's report tells: file name and content of each picture."""
+    """Draw the figures of a trial's report: file name and content of each."""
     from tidegate.models.evaluation.figures import render
     from tidegate.models.explaining.attribution_figures import render_attributions
 
@@ -73,14 +73,14 @@ def pictures(report: Path) -> Iterable[tuple[str, bytes]]:
 
 
 def follow_release(home: Home, endpoint: str) -> str:
-    """Make the registry's alias name what the release pointer names; return the version, or "".
+    """Set the registry's alias to the live release; return the model version, or "".
 
     Raises:
-        TrackingError: MLflow can not be told now; the next command that syncs tries again.
-        LockedError: another process has been telling it for too long.
+        TrackingError: MLflow cannot be updated now; the next command that syncs tries again.
+        LockedError: another process has been updating it for too long.
     """
     tracker = Tracker(mlflow_server.ensure(home.path))
-    # The pointer is read under the lock: of two who follow at once, the later one sees the newer release.
+    # The pointer is read under the lock: of two processes at once, the later one sees the newer release.
     with lock(home.endpoints / f"{endpoint}.alias.lock", timeout=ALIAS_S):
         return _follow(home, endpoint, tracker)
 
@@ -109,12 +109,12 @@ def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
 
 
 def unsynced(home: Home) -> list[str]:
-    """Runs of which MLflow does not know everything."""
+    """Runs that are not completely in MLflow."""
     return [path.name for path in sorted(home.spool.iterdir()) if not replay.progress(path).synced]
 
 
 def main() -> int:
-    """Follow one run; exit code 0 when MLflow knows all of it."""
+    """Sync one run; exit code 0 if all of it is in MLflow."""
     parser = argparse.ArgumentParser(prog="tidegate.pipelines.driver.mlflow_sync", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--run", required=True)
@@ -127,14 +127,14 @@ def main() -> int:
     progress = sync_run(home, given.run, left)
     problem = progress.problem or (_alias_problem(home, given.run) if progress.synced else "")
     for refused in progress.refused:
-        print(f"MLflow refused {refused}", file=sys.stderr)
+        print(f"MLflow rejected {refused}", file=sys.stderr)
     if problem:
         print(problem, file=sys.stderr)
     return 0 if progress.synced and not problem else 1
 
 
 def _alias_problem(home: Home, run: str) -> str:
-    """Why the alias does not name the live release; another run's release is that run's to tell."""
+    """Why the alias could not be set; "" if the live release is another run's, which reports it itself."""
     endpoint = home.run_folder(run).read().endpoint
     state = load(home.store, endpoint)
     if state.current is None:
@@ -147,7 +147,7 @@ def _alias_problem(home: Home, run: str) -> str:
 
 
 def _listen(home: Home, run: str, left: threading.Event) -> None:
-    """The driver writes a byte when the run has ended; a pipe that just closes means that it died."""
+    """Wait for the driver: it writes a byte when the run has ended; if the pipe closes without one, it died."""
     if os.read(0, 1) == b"":
         try:
             _clean_up(home, run)
@@ -157,7 +157,7 @@ def _listen(home: Home, run: str, left: threading.Event) -> None:
 
 
 def _clean_up(home: Home, run: str) -> None:
-    """Stop the server of a release that its dead driver left without traffic; a new driver sees to it itself."""
+    """Stop the server of a release that a dead driver left without traffic, unless a new driver runs."""
     folder = home.run_folder(run)
     with contextlib.suppress(LockedError), lock(folder.lock, timeout=1.0):
         abandon(home, run, folder.read().endpoint)

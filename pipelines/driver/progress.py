@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a run goes: a line a step, and a bar (terminal) or a line an epoch."""
+"""A run's progress on stderr: one line per step, and a bar (terminal) or one line per epoch."""
 
 import json
 import sys
@@ -7,16 +7,16 @@ from typing import TextIO
 
 from tidegate.pipelines.state.home import RunFolder, StepRecord
 
-# No tqdm: it comes with what trains only, and a driver in the cluster has none of that.
+# No tqdm: it is installed for training only, and a driver in the cluster does not train.
 EVERY_S = 0.2
 WIDTH = 28
-# Lines of a trial's log that its driver repeats: where there is no bar, and above one.
-TOLD = ("starting: ", "epoch ", "went on from ", "skipped a checkpoint")
-TOLD_ABOVE = ("starting: ",)
+# How lines of a trial's log begin that are shown: without a bar, and above a bar.
+SHOWN = ("starting: ", "epoch ", "resumed from ", "skipped a checkpoint")
+SHOWN_ABOVE_BAR = ("starting: ",)
 
 
 class Progress:
-    """Follows the steps of one run."""
+    """Shows the steps of one run."""
 
     def __init__(self, folder: RunFolder, stream: TextIO | None = None) -> None:
         """Show the run of `folder` on `stream` (default stderr)."""
@@ -28,8 +28,8 @@ class Progress:
         self._drawn = False
         self._last = 0.0
 
-    def step(self, record: StepRecord, detail: str = "") -> None:
-        """A step changed: one line."""
+    def show_step(self, record: StepRecord, detail: str = "") -> None:
+        """Show a step that changed, in one line."""
         if record.status == "running":
             self._began[record.id] = time.monotonic()
             log = self._folder.log(record.id)
@@ -42,12 +42,12 @@ class Progress:
         self.say(f"{record.id:<24} {record.status:<9} {seconds:>9}  {detail}".rstrip())
 
     def say(self, text: str) -> None:
-        """Any other line."""
+        """Show any other line."""
         self._clear()
         print(text, file=self._stream, flush=True)
 
-    def tick(self) -> None:
-        """Refresh, a few times a second at most."""
+    def refresh(self) -> None:
+        """Show what is new, a few times per second at most."""
         if time.monotonic() - self._last < EVERY_S:
             return
         self._last = time.monotonic()
@@ -57,7 +57,7 @@ class Progress:
                 self._draw(step_id)
 
     def _lines(self, step_id: str) -> None:
-        """New lines of the step's log that are for people."""
+        """Show new lines of the step's log that are for the user."""
         log = self._folder.log(step_id)
         if step_id not in self._shown or not log.exists():
             return
@@ -67,7 +67,7 @@ class Progress:
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._shown[step_id] += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            if line.startswith(TOLD_ABOVE if self._bar else TOLD):
+            if line.startswith(SHOWN_ABOVE_BAR if self._bar else SHOWN):
                 self.say(f"{step_id:<24} {line}")
 
     def _draw(self, step_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a step runs; the table maps a name to the module that defines `make()`."""
+"""Where a step runs. The table maps a name to the module that defines `make()`."""
 
 from importlib import import_module
 from typing import cast

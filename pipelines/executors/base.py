@@ -11,15 +11,15 @@ from tidegate.pipelines.step_types.train import TrainInputs
 
 
 class StepCall(BaseModel):
-    """One step to run: enough for a worker anywhere to find its inputs and leave its outputs.
+    """One step to run, with all that a worker needs to find its inputs and write its outputs.
 
     Attributes:
         run: URI of the run, `file:///…/runs/NAME`.
         id: the step's id in the plan.
-        step: which of the seven it is.
-        key: content hash under which its outputs are kept.
+        step: one of the seven steps.
+        key: content hash under which its outputs are stored.
         inputs: of that step's type in INPUTS.
-        log: file that gets what the step prints.
+        log: file for what the step prints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class StepCall(BaseModel):
 
     @property
     def members(self) -> int:
-        """Processes that do it together: as many as a train step spans nodes."""
+        """Number of processes that run it together: one per node of a train step, else one."""
         return self.inputs.nodes if isinstance(self.inputs, TrainInputs) else 1
 
 
@@ -45,19 +45,19 @@ class Handle(Protocol):
     """A started step."""
 
     def poll(self) -> int | None:
-        """None while it runs; then 0 for success, 1 for a failed step, below 0 when it was killed."""
+        """None while it runs; then 0 for success, 1 for a failed step, below 0 if it was killed."""
         ...
 
     def logs(self) -> str:
         """What the step has printed so far."""
         ...
 
-    def news(self) -> list[str]:
-        """What people should hear of it since the last time: why it waits, that it began anew."""
+    def notices(self) -> list[str]:
+        """New notices for the user since the last call: why it waits, or that it restarted."""
         ...
 
     def cancel(self) -> None:
-        """End the step now; returns when it is gone. Harmless when it already is."""
+        """Stop the step now and return when it is gone; no effect if it already ended."""
         ...
 
 
@@ -65,7 +65,7 @@ class Executor(Protocol):
     """A place where steps run: a process here, this very process, a Job on a cluster.
 
     Attributes:
-        poll_s: seconds between two looks at what runs there.
+        poll_s: seconds between two polls of its running steps.
     """
 
     poll_s: float
@@ -74,21 +74,21 @@ class Executor(Protocol):
         """Start a step and return at once.
 
         Raises:
-            OSError: it can not be started.
+            OSError: it cannot be started.
         """
         ...
 
 
 def member_name(step_id: str, rank: int) -> str:
-    """What the log and the error of one process of a step are called: the first one's as the step."""
+    """The name of the log and the error file of one process of a step; for rank 0 it is the step's id."""
     return f"{step_id}.member-{rank}" if rank else step_id
 
 
 def step_arguments(call: StepCall) -> list[str]:
-    """What the worker's main function is told, the same in every executor."""
+    """The arguments of the worker's main function, the same in every executor."""
     return ["--run", call.run, "--step", call.id]
 
 
 def worker_arguments(call: StepCall) -> list[str]:
-    """The worker's command line behind the interpreter."""
+    """The worker's command line after the interpreter."""
     return ["-P", "-m", "tidegate.pipelines.executors.worker", *step_arguments(call)]

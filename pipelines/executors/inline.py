@@ -21,12 +21,12 @@ class InlineHandle:
         """What it printed."""
         return self.call.log.read_text()
 
-    def news(self) -> list[str]:
-        """Nothing: it runs at once."""
+    def notices(self) -> list[str]:
+        """None: it never waits."""
         return []
 
     def cancel(self) -> None:
-        """Nothing is left to cancel."""
+        """Nothing: it has already ended."""
 
 
 class InlineExecutor:

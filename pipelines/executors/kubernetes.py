@@ -1,7 +1,7 @@
 """Run each step as a Job of the target's cluster; used by a driver that is a Job itself.
 
-Steps that move a release need the cluster's API, which no step's pod has a token for: they are processes of the
-driver's own pod. Of a step of several members, any that is lost ends the Job; all of them are started again then.
+Steps that change a release need the cluster's API, and the pods of steps have no token for it: these steps run as
+processes in the driver's own pod. If one member of a group is lost, the Job ends and all members are restarted.
 """
 
 import json
@@ -29,21 +29,23 @@ from tidegate.pipelines.state.finished_steps import RELEASING
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import Mirror
 
-PULL_S = 3.0  # between looks at a running step's progress, log and events,
-PULL_EACH_S = 0.2  # or this for each step that runs: a thousand must not keep the driver busy
-TELL_S = 8.0  # a pod that has not begun after this long is asked why
-PERMANENT_S = 20.0  # what time alone will not mend is given this long all the same
-TAIL = 200  # lines of a failed step's log that are kept
+# A running step's progress, log and events are pulled every PULL_S seconds, or every PULL_EACH_S seconds times the
+# number of running steps if that is longer: a thousand steps must not keep the driver busy.
+PULL_S = 3.0
+PULL_EACH_S = 0.2
+EVENTS_S = 8.0  # after this time the events of a pod that has not started are read
+PERMANENT_S = 20.0  # a problem that waiting will not solve still gets this much time
+TAIL_LINES = 200  # lines kept of a failed step's log
 
 
 class KubernetesExecutor:
-    """Starts steps of one run as Jobs, and takes over those that it finds.
+    """Starts the steps of one run as Jobs, and adopts Jobs that already run.
 
     Args:
         home: the driver's home.
         run: the run's id.
-        resources: what the experiment asks for.
-        owner: reference of the driver's Job, which the steps' Jobs go with.
+        resources: as in the experiment.
+        owner: reference to the driver's Job; the steps' Jobs are deleted with it.
     """
 
     poll_s = 0.2
@@ -58,10 +60,10 @@ class KubernetesExecutor:
         self.running = 0
 
     def start(self, call: StepCall) -> Handle:
-        """Create the step's Job, or adopt the one that is there.
+        """Create the step's Job, or adopt the one that exists.
 
         Raises:
-            ClusterError: the API server refuses the Job.
+            ClusterError: the API server rejects the Job.
         """
         if call.step in RELEASING:
             return LocalExecutor().start(call)
@@ -69,7 +71,7 @@ class KubernetesExecutor:
         return KubernetesHandle(self, call, *self.launch(call))
 
     def launch(self, call: StepCall) -> tuple[str, bool]:
-        """Create what a step needs; return its Job's uid, and whether it was there already and runs."""
+        """Create a step's objects; return its Job's uid, and whether a running Job was adopted."""
         for rank in range(call.members):
             self.mirror.delete(f"errors/{member_name(call.id, rank)}.json")
         target = self.home.target
@@ -81,7 +83,7 @@ class KubernetesExecutor:
         return made["metadata"]["uid"], adopted
 
     def _ensure(self, job: Object) -> tuple[Object, bool]:
-        """Create a Job, and return it; True when one that runs was there already."""
+        """Create a Job and return it, with False; or return the running one that already exists, with True."""
         cluster, name = self.home.cluster, job["metadata"]["name"]
         while True:
             try:
@@ -90,7 +92,7 @@ class KubernetesExecutor:
                 found = cluster.get("Job", name)
             if found and not is_finished(found) and not found["metadata"].get("deletionTimestamp"):
                 return found, True
-            cluster.delete("Job", name)  # it failed in an earlier try of the run
+            cluster.delete("Job", name)  # left by an earlier attempt of the run
             time.sleep(0.3)
 
 
@@ -98,7 +100,7 @@ class KubernetesHandle:
     """A step's Job."""
 
     def __init__(self, executor: KubernetesExecutor, call: StepCall, uid: str, adopted: bool) -> None:
-        """Wrap a Job that was just created, or adopted."""
+        """Wrap a Job that was just created or adopted."""
         self._executor = executor
         self._call = call
         self._uid = uid
@@ -107,17 +109,17 @@ class KubernetesHandle:
         self._lists = executor.watcher.lists("Job")
         self._seen = False
         self._waiting: tuple[str, float] | None = None  # the reason's kind, and since when
-        self._ended: set[str] = set()  # pods whose end was told
-        self._news = ["runs already; going on with it"] if adopted else []
+        self._ended: set[str] = set()  # pods whose end was reported
+        self._notices = ["already running; its Job is adopted"] if adopted else []
         executor.running += 1
 
     def poll(self) -> int | None:
         """None while it runs; 0 done, 1 failed, -9 when its Job was deleted."""
         job = self._executor.watcher.find("Job", self._name)
         if job is not None and job["metadata"]["uid"] != self._uid:
-            return None  # an earlier one, whose end has not been heard of yet
+            return None  # an earlier Job, whose deletion is not known here yet
         if job is None:
-            # Seen before, or missing in a list that began after it was created: somebody deleted it.
+            # Seen before, or missing in a list that began after its creation: it was deleted.
             gone = self._seen or self._executor.watcher.lists("Job") > self._lists + 1
             self._executor.running -= gone
             return -9 if gone else None
@@ -127,22 +129,22 @@ class KubernetesHandle:
             reason = why_failed(job)
             if reason is not None:
                 found = self._reason_of_pods() or reason
-                return self._again() if self._broken(found) else self._failed(found)
+                return self._restart() if self._lost_a_member(found) else self._failed(found)
             self._executor.running -= 1
             return 0
         if time.monotonic() - self._pulled >= max(PULL_S, PULL_EACH_S * self._executor.running):
             self._pull()
-        reason = self._reason_of_pods() or self._why_waiting()
-        return self._failed(reason) if reason and self._given_up(reason) else None
+        reason = self._reason_of_pods() or self._waiting_reason()
+        return self._failed(reason) if reason and self._out_of_patience(reason) else None
 
     def logs(self) -> str:
-        """What it has printed so far, as far as it is known here."""
+        """What it has printed so far, as of the last pull."""
         return self._call.log.read_text() if self._call.log.exists() else ""
 
-    def news(self) -> list[str]:
-        """What people should hear."""
-        told, self._news = self._news, []
-        return told
+    def notices(self) -> list[str]:
+        """New notices since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
 
     def cancel(self) -> None:
         """Delete the Job; its pods end within their grace period."""
@@ -152,29 +154,29 @@ class KubernetesHandle:
         return self._executor.watcher.choose("Pod", self._call.id)
 
     def _reason_of_pods(self) -> Reason | None:
-        """Why the newest pod that ended did so; each pod's end is told once."""
+        """Why the newest ended pod ended; each pod's end is reported once."""
         found = None
         for pod in self._pods():
             reason = why_ended(pod)
             name = pod["metadata"]["name"]
             if reason and name not in self._ended and pod["status"].get("phase") in ("Failed", "Running"):
                 self._ended.add(name)
-                self._news.append(
+                self._notices.append(
                     f"{reason.message}; it starts again" if not reason.permanent else reason.message
                 )
             found = reason or found
         return found if found and (found.permanent or found.kind == "failed") else None
 
-    def _broken(self, reason: Reason) -> bool:
-        """Whether a group of members ended because one was lost, and not because of what one found wrong."""
+    def _lost_a_member(self, reason: Reason) -> bool:
+        """Whether a group ended because a member was lost, rather than by an error of a member."""
         if self._call.members == 1 or reason.kind in ("oom", "deadline"):
             return False
         ends = {found.kind for pod in self._pods() if (found := why_ended(pod)) is not None}
-        words = self._words()
-        return "failed" not in ends and (words is None or words["kind"] == "MemberLostError")
+        error = self._worker_error()
+        return "failed" not in ends and (error is None or error["kind"] == "MemberLostError")
 
-    def _again(self) -> int | None:
-        """Start all members again: at once after an eviction, which does not count; else as the driver sees fit."""
+    def _restart(self) -> int | None:
+        """Restart all members: at once after an eviction, which is not counted; otherwise the scheduler decides."""
         executor = self._executor
         evicted = any(
             found.kind == "evicted" for pod in self._pods() if (found := why_ended(pod)) is not None
@@ -187,31 +189,31 @@ class KubernetesHandle:
         self._seen, self._lists = False, executor.watcher.lists("Job")
         return None
 
-    def _words(self) -> dict[str, str] | None:
-        """What the workers say went wrong: a member's own error rather than that it lost another one."""
+    def _worker_error(self) -> dict[str, str] | None:
+        """The error that the workers wrote; a member's own error is preferred to the loss of another one."""
         call, mirror = self._call, self._executor.mirror
         names = [f"errors/{member_name(call.id, rank)}.json" for rank in range(call.members)]
-        found: list[dict[str, str]] = [json.loads(told) for name in names if (told := mirror.pull(name))]
+        found: list[dict[str, str]] = [json.loads(text) for name in names if (text := mirror.pull(name))]
         return min(found, key=lambda one: one["kind"] == "MemberLostError", default=None)
 
-    def _why_waiting(self) -> Reason | None:
+    def _waiting_reason(self) -> Reason | None:
         living = [pod for pod in self._pods() if pod["status"].get("phase") in ("Pending", None)]
         begun = [pod for pod in self._pods() if pod["status"].get("phase") == "Running"]
-        begun = [] if living and self._call.members > 1 else begun  # all wait for the one that has no place
+        begun = [] if living and self._call.members > 1 else begun  # all wait for the unscheduled one
         reason = None if begun else next(filter(None, map(why_waiting, living)), None)
         if begun:
             self._waiting, self._began = None, time.monotonic()
         elif reason is None:
-            reason = self._why_from_events(living)
+            reason = self._reason_from_events(living)
         if reason is not None and (self._waiting is None or self._waiting[0] != reason.kind):
             self._waiting = (reason.kind, time.monotonic())
-            self._news.append(reason.message)
+            self._notices.append(reason.message)
         return reason
 
-    def _why_from_events(self, pods: list[Object]) -> Reason | None:
-        """Ask for the events of a pod that has not begun, or of the Job that has none; now and then."""
+    def _reason_from_events(self, pods: list[Object]) -> Reason | None:
+        """Read the events of a pod that has not started, or of a Job without pods, every EVENTS_S seconds at most."""
         now = time.monotonic()
-        if now - self._began < TELL_S or now - self._asked < TELL_S:
+        if now - self._began < EVENTS_S or now - self._asked < EVENTS_S:
             return None
         self._asked = now
         name = pods[0]["metadata"]["name"] if pods else self._name
@@ -219,7 +221,7 @@ class KubernetesHandle:
             self._executor.home.cluster.list("Event", fields=f"involvedObject.name={name}")
         )
 
-    def _given_up(self, reason: Reason) -> bool:
+    def _out_of_patience(self, reason: Reason) -> bool:
         if reason.kind in ("oom", "failed", "deadline"):
             return True
         since = time.monotonic() - (self._waiting[1] if self._waiting else self._began)
@@ -227,29 +229,29 @@ class KubernetesHandle:
         return since >= (min(PERMANENT_S, patience) if reason.permanent else patience)
 
     def _failed(self, reason: Reason) -> int:
-        """Leave the worker's own words, or else the cluster's, where the driver looks for them."""
+        """Write the worker's own error, or else the cluster's reason, where the driver looks for it."""
         executor, call = self._executor, self._call
         executor.running -= 1
-        words = self._words()
-        if words is None or reason.kind in ("oom", "deadline"):
-            words = {"message": reason.message, "trace": self._tail(), "kind": "PodError"}
+        error = self._worker_error()
+        if error is None or reason.kind in ("oom", "deadline"):
+            error = {"message": reason.message, "trace": self._log_tail(), "kind": "PodError"}
         path = executor.home.folder_of(executor.run).error(call.id)
-        write_atomic(path, json.dumps(words).encode())
+        write_atomic(path, json.dumps(error).encode())
         self.cancel()
         return 1
 
-    def _tail(self) -> str:
-        """The last lines of its log, from the pod where that is still there."""
+    def _log_tail(self) -> str:
+        """The last lines of its log, from the pod if it still exists."""
         for pod in reversed(self._pods()):
-            told = self._executor.home.cluster.logs(pod["metadata"]["name"], tail=TAIL)
-            if told:
-                if len(told) > len(self.logs()):
-                    write_atomic(self._call.log, told.encode())
-                return told
-        return "\n".join(self.logs().splitlines()[-TAIL:])
+            text = self._executor.home.cluster.logs(pod["metadata"]["name"], tail=TAIL_LINES)
+            if text:
+                if len(text) > len(self.logs()):
+                    write_atomic(self._call.log, text.encode())
+                return text
+        return "\n".join(self.logs().splitlines()[-TAIL_LINES:])
 
     def _pull(self) -> None:
-        """Bring what the worker has left so far: its log, its progress, its events for MLflow."""
+        """Copy what the worker has written so far: its log, its progress, its events for MLflow."""
         self._pulled = time.monotonic()
         mirror, step = self._executor.mirror, self._call.id
         for name in (f"logs/{step}.log", f"progress/{step}.json", f"spool/{step}.jsonl"):

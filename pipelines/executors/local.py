@@ -1,4 +1,4 @@
-"""Run each step as a process of its own on this machine; a step of several members as so many."""
+"""Run each step as a process of its own on this machine; a step of several members as one process per member."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, 
 from tidegate.pipelines.executors.base import Handle, StepCall, member_name, worker_arguments
 
 GRACE_S = 5.0
-SETTLE_S = 8.0  # after one of several has ended badly, the others find out by themselves
+SETTLE_S = 8.0  # after one member has failed, the others notice it themselves within this time
 
 
 class LocalHandle:
-    """A running process. Its standard input is a pipe that only we hold: it ends when we die."""
+    """A running process. Only this process holds the pipe to its standard input, so it ends when this process dies."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", call: StepCall) -> None:
         """Wrap a process that was just started."""
@@ -35,12 +35,12 @@ class LocalHandle:
         """What it has printed so far."""
         return self._call.log.read_text()
 
-    def news(self) -> list[str]:
-        """Nothing: it runs at once."""
+    def notices(self) -> list[str]:
+        """None: it never waits."""
         return []
 
     def cancel(self) -> None:
-        """Terminate, which lets a training keep its state; kill what is left after GRACE_S seconds, children too."""
+        """Send SIGTERM, so that a training saves its state; kill what is left after GRACE_S seconds, children too."""
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
@@ -56,17 +56,17 @@ class LocalHandle:
 
 
 class GroupHandle:
-    """The members of one step: they end well together, or all of them end."""
+    """The members of one step: all succeed together, or all are ended."""
 
     def __init__(self, members: list[LocalHandle], call: StepCall) -> None:
         """Wrap processes that were just started, by rank."""
         self._members = members
         self._call = call
         self._broken_at: float | None = None
-        self._news: list[str] = []
+        self._notices: list[str] = []
 
     def poll(self) -> int | None:
-        """None while one runs; 0 done, 1 one failed by itself, below 0 when one was lost: all may start again."""
+        """None while one runs; 0 all succeeded, 1 one failed by itself, below 0 one was lost: all may restart."""
         codes = [member.poll() for member in self._members]
         if not any(codes):
             return None if None in codes else 0
@@ -76,38 +76,38 @@ class GroupHandle:
             return None
         for member in self._members:
             member.kill()
-        return self._verdict(codes)
+        return self._exit_code(codes)
 
     def logs(self) -> str:
-        """What the first one has printed so far."""
+        """What the first member has printed so far."""
         return self._call.log.read_text()
 
-    def news(self) -> list[str]:
-        """Which member was lost."""
-        told, self._news = self._news, []
-        return told
+    def notices(self) -> list[str]:
+        """Which members were lost, since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
 
     def cancel(self) -> None:
-        """End them; the first one, which keeps the training's state, before the others."""
+        """End them; the first member, which saves the training's state, before the others."""
         for member in self._members:
             member.cancel()
 
-    def _verdict(self, codes: list[int | None]) -> int:
-        """The code of whoever is to blame: one that failed by itself, or else one that was killed."""
+    def _exit_code(self, codes: list[int | None]) -> int:
+        """1 if a member failed by itself, else minus the signal that killed a member."""
         ends = {rank: code for rank, code in enumerate(codes) if code}
         failed = next((rank for rank, code in ends.items() if code > 0 and code != EXIT_MEMBER_LOST), None)
         if failed is not None:
-            self._tell_of(failed)
+            self._use_error_of(failed)
             return 1
         killed = {rank: code for rank, code in ends.items() if code < 0 and code != -signal.SIGABRT}
         for rank, code in killed.items():
-            self._news.append(f"member {rank} of {len(codes)} was killed by signal {-code}")
+            self._notices.append(f"member {rank} of {len(codes)} was killed by signal {-code}")
         return next(iter(killed.values()), -signal.SIGABRT)
 
-    def _tell_of(self, rank: int) -> None:
-        """A member's error is the step's."""
-        if rank and _error(self._call, rank).exists():
-            _error(self._call, rank).replace(_error(self._call, 0))
+    def _use_error_of(self, rank: int) -> None:
+        """Make a member's error the step's error."""
+        if rank and _error_path(self._call, rank).exists():
+            _error_path(self._call, rank).replace(_error_path(self._call, 0))
 
 
 class LocalExecutor:
@@ -119,8 +119,8 @@ class LocalExecutor:
         """Start the step's process or processes, each in a session of its own: Ctrl-C reaches the driver only."""
         if call.members == 1:
             return self._start(call, 0, {})
-        for rank in range(call.members):  # of an earlier try
-            _error(call, rank).unlink(missing_ok=True)
+        for rank in range(call.members):  # of an earlier attempt
+            _error_path(call, rank).unlink(missing_ok=True)
         meeting = free_local_address()
         members = [Member(rank, call.members, meeting) for rank in range(call.members)]
         return GroupHandle([self._start(call, one.rank, one.environment()) for one in members], call)
@@ -138,8 +138,8 @@ class LocalExecutor:
         return LocalHandle(process, call)
 
 
-def _error(call: StepCall, rank: int) -> Path:
-    """Where a member leaves its error, beside the logs."""
+def _error_path(call: StepCall, rank: int) -> Path:
+    """Where a member writes its error, in the folder next to the logs."""
     return call.log.parents[1] / "errors" / f"{member_name(call.id, rank)}.json"
 
 

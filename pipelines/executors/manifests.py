@@ -1,4 +1,4 @@
-"""What a run puts into a cluster, as `plan --manifests` prints it and the driver applies it. Pure."""
+"""The objects of a run in a cluster, as `plan --manifests` prints them and the driver applies them. Pure."""
 
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import Object, PodRequirements, driver_job, meeting_service, step_job
@@ -12,7 +12,7 @@ DRIVER = PodRequirements(cpu=1, memory="1Gi", deadline_s=7 * 86400)
 
 
 def pod_requirements(resources: Resources, step: str) -> PodRequirements:
-    """What a step's pod asks of the cluster; only training asks for GPUs."""
+    """The resources that a step's pod requests; only training requests GPUs."""
     return PodRequirements(
         cpu=resources.cpu,
         memory=resources.memory,
@@ -64,7 +64,7 @@ def driver_of(target: Target, run: str) -> Object:
 
 
 def jobs_of(target: Target, plan: Plan) -> list[Object]:
-    """Every Job of a run, the driver's first; behind one of several members the Service by which they meet."""
+    """Every Job of a run, the driver's first; after a Job of several members comes the Service for their rendezvous."""
     resources, objects = plan.experiment.resources, [driver_of(target, plan.run)]
     for step in plan.steps:
         if step.step not in RELEASING:

@@ -1,4 +1,4 @@
-"""In a pod: what this process and its children print goes to the pod's log, and to a file as well."""
+"""In a pod: copy what this process and its children print to a file, as well as to the pod's log."""
 
 import contextlib
 import os
@@ -24,9 +24,9 @@ def tee(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(real, 1)  # the last writers of the pipe: its reader ends
+        os.dup2(real, 1)  # closes the last writers of the pipe, so its reader ends
         os.dup2(real, 2)
-        thread.join(2.0)  # a child that still holds it is not waited for
+        thread.join(2.0)  # do not wait for a child that still holds the pipe
 
 
 def _copy(reader: int, real: int, path: Path) -> None:

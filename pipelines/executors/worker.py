@@ -1,9 +1,9 @@
-"""The one entry every executor starts: inputs -> step -> outputs.
+"""The entry point that every executor starts: inputs -> step -> outputs.
 
-Exit code 0: the outputs are in the store. 1: the step failed; its words are in the run's `errors/`. 75: another process
-of the same step was lost. In a pod the run's folder is a copy: what the step needs of it is brought from the store
-first, and what it leaves is brought there. A step of several processes is this entry several times; the first one's
-outputs count.
+Exit code 0: the outputs are in the store. 1: the step failed; its error is in the run's `errors/`. 75: another process
+of the same step was lost. In a pod the run's folder is a copy: the files that the step needs are first copied from the
+store, and the files that it writes are copied back. A step of several processes starts this entry point once per
+process; the first process writes the outputs.
 """
 
 import argparse
@@ -34,22 +34,18 @@ from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
 from tidegate.pipelines.state.home import Home, RunFolder, home_at
 from tidegate.pipelines.state.mirror import Mirror
 from tidegate.pipelines.step_types.base import StepPart
-from tidegate.pipelines.steps import follow, load_step
+from tidegate.pipelines.steps import load_step, run_follower
 from tidegate.pipelines.steps.context import StepContext
 
-LEFT = (
-    ("logs", "log"),
-    ("progress", "json"),
-    ("spool", "jsonl"),
-    ("errors", "json"),
-)  # by a step, for its driver
+# Files that a step writes for its driver: folder and suffix.
+STEP_FILES = (("logs", "log"), ("progress", "json"), ("spool", "jsonl"), ("errors", "json"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one step.
 
     Args:
-        argv: `--run URI --step ID`; the process's own when None.
+        argv: `--run URI --step ID`; default: the arguments of the process.
 
     Returns:
         The exit code.
@@ -62,25 +58,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     member = current_member()
     name = member_name(arguments.step, member.rank)
-    with _opened(arguments.run, arguments.step, name) as (home, folder, push):
-        last_words = _LastWords(folder, name, push)
+    with _open_run(arguments.run, arguments.step, name) as (home, folder, push):
+        report_error = _ErrorReport(folder, name, push)
         try:
             call = StepCall.model_validate_json(folder.call(arguments.step).read_bytes())
-            _run(home, folder, call, member, last_words)
+            _run(home, folder, call, member, report_error)
         except Exception as error:
-            last_words(error)
+            report_error(error)
             return EXIT_MEMBER_LOST if isinstance(error, MemberLostError) else 1
     return 0
 
 
 @contextlib.contextmanager
-def _opened(uri: str, step: str, name: str) -> Iterator[tuple[Home, RunFolder, Callable[[], None]]]:
-    """The run's folder: here, or copied from and to the store; and what brings there what was left so far.
+def _open_run(uri: str, step: str, name: str) -> Iterator[tuple[Home, RunFolder, Callable[[], None]]]:
+    """Open the run's folder, or in a pod a copy of it; also yield a function that pushes the step's files to the store.
 
     Args:
         uri: of the run.
         step: the step's id.
-        name: what this process's log and error are called.
+        name: of this process's log and error file.
     """
     path = Path(unquote(urlparse(uri).path))
     if urlparse(uri).scheme == "file":
@@ -90,17 +86,17 @@ def _opened(uri: str, step: str, name: str) -> Iterator[tuple[Home, RunFolder, C
     home = home_at(Path(os.environ["TIDEGATE_HOME"]), pod=True)
     folder, mirror = home.folder_of(path.name), Mirror(home, path.name)
     folder.create()
-    # An earlier try's events: this one writes none of them again.
+    # With the events of an earlier attempt here, this one does not write them again.
     for document in (f"calls/{step}.json", f"spool/{name}.jsonl", f"logs/{name}.log"):
         mirror.pull(document)
-    kept = [f"{part}/{name}.{kind}" for part, kind in LEFT]
-    with _leaving(mirror, kept), mirror.pushing(*kept), tee(folder.log(name)):
+    kept = [f"{part}/{name}.{kind}" for part, kind in STEP_FILES]
+    with _push_on_sigterm(mirror, kept), mirror.pushing(*kept), tee(folder.log(name)):
         yield home, folder, lambda: mirror.push_all(*kept)
 
 
 @contextlib.contextmanager
-def _leaving(mirror: Mirror, kept: Sequence[str]) -> Iterator[None]:
-    """A pod that is told to go keeps what it has so far; the first process of a pod would else ignore SIGTERM."""
+def _push_on_sigterm(mirror: Mirror, kept: Sequence[str]) -> Iterator[None]:
+    """On SIGTERM, push the files written so far and exit; without a handler, PID 1 of a pod would ignore SIGTERM."""
 
     def leave(*_: object) -> None:
         with contextlib.suppress(InfraError):
@@ -115,23 +111,23 @@ def _leaving(mirror: Mirror, kept: Sequence[str]) -> Iterator[None]:
 
 
 def _run(
-    home: Home, folder: RunFolder, call: StepCall, member: Member, last_words: Callable[[Exception], None]
+    home: Home, folder: RunFolder, call: StepCall, member: Member, report_error: Callable[[Exception], None]
 ) -> None:
     began = time.time()
     run = load_step(call.step)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
-        context = StepContext(home, folder, call.id, call.key, work, last_words)
+        context = StepContext(home, folder, call.id, call.key, work, report_error)
         if member.rank:
-            follow(call.inputs, context)
+            run_follower(call.inputs, context)
         else:
-            _keep(home, call, run(call.inputs, context), began)
+            _write_manifest(home, call, run(call.inputs, context), began)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _keep(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
-    """Write the manifest last: a step is finished when it is there, and not before."""
+def _write_manifest(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
+    """Write the manifest, last of all: the step is finished once it exists, and not before."""
     manifest = {
         "step": call.step,
         "run": Path(urlparse(call.run).path).name,
@@ -141,58 +137,58 @@ def _keep(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
     }
     key = f"steps/{call.key}.json"
     before = home.store.read(key)
-    # A release is of the moment, and a result whose files are gone is none: either is replaced.
+    # A release is only valid at its time, and a result without its files is useless: both are replaced.
     stale = before and (call.step in RELEASING or find_outputs(home.store, call.key) is None)
     try:
         home.store.write(key, json.dumps(manifest).encode(), before[1] if before and stale else None)
     except ConflictError:
         print(f"{call.id}: another run finished the same step first; its result is used")
     if call.step == "train":
-        with contextlib.suppress(InfraError):  # gc does it, then
+        with contextlib.suppress(InfraError):  # then gc clears them
             clear(home.store, call.key)
 
 
-class _LastWords:
-    """Leaves an error for the driver, from any thread; the first error is the cause of all others.
+class _ErrorReport:
+    """Writes an error for the driver, from any thread. Only the first error is written: it causes all others.
 
     Args:
         folder: the run's.
-        name: what the error is called.
-        push: brings it to the store.
+        name: of the error file.
+        push: copies it to the store.
     """
 
     def __init__(self, folder: RunFolder, name: str, push: Callable[[], None]) -> None:
         self._folder, self._name, self._push = folder, name, push
-        self._lock, self._said = threading.Lock(), False
+        self._lock, self._reported = threading.Lock(), False
 
     def __call__(self, error: Exception) -> None:
         with self._lock:
-            if not self._said:
-                self._said = True
-                _leave_error(self._folder, self._name, error)
+            if not self._reported:
+                self._reported = True
+                _write_error(self._folder, self._name, error)
                 with contextlib.suppress(InfraError):
                     self._push()
 
 
-def _leave_error(folder: RunFolder, step: str, error: Exception) -> None:
+def _write_error(folder: RunFolder, step: str, error: Exception) -> None:
     trace = "".join(traceback.format_exception(error))
     print(trace, file=sys.stderr)
     document = {"message": error_message(error), "trace": trace, "kind": type(error).__name__}
     try:
         write_atomic(folder.error(step), json.dumps(document).encode())
     except OSError as failed:
-        print(f"could not note the error: {failed}", file=sys.stderr)
+        print(f"the error could not be written: {failed}", file=sys.stderr)
 
 
 def _end_with_driver() -> None:
-    """A local driver holds the other end of our standard input: when it dies, however it dies, we go too."""
+    """A local driver holds the other end of our standard input: when it dies, for any reason, this process ends too."""
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_wait_and_die, daemon=True).start()
 
 
 def _wait_and_die() -> None:
     os.read(0, 1)
-    if os.getpgrp() == os.getpid():  # and with us what we started, but for an endpoint's server
+    if os.getpgrp() == os.getpid():  # with our child processes, but not an endpoint's server
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
@@ -200,6 +196,6 @@ def _wait_and_die() -> None:
 if __name__ == "__main__":
     _end_with_driver()
     code = main()
-    # Taking TensorFlow down takes 0.7 s and is of no use; JAX would wait for the others, which may be gone.
+    # A regular exit of TensorFlow takes 0.7 s and has no use; JAX would wait for other processes, which may be gone.
     sys.stdout.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Where endpoints live. `hosting(home)` gives the place of the home's target; all else goes through it."""
+"""Where endpoints live. `hosting(home)` returns the place for the home's target; everything else goes through it."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ def hosting(home: Home) -> Hosting:
 
 
 def abandon(home: Home, run: str, name: str) -> None:
-    """A release that a run reserved but did not promote gets no traffic, and no server."""
+    """Stop the servers of the releases that a run reserved but did not promote, and mark these releases failed."""
     if all(release.run != run for release in load(home.store, name).releases):
         return
     place = hosting(home)
@@ -34,7 +34,7 @@ def abandon(home: Home, run: str, name: str) -> None:
 
 
 def ensure_live(home: Home, name: str) -> EndpointState | None:
-    """Start the live release's servers again when they are gone (a reboot, `down`); None when there is no release."""
+    """Restart the live release's servers if they are gone (a reboot, `down`); None if there is no live release."""
     state, place = load(home.store, name), hosting(home)
     if state.current is None:
         return None

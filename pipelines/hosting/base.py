@@ -10,12 +10,12 @@ from tidegate.serving.deployment.release import EndpointState, Release
 
 
 class Stage(BaseModel):
-    """What one step of a canary showed.
+    """The result of one step of a canary.
 
     Attributes:
-        weight: percent of the traffic that the canary was to get.
-        seconds: how long it was watched.
-        figures: what was measured of champion and canary, and the limits, under plain names.
+        weight: the canary's share of the traffic in percent.
+        seconds: how long it was measured.
+        figures: measurements of champion and canary, and the limits, by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,72 +35,72 @@ class Live(BaseModel):
 class Hosting(Protocol):
     """Where endpoints live: this machine, a Kubernetes namespace.
 
-    The release pointer in the store is the truth; every method may be called again after its caller died.
+    The release pointer in the store is the source of truth. Every method is safe to call again after a crash.
     """
 
     def check(self, state: EndpointState, serving: Serving) -> None:
-        """Refuse what this place can not serve, before a step has run.
+        """Refuse what this place cannot serve, before any step runs.
 
         Raises:
-            UsageError: naming the key, what was received, what was expected.
+            UsageError: it names the key, what was received and what was expected.
         """
 
     def describe(self, serving: Serving) -> str:
-        """How a release takes over here, in a sentence for the plan."""
+        """One sentence for the plan: how a release takes over here."""
 
-    def lock(self, name: str, who: str) -> AbstractContextManager[None]:
-        """One change of an endpoint at a time; `who` is the run, or "" for a person's command."""
+    def lock(self, name: str, run: str) -> AbstractContextManager[None]:
+        """Allow one change of an endpoint at a time; `run` is the id of the run, or "" for a user's command."""
 
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
-        """The port that the endpoint has or gets; None where addresses have none of their own.
+        """The port that the endpoint has or gets; None where endpoints have no ports of their own.
 
         Raises:
-            UsageError, PortTakenError: the one asked for can not be had.
+            UsageError, PortTakenError: the wanted port is not available.
         """
 
     def tag(self) -> str:
-        """The tag of the images that serve a release which is deployed now; "" where there are no images."""
+        """The tag of the images for a release that is deployed now; "" where there are no images."""
 
     def url(self, state: EndpointState) -> str:
-        """The endpoint's base URL; it never changes while the endpoint lives."""
+        """The endpoint's base URL; it stays the same until the endpoint is deleted."""
 
     def answers(self, state: EndpointState) -> bool:
-        """Whether the live release runs and has the endpoint's traffic."""
+        """Whether the live release runs and gets the endpoint's traffic."""
 
     def start(self, state: EndpointState, release: Release) -> None:
-        """Make sure that a release's servers run and are ready, without traffic.
+        """Ensure that a release's servers run and are ready; they get no traffic yet.
 
         Raises:
-            ServerStartError: they ended or stayed silent, with the end of the log.
+            ServerStartError: they ended or did not become ready; with the end of the log.
         """
 
     def private_url(self, state: EndpointState, number: int) -> str:
-        """Where a release answers that has no traffic yet; it is started when it does not run."""
+        """The URL of a release that has no traffic yet; it is started if it does not run."""
 
-    def go_live(self, name: str, number: int, *, guarded: bool = False) -> Live:
-        """Move the pointer and the traffic to a release, retire the others. Takes no lock itself.
+    def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
+        """Move the pointer and the traffic to a release and retire the others. The caller holds the lock.
 
         Args:
             name: the endpoint.
             number: the release.
-            guarded: as a canary first, where the release asks for one and there is a champion.
+            try_canary: run a canary first, if the release configures one and there is a champion.
 
         Raises:
-            PortTakenError: a foreign process has the endpoint's port; nothing was changed.
-            CanaryError: the canary was worse than the champion, which has all the traffic again.
+            PortTakenError: another program has the endpoint's port; nothing was changed.
+            CanaryError: the canary was worse than the champion, which gets all traffic again.
         """
 
     def stop(self, state: EndpointState, number: int) -> bool:
-        """Let a release's servers answer what they have, then end them; whether there were any."""
+        """Drain a release's servers, then stop them; return whether there were any."""
 
     def retire_others(self, state: EndpointState) -> None:
-        """Bring traffic to the live release alone, and end the servers of all but it and those a run still drives."""
+        """Route all traffic to the live release; stop all other servers except those of active runs."""
 
     def remove(self, state: EndpointState) -> bool:
-        """End every server of an endpoint and take its address away; whether the live release ran."""
+        """Stop every server of an endpoint and remove its address; return whether the live release ran."""
 
     def down(self) -> list[str]:
-        """End every server of every endpoint, but no release; what was ended. `ensure_live` starts it again."""
+        """Stop every server of every endpoint and return their names; `ensure_live` starts them again."""
 
     def sweep(self) -> list[str]:
-        """Remove what belongs to no release that is live or on its way; what was removed."""
+        """Remove what belongs to no live or pending release; return the names of what was removed."""

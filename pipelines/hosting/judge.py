@@ -1,4 +1,4 @@
-"""Whether a canary does as well as the champion: pure arithmetic on what both have counted."""
+"""Whether a canary does as well as the champion: pure arithmetic on the counts of both."""
 
 import math
 from dataclasses import dataclass
@@ -6,23 +6,22 @@ from dataclasses import dataclass
 from tidegate.pipelines.experiment.serving import Slo
 from tidegate.pipelines.hosting.metrics import Counts
 
-FEW = 20  # requests from which on errors and latency are judged
-ENOUGH = 100  # requests of champion and canary each, before a step may pass
-CALM = Slo.model_validate(
-    {}
-)  # what holds where the experiment promises nothing, beside the champion's own figures
-FARTHEST = 0.2  # distance between the distributions of predictions that a better model may well have
-DOUBT = 0.001  # probability that chance alone explains what is called a difference
+MIN_JUDGED = 20  # requests before errors and latency are judged
+MIN_REQUESTS = 100  # requests to champion and canary each, before a step may pass
+# Without objectives in the experiment these apply, and the champion's own figures.
+DEFAULT_SLO = Slo.model_validate({})
+ALLOWED_DISTANCE = 0.2  # distance between the distributions of predictions that is normal for a better model
+SIGNIFICANCE = 0.001  # probability that a reported difference is due to chance alone
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the counts say.
+    """The result of a comparison.
 
     Attributes:
-        figures: what was measured, and the limits, under plain names.
-        problem: why the canary must not go on, in words; "" when nothing speaks against it.
-        enough: whether there were requests enough to let it pass.
+        figures: measurements and limits by name.
+        problem: why the canary must stop; "" if nothing is wrong.
+        enough: whether there were enough requests to let it pass.
     """
 
     figures: dict[str, float]
@@ -33,15 +32,15 @@ class Verdict:
 def judge(champion: Counts, canary: Counts, slo: Slo | None) -> Verdict:
     """Compare errors, latency and predictions.
 
-    Errors and slow requests are counted against the number expected at the limit, plus three standard deviations of a
+    The errors and slow requests allowed are the number expected at the limit, plus three standard deviations of a
     Poisson count, plus one. Distributions of predictions are compared by `distance` and `distance_limit`.
 
     Args:
-        champion: counts while the canary had its share.
-        canary: counts of the canary at this step.
-        slo: what the endpoint promises; without it a canary may be at most twice as slow as the champion.
+        champion: counts since the canary began.
+        canary: counts during this step.
+        slo: the endpoint's objectives; without them a canary may be at most twice as slow as the champion.
     """
-    rate = max((slo or CALM).error_rate, _share(champion.errors, champion.requests))
+    rate = max((slo or DEFAULT_SLO).error_rate, _share(champion.errors, champion.requests))
     p99 = champion.p99_ms()
     slowest = max(slo.p99_ms, 1.2 * p99) if slo else 2 * p99 + 10
     farthest = distance_limit(champion, canary)
@@ -58,14 +57,14 @@ def judge(champion: Counts, canary: Counts, slo: Slo | None) -> Verdict:
         "prediction_distance_limit": farthest,
     }
     figures = {key: round(value, 4) for key, value in figures.items()}
-    enough = min(champion.requests, canary.requests) >= ENOUGH and bool(canary.latency.total())
+    enough = min(champion.requests, canary.requests) >= MIN_REQUESTS and bool(canary.latency.total())
     problem = _errors(canary, rate) or _latency(canary, slowest)
     problem = problem or (_predictions(champion, canary, farthest) if enough else "")
     return Verdict(figures, problem, enough)
 
 
 def _errors(canary: Counts, rate: float) -> str:
-    if canary.requests < FEW or canary.errors <= _allowed(rate, canary.requests):
+    if canary.requests < MIN_JUDGED or canary.errors <= _allowed(rate, canary.requests):
         return ""
     return (
         f"{canary.errors:g} of its {canary.requests:g} requests failed "
@@ -75,10 +74,10 @@ def _errors(canary: Counts, rate: float) -> str:
 
 def _latency(canary: Counts, limit_ms: float) -> str:
     answered, slower = canary.latency.total(), canary.slower_than(limit_ms)
-    if answered < FEW or slower <= _allowed(0.01, answered):
+    if answered < MIN_JUDGED or slower <= _allowed(0.01, answered):
         return ""
     return (
-        f"its p99 is {canary.p99_ms():.3g} ms over {answered:g} requests, of which {slower:.0f} took longer than "
+        f"its p99 is {canary.p99_ms():.3g} ms over {answered:g} requests; {slower:.0f} of them took longer than "
         f"the limit of {limit_ms:.3g} ms"
     )
 
@@ -88,7 +87,7 @@ def _predictions(champion: Counts, canary: Counts, limit: float) -> str:
     if found <= limit:
         return ""
     return (
-        f"its predictions are distributed {found:.2f} away from the champion's (0 the same, 1 nothing in common); "
+        f"the distance of its predictions from the champion's is {found:.2f} (0 the same, 1 nothing in common); "
         f"allowed is {limit:.2f} for {canary.predictions.total():g} and {champion.predictions.total():g} rows"
     )
 
@@ -103,7 +102,7 @@ def distance(champion: Counts, canary: Counts) -> float:
 
 
 def distance_limit(champion: Counts, canary: Counts) -> float:
-    """The distance that is called a difference: FARTHEST, and what chance adds but with probability DOUBT.
+    """The distance above which models differ: ALLOWED_DISTANCE, plus what chance adds except with SIGNIFICANCE.
 
     Samples of n and m rows of one distribution over k kinds are at most sqrt((k - 1)(1/n + 1/m)) / 2 apart on average
     (by Cauchy and Schwarz), and farther by t only with probability exp(-2 t^2 / (1/n + 1/m)) (McDiarmid's inequality:
@@ -114,7 +113,12 @@ def distance_limit(champion: Counts, canary: Counts) -> float:
         return 1.0
     kinds = len(champion.predictions.keys() | canary.predictions.keys())
     noise = 1 / n + 1 / m
-    return min(1.0, FARTHEST + math.sqrt((kinds - 1) * noise) / 2 + math.sqrt(-math.log(DOUBT) * noise / 2))
+    return min(
+        1.0,
+        ALLOWED_DISTANCE
+        + math.sqrt((kinds - 1) * noise) / 2
+        + math.sqrt(-math.log(SIGNIFICANCE) * noise / 2),
+    )
 
 
 def _allowed(rate: float, count: float) -> float:

@@ -1,4 +1,4 @@
-"""Endpoints in a Kubernetes namespace: a Deployment a release; a Service and a route say which has the traffic."""
+"""Endpoints in a Kubernetes namespace: one Deployment per release; a Service and a route select which gets traffic."""
 
 import re
 from contextlib import AbstractContextManager
@@ -21,7 +21,7 @@ from tidegate.serving.deployment.release import EndpointState, Release, fail, lo
 from tidegate.serving.errors import ServerStartError
 
 LOCK_S = 120.0
-RUN_LOCK_S = 24 * 3600.0  # a run waits for another one's canary; a person is told who has it
+RUN_LOCK_S = 24 * 3600.0  # a run waits for another run's canary; a user is told who holds the lock
 OWN_NAMES = re.compile(r".*-r\d+(-canary)?")
 
 
@@ -31,11 +31,11 @@ class KubernetesHosting:
     def __init__(self, home: Home) -> None:
         """Use the target's namespace and store."""
         if home.target is None:
-            raise PipelineError("the home is of the local target; expected one of a cluster; give --target")
+            raise PipelineError("the home's target is local; expected a cluster; give --target")
         self._home, self._target, self._cluster = home, home.target, home.cluster
 
     def check(self, state: EndpointState, serving: Serving) -> None:
-        """Refuse a name that no Service may have, or that something else has in the namespace."""
+        """Refuse a name that no Service may have, or that is already used in the namespace."""
         del serving
         name, fix = state.name, "choose another with serving.endpoint"
         if not name[0].isalpha():
@@ -44,29 +44,31 @@ class KubernetesHosting:
             )
         if OWN_NAMES.fullmatch(name):
             raise UsageError(
-                f'endpoint "{name}": names that end like -r1 are those of releases on a cluster; {fix}'
+                f'endpoint "{name}": names that end like -r1 are for releases on a cluster; {fix}'
             )
         foreign = self._place(name).name_conflict()
         if foreign:
-            raise UsageError(f'endpoint "{name}": {foreign} is in namespace {self._target.namespace}; {fix}')
+            raise UsageError(
+                f'endpoint "{name}": {foreign} exists in namespace {self._target.namespace}; {fix}'
+            )
 
     def describe(self, serving: Serving) -> str:
-        """By weights of the gateway, or by numbers of replicas."""
+        """By weights of the gateway, or by replica counts."""
         if serving.canary is None:
-            return "a new release gets all of the traffic at once when it is verified; the one before drains"
+            return "a new release gets all traffic at once when it is verified; the previous one drains"
         steps, bake = serving.canary.steps, serving.canary.bake
         if self._target.gateway is not None:
             shares = ", ".join(str(step) for step in steps)
             way = f"{shares} % of the requests, by weights of gateway {self._target.gateway.name}"
         else:
             shares = ", ".join(_ratio(step, serving.replicas.min) for step in steps)
-            way = f"{shares} of the connections, by numbers of replicas: the target names no gateway"
-        return f"a new release is a canary first: {way}; {bake} each"
+            way = f"{shares} of the connections, by replica counts: the target names no gateway"
+        return f"a new release starts as a canary: {way}; {bake} each"
 
-    def lock(self, name: str, who: str) -> AbstractContextManager[None]:
+    def lock(self, name: str, run: str) -> AbstractContextManager[None]:
         """Hold the endpoint's Lease."""
-        patience = RUN_LOCK_S if who else LOCK_S
-        return leased(self._cluster, f"tidegate-endpoint-{name}", who, patience, endpoint_labels(name))
+        patience = RUN_LOCK_S if run else LOCK_S
+        return leased(self._cluster, f"tidegate-endpoint-{name}", run, patience, endpoint_labels(name))
 
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
         """No port: the address is the gateway's, or the Service's."""
@@ -74,17 +76,17 @@ class KubernetesHosting:
         return None
 
     def tag(self) -> str:
-        """The images of this very code."""
+        """The tag of the images built from this code."""
         return tag()
 
     def url(self, state: EndpointState) -> str:
-        """Below the gateway's address; without a gateway the Service's, which only pods can ask."""
+        """A path at the gateway; without a gateway the Service's address, which only pods can reach."""
         if self._target.gateway is not None:
             return f"{self._target.gateway.url.rstrip('/')}/{state.name}"
         return f"http://{state.name}.{self._target.namespace}.svc:{PORT}"
 
     def answers(self, state: EndpointState) -> bool:
-        """Whether the live release has ready pods, and the traffic."""
+        """Whether the live release has ready pods and gets the traffic."""
         if state.current is None:
             return False
         place, live = self._place(state.name), self._spec(state, state.release(state.current))
@@ -106,25 +108,25 @@ class KubernetesHosting:
         spec = self._spec(state, state.release(number))
         return f"http://{self._place(state.name).private_address(spec.name)}"
 
-    def go_live(self, name: str, number: int, *, guarded: bool = False) -> Live:
-        """Try a canary where one is asked for, then move the pointer; traffic follows the pointer."""
+    def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
+        """Run a canary if one is configured, then move the pointer; the traffic follows it."""
         state = load(self._home.store, name)
         release = state.release(number)
         self.start(state, release)
         stages: tuple[Stage, ...] = ()
         if state.current not in (None, number):
-            stages = self._replace(state, release, guarded)
+            stages = self._replace(state, release, try_canary)
         state = update(self._home.store, name, lambda known: promote(known, number), ConflictError)
         self.retire_others(state)
         return Live(state=state, stages=stages)
 
-    def _replace(self, state: EndpointState, release: Release, guarded: bool) -> tuple[Stage, ...]:
+    def _replace(self, state: EndpointState, release: Release, try_canary: bool) -> tuple[Stage, ...]:
         place, serving = self._place(state.name), _serving(release)
         champion, canary = self._spec(state, state.release(state.current or 0)), self._spec(state, release)
         alone = not place.ready_pods(champion.name)
-        if guarded and serving.canary is not None and alone:
+        if try_canary and serving.canary is not None and alone:
             print(f"no canary: {champion.name} does not run, so there is nothing to compare with")
-        if not guarded or serving.canary is None or alone:
+        if not try_canary or serving.canary is None or alone:
             place.scale(canary, place.replicas(champion.name), START_S)
             return ()
         weighted = self._target.gateway is not None
@@ -137,10 +139,10 @@ class KubernetesHosting:
             raise
 
     def retire_others(self, state: EndpointState) -> None:
-        """Give the live release all traffic, then remove all releases but it and those that wait for promotion."""
-        self._settle(state)
+        """Give the live release all traffic, then remove all others but those that wait for promotion."""
+        self._reconcile(state)
 
-    def _settle(self, state: EndpointState) -> list[str]:
+    def _reconcile(self, state: EndpointState) -> list[str]:
         place = self._place(state.name)
         kept = [known for known in state.releases if known.state == "pending" and self._is_driven(known.run)]
         if state.current is not None:
@@ -160,11 +162,11 @@ class KubernetesHosting:
         return removed
 
     def sweep(self) -> list[str]:
-        """Bring every endpoint to what the store says of it."""
+        """Reconcile every endpoint with its state in the store."""
         removed = []
         for name in endpoint_names(self._cluster):
             with self.lock(name, ""):
-                removed += self._settle(load(self._home.store, name))
+                removed += self._reconcile(load(self._home.store, name))
         return removed
 
     def _is_driven(self, run: str) -> bool:
@@ -172,7 +174,7 @@ class KubernetesHosting:
         return job is not None and not is_finished(job)
 
     def stop(self, state: EndpointState, number: int) -> bool:
-        """Take a release's share of the traffic away, then remove it and wait until its pods are gone."""
+        """Route traffic away from a release, then remove it and wait until its pods are gone."""
         place = self._place(state.name)
         if state.current not in (None, number):
             place.route_traffic(self._spec(state, state.release(state.current or 0)))
@@ -204,7 +206,7 @@ def _serving(release: Release) -> Serving:
 
 
 def _ratio(step: int, champions: int) -> str:
-    """What a step really is with so many replicas, such as `1 of 2 replicas (50 %)`."""
+    """The real share of a step with this many replicas, such as `1 of 2 replicas (50 %)`."""
     if step == 100:
         return "all"
     more = replicas_for(step, champions)

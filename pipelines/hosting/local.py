@@ -1,6 +1,6 @@
-"""Endpoints on this machine: a server process a release, one of which has the endpoint's port.
+"""Endpoints on this machine: one server process per release; one of them has the endpoint's port.
 
-`plan` comes here too, so what starts slowly (psutil, NumPy behind the bundles) is imported where it is used.
+`plan` uses this module too, so slow imports (psutil, NumPy for bundles) are made where they are needed.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from tidegate.serving.deployment.release import EndpointState, Release, load, pr
 from tidegate.serving.errors import PortTakenError, ServerStartError
 
 START_S = 60.0
-ALONE = Serving.model_validate({})
-ELSEWHERE = ("replicas", "canary", "resources")  # what only a cluster can give
+DEFAULTS = Serving.model_validate({})
+CLUSTER_ONLY = ("replicas", "canary", "resources")  # keys that have an effect on a cluster only
 
 
 class LocalHosting:
@@ -33,32 +33,36 @@ class LocalHosting:
         self._home = home
 
     def check(self, state: EndpointState, serving: Serving) -> None:
-        """Refuse a port that the endpoint can not have."""
+        """Refuse a port that the endpoint cannot have."""
         check_port(self._home, state, serving.port)
 
     def describe(self, serving: Serving) -> str:
-        """One server takes the port over from the one before."""
-        words = "a release takes the endpoint's port over from the one before, if there is one, with no failed request"
-        asked = [f"serving.{key}" for key in ELSEWHERE if getattr(serving, key) != getattr(ALONE, key)]
-        note = f"; {', '.join(asked)}: for a cluster, here one server answers at once" if asked else ""
-        return words + note
+        """One server takes over the port from the previous one."""
+        text = "a release takes over the endpoint's port from the previous one, if there is one, with no failed request"
+        asked = [f"serving.{key}" for key in CLUSTER_ONLY if getattr(serving, key) != getattr(DEFAULTS, key)]
+        note = (
+            f"; {', '.join(asked)}: used on a cluster only, here one server takes over at once"
+            if asked
+            else ""
+        )
+        return text + note
 
     @contextlib.contextmanager
-    def lock(self, name: str, who: str) -> Iterator[None]:
-        """Hold the endpoint's lock file; the kernel drops it with its holder."""
-        del who
+    def lock(self, name: str, run: str) -> Iterator[None]:
+        """Hold the endpoint's lock file; the kernel releases it when the holder ends."""
+        del run
         with lock(self._home.endpoints / f"{name}.lock", timeout=120):
             yield
 
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
-        """The port that it has, the one asked for, or the first free one."""
+        """The port that the endpoint has, the wanted one, or the first free one."""
         port = choose_port(self._home, state, wanted)
         if state.current is None and not port_is_free(port):
             raise PortTakenError(port, HOST)
         return port
 
     def tag(self) -> str:
-        """This very installation serves."""
+        """None: this installation serves."""
         return ""
 
     def url(self, state: EndpointState) -> str:
@@ -71,7 +75,7 @@ class LocalHosting:
         return found is not None and found.get("port") == state.port
 
     def start(self, state: EndpointState, release: Release) -> None:
-        """Make sure that a release's server runs on a private port."""
+        """Ensure that a release's server runs on a private port."""
         from tidegate.infra.system import processes
         from tidegate.pipelines.state.bundles import fetch_bundle
 
@@ -97,7 +101,7 @@ class LocalHosting:
             raise ServerStartError(f"{error}; the end of {log}: {tail}") from error
 
     def private_url(self, state: EndpointState, number: int) -> str:
-        """Its server's private port."""
+        """The private port of its server."""
         control = self._control(state, number)
         if status(control) is None:
             self.start(state, state.release(number))
@@ -106,12 +110,12 @@ class LocalHosting:
             raise PipelineError(f"release {number} of {state.name} does not answer; submit again")
         return f"http://{HOST}:{found['private_port']}"
 
-    def go_live(self, name: str, number: int, *, guarded: bool = False) -> Live:
+    def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
         """Give a release the port, move the pointer, retire the others.
 
-        Where somebody took the port since it was chosen, and nobody knows it yet, on another one.
+        If a first release finds its port taken since it was chosen, it gets another one.
         """
-        del guarded  # one server has the port: there is no share of the traffic to try it with
+        del try_canary  # one server has the port: there is no share of the traffic to try it with
         try:
             return Live(state=self._take_over(name, number))
         except PortTakenError:
@@ -135,7 +139,7 @@ class LocalHosting:
         return state
 
     def retire_others(self, state: EndpointState) -> None:
-        """Drain and stop every server of the endpoint but the live release's and those that a run drives."""
+        """Drain and stop every server of the endpoint except those of the live release and of active runs."""
         waiting = [release for release in state.releases if release.state == "pending"]
         driven = [known for known in waiting if is_held(RunFolder(self._home.runs_path / known.run).lock)]
         kept = {
@@ -151,7 +155,7 @@ class LocalHosting:
                 self._stop(state, int(record.extra["release"]), record.name)
 
     def stop(self, state: EndpointState, number: int) -> bool:
-        """Let a release's server answer what it has, then end it."""
+        """Drain a release's server, then stop it."""
         return self._stop(state, number, _process(state, number))
 
     def _stop(self, state: EndpointState, number: int, name: str) -> bool:
@@ -171,11 +175,11 @@ class LocalHosting:
         return ran
 
     def down(self) -> list[str]:
-        """Nothing here: they are processes of the home, which are all ended together."""
+        """Nothing: servers are processes of the home, which are all stopped together."""
         return []
 
     def sweep(self) -> list[str]:
-        """Nothing is left by a server that ended."""
+        """Nothing: a server that ended leaves nothing behind."""
         return []
 
     def _control(self, state: EndpointState, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""What a release puts into a cluster: the experiment's `serving` part as Kubernetes objects. Pure."""
+"""The Kubernetes objects of a release, from the experiment's `serving` part. Pure."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.deployment.release import EndpointState, Release
 
-UNKNOWN = "DIGEST-OF-THE-BUNDLE"
+UNKNOWN_BUNDLE = "DIGEST-OF-THE-BUNDLE"
 
 
 def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
-    """A release of the store as Kubernetes needs to know it."""
+    """A release from the store as the specification of its Kubernetes objects."""
     serving = Serving.model_validate(release.serving)
     return _spec(
         target,
@@ -29,11 +29,11 @@ def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
 
 
 def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> list[dict[str, Any]]:
-    """What deploying and promoting a plan's winner would apply, in that order.
+    """The objects that deploying and promoting a plan's winner would apply, in this order.
 
     Args:
         target: the cluster.
-        plan: of the run; which bundle it makes and, with `runtime: auto`, which runtime serves it is not known yet.
+        plan: of the run; its bundle, and with `runtime: auto` its runtime, are not known yet.
         state: the endpoint as it is now.
     """
     serving = plan.experiment.serving
@@ -44,7 +44,7 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         number=1 + max((release.number for release in state.releases), default=0),
         incarnation=state.incarnation,
         run=plan.run,
-        bundle=UNKNOWN,
+        bundle=UNKNOWN_BUNDLE,
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
         tag=tag(),
     )

@@ -1,4 +1,4 @@
-"""What the pods of a release have counted, read from their own `/metrics`."""
+"""The counters of a release's pods, read from their `/metrics`."""
 
 import http.client
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 SCRAPE_S = 3.0
-PREDICTING = {"/predict", "/v1/predict", "/v2/infer", "grpc"}  # routes whose answers users wait for
+PREDICTING = {"/predict", "/v1/predict", "/v2/infer", "grpc"}  # routes that users wait for
 COUNTED = "tidegate_requests_total"
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -20,8 +20,8 @@ class Counts:
     """Counts of one release, over one pod or several.
 
     Attributes:
-        requests: predictions asked for and answered; those of clients that left are left out.
-        errors: of these, answered with 5xx.
+        requests: prediction requests answered; without those whose client disconnected.
+        errors: those answered with 5xx.
         latency: upper bound of a bucket in seconds -> requests in it, not cumulative.
         predictions: predicted class, or upper bound of a bucket of values -> rows.
     """
@@ -32,7 +32,7 @@ class Counts:
     predictions: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Counts of both."""
+        """The sum of both."""
         return Counts(
             self.requests + other.requests,
             self.errors + other.errors,
@@ -41,7 +41,7 @@ class Counts:
         )
 
     def __sub__(self, before: "Counts") -> "Counts":
-        """What was counted since."""
+        """The difference of both."""
         return Counts(
             self.requests - before.requests,
             self.errors - before.errors,
@@ -55,14 +55,14 @@ class Counts:
         for bound in sorted(self.latency):
             count = self.latency[bound]
             if count and seen + count >= wanted:
-                # Of the last bucket only its lower bound is known.
+                # Only the lower bound of the last bucket is known.
                 share = 0.0 if bound == float("inf") else (wanted - seen) / count
                 return 1000 * (below + (0.0 if bound == float("inf") else (bound - below) * share))
             seen, below = seen + count, bound
         return 0.0
 
     def slower_than(self, limit_ms: float) -> float:
-        """Requests that took longer, interpolated within the bucket that the limit is in."""
+        """Requests that took longer, interpolated within the bucket of the limit."""
         below, slower = 0.0, 0.0
         for bound in sorted(self.latency):
             limit = limit_ms / 1000
@@ -77,7 +77,7 @@ class Counts:
 
 
 def parse(page: str) -> Counts | None:
-    """Read a page in Prometheus' text format; None when it is none of an endpoint."""
+    """Parse a page in Prometheus' text format; None if it is not from an endpoint of ours."""
     samples = list(_samples(page))
     if not any(name.startswith("tidegate_") for name, _, _ in samples):
         return None
@@ -96,18 +96,18 @@ def parse(page: str) -> Counts | None:
             predictions[labels["label"]] += int(value)
         elif name == "tidegate_prediction_value_bucket":
             values[float(labels["le"])] = values.get(float(labels["le"]), 0) + value
-    predictions.update({str(bound): int(count) for bound, count in _apart(values).items()})
-    return Counts(requests, errors, Counter(_apart(latency)), +predictions)
+    predictions.update({str(bound): int(count) for bound, count in _per_bucket(values).items()})
+    return Counts(requests, errors, Counter(_per_bucket(latency)), +predictions)
 
 
 def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each line; the driver's image has no library for it."""
+    """Name, labels and value of each line; the driver's image has no library for this."""
     for name, labels, value in SAMPLE.findall(page):
         yield name, {key: ESCAPED.sub(r"\1", text) for key, text in LABEL.findall(labels)}, float(value)
 
 
-def _apart(cumulative: dict[float, float]) -> dict[float, int]:
-    """The count of each bucket alone."""
+def _per_bucket(cumulative: dict[float, float]) -> dict[float, int]:
+    """The count of each bucket, from cumulative counts."""
     found, before = {}, 0.0
     for bound in sorted(cumulative):
         found[bound] = int(cumulative[bound] - before)
@@ -116,7 +116,7 @@ def _apart(cumulative: dict[float, float]) -> dict[float, int]:
 
 
 def scrape(addresses: Iterable[str]) -> dict[str, Counts]:
-    """Ask each `HOST:PORT` for its metrics; one that does not answer with any is left out."""
+    """Read the metrics of each `HOST:PORT`; those without a valid answer are left out."""
     found = {}
     for address in addresses:
         try:
@@ -130,5 +130,5 @@ def scrape(addresses: Iterable[str]) -> dict[str, Counts]:
 
 
 def since(before: dict[str, Counts], now: dict[str, Counts]) -> Counts:
-    """What all pods together counted since; one that is new counts from nothing."""
+    """What all pods together counted since `before`; a new pod counts from zero."""
     return sum((counts - before.get(address, Counts()) for address, counts in now.items()), Counts())

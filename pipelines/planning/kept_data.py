@@ -18,7 +18,7 @@ from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.planning.s3_source import inside
 from tidegate.pipelines.step_types.prepare import Kept, KeptFile
 
-MOST_FILES = 50  # of more, one file is made: an object each would be thousands of requests
+MAX_FILES = 50  # of more, one file is made: an object each would be thousands of requests
 
 
 def keep_source(store: Store, source: Path) -> Kept:
@@ -38,7 +38,7 @@ def keep_source(store: Store, source: Path) -> Kept:
     path = existing(source)
     files = {file.relative_to(path.parent).as_posix(): file for file in source_files(path)}
     _check_names(files)
-    if len(files) <= MOST_FILES:
+    if len(files) <= MAX_FILES:
         kept = tuple(KeptFile(path=name, ref=store.put(file)) for name, file in files.items())
         return Kept(name=path.name, files=kept)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as work:

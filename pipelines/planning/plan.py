@@ -11,7 +11,7 @@ from tidegate.pipelines.step_types.package import Packaged, PackageInputs
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.step_types.release import Deployed, DeployInputs, PromoteInputs, VerifyInputs
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
-from tidegate.pipelines.step_types.train import Draw, Earlier, Trained, TrainInputs
+from tidegate.pipelines.step_types.train import Draw, Trained, TrainInputs, WarmStartInputs
 
 INPUTS: dict[str, type[StepPart]] = {
     "prepare": PrepareInputs,
@@ -102,12 +102,12 @@ def _trials(
 ) -> list[Step]:
     steps: list[Step] = []
     for index in range(facts.trials):
-        seen = steps[: _visible(experiment, index)]
+        seen = steps[: _visible_trials(experiment, index)]
         steps.append(_trial(experiment, facts, content, prepare, run, index, seen))
     return steps
 
 
-def _visible(experiment: Experiment, index: int) -> int:
+def _visible_trials(experiment: Experiment, index: int) -> int:
     """Trials whose results a trial may use: fixed by the plan, so that timing never changes a result."""
     search = experiment.search
     if search is None or (search.method != "tpe" and search.pruning is None):
@@ -127,7 +127,7 @@ def _trial(
     draw = _draw(experiment.search, index)
     resources, settings = experiment.resources, experiment.serving.settings
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
-    parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *_plain(settings)]
+    parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *_settings_key(settings)]
     buffer = experiment.data.shuffle_buffer
     parts += [buffer] if streamed_memory(experiment, facts) and buffer else []
     inputs = TrainInputs(
@@ -137,7 +137,7 @@ def _trial(
         prepared=place_of(prepare.id, Prepared),
         shuffle_buffer=buffer,
         model=experiment.model.options,
-        start=_earlier(experiment, facts),
+        start=_warm_start(experiment, facts),
         training=experiment.training.model_dump(mode="json"),
         gpus=resources.gpus,
         nodes=resources.nodes,
@@ -165,15 +165,15 @@ def _draw(search: Search | None, index: int) -> Draw | None:
     )
 
 
-def _earlier(experiment: Experiment, facts: Facts) -> Earlier | None:
+def _warm_start(experiment: Experiment, facts: Facts) -> WarmStartInputs | None:
     start = facts.start
     if start is None:
         return None
     freeze = experiment.model.freeze or []
-    return Earlier(run=start.run, keras=start.keras, transforms=start.transforms, freeze=freeze)
+    return WarmStartInputs(run=start.run, keras=start.keras, transforms=start.transforms, freeze=freeze)
 
 
-def _plain(settings: DecodingSettings | None) -> list[Any]:
+def _settings_key(settings: DecodingSettings | None) -> list[Any]:
     """How texts or boxes are chosen, as the part of a key that it is: none where nothing is said."""
     return [] if settings is None else [settings.model_dump(mode="json")]
 
@@ -196,7 +196,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
 def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, run: str) -> list[Step]:
     endpoint, serving = experiment.endpoint, experiment.serving
     prepared, selected = place_of(prepare.id, Prepared), places_in(select.id, Selected)
-    asked = [*_plain(serving.settings), *(["explain"] if serving.explain else [])]
+    asked = [*_settings_key(serving.settings), *(["explain"] if serving.explain else [])]
     package = _step(
         "package",
         facts,

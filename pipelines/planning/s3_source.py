@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tidegate.infra.store.s3_bucket import Bucket, ObjectInfo
 
 SCHEME = "s3://"
-SMALL = 8 << 20  # bytes; what is smaller comes in one request
-AT_ONCE = 8
+SINGLE_REQUEST = 8 << 20  # bytes; what is smaller comes in one request
+PARALLEL_COPIES = 8
 
 
 class Listing(NamedTuple):
@@ -101,7 +101,7 @@ class S3Source:
             PipelineError: it is not what the plan saw, or changed while it was read.
         """
         listing = self._listing
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(PARALLEL_COPIES) as pool:
             list(pool.map(lambda path: _copy(listing, path, folder), listing.objects))
         if _list(self._url, self._endpoint).digest() != (expected or listing.digest()):
             raise PipelineError(
@@ -115,7 +115,7 @@ def _copy(listing: Listing, path: str, folder: Path) -> None:
     target, found = inside(folder, path), listing.objects[path]
     with translate_os_errors(StoreError, target, "Writing"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if found.size > SMALL:
+        if found.size > SINGLE_REQUEST:
             with target.open("xb") as file:
                 listing.bucket.download(found.key, file)
         elif content := listing.bucket.get(found.key):

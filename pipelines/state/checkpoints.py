@@ -27,7 +27,7 @@ class StoreKeeper:
     If the store cannot be reached, the training loses nothing but its checkpoints.
 
     Attributes:
-        writes: False in `Follower`.
+        writes: False in `ReadOnlyKeeper`.
 
     Args:
         store: the home's.
@@ -96,7 +96,7 @@ class StoreKeeper:
                 signal.raise_signal(signal.SIGTERM)
 
 
-class Follower(StoreKeeper):
+class ReadOnlyKeeper(StoreKeeper):
     """Resumes from the checkpoints of another process of the same training, writes none, and ends after it."""
 
     writes = False

@@ -49,7 +49,7 @@ class Trained(StepPart):
     resumed: str = ""
 
 
-class Earlier(StepPart):
+class WarmStartInputs(StepPart):
     """The run that training begins with; see `networks.fine_tuning.WarmStart`."""
 
     run: str
@@ -84,7 +84,7 @@ class TrainInputs(StepPart):
     gpus: int
     nodes: int = 1
     member_timeout: str = "10m"
-    start: Earlier | None = None
+    start: WarmStartInputs | None = None
     snapshot: Ref | None
     decoding: DecodingSettings | None = None
     explain: bool = False

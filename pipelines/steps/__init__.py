@@ -18,9 +18,9 @@ MODULES = {
 }
 
 
-def follow(inputs: Any, context: StepContext) -> None:
+def run_follower(inputs: Any, context: StepContext) -> None:
     """What all processes of a train step do but the first: the same training, of which they tell and keep nothing."""
-    import_module(MODULES["train"]).follow(inputs, context)
+    import_module(MODULES["train"]).run_follower(inputs, context)
 
 
 def load_step(name: str) -> Callable[[Any, StepContext], StepPart]:

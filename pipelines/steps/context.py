@@ -19,7 +19,7 @@ class StepContext:
         id: the step's id in the plan.
         key: the content hash of its result.
         work: an empty folder of its own, removed when it ends.
-        last_words: leaves an error where the driver finds it, for a process that is about to end; from any thread.
+        report_error: leaves an error where the driver finds it, for a process that is about to end; from any thread.
     """
 
     home: Home
@@ -27,7 +27,7 @@ class StepContext:
     id: str
     key: str
     work: Path
-    last_words: Callable[[Exception], None] = lambda _: None
+    report_error: Callable[[Exception], None] = lambda _: None
 
     @property
     def store(self) -> Store:

@@ -18,7 +18,7 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
     """
     place = hosting(context.home)
     with place.lock(inputs.endpoint, inputs.run):
-        state = _reserved(inputs, context, place)
+        state = _reserve(inputs, context, place)
         release = state.find(context.key)
         assert release is not None
         place.start(state, release)
@@ -26,7 +26,7 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
     return Deployed(release=release.number, port=state.port)
 
 
-def _reserved(inputs: DeployInputs, context: StepContext, place: Hosting) -> EndpointState:
+def _reserve(inputs: DeployInputs, context: StepContext, place: Hosting) -> EndpointState:
     store, packaged = context.home.store, inputs.packaged
     port = place.choose_port(load(store, inputs.endpoint), inputs.serving.port)
     parity = Parity(max_abs_difference=packaged.parity, tolerance=packaged.tolerance, rows=packaged.rows)

@@ -28,7 +28,7 @@ def run(inputs: PromoteInputs, context: StepContext) -> Promoted:
     place = hosting(context.home)
     with place.lock(inputs.endpoint, inputs.run):
         _require_same_champion(load(context.home.store, inputs.endpoint), inputs)
-        live = place.go_live(inputs.endpoint, inputs.release, guarded=True)
+        live = place.go_live(inputs.endpoint, inputs.release, try_canary=True)
     url = place.url(live.state)
     print(f"release {inputs.release} is live at {url}")
     return Promoted(release=inputs.release, url=url, canary=live.stages)

@@ -33,9 +33,9 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
         trial = Trial(inputs, context, chosen["model"], chosen["training"], log)
         return trial.run(params)
     except UserModelError as error:
-        told = str(error).replace(str(context.work), str(Path(inputs.model.get("file", "")).parent))
-        log.failed(told)
-        raise UserModelError(told) from error
+        message = str(error).replace(str(context.work), str(Path(inputs.model.get("file", "")).parent))
+        log.failed(message)
+        raise UserModelError(message) from error
     except MemberLostError:
         raise  # all of them start again, and the trial goes on
     except Exception as error:
@@ -43,14 +43,14 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
         raise
 
 
-def follow(inputs: TrainInputs, context: StepContext) -> None:
+def run_follower(inputs: TrainInputs, context: StepContext) -> None:
     """Train the same trial as another process of its group does, which alone tells of it and keeps it.
 
     Raises:
         ModelsError: see `run`.
     """
     chosen = with_values({"model": inputs.model, "training": inputs.training}, _suggest(inputs))
-    Trial(inputs, context, chosen["model"], chosen["training"], None).follow()
+    Trial(inputs, context, chosen["model"], chosen["training"], None).run_follower()
 
 
 def _suggest(inputs: TrainInputs) -> dict[str, Any]:

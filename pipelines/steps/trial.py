@@ -29,11 +29,11 @@ from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
-from tidegate.pipelines.state.checkpoints import Follower, StoreKeeper, fold_key
+from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
-from tidegate.pipelines.steps.trial_log import TrialLog, place
+from tidegate.pipelines.steps.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
 
@@ -90,7 +90,7 @@ class Trial:
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
         if answers or boxes:
-            self._require_plain("a text" if answers else "boxes")
+            self._refuse_unsupported_options("a text" if answers else "boxes")
         import_keras()
 
     @property
@@ -99,7 +99,7 @@ class Trial:
         assert self._log is not None
         return self._log
 
-    def _require_plain(self, target: str) -> None:
+    def _refuse_unsupported_options(self, target: str) -> None:
         """Refuse what is made for one answer a row, and not for one a token or a box."""
         keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
         asked = {f"training.{key}": self.training[key] for key in keys}
@@ -144,22 +144,22 @@ class Trial:
             self.recipe.require_explainable(self.transforms)
         train = self._training_rows()
         self.log.begin(self.training["epochs"])
-        model, history = self._learn(train, rows["validation"])
+        model, history = self._train(train, rows["validation"])
         folds = self._cross_validate()
         results = self.results
-        before = raw = results.answers(model, rows)
+        before = raw = results.raw_outputs(model, rows)
         results.require_probabilities(raw["test"])
         metrics = results.metrics(raw, rows) | results.error_rate(model)
         temperature = self._calibrate(model, rows["validation"])
         if temperature is not None:
-            raw = results.answers(model, rows)
+            raw = results.raw_outputs(model, rows)
             changed = {f"{split}_ece_uncalibrated": metrics[f"{split}_ece"] for split in raw}
             metrics = {**results.metrics(raw, rows), **changed, "temperature": temperature}
         metrics |= folds
         if history.epsilon is not None:
             metrics["epsilon"] = history.epsilon
         report = results.report(raw["test"], before["test"], history, rows["test"][1])
-        report |= results.explained(model, rows["test"], report["facts"])
+        report |= results.explain(model, rows["test"], report["facts"])
         files = results.files(model, raw["test"], report)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
@@ -175,7 +175,7 @@ class Trial:
             export_error=files.export_error,
             reference=files.reference,
             report=files.report,
-            events=self.log.kept(),
+            events=self.log.store_events(),
             activation=self.head.activation,
             params=params,
             metrics=metrics,
@@ -187,20 +187,20 @@ class Trial:
             resumed=self._resumed,
         )
 
-    def follow(self) -> None:
-        """Train only; see `steps.train.follow`."""
-        with self._keeping(self.context.key, Follower) as keeper:
-            self._trained(self._training_rows(), self.rows.encoded("validation"), keeper)
+    def run_follower(self) -> None:
+        """Train only; see `steps.train.run_follower`."""
+        with self._keeper(self.context.key, ReadOnlyKeeper) as keeper:
+            self._fit(self._training_rows(), self.rows.encoded("validation"), keeper)
 
-    def _learn(self, train: Rows | ShuffleWindows, validation: Rows) -> tuple[Any, History]:
-        told = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._went_on}
-        with self._keeping(self.context.key) as keeper:
-            model, history = self._trained(train, validation, keeper, **told)
+    def _train(self, train: Rows | ShuffleWindows, validation: Rows) -> tuple[Any, History]:
+        callbacks = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._on_resume}
+        with self._keeper(self.context.key) as keeper:
+            model, history = self._fit(train, validation, keeper, **callbacks)
         self.log.loop(self.training["backend"], history.xla, history.batches_a_call)
         return model, history
 
-    def _trained(
-        self, train: Rows | ShuffleWindows, validation: Rows, keeper: StoreKeeper, **told: Any
+    def _fit(
+        self, train: Rows | ShuffleWindows, validation: Rows, keeper: StoreKeeper, **callbacks: Any
     ) -> tuple[Any, History]:
         result = self.recipe.train(
             self.transforms,
@@ -210,14 +210,14 @@ class Trial:
             medians=_medians(self.inputs),
             gpus=self.inputs.gpus,
             group=self.group,
-            **told,
+            **callbacks,
         )
         if self.group is not None:
             self.group.leave()
         return result
 
     @contextlib.contextmanager
-    def _keeping(self, key: str, keeper_type: type[StoreKeeper] = StoreKeeper) -> Iterator[StoreKeeper]:
+    def _keeper(self, key: str, keeper_type: type[StoreKeeper] = StoreKeeper) -> Iterator[StoreKeeper]:
         """Who keeps a training's checkpoints under this key."""
         keeper = keeper_type(self.context.store, key, self.context.work, partial(print, flush=True))
         # Without checkpoints nobody would look whether SIGTERM came.
@@ -235,11 +235,11 @@ class Trial:
         columns = concat([self.rows.columns(part) for part in ("train", "validation")])
         keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
         return cross_validate(
-            self.recipe, self.schema, columns, split, lambda fold: self._keeping(keep[fold]), self.log.fold
+            self.recipe, self.schema, columns, split, lambda fold: self._keeper(keep[fold]), self.log.fold
         )
 
-    def _went_on(self, progress: TrainingProgress, batches: int) -> None:
-        self._resumed = place(progress.epoch, progress.batch, batches)
+    def _on_resume(self, progress: TrainingProgress, batches: int) -> None:
+        self._resumed = position(progress.epoch, progress.batch, batches)
         self.log.resumed(progress, batches)
 
     def _calibrate(self, model: Any, validation: Rows) -> float | None:
@@ -262,7 +262,7 @@ def _group(inputs: TrainInputs, context: StepContext) -> Group | None:
     if member.size == 1:
         return None
     return join(
-        member, seconds(inputs.member_timeout), lambda words: context.last_words(MemberLostError(words))
+        member, seconds(inputs.member_timeout), lambda words: context.report_error(MemberLostError(words))
     )
 
 

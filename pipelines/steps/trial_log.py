@@ -47,7 +47,7 @@ def version_tags(versions: Mapping[str, str]) -> dict[str, str]:
     return {f"version.{name}": version for name, version in versions.items()}
 
 
-def tell_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -> None:
+def log_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -> None:
     """Tell MLflow of the data: a dataset a split, each with its own fingerprint."""
     for split in ("train", "validation", "test"):
         spool.write(
@@ -62,7 +62,7 @@ def tell_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -
         )
 
 
-def place(epoch: int, batch: int, batches: int) -> str:
+def position(epoch: int, batch: int, batches: int) -> str:
     """Name a place in a training, in words that count from 1."""
     return f"epoch {epoch + 1}, batch {batch} of {batches}"
 
@@ -120,8 +120,8 @@ class TrialLog:
 
     def resumed(self, progress: "TrainingProgress", batches: int) -> None:
         """Training goes on after it was killed: one line, a tag, and what was done before, if MLflow missed it."""
-        words = place(progress.epoch, progress.batch, batches)
-        print(f"went on from {words}", flush=True)
+        words = position(progress.epoch, progress.batch, batches)
+        print(f"resumed from {words}", flush=True)
         self._spool.write("tags", f"resumed-{words}", values={"tidegate.resumed": words})
         for epoch, (values, ended) in enumerate(zip(progress.epochs, progress.ended_ms, strict=True)):
             self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=ended)
@@ -178,7 +178,7 @@ class TrialLog:
         """Training ended well: final metrics, dataset, pictures and the model itself."""
         # At step 0, where MLflow draws a bar; a line of one point says nothing.
         self._spool.write("metrics", "final", step=0, values=dict(metrics))
-        tell_datasets(self._spool, self._data, schema, prepared)
+        log_datasets(self._spool, self._data, schema, prepared)
         self._spool.write("figures", "figures", ref=files.report.model_dump())
         columns = load_columns(self._context.store.fetch(prepared.test))
         example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))
@@ -200,7 +200,7 @@ class TrialLog:
             requirements=requirements,
         )
 
-    def kept(self) -> Ref:
+    def store_events(self) -> Ref:
         """Put the events into the store, so that another run that uses this trial can tell them too."""
         self._end("FINISHED")
         return self._context.store.put(self._spool.path, "events.jsonl")

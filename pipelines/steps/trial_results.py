@@ -61,7 +61,7 @@ class TrialResults:
         self._context, self._schema, self._transforms = context, schema, transforms
         self._recipe, self._columns, self._decoding = recipe, columns, decoding
 
-    def answers(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
+    def raw_outputs(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
         """What is compared later, for each held-out split: raw predictions, or `token_probabilities` of texts."""
         from tidegate.models.networks.predict import predict
 
@@ -103,15 +103,15 @@ class TrialResults:
             )
 
     def metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> dict[str, float]:
-        """`test_*` and `validation_*` of what `answers` gave."""
+        """`test_*` and `validation_*` of what `raw_outputs` gave."""
         found: dict[str, float] = {}
         for split, answers in raw.items():
             if len(answers):
-                values = self._judged(split, answers, rows[split][1])
+                values = self._evaluate(split, answers, rows[split][1])
                 found |= {f"{split}_{name}": value for name, value in values.items()}
         return found
 
-    def _judged(self, split: str, answers: Any, truth: Any) -> dict[str, float]:
+    def _evaluate(self, split: str, answers: Any, truth: Any) -> dict[str, float]:
         boxes = self._transforms.box_target
         if boxes is None:
             return self._recipe.metrics(answers, truth)
@@ -159,7 +159,7 @@ class TrialResults:
         uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
         return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
 
-    def explained(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
+    def explain(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
         """Arrays of the rows explained, told in `facts`; a model that can not be explained is released all the same."""
         count = self._recipe.training["explain"]
         if not count:

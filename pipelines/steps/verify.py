@@ -1,7 +1,7 @@
 """verify: replay every held-out row against the new release over HTTP and compare with the trained model.
 
-A model of texts is compared on every row when it is packaged; here its texts for a few rows must be those that the
-bundle writes in this process. Boxes must be those that come of what the trained model answered.
+A model of texts is compared on every row when it is packaged; here its texts for a few rows must equal those that the
+bundle writes in this process. Boxes must match those decoded from the trained model's outputs.
 """
 
 from typing import Any
@@ -23,16 +23,16 @@ from tidegate.serving.deployment.release import load
 from tidegate.serving.inference.bulk_scoring import chunk_rows
 from tidegate.serving.inference.predictor import Predictor, probabilities, sample_rows
 
-FEW_TEXTS = 16
-CLOSE = 0.05  # of a box's score and, in pixels, of its corners
-MOST_LONELY = 0.01  # of all boxes
+MAX_TEXTS = 16
+BOX_TOLERANCE = 0.05  # difference in a box's score, or in its corners in pixels
+MAX_UNMATCHED = 0.01  # share of all boxes
 
 
 class Verified(StepPart):
-    """How far the answers were from the trained model's.
+    """How far the answers differ from the trained model's.
 
     Attributes:
-        rows: held-out rows asked.
+        rows: held-out rows compared.
         max_abs_difference: over all rows and outputs.
     """
 
@@ -41,20 +41,21 @@ class Verified(StepPart):
 
 
 def run(inputs: VerifyInputs, context: StepContext) -> Verified:
-    """Ask and compare.
+    """Request predictions and compare them.
 
     Raises:
         PipelineError: an answer differs by more than the bundle's tolerance; the release gets no traffic.
-        ClientError: the server refused a row or did not answer.
+        ClientError: the server rejected a row or did not answer.
     """
     schema, _ = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
+    columns = {field.name: columns[field.name] for field in schema.inputs}
     if schema.target.task == "detection":
-        return _boxes(inputs, context, url, {field.name: columns[field.name] for field in schema.inputs})
+        return _verify_boxes(inputs, context, url, columns)
     if schema.target.task == "generation":
-        return _texts(inputs, context, url, {field.name: columns[field.name] for field in schema.inputs})
-    rows = sample_rows({field.name: columns[field.name] for field in schema.inputs}, rows_of(columns))
+        return _verify_texts(inputs, context, url, columns)
+    rows = sample_rows(columns, rows_of(columns))
     with Client(url, proof=True) as client:
         answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
@@ -75,9 +76,9 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
     return Verified(rows=len(rows), max_abs_difference=largest)
 
 
-def _texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
+def _verify_texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
     predictor = Predictor.of(fetch_bundle(context.home, inputs.packaged.bundle))
-    rows = sample_rows(columns, min(FEW_TEXTS, predictor.contract.most_rows or FEW_TEXTS))
+    rows = sample_rows(columns, min(MAX_TEXTS, predictor.contract.most_rows or MAX_TEXTS))
     with Client(url, proof=True) as client:
         answers = client.predict(rows, decoding={"seed": 0})
     assert predictor.contract.decoding is not None
@@ -88,18 +89,18 @@ def _texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Column
         if answer["text"] != text:
             raise PipelineError(
                 f"release {inputs.release} of {inputs.endpoint} answers row {row} of the held-out rows with "
-                f"{answer['text'][:80]!r}, and its bundle writes {text[:80]!r}; it gets no traffic"
+                f"{answer['text'][:80]!r}; expected {text[:80]!r}, which its bundle writes; it gets no traffic"
             )
         difference = max(difference, abs(answer["log_probability"] - score))
-    print(f"{len(rows)} held-out rows over HTTP, the texts that the bundle writes")
+    print(f"{len(rows)} held-out rows over HTTP, the same texts as the bundle writes")
     return Verified(rows=len(rows), max_abs_difference=difference)
 
 
-def _boxes(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
-    """Every row's boxes beside those that the trained model's own answers give, decoded here.
+def _verify_boxes(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
+    """Compare the boxes of every row with those decoded here from the trained model's outputs.
 
-    A box whose score or overlap is a rounding away from a limit may be there in one of the two only: so one in a
-    hundred may lack its like.
+    A box whose score or overlap is very close to a limit may be in one of the two only, because of rounding: so one
+    in a hundred may have no match.
     """
     _, transforms = read_contract(inputs.prepared, context.store)
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
@@ -108,30 +109,30 @@ def _boxes(inputs: VerifyInputs, context: StepContext, url: str, columns: Column
     sizes = np.tile(transforms.box_target.size, (len(reference), 1))
     wanted = detect(reference, transforms.box_target, contract.detection, sizes)
     expected: list[Any] = list(contract.predictions(wanted))
-    answers = _asked(url, columns, chunk_rows(contract.model_dump(mode="json")))
+    answers = _predict_all(url, columns, chunk_rows(contract.model_dump(mode="json")))
     differences: list[float] = []
-    lonely = boxes = 0
+    unmatched = boxes = 0
     for answer, known in zip(answers, expected, strict=True):
-        found = [_nearest(box, known["boxes"]) for box in answer["boxes"]]
-        like = [difference for difference in found if difference <= CLOSE]
-        differences += like
+        found = [_distance_to_nearest(box, known["boxes"]) for box in answer["boxes"]]
+        matched = [difference for difference in found if difference <= BOX_TOLERANCE]
+        differences += matched
         boxes += max(len(found), len(known["boxes"]))
-        lonely += max(len(found), len(known["boxes"])) - len(like)
-    if lonely > MOST_LONELY * boxes:
+        unmatched += max(len(found), len(known["boxes"])) - len(matched)
+    if unmatched > MAX_UNMATCHED * boxes:
         raise PipelineError(
-            f"release {inputs.release} of {inputs.endpoint} answers {lonely} of {boxes} boxes of the held-out rows "
-            "otherwise than the trained model; it gets no traffic"
+            f"release {inputs.release} of {inputs.endpoint} answers the held-out rows with {unmatched} of {boxes} "
+            f"boxes that do not match the trained model's; allowed is {MAX_UNMATCHED:.0%}; it gets no traffic"
         )
     largest = max(differences, default=0.0)
     print(
-        f"{len(expected)} held-out rows over HTTP, {boxes} boxes, {lonely} without their like, largest difference "
+        f"{len(expected)} held-out rows over HTTP, {boxes} boxes, {unmatched} without a match, largest difference "
         f"{largest:.3g}"
     )
     return Verified(rows=len(expected), max_abs_difference=largest)
 
 
-def _asked(url: str, columns: Columns, step: int) -> list[Any]:
-    """The endpoint's answers to all rows, `step` of them a request."""
+def _predict_all(url: str, columns: Columns, step: int) -> list[Any]:
+    """The endpoint's answers to all rows, `step` rows per request."""
     answers: list[Any] = []
     with Client(url, proof=True) as client:
         for start in range(0, rows_of(columns), step):
@@ -140,11 +141,11 @@ def _asked(url: str, columns: Columns, step: int) -> list[Any]:
     return answers
 
 
-def _nearest(box: dict[str, Any], others: list[dict[str, Any]]) -> float:
-    """How far the most similar box of the same label is, by its score or by a corner in pixels."""
-    apart = (
+def _distance_to_nearest(box: dict[str, Any], others: list[dict[str, Any]]) -> float:
+    """Distance to the nearest box of the same label: the largest difference in score or corners (pixels)."""
+    distances = (
         np.abs(np.subtract([box["score"], *box["box"]], [other["score"], *other["box"]])).max()
         for other in others
         if other["label"] == box["label"]
     )
-    return float(min(apart, default=np.inf))
+    return float(min(distances, default=np.inf))

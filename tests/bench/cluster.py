@@ -34,10 +34,10 @@ def drive(trials: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         home = home_on_testbed(Path(folder) / "home")
         plan = plan_of(f"many-{trials}-{os.getpid()}", trials, PARALLELISM)
-        watch = recorder(home, plan)
+        listener = recorder(home, plan)
         executor = SimulatedExecutor(home, plan.run, plan.experiment.resources, None)
         began, cpu = time.monotonic(), time.process_time()
-        run_plan(plan, executor, home.store, watch.folder, watch)
+        run_plan(plan, executor, home.store, listener.folder, listener)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         requests = home.cluster.requests
         home.cluster.delete_all("Job", f"tidegate.dev/run={plan.run}")

@@ -91,25 +91,25 @@ class Recorder:
 
     folder: RunFolder
     record: RunRecord
-    news_told: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     done: int = 0
 
-    def step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
+    def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
         """A step changed."""
         others = [known for known in self.record.steps if known.id != record.id]
         self.record = self.record.model_copy(update={"steps": [*others, record]})
         self.folder.write(self.record)
         self.done += outputs is not None
 
-    def retry(self, step_id: str, signal: int) -> None:
+    def on_retry(self, step_id: str, signal: int) -> None:
         """A step was killed."""
-        self.news_told.append(f"{step_id} killed by {signal}")
+        self.notices.append(f"{step_id} killed by {signal}")
 
-    def news(self, step_id: str, words: str) -> None:
+    def on_notice(self, step_id: str, text: str) -> None:
         """A step waits."""
-        self.news_told.append(f"{step_id} {words}")
+        self.notices.append(f"{step_id} {text}")
 
-    def tick(self) -> None:
+    def on_poll(self) -> None:
         """Nothing to show."""
 
 

@@ -142,7 +142,7 @@ def test_a_good_canary_is_promoted_with_its_figures(endpoint: Make) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("wrong", "its predictions are distributed"),
+        ("wrong", "the distance of its predictions"),
         # Which of the two depends on the limits of its queue.
         pytest.param("slow", r"its p99 is|requests failed", marks=pytest.mark.slow),
         ("deadly", "crashed: OOMKilled"),

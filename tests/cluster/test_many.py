@@ -25,7 +25,10 @@ def test_trials_spread_and_never_exceed_the_parallelism(
     nodes.resize(installed, NODES)
     plan = plan_of("spread", TRIALS, PARALLELISM)
     home = home_on_testbed(tmp_path / "home")
-    watch, executor = recorder(home, plan), SimulatedExecutor(home, plan.run, plan.experiment.resources, None)
+    listener, executor = (
+        recorder(home, plan),
+        SimulatedExecutor(home, plan.run, plan.experiment.resources, None),
+    )
     seen: list[int] = []
     over = threading.Event()
 
@@ -37,7 +40,7 @@ def test_trials_spread_and_never_exceed_the_parallelism(
     counter = threading.Thread(target=count)
     counter.start()
     try:
-        run_plan(plan, executor, home.store, watch.folder, watch)
+        run_plan(plan, executor, home.store, listener.folder, listener)
     finally:
         over.set()
         counter.join()
@@ -45,6 +48,6 @@ def test_trials_spread_and_never_exceed_the_parallelism(
         api.delete_all("Job", f"tidegate.dev/run={plan.run}")
         executor.watcher.stop()
         nodes.resize(installed, 0)
-    assert watch.done == TRIALS
+    assert listener.done == TRIALS
     assert 1 < max(seen) <= PARALLELISM
     assert len(placed) > 1

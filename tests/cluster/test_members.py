@@ -51,7 +51,7 @@ def test_two_pods_learn_what_one_process_does(onto: Onto, api: Cluster, alone: d
     shown = ended(onto, api, run, 600)
     assert shown["status"] == "done", shown
     assert "it starts again" in onto("logs", run, "driver").stdout
-    assert "went on from epoch" in log(onto, run)
+    assert "resumed from epoch" in log(onto, run)
     for name, value in alone.items():
         assert shown["metrics"][name] == pytest.approx(value, abs=5e-3), name  # of 359 rows one is 3e-3
     assert left(api, run) == []

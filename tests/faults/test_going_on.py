@@ -33,7 +33,7 @@ def test_a_killed_trial_goes_on(house: Cli, undisturbed: dict[str, Any]) -> None
     psutil.Process(workers(house)[0].pid).kill()
     ended = wait(submit)
     assert ended.code == 0, ended.stderr
-    assert "went on from epoch " in ended.stderr
+    assert "resumed from epoch " in ended.stderr
     assert ended.json["trials"][0]["resumed"].startswith("epoch ")
     assert ended.json["metrics"] == undisturbed["metrics"]
     assert checkpoints(house) == []

@@ -66,10 +66,10 @@ def test_a_trial_that_starts_says_what_it_is_doing(tmp_path: Path, stream: io.St
     folder = recorded(Home(tmp_path / "home"), "wine-1", "wine", 1.0)
     folder.log(TRIAL).write_text("starting: of an earlier try\n")
     progress = Progress(folder, stream)
-    progress.step(StepRecord(id=TRIAL, step="train", status="running"))
+    progress.show_step(StepRecord(id=TRIAL, step="train", status="running"))
     with folder.log(TRIAL).open("a") as log:
         log.write("starting: importing TensorFlow\na library's own words\nepoch 1/2  0.1s  loss 1\n")
-    progress.tick()
+    progress.refresh()
     shown = [line.split(maxsplit=1) for line in stream.getvalue().splitlines()]
     expected = [[TRIAL, "starting: importing TensorFlow"]]
     assert shown == (

@@ -40,20 +40,20 @@ def plan_of(home: Home, nodes: int, epochs: int, every: int | str = 40, **resour
 
 @dataclass
 class Told:
-    """Keeps what a run tells; `tick` may do something to it."""
+    """Keeps what a run tells; `on_poll` may do something to it."""
 
-    tick: Callable[[], None] = lambda: None
+    on_poll: Callable[[], None] = lambda: None
     words: list[str] = field(default_factory=list)
     retries: list[int] = field(default_factory=list)
 
-    def step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
+    def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
         """Not looked at."""
 
-    def retry(self, _: str, signal: int) -> None:
+    def on_retry(self, _: str, signal: int) -> None:
         self.retries.append(signal)
 
-    def news(self, _: str, words: str) -> None:
-        self.words.append(words)
+    def on_notice(self, _: str, text: str) -> None:
+        self.words.append(text)
 
 
 def trained(home: Home, plan: Plan, told: Told | None = None, executor: str = "local") -> dict[str, Any]:
@@ -136,13 +136,13 @@ def test_a_member_that_stops_again_and_again_is_named(home: Home) -> None:
     plan = plan_of(home, 2, 400, member_timeout="25s")
     blows = [Blow(home, plan, 1, signal.SIGSTOP, 1) for _ in range(3)]
 
-    def tick() -> None:
+    def on_poll() -> None:
         struck = [blow.struck for blow in blows if blow.struck is not None]
         if len(struck) < len(blows) and not any(process.is_running() for process in struck):
             blows[len(struck)]()
 
     with pytest.raises(StepError, match=r"member 1 of 2 has been silent for \d+ s: its process is stopped"):
-        trained(home, plan, Told(tick))
+        trained(home, plan, Told(on_poll))
     assert member(home, plan, 0) is None and member(home, plan, 1) is None
 
 
@@ -151,12 +151,12 @@ def test_members_that_are_cancelled_keep_their_state(home: Home) -> None:
     plan = plan_of(home, 2, 41, every="1h")
     progress = home.folder_of(plan.run).path / "progress" / f"{plan.steps[1].id}.json"
 
-    def tick() -> None:
+    def on_poll() -> None:
         if progress.exists() and json.loads(progress.read_text())["epoch"] >= 2:
             raise CancelledError("enough")
 
     with pytest.raises(CancelledError):
-        trained(home, plan, Told(tick))
+        trained(home, plan, Told(on_poll))
     assert member(home, plan, 0) is None and member(home, plan, 1) is None
     assert trained(home, plan)["resumed"].startswith("epoch ")
 

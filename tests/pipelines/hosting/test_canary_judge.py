@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.pipelines.experiment.serving import Slo
 from tidegate.pipelines.hosting.canary import replicas_for
-from tidegate.pipelines.hosting.judge import DOUBT, distance, distance_limit, judge
+from tidegate.pipelines.hosting.judge import SIGNIFICANCE, distance, distance_limit, judge
 from tidegate.pipelines.hosting.metrics import Counts, parse, since
 
 LABELS = {"cat": 60, "dog": 30, "cow": 10}
@@ -36,7 +36,7 @@ def test_one_that_is_as_good_passes(slo: Slo | None) -> None:
     [
         (counts(100, errors=10), "10 of its 100 requests failed (10.00%); allowed is 0.10%"),
         (counts(100, slow=60), "its p99 is"),
-        (counts(200, labels={"cow": 1}), "its predictions are distributed 0.90 away from the champion's"),
+        (counts(200, labels={"cow": 1}), "the distance of its predictions from the champion's is 0.90"),
     ],
 )
 def test_one_that_is_worse_is_told_by_its_figures(canary: Counts, words: str) -> None:
@@ -83,7 +83,7 @@ def test_chance_alone_is_hardly_ever_called_a_difference() -> None:
         drawn = [Counter(rng.choices("abcdefghij", k=size)) for size in (150, 600)]
         left, right = (Counts(predictions=Counter(sample)) for sample in drawn)
         over += distance(left, right) > distance_limit(left, right) - 0.2
-    assert over / 2000 <= DOUBT
+    assert over / 2000 <= SIGNIFICANCE
 
 
 PAGE = """# TYPE tidegate_requests_total counter

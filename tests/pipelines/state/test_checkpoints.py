@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.infra.store import FolderStore
-from tidegate.pipelines.state.checkpoints import Follower, StoreKeeper, clear
+from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, clear
 
 
 def keeper(folder: Path) -> tuple[StoreKeeper, list[str]]:
@@ -71,7 +71,7 @@ def test_sigterm_waits_until_the_state_is_kept(tmp_path: Path) -> None:
 def test_who_follows_goes_on_from_the_others_and_waits_for_its_end(tmp_path: Path) -> None:
     kept, _ = keeper(tmp_path)
     put(kept, "one")
-    follower = Follower(kept.store, "k" * 64, tmp_path, print)
+    follower = ReadOnlyKeeper(kept.store, "k" * 64, tmp_path, print)
     assert [path.read_text() for path in follower.candidates()] == ["one"]
     assert not follower.writes
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
