@@ -25,7 +25,9 @@ from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
 
 SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
-FAILED_SYNC_S = 4.0  # after an error the user waits this long at most; a background process continues the sync
+FAILED_SYNC_S = (
+    4.0  # after an error the user waits this long at most; a background process continues the sync
+)
 MAX_PLANS = 3  # another run may be promoted between the gate and the promotion
 MAX_REASON = 2000  # characters
 
@@ -251,7 +253,9 @@ def _step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
     if outputs is None:
         return ""
     if "error" in outputs:
-        return str(outputs["error"]) if record.step == "train" else ""  # other steps end the run, which shows why
+        return (
+            str(outputs["error"]) if record.step == "train" else ""
+        )  # other steps end the run, which shows why
     if record.step == "prepare":
         dropped = outputs["summary"]["dropped_rows"]
         return f"{dropped} rows without a target were dropped" if dropped else ""

@@ -1,6 +1,6 @@
 """Where an experiment's data comes from: a built-in dataset, a file or folder of this machine, or S3.
 
-Where the data is decides which class of `Source` it is, in `source_of` and nowhere else.
+Only `source_of` decides, by where the data is, which class of `Source` reads it.
 """
 
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ from tidegate.pipelines.planning.s3_source import SCHEME, S3Source
 
 
 class Source(Protocol):
-    """What a plan asks about data, and `prepare` then reads.
+    """The data of an experiment, as a plan describes it and `prepare` reads it.
 
-    Every method may raise ExperimentError, ModelsError or StoreError: the data is not there, or can not be read.
+    Every method may raise ExperimentError, ModelsError or StoreError: the data is missing or cannot be read.
     """
 
     def digest(self) -> str:
-        """SHA-256 (hex) that stands for the content of the data."""
+        """SHA-256 (hex) that identifies the content of the data."""
 
     def format(self) -> str | None:
-        """The format that is stated, or told by the source; None of a built-in, which has none."""
+        """The stated format, or else the detected one; None for a built-in dataset, which has none."""
 
     def size(self) -> int:
-        """About how many bytes the rows take in memory; 0 of a built-in, which fits."""
+        """About how many bytes the rows take in memory; 0 for a built-in dataset, which always fits."""
 
     def fetch(self, folder: Path, expected: str | None) -> Path | None:
-        """The data as a path of this machine; None of a built-in, which the readers find by its name.
+        """The data as a local path; None for a built-in dataset, which the readers find by its name.
 
         Args:
-            folder: of the caller's own, where a copy goes if one is needed.
-            expected: the digest that the plan saw; what is copied must still have it.
+            folder: owned by the caller; a copy goes here if one is needed.
+            expected: the digest in the plan; a copy must still have it.
         """
 
 
@@ -52,43 +52,43 @@ class BuiltIn:
     stated: str | None
 
     def digest(self) -> str:
-        """Of its files, wherever they lie."""
+        """The digest of its files, wherever they are."""
         return source_digest(dataset=self.name)
 
     def format(self) -> str | None:
-        """What is stated, if anything."""
+        """The stated format, if any."""
         return self.stated
 
     def size(self) -> int:
-        """It fits."""
+        """0: it always fits."""
         return 0
 
     def fetch(self, folder: Path, expected: str | None) -> None:
-        """Nothing: it is found by its name."""
+        """None: the readers find it by its name."""
         del folder, expected
 
 
 @dataclass(frozen=True)
 class Local:
-    """A file, a folder, or a pattern of files of this machine."""
+    """A file, a folder, or a pattern of files on this machine."""
 
     path: str
     stated: str | None
 
     def digest(self) -> str:
-        """Of what the files hold, and of their names below the folder."""
+        """The digest of the files' content and of their paths in the folder."""
         return source_digest(source=self.path)
 
     def format(self) -> str:
-        """Told by the suffix, or by what the folder holds."""
+        """The stated format, or else the one detected from the suffix or the folder's content."""
         return self.stated or guess_format(existing(self.path))
 
     def size(self) -> int:
-        """From the sizes of the files."""
+        """Estimated from the sizes of the files."""
         return bytes_in_memory(file_sizes(existing(self.path)), self.format())
 
     def fetch(self, folder: Path, expected: str | None) -> Path:
-        """Where it is: nothing is copied, and the readers say what is wrong with it."""
+        """The path itself: nothing is copied, and the readers report what is wrong with it."""
         del folder, expected
         return Path(self.path)
 
@@ -98,10 +98,10 @@ def source_of(data: Data, endpoint: str | None = None) -> Source:
 
     Args:
         data: its paths absolute.
-        endpoint: of S3; default: where boto3 and $TIDEGATE_S3_ENDPOINT say.
+        endpoint: the S3 server; default: as boto3 and $TIDEGATE_S3_ENDPOINT say.
 
     Raises:
-        ExperimentError: it lies where nobody can read it.
+        ExperimentError: the kind of URL is not supported.
     """
     source = data.source
     if source is None:
@@ -110,14 +110,14 @@ def source_of(data: Data, endpoint: str | None = None) -> Source:
         return S3Source(source, data.format, endpoint)
     if "://" in source:
         raise ExperimentError(
-            f"data.source: {source}: expected a file or folder of this machine, or s3://BUCKET/KEY; "
+            f"data.source is {source}; expected a file or folder of this machine, or s3://BUCKET/KEY; "
             "copy the data here and give its path"
         )
     return Local(source, data.format)
 
 
 def check_source(data: Data, endpoint: str | None = None) -> None:
-    """Refuse a source that no reader could read; S3 is asked only when the name does not tell the format.
+    """Refuse a source that no reader can read; S3 is listed only if the name does not show the format.
 
     Raises:
         ExperimentError, ModelsError: naming what was received and what was expected.

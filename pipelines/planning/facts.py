@@ -22,7 +22,7 @@ from tidegate.pipelines.state.mirror import known_run
 from tidegate.serving.bundle.import_closure import import_closure
 from tidegate.serving.deployment.release import EndpointState, load
 
-# Brings files to a step and reports of it, but changes no result of it: an edit there repeats nothing.
+# Modules that move a step's files and report on it, but do not change its result: an edit there repeats no step.
 CHANGES_NO_RESULT = (
     "tidegate.infra",
     "tidegate.pipelines.state",
@@ -40,14 +40,14 @@ LIBRARIES = {
 
 
 def gather(experiment: Experiment, home: Home) -> Facts:
-    """Everything `make_plan` needs to know beside the experiment.
+    """Collect everything that `make_plan` needs in addition to the experiment.
 
     Args:
         experiment: its paths absolute.
         home: where endpoints and earlier runs are recorded.
 
     Raises:
-        ExperimentError, ModelsError, StoreError: the data can not be read.
+        ExperimentError, ModelsError, StoreError: the data cannot be read.
     """
     snapshot, source = _snapshot(experiment), source_of(experiment.data, home.s3_endpoint)
     facts = Facts(
@@ -89,8 +89,8 @@ def _start(experiment: Experiment, home: Home) -> Start | None:
         return None
     if asked == experiment.name:
         raise ExperimentError(
-            f"model.from: {asked} is this experiment's own name, whose newest run changes with each one; name a run: "
-            "`tidegate runs` lists them"
+            f"model.from is {asked}, this experiment's own name, whose newest run changes with each one; expected "
+            "the id of a run; name a run that `tidegate runs` lists"
         )
     done = [folder for folder in home.run_folders() if folder.read().status == "done"]
     newest = next((folder.run for folder in done if folder.read().name == asked), asked)
@@ -98,7 +98,7 @@ def _start(experiment: Experiment, home: Home) -> Start | None:
     selected, prepared = (outputs_of(home, record, step) for step in ("select", "prepare"))
     if not selected or not prepared:
         raise ExperimentError(
-            f"model.from: run {newest} is {record.status} and its files are not here; expected one that is done; "
+            f"model.from: run {newest} is {record.status} and its files are missing; expected a run that is done; "
             "submit it again, or name another"
         )
     keras, transforms = selected[0]["winner"]["keras"], prepared[0]["transforms"]
@@ -106,7 +106,7 @@ def _start(experiment: Experiment, home: Home) -> Start | None:
 
 
 def _champion(state: EndpointState, run: str, home: Home) -> str | None:
-    """Bundle to beat: the live one, but a run that passed the gate once is not judged again by its successors."""
+    """Digest of the bundle to beat: the live one; a run that passed the gate before keeps the champion it had then."""
     judged = known_run(home, run)
     live = state.release(state.current) if state.current is not None else None
     if judged is not None and (judged.status == "done" or (live is not None and live.run == run)):
@@ -125,7 +125,7 @@ def _trial_count(experiment: Experiment) -> int:
 
 
 def _tags() -> dict[str, str]:
-    """Who started this from which commit, under MLflow's own names."""
+    """The user and the git commit, under MLflow's own tag names."""
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "tidegate"}
     with contextlib.suppress(OSError, KeyError):
         tags["mlflow.user"] = getpass.getuser()
@@ -137,7 +137,7 @@ def _tags() -> dict[str, str]:
 
 @cache
 def code_digest(step: str) -> str:
-    """SHA-256 over the files of ours that a step can reach through its imports, by module and content."""
+    """SHA-256 over the modules of ours that a step imports, directly or not: names and content."""
     total = hashlib.sha256()
     for module, file in import_closure([f"tidegate.pipelines.steps.{step}"], CHANGES_NO_RESULT).items():
         total.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -146,7 +146,7 @@ def code_digest(step: str) -> str:
 
 @cache
 def _versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Versions of those libraries that are installed."""
+    """Versions of the libraries that are installed, by name."""
     found = {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""What a run is identified by: its experiment and the facts that its results depend on. Pure."""
+"""A run's identity: its experiment and the facts that its results depend on. Pure."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from tidegate.pipelines.experiment.data import Data, TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.step_types.prepare import Kept
 
-# Of the memory: what rows may take that are held; encoded, and as tensors, they take up to nine times as much.
+# Rows that take more than 1/8 of the memory are streamed: encoded and as tensors they take up to nine times as much.
 STREAM_PART = 8
 
 
@@ -35,12 +35,12 @@ class Facts:
         versions: step name -> versions of the libraries it uses.
         trials: number of trials.
         champion: digest of the bundle a candidate must beat, or None.
-        incarnation: how often the endpoint was deleted; a new one starts anew.
+        incarnation: how often the endpoint was deleted; a new one starts from scratch.
         snapshot: the store's reference of the model file, or None.
-        size: bytes that the rows take in memory, about; 0 where it does not matter.
+        size: about how many bytes the rows take in memory; 0 where it does not matter.
         start: the earlier run that training begins with, or None.
-        source: the data as it was kept in a store; None: it is where the experiment says.
-        tags: told to MLflow but part of no result's identity: git commit, user, file.
+        source: the copy of the data in a store; None: it is where the experiment says.
+        tags: for MLflow, not part of the identity of any result: git commit, user, file.
     """
 
     data: str
@@ -64,7 +64,7 @@ def digest_of(*parts: Any) -> str:
 
 
 def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
-    """The experiment with file paths replaced by what the files hold."""
+    """The experiment as plain values, with file paths replaced by digests of the files' content."""
     document = experiment.model_dump(mode="json")
     document["data"]["source"] = facts.data
     if document["model"]["file"]:
@@ -75,9 +75,9 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
 
 
 def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
-    """The bytes of memory that rows pass through a part at a time; None where all of them are held.
+    """Memory in bytes for streaming the rows in parts; None if all rows are held in memory.
 
-    It depends on the experiment and the data alone, not on the machine: the order of rows does.
+    It depends on the experiment and the data only, not on the machine, because the order of rows depends on it.
     """
     data, memory = experiment.data, memory_bytes(experiment.resources.memory)
     if data.stream == "auto":
@@ -92,6 +92,6 @@ def _needs_all(data: Data) -> bool:
 
 
 def run_id(experiment: Experiment, facts: Facts) -> str:
-    """Name of the run: equal for equal experiment, code, data and versions."""
+    """Name of the run: the same for the same experiment, code, data and versions."""
     content = digest_of(content_of(experiment, facts), facts.code, facts.versions)
     return f"{experiment.name}-{content[:8]}"

@@ -1,7 +1,7 @@
-"""A copy by content, in a store, of data that lies on this machine: a cluster's pod sees nothing of this machine.
+"""A content-addressed copy of local data in a store, because a cluster's pods cannot read this machine's files.
 
-`keep_source` puts the data into the target's store; what it returns stands in place of the path until `prepare` lays
-the data out again.
+`keep_source` puts the data into the target's store; what it returns replaces the path until `prepare` restores the
+files.
 """
 
 import os
@@ -18,7 +18,7 @@ from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.planning.s3_source import inside
 from tidegate.pipelines.step_types.prepare import Kept, KeptFile
 
-MAX_FILES = 50  # of more, one file is made: an object each would be thousands of requests
+MAX_FILES = 50  # more files are packed into one zip: an object per file would be thousands of requests
 
 
 def keep_source(store: Store, source: Path) -> Kept:
@@ -29,11 +29,11 @@ def keep_source(store: Store, source: Path) -> Kept:
         source: an absolute path.
 
     Returns:
-        What `lay_out_source` takes; `gc` finds its references in the documents that hold them.
+        The input of `lay_out_source`; `gc` finds its references in the documents that contain it.
 
     Raises:
-        SourceError: it is not there.
-        StoreError: it can not be read, or the store can not be written.
+        SourceError: it does not exist.
+        StoreError: it cannot be read, or the store cannot be written.
     """
     path = existing(source)
     files = {file.relative_to(path.parent).as_posix(): file for file in source_files(path)}
@@ -49,12 +49,12 @@ def keep_source(store: Store, source: Path) -> Kept:
 
 
 def lay_out_source(store: Store, kept: Kept, folder: Path) -> Path:
-    """Lay out in a folder what `keep_source` kept; return the path of the source there.
+    """Restore in a folder what `keep_source` stored; return the path of the source there.
 
     Args:
         store: where it was put.
         kept: what `keep_source` returned.
-        folder: a folder of the caller's own, made when missing.
+        folder: owned by the caller; created if missing.
 
     Raises:
         InfraError: an object is gone or damaged, or the disk is full.
@@ -76,7 +76,7 @@ def _check_names(files: dict[str, Path]) -> None:
             name.encode()
         except UnicodeEncodeError as error:
             raise PipelineError(
-                f"the data has a file whose name is not UTF-8: {name!r}; rename it"
+                f"the data has a file named {name!r}; expected a UTF-8 name; rename it"
             ) from error
 
 
@@ -93,13 +93,13 @@ def _pack(files: dict[str, Path], packed: Path) -> None:
 def _unpack(packed: Path, folder: Path) -> None:
     try:
         with ZipFile(packed) as archive:
-            archive.extractall(folder)  # which lets no name lead out of the folder
+            archive.extractall(folder)  # it keeps every name inside the folder
     except BadZipFile as error:
-        raise StoreError(f"{packed} is no zip of data: {error}. Submit the experiment again.") from error
+        raise StoreError(f"{packed} is not a zip of data: {error}; submit the experiment again") from error
 
 
 def _link(kept: Path, target: Path) -> None:
-    """The store's own file under another name, or a copy where the disk is another one."""
+    """Hard-link the store's file, or copy it if it is on another disk."""
     try:
         os.link(kept, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""make_plan: an experiment and the facts it depends on become steps with content-hashed keys. Pure."""
+"""make_plan: turn an experiment and the facts that it depends on into steps with content-hashed keys. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,14 +27,14 @@ STEPS = tuple(INPUTS)
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it is called, what identifies its result, what it needs.
+    """One step: its name, the key of its result, and what it needs.
 
     Attributes:
         id: unique in the plan, the same for the same plan.
         step: one of STEPS.
-        key: content hash; a finished step of this key is not done again.
-        inputs: of that step's type in INPUTS, `From` where an earlier step's output goes.
-        after: ids that must have ended first.
+        key: content hash; a finished step with this key is not run again.
+        inputs: of that step's type in INPUTS, with a `From` for each output of an earlier step.
+        after: ids of steps that must end first.
         optional: its failure does not end the run (one trial of several).
     """
 
@@ -65,7 +65,7 @@ def make_plan(experiment: Experiment, facts: Facts) -> Plan:
 
     Args:
         experiment: validated, its paths absolute.
-        facts: what its results depend on beside the file.
+        facts: what its results depend on in addition to the file.
     """
     run = run_id(experiment, facts)
     content = content_of(experiment, facts)
@@ -108,7 +108,7 @@ def _trials(
 
 
 def _visible_trials(experiment: Experiment, index: int) -> int:
-    """Trials whose results a trial may use: fixed by the plan, so that timing never changes a result."""
+    """Number of earlier trials whose results a trial may use; fixed by the plan, so that timing changes no result."""
     search = experiment.search
     if search is None or (search.method != "tpe" and search.pruning is None):
         return 0
@@ -144,7 +144,7 @@ def _trial(
         member_timeout=resources.member_timeout,
         snapshot=facts.snapshot,
         decoding=settings,
-        explain=experiment.serving.explain,  # changes no result, so it is no part of the trial's identity
+        explain=experiment.serving.explain,  # changes no result, so it is not part of the key
         search=draw,
         history=[place_of(step.id, Trained) for step in seen],
         content=content,
@@ -157,7 +157,7 @@ def _trial(
 
 
 def _draw(search: Search | None, index: int) -> Draw | None:
-    """The number of trials is no part of a trial's identity: more trials later keep the old ones."""
+    """The number of trials is not part of a trial's key, so adding trials later keeps the old ones."""
     if search is None:
         return None
     return Draw(
@@ -174,7 +174,7 @@ def _warm_start(experiment: Experiment, facts: Facts) -> WarmStartInputs | None:
 
 
 def _settings_key(settings: DecodingSettings | None) -> list[Any]:
-    """How texts or boxes are chosen, as the part of a key that it is: none where nothing is said."""
+    """The decoding settings as a part of a key; nothing where none are given, as in older keys."""
     return [] if settings is None else [settings.model_dump(mode="json")]
 
 

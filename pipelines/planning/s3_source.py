@@ -1,4 +1,4 @@
-"""Data that lies in S3: what it is, told by a listing, and a copy of it to read."""
+"""Data in S3: described by a listing, and copied to be read."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tidegate.infra.store.s3_bucket import Bucket, ObjectInfo
 
 SCHEME = "s3://"
-SINGLE_REQUEST = 8 << 20  # bytes; what is smaller comes in one request
+SINGLE_REQUEST = 8 << 20  # bytes; up to this size an object is read in one request
 PARALLEL_COPIES = 8
 
 
@@ -28,22 +28,22 @@ class Listing(NamedTuple):
     objects: "dict[str, ObjectInfo]"
 
     def digest(self) -> str:
-        """SHA-256 (hex) over paths, sizes and etags: other content has another, and nothing is read."""
+        """SHA-256 (hex) over paths, sizes and etags: it changes with the content, and no object is read."""
         lines = (f"{path} {found.size} {found.etag}\n" for path, found in sorted(self.objects.items()))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 class S3Source:
-    """A file or a folder in S3: told by one listing, and copied to be read.
+    """A file or a folder in S3: described by one listing, and copied to be read.
 
     Args:
         url: s3://BUCKET/KEY of a file, or s3://BUCKET/PREFIX of a folder.
-        stated: its format; None: the names tell it.
-        endpoint: the S3 server; default: where boto3 and $TIDEGATE_S3_ENDPOINT say.
+        stated: its format; None: detected from the names.
+        endpoint: the S3 server; default: as boto3 and $TIDEGATE_S3_ENDPOINT say.
 
     Every method may raise:
-        ExperimentError: there is nothing.
-        StoreError: S3 can not be asked.
+        ExperimentError: there is nothing at the URL.
+        StoreError: S3 cannot be reached.
     """
 
     def __init__(self, url: str, stated: str | None = None, endpoint: str | None = None) -> None:
@@ -54,11 +54,11 @@ class S3Source:
         return _list(self._url, self._endpoint)
 
     def digest(self) -> str:
-        """What stands for the content; nothing of it is read."""
+        """The digest of the listing; no object is read."""
         return self._listing.digest()
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file."""
+        """The size of each file in bytes, by path."""
         return {path: found.size for path, found in self._listing.objects.items()}
 
     def size(self) -> int:
@@ -66,10 +66,10 @@ class S3Source:
         return bytes_in_memory(self.sizes(), self.format())
 
     def format(self) -> str:
-        """The format that is stated, or that the names tell.
+        """The stated format, or else the one detected from the names.
 
         Raises:
-            SourceError: they tell nothing.
+            ExperimentError, SourceError: no format could be detected.
         """
         if self._stated is not None:
             return self._stated
@@ -82,23 +82,23 @@ class S3Source:
         if any(len(path.parts) > 2 for path in paths):
             recorded = any(path.suffix.lower() == ".wav" for path in paths)
             return "audio_folder" if recorded else "image_folder"
-        told = {format_of_name(path.name) for path in paths}
-        if len(told) == 1 and (found := told.pop()):
+        formats = {format_of_name(path.name) for path in paths}
+        if len(formats) == 1 and (found := formats.pop()):
             return found
         raise ExperimentError(
             f"data.source: {self._url} does not tell its format; expected a name ending such as .npz, .csv, .parquet "
-            "or .jsonl, or a folder with one folder a class; state data.format"
+            "or .jsonl, or a folder with one folder per class; state data.format"
         )
 
     def fetch(self, folder: Path, expected: str | None = None) -> Path:
         """Copy it into a folder and return its path there.
 
         Args:
-            folder: made when missing.
-            expected: the digest that the plan saw.
+            folder: created if missing.
+            expected: the digest in the plan.
 
         Raises:
-            PipelineError: it is not what the plan saw, or changed while it was read.
+            PipelineError: it changed since the run was planned, or while it was read.
         """
         listing = self._listing
         with ThreadPoolExecutor(PARALLEL_COPIES) as pool:
@@ -126,7 +126,7 @@ def inside(folder: Path, path: str) -> Path:
     """A path below a folder.
 
     Raises:
-        PipelineError: it would lead out of it.
+        PipelineError: it leads out of the folder.
     """
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts:
@@ -135,7 +135,7 @@ def inside(folder: Path, path: str) -> Path:
 
 
 def _list(url: str, endpoint: str | None) -> Listing:
-    """Ask for a file of that name first, then for a folder: other keys may begin with the same letters."""
+    """Look for a file of this name first, then for a folder: other keys may begin with the same letters."""
     from tidegate.infra.store.s3_address import parse
     from tidegate.infra.store.s3_bucket import Bucket  # importing boto3 takes half a second
 
@@ -154,12 +154,12 @@ def _list(url: str, endpoint: str | None) -> Listing:
 
 
 def _files(bucket: "Bucket", key: str) -> "dict[str, ObjectInfo]":
-    """A file, and of idx images their labels; none where the key is no file's."""
+    """The file, and for idx images also their labels; empty if there is no such file."""
     images = PurePosixPath(key)
     found = {path.name: bucket.stat(str(path)) for path in (images, idx_labels(images))}
     return {name: entry for name, entry in found.items() if entry} if found[images.name] else {}
 
 
 def _is_data(path: str) -> bool:
-    """Folders' own marks, and hidden files, are none; as in a local folder."""
+    """Whether a path is data: not a folder's own marker, and not hidden; the same as for local folders."""
     return not path.endswith("/") and not PurePosixPath(path).name.startswith(".")

@@ -1,1 +1,1 @@
-"""What each step takes and leaves: read by the plan, by the steps, and by who starts them."""
+"""The inputs and outputs of each step: for the plan, the steps and the executors."""

@@ -1,8 +1,8 @@
-"""What the inputs and outputs of all steps are made of: strict types, and places for what is not there yet.
+"""Base types of the inputs and outputs of all steps: strict models, and placeholders for values not known yet.
 
-The plan writes a step's inputs and a worker reads them, so that a wrong or missing key is found by mypy, or else when
-the plan is made. An output of an earlier step is not there yet then. Its place is held by a `From`, which stands in a
-field of type `Later[...]` only, and is filled in before the step starts; a step itself never sees one.
+The plan writes a step's inputs and a worker reads them, so mypy finds a wrong or missing key, or else making the plan
+does. Outputs of earlier steps are not known at that time. A `From` is their placeholder; it is allowed only in a field
+of type `Later[...]` and is replaced before the step starts, so a step itself never sees one.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class StepPart(BaseModel):
 
 @dataclass(frozen=True)
 class From:
-    """An output of an earlier step, filled in once that step is finished; all of its outputs where none is named."""
+    """Placeholder for one output of an earlier step, or for all of them if `output` is None."""
 
     step: str
     output: str | None = None
@@ -36,12 +36,12 @@ Later = Annotated[Value, WrapValidator(_place_or_value)]
 
 
 def place_of(step: str, outputs: type[Left]) -> Left:
-    """A place for all that a step leaves, with the type of what will stand there."""
-    del outputs  # mypy alone needs it
+    """A placeholder for all outputs of a step, typed as these outputs."""
+    del outputs  # only for mypy
     return cast(Left, From(step))
 
 
 def places_in(step: str, outputs: type[Left]) -> Left:
-    """A place for each single output of a step, under its name, with the type of what will stand there."""
+    """A placeholder for each single output of a step, by name, typed as this output."""
     places: dict[str, Any] = {name: From(step, name) for name in outputs.model_fields}
     return outputs.model_construct(**places)

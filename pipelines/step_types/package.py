@@ -1,4 +1,4 @@
-"""What `package` takes and leaves."""
+"""Inputs and outputs of `package`."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from tidegate.serving.bundle.measurements import Batching, Runtime
 
 
 class PackageInputs(StepPart):
-    """The winner, the data it is proved on, the runtime, how texts or boxes are chosen, and whether it explains."""
+    """The winner, the data it is checked on, the runtime, the decoding settings, and whether it explains."""
 
     run: str
     endpoint: str
@@ -25,18 +25,18 @@ class PackageInputs(StepPart):
 
 
 class Packaged(StepPart):
-    """What can be deployed.
+    """A model that can be deployed.
 
     Attributes:
         bundle: digest of the bundle.
         bento: tag in BentoML's store.
         runtime: which runtime serves it.
         reason: why it is not ONNX, or "".
-        parity: the maximum absolute difference found.
+        parity: the largest absolute difference found.
         tolerance: the difference allowed.
         rows: held-out rows compared.
-        batching: what was measured of requests predicted together.
-        explained: how far its attributions are from the trained model's at most; None: it does not explain.
+        batching: measurements of requests predicted in one batch.
+        explained: the largest difference of its attributions from the trained model's; None: it does not explain.
     """
 
     bundle: str

@@ -1,4 +1,4 @@
-"""What `prepare` takes and leaves."""
+"""Inputs and outputs of `prepare`."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from tidegate.pipelines.step_types.base import StepPart
 
 
 class KeptFile(StepPart):
-    """A file of kept data: its path, which begins with the name of the source, and where its content is."""
+    """A stored data file: its path, which begins with the name of the source, and its content in the store."""
 
     path: str
     ref: Ref
 
 
 class Kept(StepPart):
-    """Data that was put into a store: each of its files, or of many one zip of all; see `planning.kept_data`."""
+    """Data in a store: its files, or one zip if there are many; see `planning.kept_data`."""
 
     name: str
     files: tuple[KeptFile, ...] = ()
@@ -27,10 +27,10 @@ class PrepareInputs(StepPart):
 
     Attributes:
         data: see above.
-        loss: may tell the task.
-        kept: what `keep_source` returned of a source that is on another machine; None: it is where `data` says.
-        digest: of the data that the plan saw; what is in S3 must still have it.
-        memory: bytes that rows pass through a part at a time; None: all are held.
+        loss: the task may follow from it.
+        kept: what `keep_source` returned for a source on another machine; None: it is where `data` says.
+        digest: of the data when the run was planned; data in S3 must still have it.
+        memory: bytes of memory for streaming the rows in parts; None: all rows are held in memory.
     """
 
     data: Data
@@ -46,11 +46,11 @@ class Prepared(StepPart):
     Attributes:
         schema_: Schema as JSON.
         transforms: Transforms as JSON.
-        train, validation, test: raw columns, .npz without pickle; of streamed rows `train` is a sample.
-        shards: all training rows, in files like it, where they are streamed.
+        train, validation, test: raw columns, .npz without pickle; if rows are streamed, `train` is a sample.
+        shards: if rows are streamed, all training rows in files of the same format.
         memory: see `PrepareInputs`.
         fingerprint: SHA-256 over the content of all splits.
-        summary: rows, classes and missing values, for people.
+        summary: rows, classes and missing values, for the user.
     """
 
     schema_: Ref

@@ -1,6 +1,6 @@
-"""What the steps that release take, and what `deploy` leaves for the others.
+"""Inputs of the releasing steps, and outputs of `deploy`.
 
-What no step reads, of `verify` and `promote`, stands with those steps.
+No step reads the outputs of `verify` and `promote`; they are defined with those steps.
 """
 
 from tidegate.pipelines.experiment.serving import Serving
@@ -11,7 +11,7 @@ from tidegate.pipelines.step_types.train import Trained
 
 
 class DeployInputs(StepPart):
-    """What is deployed, and where."""
+    """The package to deploy, and its endpoint."""
 
     run: str
     endpoint: str
@@ -21,14 +21,14 @@ class DeployInputs(StepPart):
 
 
 class Deployed(StepPart):
-    """The reserved release, its number and the port that it will take, where it takes one."""
+    """The number of the reserved release, and the port that it will get, if any."""
 
     release: int
     port: int | None
 
 
 class VerifyInputs(StepPart):
-    """The release, and what it must answer."""
+    """The release, and the expected answers."""
 
     endpoint: str
     release: Later[int]
@@ -38,7 +38,7 @@ class VerifyInputs(StepPart):
 
 
 class PromoteInputs(StepPart):
-    """The release, and the champion it was compared with."""
+    """The release, and the champion that it was compared with."""
 
     run: str
     endpoint: str

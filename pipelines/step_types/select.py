@@ -1,4 +1,4 @@
-"""What `select` takes and leaves."""
+"""Inputs and outputs of `select`."""
 
 from tidegate.pipelines.experiment.gate import Criterion
 from tidegate.pipelines.step_types.base import Later, StepPart
@@ -7,7 +7,7 @@ from tidegate.pipelines.step_types.train import Trained
 
 
 class SelectInputs(StepPart):
-    """The trials that ended well, the gate, and the digest of the champion's bundle."""
+    """The trials that succeeded, the gate, and the digest of the champion's bundle."""
 
     run: str
     endpoint: str
@@ -18,16 +18,16 @@ class SelectInputs(StepPart):
 
 
 class Selected(StepPart):
-    """The winner and what the gate says of it.
+    """The winner and the gate's decision.
 
     Attributes:
         winner: the best trial.
         trial: its id.
         ranking: trial ids, the best first.
-        metric: what ranked them.
+        metric: the metric that ranks them.
         metrics: the winner's.
         champion: the champion's metrics on this run's test rows, or None.
-        refused: why the gate refuses the winner, one sentence each; empty when it passes.
+        refused: the reasons why the gate refuses the winner, one sentence each; empty if it passes.
     """
 
     winner: Trained

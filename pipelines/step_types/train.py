@@ -1,4 +1,4 @@
-"""What `train` takes and leaves."""
+"""Inputs and outputs of `train`."""
 
 from typing import Any, Literal
 
@@ -18,16 +18,16 @@ class Trained(StepPart):
         keras: the model as Keras saves it.
         onnx: its ONNX export, or None with the reason in `export_error`.
         reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
-        report: history and predictions for the pictures, .npz.
+        report: history and predictions for the figures, .npz.
         activation: of the model's last layer.
-        params: the values searched, by dotted key.
+        params: the searched values, by dotted key.
         metrics: test_* and validation_* of the whole split.
-        monitor: the epoch's value that the search optimises and the median rule watches.
+        monitor: the metric that the search optimises and the median rule compares.
         value: its best value.
         curve: its value after each epoch.
-        events: what the trial told MLflow, for another run that uses it too.
+        events: the trial's events for MLflow, for other runs that use it.
         pruned: whether the median rule stopped it.
-        resumed: the place it went on from after it was killed, in words; "" where it was not.
+        resumed: the position from which it resumed after it was killed, as text; "" if it was not.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Trained(StepPart):
 
 
 class WarmStartInputs(StepPart):
-    """The run that training begins with; see `networks.fine_tuning.WarmStart`."""
+    """The run whose weights training starts from; see `networks.fine_tuning.WarmStart`."""
 
     run: str
     keras: Ref
@@ -59,7 +59,7 @@ class WarmStartInputs(StepPart):
 
 
 class Draw(StepPart):
-    """How a trial's values are drawn: a search without what changes no trial, and the trial's number."""
+    """How a trial's values are drawn: the part of the search that affects it, and the trial's number."""
 
     method: Literal["grid", "random", "tpe"]
     seed: int
@@ -69,9 +69,9 @@ class Draw(StepPart):
 
 
 class TrainInputs(StepPart):
-    """One trial's data, model, training, how texts or boxes are chosen and, in a search, what earlier trials found.
+    """One trial's data, model, training, decoding settings and, in a search, the results of earlier trials.
 
-    `explain` says that the winner is to be explained: what could not be is refused before it is trained.
+    If `explain` is true, a model that cannot be explained is refused before it is trained.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""The seven steps. The table maps a step to the module that defines run(); `step_types` has its inputs and outputs."""
+"""The seven steps. The table maps a step to the module with its run(); `step_types` has its inputs and outputs."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -19,11 +19,11 @@ MODULES = {
 
 
 def run_follower(inputs: Any, context: StepContext) -> None:
-    """What all processes of a train step do but the first: the same training, of which they tell and keep nothing."""
+    """Run a train step in any process but the first: the same training, without reporting or saving anything."""
     import_module(MODULES["train"]).run_follower(inputs, context)
 
 
 def load_step(name: str) -> Callable[[Any, StepContext], StepPart]:
-    """The run() of a step, which takes the inputs of its type in `planning.plan.INPUTS`."""
+    """The run() of a step; it takes inputs of the type in `planning.plan.INPUTS`."""
     run: Callable[[Any, StepContext], StepPart] = import_module(MODULES[name]).run
     return run

@@ -1,4 +1,4 @@
-"""The context that a step runs in: what it may touch beside its inputs."""
+"""The context of a step: what it may use in addition to its inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from tidegate.pipelines.state.home import Home, RunFolder
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step may touch beside its inputs.
+    """What a step may use in addition to its inputs.
 
     Attributes:
         home: the home of the run.
         folder: the run's folder.
         id: the step's id in the plan.
         key: the content hash of its result.
-        work: an empty folder of its own, removed when it ends.
-        report_error: leaves an error where the driver finds it, for a process that is about to end; from any thread.
+        work: an empty folder of its own, removed when the step ends.
+        report_error: writes an error for the driver, when the process is about to end; callable from any thread.
     """
 
     home: Home
@@ -35,9 +35,9 @@ class StepContext:
         return self.home.store
 
     def spool(self) -> Spool:
-        """Events of this step's MLflow run."""
+        """The spool for the events of this step's MLflow run."""
         return Spool(self.home.spool / self.folder.run, self.id)
 
     def put(self, path: Path) -> Ref:
-        """Keep a file of the work folder in the store."""
+        """Put a file of the work folder into the store."""
         return self.store.put(path)

@@ -1,4 +1,4 @@
-"""The contract of a run's data, as `prepare` left it."""
+"""The contract of a run's data, as written by `prepare`."""
 
 import json
 
@@ -12,7 +12,7 @@ def read_contract(prepared: Prepared, store: Store) -> tuple[Schema, Transforms]
     """The schema and the fitted transforms, read from the store.
 
     Raises:
-        InfraError: an object is gone or damaged.
+        InfraError: an object is missing or damaged.
     """
     schema = Schema.model_validate_json(store.fetch(prepared.schema_).read_bytes())
     transforms = json.loads(store.fetch(prepared.transforms).read_bytes())

@@ -1,4 +1,4 @@
-"""deploy: reserve a release and start its servers. It has no traffic yet."""
+"""deploy: reserve a release and start its servers. It gets no traffic yet."""
 
 from tidegate.infra.errors import ConflictError
 from tidegate.pipelines.hosting import hosting
@@ -13,7 +13,7 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
     """Reserve and start.
 
     Raises:
-        PortTakenError: a foreign process listens on the endpoint's port.
+        PortTakenError: another program listens on the endpoint's port.
         ServerStartError: the servers did not become ready.
     """
     place = hosting(context.home)

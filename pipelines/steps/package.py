@@ -1,4 +1,4 @@
-"""package: prove the export equal to the trained model, choose the runtime, build bundle and bento."""
+"""package: check that the export equals the trained model, choose the runtime, build bundle and bento."""
 
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attribut
 
 
 def run(inputs: PackageInputs, context: StepContext) -> Packaged:
-    """Prove, then package.
+    """Check, then package.
 
     Raises:
-        PipelineError: no runtime serves the model as it was trained, or the one asked for does not.
+        PipelineError: no runtime, or not the requested one, serves the model as it was trained.
     """
     no_slopes = _export_slopes(inputs, context) if inputs.explain else ""
     runtime, reason, parity = _choose(inputs, context, no_slopes)
@@ -80,13 +80,13 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
 
 
 def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
-    """Leave what explains predictions in ONNX Runtime, and the trained model's attributions to prove it by.
+    """Export the gradients that explain predictions in ONNX Runtime, and the trained model's attributions to compare.
 
     Returns:
         Why there is no ONNX file, or "".
 
     Raises:
-        PipelineError: the model can not be explained at all.
+        PipelineError: the model cannot be explained at all.
     """
     schema, _ = read_contract(inputs.prepared, context.store)
     fetch = context.store.fetch
@@ -101,18 +101,18 @@ def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
             code=_code(inputs, context),
         )
     except ExportError as error:
-        raise PipelineError(f"serving.explain is true, and the model is not explained: {error}") from error
+        raise PipelineError(f"serving.explain is true, but the model cannot be explained: {error}") from error
 
 
 def _choose(inputs: PackageInputs, context: StepContext, no_slopes: str) -> tuple[Runtime, str, Parity]:
-    """ONNX when it is proved equal; else TensorFlow, itself proved, with the reason."""
+    """ONNX if it equals the trained model; otherwise TensorFlow, checked too, with the reason."""
     reason = "the experiment asks for the tensorflow runtime"
     if inputs.runtime != "tensorflow":
         parity, reason = (None, no_slopes) if no_slopes else _try(inputs, context, "onnx")
         if parity is not None:
             return "onnx", "", parity
         if inputs.runtime == "onnx":
-            raise PipelineError(f"serving.runtime is onnx but {reason}; use serving.runtime: auto")
+            raise PipelineError(f"serving.runtime is onnx, but {reason}; use serving.runtime: auto")
     parity, problem = _try(inputs, context, "tensorflow")
     if parity is None:
         raise PipelineError(f"no runtime serves this model as it was trained: {reason}; {problem}")
@@ -139,24 +139,25 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
             **_explaining(inputs, context, runtime),
         )
     except ServingError as error:
-        return None, f"the {runtime} model can not be compared with the trained one: {error}"
+        return None, f"the {runtime} model cannot be compared with the trained one: {error}"
     if not parity.passed:
         return None, (
             f"the {runtime} model differs from the trained one by {parity.max_abs_difference:.3g} "
             f"on {parity.rows} held-out rows; allowed is {parity.tolerance:.3g}"
         )
     if inputs.explain:
-        proof = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
-        if not proof.passed:
+        explained = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
+        if not explained.passed:
             return None, (
-                f"the {runtime} model's attributions differ from the trained one's by {proof.max_abs_difference:.3g} "
-                f"on {proof.rows} held-out rows; allowed is {proof.tolerance:.3g}"
+                f"the {runtime} model's attributions differ from the trained one's by "
+                f"{explained.max_abs_difference:.3g} on {explained.rows} held-out rows; "
+                f"allowed is {explained.tolerance:.3g}"
             )
     return parity, ""
 
 
 def _explaining(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> dict[str, Any]:
-    """What `prove` needs to compare attributions, where that is asked for."""
+    """The arguments with which `check_parity` compares attributions, if explanations are requested."""
     if not inputs.explain:
         return {}
     slopes = context.work / SLOPES if runtime == "onnx" else _model(inputs, context, runtime)
@@ -166,7 +167,7 @@ def _explaining(inputs: PackageInputs, context: StepContext, runtime: Runtime) -
 
 def _model(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Path:
     ref = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
-    assert ref is not None  # without an ONNX file that runtime is never asked for
+    assert ref is not None  # without an ONNX file the onnx runtime is never tried
     return context.store.fetch(ref)
 
 

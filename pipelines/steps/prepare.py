@@ -34,7 +34,7 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
     if inputs.memory is not None:
-        print(f"streamed: the training rows stay on the disk, in {len(prepared.shards)} shards")
+        print(f"streamed: the training rows stay on disk, in {len(prepared.shards)} shards")
     return Prepared(
         schema_=context.put(context.work / "schema.json"),
         transforms=context.put(context.work / "transforms.json"),
@@ -49,7 +49,7 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
 
 
 def _source(inputs: PrepareInputs, context: StepContext) -> Path | None:
-    """The data as a path of this machine; None of a built-in dataset."""
+    """The data as a local path; None for a built-in dataset."""
     work = context.work / "source"
     if inputs.kept is not None:
         return lay_out_source(context.store, inputs.kept, work)

@@ -1,4 +1,4 @@
-"""promote: give the verified release the endpoint's traffic and move the release pointer; the alias follows it."""
+"""promote: give the verified release the endpoint's traffic and move the release pointer."""
 
 from tidegate.pipelines.errors import ChampionChangedError
 from tidegate.pipelines.hosting import hosting
@@ -10,7 +10,7 @@ from tidegate.serving.deployment.release import EndpointState, load
 
 
 class Promoted(StepPart):
-    """The live release, its address, and what was measured while it was a canary."""
+    """The live release, its URL, and the stages of its canary."""
 
     release: int
     url: str
@@ -18,12 +18,12 @@ class Promoted(StepPart):
 
 
 def run(inputs: PromoteInputs, context: StepContext) -> Promoted:
-    """Take over.
+    """Give the release the traffic.
 
     Raises:
         ChampionChangedError: another run was promoted since the gate compared; it must compare again.
-        CanaryError: it did worse than the champion on a share of the traffic, and was taken back.
-        PortTakenError: a foreign process has the endpoint's port.
+        CanaryError: it did worse than the champion on a share of the traffic and was rolled back.
+        PortTakenError: another program has the endpoint's port.
     """
     place = hosting(context.home)
     with place.lock(inputs.endpoint, inputs.run):

@@ -1,4 +1,4 @@
-"""select: rank the trials by the gate's metric, and hold the winner against the gate and the champion."""
+"""select: rank the trials by the gate's metric, and compare the winner with the gate and the champion."""
 
 from tidegate.models.data.columns import Columns, load_columns
 from tidegate.models.evaluation.box_metrics import evaluate_answers
@@ -15,7 +15,7 @@ from tidegate.serving.inference.predictor import Predictor
 
 
 def run(inputs: SelectInputs, context: StepContext) -> Selected:
-    """Choose and judge.
+    """Choose the winner and apply the gate.
 
     Raises:
         ExperimentError: the gate names a metric that the run does not have.
@@ -46,7 +46,7 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
 
 
 def _champion_metrics(inputs: SelectInputs, context: StepContext) -> tuple[dict[str, float] | None, str]:
-    """The champion's metrics on this run's test rows, scored through its own bundle, or why there are none."""
+    """The champion's metrics on this run's test rows, computed with its own bundle, or why there are none."""
     if inputs.champion is None:
         return None, ""
     schema, _ = read_contract(inputs.prepared, context.store)
@@ -78,7 +78,7 @@ def _champion_metrics(inputs: SelectInputs, context: StepContext) -> tuple[dict[
 
 
 def _champion_of_texts(predictor: Predictor, columns: Columns) -> dict[str, float]:
-    """The champion's figures, decoded as it is at its endpoint."""
+    """The champion's metrics, with the decoding settings of its endpoint."""
     contract, transforms = predictor.contract, predictor.transforms
     assert contract.decoding is not None
     values = evaluate_rows(predictor.run, contract.schema_, transforms, columns, contract.decoding)
@@ -86,7 +86,7 @@ def _champion_of_texts(predictor: Predictor, columns: Columns) -> dict[str, floa
 
 
 def _champion_of_boxes(predictor: Predictor, columns: Columns) -> dict[str, float]:
-    """The champion's figures on boxes that overlap as they may at its endpoint."""
+    """The champion's metrics, with the detection settings of its endpoint."""
     boxes, detection = predictor.transforms.box_target, predictor.contract.detection
     assert boxes is not None and detection is not None
     values = evaluate_answers(predictor.raw_output(columns), boxes, columns, detection)
@@ -95,6 +95,6 @@ def _champion_of_boxes(predictor: Predictor, columns: Columns) -> dict[str, floa
 
 def _incomparable(inputs: SelectInputs, why: str) -> str:
     return (
-        f'the champion of "{inputs.endpoint}" can not be scored on these rows: {why}; '
+        f'the champion of "{inputs.endpoint}" cannot be scored on these rows: {why}; '
         "set gate.improve_on_champion to null to release without comparing"
     )

@@ -1,6 +1,6 @@
-"""train: one trial. Leaves the Keras file, its ONNX export and its predictions of the held-out rows.
+"""train: one trial. Writes the Keras file, its ONNX export and its predictions of the held-out rows.
 
-TensorFlow is imported here and nowhere else: every later step works from the files this one leaves.
+Only this step imports TensorFlow: every later step works from the files that this one writes.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
     """Train one trial.
 
     Raises:
-        ModelsError: GPUs asked for are not there, an option is wrong, the user's model fails, the loss is NaN.
+        ModelsError: requested GPUs are missing, an option is wrong, the user's model fails, the loss is NaN.
     """
     params = _suggest(inputs)
     chosen = with_values({"model": inputs.model, "training": inputs.training}, params)
@@ -37,14 +37,14 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
         log.failed(message)
         raise UserModelError(message) from error
     except MemberLostError:
-        raise  # all of them start again, and the trial goes on
+        raise  # all processes restart, and the trial resumes
     except Exception as error:
         log.failed(error_message(error))
         raise
 
 
 def run_follower(inputs: TrainInputs, context: StepContext) -> None:
-    """Train the same trial as another process of its group does, which alone tells of it and keeps it.
+    """Train the same trial as the first process of the group, which alone reports and saves it.
 
     Raises:
         ModelsError: see `run`.

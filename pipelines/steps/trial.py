@@ -1,4 +1,4 @@
-"""One trial as it is trained: its rows, its model, what is told of it, and the files that it leaves.
+"""One trial: its rows, its model, its log, and the files that it writes.
 
 TensorFlow is imported here, for `steps.train`, and nowhere else in this package.
 """
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
 
 
 class Trial:
-    """Everything that lives while one trial is trained.
+    """One trial while it is trained.
 
     Args:
         inputs: of the train step.
         context: of the train step.
         model: its options, with this trial's values.
         training: the experiment's, with this trial's values.
-        log: where it is told; None in a process of a group that is not the first.
+        log: where it is reported; None in every process of a group but the first.
 
     Raises:
-        ModelsError: GPUs asked for are not there, an option is wrong, a process of the group does not come.
+        ModelsError: requested GPUs are missing, an option is wrong, a process of the group does not join.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Trial:
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
         self.model_options = self._with_snapshot(model)
-        target, answers = self.schema.target, self.transforms.text_target
-        tokens = answers.spec.vocabulary if answers else 0
+        target, text_target = self.schema.target, self.transforms.text_target
+        tokens = text_target.spec.vocabulary if text_target else 0
         boxes = self.transforms.box_target
         grids = boxes.grids if boxes else ()
         self.recipe = Recipe(
@@ -89,18 +89,18 @@ class Trial:
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
-        if answers or boxes:
-            self._refuse_unsupported_options("a text" if answers else "boxes")
+        if text_target or boxes:
+            self._refuse_unsupported_options("a text" if text_target else "boxes")
         import_keras()
 
     @property
     def log(self) -> TrialLog:
-        """What is told of the trial; by the first process of a group only."""
+        """The trial's log; in the first process of a group only."""
         assert self._log is not None
         return self._log
 
     def _refuse_unsupported_options(self, target: str) -> None:
-        """Refuse what is made for one answer a row, and not for one a token or a box."""
+        """Refuse options that need one answer per row; here there is one per token or box."""
         keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
         asked = {f"training.{key}": self.training[key] for key in keys}
         asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
@@ -108,12 +108,12 @@ class Trial:
         for name, value in asked.items():
             if value:
                 raise OptionsError(
-                    f"Option {name!r} is set, and the target is {target}. Leave it out; it is not for "
-                    f"{'texts' if self.transforms.text_target else 'boxes'}."
+                    f"Option {name!r} is set, and the target is {target}; expected a target with one answer per row; "
+                    "leave the option out"
                 )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The user's model as it was at submit, whatever the file says by now."""
+        """The model options with the user's file as it was at submit, even if it changed since."""
         if self.inputs.snapshot is None:
             return model
         path = self.context.work / Path(model["file"]).name
@@ -218,14 +218,14 @@ class Trial:
 
     @contextlib.contextmanager
     def _keeper(self, key: str, keeper_type: type[StoreKeeper] = StoreKeeper) -> Iterator[StoreKeeper]:
-        """Who keeps a training's checkpoints under this key."""
+        """The keeper of the checkpoints under this key."""
         keeper = keeper_type(self.context.store, key, self.context.work, partial(print, flush=True))
-        # Without checkpoints nobody would look whether SIGTERM came.
+        # Without checkpoints nothing would check whether SIGTERM came.
         with keeper.listening() if self.training["checkpoint"] else contextlib.nullcontext():
             yield keeper
 
     def _cross_validate(self) -> dict[str, float]:
-        """The metrics over the folds, where there are any."""
+        """The metrics over the folds; empty without cross-validation."""
         split = self.inputs.content["data"]["split"]
         if split["folds"] is None:
             return {}
@@ -243,31 +243,33 @@ class Trial:
         self.log.resumed(progress, batches)
 
     def _calibrate(self, model: Any, validation: Rows) -> float | None:
-        """The temperature that is now in the model's last layer, or None."""
+        """Scale the model's last layer by a fitted temperature and return it, or None."""
         temperature = self.recipe.calibrate(model, validation)
         if self.training["calibration"] is not None:
-            told = "the validation rows tell none" if temperature is None else f"{temperature:.4g}"
-            print(f"calibration: temperature {told}", flush=True)
+            fitted = (
+                "could not be fitted to the validation rows" if temperature is None else f"{temperature:.4g}"
+            )
+            print(f"calibration: temperature {fitted}", flush=True)
         return temperature
 
 
 def _group(inputs: TrainInputs, context: StepContext) -> Group | None:
-    """The other processes of this trial, once all are here; None where there are none."""
+    """The group of this trial's processes, once all have joined; None for a single process."""
     member = current_member()
     if member.size != inputs.nodes:
         raise OptionsError(
-            f"resources.nodes is {inputs.nodes} and this process is one of {member.size}. Expected an executor that "
-            "starts as many: local, or a Kubernetes target. Or set resources.nodes: 1."
+            f"resources.nodes is {inputs.nodes} and this process is one of {member.size}; expected an executor that "
+            "starts one process per node; use local or a Kubernetes target, or set resources.nodes: 1"
         )
     if member.size == 1:
         return None
     return join(
-        member, seconds(inputs.member_timeout), lambda words: context.report_error(MemberLostError(words))
+        member, seconds(inputs.member_timeout), lambda reason: context.report_error(MemberLostError(reason))
     )
 
 
 def _medians(inputs: TrainInputs) -> list[float | None] | None:
-    """The median rule's limits, once enough trials have run to the end."""
+    """The median rule's limits by epoch, once enough trials have run to the end; else None."""
     pruning = inputs.search.pruning if inputs.search else None
     finished = [trial for trial in inputs.history if not trial.pruned]
     if pruning is None or len(finished) < pruning.minimum_trials:

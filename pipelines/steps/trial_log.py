@@ -1,4 +1,4 @@
-"""What a trial tells: a line an epoch, progress for the bar, and events for MLflow, all to local files."""
+"""What a trial reports: a line per epoch, progress for the bar, and events for MLflow, all in local files."""
 
 import json
 import threading
@@ -31,11 +31,10 @@ EXAMPLE_ROWS = 5
 
 
 def parameters(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLflow lists as a run's parameters.
+    """A run's parameters for MLflow, by dotted key.
 
     Args:
-        content: the experiment with digests for its files, which are named as such; its description is told
-            as a note.
+        content: the experiment, with digests in place of its files; its description is left out, it becomes a note.
     """
     values = flat({key: value for key, value in content.items() if key != "description"})
     renamed = {"data.source": "data.digest", "model.file": "model.digest"}
@@ -43,12 +42,12 @@ def parameters(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def version_tags(versions: Mapping[str, str]) -> dict[str, str]:
-    """Tags that tell which libraries a run was made with."""
+    """Tags with the versions of the libraries that a run used."""
     return {f"version.{name}": version for name, version in versions.items()}
 
 
 def log_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -> None:
-    """Tell MLflow of the data: a dataset a split, each with its own fingerprint."""
+    """Log the data to MLflow: one dataset per split, each with its own fingerprint."""
     for split in ("train", "validation", "test"):
         spool.write(
             "dataset",
@@ -63,12 +62,12 @@ def log_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) ->
 
 
 def position(epoch: int, batch: int, batches: int) -> str:
-    """Name a place in a training, in words that count from 1."""
+    """Describe a position in a training, counted from 1."""
     return f"epoch {epoch + 1}, batch {batch} of {batches}"
 
 
 class TrialLog:
-    """The events of one trial. A trial that is run again writes none twice: their ids are the same."""
+    """The events of one trial. A trial that runs again writes no event twice, because the ids are the same."""
 
     def __init__(
         self,
@@ -79,7 +78,7 @@ class TrialLog:
         content: Mapping[str, Any],
         facts: Mapping[str, Any],
     ) -> None:
-        """Open the spool and tell what this trial is.
+        """Open the spool and write the trial's name, tags and parameters.
 
         Args:
             context: the step's.
@@ -101,7 +100,7 @@ class TrialLog:
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def starting(self, backend: str) -> None:
-        """The backend is about to be imported, which takes long: one line, or nobody would know what goes on."""
+        """The backend is about to be imported, which takes long: print one line, so that the user knows."""
         print(f"{STARTING} importing {IMPORTED[keras_backend(backend)]}", flush=True)
 
     def begin(self, epochs: int) -> None:
@@ -111,35 +110,35 @@ class TrialLog:
         self._sampler.start()
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
-        """An epoch ended: one line, one fsynced event."""
+        """An epoch ended: print one line, write one fsynced event."""
         values = {key: float(value) for key, value in metrics.items()}
         self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=timestamp_ms)
-        words = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
-        print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {words}", flush=True)
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+        print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {shown}", flush=True)
         self.batch(epoch + 1, 0, 1)
 
     def resumed(self, progress: "TrainingProgress", batches: int) -> None:
-        """Training goes on after it was killed: one line, a tag, and what was done before, if MLflow missed it."""
-        words = position(progress.epoch, progress.batch, batches)
-        print(f"resumed from {words}", flush=True)
-        self._spool.write("tags", f"resumed-{words}", values={"tidegate.resumed": words})
+        """Training resumes after it was killed: print a line, write a tag, and any missing events of epochs done."""
+        where = position(progress.epoch, progress.batch, batches)
+        print(f"resumed from {where}", flush=True)
+        self._spool.write("tags", f"resumed-{where}", values={"tidegate.resumed": where})
         for epoch, (values, ended) in enumerate(zip(progress.epochs, progress.ended_ms, strict=True)):
             self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=ended)
 
     def fold(self, fold: int, metrics: Mapping[str, float]) -> None:
-        """A fold was judged: one line, and a point of each `fold_` metric."""
-        words = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        print(f"fold {fold + 1}  {words}", flush=True)
+        """A fold was evaluated: print one line, write a point of each `fold_` metric."""
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        print(f"fold {fold + 1}  {shown}", flush=True)
         values = {f"fold_{name}": value for name, value in metrics.items()}
         self._spool.write("metrics", f"fold-{fold}", step=fold, values=values)
 
     def loop(self, backend: str, xla: bool, batches_a_call: int) -> None:
-        """How the training was driven."""
+        """Log how the training loop ran."""
         values = {"backend": backend, "xla": xla, "batches_a_call": batches_a_call}
         self._spool.write("params", "loop", values={f"loop.{key}": value for key, value in values.items()})
 
     def batch(self, epoch: int, batch: int, batches: int) -> None:
-        """Leave how far training is, for the driver's bar."""
+        """Write the progress of the training, for the driver's bar."""
         share = (epoch + batch / max(1, batches)) / max(1, self._epochs)
         began = time.time() - (time.monotonic() - self._began)
         progress = {"share": min(1.0, share), "epoch": epoch, "epochs": self._epochs, "t": time.time()}
@@ -148,7 +147,7 @@ class TrialLog:
         write_atomic(path, json.dumps(progress).encode())
 
     def _sample(self) -> None:
-        """System metrics every SAMPLE_S seconds and once at the start, under MLflow's own names."""
+        """Write system metrics at the start and every SAMPLE_S seconds, under MLflow's own names."""
         process, number = psutil.Process(), 0
         process.cpu_percent()
         while True:
@@ -175,8 +174,8 @@ class TrialLog:
         answered: list[int],
         requirements: list[str],
     ) -> None:
-        """Training ended well: final metrics, dataset, pictures and the model itself."""
-        # At step 0, where MLflow draws a bar; a line of one point says nothing.
+        """Training succeeded: log the final metrics, the datasets, the figures and the model."""
+        # At step 0, MLflow draws a bar; a line of one point would show nothing.
         self._spool.write("metrics", "final", step=0, values=dict(metrics))
         log_datasets(self._spool, self._data, schema, prepared)
         self._spool.write("figures", "figures", ref=files.report.model_dump())
@@ -201,12 +200,12 @@ class TrialLog:
         )
 
     def store_events(self) -> Ref:
-        """Put the events into the store, so that another run that uses this trial can tell them too."""
+        """Put the events into the store, for other runs that use this trial."""
         self._end("FINISHED")
         return self._context.store.put(self._spool.path, "events.jsonl")
 
     def failed(self, reason: str) -> None:
-        """Training failed: the child run says why."""
+        """Training failed: the child run gets the reason as a tag."""
         self._spool.write("tags", f"reason-{time.time()}", values={"tidegate.reason": reason})
         self._end("FAILED")
 

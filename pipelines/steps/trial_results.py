@@ -1,4 +1,4 @@
-"""What comes of a trained model: its answers to held-out rows, how good they are, and the files that stay of it."""
+"""The results of a trained model: its outputs for the held-out rows, its metrics, and its files."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TrialFiles(NamedTuple):
-    """What later steps work from; see `step_types.train.Trained`."""
+    """The files for later steps; see `step_types.train.Trained`."""
 
     keras: Ref
     onnx: Ref | None
@@ -39,14 +39,14 @@ class TrialFiles(NamedTuple):
 
 
 class TrialResults:
-    """Judges and keeps the model of one trial.
+    """Evaluates and stores the model of one trial.
 
     Args:
-        context: of the step, whose outputs the files are.
+        context: of the step that outputs the files.
         schema, transforms: of the rows.
         recipe: how the model was made.
-        columns: gives a split's raw rows.
-        decoding: how texts or boxes are chosen; None: as by default.
+        columns: returns a split's raw rows.
+        decoding: how texts or boxes are chosen; None: the defaults.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TrialResults:
         self._recipe, self._columns, self._decoding = recipe, columns, decoding
 
     def raw_outputs(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
-        """What is compared later, for each held-out split: raw predictions, or `token_probabilities` of texts."""
+        """Raw predictions of each held-out split, or `token_probabilities` for texts; later steps compare with them."""
         from tidegate.models.networks.predict import predict
 
         if self._transforms.text_target is None:
@@ -75,7 +75,7 @@ class TrialResults:
         }
 
     def error_rate(self, model: Any) -> dict[str, float]:
-        """See `evaluation.text_metrics.error_rate`, for each split; {} where no texts are answered."""
+        """See `evaluation.text_metrics.error_rate`, for each split; {} if the target is not text."""
         if self._transforms.text_target is None:
             return {}
         from tidegate.models.evaluation.text_metrics import error_rate
@@ -90,20 +90,20 @@ class TrialResults:
         return found
 
     def require_probabilities(self, raw: Any) -> None:
-        """A classifier's answers are told to people as probabilities: they must be some."""
+        """Refuse a classifier whose outputs are not probabilities, as which they are served."""
         if self._recipe.head.activation == "linear":
             return
         whole = self._recipe.head.activation == "softmax" and raw.ndim == 2
         sums = raw.sum(axis=1) if whole else np.ones(len(raw))
         if raw.min() < -1e-4 or raw.max() > 1 + 1e-4 or np.abs(sums - 1).max() > 1e-2:
             raise UserModelError(
-                f"the model's outputs are no probabilities: they lie between {raw.min():.3g} and {raw.max():.3g}; "
-                f"expected {self._recipe.head.activation} outputs, because the task is a classification; "
+                f"the model's outputs are not probabilities: they are between {raw.min():.3g} and {raw.max():.3g}; "
+                f"expected {self._recipe.head.activation} outputs, because the task is classification; "
                 "end build() with outputs.layer(x), or with that activation"
             )
 
     def metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> dict[str, float]:
-        """`test_*` and `validation_*` of what `raw_outputs` gave."""
+        """The `test_*` and `validation_*` metrics of `raw_outputs`."""
         found: dict[str, float] = {}
         for split, answers in raw.items():
             if len(answers):
@@ -121,7 +121,7 @@ class TrialResults:
         return evaluate_answers(answers, boxes, self._columns(split), detection)
 
     def files(self, model: Any, raw: Any, report: dict[str, Any]) -> TrialFiles:
-        """Save everything later steps work from; a model that has no ONNX form says why."""
+        """Save the files for later steps; if the model has no ONNX export, the reason is in `export_error`."""
         from tidegate.models.export.onnx import export_saved
 
         work, put = self._context.work, self._context.put
@@ -144,7 +144,7 @@ class TrialResults:
         )
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
-        """What the pictures show: `facts`, and arrays."""
+        """The content of the figures: `facts`, and arrays."""
         target, activation = self._schema.target, self._recipe.head.activation
         facts = {
             "task": target.task,
@@ -152,15 +152,14 @@ class TrialResults:
             "names": target.names,
             "history": history.epochs,
         }
-        if (
-            self._transforms.text_target or self._transforms.box_target
-        ):  # there is a curve to see, and no more
+        # Texts and boxes have only the training curve.
+        if self._transforms.text_target or self._transforms.box_target:
             return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
         uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
         return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
 
     def explain(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
-        """Arrays of the rows explained, told in `facts`; a model that can not be explained is released all the same."""
+        """Attributions of some test rows, described in `facts`; {} if the model cannot be explained."""
         count = self._recipe.training["explain"]
         if not count:
             return {}

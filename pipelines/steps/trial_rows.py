@@ -1,4 +1,4 @@
-"""The rows of a trial, as the store keeps them and as the model sees them."""
+"""The rows of a trial, as they are stored and as the model sees them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrialRows:
 
     Args:
         store: where they are.
-        prepared: what `prepare` told.
+        prepared: the outputs of `prepare`.
         schema: of the data.
         transforms: raw columns to model inputs.
     """
@@ -41,11 +41,11 @@ class TrialRows:
         return self._transforms.apply(columns), self._transforms.target(self._schema, columns)
 
     def training(self, batch: int, buffer: int | None) -> Rows | ShuffleWindows:
-        """The rows to learn from; windows over them where they are streamed, which is told.
+        """The training rows; if they are streamed, windows over them, which is printed.
 
         Args:
-            batch: rows of a batch.
-            buffer: rows of a window; None: as many as memory holds.
+            batch: rows per batch.
+            buffer: rows per window; None: as many as fit in memory.
         """
         prepared = self._prepared
         if prepared.memory is None:

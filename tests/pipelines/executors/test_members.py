@@ -169,7 +169,7 @@ def test_a_gpu_that_no_member_has_is_told_before_the_first_batch(home: Home) -> 
 
 def test_an_executor_that_starts_one_process_says_so(home: Home) -> None:
     with pytest.raises(
-        StepError, match=r"resources.nodes is 2 and this process is one of 1. Expected an exec"
+        StepError, match=r"resources.nodes is 2 and this process is one of 1; expected an exec"
     ):
         trained(home, plan_of(home, 2, 1), executor="inline")
 
