@@ -39,7 +39,9 @@ CASES = [
 def triton_http() -> Any:
     """`tritonclient.http`; a test that asks for it is skipped where pyproject.toml leaves it out."""
     return pytest.importorskip(
-        "tritonclient.http", reason="geventhttpclient has no wheel for this Python or system", exc_type=ImportError
+        "tritonclient.http",
+        reason="geventhttpclient has no wheel for this Python or system",
+        exc_type=ImportError,
     )
 
 

@@ -45,7 +45,9 @@ def _labels(endpoint: Endpoint, expected: NDArray[np.float32]) -> list[Any]:
 def test_tritonclient_infers(
     endpoint: Endpoint, client: Any, binary_input: bool, binary_output: bool, rows: int
 ) -> None:
-    outputs = [triton_http().InferRequestedOutput(name, binary_data=binary_output) for name in _outputs(endpoint)]
+    outputs = [
+        triton_http().InferRequestedOutput(name, binary_data=binary_output) for name in _outputs(endpoint)
+    ]
     answer = client.infer(
         endpoint.name,
         _inputs(endpoint, binary_input, rows),
