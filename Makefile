@@ -137,7 +137,7 @@ test-python:
 	@if [ -n "$(OTHER_PYTHON)" ]; then $(MAKE) --no-print-directory test-python-found PYTHON=$(OTHER_PYTHON); \
 	else echo "skipped: no Python 3.12 or 3.13 runs here; name one with make test-python PYTHON=..."; fi
 
-# A finished environment is made anew where it is of another Python.
+# A finished environment is made again where it is of another Python.
 test-python-found:
 	@[ "$$($(OTHER)/bin/python --version 2>&1)" = "$$($(PYTHON) --version)" ] || rm -rf $(OTHER)
 	@$(MAKE) --no-print-directory $(OTHER)/.dev
