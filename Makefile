@@ -150,7 +150,7 @@ test-python:
 	@if [ -n "$(OTHER_PYTHON)" ]; then $(MAKE) --no-print-directory test-python-found PYTHON=$(OTHER_PYTHON); \
 	else echo "skipped: no Python 3.12 or 3.13 runs here; name one with make test-python PYTHON=..."; fi
 
-# A finished environment is made anew where it is of another Python.
+# A finished environment is made again where it is of another Python.
 test-python-found:
 	@[ "$$($(OTHER)/bin/python --version 2>&1)" = "$$($(PYTHON) --version)" ] || rm -rf $(OTHER)
 	@$(MAKE) --no-print-directory $(OTHER)/.dev
@@ -171,7 +171,7 @@ $(OTHER)/.dev: requirements-dev.txt requirements-zoo.txt pyproject.toml
 LOWEST_EXTRAS := serve train cluster
 LOWEST_TESTS := tests/models/data/test_columns.py tests/models/datasets tests/models/evaluation/test_figures.py tests/models/export/test_onnx.py \
   tests/models/readers/test_readers.py tests/models/tuning tests/infra/cluster tests/infra/mlflow/test_model.py \
-  tests/infra/mlflow/test_registry.py tests/infra/store/test_s3_store.py tests/infra/system tests/pipelines/experiment \
+  tests/infra/mlflow/test_registry.py tests/infra/store/test_s3_store.py tests/infra/system tests/pipelines/experiment/test_load.py \
   tests/serving/bundle/test_bento.py tests/serving/contract tests/serving/http tests/serving/server/test_server.py
 test-lowest: $(LOWEST)/.dev
 	@$(LOWEST)/bin/python -m pytest -m "not slow" -W ignore::DeprecationWarning $(LOWEST_TESTS)
