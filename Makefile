@@ -117,10 +117,12 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo > .import-lint.log 2>&1 || { cat .import-lint.log; exit 1; }
 	@rm -f .import-lint.log
 
-# LINT= leaves it out, for who has just run it.
+# LINT= leaves it out, for who has just run it; PROCESSES: of pytest, each with 1 GB and as much in what it starts.
 LINT := lint
+PROCESSES := 2
+PYTEST := $(BIN)/python -m pytest -m "not slow and not cluster" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo $(LINT)
-	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
 
 # What a change breaks first: the command line, plans, the contract, the stores, one walk to an endpoint, one server.
 QUICK := tests/pipelines/walks/test_walk.py::test_a_submit_answers_with_everything \
@@ -130,7 +132,7 @@ QUICK := tests/pipelines/walks/test_walk.py::test_a_submit_answers_with_everythi
   tests/pipelines/commands/test_command_line.py tests/pipelines/planning tests/pipelines/experiment/test_load.py \
   tests/serving/contract tests/serving/server/test_server.py tests/infra/store/test_store.py
 test-quick: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile --no-loadscope-reorder $(QUICK)
+	@$(PYTEST) $(QUICK)
 
 test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 	@$(BIN)/python -m pytest -m "slow and not cluster"
