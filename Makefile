@@ -117,10 +117,12 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo > .import-lint.log 2>&1 || { cat .import-lint.log; exit 1; }
 	@rm -f .import-lint.log
 
-# LINT= leaves it out, for who has just run it.
+# LINT= leaves it out, for who has just run it; PROCESSES: of pytest, each with 1 GB and as much in what it starts.
 LINT := lint
+PROCESSES := 2
+PYTEST := $(BIN)/python -m pytest -m "not slow and not cluster" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo $(LINT)
-	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
 
 # What a change breaks first: the command line, plans, the contract, the stores, one walk to an endpoint, one server.
 QUICK := tests/pipelines/walks/test_walk.py::test_a_submit_answers_with_everything \
@@ -130,7 +132,7 @@ QUICK := tests/pipelines/walks/test_walk.py::test_a_submit_answers_with_everythi
   tests/pipelines/commands/test_command_line.py tests/pipelines/planning tests/pipelines/experiment/test_load.py \
   tests/serving/contract tests/serving/server/test_server.py tests/infra/store/test_store.py
 test-quick: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest -m "not slow and not cluster" -n 2 --dist loadfile --no-loadscope-reorder $(QUICK)
+	@$(PYTEST) $(QUICK)
 
 test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 	@$(BIN)/python -m pytest -m "slow and not cluster"
@@ -150,7 +152,7 @@ test-python:
 	@if [ -n "$(OTHER_PYTHON)" ]; then $(MAKE) --no-print-directory test-python-found PYTHON=$(OTHER_PYTHON); \
 	else echo "skipped: no Python 3.12 or 3.13 runs here; name one with make test-python PYTHON=..."; fi
 
-# A finished environment is made anew where it is of another Python.
+# A finished environment is made again where it is of another Python.
 test-python-found:
 	@[ "$$($(OTHER)/bin/python --version 2>&1)" = "$$($(PYTHON) --version)" ] || rm -rf $(OTHER)
 	@$(MAKE) --no-print-directory $(OTHER)/.dev
@@ -171,7 +173,7 @@ $(OTHER)/.dev: requirements-dev.txt requirements-zoo.txt pyproject.toml
 LOWEST_EXTRAS := serve train cluster
 LOWEST_TESTS := tests/models/data/test_columns.py tests/models/datasets tests/models/evaluation/test_figures.py tests/models/export/test_onnx.py \
   tests/models/readers/test_readers.py tests/models/tuning tests/infra/cluster tests/infra/mlflow/test_model.py \
-  tests/infra/mlflow/test_registry.py tests/infra/store/test_s3_store.py tests/infra/system tests/pipelines/experiment \
+  tests/infra/mlflow/test_registry.py tests/infra/store/test_s3_store.py tests/infra/system tests/pipelines/experiment/test_load.py \
   tests/serving/bundle/test_bento.py tests/serving/contract tests/serving/http tests/serving/server/test_server.py
 test-lowest: $(LOWEST)/.dev
 	@$(LOWEST)/bin/python -m pytest -m "not slow" -W ignore::DeprecationWarning $(LOWEST_TESTS)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 LONG = (
     "faults",
     "pipelines/walks",
+    "conformance",
     "compat",
     "docs",
     "pipelines",
@@ -29,6 +30,20 @@ LONG = (
     "models/loops",
     "models/distributed",
 )
+# These files ask the same servers, which one process of `make test` then starts once.
+TOGETHER = tuple(f"tests/conformance/test_{name}.py" for name in ("dialects", "equality", "grpc", "openapi"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole files, as `--dist loadfile` does; those of TOGETHER as if they were one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return TOGETHER[0] if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

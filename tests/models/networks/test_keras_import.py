@@ -1,0 +1,21 @@
+"""Keras comes alone, and what it did not bring can be imported afterwards."""
+
+import subprocess
+import sys
+
+CODE = """
+import sys
+from tidegate.models.networks.keras_import import import_keras
+
+import_keras()
+names = ("keras", "tensorflow", "jax", "matplotlib", "pandas", "scipy", "sklearn")
+print(*(name for name in names if name in sys.modules))
+import pandas
+import_keras()
+print(pandas.Series([1, 2]).sum(), sys.modules["pandas"] is pandas)
+"""
+
+
+def test_what_nothing_here_uses_is_left_out() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["keras tensorflow", "3 True"]
