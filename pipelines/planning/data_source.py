@@ -110,7 +110,7 @@ def source_of(data: Data, endpoint: str | None = None) -> Source:
         return S3Source(source, data.format, endpoint)
     if "://" in source:
         raise ExperimentError(
-            f"data.source is {source}; expected a file or folder of this machine, or s3://BUCKET/KEY; "
+            f"data.source is {source}; expected a file or folder on this machine, or s3://BUCKET/KEY; "
             "copy the data here and give its path"
         )
     return Local(source, data.format)

@@ -86,7 +86,7 @@ class S3Source:
         if len(formats) == 1 and (found := formats.pop()):
             return found
         raise ExperimentError(
-            f"data.source: {self._url} does not tell its format; expected a name ending such as .npz, .csv, .parquet "
+            f"data.source: the format of {self._url} is unknown; expected a name ending such as .npz, .csv, .parquet "
             "or .jsonl, or a folder with one folder per class; state data.format"
         )
 

@@ -178,13 +178,13 @@ def test_an_executor_that_starts_one_process_says_so(home: Home) -> None:
     ("resources", "training", "words"),
     [
         ({"nodes": 2}, {}, r"nodes is 2, and training.backend is 'tensorflow'.* set training.backend: jax"),
-        ({"gpus": 2}, {"backend": "torch"}, r"gpus is 2 .*'torch', which trains on one device"),
+        ({"gpus": 2}, {"backend": "torch"}, r"gpus is 2 .*'torch'; expected one device with this backend"),
         (
             {"nodes": 3},
             {"backend": "jax"},
             r"batch_size is 32; expected a multiple of 3, because the devices share.*batch_size: 33",
         ),
-        ({"nodes": 2, "gpus": 8}, {"backend": "jax", "batch_size": 24}, r"which 16 devices .*batch_size: 32"),
+        ({"nodes": 2, "gpus": 8}, {"backend": "jax", "batch_size": 24}, r"multiple of 16, .*batch_size: 32"),
     ],
 )
 def test_what_devices_can_not_share_is_refused_at_once(

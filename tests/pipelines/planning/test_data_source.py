@@ -104,7 +104,7 @@ class TestS3:
     def test_a_large_file_comes_in_parts(
         self, place: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(s3_source, "SMALL", 1000)
+        monkeypatch.setattr(s3_source, "SINGLE_REQUEST", 1000)
         content = os.urandom(5000)
         self.put(place, {"x.npz": content})
         assert S3Source(f"{place.url}/x.npz").fetch(tmp_path / "w").read_bytes() == content
@@ -128,14 +128,14 @@ class TestS3:
         self.put(place, {"flat/x.csv": b"", "flat/y.dat": b"", "x.dat": b""})
         with pytest.raises(ExperimentError, match=r"there is nothing at s3://.*/nothing\.csv; expected"):
             S3Source(f"{place.url}/nothing.csv").digest()
-        with pytest.raises(ExperimentError, match=r"flat does not tell its format.*state data\.format"):
+        with pytest.raises(ExperimentError, match=r"the format of \S*flat is unknown; .*state data\.format"):
             check_source(Data(source=f"{place.url}/flat", target=["y"]))
         with pytest.raises(SourceError, match=r"the format of \S*x\.dat is unknown; expected a suffix"):
             check_source(Data(source=f"{place.url}/x.dat", target=["y"]))
         with pytest.raises(StoreError, match="has no bucket nowhere"):
             source_of(Data(source="s3://nowhere/x.csv", target=["y"])).digest()
         with pytest.raises(
-            ExperimentError, match=r"gs://b/x\.csv: expected a file or folder of this machine"
+            ExperimentError, match=r"source is gs://b/x\.csv; expected a file or folder on this machine"
         ):
             source_of(Data(source="gs://b/x.csv", target=["y"])).digest()
 
