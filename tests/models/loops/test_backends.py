@@ -98,6 +98,6 @@ def test_a_backend_that_is_not_installed_is_told() -> None:
     if find_spec("torch") is None:
         with pytest.raises(
             OptionsError,
-            match=r"'training.backend' is 'torch'; expected one whose package is installed here: tensorflow",
+            match=r"'training.backend' is 'torch'; expected one whose package is installed here",
         ):
             require_backend("torch")
