@@ -28,9 +28,8 @@ def configure_backend(backend: str) -> None:
     for name, value in DETERMINISTIC.items():
         if value not in os.environ.get(name, ""):
             os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
-    if (
-        backend == "torch"
-    ):  # otherwise its waiting threads spin, which is three times slower on a busy machine
+    if backend == "torch":
+        # Otherwise its waiting threads spin, which is three times slower on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -40,13 +39,21 @@ def require_backend(backend: str) -> None:
     Raises:
         OptionsError: says what to install.
     """
-    package = "tensorflow" if backend == "numpy" else backend
-    if find_spec(package) is None:
-        others = ", ".join(name for name in BACKEND_NAMES if name != backend)
+    if not _installed(backend):
+        here = ", ".join(name for name in BACKEND_NAMES if _installed(name)) or "none"
         raise OptionsError(
-            f"option 'training.backend' is {backend!r}, and the package {package} is not installed; expected it; "
-            f"install it with `pip install {package}`, or choose another: {others}"
+            f"option 'training.backend' is {backend!r}; expected one whose package is installed here: {here}; "
+            f"install it with `pip install 'tidegate[{_package(backend)}]'`"
         )
+
+
+def _package(backend: str) -> str:
+    """The package of a backend, which is the name of the extra that installs it too."""
+    return "tensorflow" if backend == "numpy" else backend  # the equations are checked against Keras
+
+
+def _installed(backend: str) -> bool:
+    return find_spec(_package(backend)) is not None
 
 
 def require_equal_shares(backend: str, gpus: int, nodes: int, batch_size: int) -> None:

@@ -97,6 +97,7 @@ def test_a_backend_that_is_not_installed_is_told() -> None:
     require_backend("jax")
     if find_spec("torch") is None:
         with pytest.raises(
-            OptionsError, match=r"'training.backend' is 'torch', and the package torch is not"
+            OptionsError,
+            match=r"'training.backend' is 'torch'; expected one whose package is installed here",
         ):
             require_backend("torch")
