@@ -68,7 +68,7 @@ def test_tensorflow_explains_what_has_no_onnx_form(cli: Cli, tmp_path: Path) -> 
         told["prediction"] - told["baseline"], abs=1e-5
     )
     refused = cli("submit", str(tmp_path / "experiment.yaml"), "--set", "serving.runtime=onnx")
-    assert refused.code == 1 and "serving.runtime is onnx, but The model's gradient has no" in refused.stderr
+    assert refused.code == 1 and "serving.runtime is onnx, but the model's gradient has no" in refused.stderr
 
 
 def test_a_text_that_can_not_be_explained_is_refused_before_it_is_trained(cli: Cli, tmp_path: Path) -> None:
