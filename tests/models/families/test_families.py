@@ -110,10 +110,10 @@ def test_a_family_without_its_input_says_so(name: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("specs", "said"),
     [
-        ({"image": IMAGE}, r"needs an input of kind numeric; received image \(image"),
+        ({"image": IMAGE}, r"has the inputs image \(image, .*; expected one of kind numeric"),
         (
             {"cube": InputSpec((2, 3, 4), "float32", "numeric", 0)},
-            r"shape \(steps, features\) or .*; received cube",
+            r"has the inputs cube \(2, 3, 4\); expected a numeric one of shape \(steps, features\) or",
         ),
     ],
 )

@@ -138,7 +138,7 @@ def test_what_is_no_image_is_not_changed_and_a_model_of_none_is_refused() -> Non
     rows = {"x": np.zeros((3, 4, 4, 1), np.float32), "n": np.ones((3, 2), np.float32)}
     np.testing.assert_array_equal(np.asarray(around(rows, training=True))[:, 16:], rows["n"])
     with pytest.raises(
-        OptionsError, match=r"changes images, and the model's inputs are n \(2,\), x \(4, 4, 1\)"
+        OptionsError, match=r"the model's inputs are n \(2,\), x \(4, 4, 1\); expected an image"
     ):
         augmented(model, [], Augmentation(noise=1.0), 1)
 
