@@ -207,7 +207,7 @@ def test_the_same_on_other_backends(backend: str, tmp_path: Path) -> None:
 def test_what_needs_all_rows_is_refused(tmp_path: Path) -> None:
     windows = windows_of(tmp_path, 100)
     with pytest.raises(
-        OptionsError, match=r"training.privacy' is for rows in memory, and the data is streamed"
+        OptionsError, match=r"training.privacy' is given and the data is streamed; expected rows in memory"
     ):
         trained(windows, privacy={})
 
