@@ -19,7 +19,7 @@ from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.submit import cancel
-from tidegate.pipelines.driver.mlflow_sync import unsynced
+from tidegate.pipelines.driver.mlflow_sync import sync_command, unsynced
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, checked, item
@@ -43,16 +43,7 @@ def ui(home: Home, *, quiet: bool) -> Result:
     """
     url = mlflow_server.ensure(home.path)
     for run in unsynced(home):
-        argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            "tidegate.pipelines.driver.mlflow_sync",
-            "--home",
-            str(home.path),
-            "--run",
-            run,
-        ]
+        argv = sync_command(home, run)
         log = home.run_folder(run).log("sync")
         processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
     if not quiet and sys.stdout.isatty():

@@ -15,6 +15,7 @@ from tidegate.infra.store import Store
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_run import RunLog
+from tidegate.pipelines.driver.mlflow_sync import sync_command
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
 from tidegate.pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, error_message
@@ -184,16 +185,7 @@ class Driver:
     @contextlib.contextmanager
     def _sync(self) -> Iterator[None]:
         """Sync to MLflow in the background; at the end wait for the rest, for a limited time."""
-        argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            "tidegate.pipelines.driver.mlflow_sync",
-            "--home",
-            str(self._home.path),
-            "--run",
-            self._folder.run,
-        ]
+        argv = sync_command(self._home, self._folder.run)
         with self._folder.log("sync").open("ab") as log:
             process = subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True

@@ -113,6 +113,12 @@ def unsynced(home: Home) -> list[str]:
     return [path.name for path in sorted(home.spool.iterdir()) if not replay.progress(path).synced]
 
 
+def sync_command(home: Home, run: str) -> list[str]:
+    """The command line of the process that syncs a run."""
+    module = "tidegate.pipelines.driver.mlflow_sync"
+    return [sys.executable, "-P", "-m", module, "--home", str(home.path), "--run", run]
+
+
 def main() -> int:
     """Sync one run; exit code 0 if all of it is in MLflow."""
     parser = argparse.ArgumentParser(prog="tidegate.pipelines.driver.mlflow_sync", description=__doc__)
