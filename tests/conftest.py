@@ -139,6 +139,16 @@ class Cli:
         return found
 
 
+@pytest.fixture(autouse=True)
+def same_backend() -> Iterator[None]:
+    """Whatever a test does in this process, the next one finds Keras' backend as it was."""
+    before = os.environ.get("KERAS_BACKEND")
+    yield
+    os.environ.pop("KERAS_BACKEND", None)
+    if before is not None:
+        os.environ["KERAS_BACKEND"] = before
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """A home shared by the tests of one process: look and add, but do not take down."""

@@ -34,9 +34,12 @@ def searched(shared: Cli) -> dict[str, Any]:
     return answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def context(shared: Cli) -> Iterator[BrowserContext]:
-    """A browser whose user has told MLflow once that it is about training, and closed its assistant."""
+    """A browser whose user has told MLflow once that it is about training, and closed its assistant.
+
+    Ended with its file: Playwright keeps an event loop running, in which no other test could start one.
+    """
     if not Path(CHROMIUM).exists():
         pytest.fail(f"{CHROMIUM} is not there: apt-get install chromium, or set $TIDEGATE_CHROMIUM")
     url = shared.ok("ui")["url"]

@@ -206,7 +206,10 @@ def test_which_member_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
             r"33; expected a multiple of 2, because the devices share each batch equally",
         ),
         (("torch", 0, 2, 32), "resources.nodes is 2"),
-        (("torch", 2, 1, 32), r"'torch', which trains on one device.* set gpus to 1 and nodes to 1"),
+        (
+            ("torch", 2, 1, 32),
+            r"'torch'; expected one device with this backend.* set gpus to 1 and nodes to 1",
+        ),
         (
             ("jax", 2, 2, 34),
             r"34; expected a multiple of 4, .* share each batch equally; set for example batch_size: 36",

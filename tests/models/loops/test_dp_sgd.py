@@ -142,7 +142,7 @@ def test_it_learns_and_tells_what_it_spent() -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({"family": "mlp", "dropout": 0.2}, r"the model has 'dropout.*rate'.*Leave out dropout"),
+        ({"family": "mlp", "dropout": 0.2}, r"the model has 'dropout.*rate'.*leave out dropout"),
         (
             {"family": "mlp", "batch_norm": True},
             r"the model has '.*batch_norm.*leave out dropout, batch_norm",
