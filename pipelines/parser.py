@@ -116,7 +116,7 @@ def _inspection(add: Add) -> None:
         "tidegate logs digits-1a2b3c4d train -f",
         quiet=True,
     )
-    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
     logs.add_argument("step", metavar="STEP", nargs="?", help="a step's id, or the start of it")
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
     compare = add(

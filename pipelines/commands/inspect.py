@@ -76,7 +76,7 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
 
     Args:
         home: the home.
-        run: the run's id.
+        run: the run's id, or an experiment's name, which stands for its newest run.
         step: a step's id or the start of it; None for all.
         follow: keep printing.
         quiet: print nothing, only return the text.
@@ -85,11 +85,11 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
         UnknownNameError: no such run or step.
     """
     refresh(home, run)
-    folder = home.run_folder(run)
+    folder = home.newest_run(run)
     offsets: dict[Path, int] = {}
     text = ""
     while True:
-        refresh(home, run, "logs/*")
+        refresh(home, folder.run, "logs/*")
         running = folder.read().status in ("queued", "running")
         fresh = _new_text(folder, step, offsets, running and follow)
         text += fresh
@@ -97,7 +97,7 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
             sys.stdout.write(fresh)
             sys.stdout.flush()
         if not (follow and running):
-            return Result({"run": run, "log": text}, "")
+            return Result({"run": folder.run, "log": text}, "")
         time.sleep(POLL_S if home.target is None else REMOTE_POLL_S)
 
 

@@ -16,7 +16,7 @@ class StepCall(BaseModel):
     Attributes:
         run: URI of the run, `file:///…/runs/NAME`.
         id: the step's id in the plan.
-        step: one of the seven steps.
+        step: which step, a key of `MODULES` in `pipelines/steps`.
         key: content hash under which its outputs are stored.
         inputs: of that step's type in INPUTS.
         log: file for what the step prints.

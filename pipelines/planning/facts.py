@@ -139,7 +139,8 @@ def _tags() -> dict[str, str]:
 def code_digest(step: str) -> str:
     """SHA-256 over the modules of ours that a step imports, directly or not: names and content."""
     total = hashlib.sha256()
-    for module, file in import_closure([f"tidegate.pipelines.steps.{step}"], CHANGES_NO_RESULT).items():
+    reached = import_closure([f"tidegate.pipelines.steps.{step}"], CHANGES_NO_RESULT, packages=False)
+    for module, file in reached.items():
         total.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()
 

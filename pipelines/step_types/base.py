@@ -30,18 +30,18 @@ def _place_or_value(value: Any, validate: Callable[[Any], Any]) -> Any:
     return value if isinstance(value, From) else validate(value)
 
 
-Left = TypeVar("Left", bound=StepPart)
+StepOutputs = TypeVar("StepOutputs", bound=StepPart)
 Value = TypeVar("Value")
 Later = Annotated[Value, WrapValidator(_place_or_value)]
 
 
-def place_of(step: str, outputs: type[Left]) -> Left:
+def place_of(step: str, outputs: type[StepOutputs]) -> StepOutputs:
     """A placeholder for all outputs of a step, typed as these outputs."""
     del outputs  # only for mypy
-    return cast(Left, From(step))
+    return cast(StepOutputs, From(step))
 
 
-def places_in(step: str, outputs: type[Left]) -> Left:
+def places_in(step: str, outputs: type[StepOutputs]) -> StepOutputs:
     """A placeholder for each single output of a step, by name, typed as this output."""
     places: dict[str, Any] = {name: From(step, name) for name in outputs.model_fields}
     return outputs.model_construct(**places)

@@ -1,4 +1,4 @@
-"""The seven steps. The table maps a step to the module with its run(); `step_types` has its inputs and outputs."""
+"""The steps. The table maps a step to the module with its run(); `step_types` has its inputs and outputs."""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -19,14 +19,16 @@ NAMED = re.compile(r'"(tidegate\.[\w.]+)"')
 WORD = re.compile(r"\w+")
 
 
-def import_closure(modules: Collection[str], stop: Collection[str] = ()) -> dict[str, Path]:
+def import_closure(
+    modules: Collection[str], stop: Collection[str] = (), packages: bool = True
+) -> dict[str, Path]:
     """Return the modules that these reach, themselves included, and the file of each.
-
-    Packages that only hold a module on the way are in it too: Python runs their `__init__.py`.
 
     Args:
         modules: full names, such as `tidegate.pipelines.steps.prepare`.
         stop: modules and packages that are left out, with all that only they reach.
+        packages: whether the packages that only hold a module on the way are in it too: Python runs their
+            `__init__.py`, but a table of names there is nothing to a module that does not import it.
 
     Raises:
         ValueError: one of `modules` does not exist.
@@ -45,7 +47,7 @@ def import_closure(modules: Collection[str], stop: Collection[str] = ()) -> dict
         found[name] = file
         if asked:
             explicit.add(name)
-            waiting += [(parent, False) for parent in _parents(name)]
+            waiting += [(parent, False) for parent in _parents(name)] if packages else []
         imported, named = _scanned(file)
         waiting += [(other, True) for other in (*imported, *(named if asked else ()))]
     return dict(sorted(found.items()))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tidegate.pipelines.commands.drift import drift_summary, drift_summary_with_rows
-from tidegate.pipelines.commands.inspect import show
+from tidegate.pipelines.commands.inspect import logs, show
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
@@ -38,6 +38,7 @@ def test_an_experiments_name_shows_its_newest_run(tmp_path: Path) -> None:
         recorded(home, run, "wine", created)
     recorded(home, "other-1", "other", 4.0)
     assert show(home, "wine").data["run"] == "wine-3"
+    assert logs(home, "wine", None, follow=False, quiet=True).data["run"] == "wine-3"
     assert show(home, "wine-1").data["run"] == "wine-1"
     recorded(home, "wine", "named-as-an-experiment", 0.0)
     assert show(home, "wine").data["run"] == "wine"

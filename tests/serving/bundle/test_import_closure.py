@@ -91,6 +91,7 @@ def test_an_edit_repeats_what_it_can_reach(tmp_path: Path) -> None:
     assert changed_by("models/evaluation/figures.py") == set()
     assert changed_by("infra/store/folder.py") == set()
     assert changed_by("models/families/mlp.py") == {"train"}
+    assert changed_by("pipelines/steps/__init__.py") == set()  # where a new step is named
     assert {"prepare", "train"} <= changed_by("models/data/box_geometry.py")
     assert changed_by("pipelines/steps/promote.py") == {"promote"}
 
