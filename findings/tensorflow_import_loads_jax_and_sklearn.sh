@@ -29,7 +29,7 @@ loaded = [name for name in ("jax", "matplotlib", "sklearn") if sys.modules.get(n
 print(f"{time.process_time():.1f} s of CPU time:", *(loaded or ["none of the three"]))
 PYTHON
 
-run() { "$folder/venv/bin/python" "$folder/imports.py" "$@"; }
+run() { "$folder/venv/bin/python" "$folder/imports.py" "$@" 2>/dev/null; }
 run tensorflow >/dev/null # compiles bytecode
 for module in tensorflow keras; do
   as_it_is=$(run "$module")
