@@ -72,6 +72,7 @@ help:
 	@echo "make lock       pin all dependencies again, with hashes (make lock-check: every pin has a wheel for each Python and system)"
 
 setup: $(VENV)/.run
+	@[ -d .src/tidegate/models/ ] || { echo ".src/tidegate/models is not a link to models/; expected a checkout with symbolic links; clone with git on a system that has them"; exit 1; }
 
 $(VENV)/.run: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \

@@ -23,7 +23,8 @@ def parse(url: str) -> tuple[str, str]:
     if not found or "@" in url:
         received = "a URL with an @" if "@" in url else repr(url)
         raise StoreError(
-            f"the S3 address is {received}; expected s3://BUCKET/PREFIX; put credentials where boto3 finds them"
+            f"the S3 address is {received}; expected s3://BUCKET/PREFIX, the bucket's name having 3 to 63 characters; "
+            "put credentials where boto3 finds them"
         )
     prefix = found[2].strip("/")
     return found[1], prefix and f"{prefix}/"

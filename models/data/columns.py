@@ -72,7 +72,7 @@ def unknown_column(name: str, found: Iterable[str], role: str) -> SchemaError:
     """The error for a column, wanted as `role` ("target"), that does not exist; names the nearest."""
     names = list(found)
     near = nearest_name(name, names)
-    hint = f"did you mean {near!r}?" if near else "name one of them."
+    hint = f"did you mean {near!r}?" if near else "name one of them"
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return SchemaError(f"{role} {name!r} is not a column of the data; the columns are: {shown}; {hint}")
 

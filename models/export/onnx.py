@@ -89,7 +89,7 @@ def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -
 
 def main(saved: str, path: str, code: str | None = None) -> None:
     """The separate process: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
-    import_keras()
+    import_keras(own_code=code is not None)
     import keras
 
     from tidegate.models.networks.user_model import custom_objects

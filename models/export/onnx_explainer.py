@@ -128,7 +128,7 @@ def main(
     saved: str, transforms: str, columns: str, task: str, path: str, reference: str, code: str | None = None
 ) -> None:
     """The separate process; it prints why there is no ONNX file."""
-    import_keras()
+    import_keras(own_code=code is not None)
     import keras
 
     from tidegate.models.explaining.keras_gradients import KerasPathGradients

@@ -12,11 +12,18 @@ UNUSED = ("matplotlib", "sklearn")
 UNUSED_BY_TENSORFLOW = ("jax",)
 
 
-def import_keras() -> None:
+def import_keras(own_code: bool = False) -> None:
     """Import Keras on the backend that $KERAS_BACKEND names.
 
-    What is hidden meanwhile can be imported as usual afterwards, by a user's model file too. A second call is free.
+    What is hidden meanwhile can be imported as usual afterwards. A second call is free.
+
+    Args:
+        own_code: whether a user's model file is to run: it gets all of Keras, with its wrappers and plots.
     """
+    if own_code:
+        import keras
+
+        return
     on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
     with _hidden(*UNUSED, *(UNUSED_BY_TENSORFLOW if on_tensorflow else ())), _without_collector():
         import keras  # noqa: F401

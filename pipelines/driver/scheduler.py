@@ -1,5 +1,6 @@
 """run_plan: order, parallelism, retries, and skipping of finished steps."""
 
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,9 +207,8 @@ def _step_error(step: Step, code: int, path: Path) -> StepError:
     if noted:
         return StepError(step.id, noted["message"], noted["trace"], noted["kind"])
     if code < 0:
-        message = (
-            f"its process was killed by signal {-code}, {MAX_RETRIES + 1} times; "
-            "signal 9 often means that the machine ran out of memory"
+        message = f"its process was killed by signal {-code}, {MAX_RETRIES + 1} times" + (
+            "; the machine may have run out of memory" if -code == signal.SIGKILL else ""
         )
         return StepError(step.id, message)
     return StepError(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from tidegate.pipelines.errors import ExperimentError, UsageError, nearest
 from tidegate.pipelines.experiment.spec import Experiment
 
-EXAMPLES = Path(__file__).parents[1] / "experiments"
+EXAMPLES = Path(__file__).resolve().parents[1] / "experiments"
 MOST_BYTES = 1_000_000
 MOST_NODES = 50_000
 

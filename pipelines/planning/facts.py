@@ -19,7 +19,7 @@ from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
-from tidegate.serving.bundle.import_closure import import_closure
+from tidegate.serving.bundle.import_closure import import_closure, imports_in
 from tidegate.serving.deployment.release import EndpointState, load
 
 # Modules that move a step's files and report on it, but do not change its result: an edit there repeats no step.
@@ -54,7 +54,10 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         data=source.digest(),
         size=source.size() if experiment.data.stream == "auto" else 0,
         model=snapshot.digest if snapshot else "",
-        code={step: code_digest(step) for step in STEPS},
+        code={
+            step: code_digest(step, _imported_by_model(experiment) if step == "train" else ())
+            for step in STEPS
+        },
         versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
         trials=_trial_count(experiment),
         snapshot=snapshot,
@@ -135,11 +138,22 @@ def _tags() -> dict[str, str]:
     return tags
 
 
+def _imported_by_model(experiment: Experiment) -> tuple[str, ...]:
+    """The modules of ours that the user's model file imports."""
+    file = experiment.model.file
+    return tuple(imports_in(Path(file).read_text("utf-8"))) if file else ()
+
+
 @cache
-def code_digest(step: str) -> str:
-    """SHA-256 over the modules of ours that a step imports, directly or not: names and content."""
+def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the files of ours that a step can reach through its imports, by module and content.
+
+    Args:
+        step: its name.
+        own: modules of ours that the user's model file imports, which the step runs.
+    """
     total = hashlib.sha256()
-    reached = import_closure([f"tidegate.pipelines.steps.{step}"], CHANGES_NO_RESULT, packages=False)
+    reached = import_closure([f"tidegate.pipelines.steps.{step}", *own], CHANGES_NO_RESULT, packages=False)
     for module, file in reached.items():
         total.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()

@@ -70,7 +70,7 @@ class Trial:
         configure_backend(training["backend"])
         self.group = _group(inputs, context)
         if inputs.gpus:
-            import_keras()
+            import_keras(own_code=inputs.snapshot is not None)
             require_gpus(inputs.gpus)
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
@@ -91,7 +91,7 @@ class Trial:
         )
         if text_target or boxes:
             self._refuse_unsupported_options("a text" if text_target else "boxes")
-        import_keras()
+        import_keras(own_code=inputs.snapshot is not None)
 
     @property
     def log(self) -> TrialLog:

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
-from tidegate.serving.bundle.import_closure import ROOT, import_closure
+from tidegate.serving.bundle.import_closure import ROOT, import_closure, imports_in
 from tidegate.serving.errors import BentoError
 
 SERVICE = "tidegate.serving.server.service:Endpoint"
@@ -125,7 +125,8 @@ def _building() -> Iterator[Path]:
 
 
 def _stage(bundle: Bundle, folder: Path) -> None:
-    for file in import_closure([SERVICE.partition(":")[0]]).values():
+    own = imports_in(bundle.code.read_text("utf-8")) if bundle.code else ()
+    for file in import_closure([SERVICE.partition(":")[0], *own]).values():
         target = folder / "tidegate" / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)

@@ -65,16 +65,17 @@ def file_of(module: str) -> Path | None:
 def _scanned(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The modules that a file imports, and those that its strings name."""
     text = file.read_text("utf-8")
-    return tuple(_imports(text)), tuple(name for name in NAMED.findall(text) if file_of(name))
+    return tuple(imports_in(text)), tuple(name for name in NAMED.findall(text) if file_of(name))
 
 
-def _imports(text: str) -> Iterator[str]:
-    yield from PLAIN.findall(text)
+def imports_in(text: str) -> Iterator[str]:
+    """Yield the modules of ours that a Python file's text imports, anywhere in it."""
+    yield from (name for name in PLAIN.findall(text) if file_of(name))
     for module, names in IMPORT.findall(text):
         inside = [f"{module}.{name}" for name in WORD.findall(names)]
         modules = [name for name in inside if file_of(name)]
         yield from modules
-        if len(modules) < len(inside):  # something is taken from the module itself
+        if len(modules) < len(inside) and file_of(module):  # something is taken from the module itself
             yield module
 
 

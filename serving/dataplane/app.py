@@ -129,7 +129,11 @@ class DataPlane:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        self.start()
+        try:
+            self.start()
+        except Exception as error:  # said to the server, or it would answer every request with 500
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._bentoml_app.stop()

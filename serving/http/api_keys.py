@@ -103,6 +103,6 @@ def new_key(name: str) -> tuple[str, str]:
     """
     key = secrets.token_urlsafe(32)
     line = f"{name} {hashlib.sha256(key.encode()).hexdigest()}"
-    if "#" in name or not LINE.fullmatch(line):
+    if "#" in name or not name.isprintable() or not LINE.fullmatch(line):
         raise ServerError(f"key name {name!r} is not valid; expected one word without #, such as alice")
     return key, line

@@ -19,7 +19,7 @@ from tidegate.serving.runtimes import Run
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
     """Load a `.keras` file without unpickling code; `code` supplies the experiment's own layers."""
-    tf = _tensorflow()
+    tf = _tensorflow(code)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     network = _network(model, code)
@@ -45,10 +45,11 @@ def load_slopes(
     return KerasPathGradients(network, specs)
 
 
-def _tensorflow() -> Any:
+def _tensorflow(code: Path | None) -> Any:
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever this machine's keras.json says
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    import_keras()
+    import_keras(own_code=code is not None)
     import tensorflow as tf
 
     return tf
@@ -56,7 +57,7 @@ def _tensorflow() -> Any:
 
 @cache
 def _network(model: Path, code: Path | None) -> Any:
-    _tensorflow()
+    _tensorflow(code)
     import keras
 
     own = {} if code is None else _own_objects(code)

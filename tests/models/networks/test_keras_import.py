@@ -16,6 +16,12 @@ print(matplotlib.__name__, sys.modules["matplotlib"] is matplotlib)
 """
 
 
+def test_a_users_model_file_gets_all_of_keras() -> None:
+    code = CODE.replace("import_keras()", "import_keras(own_code=True)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[:5] == ["keras", "tensorflow", "jax", "matplotlib", "sklearn"]
+
+
 def test_what_nothing_here_uses_is_left_out() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["keras tensorflow", "matplotlib True"]

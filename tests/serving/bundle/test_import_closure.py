@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.pipelines.planning.facts import CHANGES_NO_RESULT
+from tidegate.pipelines.planning.facts import CHANGES_NO_RESULT, code_digest
 from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.steps import MODULES
-from tidegate.serving.bundle.import_closure import ROOT, file_of, import_closure
+from tidegate.serving.bundle.import_closure import ROOT, file_of, import_closure, imports_in
 
 DIGESTS = """
 import json
@@ -94,6 +94,18 @@ def test_an_edit_repeats_what_it_can_reach(tmp_path: Path) -> None:
     assert changed_by("pipelines/steps/__init__.py") == set()  # where a new step is named
     assert {"prepare", "train"} <= changed_by("models/data/box_geometry.py")
     assert changed_by("pipelines/steps/promote.py") == {"promote"}
+
+
+def test_what_a_model_file_imports_of_ours_goes_with_it() -> None:
+    text = "import keras\nfrom tidegate.models.families import mlp\nfrom tidegate.nothing import something\n"
+    own = list(imports_in(text))
+    assert own == ["tidegate.models.families.mlp"]
+    service = "tidegate.serving.server.service"
+    assert "tidegate.models.families.mlp" not in import_closure([service])
+    assert {"tidegate.models.families.mlp", "tidegate.models.families.dense_head"} & set(
+        import_closure([service, *own])
+    )
+    assert code_digest("prepare", tuple(own)) != code_digest("prepare")
 
 
 def test_a_module_that_does_not_exist() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.serving.conftest import ROOT, Running
 from tidegate.serving.errors import ServerError
-from tidegate.serving.http.api_keys import CHECK, read_keys
+from tidegate.serving.http.api_keys import CHECK, new_key, read_keys
 
 Serve = Callable[..., Running]
 BODY = json.dumps({"rows": [[[7] * 8 for _ in range(8)]]}).encode()
@@ -127,6 +127,8 @@ def test_making_a_key(run_python: Callable[..., subprocess.CompletedProcess[str]
     assert made.stdout == _line("me", key)
     refused = run_python("-m", "tidegate.pipelines.cli", "keys", "me too")
     assert refused.returncode == 2 and "key name 'me too' is not valid; expected one word" in refused.stderr
+    with pytest.raises(ServerError, match="is not valid; expected one word"):
+        new_key("\udcff")  # what Python makes of a byte that is no UTF-8
     for content in ("", "# only words\n", "name nothex\n"):
         (tmp_path / "keys").write_text(content)
         with pytest.raises(ServerError, match="expected lines NAME SHA256"):
