@@ -252,7 +252,7 @@ def test_what_is_missing_is_named(
     ("name", "words"),
     [
         ("3d", "must begin with a letter"),
-        ("digits-r1", "those of releases"),
+        ("digits-r1", "are for releases"),
         ("stranger", "a Service of the name"),
     ],
 )
