@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 # Keras and TensorFlow import these when they are installed: for plots, wrappers and converters. What layers, losses and
 # `fit` may use, such as pandas and SciPy, is not here.
@@ -20,25 +22,23 @@ def import_keras(own_code: bool = False) -> None:
     Args:
         own_code: whether a user's model file is to run: it gets all of Keras, with its wrappers and plots.
     """
-    if own_code:
-        import keras
-
-        return
     on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-    with _hidden(*UNUSED, *(UNUSED_BY_TENSORFLOW if on_tensorflow else ())), _without_collector():
-        import keras  # noqa: F401
+    unused = (*UNUSED, *(UNUSED_BY_TENSORFLOW if on_tensorflow else ()))
+    with _hidden(*(() if own_code else unused)), _without_collector():
+        import_module("keras")
 
 
 @contextmanager
 def _hidden(*names: str) -> Iterator[None]:
     """Packages that are not imported yet look as if they were not installed."""
     hidden = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import raises ImportError
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(hidden))  # None: an import raises ImportError
     try:
         yield
     finally:
         for name in hidden:
-            del sys.modules[name]
+            del modules[name]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 import tidegate
 
 ROOT = Path(tidegate.__file__).parent
-PACKAGE = "tidegate"
 IMPORT = re.compile(r"^[ \t]*from (tidegate[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 PLAIN = re.compile(r"^[ \t]*import (tidegate[\w.]*)", re.MULTILINE)
 NAMED = re.compile(r'"(tidegate\.[\w.]+)"')
