@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of, take
+from tidegate.models.data.data_warnings import recorded
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
@@ -87,29 +88,34 @@ def prepare(
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
     """
-    named, text_options, task = parse_target(target, task)
-    columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
-    names = named or [_own_target(dataset)]
-    own = _own_task(dataset, names)
-    task = own if own == "generation" else task or own  # its loss alone would mean classification
-    check_text_options(names, text_options, task)
-    columns, names = split_array_targets(columns, names)
-    kept = np.flatnonzero(~without_target(columns, names))
-    fixed = kept >= rows_of(columns) - published
-    dropped = rows_of(columns) - len(kept)
-    columns = take(columns, kept) if dropped else columns
-    check_kept(names, len(kept), dropped)
-    stated = with_kinds(known_kinds(dataset, source, format), columns, inputs, names)
-    if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
-        columns, stated = _with_prompt(columns, names[0], text_options)
-        text_options = text_options | {"prompt": PROMPT}
-    schema = infer_schema(columns, stated, names, task, text_options)
-    columns = conformed(schema, columns)
-    splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
-    transforms = Transforms.fit(schema, splits["train"])
-    digests = {name: fingerprint(part) for name, part in splits.items()}
-    summary = summary_of(schema, columns, splits) | {"dropped_rows": dropped, "fingerprints": digests}
-    return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
+    with recorded() as told:
+        named, text_options, task = parse_target(target, task)
+        columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
+        names = named or [_own_target(dataset)]
+        own = _own_task(dataset, names)
+        task = own if own == "generation" else task or own  # its loss alone would mean classification
+        check_text_options(names, text_options, task)
+        columns, names = split_array_targets(columns, names)
+        kept = np.flatnonzero(~without_target(columns, names))
+        fixed = kept >= rows_of(columns) - published
+        dropped = rows_of(columns) - len(kept)
+        columns = take(columns, kept) if dropped else columns
+        check_kept(names, len(kept), dropped)
+        stated = with_kinds(known_kinds(dataset, source, format), columns, inputs, names)
+        if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
+            columns, stated = _with_prompt(columns, names[0], text_options)
+            text_options = text_options | {"prompt": PROMPT}
+        schema = infer_schema(columns, stated, names, task, text_options)
+        columns = conformed(schema, columns)
+        splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
+        transforms = Transforms.fit(schema, splits["train"])
+        digests = {name: fingerprint(part) for name, part in splits.items()}
+        summary = summary_of(schema, columns, splits) | {
+            "dropped_rows": dropped,
+            "fingerprints": digests,
+            "warnings": told,
+        }
+        return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
 
 
 def whole_fingerprint(digests: Mapping[str, str]) -> str:

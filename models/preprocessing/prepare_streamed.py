@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tidegate.models.data.columns import Columns, concat, rows_of, take
+from tidegate.models.data.data_warnings import recorded
 from tidegate.models.data.shards import ShardWriter, bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
@@ -87,15 +88,17 @@ def prepare_streamed(data: StreamedData) -> Prepared:
             "leave folds out, or set data.stream: false"
         )
     check_fractions(chosen["validation"], chosen["test"])
-    scan = ColumnScan()
-    for columns, targets, dropped in _chunks(data, names):
-        scan.add(columns, targets, dropped)
-    check_kept(names, scan.rows, scan.dropped)
-    schema = scan.schema(data.inputs, task, known_kinds(None, data.source, data.format))
-    splitter = _StreamSplitter(data, schema, scan, chosen)
-    for columns, _, _ in _chunks(data, names):
-        splitter.add(conformed(schema, scan.cast(columns)))
-    return splitter.prepared(scan.dropped)
+    with recorded() as told:
+        scan = ColumnScan()
+        for columns, targets, dropped in _chunks(data, names):
+            scan.add(columns, targets, dropped)
+        check_kept(names, scan.rows, scan.dropped)
+        schema = scan.schema(data.inputs, task, known_kinds(None, data.source, data.format))
+        splitter = _StreamSplitter(data, schema, scan, chosen)
+        for columns, _, _ in _chunks(data, names):
+            splitter.add(conformed(schema, scan.cast(columns)))
+        prepared = splitter.prepared(scan.dropped)
+    return replace(prepared, summary=prepared.summary | {"warnings": told})
 
 
 def _chunks(data: StreamedData, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:

@@ -36,8 +36,9 @@ def curl_for(home: Home, state: EndpointState, number: int) -> str:
 def run_result(home: Home, folder: RunFolder) -> Result:
     """The result of a run that has ended."""
     record = folder.read()
-    selected, packaged, promoted = (
-        next(iter(outputs_of(home, record, step)), None) for step in ("select", "package", "promote")
+    prepared, selected, packaged, promoted = (
+        next(iter(outputs_of(home, record, step)), None)
+        for step in ("prepare", "select", "package", "promote")
     )
     state = load(home.store, record.endpoint)
     live = promoted is not None and state.current is not None
@@ -46,6 +47,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "status": record.status,
         "reason": record.reason,
         "metrics": selected["metrics"] if selected else {},
+        "warnings": _warnings(prepared, selected),
         "trials": trials_of(home, record),
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
         "mlflow_url": mlflow_url(home, record.run),
@@ -100,6 +102,12 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
     return trials
 
 
+def _warnings(prepared: dict[str, Any] | None, selected: dict[str, Any] | None) -> list[str]:
+    """What the user should know about the data and the comparison; earlier versions kept no such sentences."""
+    about_data = prepared["summary"].get("warnings", []) if prepared else []
+    return [*about_data, *(selected.get("warnings", []) if selected else [])]
+
+
 def _champion(state: EndpointState, own: str | None) -> str | None:
     """The run's own winner once it was promoted; for a refused run, the champion that stayed."""
     return own or (state.release(state.current).trial if state.current is not None else None)
@@ -118,6 +126,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     rows += [
         ("resumed", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
     ]
+    rows += [("warning", sentence) for sentence in data["warnings"]]
     if data["status"] == "refused":
         rows.append(("refused", data["reason"]))
     if data["release"] is not None:

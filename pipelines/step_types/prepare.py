@@ -50,7 +50,7 @@ class Prepared(StepPart):
         shards: if rows are streamed, all training rows in files of the same format.
         memory: see `PrepareInputs`.
         fingerprint: SHA-256 over the content of all splits.
-        summary: rows, classes and missing values, for the user.
+        summary: rows, classes, missing values and `warnings`, sentences about the data, for the user.
     """
 
     schema_: Ref

@@ -27,6 +27,7 @@ class Selected(StepPart):
         metric: the metric that ranks them.
         metrics: the winner's.
         champion: the champion's metrics on this run's test rows, or None.
+        warnings: what the user should know about the comparison, one sentence each.
         refused: the reasons why the gate refuses the winner, one sentence each; empty if it passes.
     """
 
@@ -37,3 +38,4 @@ class Selected(StepPart):
     metrics: dict[str, float]
     champion: dict[str, float] | None
     refused: list[str]
+    warnings: tuple[str, ...] = ()

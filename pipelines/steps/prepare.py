@@ -33,6 +33,8 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         save_columns(context.work / f"{name}.npz", columns)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
+    for sentence in prepared.summary["warnings"]:
+        print(f"warning: {sentence}")
     if inputs.memory is not None:
         print(f"streamed: the training rows stay on disk, in {len(prepared.shards)} shards")
     return Prepared(
