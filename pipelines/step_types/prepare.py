@@ -50,6 +50,8 @@ class Prepared(StepPart):
         shards: if rows are streamed, all training rows in files of the same format.
         memory: see `PrepareInputs`.
         fingerprint: SHA-256 over the content of all splits.
+        learned: digests of the training and validation rows, `.npy`; None in outputs of older versions, as is `held`.
+        held: of the test rows, in their order; see `models.preprocessing.prepare.Prepared`.
         summary: rows, classes, missing values and `warnings`, sentences about the data, for the user.
     """
 
@@ -62,3 +64,5 @@ class Prepared(StepPart):
     summary: dict[str, Any]
     shards: tuple[Ref, ...] = ()
     memory: int | None = None
+    learned: Ref | None = None
+    held: Ref | None = None
