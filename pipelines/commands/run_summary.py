@@ -48,6 +48,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "reason": record.reason,
         "metrics": selected["metrics"] if selected else {},
         "warnings": _warnings(prepared, selected),
+        "compared": selected.get("compared", []) if selected else [],
         "trials": trials_of(home, record),
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
         "mlflow_url": mlflow_url(home, record.run),
@@ -126,6 +127,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     rows += [
         ("resumed", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
     ]
+    rows += [("compared", sentence) for sentence in data["compared"]]
     rows += [("warning", sentence) for sentence in data["warnings"]]
     if data["status"] == "refused":
         rows.append(("refused", data["reason"]))
