@@ -10,6 +10,7 @@ from tidegate.models.config.training import check_privacy
 from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import Outputs, outputs_for
@@ -129,7 +130,7 @@ class Recipe:
             )
         return calibrate(model, *validation)
 
-    def metrics(self, raw: Array, truth: Array) -> dict[str, float]:
+    def metrics(self, raw: Array, truth: Array) -> Evaluation:
         """The metrics of raw outputs (rows, units), or of `token_probabilities` for texts, against the true target."""
         target = self.target
         if self.tokens:

@@ -14,7 +14,7 @@ from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
 from tidegate.models.tuning.space import Choices, space_of
 from tidegate.pipelines.errors import ExperimentError, nearest
-from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name
+from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
 from tidegate.pipelines.experiment.load import validate, with_values
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
@@ -63,7 +63,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
     yield partial(_check_space, experiment)
-    for criterion in experiment.gate:
+    for criterion in criteria(experiment.gate):
         yield partial(check_name, criterion.metric, task)
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
