@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.training import check_privacy
@@ -67,6 +68,7 @@ class Recipe:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
         from tidegate.models.families.build import as_float32, build_model, precision_scope
+        from tidegate.models.networks.storable import require_storable
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
 
@@ -74,6 +76,8 @@ class Recipe:
         specs = transforms.input_specs
         with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
+            if "file" in self.model:
+                require_storable(model, _few(train), Path(self.model["file"]))
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)
             elif self.model.get("pretrain"):
@@ -139,3 +143,9 @@ class Recipe:
             return evaluate_tokens(truth, raw)
         predictions = to_predictions(raw, self.head.activation)
         return evaluate(target.task, truth, predictions, target.classes, target.names)
+
+
+def _few(train: Rows | ShuffleWindows) -> dict[str, Array]:
+    """The model inputs of two training rows."""
+    inputs, _ = train if isinstance(train, tuple) else train.example
+    return {name: array[:2] for name, array in inputs.items()}
