@@ -6,8 +6,8 @@
 - AUC: DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
   characteristic curves" (1988).
 - All others are functions of sums over rows: the percentile bootstrap of pairs, Efron and Tibshirani, "An Introduction
-  to the Bootstrap" (1993), with a fixed seed. Beyond BLOCKS rows it draws blocks of rows, so that a million rows take no
-  longer; the rows of a block are apart in the data, and the width is right within some two percent.
+  to the Bootstrap" (1993), with a fixed seed. Beyond BLOCKS rows it draws blocks of rows, so that a million rows take
+  no longer; the rows of a block are apart in the data, and the width is right within some two percent.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def interval(
 
 
 def token_interval(metric: str, sums: tuple[Floats, Floats], confidence: float) -> Interval:
-    """The interval of "loss", "perplexity" or "accuracy" of texts; `sums` of each model as `token_sums` returns them."""
+    """The interval of "loss", "perplexity" or "accuracy" of texts, from each model's `text_metrics.token_sums`."""
     place = 2 if metric == "accuracy" else 0
     link: Value = np.exp if metric == "perplexity" else np.asarray
     ours, theirs = (_blocks(one) for one in sums)
@@ -176,15 +176,21 @@ def _at_most(most: int, count: int, probability: float) -> float:
 
 
 def _auc(truth: NDArray[np.int64], ours: Floats, theirs: Floats, confidence: float) -> Interval:
-    positive = truth == 1
-    if positive.sum() < 2 or (~positive).sum() < 2:
-        return UNKNOWN
-    above, below = (
-        mine - other for mine, other in zip(_placed(positive, ours), _placed(positive, theirs), strict=True)
-    )
-    deviation = math.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
-    width = NormalDist().inv_cdf((1 + confidence) / 2) * deviation
-    return float(above.mean()) - width, float(above.mean()) + width
+    """Of several classes the mean over those that the rows have, as in `evaluation.metrics`."""
+    present = [1] if ours.shape[1] == 2 else np.unique(truth).tolist()
+    whole, moved = 0.0, np.zeros(len(truth))
+    for one in present:
+        positive = truth == one
+        if positive.sum() < 2 or (~positive).sum() < 2:
+            return UNKNOWN
+        for sign, score in ((1.0, ours[:, one]), (-1.0, theirs[:, one])):
+            area = 0.0
+            for side, placed in zip((positive, ~positive), _placed(positive, score), strict=True):
+                area = float(placed.mean())
+                moved[side] += sign * (placed - area) / (len(placed) * len(present))
+            whole += sign * area / len(present)
+    width = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(float(np.sum(moved**2)))
+    return whole - width, whole + width
 
 
 def _placed(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
@@ -241,6 +247,8 @@ def _of_numbers(metric: str, truth: Floats, names: list[str]) -> tuple[Sums, Val
     """How rmse, mae, r2 and loss, of all target columns or of one, follow from sums over rows."""
     kind, _, name = metric.partition("_")
     columns = [names.index(name)] if name in names else list(range(truth.shape[1]))
+    if kind == "r2":
+        columns = [place for place in columns if np.ptp(truth[:, place]) > 0]
     true, count = truth[:, columns], len(columns)
 
     def sums(predicted: NDArray[Any]) -> Floats:

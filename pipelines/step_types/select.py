@@ -1,7 +1,9 @@
 """Inputs and outputs of `select`."""
 
+from pydantic import Field
+
 from tidegate.models.decoding.settings import DecodingSettings
-from tidegate.pipelines.experiment.gate import Criterion
+from tidegate.pipelines.experiment.gate import Gate
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
@@ -12,7 +14,7 @@ class SelectInputs(StepPart):
 
     run: str
     endpoint: str
-    gate: list[Criterion]
+    gate: Gate
     trials: list[Later[Trained]]
     champion: str | None
     prepared: Later[Prepared]
@@ -28,6 +30,7 @@ class Selected(StepPart):
         ranking: trial ids, the best first.
         metric: the metric that ranks them.
         metrics: the winner's.
+        undefined: why a metric of the winner has no value, by its name.
         champion: the champion's metrics on the rows of the comparison, or None.
         compared: how candidate and champion differ on the rows that neither learned from, one sentence per metric.
         warnings: what the user should know about the comparison, one sentence each.
@@ -39,6 +42,7 @@ class Selected(StepPart):
     ranking: list[str]
     metric: str
     metrics: dict[str, float]
+    undefined: dict[str, str] = Field({})
     champion: dict[str, float] | None
     refused: list[str]
     warnings: tuple[str, ...] = ()

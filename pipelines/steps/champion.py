@@ -80,18 +80,40 @@ def _compared(
     scores = paired_scores(
         schema, transforms, predictor, take(columns, chosen), raw, winner.activation, inputs.decoding
     )
-    known = {**(winner.metrics if unseen.all() else {}), **scores.candidate}
-    asked = [one for one in criteria if one.improve_on_champion is not None and one.metric in scores.champion]
-    unknown = [one.metric for one in asked if one.metric not in known]
-    if unknown:
-        return Comparison(problem=_only_on_all(inputs, unknown[0], len(unseen) - len(chosen)))
-    compared = {one.metric: _metric(one, known, scores, len(chosen)) for one in asked}
-    return Comparison(scores.champion, compared, warnings=warnings)
+    known = {**(winner.metrics if unseen.all() else {}), **scores.candidate.values}
+    compared: dict[str, Compared] = {}
+    for one in criteria:
+        if (
+            one.improve_on_champion is None
+            or not one.metric.startswith("test_")
+            or one.metric in winner.undefined
+        ):
+            continue
+        problem = _unknown(one.metric, known, scores, len(chosen))
+        if problem:
+            return Comparison(scores.champion.values, problem=problem, warnings=warnings)
+        compared[one.metric] = _metric(one, known[one.metric], scores, len(chosen))
+    return Comparison(scores.champion.values, compared, warnings=warnings)
 
 
-def _metric(criterion: Criterion, known: Mapping[str, float], scores: PairedScores, rows: int) -> Compared:
+def _unknown(metric: str, known: Mapping[str, float], scores: PairedScores, rows: int) -> str:
+    """Why one of the two has no value on these rows, or ""."""
+    for whose, values, reasons in (
+        ("candidate", known, scores.candidate.undefined),
+        ("champion", scores.champion.values, scores.champion.undefined),
+    ):
+        if metric not in values:
+            why = reasons.get(metric, "it is measured on all test rows together")
+            return (
+                f"{metric} of the {whose} is not known on the {rows:,} rows that neither model learned from: {why}; "
+                "expected a number; name another metric, add new rows, or set gate.improve_on_champion to null"
+            )
+    return ""
+
+
+def _metric(criterion: Criterion, candidate: float, scores: PairedScores, rows: int) -> Compared:
     metric, confidence = criterion.metric, criterion.confidence
-    values = known[metric], scores.champion[metric]
+    values = candidate, scores.champion.values[metric]
     if confidence is None:
         return Compared(metric, *values, rows)
     low, high = scores.interval(metric.removeprefix("test_"), confidence)
@@ -118,7 +140,15 @@ def _check_contract(predictor: Predictor, schema: Schema) -> None:
 def _unseen(
     inputs: SelectInputs, run: str, theirs: Schema, columns: Columns, context: StepContext
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Which test rows the champion, which `run` made from the inputs of `theirs`, did not learn from; all, with a warning, if that is not known any more."""
+    """Which test rows the champion did not learn from; all, with a warning, if that is not known any more.
+
+    Args:
+        inputs: of the step.
+        run: which made the champion.
+        theirs: its schema.
+        columns: the test rows.
+        context: of the step.
+    """
     prepared = inputs.prepared
     schema, _ = read_contract(prepared, context.store)
     held = prepared.held
@@ -139,15 +169,7 @@ def _unseen(
 
 def _too_few(inputs: SelectInputs, found: int, rows: int) -> str:
     return (
-        f'the champion of "{inputs.endpoint}" cannot be compared: of {rows:,} test rows it learned from all but {found}; '
-        f"expected at least {FEWEST} that neither model learned from; add new rows, take the data.split and the inputs "
-        "of the champion's experiment, or set gate.improve_on_champion to null to release without comparing"
-    )
-
-
-def _only_on_all(inputs: SelectInputs, metric: str, learned: int) -> str:
-    return (
-        f'{metric} is known on all test rows only, and the champion of "{inputs.endpoint}" learned from {learned} of '
-        "them; expected a metric of each row; name another one, such as test_loss, or set gate.improve_on_champion to "
-        "null"
+        f'the champion of "{inputs.endpoint}" cannot be compared: of {rows:,} test rows it learned from all but '
+        f"{found}; expected at least {FEWEST} that neither model learned from; add new rows, take data.split and the inputs "
+        "from the champion's experiment, or set gate.improve_on_champion to null to release without comparing"
     )

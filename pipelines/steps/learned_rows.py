@@ -74,7 +74,7 @@ def _digests(prepared: Prepared, store: Store) -> Iterator[Digests]:
 def _origin(home: Home, record: RunRecord) -> str | None:
     """The run whose weights a run began with; by the name of an experiment, its newest run at that time."""
     model = record.experiment.get("model", {})
-    asked = model.get("from_", model.get("from"))
+    asked: str | None = model.get("from_", model.get("from"))
     if asked is None or known_run(home, asked) is not None:
         return asked
     records = [folder.read() for folder in home.run_folders()]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.decoding.settings import DEFAULT_DETECTION, DecodingSettings, Detection
 from tidegate.models.evaluation.box_metrics import evaluate_answers
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.evaluation.paired_difference import (
     UNKNOWN,
@@ -36,8 +37,8 @@ class PairedScores:
         interval: from a metric without `test_` and a confidence; of the candidate's value minus the champion's.
     """
 
-    candidate: dict[str, float]
-    champion: dict[str, float]
+    candidate: Evaluation
+    champion: Evaluation
     interval: Callable[[str, float], Interval]
 
 
@@ -69,14 +70,10 @@ def paired_scores(
         ours, theirs, between = _boxes(transforms, champion, columns, raw, settings)
     else:
         ours, theirs, between = _plain(schema, champion, columns, raw, activation)
-    return PairedScores(_named(ours), _named(theirs), between)
+    return PairedScores(ours.prefixed("test_"), theirs.prefixed("test_"), between)
 
 
-def _named(values: dict[str, float]) -> dict[str, float]:
-    return {f"test_{name}": value for name, value in values.items()}
-
-
-Scored = tuple[dict[str, float], dict[str, float], Callable[[str, float], Interval]]
+Scored = tuple[Evaluation, Evaluation, Callable[[str, float], Interval]]
 
 
 def _plain(
@@ -124,7 +121,7 @@ def _boxes(
     mine = settings if isinstance(settings, Detection) else DEFAULT_DETECTION
     answered = champion.raw_output(columns)
 
-    def both(rows: NDArray[np.int64]) -> tuple[dict[str, float], dict[str, float]]:
+    def both(rows: NDArray[np.int64]) -> tuple[Evaluation, Evaluation]:
         some = take(columns, rows)
         return (
             evaluate_answers(raw[rows], own, some, mine),
@@ -137,9 +134,9 @@ def _boxes(
     def between(metric: str, confidence: float) -> Interval:
         count = min(GROUPS, len(rows))
         without = [both(rows[rows % count != group]) for group in range(count)]
-        if count < 2 or not all(metric in one for pair in without for one in pair):
+        if count < 2 or not all(metric in one.values for pair in without for one in pair):
             return UNKNOWN
-        differences = [one[metric] - other[metric] for one, other in without]
-        return jackknife(differences, ours[metric] - theirs[metric], confidence)
+        differences = [one.values[metric] - other.values[metric] for one, other in without]
+        return jackknife(differences, ours.values[metric] - theirs.values[metric], confidence)
 
     return ours, theirs, between

@@ -1,7 +1,14 @@
 """select: rank the trials by the gate's metric, and compare the winner with the gate and the champion."""
 
+import numpy as np
+
+from tidegate.models.data.columns import load_columns
+from tidegate.models.evaluation.guessing import no_better_class, no_better_number
+from tidegate.models.evaluation.metrics import to_predictions
+from tidegate.models.preprocessing.transforms import encode_target
 from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
+from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.champion import compare
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
@@ -17,12 +24,17 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     criteria = criteria_for(inputs.gate, schema.target.task)
     trials, metric = inputs.trials, criteria[0].metric
     for criterion in criteria:
-        check_metric(criterion.metric, trials[0].metrics)
+        check_metric(criterion.metric, trials[0].metrics, trials[0].undefined)
     order = rank([trial.metrics for trial in trials], metric)
     winner = trials[order[0]]
-    champion, problem = _champion_metrics(inputs, context)
     comparison = compare(inputs, winner, criteria, context)
-    refused = reasons_against(criteria, winner.metrics, comparison.compared)
+    refused = (
+        []
+        if inputs.gate == "none"
+        else reasons_against(criteria, winner.metrics, comparison.compared, winner.undefined)
+    )
+    if not inputs.gate and inputs.champion is None and not refused:
+        refused += _no_better_than_guessing(inputs, context, winner)
     if comparison.problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(comparison.problem)
     compared = tuple(map(str, comparison.compared.values()))
@@ -30,15 +42,41 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
         print(sentence)
     for index in order:
         known = trials[index]
-        print(f"{known.id}  {metric} {known.metrics[metric]:.6g}  {known.params or ''}")
+        value = (
+            f"{known.metrics[metric]:.6g}"
+            if metric in known.metrics
+            else f"undefined: {known.undefined[metric]}"
+        )
+        print(f"{known.id}  {metric} {value}  {known.params or ''}")
     return Selected(
         winner=winner,
         trial=winner.id,
         ranking=[trials[index].id for index in order],
         metric=metric,
         metrics=winner.metrics,
+        undefined=winner.undefined,
         champion=comparison.champion,
         refused=refused,
         warnings=comparison.warnings,
         compared=compared,
+    )
+
+
+def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner: Trained) -> list[str]:
+    """Why a first release without a gate is refused; none for texts and boxes, which have no natural guess."""
+    schema, _ = read_contract(inputs.prepared, context.store)
+    target = schema.target
+    if target.task not in ("classification", "regression"):
+        return []
+    columns = load_columns(context.store.fetch(inputs.prepared.test))
+    raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)
+    truth, predictions = encode_target(schema, columns), to_predictions(raw, winner.activation)
+    if target.task == "regression":
+        known = inputs.prepared.summary["target"]
+        why = no_better_number(truth, predictions, [known[name]["mean"] for name in target.names])
+    else:
+        counts = inputs.prepared.summary["classes"]
+        why = no_better_class(truth, predictions, {name: rows["train"] for name, rows in counts.items()})
+    return (
+        [f"no better than guessing: {why}; improve the data or the model, or set gate: none"] if why else []
     )
