@@ -63,7 +63,7 @@ def interval(
         if metric == "accuracy":
             return _accuracy(labels, ours, theirs, confidence)
         if metric == "auc":
-            return _auc(labels, ours[:, 1], theirs[:, 1], confidence)
+            return _auc(labels, ours, theirs, confidence)
         sums, value = _of_classes(metric, labels, ours.shape[1])
     else:
         numbers = np.asarray(truth, np.float64).reshape(len(ours), -1)
