@@ -170,6 +170,6 @@ def _unseen(
 def _too_few(inputs: SelectInputs, found: int, rows: int) -> str:
     return (
         f'the champion of "{inputs.endpoint}" cannot be compared: of {rows:,} test rows it learned from all but '
-        f"{found}; expected at least {FEWEST} that neither model learned from; add new rows, take data.split and the inputs "
-        "from the champion's experiment, or set gate.improve_on_champion to null to release without comparing"
+        f"{found}; expected at least {FEWEST} that neither model learned from; add new rows, take data.split and the "
+        "inputs from the champion's experiment, or set gate.improve_on_champion to null to release without comparing"
     )
