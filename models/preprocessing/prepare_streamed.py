@@ -23,6 +23,7 @@ from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
+from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.prepare import SPLIT, Prepared, conformed, known_kinds, whole_fingerprint
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import check_fractions, fingerprint
@@ -98,6 +99,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for columns, _, _ in _chunks(data, names):
             splitter.add(conformed(schema, scan.cast(columns)))
         prepared = splitter.prepared(scan.dropped)
+        tell_image_scales(schema, prepared.transforms)
     return replace(prepared, summary=prepared.summary | {"warnings": told})
 
 
