@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Pruning
@@ -28,6 +30,8 @@ class Trained(StepPart):
         events: the trial's events for MLflow, for other runs that use it.
         pruned: whether the median rule stopped it.
         resumed: the position from which it resumed after it was killed, as text; "" if it was not.
+        read: path -> SHA-256 of the files that the user's code read besides the model file.
+        warnings: what the user should know about the training, one sentence each.
     """
 
     id: str
@@ -47,6 +51,8 @@ class Trained(StepPart):
     pruned: bool
     epochs: int
     resumed: str = ""
+    read: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class WarmStartInputs(StepPart):
