@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.models.errors import ExportError
+from tidegate.models.errors import ExportError, one_line
 from tidegate.models.export.onnx_rewrites import rewrite
 from tidegate.models.networks.keras_import import import_keras
 
@@ -99,7 +99,7 @@ def main(saved: str, path: str, code: str | None = None) -> None:
     try:
         export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
     except Exception as error:
-        sys.exit(" ".join(str(error).split()))
+        sys.exit(one_line(error))
 
 
 def _converted(model: Any) -> Any:
@@ -217,7 +217,7 @@ def silence() -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """An error of the converter in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return f"{type(error).__name__}: {one_line(error)[:500]}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 SIGN = np.iinfo(np.int32).min  # the bit of float32 that is its sign
 CONSTANTS = {
     "rewrite_one": np.float32(1),
+    "rewrite_two": np.float32(2),
     "rewrite_half": np.float32(0.5),
     "rewrite_zero": np.float32(0),
     "rewrite_sign": np.int32(SIGN),
@@ -25,12 +26,14 @@ def rewrite(proto: Any) -> None:
     if not kinds & set(REWRITES):
         return
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    for name, value in CONSTANTS.items():
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
-    for graph in list(_graphs(proto.graph)):
+    graphs = list(_graphs(proto.graph))
+    for graph in graphs:
         nodes = [part for node in graph.node for part in _rewritten(node, graph, constants)]
         del graph.node[:]
         graph.node.extend(nodes)
+    used = {name for graph in graphs for node in graph.node for name in node.input}
+    for name in sorted(used & set(CONSTANTS)):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(CONSTANTS[name]), name))
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -84,6 +87,23 @@ def _expm1(node: Any) -> list[Any]:
     )
 
 
+def _log1p(node: Any) -> list[Any]:
+    """log(1 + x), near 0 as 2 artanh(x / (2 + x)), which loses no digits there (Abramowitz and Stegun, 4.6.22)."""
+    (x,) = node.input
+    return _made(
+        node,
+        ("Add", [x, "rewrite_two"]),
+        ("Div", [x, "0"]),
+        ("Atanh", ["1"]),
+        ("Mul", ["2", "rewrite_two"]),
+        ("Add", [x, "rewrite_one"]),
+        ("Log", ["4"]),
+        ("Abs", [x]),
+        ("Less", ["6", "rewrite_half"]),
+        ("Where", ["7", "3", "5"]),
+    )
+
+
 def _bitcast(node: Any) -> list[Any]:
     """The sign bit of float32 as int32: 1 / x is negative, also for -0. Keras' argmax and argmin use it."""
     return _made(
@@ -102,4 +122,9 @@ def _only_its_sign(node: Any, graph: Any, constants: dict[str, Any]) -> bool:
     return bool(users) and signs and all(user.op_type == "BitwiseAnd" for user in users)
 
 
-REWRITES: dict[str, Callable[[Any], list[Any]]] = {"Erfc": _erfc, "Expm1": _expm1, "Bitcast": _bitcast}
+REWRITES: dict[str, Callable[[Any], list[Any]]] = {
+    "Erfc": _erfc,
+    "Expm1": _expm1,
+    "Log1p": _log1p,
+    "Bitcast": _bitcast,
+}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, load_columns, rows_of, take
 from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_settings
+from tidegate.models.errors import one_line
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -239,7 +240,7 @@ def main() -> int:
         if args.batching is not None:
             args.batching.write_text(_batching(predictor, load_columns(args.columns)), "utf-8")
     except ServingError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return 1
     print(result.model_dump_json())
     return 0
