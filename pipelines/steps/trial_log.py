@@ -16,7 +16,7 @@ from tidegate.models.config.training import keras_backend
 from tidegate.models.data.columns import load_columns, take
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.pipelines.experiment.load import flat
+from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.context import StepContext
 
