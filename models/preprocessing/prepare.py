@@ -21,6 +21,7 @@ from tidegate.models.preprocessing.schema import Schema, infer_schema
 from tidegate.models.preprocessing.splits import fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
+from tidegate.models.preprocessing.target_checks import tell_about_target
 from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
@@ -113,6 +114,7 @@ def prepare(
         schema = infer_schema(columns, stated, names, task, text_options)
         columns = conformed(schema, columns)
         splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
+        tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {

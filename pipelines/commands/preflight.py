@@ -15,7 +15,7 @@ from tidegate.models.training.optimizers import check_optimizer
 from tidegate.models.tuning.space import space_of
 from tidegate.pipelines.errors import ExperimentError, nearest
 from tidegate.pipelines.experiment.dotted import with_values
-from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name
+from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.search_space import combinations, losses
 from tidegate.pipelines.experiment.spec import Experiment
@@ -65,7 +65,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
     yield partial(_check_space, experiment)
-    for criterion in experiment.gate:
+    for criterion in criteria(experiment.gate):
         yield partial(check_name, criterion.metric, task)
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)

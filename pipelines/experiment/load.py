@@ -140,7 +140,7 @@ def _set(document: dict[str, Any], override: str) -> dict[str, Any]:
 
 def _sentences(problem: Any) -> list[str]:
     """One of pydantic's errors as sentences; a contradictory part may have several."""
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in problem["loc"] if part != "")
     if problem["type"] == "extra_forbidden":
         known = list(_keys_at(problem["loc"][:-1]))
         close = nearest(str(problem["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
