@@ -13,7 +13,7 @@ from tidegate.infra.mlflow.spool import Spool
 from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.training import keras_backend
-from tidegate.models.data.columns import load_columns, take
+from tidegate.models.data.columns import load_columns, rows_of, take
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -192,7 +192,7 @@ class TrialLog:
         log_datasets(self._spool, self._data, schema, prepared)
         self._spool.write("figures", "figures", ref=files.report.model_dump())
         columns = load_columns(self._context.store.fetch(prepared.test))
-        example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))
+        example = transforms.apply(take(columns, np.arange(min(EXAMPLE_ROWS, rows_of(columns)))))
         self._spool.write(
             "model",
             "model",
