@@ -18,6 +18,7 @@ from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.image_scales import tell_image_scales
+from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.schema import Schema, infer_schema
 from tidegate.models.preprocessing.splits import fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
@@ -27,7 +28,6 @@ from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
     parse_target,
-    split_array_targets,
     without_target,
 )
 from tidegate.models.preprocessing.text_target import tokenize
@@ -77,7 +77,7 @@ def prepare(
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
     Rows without a target are dropped and counted in the summary. A target column that holds arrays of `k` numbers
-    becomes the `k` columns NAME_0, NAME_1, ...
+    becomes the `k` columns NAME_0, NAME_1, ..., or classes where they are one-hot, see `preprocessing.one_hot`.
 
     A text target without inputs means a language model. Its input `prompt`, the beginning of the text, is made here, so
     that held-out rows have one.
@@ -106,7 +106,7 @@ def prepare(
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
-        columns, names = split_array_targets(columns, names)
+        columns, names = TargetColumns(names, task).read(columns)
         kept = np.flatnonzero(~without_target(columns, names))
         fixed = kept >= rows_of(columns) - published
         dropped = rows_of(columns) - len(kept)
