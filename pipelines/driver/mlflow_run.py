@@ -14,7 +14,6 @@ from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.trial_log import log_datasets, parameters, undefined_tags, version_tags
 
-
 # Stands for the value of a searched key before there is one.
 VARIED = object()
 
