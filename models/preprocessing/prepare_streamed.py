@@ -23,7 +23,17 @@ from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
-from tidegate.models.preprocessing.prepare import SPLIT, Prepared, conformed, known_kinds, whole_fingerprint
+from tidegate.models.preprocessing.kinds import check_dates
+from tidegate.models.preprocessing.prepare import (
+    SPLIT,
+    Prepared,
+    conformed,
+    known_kinds,
+    whole_fingerprint,
+    with_kind,
+)
+from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
+from tidegate.models.preprocessing.profile.column_lines import column_entries
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
@@ -48,7 +58,7 @@ class StreamedData:
     """The data to prepare.
 
     Attributes:
-        source, format, inputs, target, split, task, sample_rate: see `preprocessing.prepare.prepare`.
+        source, format, inputs, target, split, task, sample_rate, missing: see `preprocessing.prepare.prepare`.
         memory: bytes that a step may use.
         folder: for temporary files.
         keep: moves a finished shard to its final place and returns a reference to it.
@@ -64,6 +74,7 @@ class StreamedData:
     memory: int
     folder: Path
     keep: Callable[[Path], Any]
+    missing: str | None = None
 
 
 def prepare_streamed(data: StreamedData) -> Prepared:
@@ -93,12 +104,19 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for columns, targets, dropped in _chunks(data, names):
             scan.add(columns, targets, dropped)
         check_kept(names, scan.rows, scan.dropped)
-        schema = scan.schema(data.inputs, task, known_kinds(None, data.source, data.format))
+        schema = scan.schema(data.inputs, task, known_kinds(None, data.source, data.format), data.missing)
         splitter = _StreamSplitter(data, schema, scan, chosen)
         for columns, _, _ in _chunks(data, names):
-            splitter.add(conformed(schema, scan.cast(columns)))
+            rows = conformed(schema, scan.cast(columns))
+            for field in schema.inputs:
+                if field.format is not None:
+                    check_dates(field.name, rows[field.name], field.format)
+            splitter.add(rows)
         prepared = splitter.prepared(scan.dropped)
-    return replace(prepared, summary=prepared.summary | {"warnings": told})
+        stated = with_kind(data.inputs)
+        tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
+        entries = column_entries(schema, scan.profiles, prepared.transforms, stated, told)
+    return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
 
 
 def _chunks(data: StreamedData, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:
