@@ -17,6 +17,7 @@ from tidegate.models.data.box_geometry import iou
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.box_target import BoxTarget
 
 # Not pycocotools: a C extension with its own file formats, for a single metric.
@@ -31,8 +32,8 @@ Floats = NDArray[np.floating]
 
 def evaluate_answers(
     answered: Floats, boxes: BoxTarget, columns: Columns, detection: Detection
-) -> dict[str, float]:
-    """`map50` and `map` of a model's raw outputs; {} if no row has a box.
+) -> Evaluation:
+    """`map50` and `map` of a model's raw outputs; undefined if no row has a box.
 
     Args:
         answered: `(n, default boxes, units)`.
@@ -40,11 +41,15 @@ def evaluate_answers(
         columns: the rows, with the target.
         detection: its `iou` and `vote` are used; score and number of boxes are LEAST_SCORE and MOST here.
     """
+    names, bad = ("map50", "map"), int((~np.isfinite(answered.reshape(len(answered), -1)).all(axis=1)).sum())
     truth = boxes.ground_truth(columns)
+    if bad or not any(len(cell.boxes) for cell in truth):
+        reason = f"{bad} of {len(answered)} answers are no finite numbers" if bad else "no row has a box"
+        return Evaluation.without(names, reason)
     settings = detection.model_copy(update={"score": LEAST_SCORE, "max_boxes": MOST})
     sizes = np.tile(np.array(boxes.size), (len(truth), 1))
     found = detect(answered, boxes, settings, sizes)
-    return evaluate_boxes([one[one[:, 0] >= 0] for one in found], truth, boxes.labels)
+    return Evaluation.of({**evaluate_boxes([one[one[:, 0] >= 0] for one in found], truth, boxes.labels)})
 
 
 def evaluate_boxes(

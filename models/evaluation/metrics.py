@@ -1,4 +1,4 @@
-"""The metrics of held-out rows, in NumPy alone.
+"""The metrics of held-out rows, in NumPy alone; one that these rows do not define has a reason for a number.
 
 Keys have no prefix; the step adds "test_" or "validation_".
 """
@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.evaluation.evaluation import NAMES, Evaluation
+
 Floats = NDArray[np.float64]
 
 # Probabilities are clipped to [SMALLEST, 1 - SMALLEST], as in Keras, so that the logarithm stays finite.
 SMALLEST = 1e-7
 BINS = 15
+Measured = dict[str, float | str]  # a number, or why there is none
 
 
 def to_predictions(raw: NDArray[Any], activation: str) -> NDArray[np.float32]:
@@ -38,7 +41,7 @@ def evaluate(
     y_pred: NDArray[Any],
     classes: Sequence[Any] = (),
     names: Sequence[str] = (),
-) -> dict[str, float]:
+) -> Evaluation:
     """Return the metrics of predictions against the true values.
 
     Args:
@@ -49,28 +52,54 @@ def evaluate(
         names: the target's columns; with several, each gets its own `rmse_NAME`, `mae_NAME` and `r2_NAME`.
 
     Returns:
-        accuracy, loss, f1, ece and, for two classes, auc; or rmse, mae, r2, loss.
+        accuracy, loss, f1, ece and auc; or rmse, mae, r2, loss. All are undefined without rows, or if a prediction is
+        no finite number; auc if the rows have one class; r2 if the true values are all the same.
     """
     predicted = np.asarray(y_pred, dtype=np.float64)
+    problem = _problem(predicted)
+    if problem:
+        return Evaluation.without(NAMES[task], problem)
     if task == "classification":
-        return _classification(
-            np.asarray(y_true).astype(np.int64), predicted, len(classes) or predicted.shape[1]
-        )
+        known = list(classes) or list(range(predicted.shape[1]))
+        return Evaluation.of(_classification(np.asarray(y_true).astype(np.int64), predicted, known))
     truth = np.asarray(y_true, dtype=np.float64).reshape(len(predicted), -1)
-    return _regression(truth, predicted.reshape(truth.shape), names)
+    return Evaluation.of(_regression(truth, predicted.reshape(truth.shape), names))
 
 
-def _classification(truth: NDArray[np.int64], probabilities: Floats, classes: int) -> dict[str, float]:
+def _problem(predicted: Floats) -> str:
+    """Why no metric of these predictions is defined; "" if they are."""
+    if not len(predicted):
+        return "there are no rows"
+    bad = int((~np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)).sum())
+    return f"{bad} of {len(predicted)} predictions are no finite numbers" if bad else ""
+
+
+def _classification(truth: NDArray[np.int64], probabilities: Floats, classes: Sequence[Any]) -> Measured:
     chosen = probabilities.argmax(axis=1)
-    values = {
+    return {
         "accuracy": float(np.mean(chosen == truth)),
         "loss": cross_entropy(truth, probabilities),
-        "f1": f1_macro(truth, chosen, classes),
+        "f1": f1_macro(truth, chosen, len(classes)),
         "ece": calibration_error(truth, probabilities),
+        "auc": _mean_area_under_curve(truth, probabilities, classes),
     }
-    if classes == 2:
-        values["auc"] = area_under_curve(truth, probabilities[:, 1])
-    return values
+
+
+def _mean_area_under_curve(
+    truth: NDArray[np.int64], probabilities: Floats, classes: Sequence[Any]
+) -> float | str:
+    """The area under the ROC curve; of several classes the mean over those that the rows have, each against the rest.
+
+    The mean is that of Provost and Domingos, "Well-trained PETs: improving probability estimation trees" (2000), with
+    equal weights.
+    """
+    present = np.unique(truth)
+    if len(present) < 2:
+        return f"all rows have the class {classes[present[0]]!r}"
+    if len(classes) == 2:
+        return area_under_curve(truth, probabilities[:, 1])
+    areas = [area_under_curve((truth == one).astype(np.int64), probabilities[:, one]) for one in present]
+    return float(np.mean(areas))
 
 
 def cross_entropy(truth: NDArray[np.int64], probabilities: Floats) -> float:
@@ -134,18 +163,27 @@ def reliability(
     )
 
 
-def _regression(truth: Floats, predicted: Floats, names: Sequence[str]) -> dict[str, float]:
-    """R2 is 1 - residual / total sum of squares (Draper and Smith, "Applied Regression Analysis", 1998)."""
+def _regression(truth: Floats, predicted: Floats, names: Sequence[str]) -> Measured:
+    """R2 is 1 - residual / total sum of squares (Draper and Smith, "Applied Regression Analysis", 1998).
+
+    Of several columns the mean, for R2 over those columns whose values differ.
+    """
     error = predicted - truth
     squared = np.mean(error**2, axis=0)
-    columns = {
-        "rmse": np.sqrt(squared),
-        "mae": np.mean(np.abs(error), axis=0),
-        "r2": 1 - squared / np.maximum(np.var(truth, axis=0), np.finfo(np.float64).tiny),
-    }
-    values = {key: float(column.mean()) for key, column in columns.items()}
+    varied = np.ptp(truth, axis=0) > 0
+    columns = {"rmse": np.sqrt(squared), "mae": np.mean(np.abs(error), axis=0)}
+    values: Measured = {key: float(column.mean()) for key, column in columns.items()}
+    r2 = 1 - squared[varied] / np.var(truth[:, varied], axis=0)
+    values["r2"] = float(r2.mean()) if varied.any() else _constant(truth)
     values["loss"] = float(squared.mean())
     if truth.shape[1] > 1:
-        for key, column in columns.items():
-            values |= {f"{key}_{name}": float(one) for name, one in zip(names, column, strict=False)}
+        each = iter(r2.tolist())
+        for place, name in enumerate(names):
+            values |= {f"{key}_{name}": float(column[place]) for key, column in columns.items()}
+            values[f"r2_{name}"] = next(each) if varied[place] else _constant(truth[:, [place]])
     return values
+
+
+def _constant(truth: Floats) -> str:
+    shown = f"is {truth[0, 0]:g}" if truth.shape[1] == 1 else "is the same"
+    return f"the true value {shown} in all {len(truth)} rows"

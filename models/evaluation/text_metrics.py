@@ -12,6 +12,7 @@ from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.decoding.texts import Run, decode
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.metrics import SMALLEST
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -46,33 +47,33 @@ def token_probabilities(
     return found
 
 
-def evaluate_tokens(labels: NDArray[np.integer], found: NDArray[np.floating]) -> dict[str, float]:
+def evaluate_tokens(labels: NDArray[np.integer], found: NDArray[np.floating]) -> Evaluation:
     """Loss (nats per token), perplexity and accuracy of what `token_probabilities` found.
 
     Perplexity is exp of the loss: Jelinek, Mercer, Bahl, Baker, "Perplexity - a measure of the difficulty of speech
-    recognition tasks", 1977. A token counts as right where no other is more probable.
+    recognition tasks", 1977. A token counts as right where no other is more probable. Undefined without a token.
     """
     there = labels != IGNORED_TOKEN
     true, best = found[:, 0][there].astype(np.float64), found[:, 1][there]
+    if not there.any() or not np.isfinite(true).all():
+        reason = "a token's probability is no finite number" if there.any() else "the rows have no text"
+        return Evaluation.without(("loss", "perplexity", "accuracy"), reason)
     loss = float(-np.mean(np.log(np.maximum(true, SMALLEST))))
-    return {
-        "loss": loss,
-        "perplexity": float(np.exp(loss)),
-        "accuracy": float(np.mean(found[:, 0][there] >= best)),
-    }
+    right = float(np.mean(found[:, 0][there] >= best))
+    return Evaluation.of({"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": right})
 
 
 def error_rate(
     run: Run, schema: Schema, transforms: Transforms, columns: Columns, decoding: Decoding
-) -> dict[str, float]:
-    """`error_rate` of the texts decoded for held-out rows; {} for a language model, which has no single right text.
+) -> Evaluation:
+    """`error_rate` of the texts decoded for held-out rows; a language model, with no single right text, has none.
 
     The number of edits in all rows divided by the number of true tokens in all rows: the word error rate of speech
     recognition, with these tokens. 0 is best; it may be above 1.
     """
     text_target = transforms.text_target
     if text_target is None or schema.target.prompt is not None or not rows_of(columns):
-        return {}
+        return Evaluation()
     rows = rows_of(columns)
     chosen = take(columns, np.arange(0, rows, -(-rows // MOST_DECODED)))
     inputs = transforms.apply({field.name: chosen[field.name] for field in schema.inputs})
@@ -84,7 +85,8 @@ def error_rate(
         batch = {name: array[part] for name, array in inputs.items()}
         texts = decode(run, text_target, batch, prompts, decoding)
         edits += sum(edit_distance(text.tokens, true) for text, true in zip(texts, truth[part], strict=True))
-    return {"error_rate": edits / max(1, sum(map(len, truth)))}
+    tokens = sum(map(len, truth))
+    return Evaluation.of({"error_rate": edits / tokens if tokens else "the rows have no text"})
 
 
 def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
@@ -103,7 +105,7 @@ def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
 
 def evaluate_rows(
     run: Run, schema: Schema, transforms: Transforms, columns: Columns, decoding: Decoding
-) -> dict[str, float]:
+) -> Evaluation:
     """All metrics of raw held-out rows."""
     labels = transforms.target(schema, columns)
     found = token_probabilities(run, transforms.apply(columns), labels)

@@ -14,6 +14,7 @@ from tidegate.models.errors import OptionsError, UserModelError
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
+from tidegate.models.networks.own_training import require_no_own_training
 
 SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outputs.layer(x))"
 
@@ -115,7 +116,9 @@ def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
         raise UserModelError(
             f"{where}: build returned {_described(model)}; expected a keras.Model; write it as {SHAPE}"
         )
-    if not getattr(model, "inputs", None) or not _known_inputs(model, inputs):
+    whole = bool(getattr(model, "inputs", None)) and _known_inputs(model, inputs)
+    require_no_own_training(model, whole, where)
+    if not whole:
         model = _wrapped(model, inputs, where)
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.Lambda):

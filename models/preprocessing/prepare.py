@@ -22,6 +22,7 @@ from tidegate.models.preprocessing.schema import Schema, infer_schema, with_null
 from tidegate.models.preprocessing.splits import fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
+from tidegate.models.preprocessing.target_checks import tell_about_target
 from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
@@ -114,6 +115,7 @@ def prepare(
         profiles = profiles_of(columns)
         schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
         splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
+        tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
         tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
         digests = {name: fingerprint(part) for name, part in splits.items()}

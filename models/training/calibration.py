@@ -61,6 +61,8 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[np.int64]) -> float | N
         logits: (rows, classes), or (rows, 1) for the second of two classes against the first.
         truth: class indices (rows,).
     """
+    if not np.isfinite(logits).all():
+        return None
     logits = logits.astype(np.float64)
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)

@@ -6,13 +6,14 @@ Kohavi, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from tidegate.models.data.columns import Columns, take
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import fold_rows, hold_out
 from tidegate.models.preprocessing.transforms import Transforms, encode_target
@@ -30,7 +31,7 @@ def cross_validate(
     split: Mapping[str, Any],
     keep: Keep,
     on_fold: OnFold,
-) -> dict[str, float]:
+) -> Evaluation:
     """Train one model per fold on the rows of all other folds, and return its metrics on its own fold.
 
     A fold's model is trained like the released one, with transforms fitted on its own training rows. A part of those is
@@ -45,13 +46,14 @@ def cross_validate(
         on_fold: called with each fold, from 0, and its metrics.
 
     Returns:
-        `folds_METRIC_mean` and `folds_METRIC_std`, the sample standard deviation (over folds - 1).
+        `folds_METRIC_mean` and `folds_METRIC_std`, the sample standard deviation (over folds - 1); undefined where the
+        metric is in one fold.
 
     Raises:
         SplitError: there are fewer rows than folds.
         ModelsError: see `Recipe.train`.
     """
-    found: list[dict[str, float]] = []
+    found: list[Evaluation] = []
     for fold, (others, own) in enumerate(fold_rows(schema, columns, split["folds"], split["seed"])):
         rest = take(columns, others)
         training_rows, validation_rows = (
@@ -61,16 +63,23 @@ def cross_validate(
             values = _fold_metrics(
                 recipe, schema, (training_rows, validation_rows, take(columns, own)), checkpoints
             )
-        on_fold(fold, values)
+        on_fold(fold, values.values)
         found.append(values)
-    return {
-        f"folds_{name}_{word}": float(of([values[name] for values in found]))
-        for name in found[0]
-        for word, of in (("mean", np.mean), ("std", _deviation))
-    }
+    names = dict.fromkeys(name for one in found for name in (*one.values, *one.undefined))
+    return Evaluation.of({key: value for name in names for key, value in _over_folds(name, found).items()})
 
 
-def _deviation(values: list[float]) -> float:
+def _over_folds(name: str, found: Sequence[Evaluation]) -> dict[str, float | str]:
+    """Mean and deviation of a metric, or in which fold it is undefined."""
+    problems = [
+        f"in fold {fold}, {one.undefined[name]}" for fold, one in enumerate(found, 1) if name in one.undefined
+    ]
+    values = [one.values[name] for one in found if name in one.values]
+    mean, deviation = (problems[0],) * 2 if problems else (float(np.mean(values)), _deviation(values))
+    return {f"folds_{name}_mean": mean, f"folds_{name}_std": deviation}
+
+
+def _deviation(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1))
 
 
@@ -79,7 +88,7 @@ def _fold_metrics(
     schema: Schema,
     parts: tuple[Columns, Columns, Columns],
     checkpoints: CheckpointManager | None,
-) -> dict[str, float]:
+) -> Evaluation:
     """The metrics on the third part of a model trained on the first and validated on the second."""
     from tidegate.models.networks.predict import predict
 

@@ -20,6 +20,7 @@ from tidegate.models.loops.dp_sgd import Sampling, require_private_model, spent_
 from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
 from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.networks.own_training import require_steps
 from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
@@ -110,6 +111,8 @@ def fit(
     """
     options = parse_options(Training, training, "training")
     _require_keras_on(options.backend)
+    for option, used in _steps_of_ours(options).items():
+        require_steps(model, used, option)
     make_deterministic(seed)
     windows: ShuffleWindows | None = None
     some: Rows
@@ -178,6 +181,15 @@ def _require_keras_on(backend: str) -> None:
             f"option 'training.backend' is {backend!r} and Keras runs on {keras.backend.backend()}; expected "
             f"{keras_backend(backend)}; set KERAS_BACKEND={keras_backend(backend)} before Keras is imported"
         )
+
+
+def _steps_of_ours(options: Training) -> dict[str, bool]:
+    """Whether the model's own steps are used, by the option that may train by others."""
+    return {
+        "training.backend: numpy": options.backend != "numpy",
+        "training.privacy": options.privacy is None,
+        "training.augmentation": options.augmentation is None,
+    }
 
 
 def _require_streams(options: Training) -> None:

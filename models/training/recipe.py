@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.training import check_privacy
 from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import Outputs, outputs_for
@@ -66,6 +68,7 @@ class Recipe:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
         from tidegate.models.families.build import as_float32, build_model, precision_scope
+        from tidegate.models.networks.storable import require_storable
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
 
@@ -73,6 +76,8 @@ class Recipe:
         specs = transforms.input_specs
         with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
+            if "file" in self.model:
+                require_storable(model, _few(train), Path(self.model["file"]))
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)
             elif self.model.get("pretrain"):
@@ -129,7 +134,7 @@ class Recipe:
             )
         return calibrate(model, *validation)
 
-    def metrics(self, raw: Array, truth: Array) -> dict[str, float]:
+    def metrics(self, raw: Array, truth: Array) -> Evaluation:
         """The metrics of raw outputs (rows, units), or of `token_probabilities` for texts, against the true target."""
         target = self.target
         if self.tokens:
@@ -138,3 +143,9 @@ class Recipe:
             return evaluate_tokens(truth, raw)
         predictions = to_predictions(raw, self.head.activation)
         return evaluate(target.task, truth, predictions, target.classes, target.names)
+
+
+def _few(train: Rows | ShuffleWindows) -> dict[str, Array]:
+    """The model inputs of two training rows."""
+    inputs, _ = train if isinstance(train, tuple) else train.example
+    return {name: array[:2] for name, array in inputs.items()}

@@ -12,7 +12,7 @@ from tidegate.infra.mlflow.tracking import compare_url
 from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
 from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.errors import UnknownNameError, UsageError
-from tidegate.pipelines.experiment.load import flat
+from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord

@@ -13,7 +13,8 @@ from tidegate.pipelines.commands.preflight import check
 from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.experiment.data import Data
-from tidegate.pipelines.experiment.load import flat, load_experiment
+from tidegate.pipelines.experiment.dotted import flat
+from tidegate.pipelines.experiment.load import load_experiment
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import source_of

@@ -12,10 +12,12 @@ from tidegate.models.distributed.devices import require_backend
 from tidegate.models.errors import ModelsError
 from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
-from tidegate.models.tuning.space import Choices, space_of
+from tidegate.models.tuning.space import space_of
 from tidegate.pipelines.errors import ExperimentError, nearest
-from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name
-from tidegate.pipelines.experiment.load import validate, with_values
+from tidegate.pipelines.experiment.dotted import with_values
+from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.experiment.search_space import combinations, losses
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source
@@ -63,7 +65,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
     yield partial(_check_space, experiment)
-    for criterion in experiment.gate:
+    for criterion in criteria(experiment.gate):
         yield partial(check_name, criterion.metric, task)
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
@@ -177,14 +179,20 @@ def _check_space(experiment: Experiment) -> None:
     """Check the experiment that each choice, and each end of a range, makes."""
     if experiment.search is None:
         return
-    document = experiment.model_dump(mode="json")
-    for key, entry in space_of(experiment.search.space).items():
-        values = entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
-        _run_checks(partial(_check_choice, document, key, value) for value in values)
+    document, space = experiment.model_dump(mode="json"), space_of(experiment.search.space)
+    lost = list(losses(space, experiment.model_dump(mode="json", exclude_unset=True)))
+    if lost:
+        raise ExperimentError(NEXT.join(lost))
+    for key in space:
+        _run_checks(partial(_check_choice, document, key, values) for values in combinations(space, key))
 
 
-def _check_choice(document: dict[str, Any], key: str, value: Any) -> None:
-    _run_checks(_part_checks(validate(with_values(document, {key: value}), f"search.space.{key}")))
+def _check_choice(document: dict[str, Any], key: str, values: dict[str, Any]) -> None:
+    try:
+        chosen = with_values(document, values)
+    except ValueError as error:
+        raise ExperimentError(f"search.space.{key}: {error}") from error
+    _run_checks(_part_checks(validate(chosen, f"search.space.{key}")))
 
 
 def _check_model_file(experiment: Experiment) -> None:

@@ -47,6 +47,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "status": record.status,
         "reason": record.reason,
         "metrics": selected["metrics"] if selected else {},
+        "undefined": selected.get("undefined", {}) if selected else {},
         "warnings": _warnings(prepared, selected),
         "trials": trials_of(home, record),
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
@@ -94,6 +95,7 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
                 "status": step.status,
                 "params": outputs["params"] if outputs else {},
                 "metrics": outputs["metrics"] if outputs else {},
+                "undefined": outputs.get("undefined", {}) if outputs else {},
                 "pruned": outputs["pruned"] if outputs else False,
                 "resumed": outputs.get("resumed", "") if outputs else "",
                 "mlflow_run_id": known.get(step.id, {}).get("run_id"),
@@ -117,6 +119,11 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
     rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
     rows += [("metrics", "  ".join(f"{key} {value:.4f}" for key, value in shown))] if shown else []
+    rows += [
+        ("", f"{key} undefined: {reason}")
+        for key, reason in data["undefined"].items()
+        if key.startswith("test_")
+    ]
     folds = [
         (key.removeprefix("folds_"), value)
         for key, value in data["metrics"].items()

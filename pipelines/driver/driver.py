@@ -134,6 +134,8 @@ class Driver:
         others = [known for known in self._record.steps if known.id != record.id]
         self._update(steps=[*others, record])
         self._progress.show_step(record, _step_summary(record, outputs))
+        for line in _told(record, outputs):
+            self._progress.say(line)
         if outputs is None or "error" in outputs or self._log is None:
             return
         self._log.log_step(record.step, outputs)
@@ -238,6 +240,15 @@ def _keep_snapshot(plan: Plan, store: Store) -> None:
     path = Path(plan.experiment.model.file or "")
     if store.put(path, snapshot.name).digest != snapshot.digest:
         raise PipelineError(f"{path} was changed while the run was being planned; submit again")
+
+
+def _told(record: StepRecord, outputs: dict[str, Any] | None) -> list[str]:
+    """What the user should know at once: about the data before the training, and why the gate refuses."""
+    if record.step == "prepare" and outputs is not None and "error" not in outputs:
+        return [f"warning: {sentence}" for sentence in outputs["summary"].get("warnings", [])]
+    if record.step == "select" and outputs is not None and "error" not in outputs:
+        return [f"refused: {reason}" for reason in outputs["refused"]]
+    return []
 
 
 def _step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:

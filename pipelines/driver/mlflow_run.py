@@ -11,7 +11,7 @@ from tidegate.pipelines.planning.identity import content_of
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
-from tidegate.pipelines.steps.trial_log import log_datasets, parameters, version_tags
+from tidegate.pipelines.steps.trial_log import log_datasets, parameters, undefined_tags, version_tags
 
 
 class RunLog:
@@ -49,7 +49,8 @@ class RunLog:
             self._copy_trial(outputs)
         elif step == "select":
             self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=outputs["metrics"])
-            self.set_tags(winner=outputs["trial"], ranked_by=outputs["metric"])
+            undefined = undefined_tags(outputs.get("undefined", {}))
+            self.set_tags(winner=outputs["trial"], ranked_by=outputs["metric"], **undefined)
             self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
             trial = f"{self._plan.run}/trial-{outputs['winner']['index']}"
             self._add_note(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")

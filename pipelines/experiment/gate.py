@@ -1,28 +1,20 @@
 """The gate: which metric ranks, which direction is better, and whether a candidate passes. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
+from tidegate.models.evaluation.evaluation import NAMES as METRICS
 from tidegate.pipelines.errors import ExperimentError, nearest
 from tidegate.pipelines.experiment.part import Part
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
-DEFAULTS = {
-    "classification": "test_accuracy",
-    "regression": "test_rmse",
-    "generation": "test_perplexity",
-    "detection": "test_map50",
-}
+DEFAULTS = {task: f"test_{names[0]}" for task, names in METRICS.items()}
 SPLITS = ("test_", "validation_", "folds_")
 SHARES = ("accuracy", "f1", "auc", "map50", "map", "ece")  # from 0 to 1
 EPSILON = "epsilon"  # of a training with `privacy`
-METRICS = {
-    "classification": ("accuracy", "loss", "f1", "ece", "auc"),
-    "regression": ("rmse", "mae", "r2", "loss"),
-    "generation": ("perplexity", "accuracy", "loss", "error_rate"),
-    "detection": ("map50", "map"),
-}
 
 
 class Criterion(Part):
@@ -43,9 +35,28 @@ def lower_is_better(metric: str) -> bool:
     )
 
 
-def criteria_for(gate: Sequence[Criterion], task: str) -> list[Criterion]:
-    """The experiment's criteria, or the default: not worse than the champion by the task's metric."""
-    return list(gate) or [Criterion.model_validate({"metric": DEFAULTS[task]})]
+# With tags, an error is about what was meant, and not about both; the empty one adds nothing to its place.
+Gate = Annotated[
+    Annotated[list[Criterion], Tag("")] | Annotated[Literal["none"], Tag("none")],
+    Discriminator(lambda value: "none" if isinstance(value, str) else ""),
+]
+
+
+def as_criteria(value: Any) -> Any:
+    """A single criterion as a list of one; a list, or `none`, as it is."""
+    return [value] if isinstance(value, dict) else value
+
+
+def criteria(gate: Gate) -> list[Criterion]:
+    """The stated criteria."""
+    return [] if isinstance(gate, str) else gate
+
+
+def criteria_for(gate: Gate, task: str) -> list[Criterion]:
+    """The experiment's criteria, or the default: not worse than the champion by the task's metric; none: no limit."""
+    if isinstance(gate, str):
+        return [Criterion.model_validate({"metric": DEFAULTS[task], "improve_on_champion": None})]
+    return gate or [Criterion.model_validate({"metric": DEFAULTS[task]})]
 
 
 def check_name(metric: str, task: str | None) -> None:
@@ -90,13 +101,13 @@ def _metric(split: str, name: str) -> str:
     return f"{split}{name}_mean" if split == "folds_" else f"{split}{name}"
 
 
-def check_metric(metric: str, known: Mapping[str, float]) -> None:
-    """Refuse a metric that the run does not have.
+def check_metric(metric: str, known: Mapping[str, float], undefined: Mapping[str, str] | None = None) -> None:
+    """Refuse a metric that the run does not have; one that is undefined for a reason is not refused here.
 
     Raises:
         ExperimentError: naming the nearest known metric.
     """
-    if metric not in known:
+    if metric not in known and metric not in (undefined or ()):
         raise ExperimentError(
             f'gate.metric: this run has no metric "{metric}"{nearest(metric, known)}; '
             f"it has {', '.join(sorted(known))}"
@@ -104,20 +115,25 @@ def check_metric(metric: str, known: Mapping[str, float]) -> None:
 
 
 def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
-    """Indices of the candidates, the best first; equal ones keep the order of their trials.
+    """Indices of the candidates, the best first; equal ones keep the order of their trials, those without it are last.
 
     Args:
         candidates: the metrics of each.
         metric: what ranks them.
     """
     sign = 1.0 if lower_is_better(metric) else -1.0
-    return sorted(range(len(candidates)), key=lambda index: sign * candidates[index][metric])
+    worst = math.inf
+    return sorted(
+        range(len(candidates)),
+        key=lambda index: sign * candidates[index][metric] if metric in candidates[index] else worst,
+    )
 
 
 def reasons_against(
     criteria: Sequence[Criterion],
     candidate: Mapping[str, float],
     champion: Mapping[str, float] | None,
+    undefined: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Why the gate refuses a candidate: one sentence per criterion that is not met; none when it passes.
 
@@ -125,10 +141,16 @@ def reasons_against(
         criteria: what must hold.
         candidate: its metrics.
         champion: the champion's on the same rows, or None where there is none; only what both have is compared.
+        undefined: why a metric of the candidate has no value, by its name; such a criterion is not met.
     """
     reasons: list[str] = []
     for criterion in criteria:
         metric, wanted = criterion.metric, criterion.improve_on_champion
+        if undefined and metric in undefined:
+            reasons.append(
+                f"{metric} is undefined: {undefined[metric]}; expected a number; gate another metric"
+            )
+            continue
         check_metric(metric, candidate)
         reasons += _absolute(criterion, candidate[metric])
         if wanted is not None and champion is not None and metric in champion:

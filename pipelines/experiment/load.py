@@ -1,6 +1,6 @@
 """Reads an Experiment from a file or an example's name, and `--set` overrides; each mistake gets a sentence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,26 +8,15 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tidegate.pipelines.errors import ExperimentError, UsageError, nearest
+from tidegate.pipelines.experiment.dotted import with_value
 from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.experiment.yaml_loader import WrittenNumber, parse, plain
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "experiments"
 MOST_BYTES = 1_000_000
 MOST_NODES = 50_000
-
-
-class _Loader(yaml.CSafeLoader):
-    """Checks YAML's rule that a mapping has each key once, which PyYAML does not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set[str]()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                line = key.start_mark.line + 1
-                raise yaml.YAMLError(
-                    f"line {line}: the key {key.value!r} is given a second time; leave one out"
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+# pydantic's errors of a number where a text, a column's name, or a list of them is expected.
+TEXT_EXPECTED = ("string_type", "model_type", "list_type")
 
 
 def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -42,8 +31,8 @@ def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experim
     """
     path = find_file(file_or_name)
     document = _read(path)
-    for override in overrides:
-        _set(document, override)
+    for override in overrides if isinstance(document, dict) else ():
+        document = _set(document, override)
     return validate(document, str(path)).resolved(path.parent)
 
 
@@ -80,10 +69,21 @@ def validate(document: Any, where: str) -> Experiment:
             f"{where}: received {_short(document)}; expected a mapping with name, data and model"
         )
     try:
-        return Experiment.model_validate(document)
+        return Experiment.model_validate(_settled(document))
     except ValidationError as error:
         lines = [line for problem in error.errors(include_url=False) for line in _sentences(problem)]
         raise ExperimentError(f"{where}: " + "\n  ".join(lines)) from error
+
+
+def _settled(document: dict[str, Any]) -> Any:
+    """The document with `1e-3` as a number, and as a text where the option is one."""
+    try:
+        Experiment.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        wanted = [problem["input"] for problem in found if problem["type"] in TEXT_EXPECTED]
+        return plain(document, {id(one) for one in wanted if isinstance(one, WrittenNumber)})
+    return plain(document)
 
 
 def _read(path: Path) -> Any:
@@ -92,7 +92,7 @@ def _read(path: Path) -> Any:
             raise ExperimentError(
                 f"{path} has {path.stat().st_size} bytes; expected at most {MOST_BYTES}; keep data in files of its own"
             )
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        document = parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except OSError as error:
@@ -120,55 +120,27 @@ def _nodes(value: Any, seen: dict[int, int], above: set[int]) -> int:
     return seen[id(value)]
 
 
-def _set(document: Any, override: str) -> None:
+def _set(document: dict[str, Any], override: str) -> dict[str, Any]:
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise UsageError(
             f'--set {override}: expected key=value, e.g. --set training.epochs=5; received no "="'
         )
     try:
-        value = yaml.safe_load(text)
+        value = parse(text)
     except yaml.YAMLError as error:
         raise UsageError(
             f"--set {override}: the value is not YAML: {' '.join(str(error).split())}"
         ) from error
-    *parents, last = key.split(".")
-    place = document
-    for parent in parents:
-        if isinstance(place, dict) and place.get(parent) is None:
-            place[parent] = {}
-        place = place[parent] if isinstance(place, dict) else place
-        if not isinstance(place, dict):
-            raise UsageError(
-                f'--set {override}: "{parent}" is {_short(place)}, not a mapping that could hold "{last}"'
-            )
-    place[last] = value
-
-
-def with_values(document: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a nested document with dotted keys replaced."""
-    result = dict(document)
-    for dotted, value in values.items():
-        head, _, rest = dotted.partition(".")
-        below = result.get(head)
-        result[head] = with_values(below if isinstance(below, dict) else {}, {rest: value}) if rest else value
-    return result
-
-
-def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested document as dotted keys; empty values are left out."""
-    result: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        elif value is not None and value != [] and value != {} and value != "":
-            result[f"{prefix}{key}"] = value
-    return result
+    try:
+        return with_value(document, key, value)
+    except ValueError as error:
+        raise UsageError(f"--set {override}: {error}") from error
 
 
 def _sentences(problem: Any) -> list[str]:
     """One of pydantic's errors as sentences; a contradictory part may have several."""
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in problem["loc"] if part != "")
     if problem["type"] == "extra_forbidden":
         known = list(_keys_at(problem["loc"][:-1]))
         close = nearest(str(problem["loc"][-1]), known) or f"; known keys: {', '.join(known)}"

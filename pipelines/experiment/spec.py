@@ -10,7 +10,7 @@ from tidegate.models.config.training import Training as TrainingOptions
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.data import Data
-from tidegate.pipelines.experiment.gate import Criterion
+from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.pipelines.experiment.serving import Serving
 
@@ -119,8 +119,13 @@ class Experiment(Part):
     training: Training = Field(Training.model_validate({}), description="how it is fitted")
     search: Search | None = Field(None, description="several trials; without it there is one")
     gate: Annotated[
-        list[Criterion], BeforeValidator(as_list, json_schema_input_type=list[Criterion] | Criterion)
-    ] = Field([], description="what a candidate must meet; not worse than the champion when not given")
+        Gate,
+        BeforeValidator(as_criteria, json_schema_input_type=list[Criterion] | Criterion | Literal["none"]),
+    ] = Field(
+        [],
+        description="what a candidate must meet; when not given: not worse than the champion, and for a first release "
+        "better than guessing; none: nothing",
+    )
     resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
     serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
 

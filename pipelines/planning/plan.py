@@ -179,7 +179,7 @@ def _settings_key(settings: DecodingSettings | None) -> list[Any]:
 
 
 def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: Step, run: str) -> Step:
-    gate = [criterion.model_dump(mode="json") for criterion in experiment.gate]
+    gate = experiment.model_dump(mode="json", include={"gate"})["gate"]
     parts = [[step.key for step in trials], gate, facts.champion]
     inputs = SelectInputs(
         run=run,

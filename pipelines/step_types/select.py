@@ -1,6 +1,8 @@
 """Inputs and outputs of `select`."""
 
-from tidegate.pipelines.experiment.gate import Criterion
+from pydantic import Field
+
+from tidegate.pipelines.experiment.gate import Gate
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
@@ -11,7 +13,7 @@ class SelectInputs(StepPart):
 
     run: str
     endpoint: str
-    gate: list[Criterion]
+    gate: Gate
     trials: list[Later[Trained]]
     champion: str | None
     prepared: Later[Prepared]
@@ -26,6 +28,7 @@ class Selected(StepPart):
         ranking: trial ids, the best first.
         metric: the metric that ranks them.
         metrics: the winner's.
+        undefined: why a metric of the winner has no value, by its name.
         champion: the champion's metrics on this run's test rows, or None.
         warnings: what the user should know about the comparison, one sentence each.
         refused: the reasons why the gate refuses the winner, one sentence each; empty if it passes.
@@ -36,6 +39,7 @@ class Selected(StepPart):
     ranking: list[str]
     metric: str
     metrics: dict[str, float]
+    undefined: dict[str, str] = Field({})
     champion: dict[str, float] | None
     refused: list[str]
     warnings: tuple[str, ...] = ()

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Pruning
@@ -22,6 +24,7 @@ class Trained(StepPart):
         activation: of the model's last layer.
         params: the searched values, by dotted key.
         metrics: test_* and validation_* of the whole split.
+        undefined: why a metric has no value, by its name.
         monitor: the metric that the search optimises and the median rule compares.
         value: its best value.
         curve: its value after each epoch.
@@ -41,6 +44,7 @@ class Trained(StepPart):
     activation: str
     params: dict[str, Any]
     metrics: dict[str, float]
+    undefined: dict[str, str] = Field({})
     monitor: str
     value: float
     curve: list[float]

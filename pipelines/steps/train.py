@@ -10,7 +10,7 @@ from tidegate.models.errors import MemberLostError, UserModelError
 from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import error_message
-from tidegate.pipelines.experiment.load import with_values
+from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.trial import Trial

@@ -23,6 +23,7 @@ from tidegate.models.distributed.devices import (
 )
 from tidegate.models.distributed.process_group import Group, current_member, join
 from tidegate.models.errors import MemberLostError, OptionsError
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.networks.fine_tuning import WarmStart
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.training.callbacks import higher_is_better
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from tidegate.models.preprocessing.windows import ShuffleWindows
     from tidegate.models.training.checkpoint import TrainingProgress
     from tidegate.models.training.fit import History
+
+ECE = ("validation_ece", "test_ece")
 
 
 class Trial:
@@ -149,22 +152,26 @@ class Trial:
         results = self.results
         before = raw = results.raw_outputs(model, rows)
         results.require_probabilities(raw["test"])
-        metrics = results.metrics(raw, rows) | results.error_rate(model)
+        measured = results.metrics(raw, rows) | results.error_rate(model)
         temperature = self._calibrate(model, rows["validation"])
         if temperature is not None:
             raw = results.raw_outputs(model, rows)
-            changed = {f"{split}_ece_uncalibrated": metrics[f"{split}_ece"] for split in raw}
-            metrics = {**results.metrics(raw, rows), **changed, "temperature": temperature}
-        metrics |= folds
+            uncalibrated = {
+                f"{name}_uncalibrated": measured.values[name] for name in ECE if name in measured.values
+            }
+            measured = results.metrics(raw, rows) | Evaluation.of(
+                {**uncalibrated, "temperature": temperature}
+            )
+        measured |= folds
         if history.epsilon is not None:
-            metrics["epsilon"] = history.epsilon
+            measured |= Evaluation.of({"epsilon": history.epsilon})
         report = results.report(raw["test"], before["test"], history, rows["test"][1])
         report |= results.explain(model, rows["test"], report["facts"])
         files = results.files(model, raw["test"], report)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         self.log.results(
-            metrics, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
+            measured, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
         return Trained(
@@ -178,7 +185,8 @@ class Trial:
             events=self.log.store_events(),
             activation=self.head.activation,
             params=params,
-            metrics=metrics,
+            metrics=measured.values,
+            undefined=measured.undefined,
             monitor=history.monitor,
             value=monitored[history.best_epoch],
             curve=monitored,
@@ -224,11 +232,11 @@ class Trial:
         with keeper.listening() if self.training["checkpoint"] else contextlib.nullcontext():
             yield keeper
 
-    def _cross_validate(self) -> dict[str, float]:
-        """The metrics over the folds; empty without cross-validation."""
+    def _cross_validate(self) -> Evaluation:
+        """The metrics over the folds; none without cross-validation."""
         split = self.inputs.content["data"]["split"]
         if split["folds"] is None:
-            return {}
+            return Evaluation()
         rows = self.inputs.prepared.summary["rows"]
         validation_rows, training_rows = rows["validation"], rows["train"]
         split = {**split, "validation": validation_rows / (training_rows + validation_rows)}

@@ -13,10 +13,11 @@ from tidegate.infra.mlflow.spool import Spool
 from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.training import keras_backend
-from tidegate.models.data.columns import load_columns, take
+from tidegate.models.data.columns import load_columns, rows_of, take
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.pipelines.experiment.load import flat
+from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.context import StepContext
 
@@ -44,6 +45,11 @@ def parameters(content: Mapping[str, Any]) -> dict[str, Any]:
 def version_tags(versions: Mapping[str, str]) -> dict[str, str]:
     """Tags with the versions of the libraries that a run used."""
     return {f"version.{name}": version for name, version in versions.items()}
+
+
+def undefined_tags(undefined: Mapping[str, str]) -> dict[str, str]:
+    """Tags that say why a metric has no value; MLflow's metrics are numbers."""
+    return {f"undefined.{name}": reason for name, reason in undefined.items()}
 
 
 def log_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) -> None:
@@ -166,7 +172,7 @@ class TrialLog:
 
     def results(
         self,
-        metrics: Mapping[str, float],
+        measured: Evaluation,
         prepared: Prepared,
         transforms: Transforms,
         schema: Schema,
@@ -176,11 +182,17 @@ class TrialLog:
     ) -> None:
         """Training succeeded: log the final metrics, the datasets, the figures and the model."""
         # At step 0, MLflow draws a bar; a line of one point would show nothing.
-        self._spool.write("metrics", "final", step=0, values=dict(metrics))
+        self._spool.write("metrics", "final", step=0, values=measured.values)
+        if measured.undefined:
+            self._spool.write(
+                "tags",
+                "undefined",
+                values={f"tidegate.{name}": one for name, one in undefined_tags(measured.undefined).items()},
+            )
         log_datasets(self._spool, self._data, schema, prepared)
         self._spool.write("figures", "figures", ref=files.report.model_dump())
         columns = load_columns(self._context.store.fetch(prepared.test))
-        example = transforms.apply(take(columns, np.arange(EXAMPLE_ROWS)))
+        example = transforms.apply(take(columns, np.arange(min(EXAMPLE_ROWS, rows_of(columns)))))
         self._spool.write(
             "model",
             "model",

@@ -17,6 +17,7 @@ from tidegate.models.decoding.settings import (
     Detection,
 )
 from tidegate.models.errors import ExportError, OptionsError, UserModelError
+from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
@@ -74,19 +75,19 @@ class TrialResults:
             for split in ("validation", "test")
         }
 
-    def error_rate(self, model: Any) -> dict[str, float]:
-        """See `evaluation.text_metrics.error_rate`, for each split; {} if the target is not text."""
+    def error_rate(self, model: Any) -> Evaluation:
+        """See `evaluation.text_metrics.error_rate`, for each split; none if the target is not text."""
         if self._transforms.text_target is None:
-            return {}
+            return Evaluation()
         from tidegate.models.evaluation.text_metrics import error_rate
         from tidegate.models.networks.predict import predict
 
-        found: dict[str, float] = {}
+        found = Evaluation()
         for split in ("validation", "test"):
             decoding = self._decoding if isinstance(self._decoding, Decoding) else DEFAULT_DECODING
             run, columns = partial(predict, model), self._columns(split)
             rate = error_rate(run, self._schema, self._transforms, columns, decoding)
-            found |= {f"{split}_{name}": value for name, value in rate.items()}
+            found |= rate.prefixed(f"{split}_")
         return found
 
     def require_probabilities(self, raw: Any) -> None:
@@ -102,16 +103,16 @@ class TrialResults:
                 "end build() with outputs.layer(x), or with that activation"
             )
 
-    def metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> dict[str, float]:
+    def metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> Evaluation:
         """The `test_*` and `validation_*` metrics of `raw_outputs`."""
-        found: dict[str, float] = {}
+        found = Evaluation()
         for split, answers in raw.items():
-            if len(answers):
-                values = self._evaluate(split, answers, rows[split][1])
-                found |= {f"{split}_{name}": value for name, value in values.items()}
+            found |= self._evaluate(split, answers, rows[split][1]).prefixed(f"{split}_")
         return found
 
-    def _evaluate(self, split: str, answers: Any, truth: Any) -> dict[str, float]:
+    def _evaluate(self, split: str, answers: Any, truth: Any) -> Evaluation:
+        if not len(answers):
+            return Evaluation.without(NAMES[self._schema.target.task], f"there are no {split} rows")
         boxes = self._transforms.box_target
         if boxes is None:
             return self._recipe.metrics(answers, truth)

@@ -13,6 +13,7 @@ from tidegate.models.config.losses import loss_named
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.decoding.texts import decode
 from tidegate.models.errors import OptionsError, SchemaError
+from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.text_metrics import (
     edit_distance,
     error_rate,
@@ -246,10 +247,12 @@ def test_chances_are_those_of_the_tokens_that_are_there() -> None:
         expected = [1, 1] if token < 0 else [whole[row, step, token], whole[row, step].max()]
         np.testing.assert_array_equal(found[row, :, step], np.float32(expected))
     there = [whole[row, step, wanted[row, step]] for row, step in np.argwhere(wanted >= 0)]
-    figures = evaluate_tokens(wanted, found)
+    figures = evaluate_tokens(wanted, found).values
     assert figures["perplexity"] == pytest.approx(np.prod(np.float64(there)) ** (-1 / len(there)))
     right = [whole[row, step].argmax() == wanted[row, step] for row, step in np.argwhere(wanted >= 0)]
     assert figures["accuracy"] == np.mean(right)
+    nothing = evaluate_tokens(np.full_like(wanted, -1), found)
+    assert nothing.values == {} and nothing.undefined["loss"] == "the rows have no text"
 
 
 def slow(first: str, second: str) -> int:
@@ -280,8 +283,7 @@ def test_the_error_rate_is_edits_by_true_tokens_and_none_of_a_language_model() -
 
     assert b != a
     # "ab" lacks one, "c" is another: 2 edits by 3 tokens.
-    assert error_rate(always_a, schema, transforms, columns, Decoding()) == {
-        "error_rate": pytest.approx(2 / 3)
-    }
+    found = error_rate(always_a, schema, transforms, columns, Decoding())
+    assert found.values == {"error_rate": pytest.approx(2 / 3)}
     alone = Schema(inputs=schema.inputs, target=schema.target.model_copy(update={"prompt": "word"}))
-    assert error_rate(always_a, alone, transforms, columns, Decoding()) == {}
+    assert error_rate(always_a, alone, transforms, columns, Decoding()) == Evaluation()

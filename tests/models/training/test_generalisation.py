@@ -227,7 +227,7 @@ def test_folds_give_the_mean_and_the_samples_standard_deviation() -> None:
     split = {"folds": 3, "seed": 1, "validation": 0.1}
     found = cross_validate(
         recipe, schema, columns, split, lambda _: nullcontext(), lambda _, values: told.append(values)
-    )
+    ).values
     accuracy = [values["accuracy"] for values in told]
     assert len(accuracy) == 3 and found["folds_accuracy_mean"] > 0.75
     assert found["folds_accuracy_mean"] == pytest.approx(np.mean(accuracy))

@@ -17,6 +17,7 @@ name: trouble
 data: {source: ./rows.csv, target: y}
 model: {family: linear}
 training: {epochs: 1}
+gate: none
 """
 WAIT_S = 120.0
 

@@ -26,6 +26,7 @@ name: bad-input
 data: {source: ./rows.csv, target: y}
 model: {family: linear}
 training: {epochs: 1}
+gate: none
 """
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)

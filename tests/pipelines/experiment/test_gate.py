@@ -12,6 +12,7 @@ from tidegate.pipelines.experiment.gate import (
     Criterion,
     check_metric,
     check_name,
+    criteria,
     criteria_for,
     lower_is_better,
     rank,
@@ -101,6 +102,22 @@ def test_what_the_champion_has_not_is_not_compared() -> None:
     assert reasons_against([asked], {"folds_accuracy_mean": 0.6}, {"test_accuracy": 0.9}) == []
 
 
+def test_an_undefined_metric_is_a_refusal_with_the_reason_and_ranks_last() -> None:
+    asked = [criterion("test_auc", minimum=0.5), criterion("test_accuracy", minimum=0.9)]
+    undefined = {"test_auc": "all rows have the class 'fine'"}
+    check_metric("test_auc", {"test_accuracy": 0.5}, undefined)
+    told = reasons_against(asked, {"test_accuracy": 0.5}, None, undefined)
+    assert told[0].startswith("test_auc is undefined: all rows have the class 'fine'") and len(told) == 2
+    assert rank([{}, {"test_auc": 0.2}, {}, {"test_auc": 0.9}], "test_auc") == [3, 1, 0, 2]
+    assert rank([{}, {"test_loss": 0.2}, {"test_loss": 0.1}], "test_loss") == [2, 1, 0]
+
+
+def test_no_gate_at_all_asks_for_nothing() -> None:
+    (only,) = criteria_for("none", "classification")
+    assert (only.metric, only.minimum, only.improve_on_champion) == ("test_accuracy", None, None)
+    assert criteria("none") == [] and criteria([only]) == [only]
+
+
 def test_every_criterion_that_is_not_met_is_told() -> None:
     asked = [
         criterion("test_accuracy", minimum=0.9, improve_on_champion=0.0),
@@ -143,6 +160,6 @@ def test_a_metric_that_no_run_could_have_is_refused_by_name(
 def test_the_names_are_those_of_the_metrics() -> None:
     truth = np.array([0, 1, 1, 0])
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
-    assert set(evaluate("classification", truth, chances, (0, 1))) == set(METRICS["classification"])
+    assert set(evaluate("classification", truth, chances, (0, 1)).values) == set(METRICS["classification"])
     numbers = np.array([1.0, 2.0, 3.0])
-    assert set(evaluate("regression", numbers, numbers, (), ("y",))) == set(METRICS["regression"])
+    assert set(evaluate("regression", numbers, numbers, (), ("y",)).values) == set(METRICS["regression"])

@@ -11,14 +11,8 @@ from tidegate.models.errors import OptionsError, SourceError
 from tidegate.pipelines.commands.preflight import check
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.experiment.data import InputSpec
-from tidegate.pipelines.experiment.load import (
-    EXAMPLES,
-    find_file,
-    flat,
-    load_experiment,
-    validate,
-    with_values,
-)
+from tidegate.pipelines.experiment.dotted import flat, with_values
+from tidegate.pipelines.experiment.load import EXAMPLES, find_file, load_experiment, validate
 from tidegate.pipelines.state.home import Home
 
 GOOD: dict[str, Any] = {"name": "a", "data": {"dataset": "wine"}, "model": {"family": "mlp"}}
@@ -139,12 +133,80 @@ def test_aliases_are_fine_until_they_explode(tmp_path: Path) -> None:
     assert load_experiment(written(tmp_path, text)).model.family == "mlp"
 
 
-def test_with_values_replaces_without_touching_the_original() -> None:
-    document = {"training": {"optimizer": "adam", "epochs": 2}, "model": {}}
-    changed = with_values(document, {"training.optimizer.learning_rate": 0.1, "model.hidden": [8]})
-    assert changed["training"] == {"optimizer": {"learning_rate": 0.1}, "epochs": 2}
-    assert changed["model"] == {"hidden": [8]}
-    assert document == {"training": {"optimizer": "adam", "epochs": 2}, "model": {}}
+SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("training", "values", "expected"),
+    [
+        ({"epochs": 2}, {"optimizer.learning_rate": 0.1}, {"optimizer": {"learning_rate": 0.1}, "epochs": 2}),
+        ({"optimizer": "sgd"}, {"optimizer.momentum": 0.9}, {"optimizer": {"name": "sgd", "momentum": 0.9}}),
+        ({"optimizer": SGD}, {"optimizer.momentum": 0.5}, {"optimizer": SGD | {"momentum": 0.5}}),
+        ({"optimizer": SGD}, {"optimizer": "adam"}, {"optimizer": SGD | {"name": "adam"}}),
+        ({"optimizer": SGD}, {"optimizer": {"name": "lion"}}, {"optimizer": {"name": "lion"}}),
+        (
+            {"optimizer": "sgd"},
+            {"optimizer.learning_rate": 0.1, "optimizer": "lion"},
+            {"optimizer": {"name": "lion", "learning_rate": 0.1}},
+        ),
+        ({"loss": "huber"}, {"loss.delta": 0.5}, {"loss": {"name": "huber", "delta": 0.5}}),
+        ({"early_stopping": None}, {"early_stopping.patience": 3}, {"early_stopping": {"patience": 3}}),
+    ],
+)
+def test_a_searched_value_leaves_what_stands_beside_it(
+    training: dict[str, Any], values: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    document, before = {"training": training}, repr(training)
+    changed = with_values(document, {f"training.{key}": value for key, value in values.items()})
+    assert changed["training"] == expected
+    assert repr(document["training"]) == before
+
+
+NUMBERS = ("1e-3", "1E-3", "+1e-3", "1.e-3", ".1e-2", "0.1e-2", "1.0e-3")
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_a_number_with_an_exponent_is_one_wherever_it_stands(text: str, tmp_path: Path) -> None:
+    """In the optimizer, options of a family and of a user's build, the searched values, and a key that is a number."""
+    file = written(
+        tmp_path,
+        f"""
+name: a
+data: {{dataset: wine, split: {{validation: {text}}}}}
+model: {{file: m.py, rate: {text}, rates: [{text}, {{deep: {text}}}]}}
+training: {{optimizer: {{name: adam, learning_rate: {text}}}, epochs: 1e1, class_weights: {{a: {text}}}}}
+search: {{method: grid, space: {{training.optimizer.epsilon: [{text}], model.x: {{low: {text}, high: 1e3}}}}}}
+gate: {{metric: test_loss, maximum: {text}}}
+""",
+    )
+    found = load_experiment(file, [f"training.label_smoothing={text}", f"model.set={text}"])
+    training, search = found.training, found.search
+    assert isinstance(training.optimizer, dict) and search and isinstance(training.class_weights, dict)
+    options = found.model.options
+    values = [
+        *(training.optimizer["learning_rate"], found.data.split.validation, options["rate"], options["set"]),
+        *(options["rates"][0], options["rates"][1]["deep"], training.class_weights["a"]),
+        *(search.space["training.optimizer.epsilon"][0], search.space["model.x"]["low"]),
+        *(found.gate[0].maximum, training.label_smoothing),
+    ]
+    assert {type(value) for value in values} == {float} and values == [0.001] * len(values)
+    assert training.epochs == 10 and search.space["model.x"]["high"] == 1000
+
+
+def test_such_a_number_stays_a_text_where_a_text_is_expected_or_it_is_quoted(tmp_path: Path) -> None:
+    data = "{source: r.csv, target: 1e1, inputs: [2e1, b]}"
+    text = f"{{name: 1e3, description: 1E-3, model: {{file: m.py, x: '1e3'}}, data: {data}}}"
+    found = load_experiment(written(tmp_path, text), ["serving.endpoint=3e1"])
+    assert (found.name, found.description, found.endpoint) == ("1e3", "1E-3", "3e1")
+    assert found.model.options["x"] == "1e3"
+    assert found.data.target == ["1e1"] and found.data.inputs and found.data.inputs[0].name == "2e1"
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "Off", "true"])
+def test_a_class_is_called_as_it_is_written(word: str, tmp_path: Path) -> None:
+    text = f"{{name: a, data: {{dataset: wine}}, model: {{family: mlp}}, training: {{class_weights: {{{word}: 2}}}}}}"
+    weights = load_experiment(written(tmp_path, text)).training.class_weights
+    assert weights == {True if word == "true" else word: 2.0}
 
 
 def test_flat_leaves_out_what_says_nothing() -> None:
@@ -169,6 +231,53 @@ def test_flat_leaves_out_what_says_nothing() -> None:
             {"search": {"trials": 1, "space": {"training.epochs": 3}}},
             OptionsError,
             "search.space.training.epochs",
+        ),
+        (
+            {
+                "training": {"optimizer": SGD},
+                "search": {"trials": 1, "space": {"training.optimizer": [{"name": "sgd", "momentum": 0.5}]}},
+            },
+            ExperimentError,
+            "has no learning_rate, which training.optimizer states",
+        ),
+        (
+            {
+                "training": {"optimizer": SGD},
+                "search": {"trials": 1, "space": {"training.optimizer": ["adam"]}},
+            },
+            OptionsError,
+            "unknown option 'momentum' of optimizer 'adam'",
+        ),
+        (
+            {
+                "search": {
+                    "trials": 1,
+                    "space": {"training.optimizer.momentum": [0.9], "training.optimizer": ["sgd", "adam"]},
+                }
+            },
+            OptionsError,
+            "unknown option 'momentum' of optimizer 'adam'",
+        ),
+        (
+            {
+                "search": {
+                    "trials": 1,
+                    "space": {
+                        "training.early_stopping": [None, {"min_delta": 0.1}],
+                        "training.early_stopping.patience": [3],
+                    },
+                }
+            },
+            ExperimentError,
+            "is searched within the choice None of training.early_stopping",
+        ),
+        (
+            {
+                "model": {"family": "mlp", "dropout": 0.1},
+                "search": {"trials": 1, "space": {"model.dropout.rate": [0.2]}},
+            },
+            ExperimentError,
+            'search.space.model.dropout.rate: "model.dropout" is float 0.1, not a mapping',
         ),
     ],
 )

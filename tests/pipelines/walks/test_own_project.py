@@ -25,6 +25,7 @@ name: own-project
 data: {source: DATA, target: healthy}
 model: {file: MODEL}
 training: {epochs: 1}
+gate: none
 """
 
 

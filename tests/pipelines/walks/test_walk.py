@@ -157,7 +157,8 @@ def test_a_table_in_a_file_is_told_from_start_to_plan(shared: Cli, tmp_path: Pat
     rows = "".join(f"{row},{row % 2}\n" for row in range(40))
     (tmp_path / "rows.csv").write_text(f"x,y\n{rows}40,\n41,\n")
     (tmp_path / "experiment.yaml").write_text(
-        "{name: table, data: {source: ./rows.csv, target: y}, model: {family: linear}, training: {epochs: 1}}"
+        "{name: table, data: {source: ./rows.csv, target: y}, model: {family: linear}, training: {epochs: 1}, "
+        "gate: none}"
     )
     ran = shared("submit", str(tmp_path))
     assert ran.code == 0, ran.stderr

@@ -1,0 +1,56 @@
+"""The metrics of some rows: each is a number, or undefined for a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+NAMES = {  # by task; the first is what trials are ranked by
+    "classification": ("accuracy", "loss", "f1", "ece", "auc"),
+    "regression": ("rmse", "mae", "r2", "loss"),
+    "generation": ("perplexity", "accuracy", "loss", "error_rate"),
+    "detection": ("map50", "map"),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by name; every metric is in one of the two.
+
+    Attributes:
+        values: those that are defined, all finite.
+        undefined: why the others have no value, such as "all rows have the class 'fine'".
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, measured: Mapping[str, float | str]) -> Evaluation:
+        """From numbers, and reasons in place of numbers; NaN and infinities are undefined too."""
+        numbers = {name: one for name, one in measured.items() if not isinstance(one, str)}
+        values = {name: float(one) for name, one in numbers.items() if math.isfinite(one)}
+        reasons = {name: one for name, one in measured.items() if isinstance(one, str)}
+        overflown = {
+            name: f"it is {one}, no finite number" for name, one in numbers.items() if name not in values
+        }
+        return cls(values, reasons | overflown)
+
+    @classmethod
+    def without(cls, names: Iterable[str], reason: str) -> Evaluation:
+        """All of these are undefined."""
+        return cls({}, dict.fromkeys(names, reason))
+
+    def prefixed(self, prefix: str) -> Evaluation:
+        """The same metrics, `prefix` before each name."""
+        return Evaluation(
+            {f"{prefix}{name}": value for name, value in self.values.items()},
+            {f"{prefix}{name}": reason for name, reason in self.undefined.items()},
+        )
+
+    def __or__(self, other: Evaluation) -> Evaluation:
+        """All metrics of both; the other's where both have one."""
+        values = {name: value for name, value in self.values.items() if name not in other.undefined}
+        undefined = {name: reason for name, reason in self.undefined.items() if name not in other.values}
+        return Evaluation(values | other.values, undefined | other.undefined)
