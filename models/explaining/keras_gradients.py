@@ -14,7 +14,10 @@ from tidegate.models.explaining.integrated_gradients import Arrays
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import inputs_of
 
-EMBEDDED = ("text", "id")  # kinds of inputs that are ids, which have no gradients: those of their embeddings are taken
+EMBEDDED = (
+    "text",
+    "id",
+)  # kinds of inputs that are ids, which have no gradients: those of their embeddings are taken
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec

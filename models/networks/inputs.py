@@ -50,7 +50,9 @@ class Inputs:
     def embedded(self) -> dict[str, Any]:
         """Return all inputs, each id as a vector that is learned; zeros for a single id that is not known."""
         return {
-            name: _embedded(name, tensor, self.specs[name].vocabulary) if self.specs[name].kind == "id" else tensor
+            name: _embedded(name, tensor, self.specs[name].vocabulary)
+            if self.specs[name].kind == "id"
+            else tensor
             for name, tensor in self.tensors.items()
         }
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of, take
 from tidegate.models.data.data_warnings import recorded
+from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
@@ -67,6 +68,7 @@ def prepare(
     task: str | None = None,
     tile: int | None = None,
     sample_rate: int | None = None,
+    csv: Mapping[str, Any] | None = None,
     missing: str | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
@@ -88,6 +90,7 @@ def prepare(
         task: "classification", "regression", "generation", "detection", or None to infer it.
         tile: height and width in pixels of the tiles that images with boxes are cut into, see `readers.tiles`.
         sample_rate: of recordings, in Hz; None: that of the first one.
+        csv: the dialect of CSV, the keys of `data.read_options.CsvOptions`; what is not stated is found out.
         missing: what becomes of missing values of inputs that do not state it, see `preprocessing.schema.Field`.
 
     Raises:
@@ -95,7 +98,8 @@ def prepare(
     """
     with recorded() as told:
         named, text_options, task = parse_target(target, task)
-        columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
+        options = read_options(inputs, target, task, csv)
+        columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile, options)
         names = named or [_own_target(dataset)]
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
@@ -106,7 +110,8 @@ def prepare(
         dropped = rows_of(columns) - len(kept)
         columns = take(columns, kept) if dropped else columns
         check_kept(names, len(kept), dropped)
-        stated = with_kinds(known_kinds(dataset, source, format), columns, inputs, names, missing)
+        known = known_kinds(dataset, source, format) | options.found
+        stated = with_kinds(known, columns, inputs, names, missing)
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
             columns, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
@@ -161,12 +166,31 @@ def _read(
     target: Sequence[str] | None,
     sample_rate: int | None,
     tile: int | None,
+    options: ReadOptions,
 ) -> tuple[Columns, int]:
     if dataset is not None:
         return load_dataset(dataset, tile)
     needed = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
     chosen = needed and list(dict.fromkeys(needed))
-    return load(source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile), 0
+    columns = load(
+        source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile, options=options
+    )
+    return columns, 0
+
+
+def read_options(
+    inputs: Sequence[Mapping[str, Any]] | None,
+    target: Sequence[str | Mapping[str, Any]] | None,
+    task: str | None,
+    csv: Mapping[str, Any] | None,
+) -> ReadOptions:
+    """How the source is read: columns as their stated kinds say; the target of a stated regression is numbers."""
+    kinds = {entry["name"]: entry["kind"] for entry in inputs or () if entry.get("kind")}
+    for entry in target or ():
+        name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
+        if kind is not None or task == "regression":
+            kinds[name] = kind or "numeric"
+    return ReadOptions(kinds, CsvOptions.of(csv))
 
 
 def _own_target(dataset: str | None) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Columns, concat, rows_of, take
 from tidegate.models.data.data_warnings import recorded
+from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import ShardWriter, bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
@@ -29,6 +30,7 @@ from tidegate.models.preprocessing.prepare import (
     Prepared,
     conformed,
     known_kinds,
+    read_options,
     whole_fingerprint,
     with_kind,
 )
@@ -58,7 +60,7 @@ class StreamedData:
     """The data to prepare.
 
     Attributes:
-        source, format, inputs, target, split, task, sample_rate, missing: see `preprocessing.prepare.prepare`.
+        source, format, inputs, target, split, task, sample_rate, csv, missing: see `preprocessing.prepare.prepare`.
         memory: bytes that a step may use.
         folder: for temporary files.
         keep: moves a finished shard to its final place and returns a reference to it.
@@ -74,6 +76,7 @@ class StreamedData:
     memory: int
     folder: Path
     keep: Callable[[Path], Any]
+    csv: Mapping[str, Any] | None = None
     missing: str | None = None
 
 
@@ -101,12 +104,14 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     check_fractions(chosen["validation"], chosen["test"])
     with recorded() as told:
         scan = ColumnScan()
-        for columns, targets, dropped in _chunks(data, names):
+        options = read_options(data.inputs, data.target, task, data.csv)
+        for columns, targets, dropped in _chunks(data, names, options):
             scan.add(columns, targets, dropped)
         check_kept(names, scan.rows, scan.dropped)
-        schema = scan.schema(data.inputs, task, known_kinds(None, data.source, data.format), data.missing)
+        kinds = known_kinds(None, data.source, data.format) | options.found
+        schema = scan.schema(data.inputs, task, kinds, data.missing)
         splitter = _StreamSplitter(data, schema, scan, chosen)
-        for columns, _, _ in _chunks(data, names):
+        for columns, _, _ in _chunks(data, names, options):
             rows = conformed(schema, scan.cast(columns))
             for field in schema.inputs:
                 if field.format is not None:
@@ -119,11 +124,13 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
 
 
-def _chunks(data: StreamedData, names: Sequence[str]) -> Iterator[tuple[Columns, list[str], int]]:
+def _chunks(
+    data: StreamedData, names: Sequence[str], options: ReadOptions
+) -> Iterator[tuple[Columns, list[str], int]]:
     """Rows with a target, the names of the target columns, and the number of dropped rows; a few MiB at a time."""
     inputs = [entry["name"] for entry in data.inputs] if data.inputs is not None else None
     needed = None if inputs is None else list(dict.fromkeys([*inputs, *names]))
-    for chunk in chunks(data.source, data.format, needed, data.sample_rate):
+    for chunk in chunks(data.source, data.format, needed, data.sample_rate, options=options):
         columns, targets = split_array_targets(chunk, names)
         size = max(1, min(CHUNK, rows_of(columns) * PIECE_BYTES // max(1, bytes_of(columns))))
         for part in in_parts(columns, size):

@@ -14,7 +14,7 @@ import numpy as np
 from tidegate.models.config.training import Training
 from tidegate.models.distributed.devices import BACKEND_NAMES
 from tidegate.models.distributed.process_group import Group, member_lost_error
-from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError
+from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError, one_line
 from tidegate.models.loops import Loop
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
@@ -234,7 +234,7 @@ class EpochLoop:
         lost = member_lost_error(self.hooks.group, error)
         if lost is not None:
             return lost
-        cause = " ".join(str(error).split())[:500]
+        cause = one_line(error)[:500]
         return TrainingError(
             f"{BACKEND_NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "
             f"{type(error).__name__}: {cause}; expected a model that fits its data and the memory; if memory is short, "

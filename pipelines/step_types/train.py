@@ -20,6 +20,8 @@ class Trained(StepPart):
         keras: the model as Keras saves it.
         onnx: its ONNX export, or None with the reason in `export_error`.
         reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
+        probes: rows that show a difference held-out ones hide, and the answers to them; None in older outputs, and
+            where there are no held-out rows.
         report: history and predictions for the figures, .npz.
         activation: of the model's last layer.
         params: the searched values, by dotted key.
@@ -51,6 +53,7 @@ class Trained(StepPart):
     pruned: bool
     epochs: int
     resumed: str = ""
+    probes: Ref | None = None
 
 
 class WarmStartInputs(StepPart):

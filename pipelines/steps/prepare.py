@@ -65,7 +65,7 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     data, source = inputs.data, _source(inputs, context)
     task = data.task or task_of(inputs.loss)
     asked = data.model_dump(
-        mode="json", include={"format", "inputs", "target", "split", "sample_rate", "missing"}
+        mode="json", include={"format", "inputs", "target", "split", "sample_rate", "csv", "missing"}
     )
     if inputs.memory is None or source is None:
         return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, **asked)

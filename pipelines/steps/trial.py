@@ -182,6 +182,7 @@ class Trial:
             export_error=files.export_error,
             reference=files.reference,
             report=files.report,
+            probes=files.probes,
             events=self.log.store_events(),
             activation=self.head.activation,
             params=params,

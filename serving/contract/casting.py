@@ -27,7 +27,9 @@ from tidegate.serving.errors import ContractError
 
 Array = NDArray[Any]
 NUMBER_TYPES = {int, float}
-NULL_FIX = "send a value: no row of the data lacked one; to take null, set `missing` of the input and submit again"
+NULL_FIX = (
+    "send a value: no row of the data lacked one; to take null, set `missing` of the input and submit again"
+)
 C_TYPES = "fdbBhHiIlLqQ"  # type characters with the same meaning in NumPy and `struct`
 
 

@@ -127,7 +127,9 @@ class Metrics(Collector):
         rows.add_metric(self._values, self._batch.sum)
         yield rows
         if self._unseen:
-            unseen = _counter("tidegate_unseen_values", "Rows whose category or id training did not know", "field")
+            unseen = _counter(
+                "tidegate_unseen_values", "Rows whose category or id training did not know", "field"
+            )
             for field, count in list(self._unseen.items()):
                 unseen.add_metric([*self._values, field], count)
             yield unseen
