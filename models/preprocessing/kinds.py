@@ -2,8 +2,8 @@
 
 Strings: dates, if all are dates written in one way; texts, if they have more than three words on average; categories,
 if they repeat; else the column is refused, because one-hot of values that do not repeat learns nothing. Numbers: uint8
-rows of shape (h, w) or (h, w, c) are images; rows of whole numbers that look like ids of words are ids; all others are
-numeric.
+and uint16 rows of shape (h, w) or (h, w, c) are images; rows of whole numbers that look like ids of words are ids; all
+others are numeric.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "tokens": ("text",),
     "length": ("text",),
     "vocabulary": ("text", "id"),
-    "scale": ("numeric",),
+    "scale": ("numeric", "image"),
     "limit": ("categorical",),
     "other": ("categorical",),
     "unknown": ("id",),
@@ -47,7 +47,7 @@ def inferred_kind(name: str, column: Array, counts: tuple[int, int] | None = Non
     """
     if column.dtype == object:
         return _kind_of_strings(name, column, counts)
-    if column.dtype == np.uint8 and column.ndim in (3, 4):
+    if column.dtype in (np.uint8, np.uint16) and column.ndim in (3, 4):
         return "image"
     if column.ndim > 1 and column.dtype.kind in "iu" and column.dtype != np.uint8:
         return _kind_of_whole_numbers(name, column)
@@ -84,6 +84,13 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
             f"input {name!r} holds one id per row and has unknown: {options['unknown']}; expected it only for lists "
             "of ids, because the unknown one of single ids is 0; leave it out"
         )
+    if kind == "image":
+        options["upright"] = True
+        if options.get("scale") not in (None, "none"):
+            raise SchemaError(
+                f"input {name!r} is an image and has scale: {options['scale']}; expected none, for the stored numbers; "
+                "change it, or leave it out for 0 to 1"
+            )
     if kind == "date":
         options["format"] = _date_format(name, column, options.get("format"))
     return options

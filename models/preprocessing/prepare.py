@@ -17,6 +17,8 @@ from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.image_scales import tell_image_scales
+from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
@@ -28,7 +30,6 @@ from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
     parse_target,
-    split_array_targets,
     without_target,
 )
 from tidegate.models.preprocessing.text_target import tokenize
@@ -37,6 +38,11 @@ from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
 
 PROMPT = "prompt"  # the input of a language model
 PROMPT_SHARE = 0.25  # fraction of a text's words that become its prompt
+FORMAT_KINDS: dict[str, Mapping[str, str]] = {
+    "audio_folder": AUDIO_KINDS,
+    "image_folder": {"image": "image"},
+    "boxes": {"image": "image"},
+}
 SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": None}
 
 
@@ -74,7 +80,7 @@ def prepare(
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
     Rows without a target are dropped and counted in the summary. A target column that holds arrays of `k` numbers
-    becomes the `k` columns NAME_0, NAME_1, ...
+    becomes the `k` columns NAME_0, NAME_1, ..., or classes where they are one-hot, see `preprocessing.one_hot`.
 
     A text target without inputs means a language model. Its input `prompt`, the beginning of the text, is made here, so
     that held-out rows have one.
@@ -104,7 +110,7 @@ def prepare(
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
-        columns, names = split_array_targets(columns, names)
+        columns, names = TargetColumns(names, task).read(columns)
         kept = np.flatnonzero(~without_target(columns, names))
         fixed = kept >= rows_of(columns) - published
         dropped = rows_of(columns) - len(kept)
@@ -122,6 +128,7 @@ def prepare(
         splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
         tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
+        tell_image_scales(schema, transforms)
         tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
@@ -205,7 +212,7 @@ def known_kinds(dataset: str | None, source: str | Path | None, format: str | No
     """The kinds of inputs that a built-in dataset or a format knows and that cannot be inferred from values."""
     if dataset is not None:
         return dict(DATASETS[dataset].kinds)
-    return AUDIO_KINDS if format_of(existing(source), format) == "audio_folder" else {}
+    return dict(FORMAT_KINDS.get(format_of(existing(source), format), {}))
 
 
 def with_kinds(

@@ -24,7 +24,9 @@ from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
+from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.kinds import check_dates
+from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.prepare import (
     SPLIT,
     Prepared,
@@ -43,7 +45,6 @@ from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
     parse_target,
-    split_array_targets,
     without_target,
 )
 from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
@@ -105,19 +106,20 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     with recorded() as told:
         scan = ColumnScan()
         options = read_options(data.inputs, data.target, task, data.csv)
-        for columns, targets, dropped in _chunks(data, names, options):
+        for columns, targets, dropped in _chunks(data, names, task, options):
             scan.add(columns, targets, dropped)
         check_kept(names, scan.rows, scan.dropped)
         kinds = known_kinds(None, data.source, data.format) | options.found
         schema = scan.schema(data.inputs, task, kinds, data.missing)
         splitter = _StreamSplitter(data, schema, scan, chosen)
-        for columns, _, _ in _chunks(data, names, options):
+        for columns, _, _ in _chunks(data, names, task, options):
             rows = conformed(schema, scan.cast(columns))
             for field in schema.inputs:
                 if field.format is not None:
                     check_dates(field.name, rows[field.name], field.format)
             splitter.add(rows)
         prepared = splitter.prepared(scan.dropped)
+        tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
         entries = column_entries(schema, scan.profiles, prepared.transforms, stated, told)
@@ -125,13 +127,14 @@ def prepare_streamed(data: StreamedData) -> Prepared:
 
 
 def _chunks(
-    data: StreamedData, names: Sequence[str], options: ReadOptions
+    data: StreamedData, names: Sequence[str], task: str | None, options: ReadOptions
 ) -> Iterator[tuple[Columns, list[str], int]]:
     """Rows with a target, the names of the target columns, and the number of dropped rows; a few MiB at a time."""
     inputs = [entry["name"] for entry in data.inputs] if data.inputs is not None else None
     needed = None if inputs is None else list(dict.fromkeys([*inputs, *names]))
+    reader = TargetColumns(names, task)
     for chunk in chunks(data.source, data.format, needed, data.sample_rate, options=options):
-        columns, targets = split_array_targets(chunk, names)
+        columns, targets = reader.read(chunk)
         size = max(1, min(CHUNK, rows_of(columns) * PIECE_BYTES // max(1, bytes_of(columns))))
         for part in in_parts(columns, size):
             absent = without_target(part, targets)

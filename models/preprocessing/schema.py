@@ -34,7 +34,7 @@ class Field(BaseModel):
     Attributes:
         tokens, length: of a text, what a token is and how many are read.
         vocabulary: of a text or an id, how many distinct ones are known.
-        scale: of a number; None is `standard`, by mean and deviation.
+        scale: of a number; None is `standard`, by mean and deviation. Of an image `none`: the stored numbers.
         limit: of a category, how many are known, the most frequent ones; None: 1000.
         other: whether all other categories share one; None: where training rows have some.
         unknown: of an array of ids, the id in place of one that is out of range.
@@ -42,6 +42,8 @@ class Field(BaseModel):
         missing: what a missing value becomes: the mean, zero, or something of its own; None: the mean of numbers, no
             category, an empty text.
         nullable: whether a request may leave the value out, because rows of the data did; None: not known.
+        upright: of an image, that its files are read as `data.image_pixels` does; without it, in models made before
+            that, the stored pixels are read whatever their orientation, and depths above 8 bits are cut off at 255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +62,7 @@ class Field(BaseModel):
     format: str | None = None
     missing: Missing | None = None
     nullable: bool | None = None
+    upright: bool | None = None
 
     @property
     def free_shape(self) -> tuple[int, ...]:

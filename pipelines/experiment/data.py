@@ -26,7 +26,8 @@ class InputSpec(Part):
     scale: Literal["none", "standard", "minmax", "robust", "log"] | None = Field(
         None,
         description="of a number: as it is; by mean and deviation (when not given); to 0…1; by median and quartiles; "
-        "its logarithm by mean and deviation",
+        "its logarithm by mean and deviation; of an image only none: the stored numbers, such as 0 to 255; 0 to 1 when "
+        "not given",
     )
     limit: int | None = Field(
         None, ge=1, le=100_000, description="categories known, the most frequent ones; 1000 when not given"

@@ -41,6 +41,7 @@ class Input(BaseModel):
 
     Attributes:
         nullable: whether null is taken; None: it is, as of bundles that were made before it was known.
+        upright: see `preprocessing.schema.Field`.
         format: of a date that is not written in ISO 8601.
     """
 
@@ -54,6 +55,7 @@ class Input(BaseModel):
     missing: str
     nullable: bool | None = None
     format: str | None = None
+    upright: bool | None = None
 
 
 class ExplainSettings(BaseModel):
@@ -132,7 +134,11 @@ class Contract(BaseModel):
     def schema_(self) -> Schema:
         """The schema it was built from."""
         fields = tuple(
-            Field(**entry.model_dump(include={"name", "kind", "dtype", "shape", "nullable", "format"}))
+            Field(
+                **entry.model_dump(
+                    include={"name", "kind", "dtype", "shape", "nullable", "format", "upright"}
+                )
+            )
             for entry in self.inputs
         )
         target = Target(names=self.target, task=self.task, classes=self.classes, prompt=self.prompt)
@@ -196,6 +202,7 @@ def _input(field: Field, categories: Sequence[str]) -> Input:
         missing=_rule(field) if single else "null is refused",
         nullable=field.nullable if single and field.kind != "sequence" else None,
         format=field.format,
+        upright=field.upright,
     )
 
 
