@@ -10,7 +10,7 @@ import numpy as np
 from tidegate.models.config.losses import Loss, encode_target, loss_named, with_label_smoothing
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training import Regularization, Training
-from tidegate.models.errors import OptionsError
+from tidegate.models.errors import OptionsError, one_line
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
@@ -112,7 +112,7 @@ def _try_one_row(
         model.compute_loss(inputs, target, answer, training=False)
         model.compute_metrics(inputs, target, answer)
     except (ValueError, TypeError) as error:
-        cause = " ".join(str(error).split())[:300]
+        cause = one_line(error)[:300]
         raise OptionsError(
             f"loss {loss.name!r} and metrics {[m.name for m in model.metrics]} cannot be computed on the "
             f"model's outputs {tuple(model.outputs[0].shape)}: {cause}; expected ones that fit the outputs; change them"

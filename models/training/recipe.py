@@ -68,6 +68,7 @@ class Recipe:
             ModelsError: an option is wrong, the user's model fails, the loss is NaN.
         """
         from tidegate.models.families.build import as_float32, build_model, precision_scope
+        from tidegate.models.networks.inference import require_answers
         from tidegate.models.networks.storable import require_storable
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
@@ -77,6 +78,7 @@ class Recipe:
         with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
             if "file" in self.model:
+                require_answers(model, _few(train), Path(self.model["file"]))
                 require_storable(model, _few(train), Path(self.model["file"]))
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)
@@ -109,7 +111,7 @@ class Recipe:
             UserModelError: the user's model fails.
         """
         specs = transforms.input_specs
-        if "file" not in self.model or not any(spec.kind == "text" for spec in specs.values()):
+        if "file" not in self.model or not any(spec.kind in ("text", "id") for spec in specs.values()):
             return
         from tidegate.models.explaining.keras_gradients import embeddings
         from tidegate.models.families.build import build_model

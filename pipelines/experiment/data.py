@@ -3,18 +3,54 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.pipelines.experiment.part import Fraction, Part, as_list
+
+Missing = Literal["mean", "zero", "own"]
 
 
 class InputSpec(Part):
     """One input column and, where the data does not show it, its kind."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["numeric", "categorical", "text", "image", "sequence"] | None = Field(
-        None, description="how the column is read; inferred from its values when not given"
+    kind: (
+        Literal["numeric", "integer", "number", "categorical", "id", "date", "text", "image", "sequence"]
+        | None
+    ) = Field(
+        None,
+        description="how the column is read; inferred from its values when not given; integer: whole numbers; id: an "
+        "index for an Embedding; date: dates as text, which become numbers",
+    )
+    scale: Literal["none", "standard", "minmax", "robust", "log"] | None = Field(
+        None,
+        description="of a number: as it is; by mean and deviation (when not given); to 0…1; by median and quartiles; "
+        "its logarithm by mean and deviation; of an image only none: the stored numbers, such as 0 to 255; 0 to 1 when "
+        "not given",
+    )
+    limit: int | None = Field(
+        None, ge=1, le=100_000, description="categories known, the most frequent ones; 1000 when not given"
+    )
+    other: bool | None = Field(
+        None,
+        description="whether categories beyond the limit, and unseen ones, share one of their own; true where training "
+        "rows have some, when not given",
+    )
+    unknown: int | None = Field(
+        None,
+        ge=0,
+        description="of lists of ids: the id in place of one that is out of range; 0 when not given",
+    )
+    format: str | None = Field(
+        None,
+        description="of a date: year_first, day_first, month_first or a pattern such as '%d %b %Y'; told "
+        "from its values when not given",
+    )
+    missing: Missing | None = Field(
+        None,
+        description="what a missing value becomes, and that a request may leave it out: the mean; zero (of a category: "
+        "none); own: a feature of its own; when not given the mean, and only where rows of the data lack the value",
     )
     tokens: Literal["words", "characters"] | None = Field(
         None, description="what a text is split into; words when not given"
@@ -22,7 +58,11 @@ class InputSpec(Part):
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
     )
-    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+    vocabulary: int | None = Field(
+        None,
+        ge=1,
+        description="distinct tokens, or ids, known: the most frequent ones; of lists of ids: their number",
+    )
 
 
 class TargetSpec(Part):
@@ -63,6 +103,49 @@ class Split(Part):
             )
 
 
+class Csv(Part):
+    """The dialect of CSV; what is not stated is found out from the files, and said where it is not the usual one."""
+
+    delimiter: str | None = Field(None, description="between cells: one character, or tab")
+    decimal: Literal[".", ","] | None = Field(None, description="the mark before a number's fraction")
+    thousands: Literal["", ".", ",", " ", "'"] | None = Field(
+        None, description='the mark between thousands of a number; "" for none'
+    )
+    quote: Literal['"', "'", ""] | None = Field(None, description='the mark around cells; "" for none')
+    encoding: str | None = Field(None, description="such as cp1250; a name that Python knows")
+    missing: list[str] | None = Field(
+        None,
+        description="cells that stand for a missing value, in columns of any kind, beside empty ones; the usual ones, "
+        "such as NA, in columns of numbers when not given",
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        known = "\t" if value in ("tab", "\\t") else value
+        if known is not None and len(known) != 1:
+            raise ValueError(f"{value!r} is {len(known)} characters; expected one, or tab; correct it")
+        return known
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except LookupError:
+            raise ValueError(
+                f"{value!r} is not known; expected one such as utf-8 or cp1250; correct it"
+            ) from None
+        return value
+
+    def problems(self) -> Iterator[str]:
+        marks = {"decimal": self.decimal, "thousands": self.thousands, "delimiter": self.delimiter}
+        for first, second in (("decimal", "thousands"), ("delimiter", "quote")):
+            value = marks.get(first)
+            if value and value == {**marks, "quote": self.quote}[second]:
+                yield f"{first} and {second} are both {value!r}; expected two different marks; correct one"
+
+
 def _input(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -80,6 +163,10 @@ class Data(Part):
     inputs: (
         list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
     ) = Field(None, description="input columns; all but the target when not given")
+    missing: Missing | None = Field(
+        None,
+        description="the same for all inputs that state none of their own; mean counts as zero where there is none",
+    )
     target: (
         Annotated[
             list[str | TargetSpec],
@@ -99,6 +186,7 @@ class Data(Part):
         description="images with boxes are cut into square tiles of this many pixels a side, without overlap; whole "
         "when not given",
     )
+    csv: Csv | None = Field(None, description="the dialect of CSV files; found out when not given")
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
     sample_rate: int | None = Field(
         None,
@@ -126,6 +214,8 @@ class Data(Part):
                 "target is missing; name the column to predict, e.g. target: label; of boxes "
                 "target: {name: boxes, kind: boxes}"
             )
+        if self.csv is not None and (self.dataset is not None or self.format not in (None, "csv")):
+            yield f"csv is stated, and the data is {self.dataset or self.format}; leave csv out"
         if self.stream is True and self.dataset is not None:
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._targets_with_kind:
