@@ -8,24 +8,20 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.losses import Loss, encode_target, loss_named, with_label_smoothing
-from tidegate.models.config.options import did_you_mean
+from tidegate.models.config.metrics import (
+    DEFAULT_METRICS,
+    OF_CLASSES,
+    OF_NUMBERS,
+    TOP_K,
+    require_task,
+    require_top,
+)
 from tidegate.models.config.training import Regularization, Training
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.training.class_metrics import class_metric
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
-
-DEFAULT_METRICS = {
-    "classification": ("accuracy",),
-    "regression": ("root_mean_squared_error", "mean_absolute_error"),
-    "generation": (),  # Keras' accuracy would count the steps after the end of a text
-    "detection": (),
-}
-METRIC_ALIASES = {
-    "rmse": "root_mean_squared_error",
-    "mae": "mean_absolute_error",
-    "mse": "mean_squared_error",
-}
 
 
 def compile_model(
@@ -51,7 +47,11 @@ def compile_model(
     """
     loss = with_label_smoothing(loss_named(options.loss, task, classes), options.label_smoothing)
     _penalise(model, options.regularization)
-    metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
+    names = options.metrics if options.metrics is not None else DEFAULT_METRICS[task]
+    require_task(names, task)
+    if task == "classification":
+        require_top(names, classes)
+    metrics = [keras_metric(name, classes) for name in names]
     schedule = options.learning_rate_schedule
     model.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
@@ -81,24 +81,21 @@ def _penalise(model: Any, penalty: Regularization | None) -> None:
             variable.regularizer = keras.regularizers.L1L2(penalty.l1, penalty.l2)
 
 
-def metric_named(name: str) -> str:
-    """Return Keras' name of a metric; "accuracy" is right for every kind of target.
-
-    Raises:
-        OptionsError: Keras has no such metric; names the nearest.
-    """
+def keras_metric(name: str, classes: int) -> Any:
+    """Return Keras' metric for a name of `config.metrics`; "accuracy" is right for every kind of target."""
     import keras
 
-    name = METRIC_ALIASES.get(name, name)
-    try:
-        if name not in ("accuracy", "acc"):
-            keras.metrics.get(name)
-    except ValueError as error:
-        known = {"accuracy"} | {member for member in dir(keras.metrics) if member.islower()} - {"get"}
-        raise OptionsError(
-            f"unknown metric {name!r} in 'training.metrics'{did_you_mean(name, known)}"
-        ) from error
-    return name
+    if (name in OF_CLASSES or TOP_K.fullmatch(name)) and name != "accuracy":
+        return class_metric(name, classes)
+    if name not in OF_NUMBERS:
+        return name
+    kind = type(keras.metrics.get("".join(part.capitalize() for part in OF_NUMBERS[name].split("_"))))
+    return kind(name=name)
+
+
+def without_metrics(model: Any) -> None:
+    """Compile a trained model again, without metrics: anyone's Keras opens its file, and ours are not Keras' own."""
+    model.compile(model.optimizer, model.loss, jit_compile=False)
 
 
 def _try_one_row(
