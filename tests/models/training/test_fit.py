@@ -379,7 +379,7 @@ def test_a_model_that_cannot_run_its_rows_is_a_training_error() -> None:
         1,
     )
     rows = ({"x": np.full((50, 4), 99, np.int32)}, CLASSES[:50])
-    rows[0]["x"][0] = 1
+    rows[0]["x"][:3] = 1
     with pytest.raises(TrainingError, match=r"could not run a batch of epoch 1: InvalidArgumentError"):
         fit(model, rows, None, {}, task="classification", classes=("no", "yes"), seed=1)
 
