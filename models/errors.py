@@ -23,8 +23,11 @@ Every message says what was received, what was expected and how to fix it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # ANSI escape codes
 
 
 class ModelsError(Exception):
@@ -98,3 +101,8 @@ class ExportError(ModelsError):
 def nearest_name(name: object, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, for "did you mean"; None where nothing is close."""
     return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=0.5)), None)
+
+
+def one_line(error: object) -> str:
+    """Someone else's message in one line, without a terminal's colours: Keras prints some of its text bold."""
+    return " ".join(COLOURS.sub("", str(error)).split())

@@ -18,7 +18,7 @@ from typing import Any
 
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import FULL
-from tidegate.models.errors import ModelsError, nearest_name
+from tidegate.models.errors import ModelsError, nearest_name, one_line
 from tidegate.serving.errors import ServingError
 
 
@@ -104,4 +104,4 @@ def error_message(error: BaseException) -> str:
         return "out of memory; give the step more (resources.memory), or use smaller batches or data"
     place = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     where = f" ({Path(place.filename).name}:{place.lineno})" if place else ""
-    return f"unexpected {type(error).__name__}: {error}{where}; --debug shows the traceback"
+    return f"unexpected {type(error).__name__}: {one_line(error)}{where}; --debug shows the traceback"

@@ -147,6 +147,14 @@ def _endpoints(add: Add) -> None:
         "repeatable for images; without it, or with -, JSON is read from stdin",
     )
     predict.add_argument(
+        "--csv",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="how a .csv is written: delimiter, decimal, thousands, quote, encoding or missing (default: found out, "
+        "and said where it is not the usual one); repeatable",
+    )
+    predict.add_argument(
         "--output", metavar="FILE", help="write predictions to this .csv or .jsonl, as they come"
     )
     predict.add_argument(

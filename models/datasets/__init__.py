@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.models.data.columns import Columns, concat
+from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import check_format, check_tile, dataset_files, existing, guess_format
 from tidegate.models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
 from tidegate.models.readers import read, readable
@@ -64,6 +65,7 @@ def load(
     columns: Sequence[str] | None = None,
     sample_rate: int | None = None,
     tile: int | None = None,
+    options: ReadOptions | None = None,
 ) -> Columns:
     """All rows of a built-in dataset or of a source, column-wise.
 
@@ -73,6 +75,7 @@ def load(
         columns: the columns to read; None means all.
         sample_rate: of recordings, in Hz; None: that of the first one.
         tile: height and width in pixels of the tiles that images with boxes are cut into; None: no tiles.
+        options: as what columns are read, see `data.read_options`.
 
     Raises:
         SourceError: the source is missing, not readable, or has no reader.
@@ -81,7 +84,7 @@ def load(
     """
     if dataset is not None:
         return load_dataset(dataset, tile)[0]
-    return concat(list(chunks(source, format, columns, sample_rate, tile)))
+    return concat(list(chunks(source, format, columns, sample_rate, tile, options)))
 
 
 def chunks(
@@ -90,10 +93,11 @@ def chunks(
     columns: Sequence[str] | None,
     sample_rate: int | None,
     tile: int | None = None,
+    options: ReadOptions | None = None,
 ) -> Iterator[Columns]:
     """The rows of a source, a few MiB at a time; see `load`."""
     path = existing(source)
-    yield from read(path, format_of(path, format), columns, sample_rate, tile)
+    yield from read(path, format_of(path, format), columns, sample_rate, tile, options)
 
 
 def format_of(path: Path, format: str | None) -> str:

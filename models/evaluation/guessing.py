@@ -10,7 +10,7 @@ Methods: Another Look at the Jackknife", 1979).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,30 +46,28 @@ def no_better_class(
     )
 
 
-def no_better_number(truth: NDArray[Any], predicted: NDArray[Any]) -> str:
+def no_better_number(truth: NDArray[Any], predicted: NDArray[Any], means: Sequence[float]) -> str:
     """Why a regressor is no better than the mean, in words; "" if it is.
 
     Args:
-        truth: of the test rows `(n,)` or `(n, values)`; columns count equally, one whose values are all the same not.
+        truth: of the test rows `(n,)` or `(n, values)`; columns count equally, by their share of the guess's error.
         predicted: the same shape.
+        means: the guess for each column.
     """
     true = np.asarray(truth, np.float64).reshape(len(truth), -1)
-    guess = true.mean(axis=0)
-    varied = np.ptp(true, axis=0) > 0
-    if not varied.any():
-        return f"the true value is the same in all {len(true)} test rows, so that the mean alone is right"
-    spread = true[:, varied].var(axis=0)
-    errors = [
-        (one[:, varied] - true[:, varied]) ** 2 / spread
-        for one in (guess[None, :], predicted.reshape(true.shape))
-    ]
-    gain = (errors[0] - errors[1]).mean(axis=1)
-    low = float(np.quantile(_drawn_means(gain), CHANCE))
-    if low > 0:
+    guess, model = (
+        (one - true) ** 2 for one in (np.asarray(means), np.asarray(predicted).reshape(true.shape))
+    )
+    wrong = guess.mean(axis=0) > 0
+    if not wrong.any():
+        return f"the mean of the target is the true value of all {len(true)} test rows"
+    gain = ((guess - model)[:, wrong] / guess[:, wrong].mean(axis=0)).mean(axis=1)
+    least = float(np.quantile(_drawn_means(gain), CHANCE))
+    if least > 0:
         return ""
     return (
-        f"it explains {gain.mean():.1%} of the variance of {len(true)} test rows, at least {low:.1%} with "
-        f"{1 - CHANCE:.0%} confidence; expected more than 0, which is what the mean alone explains"
+        f"on {len(true)} test rows its squared error is {gain.mean():.1%} less than that of always answering the mean, "
+        f"and with {1 - CHANCE:.0%} confidence at least {least:.1%} less; expected more than 0 %"
     )
 
 

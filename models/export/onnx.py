@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.models.errors import ExportError
+from tidegate.models.errors import ExportError, one_line
+from tidegate.models.export.onnx_rewrites import rewrite
 from tidegate.models.networks.keras_import import import_keras
 
 OPSET = 18
@@ -98,7 +99,7 @@ def main(saved: str, path: str, code: str | None = None) -> None:
     try:
         export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
     except Exception as error:
-        sys.exit(" ".join(str(error).split()))
+        sys.exit(one_line(error))
 
 
 def _converted(model: Any) -> Any:
@@ -132,10 +133,24 @@ def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None
     import tf2onnx
 
     traced = tf.function(function, input_signature=signature, autograph=False)
-    proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=handlers)
-    _bind_captured(proto, traced.get_concrete_function(), len(signature))
-    _rewrite_erfc(proto)
+    with _without_inner_functions():
+        proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=handlers)
+        _bind_captured(proto, traced.get_concrete_function(), len(signature))
+    rewrite(proto)
     return proto
+
+
+@contextlib.contextmanager
+def _without_inner_functions() -> Iterator[None]:
+    """Trace a function that another one calls as part of it: Keras compiles a grouped convolution by itself."""
+    import tensorflow as tf
+
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
 
 
 def _bind_captured(proto: Any, function: Any, count: int) -> None:
@@ -153,31 +168,6 @@ def _bind_captured(proto: Any, function: Any, count: int) -> None:
         if given.name in used:
             constant = onnx.numpy_helper.from_array(values[given.name].numpy(), given.name)
             proto.graph.initializer.append(constant)
-
-
-def _rewrite_erfc(proto: Any) -> None:
-    """Exact GELU uses Erfc, which ONNX does not have: erfc(x) = 1 - erf(x) (Abramowitz and Stegun, 7.1.2)."""
-    import numpy as np
-    import onnx
-
-    nodes = list(proto.graph.node)
-    if not any(node.op_type == "Erfc" for node in nodes):
-        return
-    one = onnx.numpy_helper.from_array(np.ones((), np.float32), "erfc_one")
-    proto.graph.initializer.append(one)
-    rewritten = [part for node in nodes for part in _without_erfc(node, onnx)]
-    del proto.graph.node[:]
-    proto.graph.node.extend(rewritten)
-
-
-def _without_erfc(node: Any, onnx: Any) -> list[Any]:
-    if node.op_type != "Erfc":
-        return [node]
-    erf = f"{node.output[0]}_erf"
-    return [
-        onnx.helper.make_node("Erf", list(node.input), [erf], name=f"{node.name}_erf"),
-        onnx.helper.make_node("Sub", ["erfc_one", erf], list(node.output), name=f"{node.name}_sub"),
-    ]
 
 
 def rename(proto: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -227,7 +217,7 @@ def silence() -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """An error of the converter in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return f"{type(error).__name__}: {one_line(error)[:500]}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.models.data.columns import load_columns, take
-from tidegate.models.errors import ExportError
+from tidegate.models.errors import ExportError, one_line
 from tidegate.models.explaining.integrated_gradients import (
     ANSWERS,
     PARTS,
@@ -150,7 +150,7 @@ def main(
         explained = integrated_gradients(found, inputs, values, classes)
         np.savez(reference, allow_pickle=False, **explained.attributions)
     except Exception as error:
-        sys.exit(" ".join(str(error).split()))
+        sys.exit(one_line(error))
     try:
         export_path_gradients(model, found, Path(path))
     except ExportError as error:

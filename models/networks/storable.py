@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.errors import UserModelError
+from tidegate.models.errors import UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.predict import predict
 from tidegate.models.networks.user_model import custom_objects
@@ -86,7 +86,7 @@ def _why(model: Any, path: Path, error: Exception) -> str:
                 f"give them to super().__init__(**kwargs), and add: def get_config(self): return "
                 f"{{**super().get_config(){pairs}}}"
             )
-    cause = " ".join(str(error).split())[:500]
+    cause = one_line(error)[:500]
     return (
         f"{path}: the untrained model cannot be saved and loaded again: {type(error).__name__}: {cause}; expected a "
         "model whose classes have get_config(), because the trained one is stored as a file"

@@ -11,7 +11,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from tidegate.models.config.options import did_you_mean
-from tidegate.models.errors import OptionsError, UserModelError
+from tidegate.models.errors import OptionsError, UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
@@ -185,7 +185,7 @@ def _line_in(path: Path, trace: TracebackType | None) -> int:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or "no message"
+    return one_line(error)[:500] or "no message"
 
 
 def _described(value: Any) -> str:

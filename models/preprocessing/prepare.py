@@ -13,13 +13,16 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of, take
 from tidegate.models.data.data_warnings import recorded
+from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.schema import Schema, infer_schema
 from tidegate.models.preprocessing.splits import fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
+from tidegate.models.preprocessing.target_checks import tell_about_target
 from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
@@ -33,6 +36,11 @@ from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
 
 PROMPT = "prompt"  # the input of a language model
 PROMPT_SHARE = 0.25  # fraction of a text's words that become its prompt
+FORMAT_KINDS: dict[str, Mapping[str, str]] = {
+    "audio_folder": AUDIO_KINDS,
+    "image_folder": {"image": "image"},
+    "boxes": {"image": "image"},
+}
 SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": None}
 
 
@@ -64,6 +72,7 @@ def prepare(
     task: str | None = None,
     tile: int | None = None,
     sample_rate: int | None = None,
+    csv: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -84,13 +93,15 @@ def prepare(
         task: "classification", "regression", "generation", "detection", or None to infer it.
         tile: height and width in pixels of the tiles that images with boxes are cut into, see `readers.tiles`.
         sample_rate: of recordings, in Hz; None: that of the first one.
+        csv: the dialect of CSV, the keys of `data.read_options.CsvOptions`; what is not stated is found out.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
     """
     with recorded() as told:
         named, text_options, task = parse_target(target, task)
-        columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile)
+        options = read_options(inputs, target, task, csv)
+        columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile, options)
         names = named or [_own_target(dataset)]
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
@@ -101,14 +112,17 @@ def prepare(
         dropped = rows_of(columns) - len(kept)
         columns = take(columns, kept) if dropped else columns
         check_kept(names, len(kept), dropped)
-        stated = with_kinds(known_kinds(dataset, source, format), columns, inputs, names)
+        known = known_kinds(dataset, source, format) | options.found
+        stated = with_kinds(known, columns, inputs, names)
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
             columns, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
         schema = infer_schema(columns, stated, names, task, text_options)
         columns = conformed(schema, columns)
         splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
+        tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
+        tell_image_scales(schema, transforms)
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
@@ -151,12 +165,31 @@ def _read(
     target: Sequence[str] | None,
     sample_rate: int | None,
     tile: int | None,
+    options: ReadOptions,
 ) -> tuple[Columns, int]:
     if dataset is not None:
         return load_dataset(dataset, tile)
     needed = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
     chosen = needed and list(dict.fromkeys(needed))
-    return load(source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile), 0
+    columns = load(
+        source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile, options=options
+    )
+    return columns, 0
+
+
+def read_options(
+    inputs: Sequence[Mapping[str, Any]] | None,
+    target: Sequence[str | Mapping[str, Any]] | None,
+    task: str | None,
+    csv: Mapping[str, Any] | None,
+) -> ReadOptions:
+    """How the source is read: columns as their stated kinds say; the target of a stated regression is numbers."""
+    kinds = {entry["name"]: entry["kind"] for entry in inputs or () if entry.get("kind")}
+    for entry in target or ():
+        name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
+        if kind is not None or task == "regression":
+            kinds[name] = kind or "numeric"
+    return ReadOptions(kinds, CsvOptions.of(csv))
 
 
 def _own_target(dataset: str | None) -> str:
@@ -171,7 +204,7 @@ def known_kinds(dataset: str | None, source: str | Path | None, format: str | No
     """The kinds of inputs that a built-in dataset or a format knows and that cannot be inferred from values."""
     if dataset is not None:
         return dict(DATASETS[dataset].kinds)
-    return AUDIO_KINDS if format_of(existing(source), format) == "audio_folder" else {}
+    return dict(FORMAT_KINDS.get(format_of(existing(source), format), {}))
 
 
 def with_kinds(

@@ -5,6 +5,9 @@ read (None: all), and the result is chunks of rows with the same columns, which 
 a few MiB, see `rows_per_chunk`, so that data larger than memory can be read. The files of a folder or of a pattern are
 read one after the other. To add a format, write the module, add it to READERS and its suffixes to
 `data.sources.FORMATS`. The reader of a format in TILED also has an argument `tile`, see `readers.tiles`.
+
+That of a format in SCANNED has `scan(files, columns, options)` too, which reads all files for the types of the columns;
+`read` has its result as the last argument.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from tidegate.models.data.columns import Columns
+from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import FORMATS, check_format, check_tile, files_of_format, is_pattern
 from tidegate.models.errors import FormatError, SourceError
 
@@ -34,6 +38,7 @@ READERS: dict[str, str] = {
     "boxes": "tidegate.models.readers.boxes",
 }
 TILED = ("boxes",)
+SCANNED = ("csv",)
 CHUNK_BYTES = 16 << 20
 
 
@@ -43,6 +48,7 @@ def read(
     columns: Sequence[str] | None = None,
     sample_rate: int | None = None,
     tile: int | None = None,
+    options: ReadOptions | None = None,
 ) -> Iterator[Columns]:
     """The rows of `path` in chunks.
 
@@ -52,6 +58,7 @@ def read(
         columns: the columns to read; None means all.
         sample_rate: the one that recordings must have, in Hz; None: any.
         tile: height and width in pixels of the tiles that images with boxes are cut into; None: no tiles.
+        options: as what columns are read, and the dialect of CSV.
 
     Raises:
         SourceError: an unknown format, one without tiles, or the file cannot be read.
@@ -65,36 +72,42 @@ def read(
             f"data.sample_rate is {sample_rate} and data.format is {name}; expected it only for recordings; "
             "leave it out"
         )
-    if FORMATS[name] and name != "idx" and (path.is_dir() or is_pattern(path)):
-        yield from _read_files(reader, path, name, columns)
-    else:
-        options = {"sample_rate": sample_rate, "tile": tile}
-        stated = {key: value for key, value in options.items() if value is not None}
-        yield from _read_one(reader, path, name, columns, **stated)
+    options = options or ReadOptions()
+    if options.csv != CsvOptions() and name != "csv":
+        raise SourceError(
+            f"data.csv is stated and {path.name} is {name}; expected it only for CSV; leave it out"
+        )
+    several = FORMATS[name] and name != "idx" and (path.is_dir() or is_pattern(path))
+    files = _files(path, name) if several else [path]
+    for file in files:
+        _check_size(file, name)
+    more: dict[str, Any] = {"sample_rate": sample_rate, "tile": tile}
+    stated = {key: value for key, value in more.items() if value is not None}
+    scanned = [reader.scan(files, columns, options)] if name in SCANNED else []
+    first = set[str]()
+    for file in files:
+        with readable(file):
+            for chunk in reader.read(file, columns, *scanned, **stated):
+                first = first or set(chunk)
+                if set(chunk) != first:
+                    raise FormatError(
+                        f"{file} has {_different(set(chunk), first)}, unlike {files[0].name}; expected the same "
+                        "columns in all files; write it again, or leave the column out of data.inputs"
+                    )
+                yield chunk
 
 
-def _read_files(reader: Any, path: Path, name: str, columns: Sequence[str] | None) -> Iterator[Columns]:
-    files, first = files_of_format(path, name), set[str]()
+def _files(path: Path, name: str) -> list[Path]:
+    files = files_of_format(path, name)
     if not files:
         raise SourceError(f"{path} is empty; expected files in the format {name}; check how it was written")
-    for file in files:
-        for chunk in _read_one(reader, file, name, columns):
-            first = first or set(chunk)
-            if set(chunk) != first:
-                raise FormatError(
-                    f"{file} has {_different(set(chunk), first)}, unlike {files[0].name}; expected the same columns in "
-                    "all files; write it again, or leave the column out of data.inputs"
-                )
-            yield chunk
+    return files
 
 
-def _read_one(
-    reader: Any, path: Path, name: str, columns: Sequence[str] | None, **options: Any
-) -> Iterator[Columns]:
+def _check_size(path: Path, name: str) -> None:
     with readable(path):
         if path.is_file() and path.stat().st_size == 0:
             raise FormatError(f"{path} is empty (0 bytes); expected rows in {name}; check how it was written")
-        yield from reader.read(path, columns, **options)
 
 
 def _different(found: set[str], expected: set[str]) -> str:

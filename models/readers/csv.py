@@ -1,104 +1,154 @@
-"""Comma-separated text with a header line; also .gz, and tabs or semicolons if the header has no comma.
+"""Comma-separated text with a header line; also .gz, other delimiters, decimal commas and other encodings.
 
-A column holds numbers if every non-empty cell in the whole file is a number, otherwise strings. An empty cell is a
-missing value: NaN or None.
+A column holds numbers if every cell in all files is a number or stands for a missing one, otherwise strings. An empty
+cell is a missing value: NaN or None. The dialect is found out from the files (`readers.csv_dialect`) and told where it
+is not the usual one.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from tidegate.models.data.cell_facts import CellFacts
 from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.number_texts import PLAIN, parsed
+from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import open_text
+from tidegate.models.readers import readable
+from tidegate.models.readers.csv_dialect import CsvDialect, described, sniffed
+from tidegate.models.readers.csv_types import BOOLEAN, FLAG, INTEGER, NUMBER, SPELLING, CellType, decided
 
 ROWS = 50_000  # per chunk, or fewer if a row has many cells
 CELLS = 1_000_000
-INTEGER, FLOAT, STRING = 0, 1, 2
-LARGEST_CELL = 2**27  # characters; the csv module's limit of 128 Ki is too small for long texts
+FLAGS = {"true": 1.0, "false": 0.0}
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """Chunks of rows; the file is read twice, the first time for the types, so that memory holds one chunk."""
-    header = _header(path)
-    wanted = header if columns is None else list(columns)
-    places = {name: _place(name, header) for name in wanted}
-    types = _types(path, len(header), places)
-    for rows in _chunks(path, len(header)):
+@dataclass(frozen=True)
+class Scan:
+    """What `scan` found: the dialect of each file, and the types of the columns of all together."""
+
+    dialects: dict[Path, CsvDialect]
+    types: dict[str, CellType]
+    missing: tuple[str, ...] | None
+
+
+def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions) -> Scan:
+    """Read all cells once, for the types of the columns."""
+    dialects, facts, found = dict[Path, CsvDialect](), dict[str, CellFacts](), list[str]()
+    for file in files:
+        with readable(file):
+            dialects[file] = dialect = sniffed(file, options.csv)
+            found += [words for words in described(file, dialect, options.csv) if words not in found]
+            _collect(file, dialect, columns, options, facts)
+    where = files[0] if len(files) == 1 else files[0].parent
+    delimiter = dialects[files[0]].delimiter
+    return Scan(dialects, decided(facts, options, where, found, delimiter), options.csv.missing)
+
+
+def read(path: Path, columns: Sequence[str] | None, scanned: Scan) -> Iterator[Columns]:
+    """Chunks of rows, so that memory holds one chunk."""
+    dialect = scanned.dialects[path]
+    places = _places(path, dialect, columns)
+    for rows in _chunks(path, dialect):
         cells = list(zip(*rows, strict=True))
-        yield {name: _column(cells[place], types[name]) for name, place in places.items()}
+        yield {
+            name: _column(cells[place], scanned.types[name], scanned.missing)
+            for name, place in places.items()
+        }
 
 
-def _header(path: Path) -> list[str]:
-    names = [name.strip() for name in next(_lines(path))[1]]
-    unnamed = next((place for place, name in enumerate(names, 1) if not name), None)
-    if unnamed is not None:
-        raise FormatError(
-            f"{path}: column {unnamed} of the header line has no name; expected a name for each column; "
-            "add it, or write the file without an index column"
-        )
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise FormatError(f"{path}: the header has {twice!r} twice; expected distinct names; rename one")
-    return names
-
-
-def _place(name: str, header: list[str]) -> int:
-    if name not in header:
-        raise unknown_column(name, header, "input or target")
-    return header.index(name)
-
-
-def _types(path: Path, width: int, places: dict[str, int]) -> dict[str, int]:
-    types, counted = dict.fromkeys(places, INTEGER), 0
-    for rows in _chunks(path, width):
+def _collect(
+    path: Path,
+    dialect: CsvDialect,
+    columns: Sequence[str] | None,
+    options: ReadOptions,
+    facts: dict[str, CellFacts],
+) -> None:
+    counted = 0
+    places = _places(path, dialect, columns)
+    for name in places:
+        facts.setdefault(name, CellFacts(options.csv.missing))
+    typed = {name: place for name, place in places.items() if options.reads_as(name) != "texts"}
+    for rows in _chunks(path, dialect):
         cells = list(zip(*rows, strict=True))
         counted += len(rows)
-        types = {name: _type(cells[place], types[name]) for name, place in places.items()}
+        for name, place in typed.items():
+            facts[name].add(cells[place])
     if counted == 0:
         raise FormatError(
             f"{path} has a header line and no rows; expected at least one row; check its export"
         )
-    return types
 
 
-def _type(cells: Sequence[str], known: int) -> int:
-    """The narrowest type, not below `known`, that holds all cells."""
-    if known == STRING:
-        return STRING
-    try:
-        if known == INTEGER and all(-(2**63) <= int(cell) < 2**63 for cell in cells):
-            return INTEGER if "_" not in "".join(cells) else STRING
-    except ValueError:
-        pass
-    try:
-        for cell in cells:
-            if cell and not cell.isspace():
-                float(cell)
-    except ValueError:
-        return STRING
-    return FLOAT if "_" not in "".join(cells) else STRING  # only Python reads 1_000 as a number
+def _places(path: Path, dialect: CsvDialect, columns: Sequence[str] | None) -> dict[str, int]:
+    """The place of each column that is wanted."""
+    header = [name.strip() for name in next(dialect.rows(path))[1]]
+    if columns is None:
+        _check_header(path, header)
+    for name in columns or ():
+        if name not in header:
+            raise unknown_column(name, header, "input or target")
+        if header.count(name) > 1:
+            raise _twice(path, name)
+    return {name: header.index(name) for name in (header if columns is None else columns)}
 
 
-def _column(cells: Sequence[str], kind: int) -> Array:
-    if kind == INTEGER:
+def _check_header(path: Path, names: list[str]) -> None:
+    unnamed = next((place for place, name in enumerate(names, 1) if not name), None)
+    if unnamed is not None:
+        raise FormatError(
+            f"{path}: column {unnamed} of the header line has no name; expected a name for each column; "
+            "add it, write the file without an index column, or state data.inputs"
+        )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _twice(path, twice)
+
+
+def _twice(path: Path, name: str) -> FormatError:
+    return FormatError(f"{path}: the header has {name!r} twice; expected distinct names; rename one")
+
+
+def _column(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
+    if known.kind == INTEGER and known.written == PLAIN:
         return np.array([int(cell) for cell in cells], np.int64)
-    if kind == FLOAT:
-        return np.array([float(cell) if cell and not cell.isspace() else math.nan for cell in cells])
+    if known.kind == INTEGER:
+        return parsed(cells, known.written, missing).astype(np.int64)
+    if known.kind == NUMBER:
+        return _numbers(cells, known, missing)
+    if known.kind in (BOOLEAN, FLAG):
+        flags = np.array([FLAGS.get(cell.strip().lower(), math.nan) for cell in cells])
+        return flags.astype(np.bool_) if known.kind == BOOLEAN else flags
     texts = np.empty(len(cells), object)
-    texts[:] = [cell if cell and not cell.isspace() else None for cell in cells]
+    if known.kind == SPELLING:
+        words = [cell.strip().lower() for cell in cells]
+        texts[:] = [word if word in FLAGS else None for word in words]
+    else:
+        texts[:] = [cell if cell and not cell.isspace() else None for cell in cells]
+    if missing is not None:
+        texts[[cell.strip() in missing for cell in cells]] = None
     return texts
 
 
-def _chunks(path: Path, width: int) -> Iterator[list[list[str]]]:
-    lines, size = _lines(path), max(1, min(ROWS, CELLS // width))
-    next(lines)
+def _numbers(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
+    if known.written == PLAIN and missing is None:
+        try:
+            return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
+        except ValueError:  # a text of a missing number
+            pass
+    return parsed(cells, known.written, missing)
+
+
+def _chunks(path: Path, dialect: CsvDialect) -> Iterator[list[list[str]]]:
+    lines = dialect.rows(path)
+    width = len(next(lines)[1])
+    size = max(1, min(ROWS, CELLS // width))
     while rows := [_checked(path, number, row, width) for number, row in islice(lines, size)]:
         yield rows
 
@@ -110,24 +160,3 @@ def _checked(path: Path, number: int, row: list[str], width: int) -> list[str]:
             "correct the line, and quote cells that contain a separator"
         )
     return row
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells of the header and of every row; empty lines are skipped."""
-    csv.field_size_limit(LARGEST_CELL)
-    with open_text(path) as stream:
-        first = stream.readline()
-        stream.seek(0)
-        separator = next((mark for mark in ",\t;" if mark in first), ",")
-        if "\0" in first:
-            raise FormatError(f"{path} is not text; expected CSV; set the right data.format")
-        reader = csv.reader(stream, delimiter=separator, strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-        except csv.Error as error:
-            raise FormatError(
-                f"{path}, line {reader.line_num}: {error}; expected cells separated by {separator!r}, quoted "
-                'with "; correct the line'
-            ) from error

@@ -17,7 +17,7 @@ from tidegate.models.config.metrics import (
     require_top,
 )
 from tidegate.models.config.training import Regularization, Training
-from tidegate.models.errors import OptionsError, TrainingError
+from tidegate.models.errors import OptionsError, TrainingError, one_line
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.predict import as_numpy
 from tidegate.models.networks.probabilities import require_probabilities
@@ -122,8 +122,8 @@ def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
         answer = model(inputs, training=False)
     except Exception as error:
         raise TrainingError(
-            f"the model cannot answer {len(rows)} training rows: {type(error).__name__}: {_cause(error)}; expected a "
-            "model that fits its data; correct it"
+            f"the model cannot answer {len(rows)} training rows: {type(error).__name__}: {one_line(error)[:300]}; "
+            "expected a model that fits its data; correct it"
         ) from error
     require_probabilities(as_numpy(answer), ACTIVATIONS[loss.target])
     try:
@@ -133,10 +133,7 @@ def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
     except Exception as error:
         raise OptionsError(
             f"loss {loss.name!r} and metrics {[one.name for one in model.metrics]} cannot be computed on the model's "
-            f"outputs {tuple(model.outputs[0].shape)}: {_cause(error)}; expected ones that fit the outputs; change them"
+            f"outputs {tuple(model.outputs[0].shape)}: {one_line(error)[:300]}; expected ones that fit the "
+            "outputs; change them"
         ) from error
     model.reset_metrics()
-
-
-def _cause(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

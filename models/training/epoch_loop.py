@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import zipfile
@@ -15,7 +16,7 @@ from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.training import Training
 from tidegate.models.distributed.devices import BACKEND_NAMES
 from tidegate.models.distributed.process_group import Group, member_lost_error
-from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError
+from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError, one_line
 from tidegate.models.loops import Loop
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
@@ -117,12 +118,25 @@ class EpochLoop:
             values["learning_rate"] = float(self.model.optimizer.learning_rate)
         if self.check is not None:
             values |= {f"val_{name}": value for name, value in self._validate(self.check).items()}
+        self._require_finite(values)
         self.callbacks.on_epoch_end(progress.epoch, values)
         progress.epochs.append(values)
         progress.ended_ms.append(time.time_ns() // 1_000_000)
         self.hooks.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
         self._decide()
         progress.epoch, progress.batch, progress.values = progress.epoch + 1, 0, None
+
+    def _require_finite(self, values: dict[str, float]) -> None:
+        """Refuse to continue by a value that is no number; others may be undefined, such as R2 of equal values."""
+        name = next(
+            (one for one in ("val_loss", self.monitor) if not math.isfinite(values.get(one, 0.0))), None
+        )
+        if name is not None:
+            raise NonFiniteLossError(
+                f"{name} is {values[name]} in epoch {self.progress.epoch + 1}; expected a finite number, by which the "
+                "training is steered; lower training.optimizer.learning_rate, look for extreme values in the "
+                "validation rows, or monitor another value"
+            )
 
     def _train(self) -> dict[str, float]:
         """Train on the rest of the epoch's rows, in the epoch's own order."""
@@ -235,7 +249,7 @@ class EpochLoop:
         lost = member_lost_error(self.hooks.group, error)
         if lost is not None:
             return lost
-        cause = " ".join(str(error).split())[:500]
+        cause = one_line(error)[:500]
         return TrainingError(
             f"{BACKEND_NAMES[self.options.backend]} could not run a batch of epoch {self.progress.epoch + 1}: "
             f"{type(error).__name__}: {cause}; expected a model that fits its data and the memory; if memory is short, "

@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tidegate.models.data.read_options import CsvOptions
+from tidegate.models.data.sources import format_of_name
 from tidegate.models.errors import ModelsError
 from tidegate.pipelines.errors import PipelineError, UsageError
 
@@ -37,7 +39,11 @@ class BatchInput:
 
 
 def open_batch_input(
-    sources: Sequence[str], inputs: Sequence[dict[str, Any]], size: int, as_files: bool = False
+    sources: Sequence[str],
+    inputs: Sequence[dict[str, Any]],
+    size: int,
+    as_files: bool = False,
+    csv: CsvOptions | None = None,
 ) -> BatchInput:
     """Open files as rows.
 
@@ -46,10 +52,15 @@ def open_batch_input(
         inputs: the contract's inputs.
         size: rows in a chunk.
         as_files: send image files as they are, because predictions are in their own pixels.
+        csv: what is stated of a .csv's dialect; None: nothing.
 
     Raises:
         UsageError: the files cannot be read as rows; also raised while chunks are read.
     """
+    if csv is not None and not (sources and format_of_name(Path(sources[0]).name) == "csv"):
+        raise UsageError(
+            "--csv is given and the rows are no .csv; expected --input FILE.csv; leave --csv out"
+        )
     if not sources or list(sources) == ["-"]:
         return from_json(sys.stdin.read(), "stdin", size)
     from tidegate.models.readers.image_folder import SUFFIXES
@@ -67,7 +78,9 @@ def open_batch_input(
         with reading(paths[0]):
             return open_images(paths, inputs, size, as_files)
     with reading(paths[0]):
-        opened: BatchInput = import_module(_module_of(paths[0])).open_batch_input(paths[0], inputs, size)
+        module = import_module(_module_of(paths[0]))
+        stated = {} if csv is None else {"csv": csv}
+        opened: BatchInput = module.open_batch_input(paths[0], inputs, size, **stated)
         return BatchInput(_guarded(paths[0], opened.chunks), opened.total, opened.names)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of
+from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing, guess_format
 from tidegate.models.readers import read
 from tidegate.pipelines.batch import BatchInput, Rows, lines_in
@@ -14,13 +15,15 @@ from tidegate.serving.inference.predictor import sample_rows
 LINES = ("csv", "jsonl")
 
 
-def open_batch_input(path: Path, inputs: Sequence[dict[str, Any]], size: int) -> BatchInput:
-    """The rows of a table, as the readers give them."""
+def open_batch_input(
+    path: Path, inputs: Sequence[dict[str, Any]], size: int, csv: CsvOptions | None = None
+) -> BatchInput:
+    """The rows of a table, as the readers give them; what a column is read as is the contract's to say."""
     name = guess_format(existing(path))
     total = lines_in(path) if name in LINES else None
-    return BatchInput(
-        _chunks(path, read(path, name), inputs, size), None if total is None else max(total - 1, 1)
-    )
+    options = ReadOptions({entry["name"]: entry["kind"] for entry in inputs}, csv or CsvOptions(), True)
+    parts = read(path, name, [entry["name"] for entry in inputs], options=options)
+    return BatchInput(_chunks(path, parts, inputs, size), None if total is None else max(total - 1, 1))
 
 
 def _chunks(

@@ -1,15 +1,18 @@
 """predict: the predictions of an endpoint, or of a bundle, for any number of rows."""
 
-import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tidegate.infra.system.strict_json import strict_json
+from tidegate.models.data.data_warnings import recorded
 from tidegate.pipelines.batch import BatchInput, open_batch_input
 from tidegate.pipelines.batch.output_file import format_of, writing
 from tidegate.pipelines.batch.progress_bar import ProgressBar
+from tidegate.pipelines.commands.csv_options import csv_options
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import ensure_live, hosting
 from tidegate.pipelines.result import Result
@@ -40,6 +43,7 @@ def predict(
     format: str | None,
     offline: bool,
     key_file: str | None = None,
+    csv: Sequence[str] = (),
 ) -> Result:
     """Predict the rows of a file.
 
@@ -52,6 +56,7 @@ def predict(
         format: csv or jsonl; None: as the output's suffix names it.
         offline: predict here from the live release's bundle, without a server.
         key_file: its first line is the endpoint's API key; None: `$TIDEGATE_API_KEY`, if it is set.
+        csv: KEY=VALUE of the dialect of a .csv; what is not stated is found out.
 
     Raises:
         UnknownNameError: no such endpoint.
@@ -64,14 +69,25 @@ def predict(
             f"--format {format} is given alone; expected --output FILE too; add it, or leave --format out"
         )
     kind = None if output is None else format_of(Path(output), format)
-    with _offline(home, name) if offline else _online(home, name, key_file) as (ask, contract):
+    dialect = csv_options(csv)
+    opened = _offline(home, name) if offline else _online(home, name, key_file)
+    with _told(), opened as (ask, contract):
         batch = open_batch_input(
-            source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection"))
+            source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection")), dialect
         )
         scored = score(batch.chunks, ask, OFFLINE_THREADS if offline else IN_FLIGHT)
         if output is None or kind is None:
             return _shown(list(_watched(batch, scored)))
         return _written(batch, scored, Path(output), kind, contract)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is noticed about the file, on stderr."""
+    with recorded() as sentences:
+        yield
+    for sentence in sentences:
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 @contextmanager
@@ -116,7 +132,7 @@ def _watched(batch: BatchInput, scored: Iterator[ScoredChunk]) -> Iterator[Score
 
 def _shown(parts: list[ScoredChunk]) -> Result:
     predictions = [prediction for part in parts for prediction in part.predictions]
-    text = "\n".join(json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
+    text = "\n".join(strict_json(prediction, ensure_ascii=False) for prediction in predictions)
     head = {"model": parts[0].model, "release": parts[0].release}
     return Result(head | {"predictions": predictions}, text)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.pipelines.experiment.part import Fraction, Part, as_list
@@ -23,6 +23,10 @@ class InputSpec(Part):
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
     )
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+    scale: Literal["none"] | None = Field(
+        None,
+        description="of an image, none: the model gets the stored numbers, such as 0 to 255; 0 to 1 when not given",
+    )
 
 
 class TargetSpec(Part):
@@ -63,6 +67,49 @@ class Split(Part):
             )
 
 
+class Csv(Part):
+    """The dialect of CSV; what is not stated is found out from the files, and said where it is not the usual one."""
+
+    delimiter: str | None = Field(None, description="between cells: one character, or tab")
+    decimal: Literal[".", ","] | None = Field(None, description="the mark before a number's fraction")
+    thousands: Literal["", ".", ",", " ", "'"] | None = Field(
+        None, description='the mark between thousands of a number; "" for none'
+    )
+    quote: Literal['"', "'", ""] | None = Field(None, description='the mark around cells; "" for none')
+    encoding: str | None = Field(None, description="such as cp1250; a name that Python knows")
+    missing: list[str] | None = Field(
+        None,
+        description="cells that stand for a missing value, in columns of any kind, beside empty ones; the usual ones, "
+        "such as NA, in columns of numbers when not given",
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        known = "\t" if value in ("tab", "\\t") else value
+        if known is not None and len(known) != 1:
+            raise ValueError(f"{value!r} is {len(known)} characters; expected one, or tab; correct it")
+        return known
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except LookupError:
+            raise ValueError(
+                f"{value!r} is not known; expected one such as utf-8 or cp1250; correct it"
+            ) from None
+        return value
+
+    def problems(self) -> Iterator[str]:
+        marks = {"decimal": self.decimal, "thousands": self.thousands, "delimiter": self.delimiter}
+        for first, second in (("decimal", "thousands"), ("delimiter", "quote")):
+            value = marks.get(first)
+            if value and value == {**marks, "quote": self.quote}[second]:
+                yield f"{first} and {second} are both {value!r}; expected two different marks; correct one"
+
+
 def _input(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -99,6 +146,7 @@ class Data(Part):
         description="images with boxes are cut into square tiles of this many pixels a side, without overlap; whole "
         "when not given",
     )
+    csv: Csv | None = Field(None, description="the dialect of CSV files; found out when not given")
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
     sample_rate: int | None = Field(
         None,
@@ -126,6 +174,8 @@ class Data(Part):
                 "target is missing; name the column to predict, e.g. target: label; of boxes "
                 "target: {name: boxes, kind: boxes}"
             )
+        if self.csv is not None and (self.dataset is not None or self.format not in (None, "csv")):
+            yield f"csv is stated, and the data is {self.dataset or self.format}; leave csv out"
         if self.stream is True and self.dataset is not None:
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._targets_with_kind:

@@ -7,7 +7,7 @@ from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
-from tidegate.serving.bundle.measurements import Batching, Runtime
+from tidegate.serving.bundle.measurements import Batching, Probed, Runtime
 
 
 class PackageInputs(StepPart):
@@ -36,6 +36,7 @@ class Packaged(StepPart):
         tolerance: the difference allowed.
         rows: held-out rows compared.
         batching: measurements of requests predicted in one batch.
+        probed: how far it is from the trained model for probes; None in older outputs.
         explained: the largest difference of its attributions from the trained model's; None: it does not explain.
     """
 
@@ -48,3 +49,4 @@ class Packaged(StepPart):
     rows: int
     batching: Batching | None = None
     explained: float | None = None
+    probed: Probed | None = None

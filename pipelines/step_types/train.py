@@ -20,6 +20,8 @@ class Trained(StepPart):
         keras: the model as Keras saves it.
         onnx: its ONNX export, or None with the reason in `export_error`.
         reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
+        probes: rows that show a difference held-out ones hide, and the answers to them; None in older outputs, and
+            where there are no held-out rows.
         report: history and predictions for the figures, .npz.
         activation: of the model's last layer.
         params: the searched values, by dotted key.
@@ -31,6 +33,8 @@ class Trained(StepPart):
         events: the trial's events for MLflow, for other runs that use it.
         pruned: whether the median rule stopped it.
         resumed: the position from which it resumed after it was killed, as text; "" if it was not.
+        read: path -> SHA-256 of the files that the user's code read besides the model file.
+        warnings: what the user should know about the training, one sentence each.
     """
 
     id: str
@@ -51,6 +55,9 @@ class Trained(StepPart):
     pruned: bool
     epochs: int
     resumed: str = ""
+    read: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    probes: Ref | None = None
 
 
 class WarmStartInputs(StepPart):

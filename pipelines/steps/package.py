@@ -13,12 +13,13 @@ from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bento import build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
-from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
+from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
 from tidegate.serving.errors import ServingError
 from tidegate.serving.inference.parity import check_parity
 from tidegate.serving.inference.predictor import example_rows
 
 BATCHING, EXPLAINED, ATTRIBUTIONS = "batching.json", "explained.json", "attributions.npz"
+PROBED = "probed.json"
 
 
 def run(inputs: PackageInputs, context: StepContext) -> Packaged:
@@ -35,6 +36,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
     schema, transforms = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     batching = Batching.model_validate_json((context.work / BATCHING).read_bytes())
+    probed = _probed(inputs, context)
     explained = None
     if inputs.explain:
         explained = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
@@ -57,11 +59,15 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         decoding=inputs.decoding,
         explained=explained,
         slopes=context.work / SLOPES if inputs.explain and runtime == "onnx" else None,
+        probes=context.store.fetch(inputs.winner.probes) if inputs.winner.probes else None,
+        probed=probed,
     )
     digest = keep_bundle(context.home, folder)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
     print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
+    if probed is not None:
+        print(f"proved beyond held-out rows: {probed.summary}")
     print(f"requests: {batching.summary}")
     if explained is not None:
         near = f"{explained.max_abs_difference:.3g} on {explained.rows} rows"
@@ -76,7 +82,15 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         rows=parity.rows,
         batching=batching,
         explained=None if explained is None else explained.max_abs_difference,
+        probed=probed,
     )
+
+
+def _probed(inputs: PackageInputs, context: StepContext) -> Probed | None:
+    """What the last parity check found for the probes; None if an earlier version trained the model."""
+    if inputs.winner.probes is None:
+        return None
+    return Probed.model_validate_json((context.work / PROBED).read_bytes())
 
 
 def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
@@ -136,6 +150,8 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
             training=fetch(inputs.prepared.train),
             drift=context.work / DRIFT,
             batching=context.work / BATCHING,
+            probes=fetch(inputs.winner.probes) if inputs.winner.probes else None,
+            probed=context.work / PROBED if inputs.winner.probes else None,
             **_explaining(inputs, context, runtime),
         )
     except ServingError as error:
@@ -145,6 +161,9 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
             f"the {runtime} model differs from the trained one by {parity.max_abs_difference:.3g} "
             f"on {parity.rows} held-out rows; allowed is {parity.tolerance:.3g}"
         )
+    probed = _probed(inputs, context)
+    if probed is not None and not probed.passed:
+        return None, f"the {runtime} model differs from the trained one: {probed.summary}"
     if inputs.explain:
         explained = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
         if not explained.passed:

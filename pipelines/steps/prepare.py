@@ -61,7 +61,9 @@ def _source(inputs: PrepareInputs, context: StepContext) -> Path | None:
 def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     data, source = inputs.data, _source(inputs, context)
     task = data.task or task_of(inputs.loss)
-    asked = data.model_dump(mode="json", include={"format", "inputs", "target", "split", "sample_rate"})
+    asked = data.model_dump(
+        mode="json", include={"format", "inputs", "target", "split", "sample_rate", "csv"}
+    )
     if inputs.memory is None or source is None:
         return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, **asked)
 

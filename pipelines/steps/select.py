@@ -70,7 +70,8 @@ def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner:
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)
     truth, predictions = encode_target(schema, columns), to_predictions(raw, winner.activation)
     if target.task == "regression":
-        why = no_better_number(truth, predictions)
+        known = inputs.prepared.summary["target"]
+        why = no_better_number(truth, predictions, [known[name]["mean"] for name in target.names])
     else:
         counts = inputs.prepared.summary["classes"]
         why = no_better_class(truth, predictions, {name: rows["train"] for name, rows in counts.items()})

@@ -1,6 +1,5 @@
 """The results of a trained model: its outputs for the held-out rows, its metrics, and its files."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tidegate.infra.store import Ref
+from tidegate.infra.system.strict_json import strict_json
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import (
     DEFAULT_DECODING,
@@ -22,6 +22,7 @@ from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.probing.probes import make_probes, save_probes
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.pipelines.steps.context import StepContext
 
@@ -37,6 +38,7 @@ class TrialFiles(NamedTuple):
     export_error: str
     reference: Ref
     report: Ref
+    probes: Ref | None
 
 
 class TrialResults:
@@ -115,8 +117,11 @@ class TrialResults:
         work, put = self._context.work, self._context.put
         model.save(work / "model.keras", include_optimizer=False)
         np.save(work / "reference.npy", raw)
-        facts = np.array(json.dumps(report.pop("facts")))
+        facts = np.array(strict_json(report.pop("facts")))
         np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
+        probes = make_probes(model, self._schema, self._transforms, self._columns("test"))
+        if probes is not None:
+            save_probes(work / "probes.npz", probes)
         onnx, export_error = None, ""
         try:
             export_saved(model, work / "model.keras", work / "model.onnx", self._recipe.model.get("file"))
@@ -129,6 +134,7 @@ class TrialResults:
             export_error=export_error,
             reference=put(work / "reference.npy"),
             report=put(work / "report.npz"),
+            probes=None if probes is None else put(work / "probes.npz"),
         )
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""verify: replay every held-out row against the new release over HTTP and compare with the trained model.
+"""verify: replay held-out rows and probes against the new release over HTTP and compare with the trained model.
 
 A model of texts is compared on every row when it is packaged; here its texts for a few rows must equal those that the
 bundle writes in this process. Boxes must match those decoded from the trained model's outputs.
@@ -10,6 +10,8 @@ import numpy as np
 
 from tidegate.models.data.columns import Columns, load_columns, rows_of
 from tidegate.models.decoding.detections import detect
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.probing.probes import load_probes
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import fetch_bundle
@@ -18,10 +20,12 @@ from tidegate.pipelines.step_types.release import VerifyInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.bundle.measurements import PROBES
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import load
 from tidegate.serving.inference.bulk_scoring import chunk_rows
 from tidegate.serving.inference.predictor import Predictor, probabilities, sample_rows
+from tidegate.serving.inference.probing import probe_tolerances
 
 MAX_TEXTS = 16
 BOX_TOLERANCE = 0.05  # difference in a box's score, or in its corners in pixels
@@ -73,7 +77,34 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
             "it gets no traffic"
         )
     print(f"{len(rows)} held-out rows over HTTP, largest difference {largest:.3g}")
-    return Verified(rows=len(rows), max_abs_difference=largest)
+    probed = _verify_probes(inputs, context, url, schema)
+    return Verified(rows=len(rows) + probed.rows, max_abs_difference=max(largest, probed.max_abs_difference))
+
+
+def _verify_probes(inputs: VerifyInputs, context: StepContext, url: str, schema: Schema) -> Verified:
+    """Replay the bundle's probes; no rows for a bundle of an older version."""
+    bundle = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle))
+    if bundle.probes is None:
+        return Verified(rows=0, max_abs_difference=0.0)
+    probes = load_probes(bundle.probes)
+    answers = _predict_all(url, probes.columns, chunk_rows(bundle.contract.model_dump(mode="json")))
+    classes = schema.target.task == "classification"
+    known = probabilities(probes.answers) if classes else probes.answers
+    found = [answer["probabilities"] for answer in answers] if classes else answers
+    differences = np.abs(np.asarray(found, np.float64).reshape(known.shape) - known)
+    shares = differences.max(axis=1) / probe_tolerances(schema.target.task, probes)
+    worst = int(shares.argmax())
+    if not shares[worst] <= 1:
+        raise PipelineError(
+            f"release {inputs.release} of {inputs.endpoint} answers {PROBES[probes.kinds[worst]]} "
+            f"{differences[worst].max():.3g} away from the trained model, {shares[worst]:.3g} times what is allowed; "
+            "it gets no traffic"
+        )
+    largest = float(differences.max())
+    print(
+        f"{len(known)} probes over HTTP, {shares[worst]:.2g} of what is allowed, largest difference {largest:.3g}"
+    )
+    return Verified(rows=len(known), max_abs_difference=largest)
 
 
 def _verify_texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:

@@ -4,6 +4,7 @@ bundle.json       the manifest: name, run, measurements, and the digest of every
 contract.json     what clients send and receive
 transforms.json   from raw columns to model inputs, as data
 sample.json       held-out raw rows, for a first request
+probes.npz        rows, and what the trained model answers to them, see `models.probing`; older bundles lack it
 drift.json        the distribution of the training rows, see `bundle.drift_reference`; older bundles lack it
 model.onnx        or model.keras
 slopes.onnx       gradients, where ONNX Runtime explains predictions, see `export.onnx_explainer`
@@ -28,15 +29,15 @@ from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Schema, Task
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.drift_reference import DriftReference
-from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
+from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import BundleError
 from tidegate.serving.untrusted import check_model
 
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
-CODE, DRIFT, SLOPES = "my_model.py", "drift.json", "slopes.onnx"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, SLOPES, *MODEL.values()}
+CODE, DRIFT, SLOPES, PROBES = "my_model.py", "drift.json", "slopes.onnx", "probes.npz"
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, SLOPES, PROBES, *MODEL.values()}
 
 
 class FileEntry(BaseModel):
@@ -55,6 +56,7 @@ class Manifest(BaseModel):
         reason: why the runtime is not ONNX.
         versions: of the packages that trained and exported the model.
         batching: its measurement; None in older bundles, whose endpoints predict each request by itself.
+        probed: how far its answers to probes are from the trained model's; None: there are no probes.
         explained: the parity of the explanations with the trained model's; None: predictions are not explained.
     """
 
@@ -73,6 +75,7 @@ class Manifest(BaseModel):
     created: str
     batching: Batching | None = None
     explained: Parity | None = None
+    probed: Probed | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ class Bundle:
     def slopes(self) -> Path:
         """The file that explains predictions, if the contract has `explain`: slopes.onnx, or the model."""
         return self.folder / SLOPES if self.manifest.runtime == "onnx" else self.model
+
+    @property
+    def probes(self) -> Path | None:
+        """Rows and the trained model's answers to them, see `probing.probes`; None in an older bundle."""
+        return self.folder / PROBES if PROBES in self.manifest.files else None
 
     @property
     def code(self) -> Path | None:
@@ -141,6 +149,8 @@ def write_bundle(
     decoding: DecodingSettings | None = None,
     explained: Parity | None = None,
     slopes: Path | None = None,
+    probes: Path | None = None,
+    probed: Probed | None = None,
 ) -> Manifest:
     """Write a bundle; it appears complete as `folder`, and replaces what was there.
 
@@ -163,6 +173,8 @@ def write_bundle(
         decoding: how the model's texts or boxes are chosen; None: the default.
         explained: how far its explanations differ from the trained model's; None: predictions are not explained.
         slopes: the ONNX file that explains predictions, where the runtime is ONNX; copied.
+        probes: rows and the trained model's answers, as `save_probes` writes them; copied.
+        probed: how far the model's own answers to them differ.
 
     Raises:
         UntrustedModelError: an endpoint would refuse the model.
@@ -185,6 +197,8 @@ def write_bundle(
             shutil.copyfile(drift, building / DRIFT)
         if slopes is not None:
             shutil.copyfile(slopes, building / SLOPES)
+        if probes is not None:
+            shutil.copyfile(probes, building / PROBES)
         manifest = Manifest(
             name=name,
             run=run,
@@ -198,6 +212,7 @@ def write_bundle(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             batching=batching,
             explained=explained,
+            probed=probed,
         )
         _write(building / MANIFEST, manifest.model_dump(mode="json"))
         building.chmod(0o755)

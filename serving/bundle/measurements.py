@@ -7,6 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 Runtime = Literal["onnx", "tensorflow"]
 INLINE_SECONDS = 0.002  # a request that takes no longer is answered by the event loop itself
 MAX_BATCH_ROWS = 1024
+# The kinds of `models.probing.probe_rows`, in words.
+PROBES = {
+    "held-out": "a held-out row",
+    "mixed": "a row between two held-out ones",
+    "boundary": "a row at the boundary between two classes",
+    "near": "a row near a held-out one",
+    "extreme": "a row at the limits of the contract",
+    "covering": "a row that covers categories, words or ids",
+}
 
 
 class Parity(BaseModel):
@@ -22,6 +31,42 @@ class Parity(BaseModel):
     def passed(self) -> bool:
         """Whether the difference is within the tolerance."""
         return self.max_abs_difference <= self.tolerance
+
+
+class Probed(BaseModel):
+    """How far the served model is from the trained one for probes, see `models.probing`.
+
+    Attributes:
+        rows: compared.
+        max_abs_difference: of the answers.
+        share: of the difference that is allowed, in the worst row: in its answer, or before its last activation.
+        different: rows in which more than the allowed difference was found.
+        kind: of the worst row, as "boundary".
+        row: its place.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    max_abs_difference: float
+    share: float
+    different: int = 0
+    kind: str = ""
+    row: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within what is allowed in every row."""
+        return self.different == 0
+
+    @property
+    def summary(self) -> str:
+        """How far, in words."""
+        if self.passed:
+            return f"within {self.share:.2g} of what is allowed on {self.rows} probes"
+        what = PROBES.get(self.kind, self.kind)
+        far = f"answers up to {self.max_abs_difference:.3g} apart, {self.share:.3g} times what is allowed"
+        return f"{self.different} of {self.rows} probes differ, {far}; the worst is {what}"
 
 
 class Batching(BaseModel):

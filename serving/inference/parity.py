@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, load_columns, rows_of, take
 from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_settings
+from tidegate.models.errors import one_line
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.probing.probes import load_probes
 from tidegate.serving.bundle.drift_reference import evenly_spaced_rows, make_reference
 from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
 from tidegate.serving.contract.contract import Contract
@@ -27,7 +29,8 @@ from tidegate.serving.errors import ParityError, ServingError
 from tidegate.serving.inference.batching import measure as measure_batching
 from tidegate.serving.inference.explainer import Explainer
 from tidegate.serving.inference.predictor import Predictor, probabilities
-from tidegate.serving.runtimes import available_cpus, load_model, load_slopes
+from tidegate.serving.inference.probing import measure_probes
+from tidegate.serving.runtimes import available_cpus, load_before, load_model, load_slopes
 
 TOLERANCE = 1e-4
 BATCH = 1024
@@ -154,6 +157,8 @@ def check_parity(
     training: Path | None = None,
     drift: Path | None = None,
     batching: Path | None = None,
+    probes: Path | None = None,
+    probed: Path | None = None,
     slopes: Path | None = None,
     attributions: Path | None = None,
     explained: Path | None = None,
@@ -173,6 +178,8 @@ def check_parity(
         training: raw training rows, written by `save_columns`.
         drift: where to write the reference made from them, see `bundle.drift_reference`; needs `training`.
         batching: where to write what `inference.batching.measure` found, as JSON.
+        probes: written by `save_probes` of the trained model; None: only held-out rows are compared.
+        probed: where to write what `measure_probes` found, as JSON; needs `probes`.
         slopes: the file that explains predictions, see `Bundle.slopes`; None: they are not explained.
         attributions: the trained model's, see `export.onnx_explainer`; needs `slopes`.
         explained: where to write how far the attributions differ from those, a Parity as JSON; needs both.
@@ -184,6 +191,7 @@ def check_parity(
     files = {"model": model, "schema": schema, "transforms": transforms, "columns": columns}
     files |= {"reference": reference}
     optional = {"code": code, "training": training, "drift": drift, "batching": batching}
+    optional |= {"probes": probes, "probed": probed}
     optional |= {"slopes": slopes, "attributions": attributions, "explained": explained}
     for option, path in {**files, **optional}.items():
         argv += [f"--{option}", str(path)] if path is not None else []
@@ -202,7 +210,9 @@ def main() -> int:
     for name in ("model", "schema", "transforms", "columns", "reference"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--runtime", required=True)
-    for name in ("code", "training", "drift", "batching", "slopes", "attributions", "explained"):
+    for name in ("code", "training", "drift", "batching", "probes", "probed"):
+        parser.add_argument(f"--{name}", type=Path)
+    for name in ("slopes", "attributions", "explained"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--decoding", type=parse_decoding_settings)
@@ -216,6 +226,10 @@ def main() -> int:
         predictor = Predictor(contract, transforms, run)
         reference = np.load(args.reference, allow_pickle=False)
         result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
+        if args.probes is not None:
+            before = load_before(args.runtime, args.model, code=args.code)
+            found = measure_probes(predictor, before, load_probes(args.probes))
+            args.probed.write_text(found.model_dump_json(), "utf-8")
         if args.explained is not None:
             slopes = load_slopes(args.runtime, args.slopes, transforms.input_specs, code=args.code)
             with np.load(args.attributions, allow_pickle=False) as attributions:
@@ -226,7 +240,7 @@ def main() -> int:
         if args.batching is not None:
             args.batching.write_text(_batching(predictor, load_columns(args.columns)), "utf-8")
     except ServingError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return 1
     print(result.model_dump_json())
     return 0

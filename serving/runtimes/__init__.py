@@ -1,7 +1,8 @@
 """The runtimes that run model files: one module each, found by name.
 
-A runtime is a module with `load(model, code, threads)` that returns a `Run`, and `load_slopes(model, code, threads,
-specs)` that returns `explaining.integrated_gradients.PathGradients`. To add one, write the module and list it here.
+A runtime is a module with `load(model, code, threads)` that returns a `Run`, `load_before(model, code, threads)` that
+returns a `Run` for the parity check or None, and `load_slopes(model, code, threads, specs)` that returns
+`explaining.integrated_gradients.PathGradients`. To add one, write the module and list it here.
 """
 
 import math
@@ -44,6 +45,24 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
         ModelLoadError: the file cannot be loaded.
     """
     run: Run = _load(runtime, model, code, "load", threads or available_cpus())
+    return run
+
+
+def load_before(
+    runtime: str, model: Path, *, code: Path | None = None, threads: int | None = None
+) -> Run | None:
+    """Load a model so that it returns what it computes before its last softmax or sigmoid; the file does not change.
+
+    Args:
+        runtime, model, code, threads: see `load_model`.
+
+    Returns:
+        None if it does not end with one.
+
+    Raises:
+        UntrustedModelError, ModelLoadError: see `load_model`.
+    """
+    run: Run | None = _load(runtime, model, code, "load_before", threads or available_cpus())
     return run
 
 

@@ -24,6 +24,33 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     return run
 
 
+def load_before(model: Path, code: Path | None, threads: int) -> Run | None:
+    """Load the graph with one more output, in memory; it needs the package `onnx`, which an endpoint does not have."""
+    del code
+    import onnx
+
+    proto = onnx.load_model(str(model))
+    name = _before_last_activation(proto.graph)
+    if name is None:
+        return None
+    proto.graph.output.append(onnx.ValueInfoProto(name=name))
+    session = _session(proto.SerializeToString(), threads)
+
+    def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        return np.asarray(session.run([name], inputs)[0], np.float32)
+
+    return run
+
+
+def _before_last_activation(graph: Any) -> str | None:
+    """The input of the Softmax or Sigmoid whose result is the graph's first output."""
+    makers = {result: node for node in graph.node for result in node.output}
+    node = makers.get(graph.output[0].name)
+    while node is not None and node.op_type == "Identity":
+        node = makers.get(node.input[0])
+    return str(node.input[0]) if node is not None and node.op_type in ("Softmax", "Sigmoid") else None
+
+
 def load_slopes(model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]) -> "OnnxSlopes":
     """Load what `export.onnx_explainer` wrote; raises what ONNX Runtime raises."""
     del code, specs
@@ -50,7 +77,7 @@ class OnnxSlopes:
         return answers, dict(zip(names, parts, strict=True))
 
 
-def _session(model: Path, threads: int) -> Any:
+def _session(model: Path | bytes, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -59,4 +86,6 @@ def _session(model: Path, threads: int) -> Any:
     # Threads that spin while they wait take the CPU from the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )

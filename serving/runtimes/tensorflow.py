@@ -34,6 +34,24 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     return run
 
 
+def load_before(model: Path, code: Path | None, threads: int) -> Run | None:
+    """The model of `load` without its last activation; its threads are those of `load`."""
+    del threads
+    network = _network(model, code)
+    from tidegate.models.networks.last_activation import predict_before, without_last_activation
+
+    with without_last_activation(network) as found:
+        if not found:
+            return None
+
+    def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        answers = predict_before(network, inputs)
+        assert answers is not None
+        return answers
+
+    return run
+
+
 def load_slopes(
     model: Path, code: Path | None, threads: int, specs: Mapping[str, InputSpec]
 ) -> PathGradients:

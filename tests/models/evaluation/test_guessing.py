@@ -35,17 +35,26 @@ def test_a_classifier_must_beat_the_most_frequent_class(
 
 
 @pytest.mark.parametrize(
-    ("truth", "predicted", "reason"),
+    ("truth", "predicted", "means", "reason"),
     [
-        (np.arange(20.0), np.arange(20.0) + 1, ""),
-        (np.arange(20.0), np.full(20, 9.5), "explains 0.0% of the variance of 20 test rows"),
-        (np.full(20, 3.0), np.full(20, 3.0), "the true value is the same in all 20 test rows"),
+        (np.arange(20.0), np.arange(20.0) + 1, [9.5], ""),
+        (np.arange(20.0), np.full(20, 9.5), [9.5], "its squared error is 0.0% less than"),
+        (np.arange(20.0), np.arange(20.0)[::-1], [9.5], "its squared error is -300.0% less than"),
+        (np.full(20, 3.0), np.full(20, 2.0), [3.0], "the mean of the target is the true value of all 20"),
+        (np.zeros(20), np.zeros(20), [37.0], ""),  # few others, none of them among the test rows
         # A column that never changes counts for nothing.
-        (np.stack([np.arange(20.0), np.ones(20)], 1), np.stack([np.arange(20.0), np.zeros(20)], 1), ""),
+        (
+            np.stack([np.arange(20.0), np.ones(20)], 1),
+            np.stack([np.arange(20.0), np.zeros(20)], 1),
+            [9, 1],
+            "",
+        ),
     ],
 )
-def test_a_regressor_must_beat_the_mean(truth: np.ndarray, predicted: np.ndarray, reason: str) -> None:
-    told = no_better_number(truth, predicted)
+def test_a_regressor_must_beat_the_mean(
+    truth: np.ndarray, predicted: np.ndarray, means: list[float], reason: str
+) -> None:
+    told = no_better_number(truth, predicted, means)
     assert reason in told and bool(told) is bool(reason)
 
 
@@ -58,6 +67,6 @@ def test_what_knows_nothing_passes_seldom(rows: int) -> None:
         number, guess = random.normal(size=(2, rows))
         passed += [
             not no_better_class(truth, answers(chosen), HALF),
-            not no_better_number(number, 0.1 * guess),
+            not no_better_number(number, 0.1 * guess, [0.0]),
         ]
     assert (passed / tries < 1.5 * CHANCE).all()

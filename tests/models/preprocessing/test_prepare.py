@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.data.sources import FASHION_FILES, FASHION_VARIABLE
-from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.errors import FormatError, SchemaError, SplitError
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.splits import fingerprint
 from tidegate.models.preprocessing.transforms import encode_target
@@ -127,8 +127,8 @@ def test_a_target_of_arrays_becomes_several_columns(tmp_path):
         ({"target": ["buys"], "split": {"tst": 0.2}}, SplitError, "has tst; expected validation, test, seed"),
         (
             {"target": ["buys"], "inputs": [{"name": "city", "kind": "numeric"}]},
-            SchemaError,
-            "such as 'Bern'",
+            FormatError,
+            "holds 'Bern', and 90 of 90 cells are no numbers",
         ),
     ],
 )

@@ -213,7 +213,10 @@ WRONG = {
     "wrong width": (("--input", "wide.npy"), "expected 2 numbers per row (width, height)"),
     "a pickle": (("--input", "pickle.npy"), "expected numbers in C order"),
     "an array short": (("--input", "short.npy"), "ends before its last row"),
-    "an input missing": (("--input", "rows.csv"), "lacks height; it has width"),
+    "an input missing": (
+        ("--input", "rows.csv"),
+        "'height' is not a column of the data; the columns are: width",
+    ),
     "lengths": (("--input", "lengths.npz"), "width 3, height 2"),
     "no format": (("--input", "notes.txt"), "notes.txt is unknown; expected a suffix such as"),
 }

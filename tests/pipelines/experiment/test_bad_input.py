@@ -141,7 +141,7 @@ CASES = {
     "unknown format": wrong("data.format", "did you mean 'csv'", data__format="cvs"),
     "data empty": data("e.csv", "", "e.csv", "is empty (0 bytes)", "expected rows"),
     "data without rows": data("h.csv", "a,b,y\n", "no rows", "expected at least one"),
-    "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\xff\n", "not UTF-8 text", "save it as UTF-8"),
+    "data not utf-8": data("l.csv", ROWS.encode() + b"1,2,\x81\n", "not UTF-8 text", "save it as UTF-8"),
     "data binary": data("b.csv", b"\0\1\2" * 99, "not text", "data.format"),
     "data a folder": replace(
         wrong("not a Parquet file", "right data.format", data__source=".", data__format="parquet"), code=1

@@ -1,0 +1,64 @@
+"""How a source is read: which columns, as what, and the dialect of CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TEXTS = ("categorical", "text")  # kinds that are read as the strings that stand in the file
+NUMBERS = ("numeric",)
+
+
+@dataclass(frozen=True)
+class CsvOptions:
+    """The dialect of CSV; what is None is found out from the file.
+
+    Attributes:
+        delimiter: between cells, one character.
+        decimal: before a number's fraction, "." or ",".
+        thousands: between thousands of a number, "" for nothing.
+        quote: around cells that have a delimiter in them; "" for nothing.
+        encoding: a name that Python knows.
+        missing: cells that are missing values, instead of the usual ones; an empty cell always is.
+    """
+
+    delimiter: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    quote: str | None = None
+    encoding: str | None = None
+    missing: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any] | None) -> CsvOptions:
+        """From the keys that are stated."""
+        known = {key: value for key, value in (stated or {}).items() if value is not None}
+        if "missing" in known:
+            known["missing"] = tuple(known["missing"])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a source is read.
+
+    Attributes:
+        kinds: the kind of a column, where it is stated or the endpoint's contract says it.
+        csv: the dialect of CSV.
+        by_contract: rows to predict. What a row means may not depend on the other rows of its file: whatever only they
+            could decide is an error.
+        found: filled while reading: the kind of a column that only the reader can know.
+    """
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    csv: CsvOptions = CsvOptions()
+    by_contract: bool = False
+    found: dict[str, str] = field(default_factory=dict)
+
+    def reads_as(self, name: str) -> str:
+        """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are."""
+        kind = self.kinds.get(name)
+        if kind in TEXTS:
+            return "texts"
+        return "numbers" if kind in NUMBERS else "sequence" if kind == "sequence" else ""

@@ -1,0 +1,133 @@
+"""Probes: rows and the trained model's answers, made by the process that trained and kept with the bundle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Array, Columns, load_columns, rows_of, save_columns, take
+from tidegate.models.evaluation.text_metrics import token_probabilities
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.probing.probe_rows import class_of, probe_rows
+
+MOST_NUMBERS = 1 << 21  # of all answers, and of all that stands before them: 8 MB each
+ROW = "row."  # before a raw column's name in the file
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Rows for which a served model is compared with the trained one.
+
+    Attributes:
+        columns: raw rows, `n`.
+        kinds: of each row, see `probe_rows`.
+        answers: the trained model's own outputs, float32 `(n, ...)`; for texts what `token_probabilities` gives.
+        before: what it computes before its last softmax or sigmoid, float32, of the first rows; None: it has none.
+        scale: the largest absolute output for held-out rows.
+    """
+
+    columns: Columns
+    kinds: list[str]
+    answers: NDArray[np.float32]
+    before: NDArray[np.float32] | None
+    scale: float
+
+
+def make_probes(model: Any, schema: Schema, transforms: Transforms, columns: Columns) -> Probes | None:
+    """Choose the rows by the trained model, and ask it; a row that it cannot answer is left out.
+
+    Args:
+        model: the trained Keras model.
+        schema, transforms: of the data.
+        columns: held-out raw rows.
+
+    Returns:
+        None if there are no rows.
+    """
+    from tidegate.models.networks.last_activation import predict_before
+    from tidegate.models.networks.predict import predict
+
+    if not rows_of(columns):
+        return None
+    run = partial(predict, model)
+
+    def labels(rows: Columns) -> NDArray[np.integer]:
+        return class_of(run(transforms.apply(rows)))
+
+    classes = schema.target.task == "classification"
+    rows, kinds = probe_rows(schema, transforms, columns, labels if classes else None)
+    rows, kinds = _few(rows, kinds, _numbers_of_a_row(model, schema))
+    answers = ask(run, transforms, rows)
+    before = predict_before(model, transforms.apply(_first(rows, model)))
+    good = _finite(answers)
+    if before is not None:
+        good[: len(before)] &= _finite(before)
+        before = before[good[: len(before)]]
+    answers, kinds = answers[good], np.array(kinds)[good].tolist()
+    held_out = answers[[kind == "held-out" for kind in kinds]]
+    scale = float(np.abs(held_out).max()) if held_out.size else 1.0
+    return Probes(take(rows, np.flatnonzero(good)), kinds, answers, before, scale)
+
+
+def ask(run: Any, transforms: Transforms, rows: Columns) -> NDArray[np.float32]:
+    """A model's own outputs for raw rows, or for texts `token_probabilities`, float32."""
+    inputs = transforms.apply(rows)
+    if transforms.text_target is None:
+        return np.asarray(run(inputs), np.float32)
+    return token_probabilities(run, inputs, transforms.text_target.encode(rows))
+
+
+def save_probes(path: Path, probes: Probes) -> None:
+    """Write an .npz file without pickle; equal probes give equal bytes."""
+    arrays: Columns = {f"{ROW}{name}": column for name, column in probes.columns.items()}
+    arrays["kinds"] = _objects(probes.kinds)
+    arrays |= {"answers": probes.answers, "scale": np.array([probes.scale])}
+    save_columns(path, arrays if probes.before is None else {**arrays, "before": probes.before})
+
+
+def load_probes(path: Path) -> Probes:
+    """Read what `save_probes` wrote; FormatError if the file is something else."""
+    arrays = load_columns(path)
+    return Probes(
+        columns={name.removeprefix(ROW): array for name, array in arrays.items() if name.startswith(ROW)},
+        kinds=arrays["kinds"].tolist(),
+        answers=arrays["answers"],
+        before=arrays.get("before"),
+        scale=float(arrays["scale"][0]),
+    )
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether all numbers of a row are finite."""
+    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
+
+
+def _numbers_of_a_row(model: Any, schema: Schema) -> int:
+    """How many numbers an answer has; a text's answer has only a few, which is kept of every row."""
+    if schema.target.task == "generation":
+        return 1
+    return math.prod(size or 1 for size in model.outputs[0].shape[1:])
+
+
+def _few(rows: Columns, kinds: list[str], numbers: int) -> tuple[Columns, list[str]]:
+    most = max(1, MOST_NUMBERS // numbers)
+    return {name: column[:most] for name, column in rows.items()}, kinds[:most]
+
+
+def _first(rows: Columns, model: Any) -> Columns:
+    """The rows of which is kept what stands before the last activation: for texts a number for each step and token."""
+    steps = math.prod(size or 64 for size in model.outputs[0].shape[1:])
+    return {name: column[: max(1, MOST_NUMBERS // steps)] for name, column in rows.items()}
+
+
+def _objects(values: list[str]) -> Array:
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column

@@ -1,0 +1,207 @@
+"""What the columns of CSV files are, decided from the facts of all their cells; what is not plain is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.models.data.cell_facts import EXACT, CellFacts
+from tidegate.models.data.data_warnings import tell
+from tidegate.models.data.number_texts import PLAIN, NumberFormat
+from tidegate.models.data.read_options import ReadOptions
+from tidegate.models.errors import FormatError
+
+INTEGER, NUMBER, BOOLEAN, FLAG, TEXT, SPELLING = "integer", "number", "boolean", "flag", "text", "spelling"
+
+
+@dataclass(frozen=True)
+class CellType:
+    """What the cells of a column become.
+
+    Attributes:
+        kind: INTEGER: int64; NUMBER: float64, NaN for a missing one; BOOLEAN: bool; FLAG: 1.0, 0.0 or NaN; TEXT:
+            strings as they stand, None for an empty one; SPELLING: "true", "false" or None.
+        written: the format of numbers.
+    """
+
+    kind: str
+    written: NumberFormat = PLAIN
+
+
+TEXTS = CellType(TEXT)
+
+
+def decided(
+    facts: Mapping[str, CellFacts], options: ReadOptions, where: Path, dialect: Sequence[str], delimiter: str
+) -> dict[str, CellType]:
+    """The type of each column.
+
+    Args:
+        facts: of the cells of each column.
+        options: how the columns are wanted.
+        where: the files, for messages.
+        dialect: what was found out about the files that is not usual.
+        delimiter: of their cells.
+
+    Raises:
+        FormatError: a column that is wanted as numbers has other cells, or numbers in several formats.
+    """
+    decision = _Decision(facts, options, where, delimiter)
+    types = {name: decision.type_of(name) for name in facts}
+    written: dict[NumberFormat, list[str]] = {}
+    for name, known in types.items():
+        if known.written != PLAIN:
+            written.setdefault(known.written, []).append(name)
+    found = list(dialect)
+    found += [f"{known} in {', '.join(names)}" for known, names in written.items()]
+    if found and not (options.csv.decimal and len(found) == len(written)):
+        tell(f"{where.name} is read with {'; '.join(found)}; data.csv states another dialect")
+    return types
+
+
+class _Decision:
+    def __init__(
+        self, facts: Mapping[str, CellFacts], options: ReadOptions, where: Path, delimiter: str
+    ) -> None:
+        self._facts, self._options, self._where, self._delimiter = facts, options, where, delimiter
+        self._formats = {
+            name: known.formats(options.csv.decimal, options.csv.thousands) for name, known in facts.items()
+        }
+        # The decimal marks of the columns in which only one is possible.
+        self._decimals = {
+            next(iter(decimals))
+            for name, known in facts.items()
+            if known.marked
+            and known.numbers == known.present
+            and len(decimals := self._decimals_of(name)) == 1
+        }
+
+    def type_of(self, name: str) -> CellType:
+        wanted, known = self._options.reads_as(name), self._facts[name]
+        if wanted == "texts":
+            return TEXTS
+        if known.texts or (known.booleans and known.numbers):
+            if wanted == "numbers":
+                raise self._no_number(name)
+            self._tell_missing(name, kept=True)
+            return TEXTS
+        if known.booleans:
+            return self._booleans(name, wanted)
+        return self._numbers(name, wanted)
+
+    def _numbers(self, name: str, wanted: str) -> CellType:
+        known = self._facts[name]
+        if not wanted and (known.code and not known.fractions):
+            tell(
+                f"column {name!r}: codes with leading zeros, such as {known.code!r}, are kept as texts; if they are "
+                "numbers, state kind: numeric"
+            )
+            return TEXTS
+        absent = bool(known.blank or known.missing)
+        if known.largest >= (EXACT if absent else 2**63 - 1) and not known.fractions and not wanted:
+            tell(
+                f"column {name!r}: whole numbers up to {known.largest} would lose digits as numbers and are kept as "
+                "texts; if they are quantities, state kind: numeric"
+            )
+            return TEXTS
+        self._tell_missing(name, kept=False)
+        written = self._format(name)
+        fits = not absent and not known.fractions and known.largest < 2**63 - 1
+        return CellType(INTEGER if fits else NUMBER, written)
+
+    def _booleans(self, name: str, wanted: str) -> CellType:
+        known = self._facts[name]
+        if wanted == "numbers":
+            return CellType(FLAG if known.blank or known.missing else BOOLEAN)
+        spellings = {word.lower() for word in known.booleans}
+        if len(known.booleans) == len(spellings) and not known.missing:
+            return TEXTS
+        if len(known.booleans) > len(spellings):
+            tell(
+                f"column {name!r}: {', '.join(map(repr, known.booleans))} are read as the same two values, true and "
+                "false"
+            )
+        self._tell_missing(name, kept=False)
+        return CellType(SPELLING)
+
+    def _format(self, name: str) -> NumberFormat:
+        known, formats = self._facts[name], self._formats[name]
+        if not formats:
+            raise self._several(name)
+        if not known.marked:
+            return formats[0]
+        decimals, contract = self._decimals_of(name), self._options.by_contract
+        stated = self._options.csv.decimal is not None
+        if len(decimals) == 1:
+            chosen = formats[0]
+            if contract and not stated and known.dotted and chosen.decimal == ",":
+                raise self._ambiguous(name)
+            return chosen
+        if len(self._decimals) == 1:
+            (decimal,) = self._decimals
+            if contract and known.dotted and decimal == ",":
+                raise self._ambiguous(name)
+            return next(form for form in formats if form.decimal == decimal)
+        if contract and not known.dotted:
+            raise self._ambiguous(name)
+        return self._guessed(name)
+
+    def _guessed(self, name: str) -> NumberFormat:
+        formats = self._formats[name]
+        decimal = "." if PLAIN in formats or self._delimiter != ";" else ","
+        chosen = next(form for form in formats if form.decimal == decimal)
+        other = next(form for form in formats if form.decimal != decimal)
+        if not self._options.by_contract:
+            example = "1.234" if PLAIN in formats else "1,234"
+            tell(
+                f"column {name!r}: numbers such as {example} are read as {chosen.parse(example):g}, but could be "
+                f"{other.parse(example):g}, because no number of the file shows which; state data.csv: "
+                "{decimal: …, thousands: …}"
+            )
+        return chosen
+
+    def _decimals_of(self, name: str) -> set[str]:
+        return {form.decimal for form in self._formats[name]}
+
+    def _tell_missing(self, name: str, kept: bool) -> None:
+        known = self._facts[name]
+        markers = [text for text in known.missing if kept or text.lower() != "nan"]  # which is a number's own
+        if not markers or self._options.by_contract or self._options.csv.missing is not None:
+            return
+        listed = ", ".join(f"{text!r} ({known.missing[text]})" for text in markers[:5])
+        whole = known.blank + known.missing.total() + known.present
+        if kept:
+            tell(
+                f"column {name!r}: {listed} of {whole} cells are kept as texts like any other; if they stand for a "
+                f"missing value, state data.csv: {{missing: {markers[:5]}}}"
+            )
+        else:
+            tell(
+                f"column {name!r}: {listed} of {whole} cells are read as missing; data.csv.missing states others"
+            )
+
+    def _no_number(self, name: str) -> FormatError:
+        known = self._facts[name]
+        example = known.example if known.example is not None else next(iter(known.booleans))
+        whole = known.present
+        other = known.texts + known.booleans.total()
+        return FormatError(
+            f"{self._where}: column {name!r} holds {example!r}, and {other} of {whole} cells are no numbers; expected "
+            "numbers, as its kind is numeric; correct the cells that are not numbers, name them in data.csv.missing "
+            "if they stand for missing values, or set kind: categorical"
+        )
+
+    def _several(self, name: str) -> FormatError:
+        stated = self._options.csv.decimal or self._options.csv.thousands
+        fix = "correct data.csv" if stated else "write all with one decimal mark, or set kind: categorical"
+        return FormatError(
+            f"{self._where}: column {name!r} holds numbers that no one format fits; expected one decimal mark and one "
+            f"mark between thousands in all rows; {fix}"
+        )
+
+    def _ambiguous(self, name: str) -> FormatError:
+        return FormatError(
+            f"{self._where}: column {name!r} holds numbers such as 1.234 or 1,234, which can be read in two ways; "
+            "expected one decimal mark; state it: --csv decimal=. or --csv decimal=,"
+        )

@@ -1,0 +1,108 @@
+"""Compares a served model with the trained one on probes: its answers, and what stands before its last activation."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Columns, rows_of
+from tidegate.models.probing.probes import Probes, ask
+from tidegate.serving.bundle.measurements import Probed
+from tidegate.serving.errors import ParityError
+from tidegate.serving.inference.predictor import Predictor
+from tidegate.serving.runtimes import Run
+
+TOLERANCE = 1e-4  # of answers, as for held-out rows
+BEFORE_TOLERANCE = 1e-4  # of what stands before the last activation, relative to its largest value in the row
+SMALLEST_SCALE = 1e-2
+LEAST = 1e-30  # probabilities below say nothing
+BATCH = 256
+
+
+def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> Probed:
+    """Compare a predictor with the trained model.
+
+    Probabilities are compared as they are, numbers and boxes relative to their scale. What stands before the last
+    softmax or sigmoid is compared relative to its largest value in a row; where the served model does not show it,
+    logarithms of the probabilities are.
+
+    Args:
+        predictor: of the served model.
+        before: returns what it computes before its last activation; None if it does not show it.
+        probes: made with the trained model.
+
+    Raises:
+        ParityError: it answers in another shape.
+    """
+    answers = _in_batches(partial(ask, predictor.run, predictor.transforms), probes.columns)
+    if answers.shape != probes.answers.shape:
+        raise ParityError(
+            f"the served model answered {answers.shape}, the trained one {probes.answers.shape}; expected equal "
+            "shapes; export the model again"
+        )
+    differences = _largest(answers, probes.answers)
+    shares = differences / probe_tolerances(predictor.contract.task, probes)
+    inner = _before(predictor, before, probes)
+    shares[: len(inner)] = np.maximum(shares[: len(inner)], inner)
+    worst = int(shares.argmax())
+    return Probed(
+        rows=len(shares),
+        max_abs_difference=float(differences.max()),
+        share=float(shares[worst]),
+        different=int((~(shares <= 1)).sum()),
+        kind=probes.kinds[worst],
+        row=worst,
+    )
+
+
+def probe_tolerances(task: str, probes: Probes) -> NDArray[np.float64]:
+    """The difference in an answer that is allowed in each row, `(n,)`: of probabilities the same one in all."""
+    if task in ("classification", "generation"):
+        return np.full(len(probes.answers), TOLERANCE)
+    return TOLERANCE * np.maximum(_scales(probes.answers), max(probes.scale, SMALLEST_SCALE))
+
+
+def _before(predictor: Predictor, before: Run | None, probes: Probes) -> NDArray[np.float64]:
+    """Of the first rows the difference before the last activation, as a share of what is allowed."""
+    if predictor.contract.task not in ("classification", "generation") or probes.before is None:
+        return np.zeros(0)
+    rows = {name: column[: len(probes.before)] for name, column in probes.columns.items()}
+    if before is not None:
+        run = before
+        found = _in_batches(lambda part: run(predictor.transforms.apply(part)), rows)
+        if found.shape == probes.before.shape:
+            return _largest(found, probes.before) / (BEFORE_TOLERANCE * np.maximum(_scales(probes.before), 1))
+    if predictor.contract.task == "generation":
+        return np.zeros(0)
+    found = _in_batches(lambda part: predictor.run(predictor.transforms.apply(part)), rows)
+    return _logarithms(found, probes.answers[: len(found)])
+
+
+def _logarithms(found: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float64]:
+    ours, theirs = (np.log(np.maximum(values.astype(np.float64), LEAST)) for values in (found, known))
+    return _largest(ours, theirs) / (BEFORE_TOLERANCE * np.maximum(_scales(theirs), 1))
+
+
+def _largest(found: NDArray[np.floating], known: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The largest absolute difference in each row; infinite where a number is not finite."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found.astype(np.float64) - known.astype(np.float64)).reshape(len(known), -1)
+    return np.asarray(np.nan_to_num(difference.max(axis=1), nan=np.inf))
+
+
+def _scales(known: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(np.abs(known.astype(np.float64)).reshape(len(known), -1).max(axis=1))
+
+
+def _in_batches(run: Run | partial[NDArray[np.float32]], columns: Columns) -> NDArray[np.float32]:
+    """One row alone, then the others together, because a file may have been made for one number of rows."""
+    ends = [0, 1, *range(1 + BATCH, rows_of(columns) + BATCH, BATCH)]
+    parts = [
+        run({name: column[start:stop] for name, column in columns.items()})
+        for start, stop in pairwise(ends)
+        if start < rows_of(columns)
+    ]
+    return np.concatenate(parts)

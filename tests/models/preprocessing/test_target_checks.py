@@ -1,0 +1,74 @@
+"""What `prepare` tells of a target that hardly varies, by the kind of the source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from tidegate.models.preprocessing.prepare import prepare
+
+SPLIT = {"validation": 0.1, "test": 0.2, "seed": 7}
+
+
+def written(folder: Path, suffix: str, target: Sequence[Any]) -> Path:
+    """Rows of one number and this target; None is no target."""
+    path, numbers = folder / f"rows{suffix}", list(range(len(target)))
+    if suffix == ".csv":
+        path.write_text(
+            "x,y\n" + "".join(f"{x},{'' if y is None else y}\n" for x, y in zip(numbers, target, strict=True))
+        )
+    elif suffix == ".jsonl":
+        path.write_text(
+            "".join(json.dumps({"x": x, "y": y}) + "\n" for x, y in zip(numbers, target, strict=True))
+        )
+    elif suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.table({"x": numbers, "y": list(target)}), path)
+    else:
+        np.savez(path, x=np.array(numbers), y=np.array(target))
+    return path
+
+
+def told(folder: Path, suffix: str, target: Sequence[Any]) -> list[str]:
+    source = written(folder, suffix, target)
+    warnings: list[str] = prepare(source=source, target=["y"], split=SPLIT).summary["warnings"]
+    return [sentence for sentence in warnings if "column" not in sentence]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".npz"])
+def test_a_class_of_one_row_is_told_with_its_number(suffix: str, tmp_path: Path) -> None:
+    target = ["no", "yes"] * 30
+    target[41] = "once"
+    (sentence,) = told(tmp_path, suffix, target)
+    assert (
+        sentence
+        == "class 'once' (row 42) has one row: learned from it and never tested; add rows, or leave it out"
+    )
+
+
+def test_rows_without_a_target_count_too(tmp_path: Path) -> None:
+    target = [None, None, "once", *["no", "yes"] * 30]
+    assert "class 'once' (row 3) has one row" in told(tmp_path, ".csv", target)[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (["a", "b", *["no", "yes"] * 30], "classes 'a' (row 1), 'b' (row 2) have one row each"),
+        ([*map(str, "abcdefg"), *["no", "yes"] * 30], "'e' (row 5) and 2 more have one row each"),
+        (["a", "a", *["no"] * 60], "class 'a' (2 rows) has no test row"),
+        ([1.5] * 60, "target 'y' is 1.5 in all 60 rows, so there is nothing to predict"),
+        ([0.0] * 50 + [row + 0.5 for row in range(10)], "target 'y' is 0.0 in 50 of 60 rows"),
+        (["no", "yes"] * 30, ""),
+        ([row + 0.5 for row in range(60)], ""),
+    ],
+)
+def test_what_hardly_varies_is_told(target: list[Any], sentence: str, tmp_path: Path) -> None:
+    found = told(tmp_path, ".csv", target)
+    assert [sentence in one for one in found] == ([True] if sentence else [])
