@@ -106,6 +106,19 @@ def _pipeline(add: Add) -> None:
 
 
 def _inspection(add: Add) -> None:
+    data = add(
+        "data",
+        "data:data",
+        "show what each column of data is taken for, and what a model gets of it",
+        "tidegate data sales.csv sold",
+        needs_home=False,
+    )
+    data.add_argument("file", metavar="FILE", help="data, or an experiment's file or name")
+    data.add_argument("column", metavar="COLUMN", nargs="?", help="of data, the column to predict")
+    _set(data)
+    data.add_argument(
+        "--csv", action="append", default=[], metavar="KEY=VALUE", help="how a .csv is written, see predict"
+    )
     runs = add("runs", "runs:runs", "list the runs, newest first", "tidegate runs --since 7d --status done")
     runs.add_argument(
         "--status",
