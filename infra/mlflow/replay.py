@@ -190,7 +190,7 @@ class Replay:
         if first is None:
             return
         run_id = (self._known(name) or self._find_or_create_run(name, first[0])).run_id
-        self._try(f"tags of {name}", lambda: self.tracker.log(run_id, events.Batch(tags=tags)))
+        self._try(run_id, f"tags of {name}", lambda: self.tracker.log(run_id, events.Batch(tags=tags)))
 
     def _files(self, run_id: str, files: list[Event], folder: Path) -> None:
         folder.mkdir()
