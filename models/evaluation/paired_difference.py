@@ -5,6 +5,7 @@
   and Pearson (1934), which is exact however few they are.
 - AUC: DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
   characteristic curves" (1988).
+- Precision and others that are rarely asked for: the jackknife over groups of rows.
 - All others are functions of sums over rows: the percentile bootstrap of pairs, Efron and Tibshirani, "An Introduction
   to the Bootstrap" (1993), with a fixed seed. Beyond BLOCKS rows it draws blocks of rows, so that a million rows take
   no longer; the rows of a block are apart in the data, and the width is right within some two percent.
@@ -20,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.evaluation.metrics import BINS, SMALLEST
+from tidegate.models.config.metrics import top_k
+from tidegate.models.evaluation.metrics import BINS, SMALLEST, evaluate
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -29,6 +31,7 @@ Value = Callable[[Floats], Floats]  # sums `(resamples, k)` to the metric `(resa
 
 RESAMPLES = 2000
 BLOCKS = 1000
+GROUPS = 20  # of rows, each of which is left out once
 EXACT = 5000  # rows that tell two models apart, above which the normal approximation is as good
 HALVINGS = 60
 UNKNOWN: Interval = (float("nan"), float("nan"))
@@ -64,6 +67,8 @@ def interval(
             return _accuracy(labels, ours, theirs, confidence)
         if metric == "auc":
             return _auc(labels, ours, theirs, confidence)
+        if metric not in ("loss", "f1", "ece"):
+            return _by_groups(metric, labels, ours, theirs, confidence)
         sums, value = _of_classes(metric, labels, ours.shape[1])
     else:
         numbers = np.asarray(truth, np.float64).reshape(len(ours), -1)
@@ -117,6 +122,21 @@ def jackknife(values: Sequence[float], whole: float, confidence: float) -> Inter
     deviation = math.sqrt((count - 1) / count * float(np.sum((np.array(values) - np.mean(values)) ** 2)))
     width = _student(confidence, count - 1) * deviation
     return whole - width, whole + width
+
+
+def _by_groups(
+    metric: str, truth: NDArray[np.int64], ours: Floats, theirs: Floats, confidence: float
+) -> Interval:
+    """Of any metric of a classification, by leaving out each of GROUPS groups of rows."""
+    rows, count = np.arange(len(truth)), min(GROUPS, len(truth))
+
+    def difference(kept: NDArray[np.bool_]) -> float:
+        facts: tuple[Any, ...] = ((), (), top_k([metric]))
+        values = [evaluate("classification", truth[kept], one[kept], *facts).values for one in (ours, theirs)]
+        return values[0].get(metric, math.nan) - values[1].get(metric, math.nan)
+
+    without = [difference(rows % count != group) for group in range(count)]
+    return jackknife(without, difference(rows >= 0), confidence)
 
 
 def _student(confidence: float, degrees: int) -> float:

@@ -52,7 +52,8 @@ class Prepared(StepPart):
         fingerprint: SHA-256 over the content of all splits.
         learned: digests of the training and validation rows, `.npy`; None in outputs of older versions, as is `held`.
         held: of the test rows, in their order; see `models.preprocessing.prepare.Prepared`.
-        summary: rows, classes, missing values and `warnings`, sentences about the data, for the user.
+        summary: rows, classes, `columns`, an entry a column, and `warnings`, sentences about the data, for the user.
+        columns: a line a column, as text; None in runs of earlier versions.
     """
 
     schema_: Ref
@@ -66,3 +67,4 @@ class Prepared(StepPart):
     memory: int | None = None
     learned: Ref | None = None
     held: Ref | None = None
+    columns: Ref | None = None

@@ -77,8 +77,9 @@ def _compared(
     if len(chosen) < min(FEWEST, len(unseen) / 2):
         return Comparison(problem=_too_few(inputs, len(chosen), len(unseen)))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)[chosen]
+    rows, asked = take(columns, chosen), [one.metric for one in criteria]
     scores = paired_scores(
-        schema, transforms, predictor, take(columns, chosen), raw, winner.activation, inputs.decoding
+        schema, transforms, predictor, rows, raw, winner.activation, inputs.decoding, asked
     )
     known = {**(winner.metrics if unseen.all() else {}), **scores.candidate.values}
     compared: dict[str, Compared] = {}

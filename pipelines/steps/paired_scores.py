@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.config.metrics import top_k
 from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.decoding.settings import DEFAULT_DETECTION, DecodingSettings, Detection
 from tidegate.models.evaluation.box_metrics import evaluate_answers
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.evaluation.paired_difference import (
+    GROUPS,
     UNKNOWN,
     Interval,
     interval,
@@ -25,8 +27,6 @@ from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_toke
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms, encode_target
 from tidegate.serving.inference.predictor import Predictor
-
-GROUPS = 20  # of images, each of which is left out once
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def paired_scores(
     raw: NDArray[Any],
     activation: str,
     settings: DecodingSettings | None,
+    metrics: Sequence[str] = (),
 ) -> PairedScores:
     """Score both models on the same rows.
 
@@ -60,6 +61,7 @@ def paired_scores(
         raw: the candidate's reference outputs for them, see `step_types.train.Trained`.
         activation: of the candidate's outputs.
         settings: how the candidate's texts or boxes are chosen.
+        metrics: that are asked for; top_K_accuracy is computed for these only.
 
     Raises:
         ServingError, KeyError: the champion cannot predict these rows.
@@ -69,7 +71,7 @@ def paired_scores(
     elif champion.contract.detection is not None:
         ours, theirs, between = _boxes(transforms, champion, columns, raw, settings)
     else:
-        ours, theirs, between = _plain(schema, champion, columns, raw, activation)
+        ours, theirs, between = _plain(schema, champion, columns, raw, activation, metrics)
     return PairedScores(ours.prefixed("test_"), theirs.prefixed("test_"), between)
 
 
@@ -77,7 +79,12 @@ Scored = tuple[Evaluation, Evaluation, Callable[[str, float], Interval]]
 
 
 def _plain(
-    schema: Schema, champion: Predictor, columns: Columns, raw: NDArray[Any], activation: str
+    schema: Schema,
+    champion: Predictor,
+    columns: Columns,
+    raw: NDArray[Any],
+    activation: str,
+    metrics: Sequence[str],
 ) -> Scored:
     target = schema.target
     names = [field.name for field in champion.contract.inputs]
@@ -87,7 +94,8 @@ def _plain(
     def between(metric: str, confidence: float) -> Interval:
         return interval(metric, target.task, truth, (ours, theirs), confidence, target.names)
 
-    both = [evaluate(target.task, truth, one, target.classes, target.names) for one in (ours, theirs)]
+    facts = target.classes, target.names, top_k(metrics)
+    both = [evaluate(target.task, truth, one, *facts) for one in (ours, theirs)]
     return both[0], both[1], between
 
 

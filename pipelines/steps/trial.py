@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.training import seconds
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
@@ -26,7 +27,7 @@ from tidegate.models.errors import MemberLostError, OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.networks.fine_tuning import WarmStart
 from tidegate.models.networks.keras_import import import_keras
-from tidegate.models.training.callbacks import higher_is_better
+from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
@@ -162,7 +163,7 @@ class Trial:
         folds = self._cross_validate()
         results = self.results
         before = raw = results.raw_outputs(model, rows)
-        results.require_probabilities(raw["test"])
+        require_probabilities(raw["test"], self.head.activation)
         measured = results.metrics(raw, rows) | results.error_rate(model)
         temperature = self._calibrate(model, rows["validation"])
         if temperature is not None:
@@ -181,8 +182,16 @@ class Trial:
         files = results.files(model, raw["test"], report)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
+        pruned = history.stopped == "pruned"
         self.log.results(
-            measured, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
+            measured,
+            self.inputs.prepared,
+            self.transforms,
+            self.schema,
+            files,
+            answered,
+            requirements,
+            pruned if self.inputs.search is not None else None,
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
         return Trained(
@@ -202,7 +211,7 @@ class Trial:
             monitor=history.monitor,
             value=monitored[history.best_epoch],
             curve=monitored,
-            pruned=history.stopped == "pruned",
+            pruned=pruned,
             epochs=len(history.epochs),
             resumed=self._resumed,
             read=self._keep_files_read(),
