@@ -146,6 +146,10 @@ class Csv(Part):
                 yield f"{first} and {second} are both {value!r}; expected two different marks; correct one"
 
 
+# The keys of `Data` that reading and preparing rows take as they are.
+ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing"}
+
+
 def _input(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.training import seconds
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
@@ -26,7 +27,7 @@ from tidegate.models.errors import MemberLostError, OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.networks.fine_tuning import WarmStart
 from tidegate.models.networks.keras_import import import_keras
-from tidegate.models.training.callbacks import higher_is_better
+from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
@@ -149,7 +150,7 @@ class Trial:
         folds = self._cross_validate()
         results = self.results
         before = raw = results.raw_outputs(model, rows)
-        results.require_probabilities(raw["test"])
+        require_probabilities(raw["test"], self.head.activation)
         measured = results.metrics(raw, rows) | results.error_rate(model)
         temperature = self._calibrate(model, rows["validation"])
         if temperature is not None:
