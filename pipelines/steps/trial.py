@@ -169,8 +169,16 @@ class Trial:
         files = results.files(model, raw["test"], report)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
+        pruned = history.stopped == "pruned"
         self.log.results(
-            measured, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
+            measured,
+            self.inputs.prepared,
+            self.transforms,
+            self.schema,
+            files,
+            answered,
+            requirements,
+            pruned if self.inputs.search is not None else None,
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
         return Trained(
@@ -190,7 +198,7 @@ class Trial:
             monitor=history.monitor,
             value=monitored[history.best_epoch],
             curve=monitored,
-            pruned=history.stopped == "pruned",
+            pruned=pruned,
             epochs=len(history.epochs),
             resumed=self._resumed,
             read=self._keep_files_read(),
