@@ -37,6 +37,7 @@ from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.file_recorder import FileRecorder
+from tidegate.pipelines.steps.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
@@ -96,8 +97,7 @@ class Trial:
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
-        if text_target or boxes:
-            self._refuse_unsupported_options("a text" if text_target else "boxes")
+        refuse_unused(inputs, self.training, target.task)
         import_keras(own_code=inputs.snapshot is not None)
 
     @property
@@ -105,19 +105,6 @@ class Trial:
         """The trial's log; in the first process of a group only."""
         assert self._log is not None
         return self._log
-
-    def _refuse_unsupported_options(self, target: str) -> None:
-        """Refuse options that need one answer per row; here there is one per token or box."""
-        keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
-        asked = {f"training.{key}": self.training[key] for key in keys}
-        asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
-        asked["serving.explain"] = self.inputs.explain
-        for name, value in asked.items():
-            if value:
-                raise OptionsError(
-                    f"Option {name!r} is set, and the target is {target}; expected a target with one answer per row; "
-                    "leave the option out"
-                )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
         """The model options with the user's file as it was at submit, even if it changed since."""
