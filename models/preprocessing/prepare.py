@@ -129,12 +129,12 @@ def prepare(
         tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
-        tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
+        shared = tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
             "fingerprints": digests,
-            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told),
+            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told, shared),
             "warnings": told,
         }
         return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
