@@ -179,8 +179,18 @@ class Replay:
                 self._files(run_id, batch.artifacts, Path(scratch) / "artifacts")
             for number, event in enumerate(batch.models):
                 self._model(name, known, event, Path(scratch) / f"model-{number}")
+        for child, tags in batch.of_children.items():
+            self._tag_child(child, tags)
         if batch.end:
             self._try(run_id, "end", lambda: self.tracker.set_status(run_id, batch.end))
+
+    def _tag_child(self, name: str, tags: dict[str, str]) -> None:
+        """Log what the parent says of a child; a child that was not sent yet is created now, its events follow."""
+        first = next(spool.read(spool.path_of(self.folder, name)), None)
+        if first is None:
+            return
+        run_id = (self._known(name) or self._find_or_create_run(name, first[0])).run_id
+        self._try(run_id, f"tags of {name}", lambda: self.tracker.log(run_id, events.Batch(tags=tags)))
 
     def _files(self, run_id: str, files: list[Event], folder: Path) -> None:
         folder.mkdir()

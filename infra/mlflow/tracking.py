@@ -23,6 +23,8 @@ SPOOL_TAG = "tidegate.spool"  # which of them: `run` is the parent
 POINTS, PAIRS = 1000, 100  # MLflow's limits for one log-batch request
 # Without this tag the UI guesses, and shows our experiments as ones of traces and evaluations.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Without this part of an address, MLflow 3.17 opens its pages for language models, not those for training.
+TRAINING = "workflowType=machine_learning"
 T = TypeVar("T")
 
 # No retries inside MLflow's client: it would repeat a POST that timed out, and so create a run twice.
@@ -41,7 +43,7 @@ class GoneError(TrackingError):
 
 def run_url(base: str, experiment_id: str, run_id: str) -> str:
     """Return the page of a run in the MLflow UI at `base`."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
 
 
 def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]) -> str:
@@ -49,7 +51,12 @@ def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]
     runs, experiments = (
         quote(json.dumps(list(ids), separators=(",", ":"))) for ids in (run_ids, experiment_ids)
     )
-    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}&{TRAINING}"
+
+
+def experiments_url(base: str) -> str:
+    """Return MLflow's list of experiments, where people start to look."""
+    return f"{base.rstrip('/')}/#/experiments?{TRAINING}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import psutil
 
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.infra.mlflow.tracking import check_login
+from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.submit import cancel
@@ -48,7 +48,7 @@ def ui(home: Home, *, quiet: bool) -> Result:
         log = home.run_folder(run).log("sync")
         processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
     if not quiet and sys.stdout.isatty():
-        webbrowser.open(url)
+        webbrowser.open(experiments_url(url))
     return Result({"url": url}, url)
 
 

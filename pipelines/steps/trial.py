@@ -38,6 +38,7 @@ from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.file_recorder import FileRecorder
+from tidegate.pipelines.steps.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
@@ -98,8 +99,7 @@ class Trial:
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
-        if text_target or boxes:
-            self._refuse_unsupported_options("a text" if text_target else "boxes")
+        refuse_unused(inputs, self.training, target.task)
         import_keras(own_code=inputs.snapshot is not None)
 
     def _tell_weights(self, classes: Sequence[Any]) -> None:
@@ -115,19 +115,6 @@ class Trial:
         """The trial's log; in the first process of a group only."""
         assert self._log is not None
         return self._log
-
-    def _refuse_unsupported_options(self, target: str) -> None:
-        """Refuse options that need one answer per row; here there is one per token or box."""
-        keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
-        asked = {f"training.{key}": self.training[key] for key in keys}
-        asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
-        asked["serving.explain"] = self.inputs.explain
-        for name, value in asked.items():
-            if value:
-                raise OptionsError(
-                    f"Option {name!r} is set, and the target is {target}; expected a target with one answer per row; "
-                    "leave the option out"
-                )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
         """The model options with the user's file as it was at submit, even if it changed since."""
@@ -192,8 +179,16 @@ class Trial:
         files = results.files(model, raw["test"], report)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
+        pruned = history.stopped == "pruned"
         self.log.results(
-            measured, self.inputs.prepared, self.transforms, self.schema, files, answered, requirements
+            measured,
+            self.inputs.prepared,
+            self.transforms,
+            self.schema,
+            files,
+            answered,
+            requirements,
+            pruned if self.inputs.search is not None else None,
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
         return Trained(
@@ -213,7 +208,7 @@ class Trial:
             monitor=history.monitor,
             value=monitored[history.best_epoch],
             curve=monitored,
-            pruned=history.stopped == "pruned",
+            pruned=pruned,
             epochs=len(history.epochs),
             resumed=self._resumed,
             read=self._keep_files_read(),

@@ -281,9 +281,12 @@ def test_what_was_deleted_in_the_ui_is_restored(
 
 
 def test_urls_are_those_of_the_ui() -> None:
-    assert tracking.run_url("http://h:5000/", "1", "a") == "http://h:5000/#/experiments/1/runs/a"
+    training = "workflowType=machine_learning"
+    page = f"http://h:5000/#/experiments/1/runs/a?{training}"
+    assert tracking.run_url("http://h:5000/", "1", "a") == page
+    assert tracking.experiments_url("http://h:5000/") == f"http://h:5000/#/experiments?{training}"
     expected = "http://h:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D"
-    assert tracking.compare_url("http://h:5000", ["1"], ["a", "b"]) == expected
+    assert tracking.compare_url("http://h:5000", ["1"], ["a", "b"]) == f"{expected}&{training}"
 
 
 def test_asking_for_state_needs_no_mlflow(tmp_path: Path) -> None:
