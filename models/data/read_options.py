@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TEXTS = ("categorical", "text")  # kinds that are read as the strings that stand in the file
-NUMBERS = ("numeric",)
+TEXTS = ("categorical", "text", "date")  # kinds that are read as the strings that stand in the file
+NUMBERS = ("numeric", "number", "integer")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,14 @@ class ReadOptions:
         by_contract: rows to predict. What a row means may not depend on the other rows of its file: whatever only they
             could decide is an error.
         found: filled while reading: the kind of a column that only the reader can know.
+        scans: filled while reading: what was found out about files, for when they are read again.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     csv: CsvOptions = CsvOptions()
     by_contract: bool = False
     found: dict[str, str] = field(default_factory=dict)
+    scans: dict[Any, Any] = field(default_factory=dict)
 
     def reads_as(self, name: str) -> str:
         """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are."""

@@ -1,14 +1,18 @@
-"""What the columns of CSV files are, decided from the facts of all their cells; what is not plain is told."""
+"""What columns of texts are, decided from the facts of all their cells; what is not plain is told."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tidegate.models.data.cell_facts import EXACT, CellFacts
+from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.number_texts import PLAIN, NumberFormat
+from tidegate.models.data.number_texts import PLAIN, NumberFormat, parsed
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
 
@@ -30,6 +34,7 @@ class CellType:
 
 
 TEXTS = CellType(TEXT)
+FLAGS = {"true": 1.0, "false": 0.0}
 
 
 def decided(
@@ -58,6 +63,51 @@ def decided(
     if found and not (options.csv.decimal and len(found) == len(written)):
         tell(f"{where.name} is read with {'; '.join(found)}; data.csv states another dialect")
     return types
+
+
+def column_of(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
+    """The cells as a column of their type.
+
+    Args:
+        cells: texts.
+        known: what they are.
+        missing: texts that stand for a missing value; None: the usual ones, in a column of numbers.
+    """
+    if known.kind == INTEGER and known.written == PLAIN:
+        return np.array([int(cell) for cell in cells], np.int64)
+    if known.kind == INTEGER:
+        return parsed(cells, known.written, missing).astype(np.int64)
+    if known.kind == NUMBER:
+        return _numbers(cells, known, missing)
+    if known.kind in (BOOLEAN, FLAG):
+        flags = np.array([FLAGS.get(cell.strip().lower(), math.nan) for cell in cells])
+        return flags.astype(np.bool_) if known.kind == BOOLEAN else flags
+    texts = np.empty(len(cells), object)
+    if known.kind == SPELLING:
+        words = [cell.strip().lower() for cell in cells]
+        texts[:] = [word if word in FLAGS else None for word in words]
+    else:
+        texts[:] = [cell if cell and not cell.isspace() else None for cell in cells]
+    if missing is not None:
+        texts[[cell.strip() in missing for cell in cells]] = None
+    return texts
+
+
+def _numbers(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
+    if known.written == PLAIN and missing is None:
+        try:
+            return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
+        except ValueError:  # a text of a missing number
+            pass
+    return parsed(cells, known.written, missing)
+
+
+def tell_digits(name: str, largest: int) -> None:
+    """Tell that whole numbers stay texts, because float64, which a missing one needs, does not hold their digits."""
+    tell(
+        f"column {name!r}: whole numbers up to {largest} would lose digits as numbers and are kept as texts; if they "
+        "are quantities, state kind: numeric"
+    )
 
 
 class _Decision:
@@ -100,10 +150,7 @@ class _Decision:
             return TEXTS
         absent = bool(known.blank or known.missing)
         if known.largest >= (EXACT if absent else 2**63 - 1) and not known.fractions and not wanted:
-            tell(
-                f"column {name!r}: whole numbers up to {known.largest} would lose digits as numbers and are kept as "
-                "texts; if they are quantities, state kind: numeric"
-            )
+            tell_digits(name, known.largest)
             return TEXTS
         self._tell_missing(name, kept=False)
         written = self._format(name)
