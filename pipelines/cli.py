@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import traceback
@@ -11,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
+from tidegate.infra.system.strict_json import strict_json
 from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.parser import COMMON, make_parser
 
@@ -54,8 +54,7 @@ def _run(args: argparse.Namespace, stdout: TextIO) -> int:
 
 
 def _write(data: Any, stdout: TextIO) -> None:
-    json.dump(data, stdout, indent=1)
-    stdout.write("\n")
+    stdout.write(strict_json(data, indent=1) + "\n")
     stdout.flush()
 
 

@@ -43,21 +43,26 @@ def render(report: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     return [(name, png(figure)) for name, figure in figures]
 
 
-def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
+def learning_curves(history: Sequence[Mapping[str, float | None]]) -> Any:
     """Return a figure with one plot per value: training and validation over epochs."""
     names = [name for name in history[0] if not name.startswith("val_")]
     figure = new_figure(5.2 * len(names), 3.8)
     epochs = range(1, len(history) + 1)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        _line(axes, epochs, [values[name] for values in history], BLUE, "training")
+        _line(axes, epochs, _values(name, history), BLUE, "training")
         if f"val_{name}" in history[0]:
-            _line(axes, epochs, [values[f"val_{name}"] for values in history], ORANGE, "validation")
+            _line(axes, epochs, _values(f"val_{name}", history), ORANGE, "validation")
             axes.legend(frameon=False)
         title = name.replace("_", " ")
         axes.set(title=title, xlabel="epoch", ylabel=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
         declutter(axes)
     return figure
+
+
+def _values(name: str, history: Sequence[Mapping[str, float | None]]) -> list[float]:
+    """One value of each epoch; NaN, which is not drawn, where it is not defined."""
+    return [np.nan if value is None else value for value in (values[name] for values in history)]
 
 
 def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classes: Sequence[str]) -> Any:

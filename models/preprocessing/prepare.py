@@ -17,6 +17,7 @@ from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.schema import Schema, infer_schema
 from tidegate.models.preprocessing.splits import fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
@@ -35,6 +36,11 @@ from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
 
 PROMPT = "prompt"  # the input of a language model
 PROMPT_SHARE = 0.25  # fraction of a text's words that become its prompt
+FORMAT_KINDS: dict[str, Mapping[str, str]] = {
+    "audio_folder": AUDIO_KINDS,
+    "image_folder": {"image": "image"},
+    "boxes": {"image": "image"},
+}
 SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": None}
 
 
@@ -116,6 +122,7 @@ def prepare(
         splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
         tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
+        tell_image_scales(schema, transforms)
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
@@ -197,7 +204,7 @@ def known_kinds(dataset: str | None, source: str | Path | None, format: str | No
     """The kinds of inputs that a built-in dataset or a format knows and that cannot be inferred from values."""
     if dataset is not None:
         return dict(DATASETS[dataset].kinds)
-    return AUDIO_KINDS if format_of(existing(source), format) == "audio_folder" else {}
+    return dict(FORMAT_KINDS.get(format_of(existing(source), format), {}))
 
 
 def with_kinds(

@@ -24,6 +24,7 @@ from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
+from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.prepare import (
     SPLIT,
     Prepared,
@@ -109,6 +110,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for columns, _, _ in _chunks(data, names, options):
             splitter.add(conformed(schema, scan.cast(columns)))
         prepared = splitter.prepared(scan.dropped)
+        tell_image_scales(schema, prepared.transforms)
     return replace(prepared, summary=prepared.summary | {"warnings": told})
 
 

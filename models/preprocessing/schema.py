@@ -27,7 +27,9 @@ class Field(BaseModel):
     """One input column; `dtype` is NumPy's name or "str", `shape` that of one row (() is one value).
 
     For a sequence the first number of `shape` is the largest number of steps, see `data.sequences`. For a text `tokens`
-    says what a token is, `length` how many are read, and `vocabulary` how many distinct ones are known.
+    says what a token is, `length` how many are read, and `vocabulary` how many distinct ones are known. For an image
+    `upright` says that its files are read as `data.image_pixels` does; without it, in models made before that, the
+    stored pixels are read whatever their orientation, and depths above 8 bits are cut off at 255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +41,8 @@ class Field(BaseModel):
     tokens: Tokens | None = None
     length: int | None = None
     vocabulary: int | None = None
+    upright: bool | None = None
+    scale: Literal["none"] | None = None
 
     @property
     def free_shape(self) -> tuple[int, ...]:
@@ -84,9 +88,9 @@ def infer_schema(
     """Infer the schema from the data; `prepare` does it once.
 
     Kinds that are not stated: strings with more than three words on average are text, other strings categorical; uint8
-    rows of shape (h, w) or (h, w, c) are images; all other numbers are numeric. A task that is not stated: several
-    target columns mean regression; strings, booleans and integers with at most 100 distinct values mean classification;
-    else regression. Classes are sorted; integers stay int and "true"/"false" become bool.
+    and uint16 rows of shape (h, w) or (h, w, c) are images; all other numbers are numeric. A task that is not stated:
+    several target columns mean regression; strings, booleans and integers with at most 100 distinct values mean
+    classification; else regression. Classes are sorted; integers stay int and "true"/"false" become bool.
 
     Args:
         columns: the raw rows.
@@ -138,6 +142,13 @@ def _field(entry: Mapping[str, Any], column: Array) -> Field:
         raise SchemaError(
             f"input {name!r} is {chosen} and has {', '.join(options)}; expected them only for a text; leave them out"
         )
+    options |= {"upright": True} if chosen == "image" else {}
+    if entry.get("scale") is not None:
+        if chosen != "image":
+            raise SchemaError(
+                f"input {name!r} is {chosen} and has scale; expected it only for an image; leave it out"
+            )
+        options["scale"] = entry["scale"]
     return Field.model_validate({"name": name, "kind": chosen, "dtype": dtype, "shape": shape, **options})
 
 
@@ -145,7 +156,7 @@ def _kind_of(column: Array) -> str:
     if column.dtype == object:
         words = [len(text.split()) for text in column if text is not None]
         return "text" if words and sum(words) / len(words) > TEXT_WORDS else "categorical"
-    return "image" if column.dtype == np.uint8 and column.ndim in (3, 4) else "numeric"
+    return "image" if column.dtype in (np.uint8, np.uint16) and column.ndim in (3, 4) else "numeric"
 
 
 def _check_kind(name: str, kind: str, column: Array) -> None:

@@ -76,8 +76,13 @@ def _range(column: Array) -> dict[str, float | None]:
     values = column[np.isfinite(column)] if column.dtype.kind == "f" else column
     if values.size == 0:
         return {"min": None, "max": None, "mean": None}
-    mean = float(values.mean(dtype=np.float64))
-    return {"min": float(values.min()), "max": float(values.max()), "mean": mean}
+    with np.errstate(over="ignore"):
+        mean = float(values.mean(dtype=np.float64))
+    return {
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "mean": mean if np.isfinite(mean) else None,
+    }
 
 
 class ColumnSummary:

@@ -2,8 +2,8 @@
 
 A feature is a column: a `float_list` or `int64_list` with one value is a number, with more an array; a `bytes_list` is
 a UTF-8 string, or an image if it begins like a PNG, JPEG, GIF, BMP or WebP file. The first record of a file decides
-what a feature is, its length, and the size and channels of images; a record without the feature has a missing value.
-Every checksum is checked.
+what a feature is and its length, the first 4 MiB of records what images become (see `readers.image_survey`); a record
+without the feature has a missing value. Every checksum is checked.
 
 Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord for the frame of a record,
 https://protobuf.dev/programming-guides/encoding for what is in it.
@@ -21,9 +21,11 @@ import numpy as np
 from google_crc32c import value as crc32c
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.data_warnings import tell
+from tidegate.models.data.image_pixels import ImageForm
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_bytes
-from tidegate.models.readers.image_folder import mode_of, open_image, pixels
+from tidegate.models.readers.image_survey import form_of, header, read_pixels
 
 # Not protobuf's classes: they would create a Python object for each number; NumPy reads them all at once.
 ROWS = 10_000  # per chunk, or fewer if records are large
@@ -35,11 +37,11 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature as in the first record: its list, the number of values, and an image's mode and size (w, h)."""
+    """A feature as in the first record: its list, the number of values, and what images become."""
 
     kind: str
     length: int
-    image: tuple[str, tuple[int, int]] | None = None
+    image: ImageForm | None = None
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
@@ -53,8 +55,8 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
                     if name not in rows[0]:
                         raise unknown_column(name, sorted(rows[0]), "input or target")
                 features = {
-                    name: _feature(path, name, value)
-                    for name, value in sorted(rows[0].items())
+                    name: _feature(path, name, rows)
+                    for name in sorted(rows[0])
                     if columns is None or name in columns
                 }
             wanted = list(features) if columns is None else columns
@@ -202,8 +204,8 @@ def _packed(buffer: memoryview) -> Array:
     return np.add.reduceat(parts, first).astype(np.int64)
 
 
-def _feature(path: Path, name: str, value: tuple[str, list[Any] | Array]) -> Feature:
-    kind, values = value
+def _feature(path: Path, name: str, rows: list[dict[str, tuple[str, list[Any] | Array]]]) -> Feature:
+    kind, values = rows[0][name]
     if not len(values):
         raise FormatError(
             f"{path}: feature {name!r} has no value in the first record, which decides its type; expected one; "
@@ -218,8 +220,16 @@ def _feature(path: Path, name: str, value: tuple[str, list[Any] | Array]) -> Fea
         )
     if not values[0].startswith(IMAGES):
         return Feature(kind, 1)
-    first = open_image(f"{path}, record 1, feature {name!r}", values[0])
-    return Feature(kind, 1, (mode_of(first), first.size))
+    held = [
+        (place, row[name][1][0]) for place, row in enumerate(rows, 1) if name in row and len(row[name][1])
+    ]
+    names = [_place(path, place, name) for place, _ in held]
+    headers = [header(at, content) for at, (_, content) in zip(names, held, strict=True)]
+    return Feature(kind, 1, form_of(names, headers))
+
+
+def _place(path: Path, number: int, name: str) -> str:
+    return f"{path}, record {number}, feature {name!r},"
 
 
 def _column(path: Path, number: int, name: str, feature: Feature, rows: list[dict[str, Any]]) -> Array:
@@ -257,13 +267,15 @@ def _numbers(feature: Feature, values: list[Any]) -> Array:
     return stacked[:, 0] if feature.length == 1 else stacked
 
 
-def _images(
-    path: Path, number: int, name: str, image: tuple[str, tuple[int, int]], values: list[Any]
-) -> Array:
+def _images(path: Path, number: int, name: str, form: ImageForm, values: list[Any]) -> Array:
     found = []
     for place, given in enumerate(values):
-        at = f"{path}, record {number + place}, feature {name!r},"
+        at = _place(path, number + place, name)
         if given is None:
             raise FormatError(f"{at} has no image; expected one in each record; leave the record out")
-        found.append(pixels(at, *image, given[0]))
+        if form.channels == 1 and header(at, given[0]).colour:
+            tell(
+                f"{path}: feature {name!r} has colour images after gray ones: they are read as gray; shuffle the file"
+            )
+        found.append(read_pixels(at, form, given[0]))
     return np.stack(found)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.box_column import box_problem, clip_boxes, format_boxes
-from tidegate.models.data.columns import Columns
+from tidegate.models.data.columns import Array, Columns
+from tidegate.models.data.data_warnings import tell
+from tidegate.models.data.image_pixels import ImageHeader
 from tidegate.models.errors import FormatError
-from tidegate.models.readers.image_folder import GRAY, open_image
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from tidegate.models.readers.image_survey import form_of, header, read_pixels
 
 ROWS = 256  # per chunk
 IMAGE, BOXES = "image", "boxes"  # column names
@@ -34,9 +31,10 @@ class AnnotatedImage:
 
 
 def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterator[Columns]:
-    """Chunks of `image`, uint8 `(n, h, w, 3)` or for gray images `(n, h, w)`, and `boxes`, see `data.box_column`.
+    """Chunks of `image`, see `readers.image_folder`, and `boxes`, see `data.box_column`.
 
-    The part of a box outside of its image is cut off; the number of such boxes is printed.
+    Boxes are those of the upright image, as a viewer shows it. The part of a box outside of its image is cut off; the
+    number of such boxes is told.
 
     Args:
         annotated: at least one image.
@@ -45,16 +43,19 @@ def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterato
     Raises:
         FormatError: an image cannot be read, or a box has no area in it.
     """
-    mode = "L" if open_image(annotated[0].file).mode in GRAY else "RGB"
-    size = None if tile else _usual_size(annotated)
-    images: list[NDArray[np.uint8]] = []
+    headers = [header(one.file) for one in annotated]
+    form = form_of([one.file for one in annotated], headers, boxes=True, resized=tile is None)
+    images: list[Array] = []
     cells: list[str] = []
     cut = 0
-    for one in annotated:
-        image = open_image(one.file).convert(mode)
-        boxes, outside = _inside(one, image)
+    for one, own in zip(annotated, headers, strict=True):
+        boxes, outside = _inside(one, own)
         cut += outside
-        pieces = _tiles(image, one.labels, boxes, tile) if tile else [_resized(image, one, boxes, size)]
+        if tile:
+            pieces = _tiles(read_pixels(one.file, replace(form, size=own.size)), one.labels, boxes, tile)
+        else:
+            boxes = boxes * np.tile(np.array(form.size) / own.size, 2)
+            pieces = iter([(read_pixels(one.file, form), format_boxes(one.labels, boxes))])
         for pixels, cell in pieces:
             images.append(pixels)
             cells.append(cell)
@@ -64,58 +65,38 @@ def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterato
     if images:
         yield _columns(images, cells)
     if cut:
-        print(f"{cut} boxes were cut at the edge of their image")
+        tell(f"{cut} boxes were cut at the edge of their image")
 
 
-def _columns(images: list[NDArray[np.uint8]], cells: list[str]) -> Columns:
+def _columns(images: list[Array], cells: list[str]) -> Columns:
     return {IMAGE: np.stack(images), BOXES: np.array(cells, object)}
 
 
-def _usual_size(annotated: Sequence[AnnotatedImage]) -> tuple[int, int]:
-    sizes = Counter(open_image(one.file).size for one in annotated)
-    usual, count = sizes.most_common(1)[0]
-    if count < len(annotated):
-        print(
-            f"{len(annotated) - count} of {len(annotated)} images are resized with their boxes to "
-            f"{usual[0]}x{usual[1]}, the most common size"
-        )
-    return usual
-
-
-def _inside(annotated: AnnotatedImage, image: Image) -> tuple[NDArray[np.float64], int]:
+def _inside(annotated: AnnotatedImage, header: ImageHeader) -> tuple[NDArray[np.float64], int]:
     """The boxes cut at the edges of their image, and how many were cut."""
-    shape = (image.height, image.width)
+    shape = header.size[::-1]
     boxes = np.array(annotated.boxes, np.float64).reshape(-1, 4)
     inside = clip_boxes(boxes, shape)
     for place, box, part in zip(annotated.places, boxes, inside, strict=True):
         problem = box_problem(box, part, shape)
         if problem:
-            raise FormatError(f"{place}: {problem}")
+            turned = "; its EXIF orientation turns the image upright" if "turned" in header.traits else ""
+            raise FormatError(f"{place}: {problem}{turned}")
     return inside, int((boxes != inside).any(axis=1).sum())
 
 
-def _resized(
-    image: Image, annotated: AnnotatedImage, boxes: NDArray[np.float64], size: tuple[int, int] | None
-) -> tuple[NDArray[np.uint8], str]:
-    if size is not None and image.size != size:
-        boxes = boxes * np.tile(np.array(size) / image.size, 2)
-        image = image.resize(size)
-    return np.asarray(image, np.uint8), format_boxes(annotated.labels, boxes)
-
-
 def _tiles(
-    image: Image, labels: Sequence[str], boxes: NDArray[np.float64], tile: int
-) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    image: Array, labels: Sequence[str], boxes: NDArray[np.float64], tile: int
+) -> Iterator[tuple[Array, str]]:
     """Tiles without overlap, so that no two rows share a pixel; black beyond the right and lower edge of the image.
 
     A box belongs to the tile that contains its centre, as in Liu et al. 2016, section 2.2, and is cut at its edges.
     """
-    pixels = np.asarray(image, np.uint8)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    for top in range(0, image.height, tile):
-        for left in range(0, image.width, tile):
-            piece = np.zeros((tile, tile, *pixels.shape[2:]), np.uint8)
-            part = pixels[top : top + tile, left : left + tile]
+    for top in range(0, image.shape[0], tile):
+        for left in range(0, image.shape[1], tile):
+            piece = np.zeros((tile, tile, *image.shape[2:]), image.dtype)
+            part = image[top : top + tile, left : left + tile]
             piece[: part.shape[0], : part.shape[1]] = part
             corner = np.array([left, top])
             own = np.flatnonzero(((centres >= corner) & (centres < corner + tile)).all(axis=1)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import zipfile
@@ -116,12 +117,25 @@ class EpochLoop:
             values["learning_rate"] = float(self.model.optimizer.learning_rate)
         if self.check is not None:
             values |= {f"val_{name}": value for name, value in self._validate(self.check).items()}
+        self._require_finite(values)
         self.callbacks.on_epoch_end(progress.epoch, values)
         progress.epochs.append(values)
         progress.ended_ms.append(time.time_ns() // 1_000_000)
         self.hooks.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
         self._decide()
         progress.epoch, progress.batch, progress.values = progress.epoch + 1, 0, None
+
+    def _require_finite(self, values: dict[str, float]) -> None:
+        """Refuse to continue by a value that is no number; others may be undefined, such as R2 of equal values."""
+        name = next(
+            (one for one in ("val_loss", self.monitor) if not math.isfinite(values.get(one, 0.0))), None
+        )
+        if name is not None:
+            raise NonFiniteLossError(
+                f"{name} is {values[name]} in epoch {self.progress.epoch + 1}; expected a finite number, by which the "
+                "training is steered; lower training.optimizer.learning_rate, look for extreme values in the "
+                "validation rows, or monitor another value"
+            )
 
     def _train(self) -> dict[str, float]:
         """Train on the rest of the epoch's rows, in the epoch's own order."""

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate.models.readers.image_folder import SUFFIXES, pixels
+from tidegate.models.data.image_pixels import DEPTHS, ImageForm, stored_pixels
+from tidegate.models.readers.image_folder import SUFFIXES
+from tidegate.models.readers.image_survey import open_image, read_pixels
 from tidegate.pipelines.batch import BatchInput, Rows, reading
 from tidegate.pipelines.errors import UsageError
 
@@ -26,18 +28,19 @@ def open_images(
             f"--input {paths[0]}: no image is in it; expected files ending in {', '.join(sorted(SUFFIXES))}"
         )
     names = [str(file) for file in files]
-    return BatchInput(_chunks(files, _image_shape(inputs), size, as_files), len(files), names)
+    entry = _image_input(inputs)
+    return BatchInput(_chunks(files, entry, size, as_files), len(files), names)
 
 
-def _image_shape(inputs: Sequence[dict[str, Any]]) -> tuple[int, ...]:
-    """The shape of an image that the endpoint takes."""
+def _image_input(inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The contract's entry of the images that the endpoint takes."""
     only = inputs[0]
     if len(inputs) > 1 or only["kind"] != "image":
         takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in inputs)
         raise UsageError(
             f"--input: images were given, but the endpoint takes {takes}; expected one image input"
         )
-    if only["dtype"] != "uint8":
+    if only["dtype"] not in (DEPTHS if only.get("upright") else ("uint8",)):
         raise UsageError(
             f"--input: the endpoint takes images of {only['dtype']}, whose scale an image file does not state; "
             "expected uint8; give the numbers as .npy"
@@ -48,16 +51,16 @@ def _image_shape(inputs: Sequence[dict[str, Any]]) -> tuple[int, ...]:
             f"--input: the endpoint takes images of shape {list(shape)}; expected 1 or 3 channels; "
             "give the numbers as .npy"
         )
-    return shape
+    return only
 
 
 def _images_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def _chunks(files: Sequence[Path], shape: tuple[int, ...], count: int, as_files: bool) -> Iterator[Rows]:
+def _chunks(files: Sequence[Path], entry: dict[str, Any], count: int, as_files: bool) -> Iterator[Rows]:
     for start in range(0, len(files), count):
-        yield [_file(file) if as_files else _row(file, shape) for file in files[start : start + count]]
+        yield [_file(file) if as_files else _row(file, entry) for file in files[start : start + count]]
 
 
 def _file(file: Path) -> dict[str, str]:
@@ -65,7 +68,10 @@ def _file(file: Path) -> dict[str, str]:
         return {"b64": base64.b64encode(file.read_bytes()).decode()}
 
 
-def _row(file: Path, shape: tuple[int, ...]) -> Any:
-    mode = "RGB" if shape[2:] == (3,) else "L"
+def _row(file: Path, entry: dict[str, Any]) -> Any:
+    """An image as the endpoint would decode its file."""
+    height, width, channels = (*entry["shape"], 1)[:3]
+    form = ImageForm((width, height), channels, entry["dtype"])
     with reading(file):
-        return pixels(file, mode, (shape[1], shape[0])).reshape(shape).tolist()
+        decoded = read_pixels(file, form) if entry.get("upright") else stored_pixels(open_image(file), form)
+        return decoded.reshape(entry["shape"]).tolist()

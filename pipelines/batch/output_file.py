@@ -1,7 +1,6 @@
 """The file that `tidegate predict --output` writes: csv or jsonl, complete or not at all."""
 
 import csv
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tidegate.infra.system.files import publish, temporary
+from tidegate.infra.system.strict_json import strict_json
 from tidegate.pipelines.errors import UsageError
 
 FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson")}
@@ -99,7 +99,7 @@ def _jsonl(stream: TextIO, names: Sequence[str] | None) -> Write:
     def write(predictions: list[Any], start: int) -> None:
         for row, prediction in enumerate(predictions, start):
             shown = prediction if names is None else _named(names[row], prediction)
-            stream.write(json.dumps(shown, ensure_ascii=False) + "\n")
+            stream.write(strict_json(shown, ensure_ascii=False) + "\n")
 
     return write
 

@@ -71,6 +71,7 @@ def plan(home: Home, file: str | None, overrides: Sequence[str], *, manifests: b
         "streamed": streamed_memory(experiment, plan.facts) is not None,
         "rollout": hosting(home).describe(experiment.serving),
         "changes": changes(home, plan),
+        "changed_files": plan.facts.changed,
     }
     return Result(data, _text(data))
 
@@ -119,6 +120,7 @@ def _text(data: dict[str, Any]) -> str:
     lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
     lines += [f"data is read as {data['format']}"] if data["format"] else []
     lines += ["training rows stay on the disk: data.stream"] if data["streamed"] else []
+    lines += [f"{path}, which the model file reads, was changed" for path in data["changed_files"]]
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
         lines += ["", table(("differs from what is live", "live", "new"), rows)]

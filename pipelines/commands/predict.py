@@ -1,6 +1,5 @@
 """predict: the predictions of an endpoint, or of a bundle, for any number of rows."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tidegate.infra.system.strict_json import strict_json
 from tidegate.models.data.data_warnings import recorded
 from tidegate.pipelines.batch import BatchInput, open_batch_input
 from tidegate.pipelines.batch.output_file import format_of, writing
@@ -132,7 +132,7 @@ def _watched(batch: BatchInput, scored: Iterator[ScoredChunk]) -> Iterator[Score
 
 def _shown(parts: list[ScoredChunk]) -> Result:
     predictions = [prediction for part in parts for prediction in part.predictions]
-    text = "\n".join(json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
+    text = "\n".join(strict_json(prediction, ensure_ascii=False) for prediction in predictions)
     head = {"model": parts[0].model, "release": parts[0].release}
     return Result(head | {"predictions": predictions}, text)
 

@@ -83,6 +83,11 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is a mean over folds, and there are none; set data.split.folds, such as 5"
         )
+    if criterion.metric.startswith("validation_") and not experiment.data.split.validation:
+        raise ExperimentError(
+            f"gate.metric: {criterion.metric} is of validation rows, and data.split.validation is 0; set it, such "
+            "as 0.1, or gate a test_ metric"
+        )
     if criterion.metric == EPSILON and experiment.training.privacy is None:
         raise ExperimentError(
             "gate.metric: epsilon is what training.privacy spends, and there is none; set training.privacy, such as "

@@ -48,7 +48,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "reason": record.reason,
         "metrics": selected["metrics"] if selected else {},
         "undefined": selected.get("undefined", {}) if selected else {},
-        "warnings": _warnings(prepared, selected),
+        "warnings": _warnings(prepared, outputs_of(home, record, "train"), selected),
         "trials": trials_of(home, record),
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
         "mlflow_url": mlflow_url(home, record.run),
@@ -104,10 +104,12 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
     return trials
 
 
-def _warnings(prepared: dict[str, Any] | None, selected: dict[str, Any] | None) -> list[str]:
-    """What the user should know about the data and the comparison; earlier versions kept no such sentences."""
-    about_data = prepared["summary"].get("warnings", []) if prepared else []
-    return [*about_data, *(selected.get("warnings", []) if selected else [])]
+def _warnings(
+    prepared: dict[str, Any] | None, trained: list[dict[str, Any]], selected: dict[str, Any] | None
+) -> list[str]:
+    """What the user should know about the data, the trainings and the comparison; earlier versions kept none."""
+    parts = [prepared["summary"] if prepared else {}, *trained, selected or {}]
+    return list(dict.fromkeys(sentence for part in parts for sentence in part.get("warnings", ())))
 
 
 def _champion(state: EndpointState, own: str | None) -> str | None:

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlparse
 
 from tidegate.infra.errors import ConflictError, InfraError
 from tidegate.infra.system.files import write_atomic
+from tidegate.infra.system.strict_json import strict_json
 from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, current_member
 from tidegate.models.errors import MemberLostError
 from tidegate.pipelines.errors import error_message
@@ -140,7 +141,7 @@ def _write_manifest(home: Home, call: StepCall, outputs: StepPart, began: float)
     # A release is only valid at its time, and a result without its files is useless: both are replaced.
     stale = before and (call.step in RELEASING or find_outputs(home.store, call.key) is None)
     try:
-        home.store.write(key, json.dumps(manifest).encode(), before[1] if before and stale else None)
+        home.store.write(key, strict_json(manifest).encode(), before[1] if before and stale else None)
     except ConflictError:
         print(f"{call.id}: another run finished the same step first; its result is used")
     if call.step == "train":

@@ -23,6 +23,10 @@ class InputSpec(Part):
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
     )
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+    scale: Literal["none"] | None = Field(
+        None,
+        description="of an image, none: the model gets the stored numbers, such as 0 to 255; 0 to 1 when not given",
+    )
 
 
 class TargetSpec(Part):

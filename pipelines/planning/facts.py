@@ -16,6 +16,7 @@ from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.identity import Facts, Start, run_id
 from tidegate.pipelines.planning.plan import STEPS
+from tidegate.pipelines.state.files_read import model_identity
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
@@ -50,10 +51,12 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         ExperimentError, ModelsError, StoreError: the data cannot be read.
     """
     snapshot, source = _snapshot(experiment), source_of(experiment.data, home.s3_endpoint)
+    model, changed = _model(snapshot, home)
     facts = Facts(
         data=source.digest(),
         size=source.size() if experiment.data.stream == "auto" else 0,
-        model=snapshot.digest if snapshot else "",
+        model=model,
+        changed=changed,
         code={
             step: code_digest(step, _imported_by_model(experiment) if step == "train" else ())
             for step in STEPS
@@ -79,6 +82,13 @@ def _snapshot(experiment: Experiment) -> Ref | None:
         return None
     content = Path(experiment.model.file).read_bytes()
     return Ref(digest=hashlib.sha256(content).hexdigest(), size=len(content), name="my_model.py")
+
+
+def _model(snapshot: Ref | None, home: Home) -> tuple[str, list[str]]:
+    """The identity of the model file with what it reads here, and which of those files changed; a pod reads others."""
+    if snapshot is None or home.target is not None:
+        return snapshot.digest if snapshot else "", []
+    return model_identity(home.store, snapshot.digest)
 
 
 def _start(experiment: Experiment, home: Home) -> Start | None:

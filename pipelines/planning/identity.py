@@ -30,7 +30,7 @@ class Facts:
 
     Attributes:
         data: digest of the data's content.
-        model: digest of the user's model file, or "".
+        model: digest of the user's model file and of what it is known to read, or "".
         code: step name -> digest of the code it runs.
         versions: step name -> versions of the libraries it uses.
         trials: number of trials.
@@ -40,6 +40,7 @@ class Facts:
         size: about how many bytes the rows take in memory; 0 where it does not matter.
         start: the earlier run that training begins with, or None.
         source: the copy of the data in a store; None: it is where the experiment says.
+        changed: files that the model file reads and that were changed since it was trained; `model` covers them.
         tags: for MLflow, not part of the identity of any result: git commit, user, file.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     start: Start | None = None
     source: Kept | None = None
     size: int = 0
+    changed: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
 

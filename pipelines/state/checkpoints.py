@@ -34,18 +34,28 @@ class StoreKeeper:
         key: the step's.
         work: a folder for temporary files.
         say: called with a sentence when something goes wrong.
+        before_save: called before a checkpoint is kept; an error that it raises ends the training.
     """
 
     writes = True
 
-    def __init__(self, store: Store, key: str, work: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        work: Path,
+        say: Callable[[str], None],
+        before_save: Callable[[], object] = lambda: None,
+    ) -> None:
         self.store, self.work = store, work
+        self._before_save = before_save
         self._document = f"{PREFIX}{key}.json"
         self._say = say
         self._sigterm = threading.Event()
 
     def save(self, path: Path) -> None:
         """Keep this checkpoint and the one before it."""
+        self._before_save()
         try:
             ref = self.store.put(path, "checkpoint.npz")
             before = [known for known in _write(self.store, self._document, ref) if known != ref]

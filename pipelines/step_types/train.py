@@ -33,6 +33,8 @@ class Trained(StepPart):
         events: the trial's events for MLflow, for other runs that use it.
         pruned: whether the median rule stopped it.
         resumed: the position from which it resumed after it was killed, as text; "" if it was not.
+        read: path -> SHA-256 of the files that the user's code read besides the model file.
+        warnings: what the user should know about the training, one sentence each.
     """
 
     id: str
@@ -53,6 +55,8 @@ class Trained(StepPart):
     pruned: bool
     epochs: int
     resumed: str = ""
+    read: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     probes: Ref | None = None
 
 

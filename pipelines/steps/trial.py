@@ -31,9 +31,11 @@ from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
+from tidegate.pipelines.state.files_read import keep_files_read
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.file_recorder import FileRecorder
 from tidegate.pipelines.steps.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
@@ -81,6 +83,7 @@ class Trial:
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
         self.model_options = self._with_snapshot(model)
+        self._recorder = FileRecorder(self.model_options.get("file"), context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
         tokens = text_target.spec.vocabulary if text_target else 0
         boxes = self.transforms.box_target
@@ -141,7 +144,15 @@ class Trial:
 
         Args:
             params: the values searched, by dotted key.
+
+        Raises:
+            ModelsError: an option is wrong, the user's model fails, the loss is NaN.
+            PipelineError: a file that the user's code reads was changed meanwhile.
         """
+        with self._recorder.watching():
+            return self._run(params)
+
+    def _run(self, params: dict[str, Any]) -> Trained:
         rows = {split: self.rows.encoded(split) for split in ("validation", "test")}
         if self.inputs.explain:
             self.recipe.require_explainable(self.transforms)
@@ -194,7 +205,32 @@ class Trial:
             pruned=history.stopped == "pruned",
             epochs=len(history.epochs),
             resumed=self._resumed,
+            read=self._keep_files_read(),
+            warnings=tuple(self._unwatched()),
         )
+
+    def _keep_files_read(self) -> dict[str, str]:
+        """Path -> SHA-256 of what the user's code read so far; the next submit looks whether it is the same.
+
+        In a pod these are files of the image, which the machine of the next submit does not have.
+        """
+        files = self._recorder.files()
+        if files and self.context.home.target is None:
+            keep_files_read(self.context.store, self.inputs.content["model"]["file"], files)
+        return files
+
+    def _unwatched(self) -> Iterator[str]:
+        """What the user's code read and no later submit looks at, one sentence each."""
+        name = Path(self.inputs.model.get("file") or "").name
+        for path in self._recorder.both():
+            yield f"{name} reads and writes {path}: a change of that file repeats no training"
+        files = self._recorder.files() if self.context.home.target is not None else {}
+        if files:
+            first = next(iter(files))
+            yield (
+                f"{name} reads {len(files)} files of the training image, e.g. {first}: a change of the image "
+                "repeats no training"
+            )
 
     def run_follower(self) -> None:
         """Train only; see `steps.train.run_follower`."""
@@ -228,7 +264,8 @@ class Trial:
     @contextlib.contextmanager
     def _keeper(self, key: str, keeper_type: type[StoreKeeper] = StoreKeeper) -> Iterator[StoreKeeper]:
         """The keeper of the checkpoints under this key."""
-        keeper = keeper_type(self.context.store, key, self.context.work, partial(print, flush=True))
+        say = partial(print, flush=True)
+        keeper = keeper_type(self.context.store, key, self.context.work, say, self._keep_files_read)
         # Without checkpoints nothing would check whether SIGTERM came.
         with keeper.listening() if self.training["checkpoint"] else contextlib.nullcontext():
             yield keeper

@@ -1,6 +1,7 @@
 """What a trial reports: a line per epoch, progress for the bar, and events for MLflow, all in local files."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -67,6 +68,10 @@ def log_datasets(spool: Spool, name: str, schema: Schema, prepared: Prepared) ->
         )
 
 
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if math.isfinite(value)}
+
+
 def position(epoch: int, batch: int, batches: int) -> str:
     """Describe a position in a training, counted from 1."""
     return f"epoch {epoch + 1}, batch {batch} of {batches}"
@@ -117,9 +122,11 @@ class TrialLog:
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
         """An epoch ended: print one line, write one fsynced event."""
-        values = {key: float(value) for key, value in metrics.items()}
+        values = _finite(metrics)
         self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=timestamp_ms)
-        shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+        shown = "  ".join(
+            f"{key} {value:.4g}" if key in values else f"{key} undefined" for key, value in metrics.items()
+        )
         print(f"epoch {epoch + 1}/{self._epochs}  {time.monotonic() - self._began:.1f}s  {shown}", flush=True)
         self.batch(epoch + 1, 0, 1)
 
@@ -129,7 +136,7 @@ class TrialLog:
         print(f"resumed from {where}", flush=True)
         self._spool.write("tags", f"resumed-{where}", values={"tidegate.resumed": where})
         for epoch, (values, ended) in enumerate(zip(progress.epochs, progress.ended_ms, strict=True)):
-            self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=values, t=ended)
+            self._spool.write("metrics", f"epoch-{epoch}", step=epoch, values=_finite(values), t=ended)
 
     def fold(self, fold: int, metrics: Mapping[str, float]) -> None:
         """A fold was evaluated: print one line, write a point of each `fold_` metric."""

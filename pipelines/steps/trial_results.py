@@ -1,6 +1,5 @@
 """The results of a trained model: its outputs for the held-out rows, its metrics, and its files."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tidegate.infra.store import Ref
+from tidegate.infra.system.strict_json import strict_json
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import (
     DEFAULT_DECODING,
@@ -130,7 +130,7 @@ class TrialResults:
         work, put = self._context.work, self._context.put
         model.save(work / "model.keras", include_optimizer=False)
         np.save(work / "reference.npy", raw)
-        facts = np.array(json.dumps(report.pop("facts")))
+        facts = np.array(strict_json(report.pop("facts")))
         np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
         probes = make_probes(model, self._schema, self._transforms, self._columns("test"))
         if probes is not None:

@@ -33,7 +33,7 @@ MISSING = {
 
 
 class Input(BaseModel):
-    """One input as a client sees it: dtype, shape of one row, categories, the rule for null."""
+    """One input as a client sees it: dtype, shape of one row, categories, the rule for null; see `Field.upright`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +43,7 @@ class Input(BaseModel):
     shape: tuple[int, ...] = ()
     categories: tuple[str, ...] = ()
     missing: str
+    upright: bool | None = None
 
 
 class ExplainSettings(BaseModel):
@@ -121,7 +122,13 @@ class Contract(BaseModel):
     def schema_(self) -> Schema:
         """The schema it was built from."""
         fields = tuple(
-            Field(name=entry.name, kind=entry.kind, dtype=entry.dtype, shape=entry.shape)
+            Field(
+                name=entry.name,
+                kind=entry.kind,
+                dtype=entry.dtype,
+                shape=entry.shape,
+                upright=entry.upright,
+            )
             for entry in self.inputs
         )
         target = Target(names=self.target, task=self.task, classes=self.classes, prompt=self.prompt)
@@ -183,4 +190,5 @@ def _input(field: Field, categories: Sequence[str]) -> Input:
         shape=field.shape,
         categories=tuple(categories),
         missing=rule or "null is refused",
+        upright=field.upright,
     )

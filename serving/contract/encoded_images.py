@@ -3,18 +3,29 @@
 import base64
 import binascii
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.data.image_pixels import (
+    DEPTHS,
+    ImageForm,
+    depth_fits,
+    dtype_of,
+    header_of,
+    pixels,
+    stored_pixels,
+)
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.errors import ContractError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 1 << 25
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 ORIGINAL_SIZES = "\0sent"  # the column of the sizes before resizing; no field's name begins like this
 
 
@@ -93,10 +104,10 @@ def encode_image(field: Field, pixels: NDArray[np.uint8]) -> dict[str, str]:
 
 
 def decode_image(field: Field, raw: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Decode one image file to `field.shape` in the field's dtype: converted to gray or colour, and resized.
+    """Decode one image file to `field.shape` in the field's dtype: upright, converted to gray or colour, and resized.
 
     Returns:
-        The array, and the image's original height and width.
+        The array, and the image's original height and width; upright, if the field is.
 
     Raises:
         ContractError: not an image, or one of more than 32 million pixels.
@@ -105,16 +116,29 @@ def decode_image(field: Field, raw: bytes) -> tuple[NDArray[Any], tuple[int, int
 
     expected = f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS} pixels"
     height, width, channels = (*field.shape, 1)[:3]
+    form = ImageForm((width, height), channels, field.dtype)
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 received = f"an image of {image.width}x{image.height} pixels"
                 raise ContractError(field.name, received, expected, "send it smaller")
-            pixels = image.convert(MODES[channels])
-            size = (pixels.height, pixels.width)
+            size = header_of(image).size[::-1] if field.upright else (image.height, image.width)
+            image.load()
+            decoded = _as_trained(field, form, image) if field.upright else stored_pixels(image, form)
     except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
         received = f"{len(raw)} bytes that are not an image ({type(error).__name__})"
         raise ContractError(field.name, received, expected, "send the file's bytes, or the array") from error
-    if pixels.size != (width, height):
-        pixels = pixels.resize((width, height))
-    return np.asarray(pixels).reshape(field.shape).astype(field.dtype), size
+    return decoded.reshape(field.shape), size
+
+
+def _as_trained(field: Field, form: ImageForm, image: "Image") -> NDArray[Any]:
+    """As `readers.image_survey` reads the files of a data set."""
+    depth = dtype_of(image)
+    if not depth_fits(depth, form):
+        expected = f"{DEPTHS.get(field.dtype, field.dtype)}, as in training"
+        fix = "convert it, or send the array"
+        raise ContractError(field.name, f"an image file of {DEPTHS[depth]}", expected, fix)
+    decoded = pixels(image, form)
+    if decoded.dtype.kind == "f" and not np.isfinite(decoded).all():
+        raise ContractError(field.name, "an image that holds NaN", "finite numbers", "replace them")
+    return decoded

@@ -2,10 +2,13 @@
 
 from tidegate.models import readers
 from tidegate.models.data.columns import concat
+from tidegate.models.data.data_warnings import recorded
 
 
 def read(path, name, columns=None):
-    return concat(list(readers.read(path, name, columns)))
+    """All rows; what is told of them is left out."""
+    with recorded():
+        return concat(list(readers.read(path, name, columns)))
 
 
 def written(folder, name, content):

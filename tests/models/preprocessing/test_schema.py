@@ -26,7 +26,7 @@ def test_kinds_are_inferred():
         Field(name="age", kind="numeric", dtype="float64"),
         Field(name="city", kind="categorical", dtype="str"),
         Field(name="review", kind="text", dtype="str"),
-        Field(name="photo", kind="image", dtype="uint8", shape=(4, 4)),
+        Field(name="photo", kind="image", dtype="uint8", shape=(4, 4), upright=True),
         Field(name="signal", kind="numeric", dtype="float32", shape=(16,)),
     )
     assert schema.target.classes == (0, 2)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Columns, concat
+from tidegate.models.data.data_warnings import recorded
 from tidegate.models.datasets import load, load_dataset
 from tidegate.models.errors import FormatError, SchemaError, SourceError
 from tidegate.models.preprocessing.prepare import prepare
@@ -103,26 +104,26 @@ def test_what_is_not_coco_s_format_is_told(tmp_path: Path, change: dict[str, Any
 
 
 def test_images_of_several_sizes_become_the_usual_one_with_their_boxes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     for name in ("a", "b"):
         picture(tmp_path / f"{name}.png")
     picture(tmp_path / "large.png", 40, 30)
-    found = rows(folder(tmp_path, "large.png,4,3,40,30,Tree\na.png,1,1,2,2,Tree\nb.png,1,1,2,2,Tree\n"))
+    with recorded() as told:
+        found = rows(folder(tmp_path, "large.png,4,3,40,30,Tree\na.png,1,1,2,2,Tree\nb.png,1,1,2,2,Tree\n"))
     assert found["image"].shape == (3, 10, 20, 3)
     assert boxes(found)[0] == [{"label": "Tree", "box": [2, 1, 20, 10]}]
-    assert (
-        "1 of 3 images are resized with their boxes to 20x10, the most common size" in capsys.readouterr().out
-    )
+    assert told == ["1 of 3 images are resized with their boxes to 20x10, the most common size"]
 
 
 def test_a_box_partly_outside_is_cut_and_that_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     picture(tmp_path / "a.png")
-    found = rows(folder(tmp_path, "a.png,-3,5,8,12,Tree\na.png,1,1,2,2,Tree\n"))
+    with recorded() as told:
+        found = rows(folder(tmp_path, "a.png,-3,5,8,12,Tree\na.png,1,1,2,2,Tree\n"))
     assert boxes(found)[0][0]["box"] == [0, 5, 8, 10]
-    assert "1 boxes were cut at the edge of their image" in capsys.readouterr().out
+    assert told == ["1 boxes were cut at the edge of their image"]
 
 
 def test_tiles_have_every_pixel_once_and_every_box_once(tmp_path: Path) -> None:

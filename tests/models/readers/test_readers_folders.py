@@ -14,6 +14,7 @@ from PIL import Image
 
 from tidegate.models import readers
 from tidegate.models.data.columns import Columns, concat, rows_of
+from tidegate.models.data.data_warnings import recorded
 from tidegate.models.data.sources import bytes_in_memory, existing, file_sizes, guess_format, source_digest
 from tidegate.models.errors import DataError, FormatError, SchemaError, SourceError
 from tidegate.models.preprocessing.prepare import prepare
@@ -21,7 +22,8 @@ from tidegate.models.readers.tfrecord import masked_crc32c
 
 
 def read(path: Path, name: str, columns: list[str] | None = None, **more: Any) -> Columns:
-    return concat(list(readers.read(path, name, columns, **more)))
+    with recorded():
+        return concat(list(readers.read(path, name, columns, **more)))
 
 
 # --- TFRecord ----------------------------------------------------------------------------------------------
@@ -75,7 +77,7 @@ def test_tfrecord_with_encoded_images_and_missing_values(tmp_path: Path) -> None
         {"image": png(5, (6, 4))},
     ]
     found = read(records(tmp_path / "d.tfrecord", rows), "tfrecord")
-    assert found["image"].shape == (3, 2, 3)  # all as the first
+    assert found["image"].shape == (3, 2, 3)  # as most
     assert found["image"][:, 0, 0].tolist() == [9, 7, 5]
     np.testing.assert_array_equal(found["y"], [1, 0, np.nan])
     assert "more" not in found
@@ -106,7 +108,7 @@ def test_a_tfrecord_that_is_not_whole_is_told(tmp_path: Path) -> None:
         ([{"y": [1, 2]}, {"y": [1]}], r"record 2: feature 'y' is a int64_list of 1; .*pad or crop"),
         ([{"s": b"\xff\xfe"}], "neither text in UTF-8 nor an image"),
         ([{"s": [b"a", b"b"]}], "holds 2 strings"),
-        ([{"s": png(1)[:20]}], "record 1, feature 's' cannot be read"),
+        ([{"s": png(1)[:20]}], "record 1, feature 's', cannot be read"),
     ],
 )
 def test_a_record_unlike_the_first_is_told(tmp_path: Path, rows: list[dict[str, Any]], words: str) -> None:

@@ -232,6 +232,13 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch(xla: bool) -> None:
         trained({"epochs": 2, "batch_size": 16, "xla": xla}, x=broken)
 
 
+def test_a_validation_loss_that_is_not_finite_is_told() -> None:
+    model = build_model({"family": "linear"}, SPECS, outputs_for("regression", 0, 2), 1)
+    rows, others = ({"x": X}, NUMBERS), ({"x": X[:3] * np.float32(1e30)}, NUMBERS[:3])
+    with pytest.raises(NonFiniteLossError, match=r"^val_loss is inf in epoch 1; .*in the validation rows"):
+        fit(model, rows, others, {"epochs": 1}, task="regression", classes=(), seed=5)
+
+
 def test_early_stopping_keeps_the_best_weights() -> None:
     stopping = {"patience": 2, "monitor": "val_accuracy"}
     model, history = trained(

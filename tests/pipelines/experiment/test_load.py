@@ -220,6 +220,11 @@ def test_flat_leaves_out_what_says_nothing() -> None:
         ({"training": {"optimizer": {"name": "sgdd"}}}, OptionsError, "'sgd'"),
         ({"training": {"loss": {"name": "nothing"}}}, OptionsError, "unknown loss"),
         ({"gate": {"metric": "accuracy"}}, ExperimentError, "test_accuracy"),
+        (
+            {"gate": {"metric": "validation_f1"}, "data": {"dataset": "wine", "split": {"validation": 0}}},
+            ExperimentError,
+            "data.split.validation is 0; set it",
+        ),
         ({"data": {"source": "/nowhere/x.csv", "target": "y"}}, SourceError, "does not exist"),
         ({"search": {"trials": 1, "space": {"model.hiden": [[8]]}}}, OptionsError, "'hidden'"),
         (

@@ -10,13 +10,17 @@ from tests.conftest import Cli
 
 OWN = ("models", "serving", "pipelines", "infra", "tests")
 RAISES = 'raise SystemExit("the user\'s own package was imported")\n'
-MODEL = """import keras
+MODEL = """import json
+from pathlib import Path
+
+import keras
 
 import tidegate
 
 
-def build(inputs, outputs, *, width=8):
+def build(inputs, outputs):
     assert tidegate.__version__
+    width = json.loads(Path("SIZES").read_text())["width"]
     (x,) = inputs.values()
     return keras.Model(inputs, outputs.layer(keras.layers.Dense(width, activation="relu")(x)))
 """
@@ -37,7 +41,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).mkdir()
         (root / name / "__init__.py").write_text(RAISES)
         (root / name / "data.py").write_text(RAISES)
-    (root / "models" / "my_model.py").write_text(MODEL)
+    (root / "sizes.json").write_text('{"width": 8}')
+    (root / "models" / "my_model.py").write_text(MODEL.replace("SIZES", str(root / "sizes.json")))
     rows = [f"{20 + row % 50},{100 + 3 * row % 90},{'yes' if row % 3 else 'no'}" for row in range(120)]
     (root / "people.csv").write_text("\n".join(["age,weight,healthy", *rows]) + "\n")
     (root / "below").mkdir()
@@ -62,3 +67,12 @@ def test_a_project_with_packages_of_our_folders_names_submits(folder: str, proje
     answer = json.loads(ran.stdout)
     assert answer["status"] == "done" and answer["runtime"] == "onnx"
     assert "own package was imported" not in ran.stdout + ran.stderr
+
+
+def test_a_change_of_what_the_model_file_reads_trains_again(project: Path, own: Cli) -> None:
+    before = json.loads(own("plan", "experiment.yaml", "--json", cwd=project).stdout)
+    assert before["changed_files"] == [] and all(step["cached"] for step in before["steps"])
+    (project / "sizes.json").write_text('{"width": 16}')
+    after = json.loads(own("plan", "experiment.yaml", "--json", cwd=project).stdout)
+    assert after["changed_files"] == [str(project / "sizes.json")] and after["run"] != before["run"]
+    assert [step["step"] for step in after["steps"] if step["cached"]] == ["prepare"]
