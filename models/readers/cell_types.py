@@ -16,6 +16,7 @@ from tidegate.models.data.number_texts import PLAIN, NumberFormat, parsed
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
 
+MOSTLY, PARTLY = 0.9, 0.25  # shares of a column's cells that are numbers
 INTEGER, NUMBER, BOOLEAN, FLAG, TEXT, SPELLING = "integer", "number", "boolean", "flag", "text", "spelling"
 
 
@@ -47,7 +48,7 @@ def decided(
         options: how the columns are wanted.
         where: the files, for messages.
         dialect: what was found out about the files that is not usual.
-        delimiter: of their cells.
+        delimiter: of their cells; "" where they are no CSV.
 
     Raises:
         FormatError: a column that is wanted as numbers has other cells, or numbers in several formats.
@@ -61,7 +62,8 @@ def decided(
     found = list(dialect)
     found += [f"{known} in {', '.join(names)}" for known, names in written.items()]
     if found and not (options.csv.decimal and len(found) == len(written)):
-        tell(f"{where.name} is read with {'; '.join(found)}; data.csv states another dialect")
+        fix = "data.csv states another dialect" if delimiter else "write them as numbers to be sure"
+        tell(f"{where.name} is read with {'; '.join(found)}; {fix}")
     return types
 
 
@@ -134,11 +136,29 @@ class _Decision:
         if known.texts or (known.booleans and known.numbers):
             if wanted == "numbers":
                 raise self._no_number(name)
+            if not self._options.by_contract:
+                self._tell_mixed(name)
             self._tell_missing(name, kept=True)
             return TEXTS
         if known.booleans:
             return self._booleans(name, wanted)
         return self._numbers(name, wanted)
+
+    def _tell_mixed(self, name: str) -> None:
+        """Numbers and other texts in one column: refused where hardly any is another one, else told."""
+        known = self._facts[name]
+        other = known.texts + known.booleans.total()
+        example = known.example if known.example is not None else next(iter(known.booleans))
+        what = f"column {name!r} holds numbers, and {other} of {known.present} cells are none, such as {example!r}"
+        fix = (
+            "correct them, name them in data.csv: {missing: […]} if they stand for a missing value, or state kind: "
+            "categorical (for a target data.task: classification)"
+        )
+        share = known.numbers / known.present
+        if share >= MOSTLY and known.many and name not in self._options.labels:
+            raise FormatError(f"{self._where}: {what}; expected numbers; {fix}")
+        if share >= PARTLY:
+            tell(f"{what}; they are read as texts; {fix}")
 
     def _numbers(self, name: str, wanted: str) -> CellType:
         known = self._facts[name]
@@ -203,8 +223,12 @@ class _Decision:
             example = "1.234" if PLAIN in formats else "1,234"
             tell(
                 f"column {name!r}: numbers such as {example} are read as {chosen.parse(example):g}, but could be "
-                f"{other.parse(example):g}, because no number of the file shows which; state data.csv: "
-                "{decimal: …, thousands: …}"
+                f"{other.parse(example):g}, because no number of the file shows which; "
+                + (
+                    "state data.csv: {decimal: …, thousands: …}"
+                    if self._delimiter
+                    else "write them as numbers"
+                )
             )
         return chosen
 
@@ -231,12 +255,15 @@ class _Decision:
     def _no_number(self, name: str) -> FormatError:
         known = self._facts[name]
         example = known.example if known.example is not None else next(iter(known.booleans))
-        whole = known.present
-        other = known.texts + known.booleans.total()
+        other, row = known.texts + known.booleans.total(), known.example_row
+        fix = "correct the cells that are not numbers"
+        if not self._options.by_contract:
+            fix += (
+                ", name them in data.csv.missing if they stand for missing values, or set kind: categorical"
+            )
         return FormatError(
-            f"{self._where}: column {name!r} holds {example!r}, and {other} of {whole} cells are no numbers; expected "
-            "numbers, as its kind is numeric; correct the cells that are not numbers, name them in data.csv.missing "
-            "if they stand for missing values, or set kind: categorical"
+            f"{self._where}: column {name!r} holds {example!r}{f' in row {row}' if row else ''}, and {other} of "
+            f"{known.present} cells are no numbers; expected numbers, as its kind is numeric; {fix}"
         )
 
     def _several(self, name: str) -> FormatError:

@@ -138,7 +138,7 @@ class _Scanner:
                 tell_digits(name, largest)
                 result.texts.add(name)
         result.steps = sequence_steps(self._lists, options)
-        result.cells = decided(self._facts, options, where, (), ",")
+        result.cells = decided(self._facts, options, where, (), "")
         return result
 
 

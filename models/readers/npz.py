@@ -37,7 +37,7 @@ def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOpti
                         cells = facts.setdefault(name, CellFacts())
                         cells.add(_column(path, stored, name).tolist())
     where = files[0] if len(files) == 1 else files[0].parent
-    return decided(facts, options, where, (), ",")
+    return decided(facts, options, where, (), "")
 
 
 def read(path: Path, columns: Sequence[str] | None, cells: dict[str, CellType]) -> Iterator[Columns]:

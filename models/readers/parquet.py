@@ -71,7 +71,7 @@ def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOpti
     if found.index:
         tell_index(found.index)
     where = files[0] if len(files) == 1 else files[0].parent
-    found.steps, found.cells = sequence_steps(lists, options), decided(facts, options, where, (), ",")
+    found.steps, found.cells = sequence_steps(lists, options), decided(facts, options, where, (), "")
     return found
 
 

@@ -47,7 +47,7 @@ def test_csv_types_hold_over_all_chunks(tmp_path):
 
 def test_csv_numbers_beyond_64_bits_and_with_underscores(tmp_path):
     with recorded() as told:
-        found = read(written(tmp_path, "d.csv", f"a,b\n{2**63},1_0\n1,2\n"), "csv")
+        (found,) = readers.read(written(tmp_path, "d.csv", f"a,b\n{2**63},1_0\n1,2\n"), "csv")
     assert (found["a"].tolist(), found["b"].tolist()) == ([str(2**63), "1"], ["1_0", "2"])
     assert "'a': whole numbers up to 9223372036854775808 would lose digits" in told[0]
 
