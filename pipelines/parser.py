@@ -106,6 +106,19 @@ def _pipeline(add: Add) -> None:
 
 
 def _inspection(add: Add) -> None:
+    data = add(
+        "data",
+        "data:data",
+        "show what each column of data is taken for, and what a model gets of it",
+        "tidegate data sales.csv sold",
+        needs_home=False,
+    )
+    data.add_argument("file", metavar="FILE", help="data, or an experiment's file or name")
+    data.add_argument("column", metavar="COLUMN", nargs="?", help="of data, the column to predict")
+    _set(data)
+    data.add_argument(
+        "--csv", action="append", default=[], metavar="KEY=VALUE", help="how a .csv is written, see predict"
+    )
     add("runs", "inspect:runs", "list the runs, newest first", "tidegate runs")
     show = add("show", "inspect:show", "show one run", "tidegate show digits-1a2b3c4d")
     show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")

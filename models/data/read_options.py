@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TEXTS = ("categorical", "text", "date")  # kinds that are read as the strings that stand in the file
-NUMBERS = ("numeric", "number", "integer")
+NUMBERS = ("numeric", "integer", "number")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The target columns: their names and options, arrays split into columns, and rows without a target."""
+"""The target columns: their names and options, and rows without a target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.losses import TASK_OF_KIND
-from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
+from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import TEXT_OPTIONS
 
@@ -30,22 +30,6 @@ def check_text_options(names: Sequence[str], options: Mapping[str, Any], task: s
             f"target {', '.join(names)} has {', '.join(options)}; expected them only for a text; set data.task: "
             "generation, or leave them out"
         )
-
-
-def split_array_targets(columns: Columns, names: Sequence[str]) -> tuple[Columns, list[str]]:
-    """Split each target column of arrays into one column per number."""
-    spread, targets = dict(columns), []
-    for name in names:
-        if name not in columns:
-            raise unknown_column(name, columns, "target")
-        if columns[name].ndim == 1:
-            targets.append(name)
-            continue
-        numbers = spread.pop(name).reshape(rows_of(columns), -1)
-        parts = [name] if numbers.shape[1] == 1 else [f"{name}_{place}" for place in range(numbers.shape[1])]
-        spread |= {part: numbers[:, place].copy() for place, part in enumerate(parts)}
-        targets += parts
-    return spread, targets
 
 
 def without_target(columns: Columns, names: Sequence[str]) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import compare_url
+from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
 from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.errors import UnknownNameError, UsageError
@@ -65,10 +66,19 @@ def show(home: Home, run: str) -> Result:
     # A release that was replaced gets no requests, so it has no drift.
     live = data["release"] is not None and data["release"] == data["live_release"]
     data["drift"] = drift_of(data["endpoint"]) if live else None
+    data["columns"] = _columns(home, record)
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in result.data["steps"]]
     reason = f"\n\n{record.reason}" if record.reason else ""
     reason += f"\n\ndrift  {drift_summary_with_rows(data['drift'])}" if data["drift"] else ""
+    listed = "".join(f"\ncolumn {line}" for line in column_lines(data["columns"]))
+    reason += f"\n{listed}" if listed else ""
     return Result(data, f"{result.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
+
+
+def _columns(home: Home, record: RunRecord) -> list[dict[str, Any]]:
+    """What was said of each column; nothing in runs of earlier versions."""
+    prepared = next(iter(outputs_of(home, record, "prepare")), None)
+    return list(prepared["summary"].get("columns", [])) if prepared else []
 
 
 def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -> Result:

@@ -83,6 +83,11 @@ class RunLog:
         schema = Schema.model_validate_json(self._home.store.fetch(prepared.schema_).read_bytes())
         name = self._plan.experiment.data.dataset or self._plan.experiment.name
         log_datasets(self._spool, name, schema, prepared)
+        if prepared.columns is not None:
+            ref = prepared.columns.model_dump(mode="json")
+            self._spool.write(
+                "artifact", f"columns-{prepared.columns.digest}", path="data/columns.txt", ref=ref
+            )
 
     def _copy_trial(self, outputs: Mapping[str, Any]) -> None:
         """Make a trial of another run a child of this run too, from the events that it stored."""

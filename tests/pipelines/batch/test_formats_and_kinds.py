@@ -92,9 +92,13 @@ def test_training_predict_and_endpoint_read_the_same(tmp_path, name, format):
     assert np.std(next(iter(learned.values()))) > 0
     contract = contract_of(prepared)
     reader = RequestReader(contract)
-    predicted = prepared.transforms.apply(reader.parse_rows(rows_to_predict(path, contract)))
-    for key, encoded in learned.items():
-        np.testing.assert_array_equal(encoded, predicted[key], strict=True)
+    for other in CASES[name][2]:
+        if other == "jsonl" and isinstance(values[0], str) and kind == "numeric":
+            continue  # its rows are sent as they are
+        rows = rows_to_predict(write(tmp_path / f"new.{other}", values), contract)
+        predicted = prepared.transforms.apply(reader.parse_rows(rows))
+        for key, encoded in learned.items():
+            np.testing.assert_array_equal(encoded, predicted[key], strict=True)
     if kind is None:  # a client sends a number, a text, true, null or a list as JSON
         sent = json.loads(json.dumps(values))
         answered = prepared.transforms.apply(reader.parse_rows([{"x": value} for value in sent]))
