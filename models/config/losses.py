@@ -53,11 +53,16 @@ ALIASES = {
 
 
 class Loss(NamedTuple):
-    """A loss by name, its keyword arguments, and the target encoding it needs."""
+    """A loss by name, its keyword arguments, and the target encoding it needs.
+
+    `logits`: whether it is computed of logits, which the user's model ends with. The network gets the activation that
+    makes them probabilities, and Keras computes the loss from what stands before it.
+    """
 
     name: str
     options: dict[str, Any]
     target: Target
+    logits: bool = False
 
 
 def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) -> Loss:
@@ -84,7 +89,12 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
         )
     if task == "generation":
         options["ignore_class"] = IGNORED_TOKEN
-    return Loss(name, options, table[name])
+    logits = options.pop("from_logits", False) if name.endswith("_crossentropy") else False
+    if not isinstance(logits, bool):
+        raise OptionsError(
+            f"option 'from_logits' of loss {name!r} is {logits!r}; expected true or false; correct it"
+        )
+    return Loss(name, options, table[name], logits)
 
 
 def with_label_smoothing(loss: Loss, part: float) -> Loss:
@@ -98,7 +108,7 @@ def with_label_smoothing(loss: Loss, part: float) -> Loss:
     if not part:
         return loss
     if loss.name == "sparse_categorical_crossentropy":
-        loss = Loss("categorical_crossentropy", loss.options, "one_hot")
+        loss = loss._replace(name="categorical_crossentropy", target="one_hot")
     if not loss.name.endswith("_crossentropy") or "label_smoothing" in loss.options:
         known = ", ".join(name for name in CLASSIFICATION if name.endswith("_crossentropy"))
         raise OptionsError(
@@ -106,7 +116,7 @@ def with_label_smoothing(loss: Loss, part: float) -> Loss:
             f"{loss.options or 'no options'}; expected one of: {known}, with no smoothing of its own; leave one of the "
             "two out"
         )
-    return Loss(loss.name, {**loss.options, "label_smoothing": part}, loss.target)
+    return loss._replace(options={**loss.options, "label_smoothing": part})
 
 
 def task_of(loss: str | Mapping[str, Any] | None) -> str | None:

@@ -141,7 +141,11 @@ class CellFacts:
         fitting = [known for place, known in enumerate(FORMATS) if self._common >> place & 1]
         fitting = [known for known in fitting if decimal in (None, known.decimal)]
         if thousands is not None:
-            return [known for known in fitting if known.thousands in ("", thousands)]
+            return [
+                known
+                for known in fitting
+                if known.thousands in ("", thousands) and known.decimal != thousands
+            ]
         undivided = [known for known in fitting if not known.thousands]
         # 0.567, or 1234 beside 1.234: the mark does not divide thousands.
         return undivided if undivided and (self._resolved or not self.marked) else fitting

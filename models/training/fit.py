@@ -24,7 +24,7 @@ from tidegate.models.networks.own_training import require_steps
 from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
-from tidegate.models.training.compile import compile_model
+from tidegate.models.training.compile import compile_model, without_metrics
 from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
@@ -160,6 +160,7 @@ def fit(
     order = windows.order if windows else None if sampling is None else sampling.order
     epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order)
     done = epoch_loop.run()
+    without_metrics(model)
     return History(
         epochs=done.epochs,
         monitor=epoch_loop.monitor,
