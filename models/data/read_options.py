@@ -48,13 +48,17 @@ class ReadOptions:
         csv: the dialect of CSV.
         by_contract: rows to predict. What a row means may not depend on the other rows of its file: whatever only they
             could decide is an error.
+        labels: targets that are classes, whatever they look like.
         found: filled while reading: the kind of a column that only the reader can know.
+        scans: filled while reading: what was found out about files, for when they are read again.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     csv: CsvOptions = CsvOptions()
     by_contract: bool = False
+    labels: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
+    scans: dict[Any, Any] = field(default_factory=dict)
 
     def reads_as(self, name: str) -> str:
         """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are."""
