@@ -106,7 +106,37 @@ def _pipeline(add: Add) -> None:
 
 
 def _inspection(add: Add) -> None:
-    add("runs", "inspect:runs", "list the runs, newest first", "tidegate runs")
+    data = add(
+        "data",
+        "data:data",
+        "show what each column of data is taken for, and what a model gets of it",
+        "tidegate data sales.csv sold",
+        needs_home=False,
+    )
+    data.add_argument("file", metavar="FILE", help="data, or an experiment's file or name")
+    data.add_argument("column", metavar="COLUMN", nargs="?", help="of data, the column to predict")
+    _set(data)
+    data.add_argument(
+        "--csv", action="append", default=[], metavar="KEY=VALUE", help="how a .csv is written, see predict"
+    )
+    runs = add("runs", "runs:runs", "list the runs, newest first", "tidegate runs --since 7d --status done")
+    runs.add_argument(
+        "--status",
+        action="append",
+        default=[],
+        metavar="STATUS",
+        help="only runs of this status: queued, running, done, failed, refused, cancelled; repeatable",
+    )
+    runs.add_argument(
+        "--since", metavar="AGE", help="only runs of the last 7d (or 12h, 30m), or since a date"
+    )
+    runs.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only runs whose metric meets it, such as 'test_auc>0.8'; repeatable",
+    )
     show = add("show", "inspect:show", "show one run", "tidegate show digits-1a2b3c4d")
     show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
     logs = add(
@@ -121,11 +151,16 @@ def _inspection(add: Add) -> None:
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
     compare = add(
         "compare",
-        "inspect:compare",
-        "show what differs between runs",
+        "compare:compare",
+        "show what differs between runs, or between the trials of one search",
         "tidegate compare digits-1a2b3c4d digits-5e6f7a8b",
     )
-    compare.add_argument("run_ids", metavar="RUN", nargs="+")
+    compare.add_argument(
+        "run_ids",
+        metavar="RUN",
+        nargs="+",
+        help="runs' ids, or experiments' names for their newest runs; one run with a search: its trials",
+    )
     add("ui", "workspace:ui", "open the MLflow UI, or print its URL", "tidegate ui", quiet=True)
 
 
