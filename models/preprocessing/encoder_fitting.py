@@ -171,11 +171,12 @@ class ImageFitter:
 
     def encoder(self) -> ImageEncoder:
         """The fitted encoder."""
-        return ImageEncoder(self._field.name, list(self._field.shape), self._divisor())
+        raw = self._field.scale == "none"
+        return ImageEncoder(
+            self._field.name, list(self._field.shape), 1.0 if raw else self._divisor(), raw=raw
+        )
 
     def _divisor(self) -> float:
-        if self._field.scale == "none":
-            return 1.0
         if self._field.dtype == "uint8" and self._largest > 127:
             return 255.0
         if self._field.dtype == "uint16":
