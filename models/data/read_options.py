@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TEXTS = ("categorical", "text")  # kinds that are read as the strings that stand in the file
-NUMBERS = ("numeric",)
+TEXTS = ("categorical", "text", "date")  # kinds that are read as the strings that stand in the file
+NUMBERS = ("numeric", "integer", "number")
 
 
 @dataclass(frozen=True)

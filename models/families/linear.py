@@ -26,7 +26,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     import keras
 
     inputs.refuse("text", "linear", "text")
-    x = joined(list(inputs.tensors.values()))
+    x = joined(list(inputs.embedded().values()))
     if options.dropout:
         x = keras.layers.Dropout(options.dropout)(x)
     return keras.Model(inputs.tensors, outputs.layer(x), name="linear")

@@ -33,7 +33,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     import keras
 
     inputs.refuse("text", "mlp", "text")
-    x = dense_layers(joined(list(inputs.tensors.values())), options)
+    x = dense_layers(joined(list(inputs.embedded().values())), options)
     return keras.Model(inputs.tensors, outputs.layer(x), name="mlp")
 
 

@@ -51,7 +51,7 @@ def build_recurrent(
 
     inputs.refuse("text", name, "text")
     series = series_of(inputs, name)
-    others = [tensor for key, tensor in inputs.tensors.items() if key not in series]
+    others = [tensor for key, tensor in inputs.embedded().items() if key not in series]
     towers = [_tower(tensor, inputs.specs[key].kind, options, cell) for key, tensor in series.items()]
     x = joined([*towers, *others])
     x = dense_head(x, options.dense, options.dropout)

@@ -48,7 +48,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     inputs.refuse("text", "wavenet", "text")
     series = series_of(inputs, "wavenet")
     towers = [_tower(tensor, inputs.specs[name].kind, options) for name, tensor in series.items()]
-    others = [tensor for name, tensor in inputs.tensors.items() if name not in series]
+    others = [tensor for name, tensor in inputs.embedded().items() if name not in series]
     x = joined([*towers, *others])
     x = dense_head(x, (), options.dropout)
     return keras.Model(inputs.tensors, outputs.layer(x), name="wavenet")

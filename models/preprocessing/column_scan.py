@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.columns import Array, Columns, as_strings, concat, missing, rows_between, rows_of
+from tidegate.models.data.columns import Array, Columns, as_strings, concat, rows_between, rows_of
+from tidegate.models.data.columns import missing as is_missing
 from tidegate.models.data.shards import bytes_of
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.prepare import with_kinds
-from tidegate.models.preprocessing.schema import Schema, infer_schema
+from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
+from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
 
 FIRST_ROWS, FIRST_BYTES = 1_000, 4 << 20  # kinds are inferred from these
 MOST_CLASSES = 10_000
@@ -27,6 +29,7 @@ class ColumnScan:
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._first: list[Columns] = []
         self._values: dict[str, set[Any]] = {}
+        self.profiles: dict[str, ColumnProfile] = {}
 
     def add(self, columns: Columns, targets: list[str], dropped: int) -> None:
         """Add rows.
@@ -45,17 +48,22 @@ class ColumnScan:
         self.rows += rows_of(columns)
         for name, column in columns.items():
             self._dtypes[name] = _joined(self._dtypes.get(name, column.dtype), column.dtype)
+            self.profiles.setdefault(name, ColumnProfile()).add(column)
         for name in targets:
             values = self._values.setdefault(name, set())
             if len(values) <= MOST_CLASSES:
                 column = columns[name]
-                present = column[~missing(column)]
+                present = column[~is_missing(column)]
                 values.update(
                     set(present.tolist()) if column.dtype == object else np.unique(present).tolist()
                 )
 
     def schema(
-        self, inputs: Sequence[Mapping[str, Any]] | None, task: str | None, kinds: Mapping[str, str]
+        self,
+        inputs: Sequence[Mapping[str, Any]] | None,
+        task: str | None,
+        kinds: Mapping[str, str],
+        missing: str | None = None,
     ) -> Schema:
         """The schema; see `preprocessing.schema.infer_schema`."""
         columns = self.cast(concat(self._first)) if self.rows else {}
@@ -65,13 +73,15 @@ class ColumnScan:
             texts = [value for value in values if isinstance(value, str)]
             listed = numbers if dtype.kind != "O" else [*texts, *as_strings(np.array(numbers)).tolist()]
             columns[name] = np.array(sorted(listed), dtype)
-        found = infer_schema(columns, with_kinds(kinds, columns, inputs, self._targets), self._targets, task)
+        counts = {name: (profile.distinct or 0, profile.present) for name, profile in self.profiles.items()}
+        stated = with_kinds(kinds, columns, inputs, self._targets, missing)
+        found = infer_schema(columns, stated, self._targets, task, counts=counts)
         if len(found.target.classes) > MOST_CLASSES:
             raise SchemaError(
                 f"target {self._targets[0]!r} has more than {MOST_CLASSES} classes; expected fewer with streamed data; "
                 "set data.task: regression, or data.stream: false"
             )
-        return found
+        return with_nullable(found, {name: profile.missing > 0 for name, profile in self.profiles.items()})
 
     def cast(self, columns: Columns) -> Columns:
         """The rows, cast to dtypes that can hold all rows."""

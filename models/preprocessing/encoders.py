@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +21,16 @@ MOST_CATEGORIES = 1000  # per field, the most frequent ones; all others count as
 MOST_WORDS = 20_000
 LONGEST_TEXT = 512  # words
 LARGEST = 1e6  # standard deviations: a limit that keeps any finite number finite in float32
+LARGEST_RAW = 3e38  # of a number that is not scaled: what float32 can hold
+# `scale` of a number, and what the model gets.
+SCALED = {
+    "standard": "scaled",
+    "minmax": "scaled to 0…1",
+    "robust": "scaled by median and quartiles",
+    "log": "its logarithm, scaled",
+    "none": "as it is",
+}
+WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))  # the brightest pixel of each depth
 WORD = re.compile(r"\w+")
 VALUES = 1 << 15  # values whose float64 copy is in memory at once: they fit into a core's own cache
 
@@ -70,57 +79,33 @@ class Encoder(Protocol):
     def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """Attributions `(n, *spec.shape)` by raw column, one entry per row; see `Transforms`."""
 
-
-class FeaturesEncoder:
-    """All single numbers and categories as one float32 vector: numbers, then a one-hot block per category field."""
-
-    def __init__(
-        self, names: list[str], mean: list[float], scale: list[float], categories: dict[str, list[str]]
-    ) -> None:
-        self.content = {"names": names, "mean": mean, "scale": scale, "categories": categories}
-        self._names, self._mean, self._factor = names, np.array(mean), 1.0 / np.array(scale)
-        self._blocks: list[tuple[str, dict[str, int]]] = []
-        width = len(names)
-        for name, values in categories.items():
-            self._blocks.append((name, {value: width + place for place, value in enumerate(values)}))
-            width += len(values)
-        self._first = next(iter([*names, *categories]))
-        self.spec = InputSpec((width,), "float32", "numeric")
-
-    def apply(self, columns: Columns) -> NDArray[np.float32]:
-        """Encode `n` rows as `(n, width)`."""
-        rows = len(columns[self._first])
-        encoded = np.zeros((rows, *self.spec.shape), np.float32)
-        if self._names:
-            encoded[:, : len(self._names)] = self._numbers(columns, rows)
-        for name, places in self._blocks:
-            for row, value in enumerate(columns[name].tolist()):
-                place = places.get(value)
-                if place is not None:
-                    encoded[row, place] = 1.0
-        return encoded
-
-    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """One number per column; for a category the sum over its block."""
-        del columns
-        found = {name: parts[:, place].tolist() for place, name in enumerate(self._names)}
-        for name, places in self._blocks:
-            found[name] = parts[:, list(places.values())].sum(axis=1).tolist()
-        return found
-
-    def _numbers(self, columns: Columns, rows: int) -> NDArray[np.float64]:
-        block = np.empty((rows, len(self._names)))
-        for place, name in enumerate(self._names):
-            block[:, place] = columns[name]
-        return _standardised(block, self._mean, self._factor)
+    def described(self) -> dict[str, str]:
+        """By raw column, what the model gets, in a few words."""
 
 
 class ArrayEncoder:
-    """One numeric array per row, standardised by one mean and one scale."""
+    """One numeric array per row, standardised by one mean and one scale.
 
-    def __init__(self, name: str, shape: list[int], mean: float, scale: float) -> None:
+    Args:
+        name, shape: the column's, and that of a row.
+        mean, scale: of all numbers.
+        scaling: another `scale` than standard, see `preprocessing.schema.Field`.
+        fill: what a missing number becomes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: list[int],
+        mean: float,
+        scale: float,
+        scaling: str = "standard",
+        fill: float = 0.0,
+    ) -> None:
         self.content = {"name": name, "shape": shape, "mean": mean, "scale": scale}
+        self.content |= {"scaling": scaling, "fill": fill} if scaling != "standard" or fill else {}
         self._name, self._mean, self._factor = name, np.float64(mean), np.float64(1.0 / scale)
+        self._scaling, self._fill = scaling, fill
         self.spec = InputSpec(tuple(shape), "float32", "numeric")
 
     def apply(self, columns: Columns) -> NDArray[np.float32]:
@@ -128,15 +113,24 @@ class ArrayEncoder:
         column = columns[self._name]
         encoded = np.empty((len(column), *self.spec.shape), np.float32)
         rows = max(1, VALUES // max(1, math.prod(self.spec.shape)))
+        limit = LARGEST_RAW if self._scaling == "none" else LARGEST
         for start in range(0, len(column), rows):
             block = column[start : start + rows]
-            encoded[start : start + rows] = _standardised(block, self._mean, self._factor)
+            block = signed_log(block) if self._scaling == "log" else block
+            standard = standardised(block, self._mean, self._factor, limit)
+            if self._fill and block.dtype.kind == "f":
+                standard[~np.isfinite(block)] = self._fill
+            encoded[start : start + rows] = standard
         return encoded
 
     def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
         """One number for each element of the array."""
         del columns
         return {self._name: parts.tolist()}
+
+    def described(self) -> dict[str, str]:
+        """What the model gets."""
+        return {self._name: f"{_sizes(self.spec.shape)} numbers, {SCALED[self._scaling]}"}
 
 
 class SequenceEncoder:
@@ -156,7 +150,7 @@ class SequenceEncoder:
         encoded = np.empty((len(column), *self.spec.shape), np.float32)
         encoded[:, :, -1] = present(column)
         steps = column[:, :, None] if column.ndim == 2 else column
-        encoded[:, :, :-1] = _standardised(steps, self._mean, self._factor)
+        encoded[:, :, :-1] = standardised(steps, self._mean, self._factor)
         return encoded
 
     def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
@@ -166,6 +160,11 @@ class SequenceEncoder:
         return {
             self._name: [row[:steps].tolist() for row, steps in zip(shaped, lengths(column), strict=True)]
         }
+
+    def described(self) -> dict[str, str]:
+        """What the model gets."""
+        steps, features = self.spec.shape
+        return {self._name: f"up to {steps} steps of {features - 1} numbers, scaled, and a mark of each step"}
 
 
 class ImageEncoder:
@@ -194,6 +193,13 @@ class ImageEncoder:
         del columns
         return {self._name: parts.sum(axis=3).tolist()}
 
+    def described(self) -> dict[str, str]:
+        """What the model gets."""
+        divisor = self.content["divisor"]
+        least = "0 to 1" if divisor in WHITES else "at most 1"
+        held = "as stored" if self.spec.raw else f"{least}, divided by {divisor:.6g}"
+        return {self._name: f"{_sizes(self.spec.shape)} pixels, {held}"}
+
 
 class TextEncoder:
     """Words or characters as token ids: 0 is padding, 1 an unseen token; longer texts are cut at the end."""
@@ -219,26 +225,18 @@ class TextEncoder:
         rows = zip(columns[self._name].tolist(), parts.tolist(), strict=True)
         return {self._name: [self._tokens(text, numbers) for text, numbers in rows]}
 
+    def described(self) -> dict[str, str]:
+        """What the model gets."""
+        tokens = self.content["tokens"]
+        return {
+            self._name: f"ids of {self._length} {tokens}, 0…{self.spec.vocabulary - 1}, 1 is an unseen one"
+        }
+
     def _tokens(self, text: str | None, numbers: list[float]) -> list[dict[str, Any]]:
         return [
             {"token": token, "attribution": number}
             for token, number in zip(self._cut(text), numbers, strict=False)
         ]
-
-
-def build(encoder: str, content: Mapping[str, Any]) -> Encoder:
-    """Build an encoder, a key of ENCODERS, from its content."""
-    built: Encoder = ENCODERS[encoder](**content)
-    return built
-
-
-ENCODERS: dict[str, Any] = {
-    "features": FeaturesEncoder,
-    "array": ArrayEncoder,
-    "image": ImageEncoder,
-    "sequence": SequenceEncoder,
-    "text": TextEncoder,
-}
 
 
 def _words(text: str | None) -> list[str]:
@@ -249,14 +247,24 @@ def _characters(text: str | None) -> list[str]:
     return list(text or "")
 
 
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
 TOKENIZERS = {"words": _words, "characters": _characters}
 
 
-def _standardised(raw: Array, mean: Any, factor: Any) -> NDArray[np.float64]:
+def signed_log(values: Array) -> NDArray[np.float64]:
+    """sign(x) · ln(1 + |x|): a logarithm that 0 and negative numbers have too."""
+    return np.asarray(np.sign(values) * np.log1p(np.abs(values)), np.float64)
+
+
+def standardised(raw: Array, mean: Any, factor: Any, limit: Any = LARGEST) -> NDArray[np.float64]:
+    """Numbers minus `mean`, times `factor`, within the limits; 0, the mean, for one that is missing."""
     block: NDArray[np.float64] = np.subtract(raw, mean, dtype=np.float64)
     block *= factor
     # Comparing is cheaper than clipping; a NaN is never within the limits.
     if block.size and not (block.min() >= -LARGEST and block.max() <= LARGEST):
-        np.minimum(np.maximum(block, -LARGEST, out=block), LARGEST, out=block)
+        np.minimum(np.maximum(block, -limit, out=block), limit, out=block)
         block[~np.isfinite(raw)] = 0.0  # the training mean, standardised
     return block

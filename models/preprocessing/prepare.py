@@ -19,7 +19,9 @@ from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.one_hot import TargetColumns
-from tidegate.models.preprocessing.schema import Schema, infer_schema
+from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
+from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
 from tidegate.models.preprocessing.splits import fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
@@ -73,6 +75,7 @@ def prepare(
     tile: int | None = None,
     sample_rate: int | None = None,
     csv: Mapping[str, Any] | None = None,
+    missing: str | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -86,7 +89,7 @@ def prepare(
         dataset: a built-in dataset, which has a default target; if None, `source` is read.
         source: a file or folder.
         format: the source's format; None guesses it from the suffix.
-        inputs: each `{"name", "kind" or None}`; None means all columns but the target.
+        inputs: each `{"name", "kind" or None}` and the kind's options; None means all columns but the target.
         target: the target columns; a text as `{"name", "kind": "text"}` with `tokens`, `length` and `vocabulary`, boxes
             as `{"name", "kind": "boxes"}`.
         split: fractions `validation` and `test`, `seed`, and `folds`, which is only checked here.
@@ -94,6 +97,7 @@ def prepare(
         tile: height and width in pixels of the tiles that images with boxes are cut into, see `readers.tiles`.
         sample_rate: of recordings, in Hz; None: that of the first one.
         csv: the dialect of CSV, the keys of `data.read_options.CsvOptions`; what is not stated is found out.
+        missing: what becomes of missing values of inputs that do not state it, see `preprocessing.schema.Field`.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -113,20 +117,24 @@ def prepare(
         columns = take(columns, kept) if dropped else columns
         check_kept(names, len(kept), dropped)
         known = known_kinds(dataset, source, format) | options.found
-        stated = with_kinds(known, columns, inputs, names)
+        stated = with_kinds(known, columns, inputs, names, missing)
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
             columns, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
         schema = infer_schema(columns, stated, names, task, text_options)
         columns = conformed(schema, columns)
+        profiles = profiles_of(columns)
+        schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
         splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
         tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
+        tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
             "fingerprints": digests,
+            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told),
             "warnings": told,
         }
         return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
@@ -212,12 +220,21 @@ def with_kinds(
     columns: Columns,
     inputs: Sequence[Mapping[str, Any]] | None,
     target: Sequence[str],
+    missing: str | None = None,
 ) -> Sequence[Mapping[str, Any]] | None:
-    """The stated inputs, with known kinds added where none is stated."""
-    if not kinds:
+    """The stated inputs, with known kinds and the rule for missing values added where none is stated."""
+    if not kinds and missing is None:
         return inputs
     stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
-    return [{**entry, "kind": entry.get("kind") or kinds.get(entry["name"])} for entry in stated]
+    return [
+        {**entry, "kind": entry.get("kind") or kinds.get(entry["name"]), "missing_of_all": missing}
+        for entry in stated
+    ]
+
+
+def with_kind(inputs: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """The inputs whose kind is stated."""
+    return [entry["name"] for entry in inputs or () if entry.get("kind")]
 
 
 def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:

@@ -25,6 +25,7 @@ from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.image_scales import tell_image_scales
+from tidegate.models.preprocessing.kinds import check_dates
 from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.prepare import (
     SPLIT,
@@ -33,7 +34,10 @@ from tidegate.models.preprocessing.prepare import (
     known_kinds,
     read_options,
     whole_fingerprint,
+    with_kind,
 )
+from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
+from tidegate.models.preprocessing.profile.column_lines import column_entries
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
@@ -57,7 +61,7 @@ class StreamedData:
     """The data to prepare.
 
     Attributes:
-        source, format, inputs, target, split, task, sample_rate, csv: see `preprocessing.prepare.prepare`.
+        source, format, inputs, target, split, task, sample_rate, csv, missing: see `preprocessing.prepare.prepare`.
         memory: bytes that a step may use.
         folder: for temporary files.
         keep: moves a finished shard to its final place and returns a reference to it.
@@ -74,6 +78,7 @@ class StreamedData:
     folder: Path
     keep: Callable[[Path], Any]
     csv: Mapping[str, Any] | None = None
+    missing: str | None = None
 
 
 def prepare_streamed(data: StreamedData) -> Prepared:
@@ -105,13 +110,20 @@ def prepare_streamed(data: StreamedData) -> Prepared:
             scan.add(columns, targets, dropped)
         check_kept(names, scan.rows, scan.dropped)
         kinds = known_kinds(None, data.source, data.format) | options.found
-        schema = scan.schema(data.inputs, task, kinds)
+        schema = scan.schema(data.inputs, task, kinds, data.missing)
         splitter = _StreamSplitter(data, schema, scan, chosen)
         for columns, _, _ in _chunks(data, names, task, options):
-            splitter.add(conformed(schema, scan.cast(columns)))
+            rows = conformed(schema, scan.cast(columns))
+            for field in schema.inputs:
+                if field.format is not None:
+                    check_dates(field.name, rows[field.name], field.format)
+            splitter.add(rows)
         prepared = splitter.prepared(scan.dropped)
         tell_image_scales(schema, prepared.transforms)
-    return replace(prepared, summary=prepared.summary | {"warnings": told})
+        stated = with_kind(data.inputs)
+        tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
+        entries = column_entries(schema, scan.profiles, prepared.transforms, stated, told)
+    return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
 
 
 def _chunks(

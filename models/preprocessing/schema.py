@@ -11,25 +11,39 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.kinds import inferred_kind, stated_options, whole_dtype
 
-Kind = Literal["numeric", "categorical", "text", "image", "sequence"]
+Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "date"]
+Scale = Literal["none", "standard", "minmax", "robust", "log"]
+Missing = Literal["mean", "zero", "own"]
 Tokens = Literal["words", "characters"]
 Task = Literal["classification", "regression", "generation", "detection"]
 Class = bool | int | str
 
-KINDS: tuple[str, ...] = get_args(Kind)
+NUMBERS = ("integer", "number")  # may be stated too: a numeric column, `integer` of whole numbers
+KINDS: tuple[str, ...] = (*get_args(Kind), *NUMBERS)
 TEXT_OPTIONS = ("tokens", "length", "vocabulary")
 MOST_INTEGER_CLASSES = 100  # an integer target with more distinct values means regression
-TEXT_WORDS = 3.0  # strings with more words than this on average are texts
 
 
 class Field(BaseModel):
     """One input column; `dtype` is NumPy's name or "str", `shape` that of one row (() is one value).
 
-    For a sequence the first number of `shape` is the largest number of steps, see `data.sequences`. For a text `tokens`
-    says what a token is, `length` how many are read, and `vocabulary` how many distinct ones are known. For an image
-    `upright` says that its files are read as `data.image_pixels` does; without it, in models made before that, the
-    stored pixels are read whatever their orientation, and depths above 8 bits are cut off at 255.
+    For a sequence the first number of `shape` is the largest number of steps, see `data.sequences`.
+
+    Attributes:
+        tokens, length: of a text, what a token is and how many are read.
+        vocabulary: of a text or an id, how many distinct ones are known.
+        scale: of a number; None is `standard`, by mean and deviation. Of an image `none`: the stored numbers.
+        limit: of a category, how many are known, the most frequent ones; None: 1000.
+        other: whether all other categories share one; None: where training rows have some.
+        unknown: of an array of ids, the id in place of one that is out of range.
+        format: of a date, see `data.dates`.
+        missing: what a missing value becomes: the mean, zero, or something of its own; None: the mean of numbers, no
+            category, an empty text.
+        nullable: whether a request may leave the value out, because rows of the data did; None: not known.
+        upright: of an image, that its files are read as `data.image_pixels` does; without it, in models made before
+            that, the stored pixels are read whatever their orientation, and depths above 8 bits are cut off at 255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,8 +55,14 @@ class Field(BaseModel):
     tokens: Tokens | None = None
     length: int | None = None
     vocabulary: int | None = None
+    scale: Scale | None = None
+    limit: int | None = None
+    other: bool | None = None
+    unknown: int | None = None
+    format: str | None = None
+    missing: Missing | None = None
+    nullable: bool | None = None
     upright: bool | None = None
-    scale: Literal["none"] | None = None
 
     @property
     def free_shape(self) -> tuple[int, ...]:
@@ -84,21 +104,22 @@ def infer_schema(
     target: Sequence[str],
     task: str | None,
     text_options: Mapping[str, Any] | None = None,
+    counts: Mapping[str, tuple[int, int]] | None = None,
 ) -> Schema:
     """Infer the schema from the data; `prepare` does it once.
 
-    Kinds that are not stated: strings with more than three words on average are text, other strings categorical; uint8
-    and uint16 rows of shape (h, w) or (h, w, c) are images; all other numbers are numeric. A task that is not stated:
-    several target columns mean regression; strings, booleans and integers with at most 100 distinct values mean
-    classification; else regression. Classes are sorted; integers stay int and "true"/"false" become bool.
+    Kinds that are not stated: see `preprocessing.kinds.inferred_kind`. A task that is not stated: several
+    target columns mean regression; strings, booleans and integers with at most 100 distinct values mean classification;
+    else regression. Classes are sorted; integers stay int and "true"/"false" become bool.
 
     Args:
         columns: the raw rows.
-        inputs: each `{"name", "kind" or None}`, for a text also `tokens`, `length` and `vocabulary`; None means all
-            columns but the target.
+        inputs: each `{"name", "kind" or None}` and options of the kind, see `Field`; None means all columns but the
+            target.
         target: names of the target columns.
         task: "classification", "regression", "generation", "detection" or None.
         text_options: of a text target: `tokens`, `length`, `vocabulary` and `prompt`, see `Target`.
+        counts: by column, its distinct values and its rows with a value, if `columns` are only some of the rows.
 
     Raises:
         SchemaError: no rows, an unknown column, a kind that does not fit, or fewer than two classes.
@@ -110,7 +131,7 @@ def infer_schema(
             raise unknown_column(name, columns, "target")
     stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
     _check_names([entry["name"] for entry in stated], columns, target)
-    fields = tuple(_field(entry, columns[entry["name"]]) for entry in stated)
+    fields = tuple(_field(entry, columns[entry["name"]], counts or {}) for entry in stated)
     if task == "detection":
         return Schema(inputs=fields, target=_box_target(columns, tuple(target), fields))
     return Schema(inputs=fields, target=_target(columns, tuple(target), task, text_options or {}))
@@ -131,32 +152,29 @@ def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) 
         raise SchemaError(f"input {twice!r} is listed twice; expected each column once; remove one")
 
 
-def _field(entry: Mapping[str, Any], column: Array) -> Field:
+def _field(entry: Mapping[str, Any], column: Array, counts: Mapping[str, tuple[int, int]]) -> Field:
     name, shape = entry["name"], tuple(column.shape[1:])
-    chosen = entry.get("kind") or _kind_of(column)
-    _check_kind(name, chosen, column)
-    texts = column.dtype == object or chosen == "categorical"
-    dtype = "str" if texts else str(column.dtype)
-    options = {key: entry[key] for key in TEXT_OPTIONS if entry.get(key) is not None}
-    if options and chosen != "text":
-        raise SchemaError(
-            f"input {name!r} is {chosen} and has {', '.join(options)}; expected them only for a text; leave them out"
-        )
-    options |= {"upright": True} if chosen == "image" else {}
-    if entry.get("scale") is not None:
-        if chosen != "image":
-            raise SchemaError(
-                f"input {name!r} is {chosen} and has scale; expected it only for an image; leave it out"
-            )
-        options["scale"] = entry["scale"]
-    return Field.model_validate({"name": name, "kind": chosen, "dtype": dtype, "shape": shape, **options})
+    stated = entry.get("kind") or inferred_kind(name, column, counts.get(name))
+    _check_kind(name, stated, column)
+    kind = "numeric" if stated in NUMBERS else stated
+    options = stated_options(name, kind, entry, column)
+    texts = column.dtype == object or kind == "categorical"
+    dtype = "str" if texts else whole_dtype(name, stated, column)
+    return Field.model_validate({"name": name, "kind": kind, "dtype": dtype, "shape": shape, **options})
 
 
-def _kind_of(column: Array) -> str:
-    if column.dtype == object:
-        words = [len(text.split()) for text in column if text is not None]
-        return "text" if words and sum(words) / len(words) > TEXT_WORDS else "categorical"
-    return "image" if column.dtype in (np.uint8, np.uint16) and column.ndim in (3, 4) else "numeric"
+def with_nullable(schema: Schema, lacking: Mapping[str, bool]) -> Schema:
+    """The schema, and which fields a request may leave out: those that rows of the data lack, or whose rule is stated.
+
+    Args:
+        schema: without that.
+        lacking: whether rows of the data lack the value, by column.
+    """
+    fields = [
+        field.model_copy(update={"nullable": field.missing is not None or lacking[field.name]})
+        for field in schema.inputs
+    ]
+    return schema.model_copy(update={"inputs": tuple(fields)})
 
 
 def _check_kind(name: str, kind: str, column: Array) -> None:
@@ -165,8 +183,11 @@ def _check_kind(name: str, kind: str, column: Array) -> None:
             f"input {name!r} has kind {kind!r}; expected one of {', '.join(KINDS)}; choose one of them"
         )
     numbers, dimensions = column.dtype != object, column.ndim
+    number = (numbers, "numbers", "correct the cells that are not numbers, or set kind: categorical")
     fits, expected, fix = {
-        "numeric": (numbers, "numbers", "correct the cells that are not numbers, or set kind: categorical"),
+        "numeric": number,
+        "number": number,
+        "integer": number,
         "categorical": (dimensions == 1, "one value per row", "set kind: numeric"),
         "text": (not numbers, "strings", "set kind: categorical or numeric"),
         "image": (
@@ -179,6 +200,8 @@ def _check_kind(name: str, kind: str, column: Array) -> None:
             "float rows of shape (steps,) or (steps, features), padded with NaN at the end",
             "set kind: numeric",
         ),
+        "id": (dimensions <= 2, "one id or one list of ids per row", "set kind: numeric"),
+        "date": (not numbers, "dates as text, such as 2025-01-31", "set kind: numeric"),
     }[kind]
     if not fits:
         raise SchemaError(

@@ -69,6 +69,8 @@ def _field_summary(field: Field, column: Array) -> dict[str, Any]:
     if field.kind == "text":
         words = [len(text.split()) for text in column.tolist() if text is not None]
         return summary | {"mean_words": round(sum(words) / max(len(words), 1), 1)}
+    if column.dtype == object:
+        return summary | {"distinct": len({value for value in column.tolist() if value is not None})}
     return summary | _range(column)
 
 
@@ -124,6 +126,8 @@ class ColumnSummary:
             return summary | {"categories": len(self._values)}
         if self._field.kind == "text":
             return summary | {"mean_words": round(mean or 0.0, 1)}
+        if self._field.dtype == "str":
+            return summary | {"distinct": len(self._values)}
         if mean is None:
             return summary | {"min": None, "max": None, "mean": None}
         return summary | {"min": self._least, "max": self._most, "mean": mean}

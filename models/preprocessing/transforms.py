@@ -4,25 +4,38 @@ Transforms are fitted once on the training rows, stored as JSON, and read by the
 sides:
 
 - a missing number (None, NaN, infinite) becomes the training mean, a missing or unseen category all zeros, an unseen
-  word the id 1, a missing text an empty one, a missing pixel 0, a missing number in a sequence its feature's mean;
-- numbers are standardised by their training mean and standard deviation and limited to a million deviations; the 1000
-  most frequent training values of a category field are known.
+  word the id 1, an unseen id 0, a missing text an empty one, a missing pixel 0, a missing date all zeros, a missing
+  number in a sequence its feature's mean; unless `Field.missing` says otherwise;
+- numbers are scaled as `Field.scale` says, by default by their training mean and standard deviation and limited to a
+  million deviations; the `Field.limit` most frequent training values of a category field are known, and where there are
+  more, all others, unseen ones too, share one feature.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.box_target import BoxTarget
-from tidegate.models.preprocessing.encoder_fitting import FITTERS, EncoderFitter, FeaturesFitter, in_parts
-from tidegate.models.preprocessing.encoders import Encoder, InputSpec, build
+from tidegate.models.preprocessing.encoder_fitting import (
+    FITTERS,
+    EncoderFitter,
+    FeaturesFitter,
+    IdFitter,
+    in_parts,
+)
+from tidegate.models.preprocessing.encoders import ColumnPart, Encoder, InputSpec
+from tidegate.models.preprocessing.encoding.encoder_types import build
+from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
+from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
 from tidegate.models.preprocessing.schema import Class, Field, Schema, Target
 from tidegate.models.preprocessing.text_target import PREFIX, TextTarget
 
@@ -32,10 +45,10 @@ __all__ = ["InputSpec", "Transforms", "TransformsFitter", "encode_target"]
 class Transforms:
     """Fitted transforms from raw columns to model inputs.
 
-    Single numbers and categories share the float32 input `features` `(n, width)`. Every other field is an input of its
-    own name (characters that Keras refuses are replaced by `_`): numeric arrays float32 of their shape, images float32
-    `(n, h, w, c)`, texts int32 token ids `(n, length)`, sequences float32 `(n, steps, features + 1)`, whose last
-    feature is 1 for a step and 0 for padding.
+    Single numbers, categories and dates share the float32 input `features` `(n, width)`. Every other field is an input
+    of its own name (characters that Keras refuses are replaced by `_`): numeric arrays float32 of their shape, images
+    float32 `(n, h, w, c)`, texts int32 token ids `(n, length)`, ids int32 `(n, 1)` or of their shape, sequences float32
+    `(n, steps, features + 1)`, whose last feature is 1 for a step and 0 for padding.
 
     With a text target the last input is `prefix`, the text so far, see `preprocessing.text_target`; a language model's
     prompt is not an input of its own, because it is the beginning of that text. With a target of boxes `box_target` has
@@ -77,7 +90,10 @@ class Transforms:
     @property
     def input_specs(self) -> dict[str, InputSpec]:
         """Shape, dtype and kind of each model input, in the model's order."""
-        specs = {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
+        specs = {
+            name: replace(encoder.spec, columns=_columns_in(encoder))
+            for name, (_, encoder) in self._encoders.items()
+        }
         return specs | ({PREFIX: self.text_target.spec} if self.text_target else {})
 
     @property
@@ -85,6 +101,20 @@ class Transforms:
         """The known categories of each category field, sorted."""
         kind, encoder = self._encoders.get("features", ("", None))
         return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
+
+    def described(self) -> dict[str, str]:
+        """By raw column, what the model gets, in a few words."""
+        found: dict[str, str] = {}
+        for _, encoder in self._encoders.values():
+            found |= encoder.described()
+        return found
+
+    def unseen(self, columns: Columns) -> dict[str, int]:
+        """By field of categories or ids, the rows whose value training did not know."""
+        found: dict[str, int] = {}
+        for _, encoder in self._encoders.values():
+            found |= encoder.unseen(columns) if isinstance(encoder, FeaturesEncoder | IdEncoder) else {}
+        return found
 
     def labels(self, name: str, values: Array) -> list[Any]:
         """Readable names for the parts of a model input: its features, or for a text the words of each row; else [].
@@ -94,13 +124,11 @@ class Transforms:
             values: its rows.
         """
         kind, encoder = self._encoders[name]
-        content = encoder.content
-        if kind == "features":
-            known = content["categories"].items()
-            return [*content["names"], *(f"{field}={value}" for field, given in known for value in given)]
+        if isinstance(encoder, FeaturesEncoder):
+            return list(encoder.labels)
         if kind != "text":
             return []
-        words = ["", "?", *content["words"]]  # 0 is padding, 1 an unseen word
+        words = ["", "?", *encoder.content["words"]]  # 0 is padding, 1 an unseen word
         return [[words[number] for number in row if number] for row in values.tolist()]
 
     def apply(self, columns: Columns) -> dict[str, Array]:
@@ -181,6 +209,13 @@ class TransformsFitter:
         for _, fitter in self._fitters.values():
             fitter.add(columns)
 
+    def beyond(self) -> dict[str, tuple[int, int, int]]:
+        """By field of categories or ids with more of them than its limit: all, the limit, training rows beyond it."""
+        found: dict[str, tuple[int, int, int]] = {}
+        for _, fitter in self._fitters.values():
+            found |= fitter.beyond() if isinstance(fitter, FeaturesFitter | IdFitter) else {}
+        return found
+
     def encoders(self) -> dict[str, tuple[str, Encoder]]:
         """By model input, the key in `preprocessing.encoders.ENCODERS` and the fitted encoder.
 
@@ -188,6 +223,12 @@ class TransformsFitter:
             SchemaError: no field has a value.
         """
         found = {name: (kind, fitter.encoder()) for name, (kind, fitter) in self._fitters.items()}
+        for name, (known, most, rows) in self.beyond().items():
+            tell(
+                f"column {name!r} has {known} different values in the training rows, and the {most} most frequent ones "
+                f"are known: {rows} rows have another one, {_fate(found, name)}; to learn all, state a larger limit or "
+                f"vocabulary, or {{name: {name}, kind: id}} for a model that embeds it"
+            )
         if self._single and found["features"][1].spec.shape == (0,):
             names = ", ".join(field.name for field in self._single)
             raise SchemaError(
@@ -237,8 +278,24 @@ def _positions(target: Target, column: Array) -> NDArray[np.int64]:
         ) from error
 
 
+def _fate(encoders: Mapping[str, tuple[str, Encoder]], name: str) -> str:
+    """What becomes of a value that is not known."""
+    features = encoders.get("features")
+    if features is None or name not in features[1].content["categories"]:
+        return "and get the unknown id"
+    return "and share `other`" if name in features[1].content.get("other", ()) else "and get no category"
+
+
+def _columns_in(encoder: Encoder) -> tuple[ColumnPart, ...]:
+    places = encoder.places if isinstance(encoder, FeaturesEncoder) else {}
+    return tuple(
+        ColumnPart(name, tuple(places[name]) if name in places else None, words)
+        for name, words in encoder.described().items()
+    )
+
+
 def _is_single(field: Field) -> bool:
-    return field.kind == "categorical" or (field.kind == "numeric" and field.shape == ())
+    return field.kind in ("categorical", "date") or (field.kind == "numeric" and field.shape == ())
 
 
 def _input_names(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:

@@ -113,7 +113,7 @@ class Recipe:
             UserModelError: the user's model fails.
         """
         specs = transforms.input_specs
-        if "file" not in self.model or not any(spec.kind == "text" for spec in specs.values()):
+        if "file" not in self.model or not any(spec.kind in ("text", "id") for spec in specs.values()):
             return
         from tidegate.models.explaining.keras_gradients import embeddings
         from tidegate.models.families.build import build_model

@@ -53,5 +53,5 @@ def rows_of_columns(
 
 def _conformed(column: Array, entry: dict[str, Any]) -> Array:
     """Categories and texts as strings, as in training, whatever the file's own type is."""
-    texts = entry["kind"] in ("categorical", "text") and column.ndim == 1
+    texts = entry["dtype"] == "str" and column.ndim == 1
     return as_strings(column) if texts else column

@@ -8,13 +8,49 @@ from pydantic import BeforeValidator, Field, field_validator
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.pipelines.experiment.part import Fraction, Part, as_list
 
+Missing = Literal["mean", "zero", "own"]
+
 
 class InputSpec(Part):
     """One input column and, where the data does not show it, its kind."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["numeric", "categorical", "text", "image", "sequence"] | None = Field(
-        None, description="how the column is read; inferred from its values when not given"
+    kind: (
+        Literal["numeric", "integer", "number", "categorical", "id", "date", "text", "image", "sequence"]
+        | None
+    ) = Field(
+        None,
+        description="how the column is read; inferred from its values when not given; integer: whole numbers; id: an "
+        "index for an Embedding; date: dates as text, which become numbers",
+    )
+    scale: Literal["none", "standard", "minmax", "robust", "log"] | None = Field(
+        None,
+        description="of a number: as it is; by mean and deviation (when not given); to 0…1; by median and quartiles; "
+        "its logarithm by mean and deviation; of an image only none: the stored numbers, such as 0 to 255; 0 to 1 when "
+        "not given",
+    )
+    limit: int | None = Field(
+        None, ge=1, le=100_000, description="categories known, the most frequent ones; 1000 when not given"
+    )
+    other: bool | None = Field(
+        None,
+        description="whether categories beyond the limit, and unseen ones, share one of their own; true where training "
+        "rows have some, when not given",
+    )
+    unknown: int | None = Field(
+        None,
+        ge=0,
+        description="of lists of ids: the id in place of one that is out of range; 0 when not given",
+    )
+    format: str | None = Field(
+        None,
+        description="of a date: year_first, day_first, month_first or a pattern such as '%d %b %Y'; told "
+        "from its values when not given",
+    )
+    missing: Missing | None = Field(
+        None,
+        description="what a missing value becomes, and that a request may leave it out: the mean; zero (of a category: "
+        "none); own: a feature of its own; when not given the mean, and only where rows of the data lack the value",
     )
     tokens: Literal["words", "characters"] | None = Field(
         None, description="what a text is split into; words when not given"
@@ -22,10 +58,10 @@ class InputSpec(Part):
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
     )
-    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
-    scale: Literal["none"] | None = Field(
+    vocabulary: int | None = Field(
         None,
-        description="of an image, none: the model gets the stored numbers, such as 0 to 255; 0 to 1 when not given",
+        ge=1,
+        description="distinct tokens, or ids, known: the most frequent ones; of lists of ids: their number",
     )
 
 
@@ -127,6 +163,10 @@ class Data(Part):
     inputs: (
         list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
     ) = Field(None, description="input columns; all but the target when not given")
+    missing: Missing | None = Field(
+        None,
+        description="the same for all inputs that state none of their own; mean counts as zero where there is none",
+    )
     target: (
         Annotated[
             list[str | TargetSpec],

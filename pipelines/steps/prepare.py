@@ -10,6 +10,7 @@ from tidegate.models.data.columns import save_columns
 from tidegate.models.preprocessing.prepare import Prepared as Rows
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
+from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.kept_data import lay_out_source
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
@@ -33,6 +34,8 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         save_columns(context.work / f"{name}.npz", columns)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
+    for line in column_lines(prepared.summary["columns"]):
+        print(f"column {line}")
     for sentence in prepared.summary["warnings"]:
         print(f"warning: {sentence}")
     if inputs.memory is not None:
@@ -62,7 +65,7 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     data, source = inputs.data, _source(inputs, context)
     task = data.task or task_of(inputs.loss)
     asked = data.model_dump(
-        mode="json", include={"format", "inputs", "target", "split", "sample_rate", "csv"}
+        mode="json", include={"format", "inputs", "target", "split", "sample_rate", "csv", "missing"}
     )
     if inputs.memory is None or source is None:
         return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, **asked)

@@ -19,6 +19,7 @@ from tidegate.serving.contract.descriptions import (
     describe_with_nan,
     expectation,
     has_shape,
+    is_date,
     leaves,
     too_deep,
 )
@@ -26,6 +27,9 @@ from tidegate.serving.errors import ContractError
 
 Array = NDArray[Any]
 NUMBER_TYPES = {int, float}
+NULL_FIX = (
+    "send a value: no row of the data lacked one; to take null, set `missing` of the input and submit again"
+)
 C_TYPES = "fdbBhHiIlLqQ"  # type characters with the same meaning in NumPy and `struct`
 
 
@@ -70,7 +74,9 @@ def cast_array(field: Field, values: Array) -> Array | None:
 
 
 def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
-    if field.kind in ("categorical", "text"):
+    if field.nullable is False and None in values:
+        return None
+    if field.dtype == "str":
         return _cast_texts(field, categories, values)
     if field.kind == "sequence":
         return _cast_sequences(field, values)
@@ -81,11 +87,13 @@ def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array |
 
 def _cast_texts(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
     if not set(map(type, values)) <= {str, type(None)}:
-        if field.kind == "text":
+        if field.kind in ("text", "date"):
             return None
         values = [_category(value, categories) for value in values]
         if _NotACategory in values:
             return None
+    if field.kind == "date" and not all(value is None or is_date(field, value) for value in values):
+        return None
     column = np.empty(len(values), object)
     column[:] = values
     return column
@@ -212,6 +220,10 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
     """What was received, and how to fix it."""
     if too_deep(value):
         return describe(value), "send flat values"
+    if value is None and field.nullable is False:
+        return describe(value), NULL_FIX
+    if field.kind == "date" and isinstance(value, str):
+        return describe(value), "send a date of that form"
     if field.shape and has_shape(field, value):
         culprit = next(
             (leaf for leaf in leaves(value) if _cast_scalars(np.dtype(field.dtype), [leaf]) is None), None
@@ -223,8 +235,8 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
         return describe(value), "send one sequence per row; cut one that is longer"
     if field.shape:
         return describe(value), "reshape the array, one row at a time"
-    if isinstance(value, str) and field.kind == "numeric":
+    if isinstance(value, str) and field.dtype != "str":
         return describe(value), "send the number without quotes"
-    if field.kind in ("categorical", "text"):
+    if field.dtype == "str":
         return describe(value), "send it as a quoted string"
     return describe(value), "send one number"

@@ -28,12 +28,22 @@ MISSING = {
     "numeric": "null counts as the mean of the training rows",
     "categorical": "null and a category not listed count as no category",
     "text": "null counts as empty text; a word not seen in training counts as unknown",
+    "id": "null and an id not seen in training count as unknown",
+    "date": "null counts as no date",
     "sequence": "null is refused; a row has 1 to shape[0] steps, and a longer one is refused",
 }
+STATED_MISSING = {"zero": {"numeric": "null counts as 0"}, "own": {"": "null counts as a value of its own"}}
+NEVER_MISSING = "null is refused, because no row of the data lacks the value"
 
 
 class Input(BaseModel):
-    """One input as a client sees it: dtype, shape of one row, categories, the rule for null; see `Field.upright`."""
+    """One input as a client sees it: dtype, shape of one row, categories, the rule for null.
+
+    Attributes:
+        nullable: whether null is taken; None: it is, as of bundles that were made before it was known.
+        upright: see `preprocessing.schema.Field`.
+        format: of a date that is not written in ISO 8601.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +53,8 @@ class Input(BaseModel):
     shape: tuple[int, ...] = ()
     categories: tuple[str, ...] = ()
     missing: str
+    nullable: bool | None = None
+    format: str | None = None
     upright: bool | None = None
 
 
@@ -123,11 +135,9 @@ class Contract(BaseModel):
         """The schema it was built from."""
         fields = tuple(
             Field(
-                name=entry.name,
-                kind=entry.kind,
-                dtype=entry.dtype,
-                shape=entry.shape,
-                upright=entry.upright,
+                **entry.model_dump(
+                    include={"name", "kind", "dtype", "shape", "nullable", "format", "upright"}
+                )
             )
             for entry in self.inputs
         )
@@ -182,13 +192,23 @@ def argmax_rows(values: NDArray[Any]) -> list[int]:
 
 
 def _input(field: Field, categories: Sequence[str]) -> Input:
-    rule = MISSING.get(field.kind) if not field.shape or field.kind == "sequence" else None
+    single = not field.shape or field.kind == "sequence"
     return Input(
         name=field.name,
         kind=field.kind,
         dtype=field.dtype,
         shape=field.shape,
         categories=tuple(categories),
-        missing=rule or "null is refused",
+        missing=_rule(field) if single else "null is refused",
+        nullable=field.nullable if single and field.kind != "sequence" else None,
+        format=field.format,
         upright=field.upright,
     )
+
+
+def _rule(field: Field) -> str:
+    """What null means, in words."""
+    if field.nullable is False and field.kind != "sequence":
+        return NEVER_MISSING
+    stated = STATED_MISSING.get(field.missing or "", {})
+    return stated.get(field.kind) or stated.get("") or MISSING.get(field.kind, "null is refused")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.models.data.dates import YEAR_FIRST, seconds_of
 from tidegate.models.preprocessing.schema import Field
 
 SHOWN = 60
@@ -33,12 +34,18 @@ def describe(value: Any) -> str:
 
 def expectation(field: Field, categories: Sequence[str] = ()) -> str:
     """Describe what a value of the field must be."""
+    null = "" if field.nullable is False else ", or null for a missing one"
     if field.kind == "text":
-        return "text, or null for a missing one"
+        return f"text{null}"
     if field.kind == "categorical":
         known = ", ".join(json.dumps(name) for name in categories[:8])
         more = f" and {len(categories) - 8} more" if len(categories) > 8 else ""
-        return f"the name of a category ({known}{more}), or null for a missing one"
+        return f"the name of a category ({known}{more}){null}"
+    if field.kind == "date":
+        other = "" if field.format in (None, YEAR_FIRST) else f" or as in training ({field.format})"
+        return f"a date as text, ISO 8601 such as 2025-01-31 or 2025-01-31T18:30{other}{null}"
+    if field.dtype == "str":
+        return f"an id as text{null}"
     number = _number_words(np.dtype(field.dtype))
     if field.kind == "sequence":
         steps = (
@@ -49,7 +56,12 @@ def expectation(field: Field, categories: Sequence[str] = ()) -> str:
         return f"an array of 1 to {field.shape[0]} steps, every step {steps}"
     if field.shape:
         return f"an array of shape {list(field.shape)}, every element {number}"
-    return f"{number}, or null for a missing one"
+    return f"{number}{null}"
+
+
+def is_date(field: Field, value: str) -> bool:
+    """Whether a text is a date as the field has them, or in ISO 8601."""
+    return seconds_of(value, field.format or YEAR_FIRST) is not None
 
 
 def has_shape(field: Field, value: Any) -> bool:

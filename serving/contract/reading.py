@@ -181,7 +181,11 @@ class RequestReader:
                 extra, "a field the model does not have", f"the field {absent.name!r}", "rename it", position
             )
         expected = expectation(self._field(absent.name), absent.categories)
-        hint = "add it" if absent.shape else "add it; null where its value is missing"
+        hint = (
+            "add it"
+            if absent.shape or absent.nullable is False
+            else "add it; null where its value is missing"
+        )
         return ContractError(absent.name, "no such field in the row", expected, hint, position)
 
     def _field(self, name: str) -> Field:

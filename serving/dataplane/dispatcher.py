@@ -98,6 +98,8 @@ class Dispatcher:
             self.access_log.record(pairs, dialect.label, answer.status, spent, kind=answer.kind)
             return
         metrics.predicted(answer.values, answer.seconds, spent)
+        if answer.unseen:
+            metrics.unseen(answer.unseen)
         if answer.busy:
             self.admission.record_duration(answer.busy)
         if self._observer_queue is not None and not proof:

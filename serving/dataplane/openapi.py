@@ -151,7 +151,9 @@ def _field(entry: Input) -> Spec:
         schema = {"type": "array", "minItems": least, "maxItems": size, "items": schema}
     if entry.kind == "image":
         return {"anyOf": [schema, FILE]}
-    return schema if entry.shape else schema | {"nullable": True}
+    if entry.kind == "date":
+        schema["description"] = "a date in ISO 8601" + (f", or {entry.format}" if entry.format else "")
+    return schema if entry.shape or entry.nullable is False else schema | {"nullable": True}
 
 
 def _single(dtype: str) -> Spec:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ class Response(NamedTuple):
         busy: seconds with reading and writing included; 0 for an explanation, which does not show how long predictions
             take.
         pending: computes the actual response, an explanation, which takes long.
+        unseen: of a prediction, by field the rows whose category or id training did not know.
     """
 
     status: int
@@ -59,6 +60,7 @@ class Response(NamedTuple):
     seconds: float = 0.0
     busy: float = 0.0
     pending: Callable[[], "Response"] | None = None
+    unseen: Mapping[str, int] | None = None
 
 
 class InferenceEngine:
@@ -163,7 +165,10 @@ class InferenceEngine:
         written = dialect.write(values, request)
         busy = time.perf_counter() - began
         body, media, headers = written
-        return Response(200, body, media, headers, "", request.columns, values, predicted - read, busy)
+        unseen = self.predictor.transforms.unseen(request.columns)
+        return Response(
+            200, body, media, headers, "", request.columns, values, predicted - read, busy, unseen=unseen
+        )
 
     def _explain(self, explainer: Explainer, request: ParsedRequest) -> Response:
         began = time.perf_counter()
@@ -174,7 +179,8 @@ class InferenceEngine:
             body, media, headers = self.default_dialect.write_explained(values, explanations)
         except Exception as error:
             return self._failed(self.default_dialect, error)
-        return Response(200, body, media, headers, "", request.columns, values, predicted)
+        unseen = self.predictor.transforms.unseen(request.columns)
+        return Response(200, body, media, headers, "", request.columns, values, predicted, unseen=unseen)
 
     def _failed(self, dialect: Dialect, error: Exception) -> Response:
         if isinstance(error, ContractError):

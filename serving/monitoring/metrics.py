@@ -5,7 +5,7 @@ request takes one microsecond instead of ten.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +70,7 @@ class Metrics(Collector):
         self._labels = labels
         self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._errors: defaultdict[str, int] = defaultdict(int)
+        self._unseen: defaultdict[str, int] = defaultdict(int)
         self._classes = np.zeros(len(labels), np.int64)
         self._new: list[tuple[NDArray[np.float32], float, float]] = []
         self._new_rows = 0
@@ -98,6 +99,11 @@ class Metrics(Collector):
         if self._new_rows >= FOLD:
             self._fold()
 
+    def unseen(self, rows: Mapping[str, int]) -> None:
+        """Count rows, by field, whose category or id training did not know."""
+        for field, count in rows.items():
+            self._unseen[field] += count
+
     def add(self, collector: Collector) -> None:
         """Also put another collector's metrics on the page."""
         self._registry.register(collector)
@@ -120,6 +126,13 @@ class Metrics(Collector):
         rows = _counter("tidegate_predicted_rows", "Rows predicted")
         rows.add_metric(self._values, self._batch.sum)
         yield rows
+        if self._unseen:
+            unseen = _counter(
+                "tidegate_unseen_values", "Rows whose category or id training did not know", "field"
+            )
+            for field, count in list(self._unseen.items()):
+                unseen.add_metric([*self._values, field], count)
+            yield unseen
         yield from self._distributions()
         for name, value in self.gauges.items():
             gauge = GaugeMetricFamily(f"tidegate_{name}", GAUGES[name], labels=NAMES)

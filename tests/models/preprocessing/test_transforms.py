@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.data.columns import take
+from tidegate.models.data.data_warnings import recorded
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.transforms import InputSpec, Transforms, encode_target
@@ -57,12 +58,20 @@ def test_unseen_and_missing_categories_are_all_zeros():
     assert encoded.tolist() == [[1, 0], [0, 1], [0, 0], [0, 0]]
 
 
-def test_only_the_thousand_most_frequent_categories_are_known():
+def test_only_the_thousand_most_frequent_categories_are_known_and_the_rest_share_one():
     names = [f"v{number}" for number in range(1500)]
-    columns = {"id": strings(*names, *names[700:]), "y": np.arange(2300) % 2}
-    known = fitted(columns).categories["id"]
+    columns = {"id": strings(*names, *names[700:], *names[700:]), "y": np.arange(3100) % 2}
+    with recorded() as told:
+        transforms = fitted(columns)
+    known = transforms.categories["id"]
     assert len(known) == 1000
     assert set(names[700:]) < set(known)
+    assert len(told) == 1
+    assert "1500 different values" in told[0]
+    assert "500 rows have another one, and share `other`" in told[0]
+    encoded = transforms.apply({"id": strings("v0", "v699", "v1499", "never seen", None)})["features"]
+    assert encoded[:, -1].tolist() == [0, 1, 0, 1, 0]
+    assert encoded.sum(axis=1).tolist() == [1, 1, 1, 1, 0]
 
 
 def test_words_are_numbered_by_frequency_and_unseen_words_are_one():

@@ -1,0 +1,31 @@
+"""The encoders by name, as stored transforms name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidegate.models.preprocessing.encoders import (
+    ArrayEncoder,
+    Encoder,
+    ImageEncoder,
+    SequenceEncoder,
+    TextEncoder,
+)
+from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
+from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
+
+ENCODERS: dict[str, Any] = {
+    "features": FeaturesEncoder,
+    "array": ArrayEncoder,
+    "image": ImageEncoder,
+    "sequence": SequenceEncoder,
+    "text": TextEncoder,
+    "id": IdEncoder,
+}
+
+
+def build(encoder: str, content: Mapping[str, Any]) -> Encoder:
+    """Build an encoder, a key of ENCODERS, from its content."""
+    built: Encoder = ENCODERS[encoder](**content)
+    return built

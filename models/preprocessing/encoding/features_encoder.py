@@ -1,0 +1,172 @@
+"""The input `features`: all single numbers, categories and dates of a row as one vector.
+
+Its order: the numbers; a one-hot block per category field, with `other` last where it has one; a block per date; and
+one mark per field whose missing values have a feature of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.data.dates import DAY, seconds
+from tidegate.models.preprocessing.encoders import (
+    LARGEST,
+    LARGEST_RAW,
+    SCALED,
+    InputSpec,
+    signed_log,
+    standardised,
+)
+
+OTHER = "other"
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+)  # fmt: skip
+DATE_PARTS = ("days", "day of month", *WEEKDAYS, *MONTHS)
+TIME_PARTS = ("sine of the hour", "cosine of the hour")
+
+
+class FeaturesEncoder:
+    """All single numbers, categories and dates as one float32 vector.
+
+    Args:
+        names: the numbers' fields; they are standardised by `mean` and `scale`.
+        categories: of each category field, the known ones, sorted.
+        scaling: fields with another `scale` than standard, see `preprocessing.schema.Field`.
+        fill: what a missing number becomes; 0, the training mean, where it is not given.
+        other: category fields with a feature for all values that are not known.
+        dates: of each date field `format`, `mean` and `scale` of its days, and whether it has a `time`.
+        own: fields whose missing values have a feature of their own.
+    """
+
+    def __init__(
+        self,
+        names: list[str],
+        mean: list[float],
+        scale: list[float],
+        categories: dict[str, list[str]],
+        scaling: Mapping[str, str] | None = None,
+        fill: Mapping[str, float] | None = None,
+        other: list[str] | None = None,
+        dates: Mapping[str, Mapping[str, Any]] | None = None,
+        own: list[str] | None = None,
+    ) -> None:
+        self.content: dict[str, Any] = {
+            "names": names,
+            "mean": mean,
+            "scale": scale,
+            "categories": categories,
+        }
+        more = {"scaling": scaling, "fill": fill, "other": other, "dates": dates, "own": own}
+        self.content |= {key: value for key, value in more.items() if value}
+        self._names, self._mean, self._factor = names, np.array(mean), 1.0 / np.array(scale)
+        self._scaling = dict(scaling or {})
+        self._log = [place for place, name in enumerate(names) if self._scaling.get(name) == "log"]
+        raw = [self._scaling.get(name) == "none" for name in names]
+        self._limit: Any = np.where(raw, LARGEST_RAW, LARGEST) if any(raw) else LARGEST
+        self._fill = np.array([(fill or {}).get(name, 0.0) for name in names]) if fill else None
+        self._blocks: list[tuple[str, dict[str, int], int | None]] = []
+        self._dates: list[tuple[str, int, Mapping[str, Any]]] = []
+        self.labels = list(names)
+        self.places = {name: [place] for place, name in enumerate(names)}
+        for name, values in categories.items():
+            start, rest = len(self.labels), name in (other or ())
+            self._add(name, [*(f"{name}={value}" for value in values), *([f"{name}: {OTHER}"] * rest)])
+            known = {value: start + place for place, value in enumerate(values)}
+            self._blocks.append((name, known, start + len(values) if rest else None))
+        for name, about in (dates or {}).items():
+            self._dates.append((name, len(self.labels), about))
+            parts = (*DATE_PARTS, *(TIME_PARTS if about["time"] else ()))
+            self._add(name, [f"{name}: {part}" for part in parts])
+        self._own = [(name, len(self.labels) + place) for place, name in enumerate(own or ())]
+        for name, _ in self._own:
+            self._add(name, [f"{name} missing"])
+        self._first = next(iter(self.places), "")
+        self.spec = InputSpec((len(self.labels),), "float32", "numeric")
+
+    def _add(self, name: str, labels: list[str]) -> None:
+        start = len(self.labels)
+        self.places[name] = [*self.places.get(name, []), *range(start, start + len(labels))]
+        self.labels += labels
+
+    def apply(self, columns: Columns) -> NDArray[np.float32]:
+        """Encode `n` rows as `(n, width)`."""
+        rows = len(columns[self._first])
+        encoded = np.zeros((rows, *self.spec.shape), np.float32)
+        if self._names:
+            encoded[:, : len(self._names)] = self._numbers(columns, rows)
+        for name, places, rest in self._blocks:
+            for row, value in enumerate(columns[name].tolist()):
+                place = places.get(value, rest)
+                if place is not None and value is not None:
+                    encoded[row, place] = 1.0
+        for name, start, about in self._dates:
+            encode_dates(columns[name], about, encoded[:, start:])
+        for name, place in self._own:
+            encoded[:, place] = missing(columns[name])
+        return encoded
+
+    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
+        """One number per column; for a category or a date the sum over its block."""
+        del columns
+        return {
+            name: parts[:, places[0]].tolist() if len(places) == 1 else parts[:, places].sum(axis=1).tolist()
+            for name, places in self.places.items()
+        }
+
+    def described(self) -> dict[str, str]:
+        """By column, what the model gets."""
+        found = {name: SCALED[self._scaling.get(name, "standard")] for name in self._names}
+        for name, places, rest in self._blocks:
+            found[name] = f"one-hot of {len(places)}" + (" and other" if rest is not None else "")
+        for name, _, about in self._dates:
+            parts = "days, day of month, weekday, month" + (", time of day" if about["time"] else "")
+            count = len(DATE_PARTS) + (len(TIME_PARTS) if about["time"] else 0)
+            found[name] = f"as {count} numbers: {parts}"
+        for name, _ in self._own:
+            found[name] += ", and whether it is missing"
+        return found
+
+    def unseen(self, columns: Columns) -> dict[str, int]:
+        """By category field, the rows whose category is not known; a missing one is not counted."""
+        return {
+            name: sum(value is not None and value not in places for value in columns[name].tolist())
+            for name, places, _ in self._blocks
+        }
+
+    def _numbers(self, columns: Columns, rows: int) -> NDArray[np.float64]:
+        block = np.empty((rows, len(self._names)))
+        for place, name in enumerate(self._names):
+            block[:, place] = columns[name]
+        if self._log:
+            block[:, self._log] = signed_log(block[:, self._log])
+        encoded = standardised(block, self._mean, self._factor, self._limit)
+        if self._fill is not None:
+            encoded = np.where(np.isfinite(block), encoded, self._fill)
+        return encoded
+
+
+def encode_dates(column: Array, about: Mapping[str, Any], block: NDArray[np.float32]) -> None:
+    """Write the parts of a column of dates into the zeros of `block` `(n, parts)`; a missing date stays all zeros."""
+    stamps = seconds(column, about["format"])
+    rows = np.flatnonzero(np.isfinite(stamps))
+    if not len(rows):
+        return
+    moments = stamps[rows].astype("datetime64[s]")
+    days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
+    since = stamps[rows] / DAY
+    standard = (since - about["mean"]) / about["scale"]
+    block[rows, 0] = np.clip(standard, -LARGEST, LARGEST)
+    block[rows, 1] = ((days - months).astype(np.int64) - 15) / 9.0  # about its own mean and deviation
+    block[rows, 2 + (days.astype(np.int64) + 3) % 7] = 1.0  # 1970-01-01 was a Thursday
+    block[rows, 9 + months.astype(np.int64) % 12] = 1.0
+    if about["time"]:
+        angle = 2 * np.pi * (since % 1.0)
+        block[rows, len(DATE_PARTS)], block[rows, len(DATE_PARTS) + 1] = np.sin(angle), np.cos(angle)
