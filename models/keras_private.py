@@ -25,10 +25,10 @@ def register_tree(structure: type) -> None:
 
     On each backend Keras has another library for structures.
     """
-    from keras.src import tree
+    from keras.src.tree.tree_api import register_tree_node_class
 
     if structure not in _registered:
-        tree.register_tree_node_class(structure)
+        register_tree_node_class(structure)
         _registered.add(structure)
 
 
