@@ -100,7 +100,7 @@ class ExportError(ModelsError):
 
 def nearest_name(name: object, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, for "did you mean"; None where nothing is close."""
-    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=0.5)), None)
+    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=0.6)), None)
 
 
 def one_line(error: object) -> str:

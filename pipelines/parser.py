@@ -106,26 +106,73 @@ def _pipeline(add: Add) -> None:
 
 
 def _inspection(add: Add) -> None:
-    add("runs", "inspect:runs", "list the runs, newest first", "tidegate runs")
+    data = add(
+        "data",
+        "data:data",
+        "show what each column of data is taken for, and what a model gets of it",
+        "tidegate data sales.csv sold",
+        needs_home=False,
+    )
+    data.add_argument("file", metavar="FILE", help="data, or an experiment's file or name")
+    data.add_argument("column", metavar="COLUMN", nargs="?", help="of data, the column to predict")
+    _set(data)
+    data.add_argument(
+        "--csv", action="append", default=[], metavar="KEY=VALUE", help="how a .csv is written, see predict"
+    )
+    runs = add("runs", "runs:runs", "list the runs, newest first", "tidegate runs --since 7d --status done")
+    runs.add_argument(
+        "--status",
+        action="append",
+        default=[],
+        metavar="STATUS",
+        help="only runs of this status: queued, running, done, failed, refused, cancelled; repeatable",
+    )
+    runs.add_argument(
+        "--since", metavar="AGE", help="only runs of the last 7d (or 12h, 30m), or since a date"
+    )
+    runs.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only runs whose metric meets it, such as 'test_auc>0.8'; repeatable",
+    )
     show = add("show", "inspect:show", "show one run", "tidegate show digits-1a2b3c4d")
     show.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
     logs = add(
         "logs",
         "inspect:logs",
-        "print what a run's steps printed",
+        "print what a run's steps, or an endpoint's servers, printed",
         "tidegate logs digits-1a2b3c4d train -f",
         quiet=True,
     )
-    logs.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
+    logs.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run's id, an experiment's name for its newest run, or an endpoint's name",
+    )
     logs.add_argument("step", metavar="STEP", nargs="?", help="a step's id, or the start of it")
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
+    logs.add_argument(
+        "--endpoint",
+        action="store_true",
+        help="the name is an endpoint's, even where an experiment has it too",
+    )
+    wait = add("wait", "wait:wait", "wait until a run has ended", "tidegate wait digits --timeout 30m")
+    wait.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
+    wait.add_argument("--timeout", metavar="TIME", help="give up after 30s, 10m or 2h, with exit code 4")
     compare = add(
         "compare",
-        "inspect:compare",
-        "show what differs between runs",
+        "compare:compare",
+        "show what differs between runs, or between the trials of one search",
         "tidegate compare digits-1a2b3c4d digits-5e6f7a8b",
     )
-    compare.add_argument("run_ids", metavar="RUN", nargs="+")
+    compare.add_argument(
+        "run_ids",
+        metavar="RUN",
+        nargs="+",
+        help="runs' ids, or experiments' names for their newest runs; one run with a search: its trials",
+    )
     add("ui", "workspace:ui", "open the MLflow UI, or print its URL", "tidegate ui", quiet=True)
 
 
@@ -212,6 +259,7 @@ def _workspace(add: Add) -> None:
     )
     keys.add_argument("name", metavar="NAME", help="who will use the key")
     add("down", "workspace:down", "stop everything that runs here", "tidegate down")
+    add("up", "up:up", "start again what down or a reboot stopped", "tidegate up")
     add("gc", "workspace:gc", "remove what no live release or run needs", "tidegate gc")
     completion = add(
         "completion",

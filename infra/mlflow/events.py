@@ -41,6 +41,7 @@ class Batch:
     datasets: list[Event] = field(default_factory=list)
     artifacts: list[Event] = field(default_factory=list)
     models: list[Event] = field(default_factory=list)
+    of_children: dict[str, dict[str, str]] = field(default_factory=dict)
     end: Event | None = None
     reopened: bool = False
 
@@ -56,6 +57,8 @@ def gather(events: Iterable[Event]) -> Batch:
                 batch.params |= {_key(k): _text(v, MAX_PARAM) for k, v in flatten(event["values"])}
             case "tags":
                 batch.tags |= tags(event["values"])
+            case "child_tags":
+                batch.of_children.setdefault(event["child"], {}).update(tags(event["values"]))
             case "metrics" | "system":
                 batch.points += points(event)
             case "dataset":

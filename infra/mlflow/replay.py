@@ -169,24 +169,34 @@ class Replay:
 
     def _send(self, name: str, known: State, batch: events.Batch) -> None:
         run_id = known.run_id
-        self._try("values", lambda: self.tracker.log(run_id, batch))
+        self._try(run_id, "values", lambda: self.tracker.log(run_id, batch))
         if known.ended and batch.reopened:
-            self._try("status", lambda: self.tracker.set_status(run_id, None))
+            self._try(run_id, "status", lambda: self.tracker.set_status(run_id, None))
         if batch.datasets:
-            self._try("datasets", lambda: self.tracker.log_datasets(run_id, batch.datasets))
+            self._try(run_id, "datasets", lambda: self.tracker.log_datasets(run_id, batch.datasets))
         with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch:
             if batch.artifacts:
                 self._files(run_id, batch.artifacts, Path(scratch) / "artifacts")
             for number, event in enumerate(batch.models):
                 self._model(name, known, event, Path(scratch) / f"model-{number}")
+        for child, tags in batch.of_children.items():
+            self._tag_child(child, tags)
         if batch.end:
-            self._try("end", lambda: self.tracker.set_status(run_id, batch.end))
+            self._try(run_id, "end", lambda: self.tracker.set_status(run_id, batch.end))
+
+    def _tag_child(self, name: str, tags: dict[str, str]) -> None:
+        """Log what the parent says of a child; a child that was not sent yet is created now, its events follow."""
+        first = next(spool.read(spool.path_of(self.folder, name)), None)
+        if first is None:
+            return
+        run_id = (self._known(name) or self._find_or_create_run(name, first[0])).run_id
+        self._try(run_id, f"tags of {name}", lambda: self.tracker.log(run_id, events.Batch(tags=tags)))
 
     def _files(self, run_id: str, files: list[Event], folder: Path) -> None:
         folder.mkdir()
         for event in files:
-            self._try(event["id"], partial(self._stage, event, folder))
-        self._try("files", lambda: self.tracker.upload(run_id, folder))
+            self._try(run_id, event["id"], partial(self._stage, event, folder))
+        self._try(run_id, "files", lambda: self.tracker.upload(run_id, folder))
 
     def _stage(self, event: Event, folder: Path) -> None:
         if event["kind"] == "artifact":
@@ -216,15 +226,21 @@ class Replay:
             }
             self.tracker.log_model(known.experiment_id, known.run_id, self.run, folder, source, summary)
 
-        self._try(event["id"], log)
+        self._try(known.run_id, event["id"], log)
 
-    def _try(self, what: str, send: Callable[[], None]) -> None:
-        """Send, and note a permanent refusal or a lost file of ours, so that the rest is still sent."""
+    def _try(self, run_id: str, what: str, send: Callable[[], None]) -> None:
+        """Send, and note a permanent refusal or a lost file of ours, so that the rest is still sent.
+
+        Raises:
+            GoneError: the MLflow run was deleted; what was sent to it has to be sent again.
+        """
         try:
             send()
         except Exception as error:
             if tracking.code(error) == "RESOURCE_DOES_NOT_EXIST":
                 raise GoneError(str(error)) from error
+            if tracking.code(error) == "INVALID_PARAMETER_VALUE" and self.tracker.restore(run_id):
+                raise GoneError(f"run {run_id} was deleted in MLflow and is restored") from error
             if tracking.is_transient(error):
                 raise
             refused = f"{what}: {error}"
@@ -295,6 +311,6 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:
-                return f"MLflow at {replay.tracker.uri} cannot be updated: {error}"
+                return tracking.explain(replay.tracker.uri, error)
             pause = min(next(waits), left)
         time.sleep(pause)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tidegate.infra.errors import LockedError, ProcessError, TrackingError
 from tidegate.infra.mlflow import replay
+from tidegate.infra.mlflow.address import outside
 from tidegate.infra.system import processes
 from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
@@ -47,9 +48,9 @@ def ensure(home: Path) -> str:
     Raises:
         TrackingError: the database is locked or damaged, no port is free, or the home is not writable.
     """
-    outside = os.environ.get("MLFLOW_TRACKING_URI")
-    if outside:
-        return outside.rstrip("/")
+    named = outside()
+    if named:
+        return named
     try:
         return _ensure_local(home, home.absolute() / "mlflow")
     except ProcessError as error:
@@ -72,19 +73,19 @@ def _ensure_local(home: Path, folder: Path) -> str:
 
 def url(home: Path) -> str | None:
     """Return MLflow's URL if it is set or the local server runs, else None; starts nothing."""
-    outside = os.environ.get("MLFLOW_TRACKING_URI")
-    running = None if outside else processes.find(home / "processes", NAME)
-    return outside.rstrip("/") if outside else str(running.extra["url"]) if running else None
+    named = outside()
+    running = None if named else processes.find(home / "processes", NAME)
+    return named or (str(running.extra["url"]) if running else None)
 
 
 def runs_locally(home: Path) -> bool:
     """Return whether the home's own server runs and $MLFLOW_TRACKING_URI names no other."""
-    return not os.environ.get("MLFLOW_TRACKING_URI") and processes.find(home / "processes", NAME) is not None
+    return not outside() and processes.find(home / "processes", NAME) is not None
 
 
 def database_lost(home: Path) -> bool:
     """Return whether the local database is gone, and with it all synced runs."""
-    return not os.environ.get("MLFLOW_TRACKING_URI") and not database(home).exists()
+    return not outside() and not database(home).exists()
 
 
 def stop(home: Path) -> bool:

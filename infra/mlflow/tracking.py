@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import events
+from tidegate.infra.mlflow.address import LOG_IN, TOKEN, USER
 from tidegate.infra.mlflow.spool import Event
 
 RUN_TAG = "tidegate.run"  # our run's id, on the parent, its children and their models
@@ -22,6 +23,8 @@ SPOOL_TAG = "tidegate.spool"  # which of them: `run` is the parent
 POINTS, PAIRS = 1000, 100  # MLflow's limits for one log-batch request
 # Without this tag the UI guesses, and shows our experiments as ones of traces and evaluations.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Without this part of an address, MLflow 3.17 opens its pages for language models, not those for training.
+TRAINING = "workflowType=machine_learning"
 T = TypeVar("T")
 
 # No retries inside MLflow's client: it would repeat a POST that timed out, and so create a run twice.
@@ -40,7 +43,7 @@ class GoneError(TrackingError):
 
 def run_url(base: str, experiment_id: str, run_id: str) -> str:
     """Return the page of a run in the MLflow UI at `base`."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
 
 
 def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]) -> str:
@@ -48,7 +51,12 @@ def compare_url(base: str, experiment_ids: Sequence[str], run_ids: Sequence[str]
     runs, experiments = (
         quote(json.dumps(list(ids), separators=(",", ":"))) for ids in (run_ids, experiment_ids)
     )
-    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}&{TRAINING}"
+
+
+def experiments_url(base: str) -> str:
+    """Return MLflow's list of experiments, where people start to look."""
+    return f"{base.rstrip('/')}/#/experiments?{TRAINING}"
 
 
 @contextmanager
@@ -119,6 +127,22 @@ class Tracker:
             tags["mlflow.parentRunId"] = parent
         title = str(event.get("name") or f"{run}/{name}")
         return str(self.client.create_run(experiment_id, event["t"], tags, title).info.run_id)
+
+    def restore(self, run_id: str) -> bool:
+        """Restore a run that was deleted in the UI, with its experiment; return whether it was deleted."""
+        run = self.client.get_run(run_id)
+        if run.info.lifecycle_stage == "active":
+            return False
+        self._restore_experiment(run.info.experiment_id)
+        if (
+            self.client.get_run(run_id).info.lifecycle_stage != "active"
+        ):  # its experiment takes its runs along
+            self.client.restore_run(run_id)
+        return True
+
+    def _restore_experiment(self, experiment_id: str) -> None:
+        if self.client.get_experiment(experiment_id).lifecycle_stage != "active":
+            self.client.restore_experiment(experiment_id)
 
     def drop(self, run_id: str) -> None:
         """Delete a duplicate run, created by a request whose response was lost."""
@@ -231,6 +255,30 @@ def code(error: Exception) -> str:
     from mlflow.exceptions import RestException
 
     return str(error.error_code) if isinstance(error, RestException) else ""
+
+
+def explain(uri: str, error: Exception) -> str:
+    """Say why MLflow at `uri` does not do what was asked: a refused login is told from silence."""
+    from mlflow.exceptions import MlflowException
+
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+    if status in (401, 403):
+        who = "no user" if not os.environ.get(USER) else f"the user {os.environ[USER]}"
+        who = "the token" if os.environ.get(TOKEN) else who
+        return f"MLflow at {uri} refuses {who} with HTTP {status}; expected one that may write; {LOG_IN}"
+    return f"MLflow at {uri} cannot be updated: {error}"
+
+
+def check_login(uri: str) -> None:
+    """Ask MLflow for its experiments as every command does: with the same login, certificates and path.
+
+    Raises:
+        TrackingError: it refuses, or does not answer; says which.
+    """
+    try:
+        Tracker(uri).client.search_experiments(max_results=1)
+    except Exception as error:
+        raise TrackingError(explain(uri, error)) from error
 
 
 def is_transient(error: Exception) -> bool:

@@ -1,8 +1,8 @@
-"""Losses, the target encoding that each needs, and class weights."""
+"""Losses, and the target encoding that each needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tidegate.models.config.options import did_you_mean
@@ -53,11 +53,16 @@ ALIASES = {
 
 
 class Loss(NamedTuple):
-    """A loss by name, its keyword arguments, and the target encoding it needs."""
+    """A loss by name, its keyword arguments, and the target encoding it needs.
+
+    `logits`: whether it is computed of logits, which the user's model ends with. The network gets the activation that
+    makes them probabilities, and Keras computes the loss from what stands before it.
+    """
 
     name: str
     options: dict[str, Any]
     target: Target
+    logits: bool = False
 
 
 def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) -> Loss:
@@ -84,7 +89,12 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
         )
     if task == "generation":
         options["ignore_class"] = IGNORED_TOKEN
-    return Loss(name, options, table[name])
+    logits = options.pop("from_logits", False) if name.endswith("_crossentropy") else False
+    if not isinstance(logits, bool):
+        raise OptionsError(
+            f"option 'from_logits' of loss {name!r} is {logits!r}; expected true or false; correct it"
+        )
+    return Loss(name, options, table[name], logits)
 
 
 def with_label_smoothing(loss: Loss, part: float) -> Loss:
@@ -98,7 +108,7 @@ def with_label_smoothing(loss: Loss, part: float) -> Loss:
     if not part:
         return loss
     if loss.name == "sparse_categorical_crossentropy":
-        loss = Loss("categorical_crossentropy", loss.options, "one_hot")
+        loss = loss._replace(name="categorical_crossentropy", target="one_hot")
     if not loss.name.endswith("_crossentropy") or "label_smoothing" in loss.options:
         known = ", ".join(name for name in CLASSIFICATION if name.endswith("_crossentropy"))
         raise OptionsError(
@@ -106,7 +116,7 @@ def with_label_smoothing(loss: Loss, part: float) -> Loss:
             f"{loss.options or 'no options'}; expected one of: {known}, with no smoothing of its own; leave one of the "
             "two out"
         )
-    return Loss(loss.name, {**loss.options, "label_smoothing": part}, loss.target)
+    return loss._replace(options={**loss.options, "label_smoothing": part})
 
 
 def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
@@ -163,50 +173,3 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
     if target == "one_hot":
         return np.asarray(np.eye(classes, dtype=np.float32)[y])
     return y.astype(np.float32) if target == "boxes" else y.astype(np.float32).reshape(len(y), -1)
-
-
-def class_weights(
-    weights: str | Mapping[Any, float] | None, counts: np.ndarray | None, names: Sequence[Any]
-) -> np.ndarray | None:
-    """Return the float32 weight of each class's rows (classes,), or None if all rows have the same weight.
-
-    "balanced" is rows / (classes * rows of the class), the heuristic of King and Zeng, "Logistic Regression
-    in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
-
-    Args:
-        weights: the experiment's `training.class_weights`.
-        counts: training rows of each class, int64 (classes,); None without classes.
-        names: the classes.
-
-    Raises:
-        OptionsError: there are no classes, or a class is not one of the target's.
-    """
-    import numpy as np
-
-    if weights is None:
-        return None
-    if not names or counts is None:
-        raise OptionsError(
-            "option 'training.class_weights' is given and the target has no classes; expected a classification; "
-            "leave it out"
-        )
-    if weights == "balanced":
-        return np.asarray((counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32))
-    if isinstance(weights, str):
-        raise OptionsError(
-            f"option 'training.class_weights' is {weights!r}; expected 'balanced' or a weight per class; correct it"
-        )
-    by_name = {_key(name): index for index, name in enumerate(names)}
-    table = np.ones(len(names), dtype=np.float32)
-    for name, weight in weights.items():
-        if _key(name) not in by_name:
-            raise OptionsError(
-                f"unknown class {name!r} in 'training.class_weights'{did_you_mean(name, by_name)}"
-            )
-        table[by_name[_key(name)]] = weight
-    return table
-
-
-def _key(name: Any) -> str:
-    """A class as a JSON key, which is how a step reads it."""
-    return str(name).lower() if isinstance(name, bool) else str(name)

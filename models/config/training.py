@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from tidegate.models.config.class_weights import class_key
+from tidegate.models.config.metrics import DEFAULT_METRICS, metric_named, monitor_named, spelled
+from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,11 +51,15 @@ class FrozenOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Monitor = Annotated[str, AfterValidator(monitor_named)]
+Metric = Annotated[str, AfterValidator(metric_named)]
+
+
 class EarlyStopping(FrozenOptions):
     """Stop when the monitored value has not improved for `patience` epochs."""
 
     patience: int = Field(3, ge=1, description="Epochs without improvement before training stops.")
-    monitor: str | None = Field(
+    monitor: Monitor | None = Field(
         None, description="The monitored value; val_loss, or loss without validation rows."
     )
     min_delta: float = Field(0.0, ge=0, description="A change smaller than this is no improvement.")
@@ -81,7 +96,7 @@ class Plateau(FrozenOptions):
     factor: float = Field(0.5, gt=0, lt=1, description="Factor of the learning rate at each change.")
     patience: int = Field(2, ge=0, description="Epochs without improvement before a change.")
     minimum: float = Field(0.0, ge=0, description="The learning rate never falls below this.")
-    monitor: str | None = Field(
+    monitor: Monitor | None = Field(
         None, description="The monitored value; val_loss, or loss without validation rows."
     )
 
@@ -170,16 +185,21 @@ class Training(FrozenOptions):
     loss: str | dict[str, Any] | None = Field(
         None, description="A loss, or {name, ...}; None is the task's default."
     )
-    metrics: tuple[str, ...] | None = Field(
-        None, description="Keras metrics computed each epoch; None is the task's default."
+    metrics: tuple[Metric, ...] | None = Field(
+        None,
+        description="Metrics computed each epoch: accuracy, auc, pr_auc, precision, recall, f1, balanced_accuracy and "
+        "top_K_accuracy of any number of classes, rmse, mae and r2 of numbers, or one of Keras; None is the task's "
+        "default.",
     )
     early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch.")
     learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(
         None, description="How the learning rate changes."
     )
-    class_weights: Literal["balanced"] | dict[str | int | bool, float] | None = Field(
-        None, description="'balanced', or a weight for each class whose weight is not 1."
-    )
+    class_weights: (
+        Literal["balanced"]
+        | dict[str | int | bool, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+        | None
+    ) = Field(None, description="'balanced', or a weight for each class whose weight is not 1, by the class.")
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Fraction of each target that is spread evenly over all classes."
     )
@@ -208,6 +228,15 @@ class Training(FrozenOptions):
     checkpoint: Checkpoint | None = Field(
         Checkpoint(every="30s"), description="How often the training's state is saved; null: never."
     )
+
+    @field_validator("class_weights")
+    @classmethod
+    def _each_class_once(cls, weights: Any) -> Any:
+        keys = [class_key(name) for name in weights] if isinstance(weights, Mapping) else []
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"class {twice[0]} has two weights; expected one; leave one out")
+        return weights
 
     @field_validator("optimizer")
     @classmethod
@@ -287,3 +316,46 @@ def check_privacy(model: Mapping[str, Any], training: Mapping[str, Any]) -> None
                 f"options 'training.privacy' and {name!r} are both given; expected one of them, because epsilon is "
                 "only known without the latter; leave one of the two out"
             )
+
+
+def require_monitors(training: Training, task: str | None, validated: bool) -> None:
+    """Refuse a monitored value that no epoch has, before any data is read.
+
+    Args:
+        training: the options.
+        task: "classification", "regression", "generation" or "detection"; None if it is inferred from the data.
+        validated: whether there are validation rows.
+
+    Raises:
+        OptionsError: names the option and the values that there are.
+    """
+    schedule = training.learning_rate_schedule
+    plateau = schedule if isinstance(schedule, Plateau) else None
+    metrics = training.metrics if training.metrics is not None else DEFAULT_METRICS[task or "classification"]
+    for key, part in (("early_stopping", training.early_stopping), ("learning_rate_schedule", plateau)):
+        if part is not None and part.monitor is not None:
+            require_monitor(part.monitor, ("loss", *metrics), validated, f"training.{key}.monitor")
+
+
+def require_monitor(monitor: str, names: Sequence[str], validated: bool, where: str) -> None:
+    """Refuse a monitored value that no epoch has.
+
+    Args:
+        monitor: a value, such as val_auc.
+        names: the loss and the metrics of each epoch.
+        validated: whether there are validation rows.
+        where: the option, for messages.
+
+    Raises:
+        OptionsError: names the option and the values that there are.
+    """
+    known = [*names, *(f"val_{name}" for name in names if validated)]
+    if monitor in known:
+        return
+    metric = spelled(monitor.removeprefix("val_"))
+    if metric is not None and metric not in names:
+        hint = f"; expected one of: {', '.join(sorted(known))}; add {metric} to training.metrics"
+    else:
+        hint = did_you_mean(monitor, known)
+    more = "" if validated else " For validation rows set data.split.validation."
+    raise OptionsError(f"option {where!r} is {monitor!r}, which is not computed{hint}{more}")

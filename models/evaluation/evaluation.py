@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 NAMES = {  # by task; the first is what trials are ranked by
-    "classification": ("accuracy", "loss", "f1", "ece", "auc"),
+    "classification": (
+        *("accuracy", "loss", "f1", "ece", "auc"),
+        *("precision", "recall", "balanced_accuracy", "pr_auc"),
+    ),
     "regression": ("rmse", "mae", "r2", "loss"),
     "generation": ("perplexity", "accuracy", "loss", "error_rate"),
     "detection": ("map50", "map"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.evaluation.class_metrics import class_metrics
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 
 Floats = NDArray[np.float64]
@@ -41,6 +42,7 @@ def evaluate(
     y_pred: NDArray[Any],
     classes: Sequence[Any] = (),
     names: Sequence[str] = (),
+    top: Sequence[int] = (),
 ) -> Evaluation:
     """Return the metrics of predictions against the true values.
 
@@ -50,18 +52,21 @@ def evaluate(
         y_pred: probabilities (rows, classes), or numbers (rows, values); see `to_predictions`.
         classes: the target's classes; empty for regression.
         names: the target's columns; with several, each gets its own `rmse_NAME`, `mae_NAME` and `r2_NAME`.
+        top: each K of the top_K_accuracy that is asked for.
 
     Returns:
-        accuracy, loss, f1, ece and auc; or rmse, mae, r2, loss. All are undefined without rows, or if a prediction is
-        no finite number; auc if the rows have one class; r2 if the true values are all the same.
+        accuracy, loss, f1, ece, auc and those of `class_metrics`; or rmse, mae, r2, loss. All are undefined without
+        rows, or if a prediction is no finite number; auc if the rows have one class; recall and pr_auc of two classes
+        if no row has the second; r2 if the true values are all the same.
     """
     predicted = np.asarray(y_pred, dtype=np.float64)
     problem = _problem(predicted)
     if problem:
-        return Evaluation.without(NAMES[task], problem)
+        asked = [f"top_{k}_accuracy" for k in top]
+        return Evaluation.without([*NAMES[task], *asked], problem)
     if task == "classification":
         known = list(classes) or list(range(predicted.shape[1]))
-        return Evaluation.of(_classification(np.asarray(y_true).astype(np.int64), predicted, known))
+        return Evaluation.of(_classification(np.asarray(y_true).astype(np.int64), predicted, known, top))
     truth = np.asarray(y_true, dtype=np.float64).reshape(len(predicted), -1)
     return Evaluation.of(_regression(truth, predicted.reshape(truth.shape), names))
 
@@ -74,7 +79,9 @@ def _problem(predicted: Floats) -> str:
     return f"{bad} of {len(predicted)} predictions are no finite numbers" if bad else ""
 
 
-def _classification(truth: NDArray[np.int64], probabilities: Floats, classes: Sequence[Any]) -> Measured:
+def _classification(
+    truth: NDArray[np.int64], probabilities: Floats, classes: Sequence[Any], top: Sequence[int]
+) -> Measured:
     chosen = probabilities.argmax(axis=1)
     return {
         "accuracy": float(np.mean(chosen == truth)),
@@ -82,6 +89,7 @@ def _classification(truth: NDArray[np.int64], probabilities: Floats, classes: Se
         "f1": f1_macro(truth, chosen, len(classes)),
         "ece": calibration_error(truth, probabilities),
         "auc": _mean_area_under_curve(truth, probabilities, classes),
+        **class_metrics(truth, probabilities, classes, top),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
     if "file" in options:
         return build_user_model(Path(options.pop("file")), inputs, outputs, options)
     name = str(options.pop("family"))
-    chosen = family(name)
+    chosen, outputs = family(name), replace(outputs, logits=False)  # its last layer has the activation
     _check_prefix(name, inputs)
     _check_boxes(name, outputs)
     try:

@@ -25,11 +25,13 @@ class Outputs:
             class, then four offsets, see `preprocessing.box_target`.
         activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
         grids: the default boxes of a detection: grid by grid, in a grid row by row from the top.
+        logits: the user's model ends in logits, and `with_probabilities` adds the activation to it.
     """
 
     units: int
     activation: Activation
     grids: tuple[Grid, ...] = ()
+    logits: bool = False
 
     def boxes(self, height: int, width: int) -> int:
         """The number of default boxes for an image of this size."""
@@ -42,6 +44,19 @@ class Outputs:
         precision = keras.config.floatx()
         last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype=precision, name="output")
         return last(x)
+
+    def with_probabilities(self, model: Any) -> Any:
+        """Return a model that ends in logits with the activation behind it, so that it answers probabilities.
+
+        Keras computes a cross-entropy from the logits before such an activation, as with `from_logits`.
+        """
+        import keras
+
+        last: Any = keras.layers.Activation(
+            self.activation, dtype=keras.config.floatx(), name="probabilities"
+        )
+        inputs = {tensor.name: tensor for tensor in model.inputs}
+        return keras.Model(inputs, last(model.outputs[0]), name=model.name)
 
 
 def outputs_for(
@@ -63,11 +78,12 @@ def outputs_for(
     Raises:
         OptionsError: the loss is unknown or does not fit the task.
     """
-    kind = loss_named(loss, task, classes).target
+    chosen = loss_named(loss, task, classes)
+    kind = chosen.target
     if kind == "probability":
-        return Outputs(1, "sigmoid")
+        return Outputs(1, "sigmoid", logits=chosen.logits)
     if kind in ("index", "one_hot", "tokens"):
-        return Outputs(classes, "softmax")
+        return Outputs(classes, "softmax", logits=chosen.logits)
     if kind == "boxes":
         return Outputs(1 + classes + OFFSETS, "linear", grids)
     return Outputs(values, "linear")

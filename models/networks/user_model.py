@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.own_training import require_no_own_training
+from tidegate.models.networks.probabilities import require_logits
 
 SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outputs.layer(x))"
 
@@ -46,12 +48,17 @@ def build_user_model(path: Path, inputs: Inputs, outputs: Outputs, options: Mapp
     """
     build = _import(path)
     _check_options(build, options, path)
+    given = replace(outputs, activation="linear", logits=False) if outputs.logits else outputs
     try:
-        model = build(ModelInputs(inputs.tensors, inputs.specs), outputs, **options)
+        model = build(ModelInputs(inputs.tensors, inputs.specs), given, **options)
     except (Exception, SystemExit) as error:
         raise _user_error(path, error, "build() raised") from error
     where = f"{path}:{inspect.getsourcelines(build)[1]}"
-    return _checked(model, inputs, outputs, where)
+    model = _checked(model, inputs, given, where)
+    if not outputs.logits:
+        return model
+    require_logits(model, where)
+    return outputs.with_probabilities(model)
 
 
 def _module(path: Path) -> ModuleType:

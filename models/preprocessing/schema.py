@@ -152,6 +152,13 @@ def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) 
         raise SchemaError(f"input {twice!r} is listed twice; expected each column once; remove one")
 
 
+def infer_field(entry: Mapping[str, Any], columns: Columns) -> Field:
+    """One input's field, see `infer_schema`; raises SchemaError."""
+    if entry["name"] not in columns:
+        raise unknown_column(entry["name"], columns, "input")
+    return _field(entry, columns[entry["name"]], {})
+
+
 def _field(entry: Mapping[str, Any], column: Array, counts: Mapping[str, tuple[int, int]]) -> Field:
     name, shape = entry["name"], tuple(column.shape[1:])
     stated = entry.get("kind") or inferred_kind(name, column, counts.get(name))

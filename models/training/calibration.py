@@ -43,8 +43,8 @@ def calibrate(model: Any, inputs: Mapping[str, NDArray[Any]], truth: NDArray[np.
             "option 'training.calibration' is 'temperature' and there are no validation rows; expected some, because "
             "the temperature is fitted on them; set data.split.validation, such as 0.1, or leave calibration out"
         )
-    layer = _last_layer(model)
-    temperature = fit_temperature(_logits(model, layer, inputs), truth)
+    ends, layer = _last_layers(model)
+    temperature = fit_temperature(_logits(model, ends, inputs), truth)
     if temperature is not None:
         for weight in layer.trainable_variables + layer.non_trainable_variables:
             weight.assign(weight.value / temperature)
@@ -83,20 +83,27 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[np.int64]) -> float | N
     return float(1 / np.sqrt(low * high))
 
 
-def _last_layer(model: Any) -> Any:
+def _last_layers(model: Any) -> tuple[Any, Any]:
+    """The layer with the last activation, and the Dense layer with the weights, mostly the same."""
     import keras
 
     layer = operation_of(model.outputs[0])
     if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):  # a user's, called on the inputs
-        return _last_layer(layer)
+        return _last_layers(layer)
+    dense = layer
+    if isinstance(layer, keras.layers.Activation):  # behind logits
+        dense = operation_of(layer.input)
+        while isinstance(dense, keras.Model) and getattr(dense, "outputs", None):
+            dense = operation_of(dense.outputs[0])
     name = getattr(getattr(layer, "activation", None), "__name__", "")
-    if not isinstance(layer, keras.layers.Dense) or name not in ("softmax", "sigmoid"):
+    plain = dense is layer or getattr(getattr(dense, "activation", None), "__name__", "") == "linear"
+    if not isinstance(dense, keras.layers.Dense) or name not in ("softmax", "sigmoid") or not plain:
         raise OptionsError(
             f"option 'training.calibration' is 'temperature' and the model ends with layer {layer.name!r} "
             f"({type(layer).__name__} {name}); expected a Dense layer with softmax or sigmoid, as from "
             "outputs.layer(x); end build() with that, or leave calibration out"
         )
-    return layer
+    return layer, dense
 
 
 def _logits(model: Any, layer: Any, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:

@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tidegate.models.config.options import did_you_mean
-from tidegate.models.config.training import Plateau, Training
-from tidegate.models.errors import OptionsError
-
-HIGHER = ("accuracy", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou", "similarity", "specificity")
-
-
-def higher_is_better(name: str) -> bool:
-    """Return whether higher values of a metric with this name are better, as for accuracy and r2."""
-    return any(word in name.lower() for word in HIGHER)
+from tidegate.models.config.metrics import higher_is_better
+from tidegate.models.config.training import Plateau, Training, require_monitor
 
 
 def is_better(value: float, than: float, higher: bool) -> bool:
@@ -65,13 +57,7 @@ def _mode(monitor: str) -> str:
 
 
 def _monitor(model: Any, name: str | None, validated: bool, where: str) -> str:
-    names = list(model.get_metrics_result())
-    known = [*names, *(f"val_{name}" for name in names if validated)]
     if name is None:
         return "val_loss" if validated else "loss"
-    if name not in known:
-        hint = "" if validated else " For validation rows set data.split.validation."
-        raise OptionsError(
-            f"option {where!r} is {name!r}, which is not computed{did_you_mean(name, known)}{hint}"
-        )
+    require_monitor(name, list(model.get_metrics_result()), validated, where)
     return name

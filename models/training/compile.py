@@ -7,30 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.losses import Loss, encode_target, loss_named, with_label_smoothing
-from tidegate.models.config.options import did_you_mean
+from tidegate.models.config.losses import Loss, Target, encode_target, loss_named, with_label_smoothing
+from tidegate.models.config.metrics import (
+    DEFAULT_METRICS,
+    OF_CLASSES,
+    OF_NUMBERS,
+    TOP_K,
+    require_task,
+    require_top,
+)
 from tidegate.models.config.training import Regularization, Training
-from tidegate.models.errors import OptionsError, one_line
+from tidegate.models.errors import OptionsError, TrainingError, one_line
 from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.networks.predict import as_numpy
+from tidegate.models.networks.probabilities import require_probabilities
+from tidegate.models.training.class_metrics import class_metric
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
 
-DEFAULT_METRICS = {
-    "classification": ("accuracy",),
-    "regression": ("root_mean_squared_error", "mean_absolute_error"),
-    "generation": (),  # Keras' accuracy would count the steps after the end of a text
-    "detection": (),
-}
-METRIC_ALIASES = {
-    "rmse": "root_mean_squared_error",
-    "mae": "mean_absolute_error",
-    "mse": "mean_squared_error",
+Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
+TRIED = 2  # training rows, or one more
+ACTIVATIONS: dict[Target, str] = {
+    **dict.fromkeys(("index", "one_hot", "tokens"), "softmax"),
+    "probability": "sigmoid",
+    **dict.fromkeys(("number", "boxes"), "linear"),
 }
 
 
 def compile_model(
     model: Any,
-    train: tuple[Mapping[str, np.ndarray], np.ndarray],
+    train: Rows,
     options: Training,
     task: str,
     classes: int,
@@ -40,7 +46,7 @@ def compile_model(
 
     Args:
         model: an untrained Keras model.
-        train: the training rows; the first one is tried.
+        train: the training rows; the first ones are tried.
         options: the experiment's `training` section.
         task: "classification" or "regression".
         classes: number of classes.
@@ -48,10 +54,16 @@ def compile_model(
 
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit together.
+        UserModelError: a classifier's outputs are no probabilities.
+        TrainingError: the model cannot answer its own rows.
     """
     loss = with_label_smoothing(loss_named(options.loss, task, classes), options.label_smoothing)
     _penalise(model, options.regularization)
-    metrics = [metric_named(name) for name in options.metrics or DEFAULT_METRICS[task]]
+    names = options.metrics if options.metrics is not None else DEFAULT_METRICS[task]
+    require_task(names, task)
+    if task == "classification":
+        require_top(names, classes)
+    metrics = [keras_metric(name, classes) for name in names]
     schedule = options.learning_rate_schedule
     model.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
@@ -60,7 +72,7 @@ def compile_model(
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
-    _try_one_row(model, train, loss, classes)
+    _try_rows(model, train, loss, classes)
     return loss
 
 
@@ -81,40 +93,47 @@ def _penalise(model: Any, penalty: Regularization | None) -> None:
             variable.regularizer = keras.regularizers.L1L2(penalty.l1, penalty.l2)
 
 
-def metric_named(name: str) -> str:
-    """Return Keras' name of a metric; "accuracy" is right for every kind of target.
-
-    Raises:
-        OptionsError: Keras has no such metric; names the nearest.
-    """
+def keras_metric(name: str, classes: int) -> Any:
+    """Return Keras' metric for a name of `config.metrics`; "accuracy" is right for every kind of target."""
     import keras
 
-    name = METRIC_ALIASES.get(name, name)
-    try:
-        if name not in ("accuracy", "acc"):
-            keras.metrics.get(name)
-    except ValueError as error:
-        known = {"accuracy"} | {member for member in dir(keras.metrics) if member.islower()} - {"get"}
-        raise OptionsError(
-            f"unknown metric {name!r} in 'training.metrics'{did_you_mean(name, known)}"
-        ) from error
-    return name
+    if (name in OF_CLASSES or TOP_K.fullmatch(name)) and name != "accuracy":
+        return class_metric(name, classes)
+    if name not in OF_NUMBERS:
+        return name
+    kind = type(keras.metrics.get("".join(part.capitalize() for part in OF_NUMBERS[name].split("_"))))
+    return kind(name=name)
 
 
-def _try_one_row(
-    model: Any, train: tuple[Mapping[str, np.ndarray], np.ndarray], loss: Loss, classes: int
-) -> None:
-    """Metrics create their variables with the first rows, which is not possible inside a compiled loop."""
-    inputs = {name: array[:1] for name, array in inputs_of(model, train[0]).items()}
+def without_metrics(model: Any) -> None:
+    """Compile a trained model again, without metrics: anyone's Keras opens its file, and ours are not Keras' own."""
+    model.compile(model.optimizer, model.loss, jit_compile=False)
+
+
+def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
+    """Run the model, the loss and the metrics on a few rows, eagerly, before anything is compiled for all.
+
+    Metrics create their variables with the first rows, which is not possible inside a compiled loop. A target of
+    another shape than the outputs is only noticed with a number of rows that is not 1 and not that of the outputs.
+    """
+    rows = np.arange(TRIED + (model.outputs[0].shape[-1] == TRIED)) % len(train[1])
+    inputs = {name: array[rows] for name, array in inputs_of(model, train[0]).items()}
     try:
-        target = encode_target(loss.target, train[1][:1], classes)
         answer = model(inputs, training=False)
+    except Exception as error:
+        raise TrainingError(
+            f"the model cannot answer {len(rows)} training rows: {type(error).__name__}: {one_line(error)[:300]}; "
+            "expected a model that fits its data; correct it"
+        ) from error
+    require_probabilities(as_numpy(answer), ACTIVATIONS[loss.target])
+    try:
+        target = encode_target(loss.target, train[1][rows], classes)
         model.compute_loss(inputs, target, answer, training=False)
         model.compute_metrics(inputs, target, answer)
-    except (ValueError, TypeError) as error:
-        cause = one_line(error)[:300]
+    except Exception as error:
         raise OptionsError(
-            f"loss {loss.name!r} and metrics {[m.name for m in model.metrics]} cannot be computed on the "
-            f"model's outputs {tuple(model.outputs[0].shape)}: {cause}; expected ones that fit the outputs; change them"
+            f"loss {loss.name!r} and metrics {[one.name for one in model.metrics]} cannot be computed on the model's "
+            f"outputs {tuple(model.outputs[0].shape)}: {one_line(error)[:300]}; expected ones that fit the "
+            "outputs; change them"
         ) from error
     model.reset_metrics()

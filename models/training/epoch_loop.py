@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.training import Training
 from tidegate.models.distributed.devices import BACKEND_NAMES
 from tidegate.models.distributed.process_group import Group, member_lost_error
@@ -19,7 +20,7 @@ from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingErr
 from tidegate.models.loops import Loop
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
-from tidegate.models.training.callbacks import callbacks_for, higher_is_better, is_better
+from tidegate.models.training.callbacks import callbacks_for, is_better
 from tidegate.models.training.checkpoint import CheckpointManager, TrainingProgress
 
 OnEpoch = Callable[[int, dict[str, float], int], None]

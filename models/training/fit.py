@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.losses import class_weights, encode_target
+from tidegate.models.config.class_weights import class_weights
+from tidegate.models.config.losses import encode_target
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training, keras_backend
 from tidegate.models.data.default_boxes import Grid
@@ -24,7 +25,7 @@ from tidegate.models.networks.own_training import require_steps
 from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
-from tidegate.models.training.compile import compile_model
+from tidegate.models.training.compile import compile_model, without_metrics
 from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
@@ -160,6 +161,7 @@ def fit(
     order = windows.order if windows else None if sampling is None else sampling.order
     epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order)
     done = epoch_loop.run()
+    without_metrics(model)
     return History(
         epochs=done.epochs,
         monitor=epoch_loop.monitor,

@@ -26,11 +26,7 @@ def loss_function(loss: Loss) -> Any:
     config = "".join(part.capitalize() for part in loss.name.split("_"))
     special = {"KlDivergence": "KLDivergence", "LogCosh": "LogCosh"}
     made = construct(getattr(keras.losses, special.get(config, config)), loss.options, f"loss {loss.name!r}")
-    if (
-        loss.name in CLIPPED
-        and keras.backend.backend() != "tensorflow"
-        and not loss.options.get("from_logits")
-    ):
+    if loss.name in CLIPPED and keras.backend.backend() != "tensorflow":
         return _unclipped(made)
     return made
 

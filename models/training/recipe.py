@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate.models.config.metrics import top_k
 from tidegate.models.config.training import check_privacy
 from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
@@ -146,7 +147,8 @@ class Recipe:
 
             return evaluate_tokens(truth, raw)
         predictions = to_predictions(raw, self.head.activation)
-        return evaluate(target.task, truth, predictions, target.classes, target.names)
+        top = top_k(self.training["metrics"] or ())
+        return evaluate(target.task, truth, predictions, target.classes, target.names, top)
 
 
 def _few(train: Rows | ShuffleWindows) -> dict[str, Array]:

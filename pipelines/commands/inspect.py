@@ -1,18 +1,15 @@
-"""runs, show, logs, compare: what happened in runs."""
+"""show, logs: what happened in a run."""
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate.infra.mlflow import replay
-from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.infra.mlflow.tracking import compare_url
+from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
+from tidegate.pipelines.commands.endpoint_logs import endpoint_logs
 from tidegate.pipelines.commands.run_summary import run_result
-from tidegate.pipelines.errors import UnknownNameError, UsageError
-from tidegate.pipelines.experiment.dotted import flat
+from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
@@ -20,29 +17,6 @@ from tidegate.pipelines.state.mirror import refresh
 
 POLL_S = 0.2
 REMOTE_POLL_S = 2.0
-
-
-def runs(home: Home) -> Result:
-    """Every run, newest first."""
-    refresh(home)
-    data = []
-    for folder in home.run_folders():
-        record = folder.read()
-        row = record.model_dump(
-            include={"run", "name", "status", "endpoint", "created", "finished", "reason"}
-        )
-        data.append(row | {"metrics": _metrics(home, record), "synced": record.synced})
-    rows = [
-        (
-            row["run"],
-            row["status"],
-            _when(row["created"]),
-            _test_metrics(row["metrics"]) or row["reason"][:60],
-        )
-        for row in data
-    ]
-    none = f"no runs in {home.path}; --home names another"
-    return Result(data, table(("run", "status", "created", "metrics"), rows) if rows else none)
 
 
 def show(home: Home, run: str) -> Result:
@@ -65,18 +39,30 @@ def show(home: Home, run: str) -> Result:
     # A release that was replaced gets no requests, so it has no drift.
     live = data["release"] is not None and data["release"] == data["live_release"]
     data["drift"] = drift_of(data["endpoint"]) if live else None
+    data["columns"] = _columns(home, record)
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in result.data["steps"]]
     reason = f"\n\n{record.reason}" if record.reason else ""
     reason += f"\n\ndrift  {drift_summary_with_rows(data['drift'])}" if data["drift"] else ""
+    listed = "".join(f"\ncolumn {line}" for line in column_lines(data["columns"]))
+    reason += f"\n{listed}" if listed else ""
     return Result(data, f"{result.text}{reason}\n\n{table(('step', 'status', 'seconds'), rows)}")
 
 
-def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -> Result:
+def _columns(home: Home, record: RunRecord) -> list[dict[str, Any]]:
+    """What was said of each column; nothing in runs of earlier versions."""
+    prepared = next(iter(outputs_of(home, record, "prepare")), None)
+    return list(prepared["summary"].get("columns", [])) if prepared else []
+
+
+def logs(
+    home: Home, run: str, step: str | None, *, follow: bool, quiet: bool, endpoint: bool = False
+) -> Result:
     """What the steps printed, in the order of the steps; with `follow`, until the run ends.
 
     Args:
         home: the home.
-        run: the run's id, or an experiment's name, which stands for its newest run.
+        run: the run's id, or an experiment's name, which stands for its newest run; or an endpoint's name.
+        endpoint: the name is an endpoint's, even where there are runs of this name.
         step: a step's id or the start of it; None for all.
         follow: keep printing.
         quiet: print nothing, only return the text.
@@ -85,6 +71,8 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
         UnknownNameError: no such run or step.
     """
     refresh(home, run)
+    if endpoint or not _is_run(home, run):
+        return endpoint_logs(home, run, step, follow=follow, quiet=quiet, or_run=not endpoint)
     folder = home.newest_run(run)
     offsets: dict[Path, int] = {}
     text = ""
@@ -99,6 +87,14 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
         if not (follow and running):
             return Result({"run": folder.run, "log": text}, "")
         time.sleep(POLL_S if home.target is None else REMOTE_POLL_S)
+
+
+def _is_run(home: Home, name: str) -> bool:
+    try:
+        home.newest_run(name)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def _new_text(folder: RunFolder, step: str | None, offsets: dict[Path, int], more_may_come: bool) -> str:
@@ -117,68 +113,3 @@ def _new_text(folder: RunFolder, step: str | None, offsets: dict[Path, int], mor
             offsets[path] = offsets.get(path, 0) + len(content)
             text += title + content.decode(errors="replace")
     return text
-
-
-def compare(home: Home, run_ids: Sequence[str]) -> Result:
-    """What differs between runs: parameters, metrics and data, and MLflow's own page of the same.
-
-    Raises:
-        UnknownNameError: no such run.
-        UsageError: fewer than two.
-    """
-    if len(set(run_ids)) < 2:
-        raise UsageError(f"compare needs at least two different runs; received {', '.join(run_ids)}")
-    for run in run_ids:
-        refresh(home, run, "spool/*")
-    records = [home.run_folder(run).read() for run in run_ids]
-    data: dict[str, Any] = {"runs": [], "url": _compare_url(home, records)}
-    for record in records:
-        prepared = outputs_of(home, record, "prepare")
-        row = {"run": record.run, "status": record.status, "params": flat(record.experiment)}
-        fingerprint = prepared[0]["fingerprint"] if prepared else None
-        data["runs"].append(row | {"metrics": _metrics(home, record), "data": fingerprint})
-    return Result(data, _differences(data))
-
-
-def _differences(data: dict[str, Any]) -> str:
-    rows: list[tuple[object, ...]] = []
-    for part in ("params", "metrics"):
-        keys = sorted({key for run in data["runs"] for key in run[part]})
-        for key in keys:
-            values = [run[part].get(key) for run in data["runs"]]
-            if any(value != values[0] for value in values):
-                rows.append((key, *(_value(value) for value in values)))
-    fingerprints = [(run["data"] or "")[:12] for run in data["runs"]]
-    if len(set(fingerprints)) > 1:
-        rows.append(("data", *fingerprints))
-    head = ("", *(run["run"] for run in data["runs"]))
-    body = table(head, rows) if rows else "no difference in parameters, metrics or data"
-    return f"{body}\n\nMLflow  {data['url'] or 'not synced yet; `tidegate ui` starts it'}"
-
-
-def _value(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
-
-
-def _compare_url(home: Home, records: Sequence[RunRecord]) -> str | None:
-    base = mlflow_server.url(home.path)
-    known = [replay.state(home.spool / record.run).get("run") for record in records]
-    if base is None or any(run is None for run in known):
-        return None
-    there = [run for run in known if run is not None]
-    experiments = sorted({run["experiment_id"] for run in there})
-    return compare_url(base, experiments, [run["run_id"] for run in there])
-
-
-def _metrics(home: Home, record: RunRecord) -> dict[str, float]:
-    selected = outputs_of(home, record, "select")
-    return selected[0]["metrics"] if selected else {}
-
-
-def _test_metrics(metrics: dict[str, float]) -> str:
-    tests = [(key, value) for key, value in metrics.items() if key.startswith("test_")]
-    return "  ".join(f"{key} {value:.4f}" for key, value in tests[:2])
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

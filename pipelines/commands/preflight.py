@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.config.losses import check_loss, check_smoothing, task_of
-from tidegate.models.config.training import check_privacy
+from tidegate.models.config.metrics import require_task, top_k
+from tidegate.models.config.training import check_privacy, require_monitors
 from tidegate.models.distributed.devices import require_backend
 from tidegate.models.errors import ModelsError
 from tidegate.models.families.build import check_model, check_task
@@ -83,6 +84,12 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is a mean over folds, and there are none; set data.split.folds, such as 5"
         )
+    asked = top_k(experiment.training.metrics or ())
+    if set(top_k([criterion.metric])) - set(asked):
+        name = f"top_{top_k([criterion.metric])[0]}_accuracy"
+        raise ExperimentError(
+            f"gate.metric: {criterion.metric} is computed where it is asked for; add {name} to training.metrics"
+        )
     if criterion.metric.startswith("validation_") and not experiment.data.split.validation:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is of validation rows, and data.split.validation is 0; set it, such "
@@ -130,6 +137,7 @@ def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
     yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
     yield partial(check_optimizer, training.optimizer)
     yield partial(_check_loss, experiment, task)
+    yield partial(_check_monitors, experiment, task)
     yield partial(check_privacy, model, training.model_dump())
     yield partial(_check_shared, experiment)
     yield partial(_check_numpy, experiment)
@@ -145,6 +153,15 @@ def _check_model(model: Mapping[str, Any], task: str | None) -> None:
 def _check_loss(experiment: Experiment, task: str | None) -> None:
     check_loss(experiment.training.loss, task)
     check_smoothing(experiment.training.label_smoothing, experiment.training.loss, task)
+
+
+def _check_monitors(experiment: Experiment, task: str | None) -> None:
+    """Refuse metrics of another task, and a monitored value that no epoch has."""
+    training, validated = experiment.training, bool(experiment.data.split.validation)
+    if task is not None:
+        require_task(training.metrics or (), task)
+    if experiment.model.file is None and (task is not None or training.metrics is not None):
+        require_monitors(training, task, validated)
 
 
 def _check_numpy(experiment: Experiment) -> None:

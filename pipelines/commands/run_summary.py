@@ -6,6 +6,7 @@ from typing import Any
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import run_url
+from tidegate.pipelines.commands.winner import winner_of, winner_text
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.result import Result, table
@@ -49,7 +50,8 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "metrics": selected["metrics"] if selected else {},
         "undefined": selected.get("undefined", {}) if selected else {},
         "warnings": _warnings(prepared, outputs_of(home, record, "train"), selected),
-        "trials": trials_of(home, record),
+        "trials": (trials := trials_of(home, record)),
+        "winner": winner_of(trials, selected),
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
         "mlflow_url": mlflow_url(home, record.run),
         "synced": record.synced or replay.progress(home.spool / record.run).synced,
@@ -126,6 +128,8 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
         for key, reason in data["undefined"].items()
         if key.startswith("test_")
     ]
+    if data["winner"]:
+        rows.append(("winner", winner_text(data["winner"], len(data["trials"]))))
     folds = [
         (key.removeprefix("folds_"), value)
         for key, value in data["metrics"].items()

@@ -16,6 +16,7 @@ import psutil
 
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.submit import cancel
@@ -47,7 +48,7 @@ def ui(home: Home, *, quiet: bool) -> Result:
         log = home.run_folder(run).log("sync")
         processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
     if not quiet and sys.stdout.isatty():
-        webbrowser.open(url)
+        webbrowser.open(experiments_url(url))
     return Result({"url": url}, url)
 
 
@@ -112,16 +113,16 @@ def _check_gpu() -> dict[str, Any]:
 
 
 def _check_mlflow(home: Home) -> dict[str, Any]:
+    fix = "see the message; `tidegate down`, then `tidegate ui` starts it again"
     try:
         url = mlflow_server.ensure(home.path)
-        mlflow_server.wait_ready(url, home=home.path)
+        if mlflow_server.runs_locally(home.path):
+            mlflow_server.wait_ready(url, home=home.path)
+        else:
+            fix = "see the message; $MLFLOW_TRACKING_URI names this server, and who runs it can say more"
+            check_login(url)
     except InfraError as error:
-        return item(
-            "mlflow",
-            False,
-            str(error),
-            "see the message; `tidegate down`, then `tidegate ui` starts it again",
-        )
+        return item("mlflow", False, str(error), fix)
     return item("mlflow", True, url, "")
 
 

@@ -7,11 +7,20 @@ from typing import Any
 from tidegate.infra.mlflow.spool import Spool, events, names, path_of, read
 from tidegate.infra.store import Ref
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.planning.identity import content_of
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.trial_log import log_datasets, parameters, undefined_tags, version_tags
+
+# Stands for the value of a searched key before there is one.
+VARIED = object()
+
+
+def fixed(values: Mapping[str, Any], varied: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are the same whatever the search draws."""
+    return {key: value for key, value in values.items() if varied.get(key, VARIED) == value}
 
 
 class RunLog:
@@ -32,9 +41,24 @@ class RunLog:
             tags["mlflow.note.content"] = described
         self._identity = {"name": plan.run, "experiment": name, "tags": tags}
         self._spool.write("run", "run", **self._identity)
-        values = parameters(content_of(plan.experiment, plan.facts))
-        source = plan.experiment.data.source
-        self._spool.write("params", "params", values=values | ({"data.source": source} if source else {}))
+        self._log_parameters()
+
+    def _log_parameters(self) -> None:
+        """Log what is known now; what the search varies is logged as the winner's, once there is one."""
+        self._spool.write(
+            "params", "params", values=fixed(self._parameters({}), self._parameters(self._any_point()))
+        )
+        source = self._plan.experiment.data.source
+        if source:  # no parameter: no trial has it, and a plot of parent and trials would begin with it
+            self._spool.write("tags", "source", values={"data.source": source})
+
+    def _any_point(self) -> dict[str, Any]:
+        search = self._plan.experiment.search
+        return dict.fromkeys(search.space, VARIED) if search is not None else {}
+
+    def _parameters(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a trial with these values of the search."""
+        return parameters(with_values(content_of(self._plan.experiment, self._plan.facts), point))
 
     def set_tags(self, **values: Any) -> None:
         """Tag the parent run; each name is prefixed with `tidegate.`."""
@@ -48,7 +72,7 @@ class RunLog:
         elif step == "train":
             self._copy_trial(outputs)
         elif step == "select":
-            self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=outputs["metrics"])
+            self._log_winner(outputs)
             undefined = undefined_tags(outputs.get("undefined", {}))
             self.set_tags(winner=outputs["trial"], ranked_by=outputs["metric"], **undefined)
             self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
@@ -73,6 +97,17 @@ class RunLog:
                 f"Release {outputs['release']}: {endpoint}, registered model [{name}](#/models/{name})"
             )
 
+    def _log_winner(self, outputs: Mapping[str, Any]) -> None:
+        """The winner's metrics, the one that ranks first: MLflow's plots begin with it; and its searched values."""
+        metric, metrics = outputs["metric"], outputs["metrics"]
+        first = {metric: metrics[metric]} if metric in metrics else {}
+        self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=first | metrics)
+        values = self._parameters(outputs["winner"]["params"])
+        self._spool.write("params", f"winner-{outputs['trial']}", values=values)
+        for rank, trial in enumerate(outputs["ranking"], start=1):
+            tags = {"tidegate.winner": rank == 1, "tidegate.rank": rank}
+            self._spool.write("child_tags", f"rank-{trial}-{rank}", child=trial, values=tags)
+
     def _add_note(self, paragraph: str) -> None:
         """Add to the description on the run's page, the newest first, because the page folds long ones."""
         self._note.insert(1, paragraph)
@@ -83,6 +118,11 @@ class RunLog:
         schema = Schema.model_validate_json(self._home.store.fetch(prepared.schema_).read_bytes())
         name = self._plan.experiment.data.dataset or self._plan.experiment.name
         log_datasets(self._spool, name, schema, prepared)
+        if prepared.columns is not None:
+            ref = prepared.columns.model_dump(mode="json")
+            self._spool.write(
+                "artifact", f"columns-{prepared.columns.digest}", path="data/columns.txt", ref=ref
+            )
 
     def _copy_trial(self, outputs: Mapping[str, Any]) -> None:
         """Make a trial of another run a child of this run too, from the events that it stored."""
@@ -96,6 +136,10 @@ class RunLog:
                 trained_in = event["tags"]["tidegate.run"]
                 event["tags"] |= {"tidegate.run": self._plan.run, "tidegate.trained_in": trained_in}
                 event |= {"parent": self._plan.run, "name": f"{self._plan.run}/trial-{outputs['index']}"}
+            elif event["kind"] == "params" and event["id"] == "loop":  # of a version before 0.2
+                event["kind"] = "tags"
+            elif event["kind"] == "params":  # its run's search and gate; here it is a trial of this one's
+                event["values"] = self._parameters(outputs["params"])
             child.write(event.pop("kind"), event.pop("id"), **event)
 
     def end(self, status: str, reason: str = "") -> None:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from tidegate.models.config.metrics import gated_as, top_k
 from tidegate.models.evaluation.evaluation import NAMES as METRICS
 from tidegate.pipelines.errors import ExperimentError, nearest
 from tidegate.pipelines.experiment.part import Part
@@ -13,14 +14,19 @@ from tidegate.pipelines.experiment.part import Part
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
 DEFAULTS = {task: f"test_{names[0]}" for task, names in METRICS.items()}
 SPLITS = ("test_", "validation_", "folds_")
-SHARES = ("accuracy", "f1", "auc", "map50", "map", "ece")  # from 0 to 1
+SHARES = (  # from 0 to 1
+    *("accuracy", "f1", "auc", "map50", "map", "ece"),
+    *("precision", "recall", "balanced_accuracy", "pr_auc"),
+)
 EPSILON = "epsilon"  # of a training with `privacy`
 
 
 class Criterion(Part):
     """One condition a candidate must meet."""
 
-    metric: str = Field(description="a metric of the run, such as test_accuracy or test_rmse")
+    metric: Annotated[str, AfterValidator(gated_as)] = Field(
+        description="a metric of the run, such as test_accuracy or test_rmse"
+    )
     minimum: float | None = Field(None, description="refuse below this")
     maximum: float | None = Field(None, description="refuse above this")
     improve_on_champion: float | None = Field(
@@ -74,7 +80,8 @@ def check_name(metric: str, task: str | None) -> None:
     of_column = task in (None, "regression") and metric.startswith(
         tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
     )
-    if metric not in known and not of_column:
+    of_top = task in (None, "classification") and top_k([metric]) and metric.startswith(SPLITS)
+    if metric not in known and not of_column and not of_top:
         raise ExperimentError(
             f'gate.metric: no run has a metric "{metric}"{nearest(metric, known)}; expected one of: {", ".join(known)}'
         )
@@ -87,7 +94,7 @@ def check_limits(metric: str, minimum: float | None, maximum: float | None) -> N
         ExperimentError: naming the limit and what the metric can be.
     """
     names = {metric.removeprefix(split).removesuffix("_mean") for split in SPLITS}
-    if not names & set(SHARES):
+    if not names & set(SHARES) and not top_k([metric]):
         return
     if minimum is not None and minimum > 1:
         raise ExperimentError(

@@ -144,7 +144,8 @@ def _tags() -> dict[str, str]:
         tags["mlflow.user"] = getpass.getuser()
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        tags["mlflow.source.git.commit"] = git.stdout.strip()
+        # MLflow hides its own tags among the tags, and shows this one as a part of the source.
+        tags["mlflow.source.git.commit"] = tags["git.commit"] = git.stdout.strip()
     return tags
 
 

@@ -50,7 +50,8 @@ class Prepared(StepPart):
         shards: if rows are streamed, all training rows in files of the same format.
         memory: see `PrepareInputs`.
         fingerprint: SHA-256 over the content of all splits.
-        summary: rows, classes, missing values and `warnings`, sentences about the data, for the user.
+        summary: rows, classes, `columns`, an entry a column, and `warnings`, sentences about the data, for the user.
+        columns: a line a column, as text; None in runs of earlier versions.
     """
 
     schema_: Ref
@@ -62,3 +63,4 @@ class Prepared(StepPart):
     summary: dict[str, Any]
     shards: tuple[Ref, ...] = ()
     memory: int | None = None
+    columns: Ref | None = None

@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.models.data.columns import load_columns
 from tidegate.models.errors import ExportError
+from tidegate.models.export.layer_differences import differing_layer
 from tidegate.models.export.onnx_explainer import export_saved_path_gradients
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
@@ -156,14 +157,16 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
         )
     except ServingError as error:
         return None, f"the {runtime} model cannot be compared with the trained one: {error}"
+    probed = _probed(inputs, context)
     if not parity.passed:
+        layer = _layer(inputs, context, probed) if runtime == "onnx" else ""
         return None, (
             f"the {runtime} model differs from the trained one by {parity.max_abs_difference:.3g} "
-            f"on {parity.rows} held-out rows; allowed is {parity.tolerance:.3g}"
+            f"on {parity.rows} held-out rows; allowed is {parity.tolerance:.3g}{layer}"
         )
-    probed = _probed(inputs, context)
     if probed is not None and not probed.passed:
-        return None, f"the {runtime} model differs from the trained one: {probed.summary}"
+        layer = _layer(inputs, context, probed) if runtime == "onnx" else ""
+        return None, f"the {runtime} model differs from the trained one: {probed.summary}{layer}"
     if inputs.explain:
         explained = Parity.model_validate_json((context.work / EXPLAINED).read_bytes())
         if not explained.passed:
@@ -173,6 +176,21 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
                 f"allowed is {explained.tolerance:.3g}"
             )
     return parity, ""
+
+
+def _layer(inputs: PackageInputs, context: StepContext, probed: Probed | None) -> str:
+    """The layer that the ONNX file computes otherwise, as the end of a sentence; "" if it cannot be named."""
+    if probed is None or inputs.winner.probes is None:
+        return ""
+    clause = differing_layer(
+        saved=_model(inputs, context, "tensorflow"),
+        exported=_model(inputs, context, "onnx"),
+        transforms=context.store.fetch(inputs.prepared.transforms),
+        probes=context.store.fetch(inputs.winner.probes),
+        row=probed.row,
+        code=_code(inputs, context),
+    )
+    return f"; {clause}" if clause else ""
 
 
 def _explaining(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from tidegate.models.preprocessing.prepare import Prepared as Rows
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.profile.column_lines import column_lines
+from tidegate.pipelines.experiment.data import ASKED
 from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.kept_data import lay_out_source
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.steps.context import StepContext
+
+COLUMNS = "columns.txt"
 
 
 def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
@@ -34,10 +37,13 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         save_columns(context.work / f"{name}.npz", columns)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
-    for line in column_lines(prepared.summary["columns"]):
+    lines = column_lines(prepared.summary["columns"])
+    for line in lines:
         print(f"column {line}")
-    for sentence in prepared.summary["warnings"]:
-        print(f"warning: {sentence}")
+    warnings = [f"warning: {sentence}" for sentence in prepared.summary["warnings"]]
+    for line in warnings:
+        print(line)
+    write_atomic(context.work / COLUMNS, "\n".join([*lines, "", *warnings, ""]).encode())
     if inputs.memory is not None:
         print(f"streamed: the training rows stay on disk, in {len(prepared.shards)} shards")
     return Prepared(
@@ -49,6 +55,7 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         fingerprint=prepared.fingerprint,
         summary=prepared.summary,
         shards=tuple(prepared.shards),
+        columns=context.put(context.work / COLUMNS),
         memory=inputs.memory,
     )
 
@@ -64,9 +71,7 @@ def _source(inputs: PrepareInputs, context: StepContext) -> Path | None:
 def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     data, source = inputs.data, _source(inputs, context)
     task = data.task or task_of(inputs.loss)
-    asked = data.model_dump(
-        mode="json", include={"format", "inputs", "target", "split", "sample_rate", "csv", "missing"}
-    )
+    asked = data.model_dump(mode="json", include=ASKED)
     if inputs.memory is None or source is None:
         return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, **asked)
 

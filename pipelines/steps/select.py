@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tidegate.models.config.metrics import top_k
 from tidegate.models.data.columns import Columns, load_columns
 from tidegate.models.evaluation.box_metrics import evaluate_answers
 from tidegate.models.evaluation.guessing import no_better_class, no_better_number
@@ -107,7 +108,8 @@ def _champion_metrics(inputs: SelectInputs, context: StepContext) -> tuple[dict[
         return None, _incomparable(inputs, str(error))
     target = schema.target
     truth = encode_target(schema, columns)
-    values = evaluate(target.task, truth, predictions, target.classes, target.names)
+    top = top_k(criterion.metric for criterion in criteria_for(inputs.gate, target.task))
+    values = evaluate(target.task, truth, predictions, target.classes, target.names, top)
     return values.prefixed("test_").values, ""
 
 

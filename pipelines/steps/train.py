@@ -6,8 +6,8 @@ Only this step imports TensorFlow: every later step works from the files that th
 from pathlib import Path
 from typing import Any
 
+from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.errors import MemberLostError, UserModelError
-from tidegate.models.training.callbacks import higher_is_better
 from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.experiment.dotted import with_values

@@ -146,9 +146,9 @@ class TrialLog:
         self._spool.write("metrics", f"fold-{fold}", step=fold, values=values)
 
     def loop(self, backend: str, xla: bool, batches_a_call: int) -> None:
-        """Log how the training loop ran."""
+        """Log how the training loop ran, as tags: it was measured, and nobody chose it."""
         values = {"backend": backend, "xla": xla, "batches_a_call": batches_a_call}
-        self._spool.write("params", "loop", values={f"loop.{key}": value for key, value in values.items()})
+        self._spool.write("tags", "loop", values={f"loop.{key}": value for key, value in values.items()})
 
     def batch(self, epoch: int, batch: int, batches: int) -> None:
         """Write the progress of the training, for the driver's bar."""
@@ -186,8 +186,14 @@ class TrialLog:
         files: "TrialFiles",
         answered: list[int],
         requirements: list[str],
+        pruned: bool | None,
     ) -> None:
-        """Training succeeded: log the final metrics, the datasets, the figures and the model."""
+        """Training succeeded: log the final metrics, the datasets, the figures and the model.
+
+        `pruned` is None where trials are not pruned, because there is no search.
+        """
+        if pruned is not None:
+            self._spool.write("tags", "pruned", values={"tidegate.pruned": pruned})
         # At step 0, MLflow draws a bar; a line of one point would show nothing.
         self._spool.write("metrics", "final", step=0, values=measured.values)
         if measured.undefined:

@@ -16,7 +16,7 @@ from tidegate.models.decoding.settings import (
     DecodingSettings,
     Detection,
 )
-from tidegate.models.errors import ExportError, OptionsError, UserModelError
+from tidegate.models.errors import ExportError, OptionsError
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.networks.inputs import inputs_of
@@ -91,19 +91,6 @@ class TrialResults:
             rate = error_rate(run, self._schema, self._transforms, columns, decoding)
             found |= rate.prefixed(f"{split}_")
         return found
-
-    def require_probabilities(self, raw: Any) -> None:
-        """Refuse a classifier whose outputs are not probabilities, as which they are served."""
-        if self._recipe.head.activation == "linear":
-            return
-        whole = self._recipe.head.activation == "softmax" and raw.ndim == 2
-        sums = raw.sum(axis=1) if whole else np.ones(len(raw))
-        if raw.min() < -1e-4 or raw.max() > 1 + 1e-4 or np.abs(sums - 1).max() > 1e-2:
-            raise UserModelError(
-                f"the model's outputs are not probabilities: they are between {raw.min():.3g} and {raw.max():.3g}; "
-                f"expected {self._recipe.head.activation} outputs, because the task is classification; "
-                "end build() with outputs.layer(x), or with that activation"
-            )
 
     def metrics(self, raw: dict[str, Any], rows: dict[str, Rows]) -> Evaluation:
         """The `test_*` and `validation_*` metrics of `raw_outputs`."""

@@ -16,7 +16,8 @@ from tidegate.serving.inference.predictor import Predictor
 from tidegate.serving.runtimes import Run
 
 TOLERANCE = 1e-4  # of answers, as for held-out rows
-BEFORE_TOLERANCE = 1e-4  # of what stands before the last activation, relative to its largest value in the row
+BEFORE_TOLERANCE = 5e-5  # of what stands before the last activation, relative to its largest value
+ROUNDING = 1e-5  # of the same: what two machines may differ by, which moves probabilities by half of it
 SMALLEST_SCALE = 1e-2
 LEAST = 1e-30  # probabilities below say nothing
 BATCH = 256
@@ -26,8 +27,8 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
     """Compare a predictor with the trained model.
 
     Probabilities are compared as they are, numbers and boxes relative to their scale. What stands before the last
-    softmax or sigmoid is compared relative to its largest value in a row; where the served model does not show it,
-    logarithms of the probabilities are.
+    softmax or sigmoid is compared relative to its largest value in the row or in held-out ones; where the served model
+    does not show it, logarithms of the probabilities are.
 
     Args:
         predictor: of the served model.
@@ -59,9 +60,16 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
 
 
 def probe_tolerances(task: str, probes: Probes) -> NDArray[np.float64]:
-    """The difference in an answer that is allowed in each row, `(n,)`: of probabilities the same one in all."""
+    """The difference in an answer that is allowed in each row, `(n,)`.
+
+    Of probabilities TOLERANCE, and more only where what stands before them is so large that rounding alone moves them.
+    """
     if task in ("classification", "generation"):
-        return np.full(len(probes.answers), TOLERANCE)
+        allowed = np.full(len(probes.answers), TOLERANCE)
+        if probes.before is not None:
+            moved = ROUNDING / 2 * _scales_before(probes.before, probes)
+            allowed[: len(moved)] = np.maximum(TOLERANCE, moved)
+        return allowed
     return TOLERANCE * np.maximum(_scales(probes.answers), max(probes.scale, SMALLEST_SCALE))
 
 
@@ -74,16 +82,17 @@ def _before(predictor: Predictor, before: Run | None, probes: Probes) -> NDArray
         run = before
         found = _in_batches(lambda part: run(predictor.transforms.apply(part)), rows)
         if found.shape == probes.before.shape:
-            return _largest(found, probes.before) / (BEFORE_TOLERANCE * np.maximum(_scales(probes.before), 1))
+            return _largest(found, probes.before) / (BEFORE_TOLERANCE * _scales_before(probes.before, probes))
     if predictor.contract.task == "generation":
         return np.zeros(0)
     found = _in_batches(lambda part: predictor.run(predictor.transforms.apply(part)), rows)
-    return _logarithms(found, probes.answers[: len(found)])
+    return _logarithms(found, probes)
 
 
-def _logarithms(found: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float64]:
-    ours, theirs = (np.log(np.maximum(values.astype(np.float64), LEAST)) for values in (found, known))
-    return _largest(ours, theirs) / (BEFORE_TOLERANCE * np.maximum(_scales(theirs), 1))
+def _logarithms(found: NDArray[np.float32], probes: Probes) -> NDArray[np.float64]:
+    pair = (found, probes.answers[: len(found)])
+    ours, theirs = (np.log(np.maximum(values.astype(np.float64), LEAST)) for values in pair)
+    return _largest(ours, theirs) / (BEFORE_TOLERANCE * _scales_before(theirs, probes))
 
 
 def _largest(found: NDArray[np.floating], known: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -91,6 +100,16 @@ def _largest(found: NDArray[np.floating], known: NDArray[np.floating]) -> NDArra
     with np.errstate(invalid="ignore"):
         difference = np.abs(found.astype(np.float64) - known.astype(np.float64)).reshape(len(known), -1)
     return np.asarray(np.nan_to_num(difference.max(axis=1), nan=np.inf))
+
+
+def _scales_before(known: NDArray[np.floating], probes: Probes) -> NDArray[np.float64]:
+    """What differences before the last activation are compared with: its largest value in a row, or in held-out ones.
+
+    At the boundary between two classes it is the small difference of large numbers.
+    """
+    scales = _scales(known)
+    held_out = [kind == "held-out" for kind in probes.kinds[: len(known)]]
+    return np.maximum(scales, max(1.0, scales[held_out].max(initial=0)))
 
 
 def _scales(known: NDArray[np.floating]) -> NDArray[np.float64]:

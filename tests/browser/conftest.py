@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, TimeoutError, sync_playwright
 
 from tests.conftest import Cli
+from tidegate.infra.mlflow.tracking import experiments_url
 
 CHROMIUM = os.environ.get("TIDEGATE_CHROMIUM", "/usr/bin/chromium")
 ARGS = [
@@ -36,7 +37,7 @@ def searched(shared: Cli) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def context(shared: Cli) -> Iterator[BrowserContext]:
-    """A browser whose user has told MLflow once that it is about training, and closed its assistant.
+    """A browser whose user has closed MLflow's assistant once.
 
     Ended with its file: Playwright keeps an event loop running, in which no other test could start one.
     """
@@ -53,8 +54,7 @@ def context(shared: Cli) -> Iterator[BrowserContext]:
 
 
 def _settle(page: Page, url: str) -> None:
-    page.goto(url)
-    page.get_by_text("Model training", exact=True).first.click()
+    page.goto(experiments_url(url))  # what `tidegate ui` opens
     with suppress(TimeoutError):  # it opens itself on a first visit only
         page.locator('[data-component-id="mlflow.assistant.chat_panel.close"]').click(timeout=10_000)
     page.close()

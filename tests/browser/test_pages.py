@@ -32,6 +32,12 @@ def _child_url(answer: dict[str, Any]) -> str:
     return f"{base}/{trial['mlflow_run_id']}"
 
 
+def _tab(url: str, tab: str) -> str:
+    """A tab of a run's page; what follows the address's question mark stays."""
+    page, _, query = url.partition("?")
+    return f"{page}/{tab}?{query}"
+
+
 def test_the_run(digits: dict[str, Any], page: Page, shoot: Shoot) -> None:
     page.goto(digits["mlflow_url"])
     expect(page.get_by_role("heading", name=digits["run"])).to_be_visible()
@@ -45,7 +51,7 @@ def test_the_run(digits: dict[str, Any], page: Page, shoot: Shoot) -> None:
 
 
 def test_the_runs_pictures(digits: dict[str, Any], page: Page) -> None:
-    page.goto(f"{digits['mlflow_url']}/artifacts")
+    page.goto(_tab(digits["mlflow_url"], "artifacts"))
     page.get_by_text("figures", exact=True).click()
     _picture(page, "learning_curves.png")
 
@@ -84,6 +90,17 @@ def test_compare(
     for answer in (digits, searched):
         _sees(page, f"{answer['metrics']['test_accuracy']:.3f}")
     shoot(page, "compare")
+
+
+def test_the_trials_of_a_search_compared(
+    shared: Cli, searched: dict[str, Any], page: Page, shoot: Shoot
+) -> None:
+    """The plot begins with what was searched and with the gate's metric, and the page is one for training."""
+    page.goto(shared.ok("compare", searched["run"])["url"])
+    _sees(page, "Comparing 4 Runs from 1 Experiment", "Parallel Coordinates Plot", "Model registry")
+    axes = page.locator(".parcoords .axis-title, .js-plotly-plot .axis-title")
+    expect(axes).to_have_text(["model.dropout", "training.optimizer.learning_rate", "test_accuracy"])
+    shoot(page, "trials")
 
 
 def test_the_experiment_lists_trials_under_their_run(searched: dict[str, Any], page: Page) -> None:

@@ -78,7 +78,7 @@ def test_the_endpoint_answers_by_its_name_inside(submitted: dict[str, Any], inst
 def test_mlflow_keeps_the_run_in_postgres_and_its_model_in_s3(
     submitted: dict[str, Any], installed: Layout
 ) -> None:
-    run = submitted["mlflow_url"].rpartition("/")[2]
+    run = submitted["mlflow_url"].rpartition("/")[2].partition("?")[0]
     base = submitted["mlflow_url"].partition("/#")[0]
     with urllib.request.urlopen(f"{base}/api/2.0/mlflow/runs/get?run_id={run}", timeout=30) as answer:
         known = json.load(answer)["run"]

@@ -56,6 +56,8 @@ class Lossy(ThreadingHTTPServer):
         self.count = 0
         self.lose = 0
         self.answered = False
+        self.login: str | None = None  # the Authorization header that each request needs
+        self.prefix = ""  # the path below which the server is reached
 
     def arm(self, number: int, answered: bool) -> None:
         """Lose the `number`-th request from now; `answered`: the server did what it asked."""
@@ -80,9 +82,15 @@ class LossyHandler(BaseHTTPRequestHandler):
         lost = self.server.count == self.server.lose
         if lost and not self.server.answered:
             return
+        if self.server.login not in (None, self.headers.get("Authorization")):
+            self.send_error(401)
+            return
         onward = http.client.HTTPConnection(str(self.server.behind.hostname), self.server.behind.port)
         onward.request(
-            self.command, self.path, body, dict(self.headers) | {"Host": self.server.behind.netloc}
+            self.command,
+            self.path.removeprefix(self.server.prefix),
+            body,
+            dict(self.headers) | {"Host": self.server.behind.netloc},
         )
         answer = onward.getresponse()
         content = answer.read()

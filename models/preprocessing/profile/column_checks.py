@@ -18,6 +18,20 @@ LEAST_ROWS_PER_CATEGORY = 3
 MANY_CATEGORIES = 100
 MANY_IDS = 1000
 MOSTLY_ONE_ROW = 0.9
+ID_NAMES = (
+    "id",
+    "uuid",
+    "key",
+    "index",
+    "user",
+    "item",
+    "customer",
+    "product",
+    "movie",
+    "zip",
+    "plz",
+    "postcode",
+)
 
 
 def tell_about_columns(

@@ -100,6 +100,8 @@ def _line(group: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"{min(one[0] for one in ranges):.6g} to {max(one[1] for one in ranges):.6g}")
     elif len(group) == 1 and first["examples"]:
         parts.append("such as " + ", ".join(repr(value) for value in first["examples"]))
+    if first["kind"] == "refused":
+        return f"{name}: {', '.join(parts)}"
     arrow = "learned" if first["role"] == "target" else "the model gets it"
     return f"{name}: {', '.join(parts)}; {arrow} {first['model']}"
 

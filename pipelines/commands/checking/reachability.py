@@ -8,15 +8,13 @@ import json
 import os
 import secrets
 import sys
-import urllib.error
-import urllib.request
 from typing import Any
 
-from tidegate.infra.errors import StoreError
+from tidegate.infra.errors import StoreError, TrackingError
+from tidegate.infra.mlflow.address import outside
+from tidegate.infra.mlflow.tracking import check_login
 from tidegate.infra.store.s3_bucket import Bucket
 from tidegate.pipelines.result import item
-
-ANSWER_S = 10.0
 
 
 def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
@@ -39,32 +37,23 @@ def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
     return item("store", True, f"{url} reads and writes, and refuses conflicting writes")
 
 
-def check_mlflow(url: str) -> dict[str, Any]:
-    """Whether MLflow answers, with its version, and reads its database."""
+def check_mlflow() -> dict[str, Any]:
+    """Whether the MLflow of $MLFLOW_TRACKING_URI takes what every command asks, with the login that the client has."""
     try:
-        version = _get(f"{url}/version")
-        _get(f"{url}/api/2.0/mlflow/experiments/search?max_results=1")
-    except urllib.error.HTTPError as error:
-        fix = "see the server's log (kubectl logs deployment/mlflow)"
-        if error.code == 403:
-            fix = "set MLflow's address, TIDEGATE_MLFLOW_URL in the ConfigMap tidegate, then restart it"
-        return item("mlflow", False, f"{url} answers HTTP {error.code}", fix)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        url = outside() or ""
+        check_login(url)
+    except TrackingError as error:
         fix = "check that it runs (kubectl get pods) and that `mlflow` in targets.yaml is its address"
-        return item("mlflow", False, f"{url} does not answer: {reason}", fix)
-    return item("mlflow", True, f"{url}, version {version}")
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
-        return str(answer.read(100_000).decode(errors="replace")).strip()
+        if "HTTP 403" in str(error):
+            fix = "or set MLflow's address, TIDEGATE_MLFLOW_URL in the ConfigMap tidegate, then restart it"
+        return item("mlflow", False, str(error), fix)
+    return item("mlflow", True, url, "")
 
 
 def main() -> None:
     """Check from inside a pod, whose environment has the addresses."""
     store = check_store(os.environ["TIDEGATE_STORE"], os.environ.get("TIDEGATE_S3_ENDPOINT") or None)
-    items = [store, check_mlflow(os.environ["MLFLOW_TRACKING_URI"])]
+    items = [store, check_mlflow()]
     print(json.dumps(items))
     sys.exit(0 if all(one["ok"] for one in items) else 1)
 

@@ -34,7 +34,7 @@ def check_target(home: Home) -> list[Item]:
     assert target is not None, "the local target has its own items"
     items = list(_cluster_items(target))
     items.append(check_store(target.store.url, target.store.endpoint))
-    items.append(check_mlflow(target.mlflow))
+    items.append(check_mlflow())
     return items
 
 

@@ -254,10 +254,39 @@ def test_a_run_that_was_purged_is_told_anew(mlflow: Server, tracker: tracking.Tr
     run.check(tracker)
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["runs", "experiment"])
+def test_what_was_deleted_in_the_ui_is_restored(
+    mlflow: Server, tracker: tracking.Tracker, told: Make, whole: bool
+) -> None:
+    run = told()
+    parent = Spool(run.folder)
+    parent.write("run", "run", name=run.run, experiment="tidy")
+    parent.write("metrics", "a", step=0, values={"loss": 0.5})
+    parent.write("end", "end", status="cancelled")
+    assert run.follow(mlflow.url).synced
+    known = replay.state(run.folder)["run"]
+    if whole:
+        tracker.client.delete_experiment(known["experiment_id"])
+    else:
+        tracker.client.delete_run(known["run_id"])
+    parent.write("run", "again")
+    parent.write("metrics", "b", step=1, values={"loss": 0.25})
+    parent.write("end", "end-2", status="done")
+    done = run.follow(mlflow.url)
+    assert done.synced and done.refused == ()
+    found = tracker.client.get_run(replay.state(run.folder)["run"]["run_id"])
+    assert (found.info.lifecycle_stage, found.info.status) == ("active", "FINISHED")
+    history = tracker.client.get_metric_history(found.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 0.25)]
+
+
 def test_urls_are_those_of_the_ui() -> None:
-    assert tracking.run_url("http://h:5000/", "1", "a") == "http://h:5000/#/experiments/1/runs/a"
+    training = "workflowType=machine_learning"
+    page = f"http://h:5000/#/experiments/1/runs/a?{training}"
+    assert tracking.run_url("http://h:5000/", "1", "a") == page
+    assert tracking.experiments_url("http://h:5000/") == f"http://h:5000/#/experiments?{training}"
     expected = "http://h:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D"
-    assert tracking.compare_url("http://h:5000", ["1"], ["a", "b"]) == expected
+    assert tracking.compare_url("http://h:5000", ["1"], ["a", "b"]) == f"{expected}&{training}"
 
 
 def test_asking_for_state_needs_no_mlflow(tmp_path: Path) -> None:

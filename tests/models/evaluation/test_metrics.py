@@ -23,7 +23,27 @@ def test_several_classes_are_judged_as_by_scikit_learn() -> None:
     assert values["f1"] == pytest.approx(reference.f1_score(truth, chosen, average="macro"))
     assert values["loss"] == pytest.approx(reference.log_loss(truth, probabilities))
     assert values["auc"] == pytest.approx(reference.roc_auc_score(truth, probabilities, multi_class="ovr"))
-    assert set(values) == {"accuracy", "f1", "loss", "ece", "auc"}
+    assert values["precision"] == pytest.approx(reference.precision_score(truth, chosen, average="macro"))
+    assert values["recall"] == pytest.approx(reference.recall_score(truth, chosen, average="macro"))
+    assert values["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, chosen))
+    areas = [reference.average_precision_score(truth == one, probabilities[:, one]) for one in range(4)]
+    assert values["pr_auc"] == pytest.approx(np.mean(areas))
+    assert set(values) == set(NAMES["classification"])
+    tops = evaluate("classification", truth, probabilities, range(4), (), (1, 2)).values
+    assert tops["top_1_accuracy"] == values["accuracy"]
+    assert tops["top_2_accuracy"] == pytest.approx(reference.top_k_accuracy_score(truth, probabilities, k=2))
+
+
+def test_of_two_classes_the_second_is_looked_for() -> None:
+    truth = RANDOM.integers(0, 2, 200)
+    score = np.round(RANDOM.random(200), 1) + 0.01  # none is at 0.5
+    values = evaluate("classification", truth, np.stack([1 - score, score], axis=1), ("a", "b")).values
+    chosen = (score > 0.5).astype(int)
+    assert values["precision"] == pytest.approx(reference.precision_score(truth, chosen))
+    assert values["recall"] == pytest.approx(reference.recall_score(truth, chosen))
+    assert values["pr_auc"] == pytest.approx(reference.average_precision_score(truth, score))
+    never = evaluate("classification", 0 * truth, np.stack([1 - score, score], axis=1), ("a", "b"))
+    assert set(never.undefined) == {"auc", "recall", "pr_auc"} and never.values["precision"] == 0
 
 
 def test_two_classes_have_an_area_under_the_curve_with_ties() -> None:

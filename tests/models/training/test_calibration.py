@@ -98,7 +98,7 @@ def test_a_network_on_its_own_inputs_is_calibrated_as_well() -> None:
 
 def test_what_can_not_be_calibrated_is_told() -> None:
     tensor = keras.Input((5,), name="x")
-    answer = keras.layers.Activation("softmax", name="last")(keras.layers.Dense(2)(tensor))
+    answer = keras.layers.Activation("softmax", name="last")(keras.layers.Dense(2, "relu")(tensor))
     model = keras.Model({"x": tensor}, answer)
     x = np.zeros((4, 5), np.float32)
     with pytest.raises(

@@ -1,0 +1,131 @@
+"""Look at data as `prepare` does, column by column, without splitting it: quick, and no column stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidegate.models.data.columns import Columns, concat, rows_between, rows_of, take
+from tidegate.models.data.data_warnings import recorded
+from tidegate.models.datasets import chunks
+from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.one_hot import TargetColumns
+from tidegate.models.preprocessing.prepare import (
+    conformed,
+    known_kinds,
+    prepare,
+    read_options,
+    with_kind,
+    with_kinds,
+)
+from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
+from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.schema import Schema, Target, infer_field, infer_schema, with_nullable
+from tidegate.models.preprocessing.targets import parse_target, without_target
+from tidegate.models.preprocessing.transforms import Transforms
+
+MOST_ROWS = 100_000  # that are looked at
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen: an entry a column, see `profile.column_lines`, sentences, and how many rows were read."""
+
+    columns: list[dict[str, Any]]
+    warnings: list[str]
+    rows: int
+
+
+def look(
+    *,
+    dataset: str | None = None,
+    source: str | Path | None = None,
+    format: str | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    target: Sequence[str | Mapping[str, Any]] | None = None,
+    task: str | None = None,
+    **others: Any,
+) -> Look:
+    """Look at the first MOST_ROWS rows; the arguments are those of `prepare`, and the target may be left out.
+
+    Raises:
+        DataError: the data cannot be read, or the target cannot be learned.
+    """
+    named, text_options, task = parse_target(target, task)
+    if dataset is not None or text_options or task in ("generation", "detection"):
+        prepared = prepare(
+            dataset=dataset, source=source, format=format, inputs=inputs, target=target, task=task, **others
+        )
+        summary = prepared.summary
+        return Look(summary["columns"], summary["warnings"], sum(summary["rows"].values()))
+    with recorded() as told:
+        options = read_options(inputs, target, task, others.get("csv"))
+        needed = None if inputs is None else list(dict.fromkeys([*(one["name"] for one in inputs), *named]))
+        parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
+        columns = _first_rows(parts)
+        columns, names = TargetColumns(named, task).read(columns) if named else (columns, [])
+        columns = take(columns, np.flatnonzero(~without_target(columns, names))) if names else columns
+        kinds = known_kinds(None, source, format) | options.found
+        stated = with_kinds(kinds, columns, inputs, names, others.get("missing"))
+        entries = _entries(columns, stated, names, task, told)
+    return Look(entries, told, rows_of(columns))
+
+
+def _entries(
+    columns: Columns,
+    stated: Sequence[Mapping[str, Any]] | None,
+    names: list[str],
+    task: str | None,
+    told: list[str],
+) -> list[dict[str, Any]]:
+    wanted = stated if stated is not None else [{"name": name} for name in columns if name not in names]
+    good, refused = [], {}
+    for entry in wanted:
+        try:
+            infer_field(entry, columns)
+            good.append(entry)
+        except SchemaError as error:
+            refused[entry["name"]] = str(error)
+    schema = _schema(columns, good, names, task)
+    columns = conformed(schema, columns) | {name: columns[name] for name in refused if name in columns}
+    profiles = profiles_of(columns)
+    schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
+    tell_about_columns(schema, profiles, columns, with_kind(stated))
+    found = column_entries(schema, profiles, Transforms.fit(schema, columns), with_kind(stated), told)
+    for name, sentence in refused.items():
+        figures = profiles[name].figures() if name in profiles else {}
+        entry = {
+            "name": name,
+            "role": "input",
+            "kind": "refused",
+            "why": "",
+            "distinct": None,
+            "missing": None,
+        }
+        found.append(
+            entry | {"range": None, "examples": []} | figures | {"model": "", "warnings": [sentence]}
+        )
+    order = {name: place for place, name in enumerate(columns)}
+    return sorted(found, key=lambda entry: order.get(entry["name"], len(order)))
+
+
+def _schema(
+    columns: Columns, good: Sequence[Mapping[str, Any]], names: list[str], task: str | None
+) -> Schema:
+    if names and good:
+        return infer_schema(columns, good, names, task)
+    fields = tuple(infer_field(entry, columns) for entry in good)
+    return Schema(inputs=fields, target=Target(names=(), task="regression"))
+
+
+def _first_rows(parts: Iterator[Columns]) -> Columns:
+    read: list[Columns] = []
+    for part in parts:
+        read.append(part)
+        if sum(rows_of(one) for one in read) >= MOST_ROWS:
+            break
+    return rows_between(concat(read), 0, MOST_ROWS)
