@@ -197,7 +197,10 @@ def read_options(
         name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
         if kind is not None or task == "regression":
             kinds[name] = kind or "numeric"
-    return ReadOptions(kinds, CsvOptions.of(csv))
+    labels = (entry if isinstance(entry, str) else entry["name"] for entry in target or ())
+    return ReadOptions(
+        kinds, CsvOptions.of(csv), labels=frozenset(labels if task == "classification" else ())
+    )
 
 
 def _own_target(dataset: str | None) -> str:
