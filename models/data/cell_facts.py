@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from tidegate.models.data.number_texts import (
     DIGITS,
@@ -17,7 +18,6 @@ from tidegate.models.data.number_texts import (
     PLAIN,
     NumberFormat,
     fitting_formats,
-    unit_of,
 )
 
 BOOLEANS = ("true", "false")
@@ -29,6 +29,7 @@ LONG = re.compile(r"[+-]?\d{4,}(?:[.,]\d*)?")
 DOTTED = 1 << FORMATS.index(PLAIN) | 1 << FORMATS.index(NumberFormat(",", "."))
 EXACT = 2**53  # float64 holds each whole number up to here
 EXACT_DIGITS = 16
+FEW = 20
 
 
 class CellFacts:
@@ -42,8 +43,7 @@ class CellFacts:
         missing: how often each text of a missing value was found.
         numbers, texts: how many cells are numbers; how many are neither these nor missing, nor booleans.
         booleans: how often each spelling of true and false was found.
-        units: how often each text around a number, such as " kg", was found.
-        example: the first of the `texts`.
+        example, example_row: the first of the `texts`, and its row, from 1.
         code: the first whole number with a leading zero.
         fractions: whether a number is not written as a plain whole one.
         marked: whether a number has a point or a comma.
@@ -54,8 +54,10 @@ class CellFacts:
     def __init__(self, missing: Iterable[str] | None = None) -> None:
         self._stated = None if missing is None else frozenset(missing)
         self.blank = self.numbers = self.texts = self.largest = 0
-        self.missing, self.booleans, self.units = Counter[str](), Counter[str](), Counter[str]()
+        self.missing, self.booleans = Counter[str](), Counter[str]()
         self.example: str | None = None
+        self.example_row = self._rows = 0
+        self._some: set[str] = set()
         self.code: str | None = None
         self.fractions = self.marked = self.dotted = False
         self._common = (1 << len(FORMATS)) - 1
@@ -66,8 +68,16 @@ class CellFacts:
         """How many cells have a value."""
         return self.numbers + self.texts + self.booleans.total()
 
+    @property
+    def many(self) -> bool:
+        """Whether there are more than FEW distinct cells."""
+        return len(self._some) > FEW
+
     def add(self, cells: Sequence[str]) -> None:
         """Count more cells."""
+        before, self._rows = self._rows, self._rows + len(cells)
+        if len(self._some) <= FEW:
+            self._some.update(islice(set(cells), FEW + 1))
         if self._stated is not None:
             cells = self._without_stated(cells)
         if not cells:
@@ -78,6 +88,8 @@ class CellFacts:
             shapes = [cell.translate(DIGITS).replace("\n", " ") for cell in cells]
         for shape, count in Counter(shapes).items():
             self._add(shape, count, cells, shapes)
+        if self.example is not None and not self.example_row and self._stated is None:
+            self.example_row = before + cells.index(self.example) + 1
         code = self.code is None and self.numbers and CODE.search(joined)
         self.code = code[0].strip() if code else self.code
         self._resolved = self._resolved or bool(self.numbers and ZERO_LED.search(joined))
@@ -102,9 +114,6 @@ class CellFacts:
             self._add_number(plain, count, fits, cells, shapes, shape)
         else:
             self.texts += count
-            unit = unit_of(shape) if len(shape) < 64 else None
-            if unit:
-                self.units[unit] += count
             if self.example is None:
                 self.example = cells[shapes.index(shape)]
 
@@ -132,7 +141,11 @@ class CellFacts:
         fitting = [known for place, known in enumerate(FORMATS) if self._common >> place & 1]
         fitting = [known for known in fitting if decimal in (None, known.decimal)]
         if thousands is not None:
-            return [known for known in fitting if known.thousands in ("", thousands)]
+            return [
+                known
+                for known in fitting
+                if known.thousands in ("", thousands) and known.decimal != thousands
+            ]
         undivided = [known for known in fitting if not known.thousands]
         # 0.567, or 1234 beside 1.234: the mark does not divide thousands.
         return undivided if undivided and (self._resolved or not self.marked) else fitting

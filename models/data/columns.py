@@ -64,7 +64,7 @@ def as_strings(column: Array) -> Array:
     if column.dtype == object:
         return column
     texts = np.empty(len(column), object)
-    texts[:] = [_text(value) for value in column.tolist()]
+    texts[:] = [text_of(value) for value in column.tolist()]
     return texts
 
 
@@ -140,7 +140,8 @@ def _joined(name: str, chunks: Sequence[Columns]) -> Array:
     return np.concatenate(parts)
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """One value as `as_strings` gives it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

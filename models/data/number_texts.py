@@ -39,9 +39,6 @@ MISSING_TEXTS = frozenset(
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
 DIGITS = str.maketrans("0123456789", "9999999999")
 INFINITE = ("inf", "infinity", "+inf", "-inf", "+infinity", "-infinity")
-AFFIXED = re.compile(
-    r"(?P<before>[^\d\s,.;+-]{0,3}\s?)[+-]?\d[\d.,' ]*(?:e[+-]?\d+)?(?P<after>\s?[^\d\s][^\d]{0,11})?", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -104,13 +101,6 @@ def fitting_formats(text: str, formats: tuple[NumberFormat, ...] = FORMATS) -> i
     return sum(1 << place for place, known in enumerate(formats) if known.pattern.fullmatch(plain))
 
 
-def unit_of(text: str) -> str | None:
-    """What stands before and after the number in "12 kg", "$5" or "<3"; None for any other text."""
-    found = AFFIXED.fullmatch(text.strip())
-    unit = found and f"{found['before'] or ''}{found['after'] or ''}".strip()
-    return unit or None
-
-
 def parsed(cells: Sequence[str | None], written: NumberFormat, missing: Iterable[str] | None = None) -> Array:
     """The cells as float64, NaN for a missing one.
 
@@ -123,14 +113,14 @@ def parsed(cells: Sequence[str | None], written: NumberFormat, missing: Iterable
         ValueError: a cell is neither; its text is the argument.
     """
     stated = None if missing is None else frozenset(missing)
-    found: list[float] = []
-    for cell in cells:
-        number = None if cell is None else written.parse(cell)
-        if number is None:
-            absent = cell is None or not cell.strip()
-            absent = absent or (is_missing_text(str(cell)) if stated is None else str(cell).strip() in stated)
-            if not absent:
-                raise ValueError(cell)
-            number = math.nan
-        found.append(number)
-    return np.array(found, np.float64)
+    return np.array([_parsed(cell or "", written, stated) for cell in cells], np.float64)
+
+
+def _parsed(cell: str, written: NumberFormat, missing: frozenset[str] | None) -> float:
+    absent = not cell.strip() if missing is None else cell.strip() in {"", *missing}
+    number = math.nan if absent else written.parse(cell)
+    if number is None and missing is None and is_missing_text(cell):
+        return math.nan
+    if number is None:
+        raise ValueError(cell)
+    return number

@@ -48,17 +48,26 @@ class ReadOptions:
         csv: the dialect of CSV.
         by_contract: rows to predict. What a row means may not depend on the other rows of its file: whatever only they
             could decide is an error.
+        labels: targets that are classes, whatever they look like.
         found: filled while reading: the kind of a column that only the reader can know.
+        scans: filled while reading: what was found out about files, for when they are read again.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     csv: CsvOptions = CsvOptions()
     by_contract: bool = False
+    labels: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
+    scans: dict[Any, Any] = field(default_factory=dict)
 
-    def reads_as(self, name: str) -> str:
-        """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are."""
+    def reads_as(self, name: str, typed: bool = False) -> str:
+        """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are.
+
+        Args:
+            name: the column's.
+            typed: whether the format has types of its own, so that numbers are no texts (kind: text).
+        """
         kind = self.kinds.get(name)
-        if kind in TEXTS:
+        if kind in TEXTS and not (typed and kind == "text"):
             return "texts"
         return "numbers" if kind in NUMBERS else "sequence" if kind == "sequence" else ""

@@ -137,12 +137,12 @@ def prepare(
         tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
-        tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
+        shared = tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
             "fingerprints": digests,
-            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told),
+            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told, shared),
             "warnings": told,
         }
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]
@@ -206,7 +206,10 @@ def read_options(
         name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
         if kind is not None or task == "regression":
             kinds[name] = kind or "numeric"
-    return ReadOptions(kinds, CsvOptions.of(csv))
+    labels = (entry if isinstance(entry, str) else entry["name"] for entry in target or ())
+    return ReadOptions(
+        kinds, CsvOptions.of(csv), labels=frozenset(labels if task == "classification" else ())
+    )
 
 
 def _own_target(dataset: str | None) -> str:

@@ -131,8 +131,8 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         prepared = splitter.prepared(scan.dropped)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
-        tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
-        entries = column_entries(schema, scan.profiles, prepared.transforms, stated, told)
+        shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
+        entries = column_entries(schema, scan.profiles, prepared.transforms, stated, told, shared)
     return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
 
 

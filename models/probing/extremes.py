@@ -65,7 +65,8 @@ def _near(field: Field, column: Array, random: np.random.Generator) -> Array:
     if field.kind == "text":
         return _texts([joined(field, _moved(tokens_of(field, text), random)) for text in column.tolist()])
     if field.kind not in NUMBERS or column.dtype.kind not in "iuf":
-        return np.where(random.random(len(column)) < 0.3, _chosen(column, len(column), random), column)
+        other = random.random(column.shape) < 0.3
+        return np.where(other, _chosen(column, len(column), random), column)
     low, high, spread = _range(column)
     noise = random.normal(scale=max(NOISE * spread, 1e-3 * (high - low)), size=column.shape)
     if whole(column):
@@ -147,7 +148,7 @@ def _needed(field: Field, column: Array, vocabularies: Mapping[str, Sequence[str
     known = len(vocabularies.get(field.name, ()))
     if field.kind == "text":
         return -(-known // _text_length(field, column))
-    if field.kind == "numeric" and column.dtype.kind in "iuf" and whole(column):
+    if field.kind in ("numeric", "id") and column.dtype.kind in "iuf" and whole(column):
         low, high, _ = _range(column)
         return int(-(-min(high - low + 1, 1e6) // max(1, int(np.prod(column.shape[1:])))))
     return known + 1 if known else 0
@@ -167,7 +168,7 @@ def _covered(
     if field.kind == "categorical" and known:
         values = [*known, UNSEEN]
         return _texts([values[row % len(values)] for row in range(count)])
-    if field.kind == "numeric" and column.dtype.kind in "iuf" and whole(column):
+    if field.kind in ("numeric", "id") and column.dtype.kind in "iuf" and whole(column):
         low, high, _ = _range(column)
         size = int(np.prod(column.shape[1:]))
         numbers = low + np.arange(count * size) % (high - low + 1)

@@ -43,7 +43,7 @@ def _mixed(field: Field, first: Array, second: Array, share: NDArray[np.float64]
         return _texts(field, first, second, share)
     late = share > 0.25 + 0.5 * (zlib.crc32(field.name.encode()) % 997) / 997
     if field.kind not in MIXED or first.dtype.kind not in "iuf":
-        return np.where(late, second, first)
+        return np.where(late.reshape(-1, *(1,) * (first.ndim - 1)), second, first)
     column = _numbers(first, second, share)
     if field.kind == "sequence":
         column = _cut(column, first, second, share)

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from tidegate.models.data.columns import Columns
+from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import FORMATS, check_format, check_tile, files_of_format, is_pattern
 from tidegate.models.errors import FormatError, SourceError
@@ -38,8 +40,11 @@ READERS: dict[str, str] = {
     "boxes": "tidegate.models.readers.boxes",
 }
 TILED = ("boxes",)
-SCANNED = ("csv",)
+SCANNED = ("csv", "parquet", "jsonl", "npz")
 CHUNK_BYTES = 16 << 20
+INDEX = re.compile(
+    r"__index_level_\d+__|Unnamed: \d+"
+)  # what pandas calls an index that it wrote or read without a name
 
 
 def read(
@@ -83,7 +88,7 @@ def read(
         _check_size(file, name)
     more: dict[str, Any] = {"sample_rate": sample_rate, "tile": tile}
     stated = {key: value for key, value in more.items() if value is not None}
-    scanned = [reader.scan(files, columns, options)] if name in SCANNED else []
+    scanned = [_scanned(reader, name, files, columns, options)] if name in SCANNED else []
     first = set[str]()
     for file in files:
         with readable(file):
@@ -95,6 +100,15 @@ def read(
                         "columns in all files; write it again, or leave the column out of data.inputs"
                     )
                 yield chunk
+
+
+def _scanned(
+    reader: Any, name: str, files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions
+) -> Any:
+    key = (name, tuple(files), None if columns is None else tuple(columns))
+    if key not in options.scans:
+        options.scans[key] = reader.scan(files, columns, options)
+    return options.scans[key]
 
 
 def _files(path: Path, name: str) -> list[Path]:
@@ -143,6 +157,13 @@ def readable(path: Path) -> Iterator[None]:
             f"{path} cannot be read: {error.strerror or error}; expected a readable file; "
             "check its permissions"
         ) from error
+
+
+def tell_index(names: Iterable[str]) -> None:
+    """Tell that the index of a pandas table is left out."""
+    tell(
+        f"{', '.join(sorted(names))}: the index of a pandas table, left out; to learn from it, name it in data.inputs"
+    )
 
 
 def open_bytes(path: Path) -> BinaryIO:

@@ -7,26 +7,21 @@ is not the usual one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from tidegate.models.data.cell_facts import CellFacts
-from tidegate.models.data.columns import Array, Columns, unknown_column
-from tidegate.models.data.number_texts import PLAIN, parsed
+from tidegate.models.data.columns import Columns, unknown_column
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import readable
+from tidegate.models.readers import INDEX, readable, tell_index
+from tidegate.models.readers.cell_types import CellType, column_of, decided
 from tidegate.models.readers.csv_dialect import CsvDialect, described, sniffed
-from tidegate.models.readers.csv_types import BOOLEAN, FLAG, INTEGER, NUMBER, SPELLING, CellType, decided
 
 ROWS = 50_000  # per chunk, or fewer if a row has many cells
 CELLS = 1_000_000
-FLAGS = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def read(path: Path, columns: Sequence[str] | None, scanned: Scan) -> Iterator[C
     for rows in _chunks(path, dialect):
         cells = list(zip(*rows, strict=True))
         yield {
-            name: _column(cells[place], scanned.types[name], scanned.missing)
+            name: column_of(cells[place], scanned.types[name], scanned.missing)
             for name, place in places.items()
         }
 
@@ -72,6 +67,9 @@ def _collect(
 ) -> None:
     counted = 0
     places = _places(path, dialect, columns)
+    index = [] if columns is not None else [name for name in dialect.header(path) if INDEX.fullmatch(name)]
+    if index:
+        tell_index(index)
     for name in places:
         facts.setdefault(name, CellFacts(options.csv.missing))
     typed = {name: place for name, place in places.items() if options.reads_as(name) != "texts"}
@@ -88,15 +86,16 @@ def _collect(
 
 def _places(path: Path, dialect: CsvDialect, columns: Sequence[str] | None) -> dict[str, int]:
     """The place of each column that is wanted."""
-    header = [name.strip() for name in next(dialect.rows(path))[1]]
+    header = dialect.header(path)
     if columns is None:
         _check_header(path, header)
-    for name in columns or ():
+        columns = [name for name in header if not INDEX.fullmatch(name)]
+    for name in columns:
         if name not in header:
             raise unknown_column(name, header, "input or target")
         if header.count(name) > 1:
             raise _twice(path, name)
-    return {name: header.index(name) for name in (header if columns is None else columns)}
+    return {name: header.index(name) for name in columns}
 
 
 def _check_header(path: Path, names: list[str]) -> None:
@@ -113,36 +112,6 @@ def _check_header(path: Path, names: list[str]) -> None:
 
 def _twice(path: Path, name: str) -> FormatError:
     return FormatError(f"{path}: the header has {name!r} twice; expected distinct names; rename one")
-
-
-def _column(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
-    if known.kind == INTEGER and known.written == PLAIN:
-        return np.array([int(cell) for cell in cells], np.int64)
-    if known.kind == INTEGER:
-        return parsed(cells, known.written, missing).astype(np.int64)
-    if known.kind == NUMBER:
-        return _numbers(cells, known, missing)
-    if known.kind in (BOOLEAN, FLAG):
-        flags = np.array([FLAGS.get(cell.strip().lower(), math.nan) for cell in cells])
-        return flags.astype(np.bool_) if known.kind == BOOLEAN else flags
-    texts = np.empty(len(cells), object)
-    if known.kind == SPELLING:
-        words = [cell.strip().lower() for cell in cells]
-        texts[:] = [word if word in FLAGS else None for word in words]
-    else:
-        texts[:] = [cell if cell and not cell.isspace() else None for cell in cells]
-    if missing is not None:
-        texts[[cell.strip() in missing for cell in cells]] = None
-    return texts
-
-
-def _numbers(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
-    if known.written == PLAIN and missing is None:
-        try:
-            return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
-        except ValueError:  # a text of a missing number
-            pass
-    return parsed(cells, known.written, missing)
 
 
 def _chunks(path: Path, dialect: CsvDialect) -> Iterator[list[list[str]]]:

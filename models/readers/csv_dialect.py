@@ -54,6 +54,10 @@ class CsvDialect:
     skipped: int = 0
     padded: bool = False
 
+    def header(self, path: Path) -> list[str]:
+        """The names in the header line."""
+        return [name.strip() for name in next(self.rows(path))[1]]
+
     def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
         """Line numbers and cells of the header and of every row; empty lines are skipped."""
         csv.field_size_limit(LARGEST_CELL)

@@ -12,16 +12,62 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.models.data.cell_facts import CellFacts
 from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import npy_header
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_per_chunk
+from tidegate.models.readers import readable, rows_per_chunk
+from tidegate.models.readers.cell_types import CellType, column_of, decided
 
 WHOLE_BYTES = 64 << 20  # a larger file is read in chunks
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
+def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions) -> dict[str, CellType]:
+    """The types of strings that are wanted as numbers."""
+    facts: dict[str, CellFacts] = {}
+    wanted = [name for name in columns or () if options.reads_as(name) == "numbers"]
+    for path in files if wanted else ():
+        with readable(path), _opened(path) as stored:
+            for name in wanted:
+                if f"{name}.npy" not in stored.zip.namelist():
+                    continue
+                with stored.zip.open(f"{name}.npy") as stream:
+                    if _kind_of(stream) in "US":
+                        cells = facts.setdefault(name, CellFacts())
+                        cells.add(_column(path, stored, name).tolist())
+    where = files[0] if len(files) == 1 else files[0].parent
+    return decided(facts, options, where, (), "")
+
+
+def read(path: Path, columns: Sequence[str] | None, cells: dict[str, CellType]) -> Iterator[Columns]:
     """All rows, a large file in chunks; strings become objects. Pickled objects are refused, never loaded."""
+    for found in _read(path, columns):
+        for name in cells.keys() & found.keys():
+            found[name] = column_of(found[name].tolist(), cells[name], None)
+        yield found
+
+
+def _kind_of(stream: Any) -> str:
+    try:
+        return str(npy_header(stream)[1].kind)
+    except ValueError:  # told when it is read
+        return "O"
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> Iterator[Columns]:
+    with _opened(path) as stored:
+        wanted = list(stored.files) if columns is None else list(columns)
+        if sum(member.file_size for member in stored.zip.infolist()) > WHOLE_BYTES:
+            yield from _chunks(path, stored, wanted)
+            return
+        found = {name: _column(path, stored, name) for name in wanted}
+    _check_lengths(path, found)
+    yield found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             known = "a single array (.npy)" if stream.read(6) == b"\x93NUMPY" else "something else"
@@ -31,17 +77,11 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         )
     try:
         with np.load(path, allow_pickle=False) as stored:
-            wanted = list(stored.files) if columns is None else list(columns)
-            if sum(member.file_size for member in stored.zip.infolist()) > WHOLE_BYTES:
-                yield from _chunks(path, stored, wanted)
-                return
-            found = {name: _column(path, stored, name) for name in wanted}
+            yield stored
     except (zipfile.BadZipFile, zlib.error) as error:
         raise FormatError(
             f"{path} is damaged: {error}; expected a complete .npz file; write or copy it again"
         ) from error
-    _check_lengths(path, found)
-    yield found
 
 
 def _chunks(path: Path, stored: Any, wanted: Sequence[str]) -> Iterator[Columns]:

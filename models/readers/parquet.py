@@ -3,41 +3,124 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tidegate.models.data.columns import Array, Columns, unknown_column
+from tidegate.models.data.cell_facts import CellFacts
+from tidegate.models.data.columns import Columns, unknown_column
+from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
-from tidegate.models.readers import rows_per_chunk
+from tidegate.models.readers import INDEX, readable, rows_per_chunk, tell_index
+from tidegate.models.readers.arrow_columns import (
+    column_of_arrow,
+    is_list,
+    is_text,
+    largest_with_nulls,
+    list_facts,
+    may_lose_digits,
+)
+from tidegate.models.readers.cell_types import CellType, column_of, decided, tell_digits
+from tidegate.models.readers.lists import ListFacts, sequence_steps
 
 ROWS = 50_000  # per chunk, or fewer if rows are large
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-    """Chunks of rows. A null is NaN or None; lists of numbers of one length are arrays."""
+@dataclass
+class Scan:
+    """What `scan` found.
+
+    Attributes:
+        index: columns that are the index of a pandas table, and are left out.
+        texts: the columns that are read as strings, whatever their type.
+        steps: the length of each column that is a sequence.
+        cells: the types of strings that are wanted as numbers.
+    """
+
+    index: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    steps: dict[str, int] = field(default_factory=dict)
+    cells: dict[str, CellType] = field(default_factory=dict)
+
+
+def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions) -> Scan:
+    """Read what types alone do not tell: the lengths of lists, and numbers that null would make inexact."""
+    found, lists = Scan(), dict[str, ListFacts]()
+    facts, largest = dict[str, CellFacts](), dict[str, int]()
+    for path in files:
+        with readable(path), _opened(path) as file:
+            found.index |= set() if columns is not None else _index(file)
+            for arrow in file.schema_arrow:
+                name, wanted = arrow.name, options.reads_as(arrow.name, typed=True)
+                if name in found.index or (columns is not None and name not in columns):
+                    continue
+                if wanted == "texts" and not is_list(arrow.type):
+                    found.texts.add(name)
+                elif is_list(arrow.type):
+                    list_facts(lists.setdefault(name, ListFacts()), _arrays(file, name))
+                elif is_text(arrow.type) and wanted == "numbers":
+                    cells = facts.setdefault(name, CellFacts())
+                    for array in _arrays(file, name):
+                        cells.add([value or "" for value in array.to_pylist()])
+                elif may_lose_digits(arrow.type) and not wanted and not options.by_contract:
+                    largest[name] = max(largest.get(name, 0), largest_with_nulls(_arrays(file, name)))
+    for name in (name for name, value in largest.items() if value):
+        tell_digits(name, largest[name])
+        found.texts.add(name)
+    if found.index:
+        tell_index(found.index)
+    where = files[0] if len(files) == 1 else files[0].parent
+    found.steps, found.cells = sequence_steps(lists, options), decided(facts, options, where, (), "")
+    return found
+
+
+def read(path: Path, columns: Sequence[str] | None, scanned: Scan) -> Iterator[Columns]:
+    """Chunks of rows. A null is NaN or None; lists of numbers are arrays or sequences."""
+    with _opened(path) as file:
+        names = file.schema_arrow.names
+        for name in columns or ():
+            if name not in names:
+                raise unknown_column(name, names, "input or target")
+        if file.metadata.num_rows == 0:
+            raise FormatError(f"{path} has no rows; expected at least one; check its export")
+        wanted = [name for name in names if name not in scanned.index] if columns is None else list(columns)
+        for batch in file.iter_batches(_rows_per_chunk(file.metadata), columns=wanted):
+            found = dict(zip(batch.schema.names, batch.columns, strict=True))
+            yield {name: _column(path, name, found[name], scanned) for name in wanted}
+
+
+def _column(path: Path, name: str, array: Any, scanned: Scan) -> Any:
+    if name in scanned.cells:
+        return column_of([value or "" for value in array.to_pylist()], scanned.cells[name], None)
+    return column_of_arrow(path, name, array, name in scanned.texts, scanned.steps.get(name))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            for name in columns or ():
-                if name not in names:
-                    raise unknown_column(name, names, "input or target")
-            if file.metadata.num_rows == 0:
-                raise FormatError(f"{path} has no rows; expected at least one; check its export")
-            wanted = None if columns is None else list(columns)
-            for batch in file.iter_batches(_rows_per_chunk(file.metadata), columns=wanted):
-                yield {
-                    name: _column(path, name, array)
-                    for name, array in zip(batch.schema.names, batch.columns, strict=True)
-                }
+            yield file
     except pyarrow.ArrowException as error:
         raise FormatError(
             f"{path} is not a Parquet file: {error}; expected one; write it again, or set the right data.format"
         ) from error
+
+
+def _index(file: Any) -> set[str]:
+    """The columns that pandas wrote of its index; the rows' numbers are no column."""
+    names = file.schema_arrow.names
+    known = (file.schema_arrow.pandas_metadata or {}).get("index_columns", ())
+    return {name for name in names if name in known or INDEX.fullmatch(name)}
+
+
+def _arrays(file: Any, name: str) -> Iterator[Any]:
+    """One column, in parts."""
+    for batch in file.iter_batches(_rows_per_chunk(file.metadata), columns=[name]):
+        yield batch.column(0)
 
 
 def _rows_per_chunk(metadata: Any) -> int:
@@ -45,68 +128,4 @@ def _rows_per_chunk(metadata: Any) -> int:
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     numbers = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
     whole = 8 * numbers + sum(group.total_byte_size for group in groups)
-    return rows_per_chunk(whole / metadata.num_rows, ROWS)
-
-
-def _column(path: Path, name: str, array: Any) -> Array:
-    import pyarrow.types as types
-
-    kind = array.type
-    if types.is_dictionary(kind):
-        return _column(path, name, array.dictionary_decode())
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return _objects(array.to_pylist())
-    if types.is_boolean(kind) and array.null_count:
-        return _objects([value if value is None else str(value).lower() for value in array.to_pylist()])
-    if types.is_decimal(kind) or types.is_null(kind):
-        return np.asarray(array.cast("float64").to_numpy(zero_copy_only=False))
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
-        return np.asarray(array.to_numpy(zero_copy_only=False))
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return _lists(path, name, array)
-    raise FormatError(
-        f"{path}: column {name!r} has type {kind}; expected numbers, booleans, strings or lists of numbers; "
-        "convert it, or leave it out of data.inputs"
-    )
-
-
-def _objects(values: list[str | None]) -> Array:
-    texts = np.empty(len(values), object)
-    texts[:] = values
-    return texts
-
-
-def _lists(path: Path, name: str, array: Any) -> Array:
-    flat = _even(array)
-    if flat is not None:
-        return flat
-    values: list[Any] = array.to_pylist()
-    example: Any = next((value for value in values if value is not None), [])
-    try:
-        shape = np.shape(example)
-        stacked = np.array([np.full(shape, np.nan) if value is None else value for value in values])
-        if stacked.dtype.kind in "biuf":
-            return stacked
-    except ValueError:
-        pass
-    raise FormatError(
-        f"{path}: column {name!r} holds lists of different lengths, or lists that are not of numbers; "
-        "expected lists of numbers of one shape; pad them"
-    )
-
-
-def _even(array: Any) -> Array | None:
-    """Lists of numbers of one length as one array, with the dtype of `numpy.array`; None for other lists."""
-    import pyarrow.compute
-    import pyarrow.types as types
-
-    inner = array.type.value_type
-    whole = types.is_integer(inner) and not types.is_uint64(inner)
-    if array.null_count or not (whole or types.is_floating(inner)) or not len(array):
-        return None
-    values, sizes = array.flatten(), pyarrow.compute.unique(pyarrow.compute.list_value_length(array))
-    size = len(values) // len(array)
-    if len(sizes) > 1 or values.null_count or size == 0:
-        return None
-    numbers = values.to_numpy(zero_copy_only=False).reshape(len(array), size)
-    return np.asarray(numbers, np.int64 if whole else np.float64)
+    return rows_per_chunk(whole / max(1, metadata.num_rows), ROWS)

@@ -51,10 +51,14 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         for number, records in _records(path, stream):
             rows = [_example(path, number + place, record) for place, record in enumerate(records)]
             if not features:
-                features = {name: _feature(path, name, rows) for name in sorted(rows[0])}
                 for name in columns or ():
-                    if name not in features:
-                        raise unknown_column(name, features, "input or target")
+                    if name not in rows[0]:
+                        raise unknown_column(name, sorted(rows[0]), "input or target")
+                features = {
+                    name: _feature(path, name, rows)
+                    for name in sorted(rows[0])
+                    if columns is None or name in columns
+                }
             wanted = list(features) if columns is None else columns
             yield {name: _column(path, number, name, features[name], rows) for name in wanted}
     if not features:

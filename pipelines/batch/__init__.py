@@ -5,7 +5,6 @@ Only one chunk is in memory at a time, however large the file is. To add a forma
 """
 
 import gzip
-import json
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -62,7 +61,9 @@ def open_batch_input(
             "--csv is given and the rows are no .csv; expected --input FILE.csv; leave --csv out"
         )
     if not sources or list(sources) == ["-"]:
-        return from_json(sys.stdin.read(), "stdin", size)
+        from tidegate.pipelines.batch.json_rows import from_json
+
+        return from_json(sys.stdin.read(), "stdin", inputs, size)
     from tidegate.models.readers.image_folder import SUFFIXES
 
     paths = [Path(source) for source in sources]
@@ -95,20 +96,6 @@ def _module_of(path: Path) -> str:
     if name.endswith((".npy", ".npz")):
         return "tidegate.pipelines.batch.arrays"
     return "tidegate.pipelines.batch.tables"
-
-
-def from_json(text: str, where: str, size: int) -> BatchInput:
-    """The rows of a JSON document: a list, or `{"rows": [...]}`; raises UsageError."""
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise UsageError(
-            f'{where}: not JSON: {error}; expected a list of rows or {{"rows": [...]}}'
-        ) from error
-    rows = document.get("rows") if isinstance(document, dict) else document
-    if not isinstance(rows, list):
-        raise UsageError(f'{where}: received {text[:60]}; expected a list of rows or {{"rows": [...]}}')
-    return BatchInput((rows[start : start + size] for start in range(0, len(rows), size)), len(rows))
 
 
 @contextmanager

@@ -21,9 +21,18 @@ def open_batch_input(
     """The rows of a table, as the readers give them; what a column is read as is the contract's to say."""
     name = guess_format(existing(path))
     total = lines_in(path) if name in LINES else None
-    options = ReadOptions({entry["name"]: entry["kind"] for entry in inputs}, csv or CsvOptions(), True)
+    options = ReadOptions(
+        {entry["name"]: _read_as(entry) for entry in inputs}, csv or CsvOptions(), by_contract=True
+    )
     parts = read(path, name, [entry["name"] for entry in inputs], options=options)
     return BatchInput(_chunks(path, parts, inputs, size), None if total is None else max(total - 1, 1))
+
+
+def _read_as(entry: dict[str, Any]) -> str:
+    """The kind that says how an input is read."""
+    if entry["dtype"] == "str":
+        return "categorical"
+    return entry["kind"] if entry["shape"] else "numeric"
 
 
 def _chunks(

@@ -220,6 +220,11 @@ class Data(Part):
             )
         if self.csv is not None and (self.dataset is not None or self.format not in (None, "csv")):
             yield f"csv is stated, and the data is {self.dataset or self.format}; leave csv out"
+        if self.shuffle_buffer is not None and (self.stream is False or self.dataset is not None):
+            yield (
+                "shuffle_buffer is for streamed rows, and these are held in memory and shuffled together; leave it "
+                "out, or stream: true"
+            )
         if self.stream is True and self.dataset is not None:
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._targets_with_kind:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate.models.config.class_weights import weights_by_place
 from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.training import seconds
 from tidegate.models.data.columns import concat
@@ -37,6 +38,7 @@ from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.file_recorder import FileRecorder
+from tidegate.pipelines.steps.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trial_results import TrialResults
 from tidegate.pipelines.steps.trial_rows import TrialRows
@@ -86,6 +88,7 @@ class Trial:
         self.model_options = self._with_snapshot(model)
         self._recorder = FileRecorder(self.model_options.get("file"), context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
+        self._tell_weights(target.classes)
         tokens = text_target.spec.vocabulary if text_target else 0
         boxes = self.transforms.box_target
         grids = boxes.grids if boxes else ()
@@ -96,28 +99,22 @@ class Trial:
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
-        if text_target or boxes:
-            self._refuse_unsupported_options("a text" if text_target else "boxes")
+        refuse_unused(inputs, self.training, target.task)
         import_keras(own_code=inputs.snapshot is not None)
+
+    def _tell_weights(self, classes: Sequence[Any]) -> None:
+        """Print the weight of each class, before anything slow; wrong ones are refused."""
+        asked = self.training["class_weights"]
+        if asked is not None:
+            pairs = zip(classes, weights_by_place(asked, classes), strict=True)
+            shown = asked if isinstance(asked, str) else ", ".join(f"{name} {one:g}" for name, one in pairs)
+            print(f"class weights: {shown}", flush=True)
 
     @property
     def log(self) -> TrialLog:
         """The trial's log; in the first process of a group only."""
         assert self._log is not None
         return self._log
-
-    def _refuse_unsupported_options(self, target: str) -> None:
-        """Refuse options that need one answer per row; here there is one per token or box."""
-        keys = ["calibration", "privacy", "explain", *(["class_weights"] if target == "boxes" else [])]
-        asked = {f"training.{key}": self.training[key] for key in keys}
-        asked["data.split.folds"] = self.inputs.content["data"]["split"].get("folds")
-        asked["serving.explain"] = self.inputs.explain
-        for name, value in asked.items():
-            if value:
-                raise OptionsError(
-                    f"Option {name!r} is set, and the target is {target}; expected a target with one answer per row; "
-                    "leave the option out"
-                )
 
     def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
         """The model options with the user's file as it was at submit, even if it changed since."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.sequences import padded
+from tidegate.models.data.spellings import spellings
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.descriptions import (
     describe,
@@ -104,13 +105,13 @@ class _NotACategory:
 
 
 def _category(value: Any, categories: Sequence[str]) -> Any:
-    """Categories learned from numbers or booleans may be sent as such."""
+    """Categories learned from numbers or booleans may be sent as such, however the data wrote them."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    name = json.dumps(value) if isinstance(value, bool | int | float) else None
-    return name if name in categories else _NotACategory
+    name = json.dumps(value) if isinstance(value, bool | int | float) else ""
+    return name if name in categories else spellings(tuple(categories)).get(name, _NotACategory)
 
 
 def _cast_scalars(dtype: np.dtype[Any], values: list[Any]) -> Array | None:

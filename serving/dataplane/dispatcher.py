@@ -98,7 +98,7 @@ class Dispatcher:
             self.access_log.record(pairs, dialect.label, answer.status, spent, kind=answer.kind)
             return
         metrics.predicted(answer.values, answer.seconds, spent)
-        if answer.unseen:
+        if answer.unseen and not proof:
             metrics.unseen(answer.unseen)
         if answer.busy:
             self.admission.record_duration(answer.busy)

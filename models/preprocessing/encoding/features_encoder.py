@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.data.dates import DAY, seconds
+from tidegate.models.data.spellings import spellings
 from tidegate.models.preprocessing.encoders import (
     LARGEST,
     LARGEST_RAW,
@@ -80,6 +81,7 @@ class FeaturesEncoder:
             start, rest = len(self.labels), name in (other or ())
             self._add(name, [*(f"{name}={value}" for value in values), *([f"{name}: {OTHER}"] * rest)])
             known = {value: start + place for place, value in enumerate(values)}
+            known |= {other: known[value] for other, value in spellings(tuple(values)).items()}
             self._blocks.append((name, known, start + len(values) if rest else None))
         for name, about in (dates or {}).items():
             self._dates.append((name, len(self.labels), about))
@@ -124,8 +126,10 @@ class FeaturesEncoder:
     def described(self) -> dict[str, str]:
         """By column, what the model gets."""
         found = {name: SCALED[self._scaling.get(name, "standard")] for name in self._names}
-        for name, places, rest in self._blocks:
-            found[name] = f"one-hot of {len(places)}" + (" and other" if rest is not None else "")
+        for name, _, rest in self._blocks:
+            found[name] = f"one-hot of {len(self.content['categories'][name])}" + (
+                " and other" if rest is not None else ""
+            )
         for name, _, about in self._dates:
             parts = "days, day of month, weekday, month" + (", time of day" if about["time"] else "")
             count = len(DATE_PARTS) + (len(TIME_PARTS) if about["time"] else 0)

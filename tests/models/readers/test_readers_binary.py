@@ -98,7 +98,7 @@ def test_parquet_that_is_no_table_is_told(tmp_path):
     with pytest.raises(FormatError, match="has no rows"):
         read(write_parquet(tmp_path / "d.parquet", a=[]), "parquet")
     with pytest.raises(FormatError, match="'a' holds lists of different lengths"):
-        read(write_parquet(tmp_path / "d.parquet", a=[[1], [1, 2]]), "parquet")
+        read(write_parquet(tmp_path / "d.parquet", a=[[[1], [2]], [[1, 2], [3, 4]]]), "parquet")
     with pytest.raises(FormatError, match="'a' has type struct"):
         read(write_parquet(tmp_path / "d.parquet", a=[{"b": 1}]), "parquet")
     with pytest.raises(SchemaError, match="'aa' is not a column"):

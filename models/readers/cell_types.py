@@ -1,17 +1,22 @@
-"""What the columns of CSV files are, decided from the facts of all their cells; what is not plain is told."""
+"""What columns of texts are, decided from the facts of all their cells; what is not plain is told."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tidegate.models.data.cell_facts import EXACT, CellFacts
+from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.number_texts import PLAIN, NumberFormat
+from tidegate.models.data.number_texts import PLAIN, NumberFormat, parsed
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
 
+MOSTLY, PARTLY = 0.9, 0.25  # shares of a column's cells that are numbers
 INTEGER, NUMBER, BOOLEAN, FLAG, TEXT, SPELLING = "integer", "number", "boolean", "flag", "text", "spelling"
 
 
@@ -30,6 +35,7 @@ class CellType:
 
 
 TEXTS = CellType(TEXT)
+FLAGS = {"true": 1.0, "false": 0.0}
 
 
 def decided(
@@ -42,7 +48,7 @@ def decided(
         options: how the columns are wanted.
         where: the files, for messages.
         dialect: what was found out about the files that is not usual.
-        delimiter: of their cells.
+        delimiter: of their cells; "" where they are no CSV.
 
     Raises:
         FormatError: a column that is wanted as numbers has other cells, or numbers in several formats.
@@ -56,8 +62,54 @@ def decided(
     found = list(dialect)
     found += [f"{known} in {', '.join(names)}" for known, names in written.items()]
     if found and not (options.csv.decimal and len(found) == len(written)):
-        tell(f"{where.name} is read with {'; '.join(found)}; data.csv states another dialect")
+        fix = "data.csv states another dialect" if delimiter else "write them as numbers to be sure"
+        tell(f"{where.name} is read with {'; '.join(found)}; {fix}")
     return types
+
+
+def column_of(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
+    """The cells as a column of their type.
+
+    Args:
+        cells: texts.
+        known: what they are.
+        missing: texts that stand for a missing value; None: the usual ones, in a column of numbers.
+    """
+    if known.kind == INTEGER and known.written == PLAIN:
+        return np.array([int(cell) for cell in cells], np.int64)
+    if known.kind == INTEGER:
+        return parsed(cells, known.written, missing).astype(np.int64)
+    if known.kind == NUMBER:
+        return _numbers(cells, known, missing)
+    if known.kind in (BOOLEAN, FLAG):
+        flags = np.array([FLAGS.get(cell.strip().lower(), math.nan) for cell in cells])
+        return flags.astype(np.bool_) if known.kind == BOOLEAN else flags
+    texts = np.empty(len(cells), object)
+    if known.kind == SPELLING:
+        words = [cell.strip().lower() for cell in cells]
+        texts[:] = [word if word in FLAGS else None for word in words]
+    else:
+        texts[:] = [cell if cell and not cell.isspace() else None for cell in cells]
+    if missing is not None:
+        texts[[cell.strip() in missing for cell in cells]] = None
+    return texts
+
+
+def _numbers(cells: Sequence[str], known: CellType, missing: tuple[str, ...] | None) -> Array:
+    if known.written == PLAIN and missing is None:
+        try:
+            return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
+        except ValueError:  # a text of a missing number
+            pass
+    return parsed(cells, known.written, missing)
+
+
+def tell_digits(name: str, largest: int) -> None:
+    """Tell that whole numbers stay texts, because float64, which a missing one needs, does not hold their digits."""
+    tell(
+        f"column {name!r}: whole numbers up to {largest} would lose digits as numbers and are kept as texts; if they "
+        "are quantities, state kind: numeric"
+    )
 
 
 class _Decision:
@@ -84,11 +136,29 @@ class _Decision:
         if known.texts or (known.booleans and known.numbers):
             if wanted == "numbers":
                 raise self._no_number(name)
+            if not self._options.by_contract:
+                self._tell_mixed(name)
             self._tell_missing(name, kept=True)
             return TEXTS
         if known.booleans:
             return self._booleans(name, wanted)
         return self._numbers(name, wanted)
+
+    def _tell_mixed(self, name: str) -> None:
+        """Numbers and other texts in one column: refused where hardly any is another one, else told."""
+        known = self._facts[name]
+        other = known.texts + known.booleans.total()
+        example = known.example if known.example is not None else next(iter(known.booleans))
+        what = f"column {name!r} holds numbers, and {other} of {known.present} cells are none, such as {example!r}"
+        fix = (
+            "correct them, name them in data.csv: {missing: […]} if they stand for a missing value, or state kind: "
+            "categorical (for a target data.task: classification)"
+        )
+        share = known.numbers / known.present
+        if share >= MOSTLY and known.many and name not in self._options.labels:
+            raise FormatError(f"{self._where}: {what}; expected numbers; {fix}")
+        if share >= PARTLY:
+            tell(f"{what}; they are read as texts; {fix}")
 
     def _numbers(self, name: str, wanted: str) -> CellType:
         known = self._facts[name]
@@ -100,10 +170,7 @@ class _Decision:
             return TEXTS
         absent = bool(known.blank or known.missing)
         if known.largest >= (EXACT if absent else 2**63 - 1) and not known.fractions and not wanted:
-            tell(
-                f"column {name!r}: whole numbers up to {known.largest} would lose digits as numbers and are kept as "
-                "texts; if they are quantities, state kind: numeric"
-            )
+            tell_digits(name, known.largest)
             return TEXTS
         self._tell_missing(name, kept=False)
         written = self._format(name)
@@ -156,8 +223,12 @@ class _Decision:
             example = "1.234" if PLAIN in formats else "1,234"
             tell(
                 f"column {name!r}: numbers such as {example} are read as {chosen.parse(example):g}, but could be "
-                f"{other.parse(example):g}, because no number of the file shows which; state data.csv: "
-                "{decimal: …, thousands: …}"
+                f"{other.parse(example):g}, because no number of the file shows which; "
+                + (
+                    "state data.csv: {decimal: …, thousands: …}"
+                    if self._delimiter
+                    else "write them as numbers"
+                )
             )
         return chosen
 
@@ -184,12 +255,15 @@ class _Decision:
     def _no_number(self, name: str) -> FormatError:
         known = self._facts[name]
         example = known.example if known.example is not None else next(iter(known.booleans))
-        whole = known.present
-        other = known.texts + known.booleans.total()
+        other, row = known.texts + known.booleans.total(), known.example_row
+        fix = "correct the cells that are not numbers"
+        if not self._options.by_contract:
+            fix += (
+                ", name them in data.csv.missing if they stand for missing values, or set kind: categorical"
+            )
         return FormatError(
-            f"{self._where}: column {name!r} holds {example!r}, and {other} of {whole} cells are no numbers; expected "
-            "numbers, as its kind is numeric; correct the cells that are not numbers, name them in data.csv.missing "
-            "if they stand for missing values, or set kind: categorical"
+            f"{self._where}: column {name!r} holds {example!r}{f' in row {row}' if row else ''}, and {other} of "
+            f"{known.present} cells are no numbers; expected numbers, as its kind is numeric; {fix}"
         )
 
     def _several(self, name: str) -> FormatError:

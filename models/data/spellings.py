@@ -1,0 +1,34 @@
+"""Other ways to write a known category: JSON's true for CSV's True or yes, 1.0 for 1."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+PAIRS = (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
+WHOLE = re.compile(r"-?\d+")
+POINT_ZERO = re.compile(r"(-?\d+)\.0")
+
+
+@lru_cache(256)
+def spellings(categories: tuple[str, ...]) -> dict[str, str]:
+    """By another way to write it, the category that is meant; a category is never another one's other way.
+
+    Args:
+        categories: all that are known.
+    """
+    known, found = set(categories), dict[str, str]()
+    lowered = {category.lower(): category for category in categories}
+    pair = next((pair for pair in PAIRS if len(lowered) == len(known) and set(lowered) <= set(pair)), None)
+    for word, category in lowered.items() if pair else ():
+        own = "true" if pair and word == pair[0] else "false"
+        for other in {
+            form for text in (word, own) for form in (text, text.capitalize(), text.upper())
+        } - known:
+            found[other] = category
+    for category in categories:
+        whole = POINT_ZERO.fullmatch(category)
+        other = whole[1] if whole else f"{category}.0" if WHOLE.fullmatch(category) else category
+        if other not in known:
+            found[other] = category
+    return found

@@ -1,0 +1,47 @@
+"""Options that do not fit the task: refused once the data has told it, before the training."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tidegate.models.decoding.settings import Decoding
+from tidegate.models.errors import OptionsError
+from tidegate.pipelines.step_types.train import TrainInputs
+
+TARGETS = {"generation": "a text", "detection": "boxes"}
+
+
+def refuse_unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> None:
+    """Refuse options that would have no effect, or fail after the training.
+
+    Raises:
+        OptionsError: names the first one.
+    """
+    for sentence in _unused(inputs, training, task):
+        raise OptionsError(sentence)
+
+
+def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterator[str]:
+    if inputs.decoding is not None:
+        key, wanted = (
+            ("decoding", "generation") if isinstance(inputs.decoding, Decoding) else ("detection",) * 2
+        )
+        if task != wanted:
+            yield f"serving.{key} is for a {wanted}, and this is a {task}; leave it out"
+    if training["calibration"] and task == "regression":
+        yield (
+            "Option 'training.calibration' is set, and this is a regression; expected a classification, whose "
+            "probabilities it calibrates; leave it out"
+        )
+    if task not in TARGETS:
+        return
+    # Here there is one answer per token or box, and these need one per row.
+    keys = ["calibration", "privacy", "explain", *(["class_weights"] if task == "detection" else [])]
+    asked = {f"training.{key}": training[key] for key in keys}
+    asked["data.split.folds"] = inputs.content["data"]["split"].get("folds")
+    asked["serving.explain"] = inputs.explain
+    yield from (
+        f"Option {name!r} is set, and the target is {TARGETS[task]}; expected a target with one answer per row; "
+        "leave the option out"
+        for name, value in asked.items()
+        if value
+    )

@@ -1,0 +1,276 @@
+"""Every option of an experiment is used: each one, changed by itself, changes what a step gets or does, or is refused.
+
+The experiment as a whole, which steps get too, is never compared, but what follows from it: the prepared data, inputs
+of steps that are single options, Kubernetes objects, the gate's decision, decoded texts and boxes. A new option needs
+a line in CHANGED, or in EXEMPT with a reason. `training` is in tests/models/training/test_every_option.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tests.models.preprocessing.test_texts import ANSWERS, LEADS, ROWS, model
+from tests.options import leaves
+from tests.pipelines.walks.test_golden import FACTS, STATES, TARGETS
+from tidegate.models.decoding.detections import detect
+from tidegate.models.decoding.settings import Detection
+from tidegate.models.decoding.texts import decode
+from tidegate.models.errors import ModelsError
+from tidegate.models.preprocessing.box_target import BoxTarget
+from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.executors.manifests import jobs_of
+from tidegate.pipelines.experiment.gate import criteria_for, reasons_against
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.hosting.judge import judge
+from tidegate.pipelines.hosting.kubernetes import KubernetesHosting
+from tidegate.pipelines.hosting.manifests import endpoint_objects_of
+from tidegate.pipelines.hosting.metrics import Counts
+from tidegate.pipelines.planning.plan import make_plan
+from tidegate.pipelines.state.targets import Target
+from tidegate.pipelines.step_types.prepare import PrepareInputs
+from tidegate.pipelines.steps.prepare import _prepared
+
+EXEMPT = {
+    "description": "a note for people, shown by MLflow",
+    "model.from": "a run's weights: tests/models/networks",
+    "data.sample_rate": "of recordings: tests/models/readers",
+    "gate.improve_on_champion": "needs a champion: tests/pipelines/experiment/test_gate.py",
+    "search.pruning.warmup_epochs": "handed to the median rule: tests/models/tuning",
+    "search.pruning.minimum_trials": "as above",
+    "resources.patience": "how long a pod may wait: tests/cluster",
+    "serving.port": "this machine's ports: tests/pipelines/experiment/test_bad_input.py",
+}
+HEAD = "num,ids,city,day,note,y,z"
+CITIES, WORDS = ("Ulm", "Bonn", "Köln", "Ulm"), ("good", "bad", "fine", "odd")
+
+
+def row(at: int) -> str:
+    number = "" if at % 9 == 4 else f"{1 + at * at % 23}.5"
+    day, note = f"0{1 + at % 9}/0{1 + at % 7}/2024", f"a {WORDS[at % 4]} {WORDS[at % 3]} one"
+    return f"{number},{at % 5},{CITIES[at // 2 % 4]},{day},{note},{'yes' if at % 3 else 'no'},{at / 4}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("options")
+    for name, rows in (("rows.csv", 60), ("more.csv", 70)):
+        (path / name).write_text("\n".join([HEAD, *map(row, range(rows))]) + "\n")
+    (path / "large.csv").write_text((path / "rows.csv").read_text().replace(".5", ".500"))
+    (path / "quoted.csv").write_text((path / "rows.csv").read_text().replace("Ulm", '"Ulm"'))
+    return path
+
+
+def prepared(experiment: Experiment, folder: Path) -> Any:
+    """The contract, the transforms and the splits of the data."""
+    inputs = PrepareInputs(data=experiment.data, loss=experiment.training.loss)
+    found = _prepared(inputs, SimpleNamespace(work=folder / "work"))  # type: ignore[arg-type]
+    return found.schema.model_dump(), found.transforms.to_dict(), found.fingerprint
+
+
+def planned(experiment: Experiment, _: Path) -> Any:
+    """What single steps get: without whole parts of the experiment, and without ids."""
+    search = experiment.search
+    facts = FACTS if search is None else FACTS.__class__(**{**vars(FACTS), "trials": search.trials or 4})
+    whole = {"content", "data", "training", "serving", "gate", "run", "tags", "versions"}
+    steps = make_plan(experiment, facts).steps
+    return [(step.step, len(step.after), _plain(dict(step.inputs), whole)) for step in steps]
+
+
+def _plain(inputs: dict[str, Any], whole: set[str]) -> str:
+    kept = {name: value for name, value in inputs.items() if name not in whole}
+    return str(
+        {name: len(value) if name in ("history", "trials") else value for name, value in kept.items()}
+    ).replace("-", "")
+
+
+def kubernetes(experiment: Experiment, _: Path) -> Any:
+    """The objects of a run and of its endpoint, and how a release is rolled out."""
+    target, plan = Target.model_validate(TARGETS["full"]), make_plan(experiment, FACTS)
+    objects = [*jobs_of(target, plan), *endpoint_objects_of(target, plan, STATES["plain"])]
+    home = SimpleNamespace(target=target, cluster=None)
+    return objects, KubernetesHosting(home).describe(experiment.serving)  # type: ignore[arg-type]
+
+
+def gated(experiment: Experiment, _: Path) -> Any:
+    """Why the gate refuses."""
+    metrics = {"test_accuracy": 0.7, "test_f1": 0.6}
+    return reasons_against(criteria_for(experiment.gate, "classification"), metrics, {})
+
+
+def judged(experiment: Experiment, _: Path) -> Any:
+    return judge(Counts(), Counts(), experiment.serving.slo).figures
+
+
+def texts(experiment: Experiment, _: Path) -> Any:
+    assert experiment.serving.decoding is not None
+    return decode(model, ANSWERS, ROWS, LEADS, experiment.serving.decoding)
+
+
+def boxes(experiment: Experiment, _: Path) -> Any:
+    assert isinstance(experiment.serving.detection, Detection)
+    grids = [{"stride": 16, "shapes": [[12, 12], [20, 16]]}]
+    target = BoxTarget("boxes", ["a", "b"], (32, 32), grids)
+    answered = np.random.default_rng(0).normal(size=(2, len(target.defaults), 7))
+    return detect(answered, target, experiment.serving.detection, np.array([[32, 32]] * 2)).tolist()
+
+
+Probe = Callable[[Experiment, Path], Any]
+
+
+class Change(NamedTuple):
+    """An experiment's part before and after, by dotted key, and where the difference must be seen."""
+
+    probe: Probe
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+def data(after: Any, before: Any = None) -> Change:
+    before = {"inputs": ["num", "city"], **(before or {})}
+    return Change(prepared, {"data": before}, {"data": {**before, **after}})
+
+
+def column(name: str, probe_after: dict[str, Any], **before: Any) -> Change:
+    first = {"name": name, **before}
+    return data({"inputs": [{**first, **probe_after}]}, {"inputs": [first]})
+
+
+def target(after: dict[str, Any], **before: Any) -> Change:
+    first = {"name": "note", "kind": "text", **before}
+    return data({"target": [{**first, **after}]}, {"target": [first], "inputs": ["city"]})
+
+
+def csv(**after: Any) -> Change:
+    return data({"csv": after})
+
+
+def part(probe: Probe, name: str, after: Any, before: Any = None) -> Change:
+    return Change(probe, {} if before is None else {name: before}, {name: {**(before or {}), **after}})
+
+
+SEARCH = {"method": "random", "trials": 4, "space": {"model.hidden": {"choices": [[8], [9]]}}}
+GPUS = {"gpus": 1, "nodes": 2}
+CANARY, SLO = {"steps": [50, 100]}, {"p99_ms": 500, "error_rate": 0.5}
+BEAM, SAMPLE = {"method": "beam", "width": 8}, {"method": "sample", "seed": 1}
+FOUND = {"score": 0.1, "iou": 0.3}
+
+
+def serving(probe: Probe, name: str, after: Any, before: Any) -> Change:
+    return Change(probe, {"serving": {name: before}}, {"serving": {name: {**before, **after}}})
+
+
+CHANGED: dict[str, Change] = {
+    "name": Change(kubernetes, {}, {"name": "other"}),
+    "data.source": data({"source": "more.csv"}),
+    "data.dataset": Change(prepared, {"data": {"dataset": "wine"}}, {"data": {"dataset": "diabetes"}}),
+    "data.format": data({"format": "jsonl"}),
+    "data.inputs.name": column("num", {"name": "ids"}),
+    "data.inputs.kind": column("ids", {"kind": "categorical"}),
+    "data.inputs.scale": column("num", {"scale": "minmax"}),
+    "data.inputs.limit": column("city", {"limit": 2}, kind="categorical"),
+    "data.inputs.other": column("city", {"other": False}, kind="categorical", limit=2),
+    "data.inputs.unknown": column("ids", {"unknown": 3}, kind="id"),
+    "data.inputs.format": column("day", {"format": "day_first"}, kind="date", format="month_first"),
+    "data.inputs.missing": column("num", {"missing": "own"}),
+    "data.inputs.tokens": column("note", {"tokens": "characters"}, kind="text"),
+    "data.inputs.length": column("note", {"length": 2}, kind="text"),
+    "data.inputs.vocabulary": column("note", {"vocabulary": 3}, kind="text"),
+    "data.missing": data({"missing": "zero"}, {"inputs": ["num"]}),
+    "data.target.name": target({"name": "day"}),
+    "data.target.kind": target({"kind": None}),
+    "data.target.tokens": target({"tokens": "words"}),
+    "data.target.length": target({"length": 3}),
+    "data.target.vocabulary": target({"vocabulary": 4}),
+    "data.task": data({"task": "regression"}, {"target": "ids"}),
+    "data.tile": data({"tile": 64}),
+    "data.csv.delimiter": csv(delimiter=";"),
+    "data.csv.decimal": csv(decimal=","),
+    "data.csv.thousands": data({"csv": {"thousands": "."}}, {"source": "large.csv"}),
+    "data.csv.quote": data({"csv": {"quote": ""}}, {"source": "quoted.csv"}),
+    "data.csv.encoding": csv(encoding="cp1250"),
+    "data.csv.missing": csv(missing=["Ulm"]),
+    "data.split.validation": data({"split": {"validation": 0.3}}),
+    "data.split.test": data({"split": {"test": 0.3}}),
+    "data.split.seed": data({"split": {"seed": 8}}),
+    "data.split.folds": data({"split": {"folds": 25}}),
+    "data.stream": Change(planned, {}, {"data": {"stream": True}}),
+    "data.shuffle_buffer": Change(planned, {}, {"data": {"shuffle_buffer": 7}}),
+    "model.family": Change(planned, {}, {"model": {"family": "mlp"}}),
+    "model.file": Change(planned, {}, {"model": {"file": "./m.py", "family": None}}),
+    "model.freeze": Change(planned, {}, {"model": {"freeze": ["dense"]}}),
+    "search.method": part(planned, "search", {"method": "tpe"}, SEARCH),
+    "search.trials": part(planned, "search", {"trials": 3}, SEARCH),
+    "search.parallelism": part(planned, "search", {"parallelism": 3}, {**SEARCH, "method": "tpe"}),
+    "search.seed": part(planned, "search", {"seed": 3}, SEARCH),
+    "search.space": part(planned, "search", {"space": {"model.hidden": {"choices": [[7], [9]]}}}, SEARCH),
+    "gate.metric": part(gated, "gate", {"metric": "test_f1"}, {"metric": "test_accuracy", "minimum": 0.8}),
+    "gate.minimum": part(gated, "gate", {"minimum": 0.8}, {"metric": "test_accuracy"}),
+    "gate.maximum": part(gated, "gate", {"maximum": 0.1}, {"metric": "test_accuracy"}),
+    "resources.cpu": part(kubernetes, "resources", {"cpu": 7}),
+    "resources.memory": part(kubernetes, "resources", {"memory": "7Gi"}),
+    "resources.gpus": part(kubernetes, "resources", {"gpus": 1}),
+    "resources.nodes": part(kubernetes, "resources", {"nodes": 1}, GPUS),
+    "resources.member_timeout": part(planned, "resources", {"member_timeout": "3m"}, GPUS),
+    "resources.gpu_resource": part(kubernetes, "resources", {"gpu_resource": "amd.com/gpu"}, GPUS),
+    "resources.node_selector": part(kubernetes, "resources", {"node_selector": {"zone": "a"}}),
+    "resources.tolerations": part(kubernetes, "resources", {"tolerations": [{"operator": "Exists"}]}),
+    "resources.priority_class": part(kubernetes, "resources", {"priority_class": "high"}),
+    "resources.queue": part(kubernetes, "resources", {"queue": "team"}),
+    "resources.deadline": part(kubernetes, "resources", {"deadline": "1h"}),
+    "serving.endpoint": part(kubernetes, "serving", {"endpoint": "other"}),
+    "serving.runtime": part(kubernetes, "serving", {"runtime": "tensorflow"}),
+    "serving.replicas.min": part(kubernetes, "serving", {"replicas": {"min": 2}}),
+    "serving.replicas.max": part(kubernetes, "serving", {"replicas": {"max": 3}}),
+    "serving.canary.steps": serving(kubernetes, "canary", {"steps": [20, 100]}, CANARY),
+    "serving.canary.bake": serving(kubernetes, "canary", {"bake": "9m"}, CANARY),
+    "serving.decoding.method": serving(texts, "decoding", {"method": "greedy"}, BEAM),
+    "serving.decoding.max_length": serving(texts, "decoding", {"max_length": 1}, BEAM),
+    "serving.decoding.width": serving(texts, "decoding", {"width": 1}, {**BEAM, "length_penalty": 3.0}),
+    "serving.decoding.length_penalty": serving(texts, "decoding", {"length_penalty": 3.0}, BEAM),
+    "serving.decoding.temperature": serving(texts, "decoding", {"temperature": 9.0}, SAMPLE),
+    "serving.decoding.top_k": serving(texts, "decoding", {"top_k": 1}, SAMPLE),
+    "serving.decoding.seed": serving(texts, "decoding", {"seed": 2}, SAMPLE),
+    "serving.detection.score": serving(boxes, "detection", {"score": 0.4}, FOUND),
+    "serving.detection.iou": serving(boxes, "detection", {"iou": 0.9}, FOUND),
+    "serving.detection.vote": serving(boxes, "detection", {"vote": 0.1}, FOUND),
+    "serving.detection.max_boxes": serving(boxes, "detection", {"max_boxes": 1}, FOUND),
+    "serving.explain": part(planned, "serving", {"explain": True}),
+    "serving.slo.p99_ms": serving(judged, "slo", {"p99_ms": 900}, SLO),
+    "serving.slo.error_rate": serving(judged, "slo", {"error_rate": 0.6}, SLO),
+    "serving.resources.cpu": part(kubernetes, "serving", {"resources": {"cpu": 3}}),
+    "serving.resources.memory": part(kubernetes, "serving", {"resources": {"memory": "3Gi"}}),
+}
+GOOD: dict[str, Any] = {"name": "options", "model": {"family": "linear"}, "training": {"backend": "jax"}}
+
+
+def result(probe: Probe, changed: dict[str, Any], folder: Path) -> Any:
+    """What the probe sees; a refusal is a result too."""
+    document = GOOD | changed
+    document["model"] = GOOD["model"] | changed.get("model", {})
+    given = changed.get("data", {})
+    if "dataset" not in given:
+        document["data"] = {"source": "rows.csv", "target": "y"} | given
+    try:
+        return probe(validate(document, "here").resolved(folder), folder)
+    except (PipelineError, ModelsError) as error:
+        return f"refused: {error}"
+
+
+def test_every_option_is_here() -> None:
+    known = [name for name in leaves(Experiment) if not name.startswith("training.")]
+    assert sorted([*CHANGED, *EXEMPT]) == sorted(dict.fromkeys(known))
+
+
+@pytest.mark.parametrize("option", CHANGED)
+def test_it_changes_something(option: str, folder: Path) -> None:
+    change = CHANGED[option]
+    before = result(change.probe, change.before, folder)
+    assert not str(before).startswith("refused"), before
+    assert before != result(change.probe, change.after, folder)
