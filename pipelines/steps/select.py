@@ -6,7 +6,14 @@ from tidegate.models.data.columns import load_columns
 from tidegate.models.evaluation.guessing import no_better_class, no_better_number
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.preprocessing.transforms import encode_target
-from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
+from tidegate.pipelines.experiment.gate import (
+    EPSILON,
+    check_metric,
+    criteria_for,
+    rank,
+    ranking_metric,
+    reasons_against,
+)
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.champion import compare
@@ -25,7 +32,9 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     trials, metric = inputs.trials, criteria[0].metric
     for criterion in criteria:
         check_metric(criterion.metric, trials[0].metrics, trials[0].undefined)
-    order = rank([trial.metrics for trial in trials], metric)
+    measured = [trial.metrics for trial in trials]
+    ranked_by = ranking_metric(metric, measured)
+    order = rank(measured, ranked_by)
     winner = trials[order[0]]
     comparison = compare(inputs, winner, criteria, context)
     refused = (
@@ -38,7 +47,8 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     if comparison.problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(comparison.problem)
     compared = tuple(map(str, comparison.compared.values()))
-    for sentence in (*compared, *comparison.warnings):
+    warnings = (*comparison.warnings, *_same_rows(metric, ranked_by, len(trials)))
+    for sentence in (*compared, *warnings):
         print(sentence)
     for index in order:
         known = trials[index]
@@ -47,7 +57,8 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
             if metric in known.metrics
             else f"undefined: {known.undefined[metric]}"
         )
-        print(f"{known.id}  {metric} {value}  {known.params or ''}")
+        chosen_by = f"  {ranked_by} {known.metrics[ranked_by]:.6g}" if ranked_by != metric else ""
+        print(f"{known.id}  {metric} {value}{chosen_by}  {known.params or ''}")
     return Selected(
         winner=winner,
         trial=winner.id,
@@ -57,8 +68,19 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
         undefined=winner.undefined,
         champion=comparison.champion,
         refused=refused,
-        warnings=comparison.warnings,
+        ranked_by=ranked_by,
+        warnings=warnings,
         compared=compared,
+    )
+
+
+def _same_rows(metric: str, ranked_by: str, trials: int) -> tuple[str, ...]:
+    """What to say where the rows of the figure chose the winner."""
+    if trials == 1 or ranked_by != metric or metric == EPSILON:
+        return ()
+    return (
+        f"the same rows chose the winner of {trials} trials and give its {metric}, which is therefore too good by some "
+        "chance; set data.split.validation, and a test_ metric in the gate, so that validation rows choose",
     )
 
 
