@@ -1,15 +1,13 @@
 """Delete runs: their records, what MLflow has of them, and the step results that no other run names."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.driver.mlflow_deletion import delete_in_mlflow, known_in_mlflow
-from tidegate.pipelines.state.finished_steps import refs_in
-from tidegate.pipelines.state.garbage_collection import collect_garbage, releases_of
-from tidegate.pipelines.state.home import Home, RunRecord, read_json
+from tidegate.pipelines.state.garbage_collection import collect_garbage, needed_digests, releases_of
+from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 from tidegate.pipelines.state.removed import Removed, remove_folder
 
@@ -35,7 +33,7 @@ def delete_runs(home: Home, records: Sequence[RunRecord]) -> tuple[Removed, list
         What was removed, and sentences about what could not be done.
     """
     removed, notes = Removed(), []
-    given_up = {digest for record in records for digest in _digests(home, record)}
+    before = needed_digests(home)
     alone = not any(folder.read().status in UNDERWAY for folder in home.run_folders())
     for record in records:
         refresh(home, record.run, "spool/*")
@@ -47,17 +45,8 @@ def delete_runs(home: Home, records: Sequence[RunRecord]) -> tuple[Removed, list
         notes += [problem] if problem else []
         notes += _dependents(home, record)
     # A file that a step is writing just now may be one of these: then they wait until they are old enough.
-    more = collect_garbage(home, given_up=given_up if alone else ())
+    more = collect_garbage(home, given_up=before if alone else ())
     return Removed([*removed.names, *more.names], removed.size + more.size), notes
-
-
-def _digests(home: Home, record: RunRecord) -> set[str]:
-    """Digests of all that the run's steps left and read."""
-    keys = [f"steps/{step.key}.json" for step in record.steps]
-    documents = [content for content, _ in home.store.read_many(keys).values()]
-    found = [json.loads(content) for content in documents]
-    found += [read_json(path) for path in (home.folder_of(record.run).path / "calls").glob("*.json")]
-    return {ref.digest for ref in refs_in(found)}
 
 
 def _delete_record(home: Home, run: str, removed: Removed) -> None:

@@ -14,6 +14,8 @@ from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import refresh
 from tidegate.pipelines.state.removed import Removed, size_text
 
+SHOWN = 5  # runs whose reason to stay is told
+
 
 def delete(home: Home, name: str) -> Result:
     """Remove an endpoint, or a run with all that only it needs.
@@ -66,7 +68,8 @@ def gc(home: Home, *, older_than: str | None = None) -> Result:
     more = collect_garbage(home)
     removed = Removed([*removed.names, *more.names, *hosting(home).sweep()], removed.size + more.size)
     lines = [_listed(removed)] if removed.names else ["nothing to remove"]
-    lines += [f"kept run {one['run']}: {one['reason']}" for one in kept]
+    lines += [f"kept run {one['run']}: {one['reason']}" for one in kept[:SHOWN]]
+    lines += [f"kept {len(kept) - SHOWN} more runs for such reasons"] if len(kept) > SHOWN else []
     lines += [f"{size_text(removed.size)} are free"] if removed.names else []
     return Result(
         {"removed": removed.names, "freed": removed.size, "kept": kept}, "\n".join([*lines, *notes])

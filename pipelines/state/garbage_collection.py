@@ -33,7 +33,7 @@ def collect_garbage(home: Home, young_s: float = YOUNG_S, given_up: Collection[s
     _remove_steps(home, releases, removed)
     _remove_bundles(home, releases, removed)
     _remove_checkpoints(home, removed)
-    digests = _needed_digests(home)
+    digests = needed_digests(home)
     for stored in list(home.store.objects()):
         old = time.time() - stored.modified >= young_s
         if stored.digest not in digests and (old or stored.digest in given_up):
@@ -94,7 +94,7 @@ def _remove_bundles(home: Home, releases: list[Release], removed: Removed) -> No
             removed.add(f"folder bundles/{folder.name[:12]}", remove_folder(folder))
 
 
-def _needed_digests(home: Home) -> set[str]:
+def needed_digests(home: Home) -> set[str]:
     """Digests of everything that a kept document refers to."""
     needed: set[str] = set()
     for prefix in ("steps/", "bundles/", PREFIX):
