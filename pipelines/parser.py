@@ -142,13 +142,25 @@ def _inspection(add: Add) -> None:
     logs = add(
         "logs",
         "inspect:logs",
-        "print what a run's steps printed",
+        "print what a run's steps, or an endpoint's servers, printed",
         "tidegate logs digits-1a2b3c4d train -f",
         quiet=True,
     )
-    logs.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
+    logs.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run's id, an experiment's name for its newest run, or an endpoint's name",
+    )
     logs.add_argument("step", metavar="STEP", nargs="?", help="a step's id, or the start of it")
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
+    logs.add_argument(
+        "--endpoint",
+        action="store_true",
+        help="the name is an endpoint's, even where an experiment has it too",
+    )
+    wait = add("wait", "wait:wait", "wait until a run has ended", "tidegate wait digits --timeout 30m")
+    wait.add_argument("run", metavar="RUN", help="a run's id, or an experiment's name for its newest run")
+    wait.add_argument("--timeout", metavar="TIME", help="give up after 30s, 10m or 2h, with exit code 4")
     compare = add(
         "compare",
         "compare:compare",
@@ -247,6 +259,7 @@ def _workspace(add: Add) -> None:
     )
     keys.add_argument("name", metavar="NAME", help="who will use the key")
     add("down", "workspace:down", "stop everything that runs here", "tidegate down")
+    add("up", "up:up", "start again what down or a reboot stopped", "tidegate up")
     add("gc", "workspace:gc", "remove what no live release or run needs", "tidegate gc")
     completion = add(
         "completion",

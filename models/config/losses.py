@@ -1,8 +1,8 @@
-"""Losses, the target encoding that each needs, and class weights."""
+"""Losses, and the target encoding that each needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tidegate.models.config.options import did_you_mean
@@ -173,50 +173,3 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
     if target == "one_hot":
         return np.asarray(np.eye(classes, dtype=np.float32)[y])
     return y.astype(np.float32) if target == "boxes" else y.astype(np.float32).reshape(len(y), -1)
-
-
-def class_weights(
-    weights: str | Mapping[Any, float] | None, counts: np.ndarray | None, names: Sequence[Any]
-) -> np.ndarray | None:
-    """Return the float32 weight of each class's rows (classes,), or None if all rows have the same weight.
-
-    "balanced" is rows / (classes * rows of the class), the heuristic of King and Zeng, "Logistic Regression
-    in Rare Events Data" (2001): every class weighs the same in total and the mean weight is 1.
-
-    Args:
-        weights: the experiment's `training.class_weights`.
-        counts: training rows of each class, int64 (classes,); None without classes.
-        names: the classes.
-
-    Raises:
-        OptionsError: there are no classes, or a class is not one of the target's.
-    """
-    import numpy as np
-
-    if weights is None:
-        return None
-    if not names or counts is None:
-        raise OptionsError(
-            "option 'training.class_weights' is given and the target has no classes; expected a classification; "
-            "leave it out"
-        )
-    if weights == "balanced":
-        return np.asarray((counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32))
-    if isinstance(weights, str):
-        raise OptionsError(
-            f"option 'training.class_weights' is {weights!r}; expected 'balanced' or a weight per class; correct it"
-        )
-    by_name = {_key(name): index for index, name in enumerate(names)}
-    table = np.ones(len(names), dtype=np.float32)
-    for name, weight in weights.items():
-        if _key(name) not in by_name:
-            raise OptionsError(
-                f"unknown class {name!r} in 'training.class_weights'{did_you_mean(name, by_name)}"
-            )
-        table[by_name[_key(name)]] = weight
-    return table
-
-
-def _key(name: Any) -> str:
-    """A class as a JSON key, which is how a step reads it."""
-    return str(name).lower() if isinstance(name, bool) else str(name)

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from tidegate.models.config.class_weights import class_key
 from tidegate.models.config.metrics import DEFAULT_METRICS, metric_named, monitor_named, spelled
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError
@@ -194,9 +195,11 @@ class Training(FrozenOptions):
     learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(
         None, description="How the learning rate changes."
     )
-    class_weights: Literal["balanced"] | dict[str | int | bool, float] | None = Field(
-        None, description="'balanced', or a weight for each class whose weight is not 1."
-    )
+    class_weights: (
+        Literal["balanced"]
+        | dict[str | int | bool, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+        | None
+    ) = Field(None, description="'balanced', or a weight for each class whose weight is not 1, by the class.")
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Fraction of each target that is spread evenly over all classes."
     )
@@ -225,6 +228,15 @@ class Training(FrozenOptions):
     checkpoint: Checkpoint | None = Field(
         Checkpoint(every="30s"), description="How often the training's state is saved; null: never."
     )
+
+    @field_validator("class_weights")
+    @classmethod
+    def _each_class_once(cls, weights: Any) -> Any:
+        keys = [class_key(name) for name in weights] if isinstance(weights, Mapping) else []
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"class {twice[0]} has two weights; expected one; leave one out")
+        return weights
 
     @field_validator("optimizer")
     @classmethod

@@ -60,9 +60,14 @@ class ReadOptions:
     found: dict[str, str] = field(default_factory=dict)
     scans: dict[Any, Any] = field(default_factory=dict)
 
-    def reads_as(self, name: str) -> str:
-        """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are."""
+    def reads_as(self, name: str, typed: bool = False) -> str:
+        """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are.
+
+        Args:
+            name: the column's.
+            typed: whether the format has types of its own, so that numbers are no texts (kind: text).
+        """
         kind = self.kinds.get(name)
-        if kind in TEXTS:
+        if kind in TEXTS and not (typed and kind == "text"):
             return "texts"
         return "numbers" if kind in NUMBERS else "sequence" if kind == "sequence" else ""

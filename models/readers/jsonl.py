@@ -99,7 +99,7 @@ class _Scanner:
             types.setdefault(name, "")
             return
         known, found = types.get(name) or "", TYPES.get(type(value), "object")
-        texts = self._options.reads_as(name) == "texts" and "list" not in (known, found)
+        texts = self._options.reads_as(name, typed=True) == "texts" and "list" not in (known, found)
         if found == "object" or (known and found != known and not texts):
             expected = f"{_article(known)}, as in the lines before" if known else "a number, string or list"
             fix = (
@@ -129,7 +129,9 @@ class _Scanner:
     def found(self, where: Path) -> Scan:
         """What all files are."""
         result, options = self._result, self._options
-        result.texts = {name for name, kind in result.types.items() if options.reads_as(name) == "texts"}
+        result.texts = {
+            name for name, kind in result.types.items() if options.reads_as(name, typed=True) == "texts"
+        }
         rows = sum(result.rows.values())
         for name, largest in self._largest.items():
             absent = self._values[name] < rows

@@ -52,7 +52,7 @@ def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOpti
         with readable(path), _opened(path) as file:
             found.index |= set() if columns is not None else _index(file)
             for arrow in file.schema_arrow:
-                name, wanted = arrow.name, options.reads_as(arrow.name)
+                name, wanted = arrow.name, options.reads_as(arrow.name, typed=True)
                 if name in found.index or (columns is not None and name not in columns):
                     continue
                 if wanted == "texts" and not is_list(arrow.type):

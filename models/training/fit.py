@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.losses import class_weights, encode_target
+from tidegate.models.config.class_weights import class_weights
+from tidegate.models.config.losses import encode_target
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training, keras_backend
 from tidegate.models.data.default_boxes import Grid

@@ -31,7 +31,7 @@ def open_batch_input(
 def _read_as(entry: dict[str, Any]) -> str:
     """The kind that says how an input is read."""
     if entry["dtype"] == "str":
-        return "text"
+        return "categorical"
     return entry["kind"] if entry["shape"] else "numeric"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
+from tidegate.pipelines.commands.endpoint_logs import endpoint_logs
 from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.result import Result, table
@@ -53,12 +54,15 @@ def _columns(home: Home, record: RunRecord) -> list[dict[str, Any]]:
     return list(prepared["summary"].get("columns", [])) if prepared else []
 
 
-def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -> Result:
+def logs(
+    home: Home, run: str, step: str | None, *, follow: bool, quiet: bool, endpoint: bool = False
+) -> Result:
     """What the steps printed, in the order of the steps; with `follow`, until the run ends.
 
     Args:
         home: the home.
-        run: the run's id, or an experiment's name, which stands for its newest run.
+        run: the run's id, or an experiment's name, which stands for its newest run; or an endpoint's name.
+        endpoint: the name is an endpoint's, even where there are runs of this name.
         step: a step's id or the start of it; None for all.
         follow: keep printing.
         quiet: print nothing, only return the text.
@@ -67,6 +71,8 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
         UnknownNameError: no such run or step.
     """
     refresh(home, run)
+    if endpoint or not _is_run(home, run):
+        return endpoint_logs(home, run, step, follow=follow, quiet=quiet, or_run=not endpoint)
     folder = home.newest_run(run)
     offsets: dict[Path, int] = {}
     text = ""
@@ -81,6 +87,14 @@ def logs(home: Home, run: str, step: str | None, *, follow: bool, quiet: bool) -
         if not (follow and running):
             return Result({"run": folder.run, "log": text}, "")
         time.sleep(POLL_S if home.target is None else REMOTE_POLL_S)
+
+
+def _is_run(home: Home, name: str) -> bool:
+    try:
+        home.newest_run(name)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def _new_text(folder: RunFolder, step: str | None, offsets: dict[Path, int], more_may_come: bool) -> str:

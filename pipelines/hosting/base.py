@@ -67,6 +67,9 @@ class Hosting(Protocol):
     def answers(self, state: EndpointState) -> bool:
         """Whether the live release runs and gets the endpoint's traffic."""
 
+    def logs(self, state: EndpointState, number: int) -> dict[str, str]:
+        """What each server of a release printed so far, by a name of the server; {} when none ever ran."""
+
     def start(self, state: EndpointState, release: Release) -> None:
         """Ensure that a release's servers run and are ready; they get no traffic yet.
 

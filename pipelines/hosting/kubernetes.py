@@ -92,6 +92,12 @@ class KubernetesHosting:
         place, live = self._place(state.name), self._spec(state, state.release(state.current))
         return place.live_key() == live.key and place.has_route() and bool(place.ready_pods(live.name))
 
+    def logs(self, state: EndpointState, number: int) -> dict[str, str]:
+        """The logs of the release's pods that are there."""
+        pods = self._place(state.name).pods(self._spec(state, state.release(number)).name)
+        names = [pod["metadata"]["name"] for pod in pods]
+        return {name: self._cluster.logs(name) for name in names}
+
     def start(self, state: EndpointState, release: Release) -> None:
         """Apply the release's objects and wait for its replicas."""
         place, spec = self._place(state.name), self._spec(state, release)

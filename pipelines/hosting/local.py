@@ -74,6 +74,11 @@ class LocalHosting:
         found = status(self._control(state, state.current or 0))
         return found is not None and found.get("port") == state.port
 
+    def logs(self, state: EndpointState, number: int) -> dict[str, str]:
+        """The log file of the release's server."""
+        path = self._log(state, number)
+        return {f"release {number}": path.read_text("utf-8", "replace")} if path.exists() else {}
+
     def start(self, state: EndpointState, release: Release) -> None:
         """Ensure that a release's server runs on a private port."""
         from tidegate.infra.system import processes
@@ -83,7 +88,7 @@ class LocalHosting:
         if processes.find(self._home.processes, name) is not None and status(control) is not None:
             return
         bundle = fetch_bundle(self._home, release.bundle)
-        log = self._home.endpoints / state.name / f"{state.incarnation}-{release.number}.log"
+        log = self._log(state, release.number)
         record = processes.start(
             self._home.processes,
             name,
@@ -181,6 +186,9 @@ class LocalHosting:
     def sweep(self) -> list[str]:
         """Nothing: a server that ended leaves nothing behind."""
         return []
+
+    def _log(self, state: EndpointState, number: int) -> Path:
+        return self._home.endpoints / state.name / f"{state.incarnation}-{number}.log"
 
     def _control(self, state: EndpointState, number: int) -> Path:
         """The control socket of a release's server."""

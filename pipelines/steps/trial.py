@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate.models.config.class_weights import weights_by_place
 from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.training import seconds
 from tidegate.models.data.columns import concat
@@ -87,6 +88,7 @@ class Trial:
         self.model_options = self._with_snapshot(model)
         self._recorder = FileRecorder(self.model_options.get("file"), context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
+        self._tell_weights(target.classes)
         tokens = text_target.spec.vocabulary if text_target else 0
         boxes = self.transforms.box_target
         grids = boxes.grids if boxes else ()
@@ -99,6 +101,14 @@ class Trial:
         )
         refuse_unused(inputs, self.training, target.task)
         import_keras(own_code=inputs.snapshot is not None)
+
+    def _tell_weights(self, classes: Sequence[Any]) -> None:
+        """Print the weight of each class, before anything slow; wrong ones are refused."""
+        asked = self.training["class_weights"]
+        if asked is not None:
+            pairs = zip(classes, weights_by_place(asked, classes), strict=True)
+            shown = asked if isinstance(asked, str) else ", ".join(f"{name} {one:g}" for name, one in pairs)
+            print(f"class weights: {shown}", flush=True)
 
     @property
     def log(self) -> TrialLog:

@@ -123,6 +123,12 @@ def test_down_while_a_run_is_running(house: Cli) -> None:
     wait_for("the end of all", lambda: not house.processes(), timeout=20)
     assert read_record(house, run)["status"] == "cancelled"
 
+    started = house.ok("up")
+    names = [f"endpoint {one['name']}" for one in house.ok("endpoints")]
+    assert (started["started"], started["failed"]) == (["mlflow", *names], [])
+    assert all(one["live"] for one in house.ok("endpoints"))
+    assert house.ok("up")["running"] == ["mlflow", *names]
+
 
 @pytest.mark.usefixtures("first")
 def test_a_reboot(house: Cli) -> None:

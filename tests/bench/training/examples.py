@@ -102,7 +102,8 @@ def measure(name: str) -> dict[str, Any]:
 
 def prepared(name: str) -> tuple[list[Any], tuple[Any, ...], Any, Any, int]:
     """Two models, compiled as the experiment says, some rows, the options, the loss and how many rows there are."""
-    from tidegate.models.config.losses import class_weights, encode_target
+    from tidegate.models.config.class_weights import class_weights
+    from tidegate.models.config.losses import encode_target
     from tidegate.models.config.training import Training
     from tidegate.models.data.columns import rows_between
     from tidegate.models.families.build import build_model, make_deterministic

@@ -128,7 +128,7 @@ def test_a_target_of_arrays_becomes_several_columns(tmp_path):
         (
             {"target": ["buys"], "inputs": [{"name": "city", "kind": "numeric"}]},
             FormatError,
-            "holds 'Bern', and 90 of 90 cells are no numbers",
+            "holds 'Bern' in row 1, and 90 of 90 cells are no numbers",
         ),
     ],
 )

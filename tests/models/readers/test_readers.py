@@ -36,8 +36,11 @@ def test_csv_columns_have_the_type_that_all_cells_have(tmp_path, name, content):
 
 
 def test_csv_types_hold_over_all_chunks(tmp_path):
-    rows = "".join(f"{n},{n},{n}\n" for n in range(csv_reader.ROWS + 1))
-    chunks = list(readers.read(written(tmp_path, "d.csv", f"a,b,c\n{rows}1.5,x,\n"), "csv", ["b", "a", "c"]))
+    rows = "".join(f"{n},{n % 9},{n}\n" for n in range(csv_reader.ROWS + 1))
+    path = written(tmp_path, "d.csv", f"a,b,c\n{rows}1.5,x,\n")
+    with recorded() as told:
+        chunks = list(readers.read(path, "csv", ["b", "a", "c"]))
+    assert "'b' holds numbers, and 1 of 50002 cells are none, such as 'x'" in told[0]
     assert len(chunks) == 2
     assert [list(chunk) for chunk in chunks] == [["b", "a", "c"]] * 2
     assert {chunk["a"].dtype.name for chunk in chunks} == {"float64"}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tidegate.models.config.losses import class_weights
+from tidegate.models.config.class_weights import class_weights
 from tidegate.models.distributed.devices import configure_backend, gpus_seen, require_gpus
 from tidegate.models.errors import GpuNotFoundError, NonFiniteLossError, OptionsError, TrainingError
 from tidegate.models.evaluation.metrics import evaluate, to_predictions

@@ -202,11 +202,41 @@ def test_such_a_number_stays_a_text_where_a_text_is_expected_or_it_is_quoted(tmp
     assert found.data.target == ["1e1"] and found.data.inputs and found.data.inputs[0].name == "2e1"
 
 
-@pytest.mark.parametrize("word", ["yes", "no", "on", "Off", "true"])
+@pytest.mark.parametrize(
+    "word", ["yes", "no", "on", "Off", "null", "007", "1e3", "2025-01-31", "12:30", "true", "5"]
+)
 def test_a_class_is_called_as_it_is_written(word: str, tmp_path: Path) -> None:
     text = f"{{name: a, data: {{dataset: wine}}, model: {{family: mlp}}, training: {{class_weights: {{{word}: 2}}}}}}"
     weights = load_experiment(written(tmp_path, text)).training.class_weights
-    assert weights == {True if word == "true" else word: 2.0}
+    assert weights == {{"true": True, "5": 5}.get(word, word): 2.0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("{1: 2, true: 3}", "are the same value"),
+        ("{1: 2, '1': 3}", "is given a second time"),
+        ("{a: -1}", "equal to 0"),
+    ],
+)
+def test_a_class_has_one_weight(weights: str, words: str, tmp_path: Path) -> None:
+    text = f"{{name: a, data: {{dataset: wine}}, model: {{family: mlp}}, training: {{class_weights: {weights}}}}}"
+    with pytest.raises(ExperimentError, match=words):
+        load_experiment(written(tmp_path, text))
+
+
+def test_merged_keys_are_no_doubles(tmp_path: Path) -> None:
+    text = "name: a\ndata: {dataset: wine}\nmodel: {<<: &m {family: mlp, hidden: [8]}, hidden: [4]}\n"
+    assert load_experiment(written(tmp_path, text)).model.options["hidden"] == [4]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", 10), ("-01", -1), ("0", 0), ("0.5", 0.5), ("12:30", "12:30"), ("1:2:3", "1:2:3"), ("0x10", 16)],
+)
+def test_numbers_are_those_of_today_not_those_of_2005(text: str, value: Any, tmp_path: Path) -> None:
+    file = written(tmp_path, f"{{name: a, data: {{dataset: wine}}, model: {{file: m.py, x: {text}}}}}")
+    assert load_experiment(file).model.options["x"] == value
 
 
 def test_flat_leaves_out_what_says_nothing() -> None:
