@@ -34,8 +34,8 @@ ID_NAMES = (
 
 def tell_about_columns(
     schema: Schema, profiles: Mapping[str, ColumnProfile], some: Columns, stated: Sequence[str] = ()
-) -> None:
-    """Tell what looks wrong.
+) -> dict[str, list[str]]:
+    """Tell what looks wrong, and return by column what was told of several together.
 
     Args:
         schema: of the data.
@@ -55,6 +55,13 @@ def tell_about_columns(
         tell(f"columns {', '.join(map(repr, names[:MOST_NAMED]))}{more}: each {reason}")
     if len(schema.inputs) > 1:
         _tell_leaks(schema, some)
+    several = {reason: names for reason, names in told.items() if len(names) > 1}
+    return {
+        field.name: [
+            f"column {field.name!r} {reason}" for reason, names in several.items() if field.name in names
+        ]
+        for field in schema.inputs
+    }
 
 
 def _tell_leaks(schema: Schema, some: Columns) -> None:
@@ -87,8 +94,7 @@ def _reasons(field: Field, profile: ColumnProfile, stated: bool) -> Iterator[str
 def _as_number(name: str, profile: ColumnProfile) -> Iterator[str]:
     if not profile.whole or profile.least < 0:
         return
-    many = profile.distinct == profile.present
-    if many and profile.most - profile.least == profile.present - 1:  # in whatever order the rows are
+    if profile.distinct == profile.present == profile.most - profile.least + 1:
         yield "counts the rows; if it is an index or an id, leave it out of data.inputs"
     elif (profile.distinct or 0) >= min(MANY_IDS, profile.present // 2) and _named_as_id(name):
         yield (
