@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_registered: set[type] = set()
 # Attributes of tensors that Keras' activations and layers set, and its losses read.
 BESIDE = ("_keras_logits", "_keras_mask")
 
@@ -17,6 +18,18 @@ def all_layers(model: Any) -> list[Any]:
     """A model and all layers in it, at any depth; `model.layers` has only the outermost ones."""
     layers: list[Any] = model._flatten_layers()
     return layers
+
+
+def register_tree(structure: type) -> None:
+    """Let Keras look into a class of structures, which has `tree_flatten` and `tree_unflatten`; more than once is fine.
+
+    On each backend Keras has another library for structures.
+    """
+    from keras.src.tree.tree_api import register_tree_node_class
+
+    if structure not in _registered:
+        register_tree_node_class(structure)
+        _registered.add(structure)
 
 
 def operation_of(tensor: Any) -> Any:

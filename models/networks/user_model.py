@@ -14,6 +14,7 @@ from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError, UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import Inputs
+from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.own_training import require_no_own_training
 from tidegate.models.networks.probabilities import require_logits
@@ -49,7 +50,7 @@ def build_user_model(path: Path, inputs: Inputs, outputs: Outputs, options: Mapp
     _check_options(build, options, path)
     given = replace(outputs, activation="linear", logits=False) if outputs.logits else outputs
     try:
-        model = build(dict(inputs.tensors), given, **options)
+        model = build(ModelInputs(inputs.tensors, inputs.specs), given, **options)
     except (Exception, SystemExit) as error:
         raise _user_error(path, error, "build() raised") from error
     where = f"{path}:{inspect.getsourcelines(build)[1]}"
@@ -185,7 +186,8 @@ def _line_in(path: Path, trace: TracebackType | None) -> int:
 
 
 def _short(error: BaseException) -> str:
-    return one_line(error)[:500] or "no message"
+    most = 3000 if isinstance(error, UnknownInputError) else 500
+    return one_line(error)[:most] or "no message"
 
 
 def _described(value: Any) -> str:

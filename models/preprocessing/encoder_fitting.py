@@ -21,6 +21,7 @@ from tidegate.models.preprocessing.encoders import (
     MOST_CATEGORIES,
     MOST_WORDS,
     TOKENIZERS,
+    WHITES,
     ArrayEncoder,
     Encoder,
     ImageEncoder,
@@ -34,7 +35,6 @@ from tidegate.models.preprocessing.schema import Field
 
 CHUNK = 8192  # rows whose float64 copy is in memory at once
 MOST_COUNTED = 500_000  # distinct words or categories; beyond it the rarest are dropped from time to time
-DEPTHS = (8, 10, 12, 14, 16)  # bits of a uint16 pixel that may be in use
 UNCUT = 0.95  # fraction of the texts that are read whole if no length is stated
 
 
@@ -215,7 +215,7 @@ class SequenceFitter:
 class ImageFitter:
     """The number that images are divided by, so that the model gets 0 to 1.
 
-    255 for uint8 images brighter than 127; for uint16 the white of the depth in DEPTHS that holds all values, because
+    255 for uint8 images brighter than 127; for uint16 the first of WHITES that no value is above, because
     scanners and cameras of 10, 12 or 14 bits write files of 16; else the largest value. 1 with `scale: none`.
     """
 
@@ -231,15 +231,16 @@ class ImageFitter:
 
     def encoder(self) -> ImageEncoder:
         """The fitted encoder."""
-        return ImageEncoder(self._field.name, list(self._field.shape), self._divisor())
+        raw = self._field.scale == "none"
+        return ImageEncoder(
+            self._field.name, list(self._field.shape), 1.0 if raw else self._divisor(), raw=raw
+        )
 
     def _divisor(self) -> float:
-        if self._field.scale == "none":
-            return 1.0
         if self._field.dtype == "uint8" and self._largest > 127:
             return 255.0
         if self._field.dtype == "uint16":
-            return next(float(2**bits - 1) for bits in DEPTHS if self._largest < 2**bits)
+            return next(float(white) for white in WHITES if self._largest <= white)
         return self._largest or 1.0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,18 +30,41 @@ SCALED = {
     "log": "its logarithm, scaled",
     "none": "as it is",
 }
+WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))  # the brightest pixel of each depth
 WORD = re.compile(r"\w+")
 VALUES = 1 << 15  # values whose float64 copy is in memory at once: they fit into a core's own cache
 
 
 @dataclass(frozen=True)
+class ColumnPart:
+    """A column of the data in a model input.
+
+    Attributes:
+        name: the column's.
+        places: of its features in the input `features`, ascending; None: the input is this column alone.
+        holds: what the model gets, in words.
+    """
+
+    name: str
+    places: tuple[int, ...] | None
+    holds: str
+
+
+@dataclass(frozen=True)
 class InputSpec:
-    """One model input: shape of a row, dtype, kind, and for texts the number of distinct token ids."""
+    """One model input: shape of a row, dtype, kind, and for texts the number of distinct token ids.
+
+    Attributes:
+        raw: of images, whether they are the stored numbers; else they are at most 1.
+        columns: the columns of the data that it holds.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     kind: str
     vocabulary: int = 0
+    raw: bool = False
+    columns: tuple[ColumnPart, ...] = field(default=(), compare=False)
 
 
 class Encoder(Protocol):
@@ -145,12 +168,16 @@ class SequenceEncoder:
 
 
 class ImageEncoder:
-    """One image per row, divided by one number; gray images get a channel axis; NaN pixels become 0."""
+    """One image per row, divided by one number; gray images get a channel axis; NaN pixels become 0.
 
-    def __init__(self, name: str, shape: list[int], divisor: float) -> None:
-        self.content = {"name": name, "shape": shape, "divisor": divisor}
+    `raw` images are the stored numbers, divided by 1; without it a pixel is at most about 1.
+    """
+
+    def __init__(self, name: str, shape: list[int], divisor: float, raw: bool = False) -> None:
+        self.content = {"name": name, "shape": shape, "divisor": divisor} | ({"raw": True} if raw else {})
         self._name, self._factor = name, np.float32(1.0 / divisor)
-        self.spec = InputSpec((shape[0], shape[1], shape[2] if len(shape) > 2 else 1), "float32", "image")
+        channels = shape[2] if len(shape) > 2 else 1
+        self.spec = InputSpec((shape[0], shape[1], channels), "float32", "image", raw=raw)
 
     def apply(self, columns: Columns) -> NDArray[np.float32]:
         """Encode `n` rows as `(n, h, w, c)`."""
@@ -168,7 +195,10 @@ class ImageEncoder:
 
     def described(self) -> dict[str, str]:
         """What the model gets."""
-        return {self._name: f"{_sizes(self.spec.shape)} pixels, divided by {1 / float(self._factor):.6g}"}
+        divisor = self.content["divisor"]
+        least = "0 to 1" if divisor in WHITES else "at most 1"
+        held = "as stored" if self.spec.raw else f"{least}, divided by {divisor:.6g}"
+        return {self._name: f"{_sizes(self.spec.shape)} pixels, {held}"}
 
 
 class TextEncoder:

@@ -94,8 +94,8 @@ def _entries(
     columns = conformed(schema, columns) | {name: columns[name] for name in refused if name in columns}
     profiles = profiles_of(columns)
     schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
-    tell_about_columns(schema, profiles, columns, with_kind(stated))
-    found = column_entries(schema, profiles, Transforms.fit(schema, columns), with_kind(stated), told)
+    shared = tell_about_columns(schema, profiles, columns, with_kind(stated))
+    found = column_entries(schema, profiles, Transforms.fit(schema, columns), with_kind(stated), told, shared)
     for name, sentence in refused.items():
         figures = profiles[name].figures() if name in profiles else {}
         entry = {

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from tidegate.models.preprocessing.encoder_fitting import (
     IdFitter,
     in_parts,
 )
-from tidegate.models.preprocessing.encoders import Encoder, InputSpec
+from tidegate.models.preprocessing.encoders import ColumnPart, Encoder, InputSpec
 from tidegate.models.preprocessing.encoding.encoder_types import build
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
@@ -89,7 +90,10 @@ class Transforms:
     @property
     def input_specs(self) -> dict[str, InputSpec]:
         """Shape, dtype and kind of each model input, in the model's order."""
-        specs = {name: encoder.spec for name, (_, encoder) in self._encoders.items()}
+        specs = {
+            name: replace(encoder.spec, columns=_columns_in(encoder))
+            for name, (_, encoder) in self._encoders.items()
+        }
         return specs | ({PREFIX: self.text_target.spec} if self.text_target else {})
 
     @property
@@ -280,6 +284,14 @@ def _fate(encoders: Mapping[str, tuple[str, Encoder]], name: str) -> str:
     if features is None or name not in features[1].content["categories"]:
         return "and get the unknown id"
     return "and share `other`" if name in features[1].content.get("other", ()) else "and get no category"
+
+
+def _columns_in(encoder: Encoder) -> tuple[ColumnPart, ...]:
+    places = encoder.places if isinstance(encoder, FeaturesEncoder) else {}
+    return tuple(
+        ColumnPart(name, tuple(places[name]) if name in places else None, words)
+        for name, words in encoder.described().items()
+    )
 
 
 def _is_single(field: Field) -> bool:

@@ -70,6 +70,7 @@ class Recipe:
         """
         from tidegate.models.families.build import as_float32, build_model, precision_scope
         from tidegate.models.networks.inference import require_answers
+        from tidegate.models.networks.pixel_range import require_pixels_in_range
         from tidegate.models.networks.storable import require_storable
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
@@ -80,6 +81,7 @@ class Recipe:
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
             if "file" in self.model:
                 require_answers(model, _few(train), Path(self.model["file"]))
+                require_pixels_in_range(model, specs, Path(self.model["file"]))
                 require_storable(model, _few(train), Path(self.model["file"]))
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)

@@ -20,7 +20,12 @@ class Model(Part):
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True)
     family: str | None = Field(None, description="a built-in model family")
-    file: str | None = Field(None, description="a Python file that defines build(inputs, outputs, **options)")
+    file: str | None = Field(
+        None,
+        description="a Python file that defines build(inputs, outputs, **options); inputs: keras tensors by name, "
+        "single numbers (mean 0, deviation 1) and categories (0 or 1) joined in 'features', images 0 to 1, or as "
+        "stored with scale: none; inputs.columns: each column alone; print(inputs) shows names, shapes, dtypes, ranges",
+    )
     from_: str | None = Field(
         None,
         alias="from",

@@ -1,7 +1,7 @@
 """verify: replay held-out rows and probes against the new release over HTTP and compare with the trained model.
 
-A model of texts is compared on every row when it is packaged; here its texts for a few rows must equal those that the
-bundle writes in this process. Boxes must match those decoded from the trained model's outputs.
+A model of texts is compared on every row when it is packaged; here its texts for a few rows and probes must equal those
+that the bundle writes in this process. Boxes must match those decoded from the trained model's outputs.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from tidegate.models.data.columns import Columns, load_columns, rows_of
 from tidegate.models.decoding.detections import detect
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.probing.probes import load_probes
+from tidegate.models.probing.probes import Probes, load_probes
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import fetch_bundle
@@ -36,7 +36,7 @@ class Verified(StepPart):
     """How far the answers differ from the trained model's.
 
     Attributes:
-        rows: held-out rows compared.
+        rows: held-out rows and probes compared.
         max_abs_difference: over all rows and outputs.
     """
 
@@ -83,11 +83,11 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
 
 def _verify_probes(inputs: VerifyInputs, context: StepContext, url: str, schema: Schema) -> Verified:
     """Replay the bundle's probes; no rows for a bundle of an older version."""
-    bundle = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle))
-    if bundle.probes is None:
+    probes = _probes(inputs, context)
+    if probes is None:
         return Verified(rows=0, max_abs_difference=0.0)
-    probes = load_probes(bundle.probes)
-    answers = _predict_all(url, probes.columns, chunk_rows(bundle.contract.model_dump(mode="json")))
+    contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
+    answers = _predict_all(url, probes.columns, chunk_rows(contract.model_dump(mode="json")))
     classes = schema.target.task == "classification"
     known = probabilities(probes.answers) if classes else probes.answers
     found = [answer["probabilities"] for answer in answers] if classes else answers
@@ -107,11 +107,21 @@ def _verify_probes(inputs: VerifyInputs, context: StepContext, url: str, schema:
     return Verified(rows=len(known), max_abs_difference=largest)
 
 
+def _probes(inputs: VerifyInputs, context: StepContext) -> Probes | None:
+    """The bundle's probes; None in a bundle of an older version."""
+    path = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).probes
+    return None if path is None else load_probes(path)
+
+
 def _verify_texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
     predictor = Predictor.of(fetch_bundle(context.home, inputs.packaged.bundle))
-    rows = sample_rows(columns, min(MAX_TEXTS, predictor.contract.most_rows or MAX_TEXTS))
+    few = min(MAX_TEXTS, predictor.contract.most_rows or MAX_TEXTS)
+    parts = [sample_rows(columns, few)]
+    if (probes := _probes(inputs, context)) is not None:
+        parts.append(sample_rows({name: probes.columns[name] for name in columns}, few))
+    rows = [row for part in parts for row in part]
     with Client(url, proof=True) as client:
-        answers = client.predict(rows, decoding={"seed": 0})
+        answers = [answer for part in parts for answer in client.predict(part, decoding={"seed": 0})]
     assert predictor.contract.decoding is not None
     decoding = predictor.contract.decoding.model_copy(update={"seed": 0})
     expected = predictor.predict_columns(predictor.reader.parse_rows(rows), decoding)
@@ -119,11 +129,11 @@ def _verify_texts(inputs: VerifyInputs, context: StepContext, url: str, columns:
     for row, (answer, (score, text)) in enumerate(zip(answers, expected.tolist(), strict=True)):
         if answer["text"] != text:
             raise PipelineError(
-                f"release {inputs.release} of {inputs.endpoint} answers row {row} of the held-out rows with "
+                f"release {inputs.release} of {inputs.endpoint} answers row {row} of its rows and probes with "
                 f"{answer['text'][:80]!r}; expected {text[:80]!r}, which its bundle writes; it gets no traffic"
             )
         difference = max(difference, abs(answer["log_probability"] - score))
-    print(f"{len(rows)} held-out rows over HTTP, the same texts as the bundle writes")
+    print(f"{len(rows)} held-out rows and probes over HTTP, the same texts as the bundle writes")
     return Verified(rows=len(rows), max_abs_difference=difference)
 
 
@@ -137,6 +147,9 @@ def _verify_boxes(inputs: VerifyInputs, context: StepContext, url: str, columns:
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
     assert transforms.box_target is not None and contract.detection is not None
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
+    if (probes := _probes(inputs, context)) is not None:
+        columns = {name: np.concatenate([column, probes.columns[name]]) for name, column in columns.items()}
+        reference = np.concatenate([reference, probes.answers])
     sizes = np.tile(transforms.box_target.size, (len(reference), 1))
     wanted = detect(reference, transforms.box_target, contract.detection, sizes)
     expected: list[Any] = list(contract.predictions(wanted))
@@ -151,13 +164,13 @@ def _verify_boxes(inputs: VerifyInputs, context: StepContext, url: str, columns:
         unmatched += max(len(found), len(known["boxes"])) - len(matched)
     if unmatched > MAX_UNMATCHED * boxes:
         raise PipelineError(
-            f"release {inputs.release} of {inputs.endpoint} answers the held-out rows with {unmatched} of {boxes} "
+            f"release {inputs.release} of {inputs.endpoint} answers its rows and probes with {unmatched} of {boxes} "
             f"boxes that do not match the trained model's; allowed is {MAX_UNMATCHED:.0%}; it gets no traffic"
         )
     largest = max(differences, default=0.0)
     print(
-        f"{len(expected)} held-out rows over HTTP, {boxes} boxes, {unmatched} without a match, largest difference "
-        f"{largest:.3g}"
+        f"{len(expected)} held-out rows and probes over HTTP, {boxes} boxes, {unmatched} without a match, "
+        f"largest difference {largest:.3g}"
     )
     return Verified(rows=len(expected), max_abs_difference=largest)
 

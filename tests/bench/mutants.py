@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -41,19 +42,24 @@ def mutants(content: bytes, count: int, random: np.random.Generator) -> Iterator
     proto = onnx.load_model_from_string(content)
     weights = list(_weights(proto.graph))
     attributes = list(_attributes(proto.graph))
-    order = [_some(weights, random), _some(attributes, random)]
-    for number in range(count):
-        change = next(order[number % 2], None) or next(order[1 - number % 2])
+    order = [_some(changes, random) for changes in (weights, attributes) if changes]
+    seen, turns = {content}, cycle(order)
+    while len(seen) <= count:
         copy = onnx.load_model_from_string(content)
-        yield Mutant(change(copy.graph, random), copy.SerializeToString())
+        what = next(next(turns))(copy.graph, random)
+        changed = copy.SerializeToString()
+        if changed not in seen:
+            yield Mutant(what, changed)
+        seen.add(changed)
 
 
 Change = Callable[[Any, np.random.Generator], str]
 
 
 def _some(changes: list[Change], random: np.random.Generator) -> Iterator[Change]:
-    for place in random.permutation(len(changes)):
-        yield changes[place]
+    while True:  # a weight can be changed in more than one place
+        for place in random.permutation(len(changes)):
+            yield changes[place]
 
 
 def _weights(graph: Any) -> Iterator[Change]:

@@ -137,27 +137,32 @@ def verdict(case: Case, mutant: Mutant, folder: Path) -> str:
 
 
 def _changes_an_answer(case: Case, mutant: Mutant, folder: Path) -> bool:
-    answers = []
-    for name, content in (("mutant", mutant.content), ("original", case.content)):
-        (folder / f"{name}.onnx").write_bytes(content)
-        run = load_model("onnx", folder / f"{name}.onnx", threads=1)
-        parts = [
-            ask(
-                run, case.transforms, {key: column[start : start + 500] for key, column in case.fresh.items()}
-            )
-            for start in range(0, len(next(iter(case.fresh.values()))), 500)
-        ]
-        answers.append(np.concatenate(parts).astype(np.float64))
+    if case.name not in FRESH_ANSWERS:
+        FRESH_ANSWERS[case.name] = _fresh_answers(case, case.content, folder)
+    original, found = FRESH_ANSWERS[case.name], _fresh_answers(case, mutant.content, folder)
     scale = 1.0
     if case.schema.target.task in ("regression", "detection"):
-        scale = max(SMALLEST_SCALE, float(np.abs(answers[1]).max()))
-    difference = float(np.abs(answers[0] - answers[1]).max()) / scale
+        scale = max(SMALLEST_SCALE, float(np.abs(original).max()))
+    difference = float(np.abs(found - original).max()) / scale
     if difference > TOLERANCE:
         print(
             f"  missed: {case.name}: {mutant.what}: {difference / TOLERANCE:.3g} times the tolerance",
             flush=True,
         )
     return difference > TOLERANCE
+
+
+FRESH_ANSWERS: dict[str, NDArray[np.float64]] = {}
+
+
+def _fresh_answers(case: Case, content: bytes, folder: Path) -> NDArray[np.float64]:
+    (folder / "fresh.onnx").write_bytes(content)
+    run = load_model("onnx", folder / "fresh.onnx", threads=1)
+    parts = [
+        ask(run, case.transforms, {key: column[start : start + 500] for key, column in case.fresh.items()})
+        for start in range(0, len(next(iter(case.fresh.values()))), 500)
+    ]
+    return np.concatenate(parts).astype(np.float64)
 
 
 VERDICTS = ("refused", "held-out rows", "probes only", "no change", "missed")

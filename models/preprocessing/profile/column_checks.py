@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
-from tidegate.models.data.columns import Array, Columns
+from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
 from tidegate.models.preprocessing.profile.leaks import predicts_alone
@@ -36,8 +34,8 @@ ID_NAMES = (
 
 def tell_about_columns(
     schema: Schema, profiles: Mapping[str, ColumnProfile], some: Columns, stated: Sequence[str] = ()
-) -> None:
-    """Tell what looks wrong.
+) -> dict[str, list[str]]:
+    """Tell what looks wrong, and return by column what was told of several together.
 
     Args:
         schema: of the data.
@@ -47,7 +45,7 @@ def tell_about_columns(
     """
     told: dict[str, list[str]] = {}
     for field in schema.inputs:
-        for reason in _reasons(field, profiles[field.name], field.name in stated, some):
+        for reason in _reasons(field, profiles[field.name], field.name in stated):
             told.setdefault(reason, []).append(field.name)
     for reason, names in told.items():
         if len(names) <= 1:
@@ -57,6 +55,13 @@ def tell_about_columns(
         tell(f"columns {', '.join(map(repr, names[:MOST_NAMED]))}{more}: each {reason}")
     if len(schema.inputs) > 1:
         _tell_leaks(schema, some)
+    several = {reason: names for reason, names in told.items() if len(names) > 1}
+    return {
+        field.name: [
+            f"column {field.name!r} {reason}" for reason, names in several.items() if field.name in names
+        ]
+        for field in schema.inputs
+    }
 
 
 def _tell_leaks(schema: Schema, some: Columns) -> None:
@@ -69,7 +74,7 @@ def _tell_leaks(schema: Schema, some: Columns) -> None:
             )
 
 
-def _reasons(field: Field, profile: ColumnProfile, stated: bool, some: Columns) -> Iterator[str]:
+def _reasons(field: Field, profile: ColumnProfile, stated: bool) -> Iterator[str]:
     name = field.name
     if profile.present == 0:
         yield "has no value in any row, so nothing is learned from it; leave it out of data.inputs"
@@ -79,30 +84,23 @@ def _reasons(field: Field, profile: ColumnProfile, stated: bool, some: Columns) 
     if profile.distinct == 1:
         yield "has one value in all rows, so nothing is learned from it; leave it out of data.inputs"
     elif not stated and field.kind == "numeric" and profile.present >= FEW_ROWS:
-        yield from _as_number(name, profile, some[name])
+        yield from _as_number(name, profile)
     elif field.kind == "id" and (profile.distinct or 0) > MOSTLY_ONE_ROW * profile.present >= FEW_ROWS:
         yield "has an id of its own in nearly every row, so nothing is learned from it; leave it out of data.inputs"
     elif not stated and field.kind == "categorical":
         yield from _as_category(profile)
 
 
-def _as_number(name: str, profile: ColumnProfile, column: Array) -> Iterator[str]:
+def _as_number(name: str, profile: ColumnProfile) -> Iterator[str]:
     if not profile.whole or profile.least < 0:
         return
-    many = profile.distinct == profile.present
-    if many and _counts_up(column):
+    if profile.distinct == profile.present == profile.most - profile.least + 1:
         yield "counts the rows; if it is an index or an id, leave it out of data.inputs"
     elif (profile.distinct or 0) >= min(MANY_IDS, profile.present // 2) and _named_as_id(name):
         yield (
             "is named as an id and was taken for a quantity and scaled; leave it out of data.inputs, or state "
             "kind: id, so that a model embeds it"
         )
-
-
-def _counts_up(column: Array) -> bool:
-    present = column[np.isfinite(column)].astype(np.float64)
-    steps = np.diff(present)
-    return bool(len(steps) and steps[0] > 0 and (steps == steps[0]).all())
 
 
 def _named_as_id(name: str) -> bool:

@@ -27,6 +27,7 @@ def column_entries(
     transforms: Transforms,
     stated: Iterable[str] = (),
     warnings: Sequence[str] = (),
+    shared: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """An entry for each input and target: plain JSON values.
 
@@ -39,8 +40,9 @@ def column_entries(
         transforms: fitted.
         stated: the inputs whose kind was stated.
         warnings: sentences; those that begin with `column 'NAME'` belong to a column.
+        shared: by column, sentences that were told of several columns together.
     """
-    gets = transforms.described()
+    gets, together = transforms.described(), shared or {}
     named = set(stated)
     entries = []
     for field in schema.inputs:
@@ -48,7 +50,10 @@ def column_entries(
         entry = {"name": field.name, "role": "input", "kind": field.kind, "why": why}
         entry |= profiles[field.name].figures()
         model = gets.get(field.name, "the beginning of the text")
-        entries.append(entry | {"model": model, "warnings": _about(field.name, warnings)})
+        entries.append(
+            entry
+            | {"model": model, "warnings": [*_about(field.name, warnings), *together.get(field.name, ())]}
+        )
     target = schema.target
     gives = f"{len(target.classes)} classes" if target.classes else "as it is"
     for name in target.names:

@@ -103,10 +103,12 @@ def _by_value(numbers: NDArray[np.float64], classes: NDArray[np.int64]) -> float
 
 
 def _by_neighbour(numbers: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
-    """The share of rows whose class is that of most rows with the same number, or of the next number's rows."""
+    """The share of rows whose class is that of most rows with the same number, or of the row with the next number."""
     distinct = len(np.unique(numbers))
     if distinct <= len(numbers) // 4:
         return _by_value(numbers, classes)
     order = np.argsort(numbers, kind="stable")
     sorted_classes = classes[order]
-    return float((sorted_classes[1:] == sorted_classes[:-1]).mean())
+    changes = int((sorted_classes[1:] != sorted_classes[:-1]).sum())
+    needed = len(np.unique(classes)) - 1  # between classes that lie apart
+    return 1.0 - (changes - needed) / len(classes)

@@ -206,3 +206,46 @@ def test_whole_numbers_beyond_float64_keep_every_digit(values: list[int]) -> Non
     assert cast_column(field, (), values).tolist() == values
     with pytest.raises(ContractError, match="send one type in all rows"):
         cast_column(field, (), [1.0, 2**63 + 1])
+
+
+NEVER = [
+    Field(name="age", kind="numeric", dtype="int64", nullable=False),
+    Field(name="city", kind="categorical", dtype="str", nullable=False),
+    Field(name="day", kind="date", dtype="str", format="day_first", nullable=False),
+    Field(name="user", kind="id", dtype="str", nullable=False),
+]
+FULL = {"age": 3, "city": "Ulm", "day": "2025-01-31", "user": "u1"}
+
+
+def reader_of(*fields: Field) -> RequestReader:
+    return RequestReader(
+        Contract.of(Schema(inputs=fields, target=Target(names=("y",), task="regression")), {})
+    )
+
+
+@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("nullable", [False, True, None])
+def test_null_is_taken_only_where_rows_of_the_data_lacked_the_value(name: str, nullable: bool | None) -> None:
+    reader = reader_of(*(field.model_copy(update={"nullable": nullable}) for field in NEVER))
+    assert len(reader.parse_rows([FULL])["age"]) == 1
+    if nullable is not False:
+        assert len(reader.parse_rows([FULL, FULL | {name: None}])[name]) == 2
+        return
+    with pytest.raises(ContractError) as caught:
+        reader.parse_rows([FULL, FULL | {name: None}])
+    assert caught.value.detail()["field"] == name
+    assert caught.value.detail()["row"] == 1
+    assert "no row of the data lacked one" in str(caught.value)
+    with pytest.raises(ContractError, match="received null"):
+        reader.parse_columns({key: [None if key == name else value] for key, value in FULL.items()})
+
+
+@pytest.mark.parametrize("sent", ["31.01.2025", "2025-01-31", "2025-01-31T18:30:00Z"])
+def test_a_date_is_sent_as_in_training_or_in_iso_8601(sent: str) -> None:
+    assert reader_of(*NEVER).parse_rows([FULL | {"day": sent}])["day"].tolist() == [sent]
+
+
+@pytest.mark.parametrize("sent", ["01/31/2025", "soon", "", 20250131])
+def test_no_other_text_is_a_date(sent: object) -> None:
+    with pytest.raises(ContractError, match=r"'day' of row 0: received .* expected a date as text"):
+        reader_of(*NEVER).parse_rows([FULL | {"day": sent}])
