@@ -63,6 +63,14 @@ def evaluate_tokens(labels: NDArray[np.integer], found: NDArray[np.floating]) ->
     return Evaluation.of({"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": right})
 
 
+def token_sums(labels: NDArray[np.integer], found: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of each text, float64 `(n, 3)`: the sum of the losses of its tokens, their number, and how many are right."""
+    there = labels != IGNORED_TOKEN
+    losses = np.where(there, -np.log(np.maximum(found[:, 0].astype(np.float64), SMALLEST)), 0.0)
+    right = there & (found[:, 0] >= found[:, 1])
+    return np.stack([losses.sum(axis=1), there.sum(axis=1), right.sum(axis=1)], axis=1).astype(np.float64)
+
+
 def error_rate(
     run: Run, schema: Schema, transforms: Transforms, columns: Columns, decoding: Decoding
 ) -> Evaluation:

@@ -21,8 +21,9 @@ from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.row_identity import Digests, RowIdentity, identify
 from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
-from tidegate.models.preprocessing.splits import fingerprint, fold_rows
+from tidegate.models.preprocessing.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.target_checks import tell_about_target
@@ -52,6 +53,8 @@ class Prepared:
 
     Attributes:
         splits: "train", "validation" and "test" as raw columns; for streamed data "train" is a sample of the rows.
+        learned: digests of the training and validation rows, whose order means nothing; see `row_identity`.
+        held: for each test row the digest that `learned` has if the row, or one that stays with it, is among those.
         shards: for streamed data a reference to each shard of training rows, as `ShardWriter`'s `keep` returned it.
     """
 
@@ -60,6 +63,8 @@ class Prepared:
     splits: dict[str, Columns]
     fingerprint: str
     summary: dict[str, Any]
+    learned: Digests
+    held: Digests
     shards: list[Any] = field(default_factory=list)
 
 
@@ -125,7 +130,10 @@ def prepare(
         columns = conformed(schema, columns)
         profiles = profiles_of(columns)
         schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
-        splits = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None)
+        identity = identify(schema, columns)
+        index = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None, identity)
+        splits = {name: take(columns, rows) for name, rows in index.items()}
+        learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
         tell_about_target(schema, columns, splits["test"], kept)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
@@ -137,7 +145,8 @@ def prepare(
             "columns": column_entries(schema, profiles, transforms, with_kind(stated), told, shared),
             "warnings": told,
         }
-        return Prepared(schema, transforms, splits, whole_fingerprint(digests), summary)
+        whole, held = whole_fingerprint(digests), identity.unit[index["test"]]
+        return Prepared(schema, transforms, splits, whole, summary, learned, held)
 
 
 def whole_fingerprint(digests: Mapping[str, str]) -> str:
@@ -255,8 +264,13 @@ def conformed(schema: Schema, columns: Columns) -> Columns:
 
 
 def _divided(
-    schema: Schema, columns: Columns, stated: Mapping[str, Any], fixed_test: Array | None
-) -> dict[str, Columns]:
+    schema: Schema,
+    columns: Columns,
+    stated: Mapping[str, Any],
+    fixed_test: Array | None,
+    identity: RowIdentity,
+) -> dict[str, Rows]:
+    """The row numbers of each part."""
     unknown = sorted(set(stated) - set(SPLIT))
     if unknown:
         raise SplitError(
@@ -264,7 +278,7 @@ def _divided(
         )
     chosen = {**SPLIT, **stated}
     folds = chosen.pop("folds")
-    rows = divide(schema, columns, **chosen, fixed_test=fixed_test)
+    rows = divide(schema, columns, **chosen, fixed_test=fixed_test, identity=identity)
     if folds is not None:  # an error should come now, not after a model has been trained
         fold_rows(schema, take(columns, np.concatenate([rows["train"], rows["validation"]])), folds, 0)
-    return {name: take(columns, index) for name, index in rows.items()}
+    return rows

@@ -1,9 +1,12 @@
 """Prepare data that does not fit into memory: the source is read twice, one chunk at a time.
 
 The first pass finds the columns (`preprocessing.column_scan`): dtypes and the number of rows from all rows, kinds from
-the first thousand. In the second pass a random number per row, drawn from the seed, assigns it to a split: held-out
-rows, whose number is limited so that later steps can hold them in memory, or training rows, which are written to shards
-(`data.shards`) while the transforms are fitted on them.
+the first thousand. In the second pass a number from each row's content and the seed assigns it to a split, as in
+`preprocessing.splits`: held-out rows, whose number is limited so that later steps can hold them in memory, or training
+rows, which are written to shards (`data.shards`) while the transforms are fitted on them.
+
+A fraction with more rows than the limit is halved until it fits, and what it loses is training rows. So a test row of
+streamed data is one of the same data held in memory, and one of less data.
 """
 
 from __future__ import annotations
@@ -38,8 +41,15 @@ from tidegate.models.preprocessing.prepare import (
 )
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries
+from tidegate.models.preprocessing.row_identity import (
+    CopyCounter,
+    Digests,
+    content_digests,
+    input_digests,
+    share_of,
+)
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.splits import check_fractions, fingerprint
+from tidegate.models.preprocessing.splits import ORDER, PARTS, check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
 from tidegate.models.preprocessing.targets import (
     check_kept,
@@ -84,7 +94,7 @@ class StreamedData:
 def prepare_streamed(data: StreamedData) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
-    The first row of each class is always a training row, so that every class is learned.
+    Each class has a training row, so that every class is learned.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -150,13 +160,19 @@ class _StreamSplitter:
         self._schema = schema
         fitting = int(data.memory / PART / max(1.0, scan.bytes_per_row()))
         held_out = max(1, min(HELD_OUT_ROWS, fitting))
-        self._test = min(split["test"], held_out / scan.rows)
-        self._validation = min(split["validation"], held_out / scan.rows)
+        self._start = split[
+            "test"
+        ]  # of the validation rows' numbers, whatever part of the test fraction is used
+        self._test = _fitting(split["test"], scan.rows, held_out)
+        self._validation = _fitting(split["validation"], scan.rows, held_out)
         self._step = -(-scan.rows // max(1, min(SAMPLE_ROWS, fitting)))
-        self._generator = np.random.default_rng(split["seed"])
+        self._seed = split["seed"]
+        self._copies = CopyCounter(scan.rows, data.memory // PART)
+        self._learned = data.folder / "learned.u64"
+        self._learned.write_bytes(b"")
+        self._units: dict[str, list[Digests]] = {"validation": [], "test": []}
         self._writer, self._digest = ShardWriter(data.folder, data.keep), hashlib.sha256()
         self._fitter = TransformsFitter(schema)
-        self._seen = np.zeros(len(schema.target.classes), np.bool_)
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}
         self._counts = {name: np.zeros(len(schema.target.classes), np.int64) for name in self._rows}
@@ -166,35 +182,49 @@ class _StreamSplitter:
 
     def add(self, columns: Columns) -> None:
         """Assign more rows."""
-        draws = self._generator.random(rows_of(columns))
-        places = None
-        if self._schema.target.task == "classification":
-            places = encode_target(self._schema, columns)
-            found, first = np.unique(places, return_index=True)
-            draws[first[~self._seen[found]]] = 1.0
-            self._seen[found] = True
-        held_out = self._test + self._validation
-        for name, chosen in {
-            "test": draws < self._test,
-            "validation": (draws >= self._test) & (draws < held_out),
-            "train": draws >= held_out,
-        }.items():
-            part = take(columns, np.flatnonzero(chosen))
-            self._keep(name, part)
-            if places is not None:
-                self._counts[name] += np.bincount(places[chosen], minlength=len(self._seen))
+        content = content_digests(self._schema, columns, input_digests(self._schema, columns))
+        units = self._copies.units(content)
+        shares = share_of(units, PARTS, self._seed)
+        test = shares < self._test
+        validation = (shares >= self._start) & (shares < self._start + self._validation)
+        for name, chosen in {"test": test, "validation": validation, "train": ~(test | validation)}.items():
+            self._add_part(name, take(columns, np.flatnonzero(chosen)), units[chosen])
         for name, summary in self._summaries.items():
             summary.add(columns[name])
 
-    def _keep(self, name: str, part: Columns) -> None:
+    def _add_part(self, name: str, part: Columns, units: Digests) -> None:
         before = self._rows[name]
         self._rows[name] += rows_of(part)
+        if self._schema.target.task == "classification":
+            places = encode_target(self._schema, part)
+            self._counts[name] += np.bincount(places, minlength=len(self._counts[name]))
+        if name != "test":
+            with self._learned.open("ab") as file:
+                file.write(units.astype("<u8").tobytes())
         if name == "train":
             self._writer.add(part)
             self._digest.update(fingerprint(part).encode())
             self._fitter.add(part)
             part = take(part, np.flatnonzero((before + np.arange(rows_of(part))) % self._step == 0))
+        else:
+            self._units[name].append(units)
         self._kept[name].append(part)
+
+    def _learn_every_class(self, splits: dict[str, Columns], units: dict[str, Digests]) -> None:
+        """Move the held-out row with the highest number of each class without training rows into training."""
+        for place in np.flatnonzero(self._counts["train"] == 0).tolist():
+            for name in ("validation", "test"):
+                own = np.flatnonzero(encode_target(self._schema, splits[name]) == place)
+                if not len(own):
+                    continue
+                moved = (
+                    units[name] == units[name][own[np.argmax(share_of(units[name][own], PARTS, self._seed))]]
+                )
+                self._add_part("train", take(splits[name], np.flatnonzero(moved)), units[name][moved])
+                splits[name], units[name] = take(splits[name], np.flatnonzero(~moved)), units[name][~moved]
+                self._rows[name] -= int(moved.sum())
+                self._counts[name][place] -= int(moved.sum())
+                break
 
     def prepared(self, dropped: int) -> Prepared:
         """The result, after all rows were added."""
@@ -203,10 +233,15 @@ class _StreamSplitter:
                 f"{sum(self._rows.values())} rows are too few for a test fraction of {self._test} of streamed data; "
                 "expected at least one training row and one test row; set data.stream: false"
             )
+        splits = {name: concat(parts) for name, parts in self._kept.items() if name != "train"}
+        units = {name: np.concatenate(found) for name, found in self._units.items()}
+        self._learn_every_class(splits, units)
         self._writer.close()
-        splits = {name: concat(parts) for name, parts in self._kept.items()}
-        for name in ("validation", "test"):
-            splits[name] = take(splits[name], self._generator.permutation(rows_of(splits[name])))
+        for name in splits:
+            late = np.argsort(share_of(units[name], ORDER, self._seed), kind="stable")
+            splits[name], units[name] = take(splits[name], late), units[name][late]
+        splits = {"train": concat(self._kept["train"]), **splits}
+        learned = np.memmap(self._learned, "<u8", "r")
         digests = {name: fingerprint(splits[name]) for name in ("validation", "test")}
         digests["train"] = self._digest.hexdigest()
         target = self._schema.target
@@ -225,5 +260,19 @@ class _StreamSplitter:
         summary |= {"dropped_rows": dropped, "fingerprints": digests, "shards": len(self._writer.kept)}
         transforms = Transforms(self._fitter.encoders())
         return Prepared(
-            self._schema, transforms, splits, whole_fingerprint(digests), summary, self._writer.kept
+            self._schema,
+            transforms,
+            splits,
+            whole_fingerprint(digests),
+            summary,
+            learned,
+            units["test"],
+            self._writer.kept,
         )
+
+
+def _fitting(fraction: float, rows: int, most: int) -> float:
+    """The fraction, halved until it is no more than about `most` rows."""
+    while fraction * rows > most:
+        fraction /= 2
+    return fraction

@@ -32,6 +32,7 @@ def tell_about_target(
             _tell_mostly_one(name, columns[name])
     if schema.target.task != "classification":
         return
+    _tell_spellings(schema.target.classes)
     truth = encode_target(schema, columns)
     places = np.arange(len(truth)) if numbers is None else numbers
     _, first = np.unique(truth, return_index=True)
@@ -62,6 +63,20 @@ def tell_about_classes(
         named = _listed({repr(classes[place]): f"{rows[place]} rows" for place in untested})
         has = "class {} has" if len(untested) == 1 else "classes {} have"
         tell(f"{has.format(named)} no test row, so the test metrics say nothing of it; add rows")
+
+
+def _tell_spellings(classes: Sequence[object]) -> None:
+    """Tell classes that are one for a person: they differ in case or in spaces around."""
+    known: dict[str, list[str]] = {}
+    for name in classes:
+        if isinstance(name, str):
+            known.setdefault(" ".join(name.split()).casefold(), []).append(repr(name))
+    alike = [" and ".join(names) for names in known.values() if len(names) > 1]
+    if alike:
+        more = f" and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
+        tell(
+            f"classes {', '.join(alike[:MOST_NAMED])}{more} differ only in case or spaces; write each in one way"
+        )
 
 
 def _listed(described: Mapping[str, str]) -> str:

@@ -50,6 +50,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "metrics": selected["metrics"] if selected else {},
         "undefined": selected.get("undefined", {}) if selected else {},
         "warnings": _warnings(prepared, outputs_of(home, record, "train"), selected),
+        "compared": selected.get("compared", []) if selected else [],
         "trials": (trials := trials_of(home, record)),
         "winner": winner_of(trials, selected),
         "champion": _champion(state, selected["trial"] if selected and promoted else None),
@@ -139,6 +140,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     rows += [
         ("resumed", f"{trial['id']} from {trial['resumed']}") for trial in data["trials"] if trial["resumed"]
     ]
+    rows += [("compared", sentence) for sentence in data["compared"]]
     rows += [("warning", sentence) for sentence in data["warnings"]]
     if data["status"] == "refused":
         rows.append(("refused", data["reason"]))

@@ -78,6 +78,8 @@ class RunLog:
             self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
             trial = f"{self._plan.run}/trial-{outputs['winner']['index']}"
             self._add_note(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")
+            for sentence in outputs.get("compared", ()):
+                self._add_note(sentence)
             if outputs["champion"]:
                 values = {f"champion_{key}": value for key, value in outputs["champion"].items()}
                 self._spool.write("metrics", f"champion-{sorted(values.items())}", step=0, values=values)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
@@ -30,7 +31,17 @@ class Criterion(Part):
     minimum: float | None = Field(None, description="refuse below this")
     maximum: float | None = Field(None, description="refuse above this")
     improve_on_champion: float | None = Field(
-        0.0, description="required improvement over the champion; null: no comparison"
+        0.0,
+        description="required improvement over the champion on rows that neither learned from. Above 0: released only "
+        "when the improvement is shown; 0, or below: refused only when the candidate is shown to be worse by more than "
+        "that; null: no comparison",
+    )
+    confidence: float | None = Field(
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="how sure the comparison with the champion must be, so that chance does not decide; null: the two "
+        "numbers are compared as they are",
     )
 
 
@@ -136,10 +147,37 @@ def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
     )
 
 
+@dataclass(frozen=True)
+class Compared:
+    """One metric of candidate and champion on the same rows, and the interval of its improvement.
+
+    Attributes:
+        low, high: the ends of the interval of the improvement, positive where the candidate is better; None where there
+            is none, and the two numbers are compared.
+    """
+
+    metric: str
+    candidate: float
+    champion: float
+    rows: int
+    confidence: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        gain = self.candidate - self.champion
+        told = f"{self.metric} {self.candidate:.4g} against {self.champion:.4g} of the champion on {self.rows:,} rows "
+        told += f"that neither learned from; difference {gain:.2g}"
+        if self.low is None or self.high is None or self.confidence is None:
+            return told
+        ends = (-self.high, -self.low) if lower_is_better(self.metric) else (self.low, self.high)
+        return f"{told}, {100 * self.confidence:g} % interval {ends[0]:.2g} … {ends[1]:.2g}"
+
+
 def reasons_against(
     criteria: Sequence[Criterion],
     candidate: Mapping[str, float],
-    champion: Mapping[str, float] | None,
+    compared: Mapping[str, Compared],
     undefined: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Why the gate refuses a candidate: one sentence per criterion that is not met; none when it passes.
@@ -147,7 +185,7 @@ def reasons_against(
     Args:
         criteria: what must hold.
         candidate: its metrics.
-        champion: the champion's on the same rows, or None where there is none; only what both have is compared.
+        compared: the metrics that candidate and champion were compared by; empty where there is no champion.
         undefined: why a metric of the candidate has no value, by its name; such a criterion is not met.
     """
     reasons: list[str] = []
@@ -160,9 +198,23 @@ def reasons_against(
             continue
         check_metric(metric, candidate)
         reasons += _absolute(criterion, candidate[metric])
-        if wanted is not None and champion is not None and metric in champion:
-            reasons += _relative(metric, wanted, candidate[metric], champion[metric])
+        if wanted is not None and metric in compared and not _improves(wanted, compared[metric]):
+            expected = f"an improvement of {wanted:g}" if wanted else "not worse"
+            reasons.append(f"{compared[metric]}; expected {expected}")
     return reasons
+
+
+def _improves(wanted: float, found: Compared) -> bool:
+    """Whether chance leaves no doubt that more than 0 is reached, or leaves room for 0 or less to be reached."""
+    better = (
+        found.champion - found.candidate
+        if lower_is_better(found.metric)
+        else found.candidate - found.champion
+    )
+    reached = better
+    if found.low is not None and found.high is not None:
+        reached = found.low if wanted > 0 else max(found.high, better)
+    return reached >= wanted - 1e-12
 
 
 def _absolute(criterion: Criterion, value: float) -> list[str]:
@@ -173,13 +225,3 @@ def _absolute(criterion: Criterion, value: float) -> list[str]:
     if maximum is not None and not value <= maximum:
         reasons.append(f"{metric} is {value:.6g}, above the maximum {maximum:g}")
     return reasons
-
-
-def _relative(metric: str, wanted: float, value: float, champion: float) -> list[str]:
-    gain = champion - value if lower_is_better(metric) else value - champion
-    if gain >= wanted - 1e-12:
-        return []
-    expected = f"an improvement of {wanted:g}" if wanted else "not worse"
-    return [
-        f"{metric} is {value:.6g} and the champion's on the same rows is {champion:.6g}; expected {expected}"
-    ]

@@ -188,6 +188,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
         champion=facts.champion,
         endpoint=experiment.endpoint,
         prepared=place_of(prepare.id, Prepared),
+        decoding=experiment.serving.settings,
     )
     after = tuple(step.id for step in trials)
     return _step("select", facts, parts, inputs, after=after)

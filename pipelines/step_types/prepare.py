@@ -50,6 +50,8 @@ class Prepared(StepPart):
         shards: if rows are streamed, all training rows in files of the same format.
         memory: see `PrepareInputs`.
         fingerprint: SHA-256 over the content of all splits.
+        learned: digests of the training and validation rows, `.npy`; None in outputs of older versions, as is `held`.
+        held: of the test rows, in their order; see `models.preprocessing.prepare.Prepared`.
         summary: rows, classes, `columns`, an entry a column, and `warnings`, sentences about the data, for the user.
         columns: a line a column, as text; None in runs of earlier versions.
     """
@@ -63,4 +65,6 @@ class Prepared(StepPart):
     summary: dict[str, Any]
     shards: tuple[Ref, ...] = ()
     memory: int | None = None
+    learned: Ref | None = None
+    held: Ref | None = None
     columns: Ref | None = None

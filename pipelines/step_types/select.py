@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.gate import Gate
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
@@ -9,7 +10,7 @@ from tidegate.pipelines.step_types.train import Trained
 
 
 class SelectInputs(StepPart):
-    """The trials that succeeded, the gate, and the digest of the champion's bundle."""
+    """The trials that succeeded, the gate, the digest of the champion's bundle, and the decoding settings."""
 
     run: str
     endpoint: str
@@ -17,6 +18,7 @@ class SelectInputs(StepPart):
     trials: list[Later[Trained]]
     champion: str | None
     prepared: Later[Prepared]
+    decoding: DecodingSettings | None = None
 
 
 class Selected(StepPart):
@@ -29,7 +31,8 @@ class Selected(StepPart):
         metric: the metric that ranks them.
         metrics: the winner's.
         undefined: why a metric of the winner has no value, by its name.
-        champion: the champion's metrics on this run's test rows, or None.
+        champion: the champion's metrics on the rows of the comparison, or None.
+        compared: how candidate and champion differ on the rows that neither learned from, one sentence per metric.
         warnings: what the user should know about the comparison, one sentence each.
         refused: the reasons why the gate refuses the winner, one sentence each; empty if it passes.
     """
@@ -43,3 +46,4 @@ class Selected(StepPart):
     champion: dict[str, float] | None
     refused: list[str]
     warnings: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()

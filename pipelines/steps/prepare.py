@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.losses import task_of
@@ -35,6 +37,8 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         write_atomic(context.work / f"{name}.json", json.dumps(document).encode())
     for name, columns in prepared.splits.items():
         save_columns(context.work / f"{name}.npz", columns)
+    np.save(context.work / "learned.npy", prepared.learned)
+    np.save(context.work / "held.npy", prepared.held)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
     lines = column_lines(prepared.summary["columns"])
@@ -57,6 +61,8 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         shards=tuple(prepared.shards),
         columns=context.put(context.work / COLUMNS),
         memory=inputs.memory,
+        learned=context.put(context.work / "learned.npy"),
+        held=context.put(context.work / "held.npy"),
     )
 
 

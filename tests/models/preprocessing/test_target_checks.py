@@ -65,6 +65,10 @@ def test_rows_without_a_target_count_too(tmp_path: Path) -> None:
         (["a", "a", *["no"] * 60], "class 'a' (2 rows) has no test row"),
         ([1.5] * 60, "target 'y' is 1.5 in all 60 rows, so there is nothing to predict"),
         ([0.0] * 50 + [row + 0.5 for row in range(10)], "target 'y' is 0.0 in 50 of 60 rows"),
+        (
+            ["no", "yes", "No", "YES", "ye s"] * 12,
+            "classes 'No' and 'no', 'YES' and 'yes' differ only in case",
+        ),
         (["no", "yes"] * 30, ""),
         ([row + 0.5 for row in range(60)], ""),
     ],

@@ -9,6 +9,7 @@ from tidegate.models.evaluation.metrics import evaluate
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.gate import (
     METRICS,
+    Compared,
     Criterion,
     check_metric,
     check_name,
@@ -60,8 +61,8 @@ def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
     for task, metric in (("classification", "test_accuracy"), ("regression", "test_rmse")):
         (only,) = criteria_for([], task)
         assert only.metric == metric
-        assert reasons_against([only], {metric: 0.5}, None) == []
-        assert reasons_against([only], {metric: 0.5}, {metric: 0.5}) == []
+        assert reasons_against([only], {metric: 0.5}, {}) == []
+        assert reasons_against([only], {metric: 0.5}, {metric: Compared(metric, 0.5, 0.5, 9)}) == []
     assert criteria_for([criterion("test_f1", minimum=0.5)], "regression")[0].metric == "test_f1"
 
 
@@ -83,7 +84,12 @@ def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
         (criterion("test_accuracy", improve_on_champion=0.0), 0.79, 0.8, "expected not worse"),
         (criterion("test_accuracy", improve_on_champion=0.05), 0.85, 0.8, ""),
         (criterion("test_accuracy", improve_on_champion=0.05), 0.84, 0.8, "expected an improvement of 0.05"),
-        (criterion("test_rmse", improve_on_champion=0.0), 3.0, 2.0, "the champion's on the same rows is 2"),
+        (
+            criterion("test_rmse", improve_on_champion=0.0),
+            3.0,
+            2.0,
+            "test_rmse 3 against 2 of the champion on 500 rows",
+        ),
         (criterion("test_rmse", improve_on_champion=0.5), 1.5, 2.0, ""),
         (criterion("test_rmse", improve_on_champion=None), 9.0, 2.0, ""),
         (criterion("test_accuracy", improve_on_champion=0.0), 0.1, None, ""),
@@ -92,21 +98,53 @@ def test_without_a_gate_a_candidate_must_not_be_worse() -> None:
 )
 def test_a_criterion(asked: Criterion, value: float, champion: float | None, reason: str) -> None:
     metric = asked.metric
-    reasons = reasons_against([asked], {metric: value}, None if champion is None else {metric: champion})
+    compared = {} if champion is None else {metric: Compared(metric, value, champion, 500)}
+    reasons = reasons_against([asked], {metric: value}, compared)
     assert len(reasons) == (1 if reason else 0)
     assert reason in "".join(reasons)
 
 
+@pytest.mark.parametrize(
+    ("metric", "wanted", "low", "high", "passes"),
+    [
+        ("test_accuracy", 0.0, -0.02, 0.001, True),  # perhaps not worse: chance does not refuse
+        ("test_accuracy", 0.0, -0.02, -0.001, False),  # shown to be worse
+        ("test_accuracy", 0.0, 0.0, 0.0, True),  # the same answers
+        ("test_accuracy", -0.01, -0.02, -0.005, True),  # perhaps not worse by more than is allowed
+        ("test_accuracy", -0.01, -0.02, -0.015, False),
+        ("test_accuracy", 0.01, 0.005, 0.05, False),  # perhaps not better by as much: chance does not release
+        ("test_accuracy", 0.01, 0.01, 0.05, True),
+        ("test_rmse", 0.0, -2.0, -1.0, False),
+        ("test_rmse", 0.5, 0.6, 1.0, True),
+    ],
+)
+def test_chance_neither_refuses_nor_gives_an_improvement(
+    metric: str, wanted: float, low: float, high: float, passes: bool
+) -> None:
+    asked = criterion(metric, improve_on_champion=wanted)
+    middle = (low + high) / 2 * (-1 if metric == "test_rmse" else 1)
+    found = Compared(metric, 5 + middle, 5.0, 500, 0.95, low, high)
+    assert (reasons_against([asked], {metric: 5.0}, {metric: found}) == []) is passes
+
+
+def test_a_comparison_is_told_with_its_interval() -> None:
+    told = str(Compared("test_rmse", 2.0, 2.5, 1234, 0.95, 0.25, 0.75))
+    assert told == (
+        "test_rmse 2 against 2.5 of the champion on 1,234 rows that neither learned from; difference -0.5, "
+        "95 % interval -0.75 … -0.25"
+    )
+
+
 def test_what_the_champion_has_not_is_not_compared() -> None:
     asked = criterion("folds_accuracy_mean", minimum=0.5, improve_on_champion=0.0)
-    assert reasons_against([asked], {"folds_accuracy_mean": 0.6}, {"test_accuracy": 0.9}) == []
+    assert reasons_against([asked], {"folds_accuracy_mean": 0.6}, {}) == []
 
 
 def test_an_undefined_metric_is_a_refusal_with_the_reason_and_ranks_last() -> None:
     asked = [criterion("test_auc", minimum=0.5), criterion("test_accuracy", minimum=0.9)]
     undefined = {"test_auc": "all rows have the class 'fine'"}
     check_metric("test_auc", {"test_accuracy": 0.5}, undefined)
-    told = reasons_against(asked, {"test_accuracy": 0.5}, None, undefined)
+    told = reasons_against(asked, {"test_accuracy": 0.5}, {}, undefined)
     assert told[0].startswith("test_auc is undefined: all rows have the class 'fine'") and len(told) == 2
     assert rank([{}, {"test_auc": 0.2}, {}, {"test_auc": 0.9}], "test_auc") == [3, 1, 0, 2]
     assert rank([{}, {"test_loss": 0.2}, {"test_loss": 0.1}], "test_loss") == [2, 1, 0]
@@ -123,9 +161,8 @@ def test_every_criterion_that_is_not_met_is_told() -> None:
         criterion("test_accuracy", minimum=0.9, improve_on_champion=0.0),
         criterion("test_loss", maximum=1),
     ]
-    told = reasons_against(
-        asked, {"test_accuracy": 0.5, "test_loss": 2.0}, {"test_accuracy": 0.6, "test_loss": 9}
-    )
+    compared = {"test_accuracy": Compared("test_accuracy", 0.5, 0.6, 500)}
+    told = reasons_against(asked, {"test_accuracy": 0.5, "test_loss": 2.0}, compared)
     assert [reason.split()[0] for reason in told] == ["test_accuracy", "test_accuracy", "test_loss"]
 
 

@@ -1,0 +1,176 @@
+"""The comparison of a candidate with its champion: on the same rows, which neither of them learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Columns, load_columns, take
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.experiment.gate import Compared, Criterion, lower_is_better
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.step_types.select import SelectInputs
+from tidegate.pipelines.step_types.train import Trained
+from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.learned_rows import among, digests_by
+from tidegate.pipelines.steps.paired_scores import PairedScores, paired_scores
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.errors import ServingError
+from tidegate.serving.inference.predictor import Predictor
+
+FEWEST = 30  # rows of a comparison; fewer are enough where they are at least half of the test rows
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What candidate and champion reach on the same rows.
+
+    Attributes:
+        champion: its metrics on these rows; None if there is no champion, or it cannot be compared.
+        compared: the criteria's metrics of both.
+        problem: why they cannot be compared, or "".
+        warnings: what could not be checked.
+    """
+
+    champion: dict[str, float] | None = None
+    compared: dict[str, Compared] = field(default_factory=dict)
+    problem: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def compare(
+    inputs: SelectInputs, winner: Trained, criteria: Sequence[Criterion], context: StepContext
+) -> Comparison:
+    """Compare the winner with the champion by the criteria's metrics."""
+    if inputs.champion is None:
+        return Comparison()
+    try:
+        return _compared(inputs, winner, criteria, context)
+    except (ServingError, _OtherContractError) as error:
+        why = str(error)
+    return Comparison(
+        problem=f'the champion of "{inputs.endpoint}" cannot be scored on these rows: {why}; set '
+        "gate.improve_on_champion to null to release without comparing"
+    )
+
+
+class _OtherContractError(Exception):
+    """The champion answers another question, or from other inputs."""
+
+
+def _compared(
+    inputs: SelectInputs, winner: Trained, criteria: Sequence[Criterion], context: StepContext
+) -> Comparison:
+    schema, transforms = read_contract(inputs.prepared, context.store)
+    columns = load_columns(context.store.fetch(inputs.prepared.test))
+    bundle = open_bundle(fetch_bundle(context.home, inputs.champion or ""))
+    predictor = Predictor.of(bundle)
+    _check_contract(predictor, schema)
+    theirs = predictor.contract.schema_
+    unseen, warnings = _unseen(inputs, bundle.manifest.run, theirs, columns, context)
+    chosen = np.flatnonzero(unseen)
+    if len(chosen) < min(FEWEST, len(unseen) / 2):
+        return Comparison(problem=_too_few(inputs, len(chosen), len(unseen)))
+    raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)[chosen]
+    rows, asked = take(columns, chosen), [one.metric for one in criteria]
+    scores = paired_scores(
+        schema, transforms, predictor, rows, raw, winner.activation, inputs.decoding, asked
+    )
+    known = {**(winner.metrics if unseen.all() else {}), **scores.candidate.values}
+    compared: dict[str, Compared] = {}
+    for one in criteria:
+        if (
+            one.improve_on_champion is None
+            or not one.metric.startswith("test_")
+            or one.metric in winner.undefined
+        ):
+            continue
+        problem = _unknown(one.metric, known, scores, len(chosen))
+        if problem:
+            return Comparison(scores.champion.values, problem=problem, warnings=warnings)
+        compared[one.metric] = _metric(one, known[one.metric], scores, len(chosen))
+    return Comparison(scores.champion.values, compared, warnings=warnings)
+
+
+def _unknown(metric: str, known: Mapping[str, float], scores: PairedScores, rows: int) -> str:
+    """Why one of the two has no value on these rows, or ""."""
+    for whose, values, reasons in (
+        ("candidate", known, scores.candidate.undefined),
+        ("champion", scores.champion.values, scores.champion.undefined),
+    ):
+        if metric not in values:
+            why = reasons.get(metric, "it is measured on all test rows together")
+            return (
+                f"{metric} of the {whose} is not known on the {rows:,} rows that neither model learned from: {why}; "
+                "expected a number; name another metric, add new rows, or set gate.improve_on_champion to null"
+            )
+    return ""
+
+
+def _metric(criterion: Criterion, candidate: float, scores: PairedScores, rows: int) -> Compared:
+    metric, confidence = criterion.metric, criterion.confidence
+    values = candidate, scores.champion.values[metric]
+    if confidence is None:
+        return Compared(metric, *values, rows)
+    low, high = scores.interval(metric.removeprefix("test_"), confidence)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return Compared(metric, *values, rows)
+    if lower_is_better(metric):
+        low, high = -high, -low
+    return Compared(metric, *values, rows, confidence, low, high)
+
+
+def _check_contract(predictor: Predictor, schema: Schema) -> None:
+    theirs = predictor.contract
+    if (theirs.task, tuple(theirs.classes)) != (schema.target.task, tuple(schema.target.classes)):
+        raise _OtherContractError("it predicts something else")
+    ours = {field.name: field for field in schema.inputs}
+    for entry in theirs.inputs:
+        if entry.name not in ours:
+            raise _OtherContractError(f"it needs the input {entry.name!r}, which this data does not have")
+        if (entry.kind, tuple(entry.shape)) != (ours[entry.name].kind, tuple(ours[entry.name].shape)):
+            shape = tuple(entry.shape) or "one value"
+            raise _OtherContractError(f'its input "{entry.name}" is {entry.kind}, {shape}')
+
+
+def _unseen(
+    inputs: SelectInputs, run: str, theirs: Schema, columns: Columns, context: StepContext
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Which test rows the champion did not learn from; all, with a warning, if that is not known any more.
+
+    Args:
+        inputs: of the step.
+        run: which made the champion.
+        theirs: its schema.
+        columns: the test rows.
+        context: of the step.
+    """
+    prepared = inputs.prepared
+    schema, _ = read_contract(prepared, context.store)
+    held = prepared.held
+    if held is not None and {field.name for field in schema.inputs} == {
+        field.name for field in theirs.inputs
+    }:
+        digests = np.load(context.store.fetch(held), allow_pickle=False)
+    else:
+        digests = digests_by(theirs, columns)
+    try:
+        return ~among(context.home, run, digests), ()
+    except PipelineError as error:
+        return np.ones(len(digests), np.bool_), (
+            f'it cannot be checked which rows the champion of "{inputs.endpoint}" learned from, because {error}; '
+            f"candidate and champion were compared on all {len(digests):,} test rows, and the champion may know some",
+        )
+
+
+def _too_few(inputs: SelectInputs, found: int, rows: int) -> str:
+    return (
+        f'the champion of "{inputs.endpoint}" cannot be compared: of {rows:,} test rows it learned from all but '
+        f"{found}; expected at least {FEWEST} that neither model learned from; add new rows, take data.split and the "
+        "inputs from the champion's experiment, or set gate.improve_on_champion to null to release without comparing"
+    )

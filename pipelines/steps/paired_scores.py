@@ -1,0 +1,150 @@
+"""The metrics of candidate and champion on the same rows, and the intervals of their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.config.metrics import top_k
+from tidegate.models.data.columns import Columns, rows_of, take
+from tidegate.models.decoding.settings import DEFAULT_DETECTION, DecodingSettings, Detection
+from tidegate.models.evaluation.box_metrics import evaluate_answers
+from tidegate.models.evaluation.evaluation import Evaluation
+from tidegate.models.evaluation.metrics import evaluate, to_predictions
+from tidegate.models.evaluation.paired_difference import (
+    GROUPS,
+    UNKNOWN,
+    Interval,
+    interval,
+    jackknife,
+    token_interval,
+)
+from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_tokens, token_sums
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.transforms import Transforms, encode_target
+from tidegate.serving.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """Metrics of both models, `test_…`, and what gives the interval of a metric's difference.
+
+    Attributes:
+        interval: from a metric without `test_` and a confidence; of the candidate's value minus the champion's.
+    """
+
+    candidate: Evaluation
+    champion: Evaluation
+    interval: Callable[[str, float], Interval]
+
+
+def paired_scores(
+    schema: Schema,
+    transforms: Transforms,
+    champion: Predictor,
+    columns: Columns,
+    raw: NDArray[Any],
+    activation: str,
+    settings: DecodingSettings | None,
+    metrics: Sequence[str] = (),
+) -> PairedScores:
+    """Score both models on the same rows.
+
+    Args:
+        schema, transforms: the candidate's.
+        champion: loaded from its bundle.
+        columns: the rows.
+        raw: the candidate's reference outputs for them, see `step_types.train.Trained`.
+        activation: of the candidate's outputs.
+        settings: how the candidate's texts or boxes are chosen.
+        metrics: that are asked for; top_K_accuracy is computed for these only.
+
+    Raises:
+        ServingError, KeyError: the champion cannot predict these rows.
+    """
+    if champion.contract.decoding is not None:
+        ours, theirs, between = _texts(schema, transforms, champion, columns, raw)
+    elif champion.contract.detection is not None:
+        ours, theirs, between = _boxes(transforms, champion, columns, raw, settings)
+    else:
+        ours, theirs, between = _plain(schema, champion, columns, raw, activation, metrics)
+    return PairedScores(ours.prefixed("test_"), theirs.prefixed("test_"), between)
+
+
+Scored = tuple[Evaluation, Evaluation, Callable[[str, float], Interval]]
+
+
+def _plain(
+    schema: Schema,
+    champion: Predictor,
+    columns: Columns,
+    raw: NDArray[Any],
+    activation: str,
+    metrics: Sequence[str],
+) -> Scored:
+    target = schema.target
+    names = [field.name for field in champion.contract.inputs]
+    theirs = champion.predict_columns({name: columns[name] for name in names})
+    ours, truth = to_predictions(raw, activation), encode_target(schema, columns)
+
+    def between(metric: str, confidence: float) -> Interval:
+        return interval(metric, target.task, truth, (ours, theirs), confidence, target.names)
+
+    facts = target.classes, target.names, top_k(metrics)
+    both = [evaluate(target.task, truth, one, *facts) for one in (ours, theirs)]
+    return both[0], both[1], between
+
+
+def _texts(
+    schema: Schema, transforms: Transforms, champion: Predictor, columns: Columns, raw: NDArray[Any]
+) -> Scored:
+    """Each model's loss is per token of its own vocabulary. The error rate of the candidate is not known row by row."""
+    contract, own = champion.contract, champion.transforms
+    assert contract.decoding is not None and own.text_target is not None
+    labels, answered = own.text_target.encode(columns), champion.token_probabilities(columns)
+    truth = transforms.target(schema, columns)
+    sums = token_sums(truth, raw), token_sums(labels, answered)
+
+    def between(metric: str, confidence: float) -> Interval:
+        return UNKNOWN if metric == "error_rate" else token_interval(metric, sums, confidence)
+
+    theirs = evaluate_rows(champion.run, contract.schema_, own, columns, contract.decoding)
+    return evaluate_tokens(truth, raw), theirs, between
+
+
+def _boxes(
+    transforms: Transforms,
+    champion: Predictor,
+    columns: Columns,
+    raw: NDArray[Any],
+    settings: DecodingSettings | None,
+) -> Scored:
+    """The champion with the detection settings of its endpoint."""
+    own, other, detection = transforms.box_target, champion.transforms.box_target, champion.contract.detection
+    assert own is not None and other is not None and detection is not None
+    mine = settings if isinstance(settings, Detection) else DEFAULT_DETECTION
+    answered = champion.raw_output(columns)
+
+    def both(rows: NDArray[np.int64]) -> tuple[Evaluation, Evaluation]:
+        some = take(columns, rows)
+        return (
+            evaluate_answers(raw[rows], own, some, mine),
+            evaluate_answers(answered[rows], other, some, detection),
+        )
+
+    rows = np.arange(rows_of(columns))
+    ours, theirs = both(rows)
+
+    def between(metric: str, confidence: float) -> Interval:
+        count = min(GROUPS, len(rows))
+        without = [both(rows[rows % count != group]) for group in range(count)]
+        if count < 2 or not all(metric in one.values for pair in without for one in pair):
+            return UNKNOWN
+        differences = [one.values[metric] - other.values[metric] for one, other in without]
+        return jackknife(differences, ours.values[metric] - theirs.values[metric], confidence)
+
+    return ours, theirs, between

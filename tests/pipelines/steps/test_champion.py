@@ -1,0 +1,207 @@
+"""Candidate and champion are compared on rows that neither learned from, by the real select step."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.serving.conftest import package, write_onnx
+from tidegate.infra.store import Ref
+from tidegate.models.data.columns import Columns, concat, load_columns, rows_of, save_columns, take
+from tidegate.models.preprocessing.row_identity import identify
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.pipelines.experiment.data import Data
+from tidegate.pipelines.experiment.gate import Criterion
+from tidegate.pipelines.state.bundles import keep_bundle
+from tidegate.pipelines.state.home import Home, RunRecord, StepRecord
+from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
+from tidegate.pipelines.step_types.select import Selected, SelectInputs
+from tidegate.pipelines.step_types.train import Trained
+from tidegate.pipelines.steps import prepare, select
+from tidegate.pipelines.steps.context import StepContext
+
+NOTHING = Ref(digest="0" * 64, size=0, name="none")
+
+
+def table(count: int, seed: int = 0) -> Columns:
+    random = np.random.default_rng(seed)
+    a, b = random.normal(size=(2, count))
+    return {"a": a, "b": b, "y": a + b + random.normal(size=count)}
+
+
+class Nights:
+    """A home in which a champion was released, and candidates are compared with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.folder, self.count = Home(folder / "home"), folder, 0
+
+    def context(self) -> StepContext:
+        self.count += 1
+        work = self.folder / f"work-{self.count}"
+        work.mkdir()
+        return StepContext(self.home, self.home.folder_of("candidate"), "id", f"key{self.count}", work)
+
+    def prepared(self, columns: Columns, inputs: list[str] | None = None) -> Prepared:
+        file = self.folder / "data.csv"
+        lines = [
+            ",".join(map(repr, row)) for row in zip(*(one.tolist() for one in columns.values()), strict=True)
+        ]
+        file.write_text("\n".join([",".join(columns), *lines]) + "\n")
+        asked = {"source": str(file), "target": "y", **({"inputs": inputs} if inputs else {})}
+        return prepare.run(PrepareInputs(data=Data.model_validate(asked), loss=None), self.context())
+
+    def by_place(self, prepared: Prepared, columns: Columns) -> Prepared:
+        """What an older version left: rows divided by their places, and no digests."""
+        context, order, count = (
+            self.context(),
+            np.random.default_rng(7).permutation(rows_of(columns)),
+            rows_of(columns),
+        )
+        edges = {"train": order[: count * 7 // 10], "validation": order[count * 7 // 10 : count * 8 // 10]}
+        refs = {}
+        for name, rows in {**edges, "test": order[count * 8 // 10 :]}.items():
+            save_columns(context.work / f"{name}.npz", take(columns, np.array(rows)))
+            refs[name] = context.put(context.work / f"{name}.npz")
+        return prepared.model_copy(update={**refs, "learned": None, "held": None})
+
+    def release(self, prepared: Prepared, *, start: str | None = None, run: str = "run-1") -> str:
+        """The digest of a champion: a random network of the prepared rows."""
+        self.record(prepared, run, start)
+        context = self.context()
+        schema = Schema.model_validate_json(self.home.store.fetch(prepared.schema_).read_bytes())
+        columns = load_columns(self.home.store.fetch(prepared.test))
+        inputs = {field.name: columns[field.name] for field in schema.inputs}
+        bundle = package(
+            context.work,
+            schema,
+            inputs,
+            lambda path, name, spec: write_onnx(path, name, spec.shape, 1, "Identity"),
+            run=run,
+        )
+        return keep_bundle(self.home, bundle)
+
+    def record(self, prepared: Prepared, run: str, start: str | None = None) -> None:
+        key = f"prepare-{run}"
+        document = {"run": run, "step": "prepare", "outputs": prepared.model_dump(mode="json")}
+        self.home.store.write(f"steps/{key}.json", json.dumps(document).encode(), None)
+        folder = self.home.folder_of(run)
+        folder.create()
+        steps = [StepRecord(id=key, step="prepare", status="done", key=key)]
+        experiment: dict[str, Any] = {"model": {"from_": start}}
+        folder.write(
+            RunRecord(
+                run=run,
+                name="n",
+                endpoint="n",
+                status="done",
+                created=time.time(),
+                steps=steps,
+                experiment=experiment,
+            )
+        )
+
+    def select(self, prepared: Prepared, champion: str, noise: float = 0.1, **gate: Any) -> Selected:
+        """The gate's decision on a candidate that is wrong by `noise`."""
+        context = self.context()
+        truth = load_columns(self.home.store.fetch(prepared.test))["y"]
+        answers = truth + noise * np.random.default_rng(0).normal(size=len(truth))
+        np.save(context.work / "reference.npy", answers.astype(np.float32)[:, None])
+        trained = Trained(
+            id="train-0", index=0, keras=NOTHING, onnx=None, export_error="", report=NOTHING, events=NOTHING,
+            reference=context.put(context.work / "reference.npy"), activation="linear", params={}, monitor="loss",
+            metrics={"test_rmse": noise, "test_r2": 0.5}, value=0.0, curve=[], pruned=False, epochs=1,
+        )  # fmt: skip
+        criterion = Criterion.model_validate({"metric": "test_rmse", **gate})
+        inputs = SelectInputs(
+            run="candidate",
+            endpoint="n",
+            gate=[criterion],
+            trials=[trained],
+            champion=champion,
+            prepared=prepared,
+        )
+        return select.run(inputs, context)
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    return Nights(tmp_path)
+
+
+def test_a_better_candidate_passes_and_a_worse_one_does_not(nights: Nights) -> None:
+    prepared = nights.prepared(table(500))
+    champion = nights.release(prepared)
+    better = nights.select(prepared, champion, improve_on_champion=0.1)
+    assert better.refused == [] and better.warnings == ()
+    assert "of the champion on 100 rows that neither learned from; difference -" in better.compared[0]
+    assert "95 % interval" in better.compared[0]
+    (reason,) = nights.select(prepared, champion, noise=20.0).refused
+    assert reason.endswith("expected not worse")
+
+
+def test_data_that_grew_is_compared_on_what_the_champion_did_not_learn(nights: Nights) -> None:
+    first = table(2500)
+    champion = nights.release(nights.prepared(first))
+    again = nights.prepared(concat([first, table(300, 1)]))
+    found = nights.select(again, champion)
+    assert f"on {again.summary['rows']['test']} rows" in found.compared[0]
+
+
+@pytest.mark.parametrize(("more", "few"), [(300, False), (0, True)])
+def test_a_champion_split_by_place_is_compared_on_the_rows_it_did_not_learn(
+    nights: Nights, more: int, few: bool
+) -> None:
+    first = table(100 if few else 2500)
+    older = nights.by_place(nights.prepared(first), first)
+    champion = nights.release(older)
+    again = nights.prepared(concat([first, table(more, 1)]) if more else first)
+    schema = Schema.model_validate_json(nights.home.store.fetch(again.schema_).read_bytes())
+    load = lambda ref: load_columns(nights.home.store.fetch(ref))  # noqa: E731
+    learned = identify(schema, concat([load(older.train), load(older.validation)])).content
+    clean = int((~np.isin(identify(schema, load(again.test)).content, learned)).sum())
+    found = nights.select(again, champion)
+    if few:
+        assert (
+            f"all but {clean}; expected at least 30 that neither model learned from; add new rows"
+            in found.refused[0]
+        )
+    else:
+        assert 30 < clean < again.summary["rows"]["test"] / 2
+        assert f"on {clean} rows" in found.compared[0] and found.refused == []
+
+
+def test_a_champion_with_fewer_inputs_is_known_by_those(nights: Nights) -> None:
+    rows = table(2500)
+    champion = nights.release(nights.prepared(rows, ["a"]))
+    found = nights.select(nights.prepared(rows), champion)
+    count = int(found.compared[0].split(" rows")[0].split()[-1].replace(",", ""))
+    assert 30 < count < 200  # a fifth of the test rows: the other digests gave them other parts
+
+
+def test_what_the_run_that_a_champion_began_with_learned_counts_too(nights: Nights) -> None:
+    rows = table(2500)
+    older = nights.by_place(nights.prepared(rows), rows)
+    nights.record(older, "run-0")
+    champion = nights.release(nights.prepared(rows), start="run-0")
+    found = nights.select(nights.prepared(rows), champion)
+    assert int(found.compared[0].split(" rows")[0].split()[-1]) < 200
+
+
+def test_a_champion_of_which_nothing_is_known_is_compared_with_a_warning(nights: Nights) -> None:
+    prepared = nights.prepared(table(500))
+    champion = nights.release(prepared)
+    (nights.home.folder_of("run-1").path / "run.json").unlink()
+    found = nights.select(prepared, champion)
+    assert found.refused == [] and "on 100 rows" in found.compared[0]
+    assert "were compared on all 100 test rows, and the champion may know some" in found.warnings[0]
+
+
+def test_without_a_comparison_nothing_is_compared(nights: Nights) -> None:
+    prepared = nights.prepared(table(500))
+    found = nights.select(prepared, nights.release(prepared), noise=20.0, improve_on_champion=None)
+    assert (found.refused, found.compared) == ([], ())
