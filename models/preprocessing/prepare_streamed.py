@@ -52,7 +52,7 @@ from tidegate.models.preprocessing.row_identity import (
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import ORDER, PARTS, check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
-from tidegate.models.preprocessing.target_checks import tell_about_classes
+from tidegate.models.preprocessing.target_checks import tell_about_classes, tell_constant
 from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
@@ -139,6 +139,9 @@ def prepare_streamed(data: StreamedData) -> Prepared:
             tell_about_classes(
                 schema.target.classes, rows_by_class, [count["test"] for count in counts], first
             )
+        for name, figures in prepared.summary.get("target", {}).items():
+            if figures["min"] == figures["max"]:
+                tell_constant(name, figures["min"], scan.rows)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
