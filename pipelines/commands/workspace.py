@@ -1,4 +1,4 @@
-"""ui, check, init, down, gc, completion: the workspace of runs and endpoints."""
+"""ui, check, init, down, completion: the workspace of runs and endpoints."""
 
 import contextlib
 import re
@@ -20,6 +20,7 @@ from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.submit import cancel
+from tidegate.pipelines.driver.mlflow_deletion import has_pending
 from tidegate.pipelines.driver.mlflow_sync import sync_command, unsynced
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import hosting
@@ -47,6 +48,9 @@ def ui(home: Home, *, quiet: bool) -> Result:
         argv = sync_command(home, run)
         log = home.run_folder(run).log("sync")
         processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
+    if has_pending(home):
+        log = home.path / "mlflow" / "pending.log"
+        processes.start(home.processes, "mlflow-pending", sync_command(home, None), log=log, cwd=home.path)
     if not quiet and sys.stdout.isatty():
         webbrowser.open(experiments_url(url))
     return Result({"url": url}, url)
@@ -188,16 +192,6 @@ def _cancelled(home: Home, folder: RunFolder) -> bool:
             raise
         return False
     return True
-
-
-def gc(home: Home) -> Result:
-    """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
-    from tidegate.pipelines.state.garbage_collection import collect_garbage
-
-    removed = collect_garbage(home) + hosting(home).sweep()
-    return Result(
-        {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
-    )
 
 
 def completion(shell: str) -> Result:

@@ -8,7 +8,7 @@ from tidegate.models.data.cell_facts import CODE, EXACT, FEW
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
-from tidegate.models.preprocessing.profile.leaks import predicts_alone
+from tidegate.models.preprocessing.profile.leaks import Leaks
 from tidegate.models.preprocessing.schema import Field, Schema
 from tidegate.models.preprocessing.text_kinds import FEW_ROWS, PLAIN, is_quantity, mostly
 
@@ -66,8 +66,9 @@ def tell_about_columns(
 
 
 def _tell_leaks(schema: Schema, some: Columns) -> None:
+    leaks = Leaks(some, schema.target)
     for field in schema.inputs:
-        found = predicts_alone(field, some, schema.target)
+        found = leaks.found(field)
         if found:
             tell(
                 f"column {field.name!r} {found}; if it is not known yet when a prediction is made, it gives the answer "
@@ -119,7 +120,7 @@ def _named_as_id(name: str) -> bool:
 
 
 def _as_category(profile: ColumnProfile) -> Iterator[str]:
-    distinct, values = profile.distinct or 0, [value for value in profile.values if isinstance(value, str)]
+    distinct, values = profile.distinct or 0, list(profile.texts)
     if distinct > 2 and mostly(values, is_quantity):
         yield (
             f"holds texts such as {profile.examples[0]!r}, numbers with a unit or separated thousands, and was taken "
