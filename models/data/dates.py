@@ -19,7 +19,7 @@ from tidegate.models.data.columns import Array
 
 YEAR_FIRST, DAY_FIRST, MONTH_FIRST = ORDERS = ("year_first", "day_first", "month_first")
 DAY = 86_400.0
-TIME = r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d{1,9})?))?\s?(Z|[+-]\d{2}:?\d{2})?)?"
+TIME = r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d{1,18})?))?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 YEAR_PATTERN = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){TIME}")
 OTHER_PATTERN = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){TIME}")
 EPOCH = date(1970, 1, 1).toordinal()

@@ -44,7 +44,7 @@ def tell_about_target(
 def tell_about_classes(
     classes: Sequence[object], rows: Sequence[int], test: Sequence[int], first: Sequence[int]
 ) -> None:
-    """Tell which classes have one row, and which others have no test row.
+    """Tell which classes have one row, which others have no test row, and which are written in two ways.
 
     Args:
         classes: the target's.
@@ -52,6 +52,7 @@ def tell_about_classes(
         test: how many of them are test rows.
         first: the place of each class's first row in the source, from 0.
     """
+    _tell_spellings(classes)
     single = [place for place, count in enumerate(rows) if count == 1]
     if single:
         named = _listed({repr(classes[place]): f"row {first[place] + 1}" for place in single})
@@ -64,19 +65,36 @@ def tell_about_classes(
         tell(f"{has.format(named)} no test row, so the test metrics say nothing of it; add rows")
 
 
+def _tell_spellings(classes: Sequence[object]) -> None:
+    """Tell classes that are one for a person: they differ in case or in spaces around."""
+    known: dict[str, list[str]] = {}
+    for name in classes:
+        if isinstance(name, str):
+            known.setdefault(" ".join(name.split()).casefold(), []).append(repr(name))
+    alike = [" and ".join(names) for names in known.values() if len(names) > 1]
+    if alike:
+        more = f" and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
+        tell(
+            f"classes {', '.join(alike[:MOST_NAMED])}{more} differ only in case or spaces; write each in one way"
+        )
+
+
 def _listed(described: Mapping[str, str]) -> str:
     named = [f"{name} ({what})" for name, what in list(described.items())[:MOST_NAMED]]
     more = len(described) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
+def tell_constant(name: str, value: object, rows: int) -> None:
+    """Tell a target that has one value in all rows."""
+    tell(f"target {name!r} is {value} in all {rows} rows, so there is nothing to predict; check data.target")
+
+
 def _tell_mostly_one(name: str, column: NDArray[np.generic]) -> None:
     values, counts = np.unique(column, return_counts=True)
     value, count, rows = values[counts.argmax()], int(counts.max()), len(column)
     if len(values) == 1:
-        tell(
-            f"target {name!r} is {value} in all {rows} rows, so there is nothing to predict; check data.target"
-        )
+        tell_constant(name, value, rows)
     elif count >= MOSTLY * rows:
         tell(
             f"target {name!r} is {value} in {count} of {rows} rows, so its metrics are mostly about these; look at "

@@ -153,9 +153,13 @@ def _native(path: Path, name: str, array: Array | bytes) -> Array:
     if kind in "US":
         texts = np.char.decode(array, "utf-8") if kind == "S" else array
         return texts.astype(object)
+    if kind == "M":  # dates and times, as every other format has them
+        texts = np.datetime_as_string(array).astype(object)
+        texts[np.isnat(array)] = None
+        return texts
     if kind not in "biuf":
         raise FormatError(
-            f"{path}: array {name!r} has dtype {array.dtype}; expected numbers, booleans or strings; "
+            f"{path}: array {name!r} has dtype {array.dtype}; expected numbers, booleans, strings or dates; "
             "convert it, for example with array.astype(float)"
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)

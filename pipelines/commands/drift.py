@@ -6,7 +6,7 @@ from typing import Any
 
 TIMEOUT_S = 2.0
 MOVED, MOVING = 0.25, 0.1  # the usual reading of the index, see `monitoring.drift`
-PSI, ROWS = "tidegate_drift_psi", "tidegate_drift_rows"
+PSI, ROWS, UNSEEN = "tidegate_drift_psi", "tidegate_drift_rows", "tidegate_unseen_values_total"
 
 
 def drift_of(url: str) -> dict[str, Any] | None:
@@ -16,8 +16,8 @@ def drift_of(url: str) -> dict[str, Any] | None:
         url: the endpoint's base URL.
 
     Returns:
-        `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}}`; status is `unknown`
-        (fewer rows yet than are needed), `stable`, `moving` or `moved`, by the largest index.
+        `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}, "unseen": {name: rows}}`;
+        status is `unknown` (fewer rows yet than are needed), `stable`, `moving` or `moved`, by the largest index.
     """
     # A dependency of the endpoint: installed wherever one can be live.
     from prometheus_client.parser import text_string_to_metric_families
@@ -37,6 +37,11 @@ def drift_of(url: str) -> dict[str, Any] | None:
     for sample in samples:
         if sample.name == PSI:
             found[sample.labels["kind"]][sample.labels["name"]] = round(sample.value, 4)
+    unseen = {
+        sample.labels["field"]: int(sample.value)
+        for sample in samples
+        if sample.name == UNSEEN and sample.value
+    }
     status = _status([*found["feature"].values(), *found["prediction"].values()])
     return {
         "rows": int(rows),
@@ -44,6 +49,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
         "status": status,
         "features": found["feature"],
         "predictions": found["prediction"],
+        "unseen": unseen,
     }
 
 
@@ -60,11 +66,13 @@ def drift_summary(drift: dict[str, Any] | None) -> str:
 
 def drift_summary_with_rows(drift: dict[str, Any]) -> str:
     """The same, and over how many rows."""
-    return (
+    said = (
         drift_summary(drift)
         if drift["status"] == "unknown"
         else f"{drift_summary(drift)}, {drift['rows']} rows"
     )
+    unseen = ", ".join(f"{field} in {rows}" for field, rows in drift.get("unseen", {}).items())
+    return f"{said}; unseen values of {unseen} rows" if unseen else said
 
 
 def _second(pair: tuple[str, float]) -> float:

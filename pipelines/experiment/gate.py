@@ -153,12 +153,12 @@ def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
 
 
 def ranking_metric(metric: str, candidates: Sequence[Mapping[str, float]]) -> str:
-    """What ranks several candidates for a gate's metric: the same one of the validation rows, where all have it.
+    """What ranks several candidates for a gate's metric: the same one of the validation rows, where one has it.
 
     The test rows must not choose the winner, or its figure on them would be too good.
     """
     other = metric.replace("test_", "validation_", 1) if metric.startswith("test_") else metric
-    return other if len(candidates) > 1 and all(other in one for one in candidates) else metric
+    return other if len(candidates) > 1 and any(other in one for one in candidates) else metric
 
 
 @dataclass(frozen=True)

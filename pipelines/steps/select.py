@@ -1,5 +1,7 @@
 """select: rank the trials by the gate's metric, and compare the winner with the gate and the champion."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from tidegate.models.data.columns import load_columns
@@ -47,7 +49,11 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     if comparison.problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(comparison.problem)
     compared = tuple(map(str, comparison.compared.values()))
-    warnings = (*comparison.warnings, *_same_rows(metric, ranked_by, len(trials)))
+    warnings = (
+        *comparison.warnings,
+        *_ranked_last(trials, ranked_by),
+        *_same_rows(metric, ranked_by, len(trials)),
+    )
     for sentence in (*compared, *warnings):
         print(sentence)
     for index in order:
@@ -57,7 +63,8 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
             if metric in known.metrics
             else f"undefined: {known.undefined[metric]}"
         )
-        chosen_by = f"  {ranked_by} {known.metrics[ranked_by]:.6g}" if ranked_by != metric else ""
+        reached = f"{known.metrics[ranked_by]:.6g}" if ranked_by in known.metrics else "undefined"
+        chosen_by = f"  {ranked_by} {reached}" if ranked_by != metric else ""
         print(f"{known.id}  {metric} {value}{chosen_by}  {known.params or ''}")
     return Selected(
         winner=winner,
@@ -82,6 +89,14 @@ def _same_rows(metric: str, ranked_by: str, trials: int) -> tuple[str, ...]:
         f"the same rows chose the winner of {trials} trials and give its {metric}, which is therefore too good by some "
         "chance; set data.split.validation, and a test_ metric in the gate, so that validation rows choose",
     )
+
+
+def _ranked_last(trials: Sequence[Trained], metric: str) -> Iterator[str]:
+    """Which trials of several have no value to rank by."""
+    without = [trial.id for trial in trials if metric not in trial.metrics]
+    if without and len(trials) > 1:
+        reason = next(trial.undefined.get(metric, "") for trial in trials if metric not in trial.metrics)
+        yield f"{', '.join(without)}: {metric} is undefined ({reason}), so they are ranked last"
 
 
 def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner: Trained) -> list[str]:

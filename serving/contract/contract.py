@@ -34,6 +34,12 @@ MISSING = {
 }
 STATED_MISSING = {"zero": {"numeric": "null counts as 0"}, "own": {"": "null counts as a value of its own"}}
 NEVER_MISSING = "null is refused, because no row of the data lacks the value"
+# What is said of a value that training did not know, where null is refused.
+UNSEEN = {
+    "categorical": "; a category not listed counts as other, or as none",
+    "text": "; a word not seen in training counts as unknown",
+    "id": "; an id not seen in training counts as unknown",
+}
 
 
 class Input(BaseModel):
@@ -209,6 +215,8 @@ def _input(field: Field, categories: Sequence[str]) -> Input:
 def _rule(field: Field) -> str:
     """What null means, in words."""
     if field.nullable is False and field.kind != "sequence":
-        return NEVER_MISSING
+        return f"{NEVER_MISSING}{UNSEEN.get(field.kind, '')}"
+    if field.kind == "categorical" and field.other and field.missing != "own":
+        return "null counts as no category, one not listed as other"
     stated = STATED_MISSING.get(field.missing or "", {})
     return stated.get(field.kind) or stated.get("") or MISSING.get(field.kind, "null is refused")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tidegate.models.data.columns import Columns
-from tidegate.models.preprocessing.profile.column_profile import MOST_DISTINCT, ColumnProfile
+from tidegate.models.preprocessing.profile.column_profile import MOST_DISTINCT, MOST_FRACTIONS, ColumnProfile
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 
@@ -120,4 +120,4 @@ def _counted(numbers: Sequence[int | None], word: str) -> list[str]:
 
 
 def _number(count: int) -> str:
-    return f"more than {MOST_DISTINCT}" if count > MOST_DISTINCT else str(count)
+    return f"more than {count - 1}" if count - 1 in (MOST_DISTINCT, MOST_FRACTIONS) else str(count)

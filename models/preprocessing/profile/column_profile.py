@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, missing
 
-MOST_DISTINCT = 100_000  # values that are counted apart; a column with more has "more than" so many
+# Values that are counted apart, whole numbers and strings, and fractions; a column with more has "more than" so many.
+MOST_DISTINCT, MOST_FRACTIONS = 100_000, 10_000
+PIECE = 16_384  # rows whose fractions are counted at once: fewer than these are often enough
 EXAMPLES = 3
 FIRST = 100  # rows that examples come from
 LONGEST_EXAMPLE = 40  # characters
@@ -25,8 +27,9 @@ class ColumnProfile:
         self.whole = True
         self.shape: tuple[int, ...] = ()
         self.dtype = ""
-        self.values: set[Any] = set()
-        self.overflowed = False
+        self.texts: set[str] = set()
+        self._numbers: NDArray[Any] = np.empty(0)
+        self._most = 0  # distinct values that are counted, once there are more
         self.examples: list[str] = []
 
     def add(self, column: Array) -> None:
@@ -41,9 +44,8 @@ class ColumnProfile:
         present = column[~absent] if absent.any() else column
         if column.dtype != object:
             self._range(present)
-        if not self.overflowed:
-            self.values.update(present.tolist() if column.dtype == object else _distinct(present).tolist())
-            self.overflowed = len(self.values) > MOST_DISTINCT
+        if not self._most:
+            self._count(present)
         if len(self.examples) < EXAMPLES:
             shown = dict.fromkeys([*self.examples, *map(_shown, present[:FIRST].tolist())])
             self.examples = list(shown)[:EXAMPLES]
@@ -55,8 +57,8 @@ class ColumnProfile:
 
     @property
     def distinct(self) -> int | None:
-        """Distinct values, at most MOST_DISTINCT + 1; None for a column of arrays."""
-        return None if self.shape else min(len(self.values), MOST_DISTINCT + 1)
+        """Distinct values, one more than are counted where there are more; None for a column of arrays."""
+        return None if self.shape else self._most + 1 if self._most else len(self.texts) + len(self._numbers)
 
     def figures(self) -> dict[str, Any]:
         """As plain JSON values: `distinct`, `missing`, `range` (least and largest number), `examples`."""
@@ -67,6 +69,21 @@ class ColumnProfile:
             "range": [self.least, self.most] if numbers else None,
             "examples": [] if self.shape else list(self.examples),
         }
+
+    def _count(self, present: Array) -> None:
+        if present.dtype == object:
+            self.texts.update(present.tolist())
+        else:
+            fractions = present.dtype.kind == "f"
+            for start in range(0, len(present), PIECE if fractions else max(1, len(present))):
+                piece = present[start : start + PIECE] if fractions else present
+                found = _distinct(piece)
+                self._numbers = np.union1d(self._numbers, found) if len(self._numbers) else found
+                if len(self._numbers) > (MOST_DISTINCT if self.whole else MOST_FRACTIONS):
+                    break
+        most = MOST_DISTINCT if self.whole else MOST_FRACTIONS
+        if len(self.texts) + len(self._numbers) > most:
+            self._most, self._numbers = most, np.empty(0)
 
     def _range(self, column: Array) -> None:
         values = column[np.isfinite(column)] if column.dtype.kind == "f" else column

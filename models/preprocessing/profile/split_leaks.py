@@ -93,8 +93,8 @@ def _tell_group(name: str, column: Array, parts: Mapping[str, Rows]) -> None:
     if shared >= 0.5:
         tell(
             f"column {name!r} has {distinct:,} values in {len(values):,} rows, and {100 * shared:.0f} % of the test "
-            f"rows have one that training rows have too; if the rows of one {name} resemble each other, the test figures "
-            f"are too good for a new {name}; judge the model by rows whose {name} is in no training row"
+            f"rows have one that training rows have too; if the rows of one {name} resemble each other, the test "
+            f"figures are too good for a new {name}; judge the model by rows whose {name} is in no training row"
         )
 
 

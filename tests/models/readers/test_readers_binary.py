@@ -27,7 +27,10 @@ def test_npz_strings_become_objects_and_byte_order_native(tmp_path):
         ({"x": np.array([{}, 1], object)}, "'x' holds pickled Python objects.*refused.*without objects"),
         ({"x": np.zeros(3), "y": np.zeros(2)}, "different lengths: x 3, y 2; expected one entry per row"),
         ({"x": np.zeros(3), "seed": np.array(7)}, "'seed' is a single value; expected one entry per row"),
-        ({"x": np.zeros(3, complex)}, "'x' has dtype complex128; expected numbers, booleans or strings"),
+        (
+            {"x": np.zeros(3, complex)},
+            "'x' has dtype complex128; expected numbers, booleans, strings or dates",
+        ),
     ],
 )
 def test_npz_that_is_no_table_is_told(tmp_path, arrays, message):

@@ -25,7 +25,7 @@ from tidegate.models.errors import ModelsError
 from tidegate.models.preprocessing.box_target import BoxTarget
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.executors.manifests import jobs_of
-from tidegate.pipelines.experiment.gate import criteria_for, reasons_against
+from tidegate.pipelines.experiment.gate import Compared, criteria_for, reasons_against
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting.judge import judge
@@ -41,7 +41,7 @@ EXEMPT = {
     "description": "a note for people, shown by MLflow",
     "model.from": "a run's weights: tests/models/networks",
     "data.sample_rate": "of recordings: tests/models/readers",
-    "gate.improve_on_champion": "needs a champion: tests/pipelines/experiment/test_gate.py",
+    "gate.confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
     "search.pruning.warmup_epochs": "handed to the median rule: tests/models/tuning",
     "search.pruning.minimum_trials": "as above",
     "resources.patience": "how long a pod may wait: tests/cluster",
@@ -101,7 +101,8 @@ def kubernetes(experiment: Experiment, _: Path) -> Any:
 def gated(experiment: Experiment, _: Path) -> Any:
     """Why the gate refuses."""
     metrics = {"test_accuracy": 0.7, "test_f1": 0.6}
-    return reasons_against(criteria_for(experiment.gate, "classification"), metrics, {})
+    champion = {"test_accuracy": Compared("test_accuracy", 0.7, 0.69, 100)}
+    return reasons_against(criteria_for(experiment.gate, "classification"), metrics, champion)
 
 
 def judged(experiment: Experiment, _: Path) -> Any:
@@ -213,6 +214,9 @@ CHANGED: dict[str, Change] = {
     "gate.metric": part(gated, "gate", {"metric": "test_f1"}, {"metric": "test_accuracy", "minimum": 0.8}),
     "gate.minimum": part(gated, "gate", {"minimum": 0.8}, {"metric": "test_accuracy"}),
     "gate.maximum": part(gated, "gate", {"maximum": 0.1}, {"metric": "test_accuracy"}),
+    "gate.improve_on_champion": part(
+        gated, "gate", {"improve_on_champion": 0.1}, {"metric": "test_accuracy"}
+    ),
     "resources.cpu": part(kubernetes, "resources", {"cpu": 7}),
     "resources.memory": part(kubernetes, "resources", {"memory": "7Gi"}),
     "resources.gpus": part(kubernetes, "resources", {"gpus": 1}),
