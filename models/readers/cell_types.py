@@ -170,7 +170,7 @@ class _Decision:
         if not wanted and (known.code and not known.fractions):
             tell(
                 f"column {name!r}: codes with leading zeros, such as {known.code!r}, are kept as texts; if they are "
-                "numbers, state kind: numeric"
+                "numbers, state kind: numeric (of a target data.task: regression)"
             )
             return TEXTS
         absent = bool(known.blank or known.missing)

@@ -202,6 +202,10 @@ def test_types_are_those_of_all_files(tmp_path):
     [
         ("Привет,b\nмир,1\n".encode("cp1251"), "not UTF-8 text, and not Western European"),
         ("a,b\nüber,1\n".encode("cp850"), "not UTF-8 text, and not Western European"),
+        (
+            "a,b\nüber,1\nKöln,".encode() + b"\xfc\n",
+            "is UTF-8 text with bytes that are none, the first in line 3",
+        ),
         (b"a,b\n\x00\x01\x02,1\n", "is not text; expected CSV"),
     ],
 )
