@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -153,7 +154,7 @@ def init(folder: str) -> Result:
             f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
         ) from error
     files = [str(target / name) for name in names]
-    text = "\n".join([*files, "", f"next: tidegate submit {target / 'experiment.yaml'}"])
+    text = "\n".join([*files, "", f"next: tidegate submit {shlex.quote(str(target / 'experiment.yaml'))}"])
     return Result({"files": files}, text)
 
 
