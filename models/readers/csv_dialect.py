@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from tidegate.models.data.cells.number_texts import fitting_formats
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.number_texts import fitting_formats
 from tidegate.models.data.read_options import CsvOptions
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_bytes
