@@ -11,6 +11,7 @@ PipelineError                    1  something failed
 └── RefusedError                 3  the gate refused the candidate
 """
 
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,13 +90,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near}"?' if near else ""
 
 
+# Other libraries end their messages with a full stop, which ours quote in the middle of a sentence.
+QUOTED_STOP = re.compile(r"(?<![.\s])\.; ")
 OURS = (PipelineError, ModelsError, ServingError, InfraError)
 
 
 def error_message(error: BaseException) -> str:
     """An error in a sentence: our own say everything, others get their type and place."""
     if isinstance(error, OURS):
-        return str(error)
+        return QUOTED_STOP.sub("; ", str(error))
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk is full, writing {error.filename or 'to the home'}; free some space, or choose another --home"
     if isinstance(error, OSError) and error.strerror:

@@ -225,8 +225,8 @@ def _endpoints(add: Add) -> None:
     )
     rollback.add_argument("name", metavar="NAME")
     rollback.add_argument("--to", type=int, metavar="N", help="release number (default: the one before)")
-    delete = add("delete", "endpoints:delete", "remove an endpoint", "tidegate delete digits")
-    delete.add_argument("name", metavar="NAME")
+    delete = add("delete", "removal:delete", "remove an endpoint, or a run", "tidegate delete digits")
+    delete.add_argument("name", metavar="NAME", help="an endpoint, or a run's id")
     serve = add(
         "serve",
         "serve:serve",
@@ -260,7 +260,12 @@ def _workspace(add: Add) -> None:
     keys.add_argument("name", metavar="NAME", help="who will use the key")
     add("down", "workspace:down", "stop everything that runs here", "tidegate down")
     add("up", "up:up", "start again what down or a reboot stopped", "tidegate up")
-    add("gc", "workspace:gc", "remove what no live release or run needs", "tidegate gc")
+    gc = add("gc", "removal:gc", "remove what no live release or run needs", "tidegate gc --older-than 30d")
+    gc.add_argument(
+        "--older-than",
+        metavar="AGE",
+        help="also delete runs that ended longer ago than 30d or 12h and belong to no release",
+    )
     completion = add(
         "completion",
         "workspace:completion",

@@ -48,6 +48,7 @@ class ReadOptions:
         csv: the dialect of CSV.
         by_contract: rows to predict. What a row means may not depend on the other rows of its file: whatever only they
             could decide is an error.
+        lenient: tell what would be refused, and go on with texts.
         labels: targets that are classes, whatever they look like.
         found: filled while reading: the kind of a column that only the reader can know.
         scans: filled while reading: what was found out about files, for when they are read again.
@@ -56,6 +57,7 @@ class ReadOptions:
     kinds: Mapping[str, str] = field(default_factory=dict)
     csv: CsvOptions = CsvOptions()
     by_contract: bool = False
+    lenient: bool = False
     labels: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
     scans: dict[Any, Any] = field(default_factory=dict)

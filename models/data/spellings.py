@@ -32,3 +32,17 @@ def spellings(categories: tuple[str, ...]) -> dict[str, str]:
         if other not in known:
             found[other] = category
     return found
+
+
+def without_zeros(value: str | None, categories: frozenset[str]) -> str | None:
+    """A whole number of a file as the known category, if only leading zeros divide them: 00501 for 501.
+
+    Args:
+        value: of a column of texts.
+        categories: all that are known. If one of them has leading zeros, zeros mean something.
+    """
+    if value is None or value in categories or not re.fullmatch(r"0+\d+", value):
+        return value
+    plain = value.lstrip("0") or "0"
+    coded = any(len(category) > 1 and category.startswith("0") for category in categories)
+    return plain if plain in categories and not coded else value

@@ -76,8 +76,8 @@ def first_difference(model: Any, exported: Path, inputs: Mapping[str, Array]) ->
                 explained[parent] = True
     for call, distance, right in zip(calls, distances, explained, strict=True):
         if not right and type(call.layer).__name__ != "InputLayer":
-            far = f"{distance:.2g} of its largest value apart" if np.isfinite(distance) else "not in the file"
-            return f"the first layer that differs is {call.layer.name!r} ({type(call.layer).__name__}), {far}"
+            far = f", by {distance:.2g} times its largest value" if np.isfinite(distance) else ""
+            return f"the first layer that differs is {call.layer.name!r} ({type(call.layer).__name__}){far}"
     return ""
 
 

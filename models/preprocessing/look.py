@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def look(
         summary = prepared.summary
         return Look(summary["columns"], summary["warnings"], sum(summary["rows"].values()))
     with recorded() as told:
-        options = read_options(inputs, target, task, others.get("csv"))
+        options = replace(read_options(inputs, target, task, others.get("csv")), lenient=True)
         needed = None if inputs is None else list(dict.fromkeys([*(one["name"] for one in inputs), *named]))
         parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
         columns = _first_rows(parts)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, concat, rows_of, take
 from tidegate.models.data.data_warnings import recorded
@@ -51,6 +52,7 @@ from tidegate.models.preprocessing.row_identity import (
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import ORDER, PARTS, check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
+from tidegate.models.preprocessing.target_checks import tell_about_classes, tell_constant
 from tidegate.models.preprocessing.targets import (
     check_kept,
     check_text_options,
@@ -129,6 +131,17 @@ def prepare_streamed(data: StreamedData) -> Prepared:
                     check_dates(field.name, rows[field.name], field.format)
             splitter.add(rows)
         prepared = splitter.prepared(scan.dropped)
+        if schema.target.task == "classification":
+            counts = list(prepared.summary["classes"].values())
+            rows_by_class = [sum(count.values()) for count in counts]
+            single = [place for place, count in enumerate(rows_by_class) if count == 1]
+            first = _first_rows(data, names, task, options, schema, scan) if single else []
+            tell_about_classes(
+                schema.target.classes, rows_by_class, [count["test"] for count in counts], first
+            )
+        for name, figures in prepared.summary.get("target", {}).items():
+            if figures["min"] == figures["max"]:
+                tell_constant(name, figures["min"], scan.rows)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
@@ -140,6 +153,33 @@ def _chunks(
     data: StreamedData, names: Sequence[str], task: str | None, options: ReadOptions
 ) -> Iterator[tuple[Columns, list[str], int]]:
     """Rows with a target, the names of the target columns, and the number of dropped rows; a few MiB at a time."""
+    for part, targets, absent in _parts(data, names, task, options):
+        yield take(part, np.flatnonzero(~absent)) if absent.any() else part, targets, int(absent.sum())
+
+
+def _first_rows(
+    data: StreamedData,
+    names: Sequence[str],
+    task: str | None,
+    options: ReadOptions,
+    schema: Schema,
+    scan: ColumnScan,
+) -> list[int]:
+    """The place in the source of the first row of each class, from 0; the source is read once more."""
+    found, before = np.full(len(schema.target.classes), -1), 0
+    for part, _, absent in _parts(data, names, task, options):
+        kept = np.flatnonzero(~absent)
+        places = encode_target(schema, conformed(schema, scan.cast(take(part, kept))))
+        for place, at in zip(*np.unique(places, return_index=True), strict=True):
+            found[place] = before + kept[at] if found[place] < 0 else found[place]
+        before += rows_of(part)
+    return found.tolist()
+
+
+def _parts(
+    data: StreamedData, names: Sequence[str], task: str | None, options: ReadOptions
+) -> Iterator[tuple[Columns, list[str], NDArray[np.bool_]]]:
+    """All rows, the names of the target columns, and which rows have no target; a few MiB at a time."""
     inputs = [entry["name"] for entry in data.inputs] if data.inputs is not None else None
     needed = None if inputs is None else list(dict.fromkeys([*inputs, *names]))
     reader = TargetColumns(names, task)
@@ -147,8 +187,7 @@ def _chunks(
         columns, targets = reader.read(chunk)
         size = max(1, min(CHUNK, rows_of(columns) * PIECE_BYTES // max(1, bytes_of(columns))))
         for part in in_parts(columns, size):
-            absent = without_target(part, targets)
-            yield take(part, np.flatnonzero(~absent)) if absent.any() else part, targets, int(absent.sum())
+            yield part, targets, without_target(part, targets)
 
 
 class _StreamSplitter:

@@ -32,7 +32,6 @@ def tell_about_target(
             _tell_mostly_one(name, columns[name])
     if schema.target.task != "classification":
         return
-    _tell_spellings(schema.target.classes)
     truth = encode_target(schema, columns)
     places = np.arange(len(truth)) if numbers is None else numbers
     _, first = np.unique(truth, return_index=True)
@@ -45,7 +44,7 @@ def tell_about_target(
 def tell_about_classes(
     classes: Sequence[object], rows: Sequence[int], test: Sequence[int], first: Sequence[int]
 ) -> None:
-    """Tell which classes have one row, and which others have no test row.
+    """Tell which classes have one row, which others have no test row, and which are written in two ways.
 
     Args:
         classes: the target's.
@@ -53,6 +52,7 @@ def tell_about_classes(
         test: how many of them are test rows.
         first: the place of each class's first row in the source, from 0.
     """
+    _tell_spellings(classes)
     single = [place for place, count in enumerate(rows) if count == 1]
     if single:
         named = _listed({repr(classes[place]): f"row {first[place] + 1}" for place in single})
@@ -85,13 +85,16 @@ def _listed(described: Mapping[str, str]) -> str:
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
+def tell_constant(name: str, value: object, rows: int) -> None:
+    """Tell a target that has one value in all rows."""
+    tell(f"target {name!r} is {value} in all {rows} rows, so there is nothing to predict; check data.target")
+
+
 def _tell_mostly_one(name: str, column: NDArray[np.generic]) -> None:
     values, counts = np.unique(column, return_counts=True)
     value, count, rows = values[counts.argmax()], int(counts.max()), len(column)
     if len(values) == 1:
-        tell(
-            f"target {name!r} is {value} in all {rows} rows, so there is nothing to predict; check data.target"
-        )
+        tell_constant(name, value, rows)
     elif count >= MOSTLY * rows:
         tell(
             f"target {name!r} is {value} in {count} of {rows} rows, so its metrics are mostly about these; look at "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ NUMBERS = ("numeric", "image", "sequence")
 UNSEEN = "(never seen)"
 NOISE = 0.1  # of the column's standard deviation
 BEYOND = 2.0  # ranges below the smallest and above the largest number
+MOST_WHOLE = 128  # rows that have whole numbers from the smallest to the largest
 MOST_LENGTHENED = 4  # texts that are joined to make a long one
 
 
@@ -36,7 +38,7 @@ def extremes(fields: Sequence[Field], rows: Columns, count: int, random: np.rand
 def cover(
     fields: Sequence[Field],
     rows: Columns,
-    vocabularies: Mapping[str, Sequence[str]],
+    vocabularies: Mapping[str, Sequence[Any]],
     count: int,
     random: np.random.Generator,
 ) -> Columns:
@@ -45,7 +47,7 @@ def cover(
     Args:
         fields: the columns.
         rows: held-out rows.
-        vocabularies: the known categories or words by column.
+        vocabularies: the known categories, words or ids by column.
         count: rows at most; {} is returned where nothing is to be covered.
         random: chooses all other values.
     """
@@ -143,19 +145,21 @@ def _extreme_text(field: Field, column: Array, place: int, random: np.random.Gen
     return joined(field, tokens[:1] * len(tokens) if place % 4 == 2 else tokens)
 
 
-def _needed(field: Field, column: Array, vocabularies: Mapping[str, Sequence[str]]) -> int:
+def _needed(field: Field, column: Array, vocabularies: Mapping[str, Sequence[Any]]) -> int:
     """The rows in which every category or word can stand, or that many whole numbers."""
     known = len(vocabularies.get(field.name, ()))
     if field.kind == "text":
         return -(-known // _text_length(field, column))
+    if field.kind == "id":
+        return -(-known // max(1, math.prod(column.shape[1:])))
     if field.kind in ("numeric", "id") and column.dtype.kind in "iuf" and whole(column):
         low, high, _ = _range(column)
-        return int(-(-min(high - low + 1, 1e6) // max(1, int(np.prod(column.shape[1:])))))
+        return int(min(MOST_WHOLE, -(-(high - low + 1) // max(1, math.prod(column.shape[1:])))))
     return known + 1 if known else 0
 
 
 def _covered(
-    field: Field, column: Array, known: Sequence[str], count: int, random: np.random.Generator
+    field: Field, column: Array, known: Sequence[Any], count: int, random: np.random.Generator
 ) -> Array:
     if field.kind == "text" and known:
         length = _text_length(field, column)
@@ -165,12 +169,18 @@ def _covered(
                 for row in range(count)
             ]
         )
+    if field.kind == "id" and len(known):
+        size = math.prod(column.shape[1:])
+        ids = [known[place % len(known)] for place in range(count * size)]
+        if column.dtype == object:
+            return _texts(ids)
+        return np.array(ids, column.dtype).reshape(count, *column.shape[1:])
     if field.kind == "categorical" and known:
         values = [*known, UNSEEN]
         return _texts([values[row % len(values)] for row in range(count)])
     if field.kind in ("numeric", "id") and column.dtype.kind in "iuf" and whole(column):
         low, high, _ = _range(column)
-        size = int(np.prod(column.shape[1:]))
+        size = math.prod(column.shape[1:])
         numbers = low + np.arange(count * size) % (high - low + 1)
         return np.asarray(numbers.reshape(count, *column.shape[1:]).astype(column.dtype))
     return _chosen(column, count, random)

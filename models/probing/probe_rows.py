@@ -22,6 +22,7 @@ from tidegate.models.probing.mixtures import mix
 
 SEED = 20261129
 MOST_ROWS, LEAST_ROWS = 128, 12  # of one kind
+MOST_COVERING = 1100
 MOST_BYTES = 1 << 21  # of the rows of one kind
 BISECTIONS = 14  # to 1/16384 of the way between two rows
 TRIED = 8  # times as many pairs as are kept are tried for two classes
@@ -65,7 +66,7 @@ def probe_rows(
         "mixed": mix(fields, some(count), some(count), random.random(count)),
         "near": perturb(fields, some(count), random),
         "extreme": extremes(fields, held_out, min(EXTREMES, count), random),
-        "covering": cover(fields, held_out, vocabularies(transforms), 2 * count, random),
+        "covering": cover(fields, held_out, vocabularies(transforms), _most_covering(held_out), random),
     }
     if labels is not None:
         parts["boundary"] = _boundary(fields, concat([parts["held-out"], parts["near"]]), labels, count // 2)
@@ -76,12 +77,14 @@ def probe_rows(
     return take(rows, order), kinds[order].tolist()
 
 
-def vocabularies(transforms: Transforms) -> dict[str, list[str]]:
-    """The known categories and words by raw column."""
-    found: dict[str, list[str]] = dict(transforms.categories)
+def vocabularies(transforms: Transforms) -> dict[str, Sequence[Any]]:
+    """The known categories, words and ids by raw column."""
+    found: dict[str, Sequence[Any]] = dict(transforms.categories)
     for entry in transforms.to_dict()["inputs"]:
         if entry["encoder"] == "text":
             found[entry["content"]["name"]] = entry["content"]["words"]
+        if entry["encoder"] == "id":
+            found[entry["content"]["name"]] = entry["content"]["known"] or range(entry["content"]["size"])
     if transforms.text_target is not None:
         words: list[str] = transforms.to_dict()["answers"]["words"]
         found[transforms.text_target.name] = words
@@ -91,6 +94,12 @@ def vocabularies(transforms: Transforms) -> dict[str, list[str]]:
 def _rows_of_a_kind(columns: Columns) -> int:
     size = sum(_bytes_of_a_row(column) for column in columns.values())
     return max(LEAST_ROWS, min(MOST_ROWS, MOST_BYTES // max(size, 1)))
+
+
+def _most_covering(columns: Columns) -> int:
+    """Rows that cover categories and ids: a thousand of each, where a row is small."""
+    size = sum(_bytes_of_a_row(column) for column in columns.values())
+    return max(LEAST_ROWS, min(MOST_COVERING, MOST_BYTES // max(size, 1)))
 
 
 def _bytes_of_a_row(column: Array) -> int:

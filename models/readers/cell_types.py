@@ -135,14 +135,19 @@ class _Decision:
             return TEXTS
         if known.texts or (known.booleans and known.numbers):
             if wanted == "numbers":
-                raise self._no_number(name)
-            if not self._options.by_contract:
+                self._refuse(self._no_number(name))
+            elif not self._options.by_contract:
                 self._tell_mixed(name)
             self._tell_missing(name, kept=True)
             return TEXTS
         if known.booleans:
             return self._booleans(name, wanted)
         return self._numbers(name, wanted)
+
+    def _refuse(self, error: FormatError) -> None:
+        if not self._options.lenient:
+            raise error
+        tell(str(error))
 
     def _tell_mixed(self, name: str) -> None:
         """Numbers and other texts in one column: refused where hardly any is another one, else told."""
@@ -156,8 +161,8 @@ class _Decision:
         )
         share = known.numbers / known.present
         if share >= MOSTLY and known.many and name not in self._options.labels:
-            raise FormatError(f"{self._where}: {what}; expected numbers; {fix}")
-        if share >= PARTLY:
+            self._refuse(FormatError(f"{self._where}: {what}; expected numbers; {fix}"))
+        elif share >= PARTLY:
             tell(f"{what}; they are read as texts; {fix}")
 
     def _numbers(self, name: str, wanted: str) -> CellType:
@@ -173,6 +178,9 @@ class _Decision:
             tell_digits(name, known.largest)
             return TEXTS
         self._tell_missing(name, kept=False)
+        if not self._formats[name]:
+            self._refuse(self._several(name))
+            return TEXTS
         written = self._format(name)
         fits = not absent and not known.fractions and known.largest < 2**63 - 1
         return CellType(INTEGER if fits else NUMBER, written)
@@ -194,8 +202,6 @@ class _Decision:
 
     def _format(self, name: str) -> NumberFormat:
         known, formats = self._facts[name], self._formats[name]
-        if not formats:
-            raise self._several(name)
         if not known.marked:
             return formats[0]
         decimals, contract = self._decimals_of(name), self._options.by_contract

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing, guess_format
+from tidegate.models.data.spellings import without_zeros
 from tidegate.models.readers import read
 from tidegate.pipelines.batch import BatchInput, Rows, lines_in
 from tidegate.pipelines.errors import UsageError
@@ -62,5 +65,9 @@ def rows_of_columns(
 
 def _conformed(column: Array, entry: dict[str, Any]) -> Array:
     """Categories and texts as strings, as in training, whatever the file's own type is."""
-    texts = entry["dtype"] == "str" and column.ndim == 1
-    return as_strings(column) if texts else column
+    if entry["dtype"] != "str" or column.ndim > 1:
+        return column
+    texts, known = as_strings(column), frozenset(entry.get("categories") or ())
+    if known:  # those of an older release were numbers once
+        texts = np.array([without_zeros(text, known) for text in texts], object)
+    return texts

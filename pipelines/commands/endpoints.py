@@ -3,7 +3,9 @@
 from typing import Any
 
 from tidegate.infra.errors import ConflictError, InfraError
+from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.pipelines.commands.drift import drift_of, drift_summary
+from tidegate.pipelines.driver.mlflow_deletion import follow_later
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.endpoint_names import known_endpoints, require_endpoint
@@ -64,7 +66,7 @@ def rollback(home: Home, name: str, to: int | None) -> Result:
     return Result(data | {"note": note}, f"{text}\n{note}".strip())
 
 
-def delete(home: Home, name: str) -> Result:
+def delete_endpoint(home: Home, name: str) -> Result:
     """Remove an endpoint: its server, its address and its champion alias; runs and bentos stay.
 
     Raises:
@@ -75,13 +77,19 @@ def delete(home: Home, name: str) -> Result:
     with host.lock(name, ""):
         stopped = host.remove(load(home.store, name))
         update(home.store, name, deleted, ConflictError)
-    note = _follow(home, name)
+    note = _follow(home, name, start=False)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"
     return Result({"endpoint": name, "deleted": True, "note": note}, f"{text}\n{note}".strip())
 
 
-def _follow(home: Home, name: str) -> str:
-    """Move MLflow's alias to the live release; when MLflow is down, the release is live all the same."""
+def _follow(home: Home, name: str, start: bool = True) -> str:
+    """Move MLflow's alias to the live release; when MLflow is down, the release is live all the same.
+
+    With `start` False, an MLflow that does not run is not started: the alias follows when it runs again.
+    """
+    if not start and mlflow_server.url(home.path) is None:
+        follow_later(home, name)
+        return ""
     from tidegate.pipelines.driver.mlflow_sync import follow_release
 
     try:

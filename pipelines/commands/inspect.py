@@ -8,6 +8,7 @@ from typing import Any
 from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
 from tidegate.pipelines.commands.endpoint_logs import endpoint_logs
+from tidegate.pipelines.commands.resumable import true_advice
 from tidegate.pipelines.commands.run_summary import run_result
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.result import Result, table
@@ -41,7 +42,8 @@ def show(home: Home, run: str) -> Result:
     data["drift"] = drift_of(data["endpoint"]) if live else None
     data["columns"] = _columns(home, record)
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in result.data["steps"]]
-    reason = f"\n\n{record.reason}" if record.reason else ""
+    data["reason"] = true_advice(home, record, record.reason)
+    reason = f"\n\n{data['reason']}" if data["reason"] else ""
     reason += f"\n\ndrift  {drift_summary_with_rows(data['drift'])}" if data["drift"] else ""
     listed = "".join(f"\ncolumn {line}" for line in column_lines(data["columns"]))
     reason += f"\n{listed}" if listed else ""

@@ -115,6 +115,10 @@ def _warnings(
     return list(dict.fromkeys(sentence for part in parts for sentence in part.get("warnings", ())))
 
 
+def _no_page(synced: bool) -> str:
+    return "does not run; `tidegate ui` starts it" if synced else "not synced; `tidegate ui` syncs it"
+
+
 def _champion(state: EndpointState, own: str | None) -> str | None:
     """The run's own winner once it was promoted; for a refused run, the champion that stayed."""
     return own or (state.release(state.current).trial if state.current is not None else None)
@@ -154,7 +158,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
         rows.append(("", data["runtime_reason"]))
     if data["batching"] and data["batching"]["rows"] > 1:
         rows.append(("requests", Batching.model_validate(data["batching"]).summary))
-    rows.append(("MLflow", data["mlflow_url"] or "not synced; `tidegate resume` syncs it later"))
+    rows.append(("MLflow", data["mlflow_url"] or _no_page(data["synced"])))
     rows.append(("endpoint", data["endpoint"] or "none"))
     lines = [table(("", ""), rows).strip("\n ")]
     return "\n".join([*lines, "", data["curl"]] if data["curl"] else lines)

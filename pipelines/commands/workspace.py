@@ -1,7 +1,8 @@
-"""ui, check, init, down, gc, completion: the workspace of runs and endpoints."""
+"""ui, check, init, down, completion: the workspace of runs and endpoints."""
 
 import contextlib
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.submit import cancel
+from tidegate.pipelines.driver.mlflow_deletion import has_pending
 from tidegate.pipelines.driver.mlflow_sync import sync_command, unsynced
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import hosting
@@ -47,6 +49,9 @@ def ui(home: Home, *, quiet: bool) -> Result:
         argv = sync_command(home, run)
         log = home.run_folder(run).log("sync")
         processes.start(home.processes, f"sync-{run}", argv, log=log, cwd=home.path)
+    if has_pending(home):
+        log = home.path / "mlflow" / "pending.log"
+        processes.start(home.processes, "mlflow-pending", sync_command(home, None), log=log, cwd=home.path)
     if not quiet and sys.stdout.isatty():
         webbrowser.open(experiments_url(url))
     return Result({"url": url}, url)
@@ -149,7 +154,7 @@ def init(folder: str) -> Result:
             f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
         ) from error
     files = [str(target / name) for name in names]
-    text = "\n".join([*files, "", f"next: tidegate submit {target / 'experiment.yaml'}"])
+    text = "\n".join([*files, "", f"next: tidegate submit {shlex.quote(str(target / 'experiment.yaml'))}"])
     return Result({"files": files}, text)
 
 
@@ -188,16 +193,6 @@ def _cancelled(home: Home, folder: RunFolder) -> bool:
             raise
         return False
     return True
-
-
-def gc(home: Home) -> Result:
-    """Remove what no live release and no run needs: old step results, their files, bentos, leftovers."""
-    from tidegate.pipelines.state.garbage_collection import collect_garbage
-
-    removed = collect_garbage(home) + hosting(home).sweep()
-    return Result(
-        {"removed": removed}, "\n".join(f"removed {name}" for name in removed) or "nothing to remove"
-    )
 
 
 def completion(shell: str) -> Result:

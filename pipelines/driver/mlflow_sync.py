@@ -23,6 +23,7 @@ from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.store import Ref
 from tidegate.infra.system.locks import lock
+from tidegate.pipelines.driver.mlflow_deletion import delete_pending, has_pending, pending_aliases
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.state.home import Home, home_at
 from tidegate.serving.deployment.release import load
@@ -108,30 +109,46 @@ def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
     return set_champion(tracker, endpoint, known["run_id"], description, tags)
 
 
+def catch_up(home: Home) -> None:
+    """Do in MLflow what could not be done while it did not run: delete runs, move aliases. Raises TrackingError."""
+    delete_pending(home)
+    for path in pending_aliases(home):
+        follow_release(home, path.name)
+        path.unlink(missing_ok=True)
+
+
 def unsynced(home: Home) -> list[str]:
     """Runs that are not completely in MLflow."""
     return [path.name for path in sorted(home.spool.iterdir()) if not replay.progress(path).synced]
 
 
-def sync_command(home: Home, run: str) -> list[str]:
-    """The command line of the process that syncs a run."""
+def sync_command(home: Home, run: str | None) -> list[str]:
+    """The command line of the process that syncs a run; None: only what could not be done before."""
     module = "tidegate.pipelines.driver.mlflow_sync"
-    return [sys.executable, "-P", "-m", module, "--home", str(home.path), "--run", run]
+    argv = [sys.executable, "-P", "-m", module, "--home", str(home.path)]
+    return argv if run is None else [*argv, "--run", run]
 
 
 def main() -> int:
     """Sync one run; exit code 0 if all of it is in MLflow."""
     parser = argparse.ArgumentParser(prog="tidegate.pipelines.driver.mlflow_sync", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--run", required=True)
+    parser.add_argument("--run", help="without it, only what could not be done while MLflow did not run")
     given = parser.parse_args()
     home, left = home_at(given.home), threading.Event()
+    if given.run is None:
+        mlflow_server.wait_ready(mlflow_server.ensure(home.path), home=home.path)
+        catch_up(home)
+        return 0
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_listen, args=(home, given.run, left), daemon=True).start()
     else:
         left.set()
     progress = sync_run(home, given.run, left)
     problem = progress.problem or (_alias_problem(home, given.run) if progress.synced else "")
+    if progress.synced and has_pending(home):
+        with contextlib.suppress(InfraError):  # the next sync tries again
+            catch_up(home)
     for refused in progress.refused:
         print(f"MLflow rejected {refused}", file=sys.stderr)
     if problem:

@@ -2,8 +2,8 @@
 
 import fnmatch
 import json
-import shutil
 import time
+from collections.abc import Collection
 from typing import Any
 
 from tidegate.infra.system.locks import is_held
@@ -11,7 +11,8 @@ from tidegate.pipelines.state.checkpoints import PREFIX, clear, step_key
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import refresh
-from tidegate.serving.bundle.bento import delete_bento
+from tidegate.pipelines.state.removed import Removed, remove_folder
+from tidegate.serving.bundle.bento import bento_size, delete_bento
 from tidegate.serving.deployment.release import Release, load
 
 # Documents in a target's store that refer to files, of runs of all machines.
@@ -19,25 +20,31 @@ RUN_DOCUMENTS = ("*/calls/*.json", "*/plan.json")
 YOUNG_S = 3600.0  # a new file may belong to a step that is still running
 
 
-def collect_garbage(home: Home, young_s: float = YOUNG_S) -> list[str]:
+def collect_garbage(home: Home, young_s: float = YOUNG_S, given_up: Collection[str] = ()) -> Removed:
     """Remove what neither a run nor a release needs; return what was removed.
 
     Kept are every step result that a run's record names, everything those refer to, and the bundles and bentos
-    of all releases of endpoints. A file younger than `young_s` seconds is left alone.
+    of all releases of endpoints. A file younger than `young_s` seconds is left alone, unless its digest is one of
+    `given_up`: files that only runs refer to which are deleted now.
     """
     refresh(home)
-    releases = _releases(home)
-    removed = _remove_steps(home, releases) + _remove_bundles(home, releases)
-    removed += _remove_checkpoints(home)
-    digests = _needed_digests(home)
+    removed = Removed()
+    releases = releases_of(home)
+    _remove_steps(home, releases, removed)
+    _remove_bundles(home, releases, removed)
+    _remove_checkpoints(home, removed)
+    digests = needed_digests(home)
     for stored in list(home.store.objects()):
-        if stored.digest not in digests and time.time() - stored.modified >= young_s:
+        old = time.time() - stored.modified >= young_s
+        if stored.digest not in digests and (old or stored.digest in given_up):
             home.store.remove(stored.digest)
-            removed.append(f"object {stored.digest[:12]} ({stored.size} bytes)")
-    return removed + home.store.sweep(young_s) + _remove_work(home)
+            removed.add(f"object {stored.digest[:12]} ({stored.size} bytes)", stored.size)
+    removed.names += home.store.sweep(young_s)
+    _remove_work(home, removed)
+    return removed
 
 
-def _releases(home: Home) -> list[Release]:
+def releases_of(home: Home) -> list[Release]:
     names = [key.removeprefix("endpoints/").removesuffix(".json") for key in home.store.keys("endpoints/")]
     return [release for name in names for release in load(home.store, name).releases]
 
@@ -48,50 +55,46 @@ def _documents(home: Home, prefix: str, kind: str = "*.json") -> dict[str, Any]:
     return {key: json.loads(content) for key, (content, _) in found.items()}
 
 
-def _remove_steps(home: Home, releases: list[Release]) -> list[str]:
+def _remove_steps(home: Home, releases: list[Release], removed: Removed) -> None:
     """Remove results that no run's record names, and the bentos that only they named."""
     records = [folder.read() for folder in home.run_folders()]
     needed = {f"steps/{step.key}.json" for record in records for step in record.steps}
     running = {record.run for record in records if record.status in ("running", "queued")}
     bentos = {release.bento for release in releases}
-    removed = []
     for key, manifest in _documents(home, "steps/").items():
         if key in needed or manifest["run"] in running:
             continue
         home.store.delete(key)
-        removed.append(key)
+        removed.add(key)
         bento = manifest["outputs"].get("bento")
+        size = bento_size(bento) if bento and bento not in bentos else 0
         if bento and bento not in bentos and delete_bento(bento):
-            removed.append(f"bento {bento}")
-    return removed
+            removed.add(f"bento {bento}", size)
 
 
-def _remove_checkpoints(home: Home) -> list[str]:
+def _remove_checkpoints(home: Home, removed: Removed) -> None:
     """Remove checkpoints of trials that are done, and of those that no run's record names."""
     named = {step.key for folder in home.run_folders() for step in folder.read().steps}
     keys = {step_key(key.removeprefix(PREFIX).removesuffix(".json")) for key in home.store.keys(PREFIX)}
     gone = [key for key in sorted(keys) if key not in named or home.store.read(f"steps/{key}.json")]
-    return [document for key in gone for document in clear(home.store, key)]
+    removed.names += [document for key in gone for document in clear(home.store, key)]
 
 
-def _remove_bundles(home: Home, releases: list[Release]) -> list[str]:
+def _remove_bundles(home: Home, releases: list[Release], removed: Removed) -> None:
     """Remove bundles that no release serves and no packaged run may serve, and their folders."""
     manifests = _documents(home, "steps/").values()
     needed = {release.bundle for release in releases}
     needed |= {manifest["outputs"]["bundle"] for manifest in manifests if manifest["step"] == "package"}
-    removed = []
     for key in home.store.keys("bundles/"):
         if key.removeprefix("bundles/").removesuffix(".json") not in needed:
             home.store.delete(key)
-            removed.append(key)
+            removed.add(key)
     for folder in home.bundles.iterdir():
         if folder.name not in needed:
-            shutil.rmtree(folder, ignore_errors=True)
-            removed.append(f"folder bundles/{folder.name[:12]}")
-    return removed
+            removed.add(f"folder bundles/{folder.name[:12]}", remove_folder(folder))
 
 
-def _needed_digests(home: Home) -> set[str]:
+def needed_digests(home: Home) -> set[str]:
     """Digests of everything that a kept document refers to."""
     needed: set[str] = set()
     for prefix in ("steps/", "bundles/", PREFIX):
@@ -104,13 +107,10 @@ def _needed_digests(home: Home) -> set[str]:
     return needed
 
 
-def _remove_work(home: Home) -> list[str]:
+def _remove_work(home: Home, removed: Removed) -> None:
     """Remove the temporary folders of killed steps."""
-    removed = []
     for folder in home.run_folders():
         if is_held(folder.lock):
             continue
         for path in (folder.path / "work").glob("*"):  # a target's run that was only read here has none
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(f"work {path.name}")
-    return removed
+            removed.add(f"work {path.name}", remove_folder(path))

@@ -1,5 +1,7 @@
 """select: rank the trials by the gate's metric, and compare the winner with the gate and the champion."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from tidegate.models.data.columns import load_columns
@@ -38,7 +40,8 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     if comparison.problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(comparison.problem)
     compared = tuple(map(str, comparison.compared.values()))
-    for sentence in (*compared, *comparison.warnings):
+    warnings = (*comparison.warnings, *_ranked_last(trials, metric))
+    for sentence in (*compared, *warnings):
         print(sentence)
     for index in order:
         known = trials[index]
@@ -57,9 +60,17 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
         undefined=winner.undefined,
         champion=comparison.champion,
         refused=refused,
-        warnings=comparison.warnings,
+        warnings=warnings,
         compared=compared,
     )
+
+
+def _ranked_last(trials: Sequence[Trained], metric: str) -> Iterator[str]:
+    """Which trials of several have no value to rank by."""
+    without = [trial.id for trial in trials if metric not in trial.metrics]
+    if without and len(trials) > 1:
+        reason = next(trial.undefined[metric] for trial in trials if metric not in trial.metrics)
+        yield f"{', '.join(without)}: {metric} is undefined ({reason}), so they are ranked last"
 
 
 def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner: Trained) -> list[str]:

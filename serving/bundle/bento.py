@@ -70,6 +70,13 @@ def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, s
     return tag
 
 
+def bento_size(tag: str) -> int:
+    """Bytes of a bento's files; 0 when it is not there."""
+    name, _, version = tag.partition(":")
+    files = (_home() / "bentos" / name / version).rglob("*") if version else iter(())
+    return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink())
+
+
 def delete_bento(tag: str) -> bool:
     """Remove a bento from the store; False when it is not there."""
     name, _, version = tag.partition(":")

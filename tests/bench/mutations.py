@@ -144,11 +144,8 @@ def _changes_an_answer(case: Case, mutant: Mutant, folder: Path) -> bool:
     if case.schema.target.task in ("regression", "detection"):
         scale = max(SMALLEST_SCALE, float(np.abs(original).max()))
     difference = float(np.abs(found - original).max()) / scale
-    if difference > TOLERANCE:
-        print(
-            f"  missed: {case.name}: {mutant.what}: {difference / TOLERANCE:.3g} times the tolerance",
-            flush=True,
-        )
+    said = "missed" if difference > TOLERANCE else "no change"
+    print(f"{said}: {case.name}: {mutant.what}: {difference:.2g}", file=sys.stderr, flush=True)
     return difference > TOLERANCE
 
 

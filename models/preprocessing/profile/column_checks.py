@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from tidegate.models.data.cell_facts import CODE, EXACT, FEW
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
 from tidegate.models.preprocessing.profile.leaks import Leaks
 from tidegate.models.preprocessing.schema import Field, Schema
-from tidegate.models.preprocessing.text_kinds import FEW_ROWS, is_quantity, mostly
+from tidegate.models.preprocessing.text_kinds import FEW_ROWS, PLAIN, is_quantity, mostly
 
 MOST_NAMED = 5  # columns that one sentence names
 LEAST_ROWS_PER_CATEGORY = 3
@@ -84,6 +85,11 @@ def _reasons(field: Field, profile: ColumnProfile, stated: bool) -> Iterator[str
         return
     if profile.distinct == 1:
         yield "has one value in all rows, so nothing is learned from it; leave it out of data.inputs"
+    elif field.kind == "numeric" and profile.whole and max(-profile.least, profile.most) > EXACT:
+        yield (
+            f"holds whole numbers up to {profile.most:.0f}, whose last digits are lost as numbers; if they are ids, "
+            "state kind: id or categorical"
+        )
     elif not stated and field.kind == "numeric" and profile.present >= FEW_ROWS:
         yield from _as_number(name, profile)
     elif field.kind == "id" and (profile.distinct or 0) > MOSTLY_ONE_ROW * profile.present >= FEW_ROWS:
@@ -119,6 +125,11 @@ def _as_category(profile: ColumnProfile) -> Iterator[str]:
         yield (
             f"holds texts such as {profile.examples[0]!r}, numbers with a unit or separated thousands, and was taken "
             "for categories; remove what is not part of the number to have a number"
+        )
+    elif distinct > FEW and mostly(values, PLAIN.fullmatch) and not any(map(CODE.fullmatch, values)):
+        yield (
+            f"holds texts that are numbers, such as {profile.examples[0]!r}, and was taken for categories; if they "
+            "are quantities, state kind: numeric"
         )
     elif distinct >= MANY_CATEGORIES and profile.present < LEAST_ROWS_PER_CATEGORY * distinct:
         yield (

@@ -21,7 +21,7 @@ def answers(chosen: Any) -> np.ndarray:
     [
         ([0, 1] * 5, [0, 1] * 5, HALF, ""),  # five gained, none lost: 1 / 32
         ([0, 1] * 4, [0, 1] * 4, HALF, "right in 8 of 8 test rows, and always answering 'b' in 4"),  # 1 / 16
-        ([0, 1] * 20, [1] * 40, HALF, "(p 1, at most 0.05)"),
+        ([0, 1] * 20, [1] * 40, HALF, "expected more right ones than chance gives in 5% of the cases"),
         ([0] * 40, [0] * 40, {"a": 150, "b": 1}, "always answering 'a' in 40"),
         ([0] * 36 + [1] * 4, [0] * 40, {"a": 90, "b": 10}, "right in 36 of 40"),
         ([0] * 30 + [1] * 10, [0] * 30 + [1] * 10, {"a": 90, "b": 30}, ""),

@@ -12,7 +12,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tidegate.models.preprocessing.prepare import prepare
+from tidegate.models.preprocessing.prepare import Prepared, prepare
+from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 
 SPLIT = {"validation": 0.1, "test": 0.2, "seed": 7}
 
@@ -35,26 +36,52 @@ def written(folder: Path, suffix: str, target: Sequence[Any]) -> Path:
     return path
 
 
-def told(folder: Path, suffix: str, target: Sequence[Any]) -> list[str]:
+def told(folder: Path, suffix: str, target: Sequence[Any], streamed: bool = False) -> list[str]:
     source = written(folder, suffix, target)
-    warnings: list[str] = prepare(source=source, target=["y"], split=SPLIT).summary["warnings"]
+    warnings: list[str] = (_streamed(source, folder) if streamed else _whole(source)).summary["warnings"]
     return [sentence for sentence in warnings if "column" not in sentence]
 
 
+def _whole(source: Path) -> Prepared:
+    return prepare(source=source, target=["y"], split=SPLIT)
+
+
+def _streamed(source: Path, folder: Path) -> Prepared:
+    rest: dict[str, Any] = dict.fromkeys(("format", "inputs", "task", "sample_rate"))
+    return prepare_streamed(
+        StreamedData(
+            source=source,
+            target=["y"],
+            split=SPLIT,
+            memory=1 << 28,
+            folder=folder,
+            keep=lambda path: path,
+            **rest,
+        )
+    )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".npz"])
-def test_a_class_of_one_row_is_told_with_its_number(suffix: str, tmp_path: Path) -> None:
+def test_a_class_of_one_row_is_told_with_its_number(suffix: str, streamed: bool, tmp_path: Path) -> None:
     target = ["no", "yes"] * 30
     target[41] = "once"
-    (sentence,) = told(tmp_path, suffix, target)
+    (sentence,) = told(tmp_path, suffix, target, streamed)
     assert (
         sentence
         == "class 'once' (row 42) has one row: learned from it and never tested; add rows, or leave it out"
     )
 
 
-def test_rows_without_a_target_count_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_without_a_target_count_too(streamed: bool, tmp_path: Path) -> None:
     target = [None, None, "once", *["no", "yes"] * 30]
-    assert "class 'once' (row 3) has one row" in told(tmp_path, ".csv", target)[0]
+    assert "class 'once' (row 3) has one row" in told(tmp_path, ".csv", target, streamed)[0]
+
+
+def test_a_streamed_target_that_is_constant_is_told(tmp_path: Path) -> None:
+    (sentence,) = told(tmp_path, ".csv", [1.5] * 60, streamed=True)
+    assert sentence.startswith("target 'y' is 1.5 in all 60 rows")
 
 
 @pytest.mark.parametrize(

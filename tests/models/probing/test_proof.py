@@ -97,7 +97,7 @@ def test_a_saturated_network_with_a_wrong_layer_is_noticed_and_the_layer_named(t
     clause = first_difference(
         case.model, case.path, case.transforms.apply(take(case.probes.columns, np.arange(8)))
     )
-    assert clause.startswith("the first layer that differs is 'smaller' (Resizing), ")
+    assert clause.startswith("the first layer that differs is 'smaller' (Resizing), by ")
 
 
 def test_a_right_file_passes_and_no_layer_is_named(right: Exported) -> None:

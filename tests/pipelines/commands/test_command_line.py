@@ -75,7 +75,7 @@ def test_json_is_the_only_thing_on_stdout(cli: Cli) -> None:
     assert cli.ok("endpoints") == []
     assert cli.ok("plan", "wine")["trials"] == 1
     assert cli.ok("plan", "--schema")["properties"]["data"]
-    assert cli.ok("gc") == {"removed": []}
+    assert cli.ok("gc") == {"removed": [], "freed": 0, "kept": []}
     assert cli.ok("down") == {"removed": []}
 
 

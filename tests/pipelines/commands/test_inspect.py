@@ -11,7 +11,10 @@ import pytest
 from tidegate.pipelines.commands.drift import drift_summary, drift_summary_with_rows
 from tidegate.pipelines.commands.inspect import logs, show
 from tidegate.pipelines.driver.progress import Progress
-from tidegate.pipelines.errors import UnknownNameError
+from tidegate.pipelines.errors import UnknownNameError, UsageError, error_message
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.planning.facts import gather
+from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 
 TRIAL = "train-0-1a2b3c4d5e"
@@ -76,3 +79,28 @@ def test_a_trial_that_starts_says_what_it_is_doing(tmp_path: Path, stream: io.St
     assert shown == (
         expected if stream.isatty() else [*expected, [TRIAL, "epoch 1/2  0.1s  loss 1"]]
     )  # a bar stands for the epochs
+
+
+def test_nobody_is_advised_to_resume_what_cannot_be_resumed(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    reason = "cancelled; `tidegate resume wine-1` continues it"
+    folder = recorded(home, "wine-1", "wine", 1.0)
+    experiment = {"name": "wine", "data": {"source": str(tmp_path / "gone.csv")}, "model": {"family": "mlp"}}
+    folder.write(folder.read().model_copy(update={"reason": reason, "experiment": experiment}))
+    assert "cancelled; it cannot be resumed: its data" in show(home, "wine-1").text
+    document = {"name": "digits", "data": {"dataset": "digits"}, "model": {"family": "mlp"}}
+    same = validate(document, "digits")
+    plan = make_plan(same, gather(same, home))
+    folder = recorded(home, plan.run, "digits", 2.0)
+    advice = f"cancelled; `tidegate resume {plan.run}` continues it"
+    folder.write(
+        folder.read().model_copy(
+            update={"reason": advice, "experiment": plan.experiment.model_dump(mode="json")}
+        )
+    )
+    assert advice in show(home, plan.run).text
+
+
+def test_a_quoted_message_keeps_one_end() -> None:
+    assert error_message(UsageError("x: It is bad.; use y")) == "x: It is bad; use y"
+    assert error_message(UsageError("waits for more...; use y.")) == "waits for more...; use y."
