@@ -144,7 +144,10 @@ class Augmentation(FrozenOptions):
     )
     shift: float = Field(0.0, ge=0, lt=1, description="Shift by up to this fraction of height and width.")
     noise: float = Field(
-        0.0, ge=0, description="Standard deviation of normal noise; pixel values lie between 0 and 1."
+        0.0,
+        ge=0,
+        description="Standard deviation of normal noise, in the numbers that the model gets: pixels are 0 to 1, or as "
+        "stored with `scale: none`.",
     )
 
     @model_validator(mode="after")

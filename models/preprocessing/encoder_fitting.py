@@ -215,8 +215,8 @@ class SequenceFitter:
 class ImageFitter:
     """The number that images are divided by, so that the model gets 0 to 1.
 
-    255 for uint8 images brighter than 127; for uint16 the first of WHITES that no value is above, because
-    scanners and cameras of 10, 12 or 14 bits write files of 16; else the largest value. 1 with `scale: none`.
+    Of whole numbers above 127 the first of WHITES that none is above, 255 for uint8, because scanners and cameras of
+    10, 12 or 14 bits write files of 16; else the largest value. 1 with `scale: none`.
     """
 
     def __init__(self, field: Field) -> None:
@@ -237,9 +237,7 @@ class ImageFitter:
         )
 
     def _divisor(self) -> float:
-        if self._field.dtype == "uint8" and self._largest > 127:
-            return 255.0
-        if self._field.dtype == "uint16":
+        if np.dtype(self._field.dtype).kind in "iu" and 127 < self._largest <= WHITES[-1]:
             return next(float(white) for white in WHITES if self._largest <= white)
         return self._largest or 1.0
 

@@ -1,4 +1,4 @@
-"""Tells what images are divided by where it is not the usual 255."""
+"""Tells what images of more than 8 bits are divided by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tidegate.models.preprocessing.transforms import Transforms
 
 
 def tell_image_scales(schema: Schema, transforms: Transforms) -> None:
-    """Tell what the images of a schema are divided by; nothing where it is 255, or 1."""
+    """Tell what the images of a schema are divided by; nothing of images of 8 bits, and where it is 1."""
     divisors = {
         entry["content"]["name"]: entry["content"]["divisor"]
         for entry in transforms.to_dict()["inputs"]
@@ -16,7 +16,7 @@ def tell_image_scales(schema: Schema, transforms: Transforms) -> None:
     }
     for field in schema.inputs:
         divisor = divisors.get(field.name)
-        if divisor not in (None, 1.0) and (field.dtype, divisor) != ("uint8", 255.0):
+        if divisor not in (None, 1.0) and field.dtype != "uint8":
             tell(
                 f"input {field.name}: the images are {field.dtype}, and are divided by {divisor:g} so that the "
                 "model gets values up to 1; scale: none gives it the stored numbers"

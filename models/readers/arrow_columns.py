@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.cell_facts import EXACT
+from tidegate.models.data.cells.facts import EXACT
 from tidegate.models.data.columns import Array, text_of
 from tidegate.models.errors import FormatError
 from tidegate.models.readers.lists import HOW, ListFacts, as_array, padded_lists

@@ -44,6 +44,7 @@ class _Annotations:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.found: dict[str, tuple[Path, list[str], list[tuple[float, ...]], list[str]]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}  # width and height, where the file states them
 
     def image(self, name: str, where: str) -> None:
         """Add an image; raises FormatError if the folder has no such file."""
@@ -74,8 +75,8 @@ class _Annotations:
     def listed(self) -> list[AnnotatedImage]:
         """All images, in the order in which they were added."""
         return [
-            AnnotatedImage(path, tuple(labels), tuple(boxes), tuple(places))
-            for path, labels, boxes, places in self.found.values()
+            AnnotatedImage(path, tuple(labels), tuple(boxes), tuple(places), self.sizes.get(name))
+            for name, (path, labels, boxes, places) in self.found.items()
         ]
 
 
@@ -144,6 +145,11 @@ def _read_coco(file: Path, annotations: _Annotations) -> None:
         document = json.loads(file.read_text("utf-8"))
         labels = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
         names = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
+        sizes = {
+            str(entry["file_name"]): (int(entry["width"]), int(entry["height"]))
+            for entry in document["images"]
+            if entry.get("width") and entry.get("height")
+        }
         boxes = [
             (names[entry["image_id"]], labels[entry["category_id"]], list(entry["bbox"]))
             for entry in document["annotations"]
@@ -156,6 +162,7 @@ def _read_coco(file: Path, annotations: _Annotations) -> None:
         ) from error
     for name in names.values():
         annotations.image(name, str(file))
+    annotations.sizes |= sizes
     for place, (name, label, box) in enumerate(boxes):
         where = f"{file}, annotation {place} (counted from 0)"
         if len(box) != 4:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tidegate.models.data.cell_facts import CellFacts
+from tidegate.models.data.cells.decision import decided
+from tidegate.models.data.cells.facts import CellFacts
+from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Columns, unknown_column
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import INDEX, readable, tell_index
-from tidegate.models.readers.cell_types import CellType, column_of, decided
 from tidegate.models.readers.csv_dialect import CsvDialect, described, sniffed
 
 ROWS = 50_000  # per chunk, or fewer if a row has many cells

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from tidegate.models.data.cells.number_texts import fitting_formats
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.number_texts import fitting_formats
 from tidegate.models.data.read_options import CsvOptions
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_bytes
@@ -34,6 +34,7 @@ WESTERN = "cp1252"
 UNLIKELY = re.compile(
     r"[^\W\d_a-zA-Z]{3}|[a-zA-Z][^\w\s\x00-\x7f’–—“”„‚‘…€£«»·°²³½¼][a-zA-Z]|[\x00-\x08\x80-\x9f]"
 )
+UTF8_LETTER = re.compile(rb"[\xc3-\xc5\xe2][\x80-\xbf]")
 SINGLE_QUOTED = r"(?:^|{0})'[^'\n]*'(?={0}|$)"
 
 
@@ -174,6 +175,14 @@ def _is(stream: BinaryIO, head: bytes, encoding: str) -> bool:
 def _western(path: Path) -> str:
     """Windows-1252, if all that is not ASCII makes sense in it; raises FormatError."""
     example = ""
+    with open_bytes(path) as binary:
+        head = binary.read(1 << 24)
+    high = sum(1 for byte in head if byte >= 0x80) if not head.isascii() else 0
+    if 4 * len(UTF8_LETTER.findall(head)) > high > 0:
+        raise FormatError(
+            f"{path} is UTF-8 text with bytes that are none, {_place_of_error(head)}; expected UTF-8 throughout; save "
+            "it again as UTF-8, or set data.csv: {encoding: …}"
+        )
     try:
         with opened(path, WESTERN) as stream:
             while text := stream.read(1 << 20):
@@ -195,6 +204,14 @@ def _western(path: Path) -> str:
         f"{path} is not UTF-8 text, and not Western European ({WESTERN}) either; expected UTF-8; save it as UTF-8, or "
         "set data.csv: {encoding: …}, such as cp1250, cp1251, cp850 or shift_jis"
     )
+
+
+def _place_of_error(content: bytes) -> str:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return f"the first in line {content[: error.start].count(10) + 1}"
+    return "further down"
 
 
 def _delimiter(path: Path, text: str, dialect: CsvDialect) -> str:

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.cell_facts import EXACT, CellFacts
+from tidegate.models.data.cells.decision import decided, tell_digits
+from tidegate.models.data.cells.facts import EXACT, CellFacts
+from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Array, Columns, text_of, unknown_column
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import file_bytes
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_text, readable, rows_per_chunk
-from tidegate.models.readers.cell_types import CellType, column_of, decided, tell_digits
 from tidegate.models.readers.lists import HOW, ListFacts, as_array, padded_lists, sequence_steps
 
 ROWS = 10_000  # per chunk, or fewer if rows are large

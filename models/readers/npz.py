@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.cell_facts import CellFacts
+from tidegate.models.data.cells.decision import decided
+from tidegate.models.data.cells.facts import CellFacts
+from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import npy_header
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import readable, rows_per_chunk
-from tidegate.models.readers.cell_types import CellType, column_of, decided
 
 WHOLE_BYTES = 64 << 20  # a larger file is read in chunks
 

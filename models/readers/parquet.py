@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidegate.models.data.cell_facts import CellFacts
+from tidegate.models.data.cells.decision import decided, tell_digits
+from tidegate.models.data.cells.facts import CellFacts
+from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Columns, unknown_column
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
@@ -21,7 +23,6 @@ from tidegate.models.readers.arrow_columns import (
     list_facts,
     may_lose_digits,
 )
-from tidegate.models.readers.cell_types import CellType, column_of, decided, tell_digits
 from tidegate.models.readers.lists import ListFacts, sequence_steps
 
 ROWS = 50_000  # per chunk, or fewer if rows are large

@@ -22,12 +22,16 @@ IMAGE, BOXES = "image", "boxes"  # column names
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image file and its boxes: left, top, right, bottom in pixels; `places` names the source of each box."""
+    """An image file and its boxes: left, top, right, bottom in pixels; `places` names the source of each box.
+
+    `size` is the width and height that the boxes were drawn on, where it is stated.
+    """
 
     file: Path
     labels: tuple[str, ...] = ()
     boxes: tuple[tuple[float, ...], ...] = ()
     places: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterator[Columns]:
@@ -45,6 +49,7 @@ def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterato
     """
     headers = [header(one.file) for one in annotated]
     form = form_of([one.file for one in annotated], headers, boxes=True, resized=tile is None)
+    _check_sizes(annotated, headers)
     images: list[Array] = []
     cells: list[str] = []
     cut = 0
@@ -66,6 +71,30 @@ def image_rows(annotated: Sequence[AnnotatedImage], tile: int | None) -> Iterato
         yield _columns(images, cells)
     if cut:
         tell(f"{cut} boxes were cut at the edge of their image")
+
+
+def _check_sizes(annotated: Sequence[AnnotatedImage], headers: Sequence[ImageHeader]) -> None:
+    """Refuse boxes that were drawn on the stored pixels of an image that is turned; tell which sizes differ else."""
+    others = 0
+    for one, own in zip(annotated, headers, strict=True):
+        if one.size in (None, own.size):
+            continue
+        if "turned" in own.traits and one.size == own.size[::-1]:
+            raise FormatError(
+                f"image {one.file} is {_times(own.size)} upright, as its EXIF orientation says, and its boxes are for "
+                f"{_times(one.size)}; expected boxes of the upright image; turn the file's pixels and take its tag "
+                "away, or draw the boxes as viewers show it"
+            )
+        others += 1
+    if others:
+        tell(
+            f"{others} of {len(annotated)} images have another size than their annotations state; boxes are taken as "
+            "pixels of the files"
+        )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _columns(images: list[Array], cells: list[str]) -> Columns:

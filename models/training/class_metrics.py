@@ -128,7 +128,8 @@ def _precision(counts: Any) -> Any:
 
 
 def _recall(counts: Any) -> Any:
-    return _of_classes(counts, _ratio(counts[0], counts[1]))
+    found = _of_classes(counts, _ratio(counts[0], counts[1]))
+    return _defined(found, counts[1][1] > 0) if counts.shape[1] == 2 else found
 
 
 def _f1(counts: Any) -> Any:
@@ -179,8 +180,14 @@ def _ratio(upper: Any, lower: Any) -> Any:
 
 
 def _mean(values: Any, there: Any) -> Any:
-    """The mean of the values that are there; 0 if none is."""
+    """The mean of the values that are there; NaN, which is no value, if none is."""
     from keras import ops
 
     weights = ops.cast(there, values.dtype)
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1.0)
+    return _defined(_ratio(ops.sum(values * weights), ops.sum(weights)), ops.any(there))
+
+
+def _defined(value: Any, there: Any) -> Any:
+    from keras import ops
+
+    return ops.where(there, value, ops.full_like(value, math.nan))

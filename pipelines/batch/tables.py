@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.models.data.cells.spellings import without_zeros
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing, guess_format
-from tidegate.models.data.spellings import without_zeros
 from tidegate.models.readers import read
 from tidegate.pipelines.batch import BatchInput, Rows, lines_in
 from tidegate.pipelines.errors import UsageError

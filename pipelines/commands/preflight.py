@@ -151,8 +151,29 @@ def _check_model(model: Mapping[str, Any], task: str | None) -> None:
 
 
 def _check_loss(experiment: Experiment, task: str | None) -> None:
+    _check_own(experiment, "training.loss", _name_of(experiment.training.loss))
     check_loss(experiment.training.loss, task)
     check_smoothing(experiment.training.label_smoothing, experiment.training.loss, task)
+
+
+def _name_of(loss: str | Mapping[str, Any] | None) -> str:
+    return str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
+
+
+def _check_own(experiment: Experiment, key: str, name: str) -> None:
+    """Refuse the name of something in the user's model file, which nothing would look for there."""
+    file = experiment.model.file
+    if file is None or task_of(name) is not None:
+        return
+    try:
+        body = ast.parse(Path(file).read_text(encoding="utf-8")).body
+    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
+        return  # told by `_check_model_file`
+    if name in {known for node in body for known in _bound_names(node)}:
+        raise ExperimentError(
+            f"{key}: {name} is defined in {file}; expected one of Keras, because one of your own cannot be named here; "
+            "choose one, or leave it out"
+        )
 
 
 def _check_monitors(experiment: Experiment, task: str | None) -> None:

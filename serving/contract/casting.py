@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.data.cells.spellings import spellings
 from tidegate.models.data.sequences import padded
-from tidegate.models.data.spellings import spellings
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.descriptions import (
     describe,

@@ -92,14 +92,20 @@ def decode_images(
     return column, sizes
 
 
-def encode_image(field: Field, pixels: NDArray[np.uint8]) -> dict[str, str]:
-    """A uint8 image as a small file, `{"b64": ...}`: JPEG, or PNG where it has transparency."""
+def can_encode(field: Field) -> bool:
+    """Whether `encode_image` can write an image of this field, which `decode_image` reads."""
+    deep = field.upright and field.dtype in DEPTHS and field.shape[2:] in ((), (1,))
+    return field.kind == "image" and (field.dtype == "uint8" or bool(deep))
+
+
+def encode_image(field: Field, pixels: NDArray[Any]) -> dict[str, str]:
+    """An image as a small file, `{"b64": ...}`: JPEG; PNG with transparency or 16 bits; TIFF of more."""
     from PIL import Image
 
     shape = field.shape[:2] if field.shape[2:] == (1,) else field.shape
-    kind = "PNG" if field.shape[2:] == (4,) else "JPEG"
+    kind = {"uint8": "JPEG", "uint16": "PNG"}.get(field.dtype, "TIFF")
     buffer = io.BytesIO()
-    Image.fromarray(pixels.reshape(shape)).save(buffer, kind)
+    Image.fromarray(pixels.reshape(shape)).save(buffer, "PNG" if field.shape[2:] == (4,) else kind)
     return {"b64": base64.b64encode(buffer.getvalue()).decode()}
 
 

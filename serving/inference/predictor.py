@@ -17,7 +17,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.contract.contract import Contract, Prediction
-from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, encode_image
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, can_encode, encode_image
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.errors import PredictionError
 from tidegate.serving.runtimes import Run, load_model
@@ -168,7 +168,7 @@ def example_rows(schema: Schema, columns: Columns) -> list[Any]:
     inputs = {field.name: columns[field.name] for field in schema.inputs}
     rows = sample_rows(inputs)
     for field in schema.inputs:
-        if field.kind != "image" or math.prod(field.shape) <= MAX_EXAMPLE_NUMBERS or field.dtype != "uint8":
+        if not can_encode(field) or math.prod(field.shape) <= MAX_EXAMPLE_NUMBERS:
             continue
         for place, row in enumerate(rows):
             file = encode_image(field, inputs[field.name][place])

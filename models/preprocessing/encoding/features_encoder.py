@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.data.cells.spellings import spellings
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.data.dates import DAY, seconds
-from tidegate.models.data.spellings import spellings
 from tidegate.models.preprocessing.encoders import (
     LARGEST,
     LARGEST_RAW,

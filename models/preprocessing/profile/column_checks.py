@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tidegate.models.data.cell_facts import CODE, EXACT, FEW
+from tidegate.models.data.cells.facts import CODE, EXACT, FEW
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile

@@ -20,6 +20,9 @@ SERIES = InputSpec((4, 3), "float32", "numeric", 0)
 IMAGE = InputSpec((8, 8, 1), "float32", "image", 0)
 TEXT = InputSpec((6,), "int32", "text", 20)
 
+USER = InputSpec((1,), "int32", "id", 9)
+CODES = InputSpec((4,), "int32", "id", 12)
+
 TAKES: dict[str, tuple[dict[str, Any], dict[str, InputSpec]]] = {
     "linear on one": ({"family": "linear"}, {"features": FEATURES}),
     "linear on several": ({"family": "linear", "dropout": 0.1}, {"features": FEATURES, "image": IMAGE}),
@@ -34,6 +37,7 @@ TAKES: dict[str, tuple[dict[str, Any], dict[str, InputSpec]]] = {
         },
         {"features": FEATURES, "series": SERIES},
     ),
+    "mlp on ids": ({"family": "mlp", "hidden": [9]}, {"features": FEATURES, "user": USER, "codes": CODES}),
     "cnn": ({"family": "cnn", "filters": [4, 4, 4, 4], "dense": [8]}, {"image": IMAGE}),
     "cnn on several": (
         {"family": "cnn", "filters": [4], "pooling": "average", "batch_norm": True, "dropout": 0},

@@ -162,6 +162,7 @@ CELLS = {
     "long numbers": ([str(2**53 + 1), ""], [str(2**53 + 1), None], "would lose digits"),
     "few other texts": (["1", "2", "4+", "3"], ["1", "2", "4+", "3"], "1 of 4 cells are none, such as '4+'"),
     "texts": (["a", "b", "7", "c", "d"], ["a", "b", "7", "c", "d"], None),
+    "infinite": (["1.5", "inf"], [1.5, float("inf")], "'inf' (1) of 2 cells are read as missing"),
     "scientific": (["1e-3", "2E5"], [0.001, 200000.0], None),
 }
 
@@ -202,6 +203,10 @@ def test_types_are_those_of_all_files(tmp_path):
     [
         ("Привет,b\nмир,1\n".encode("cp1251"), "not UTF-8 text, and not Western European"),
         ("a,b\nüber,1\n".encode("cp850"), "not UTF-8 text, and not Western European"),
+        (
+            "a,b\nüber,1\nKöln,".encode() + b"\xfc\n",
+            "is UTF-8 text with bytes that are none, the first in line 3",
+        ),
         (b"a,b\n\x00\x01\x02,1\n", "is not text; expected CSV"),
     ],
 )

@@ -215,3 +215,45 @@ def test_the_trees_have_all_their_boxes_and_no_pixel_twice() -> None:
     assert prepared.schema.target.task == "detection" and prepared.schema.inputs[0].shape == (100, 100, 3)
     counted = prepared.summary["boxes"]
     assert sum(counted[split]["Tree"] for split in ("train", "validation", "test")) == 951
+
+
+def turned(path: Path) -> None:
+    """A picture of 20 x 10 that is stored on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (10, 20), (9, 9, 9)).save(path, exif=exif)
+
+
+def test_boxes_are_those_of_the_upright_image(tmp_path: Path) -> None:
+    turned(tmp_path / "a.png")
+    with recorded() as told:
+        found = rows(folder(tmp_path, "a.png,12,2,20,10,Tree\n"))
+    assert found["image"].shape == (1, 10, 20, 3)
+    assert boxes(found)[0] == [{"label": "Tree", "box": [12, 2, 20, 10]}]
+    (said,) = told
+    assert "1 of 1 images: turned upright" in said
+    assert said.endswith("their boxes are those of the upright image")
+    with recorded(), pytest.raises(FormatError, match=r"; its EXIF orientation turns the image upright"):
+        rows(folder(tmp_path, "a.png,2,12,10,20,Tree\n"))
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ((20, 10), ""),
+        ((10, 20), "is 20x10 upright.*its boxes are for 10x20"),
+        ((40, 20), "1 of 1 images have another"),
+    ],
+)
+def test_the_size_that_coco_states_is_compared(stated: tuple[int, int], words: str, tmp_path: Path) -> None:
+    image = {"id": 7, "file_name": "a.png", "width": stated[0], "height": stated[1]}
+    source = coco(tmp_path, images=[image])
+    turned(tmp_path / "a.png")
+    with recorded() as told:
+        if "upright" in words:
+            with pytest.raises(FormatError, match=words):
+                rows(source)
+            return
+        rows(source)
+    assert words in "".join(told)
+    assert ("another size" in "".join(told)) == bool(words)

@@ -44,6 +44,18 @@ def test_an_epochs_metrics_are_those_of_its_rows(classes: int, target: Target, s
         assert metric.name == name
 
 
+def test_what_rows_of_one_class_do_not_define_is_no_number() -> None:
+    probabilities = np.tile(np.float32([0.4, 0.6]), (5, 1))
+    expected = evaluate("classification", np.zeros(5), probabilities, range(2), (), (1,))
+    for name in ("auc", "pr_auc", "precision", "recall", "f1", "balanced_accuracy", "top_1_accuracy"):
+        metric = class_metric(name, 2)
+        metric.update_state(np.zeros(5, np.int32), probabilities)
+        if name in expected.undefined:
+            assert np.isnan(float(metric.result())), name
+        else:
+            assert float(metric.result()) == pytest.approx(expected.values[name]), name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_of_weight_0_are_not_there(name: str) -> None:
     truth, probabilities = rows(3, 1.0)

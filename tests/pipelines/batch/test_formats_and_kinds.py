@@ -45,6 +45,15 @@ CASES: dict[str, tuple[list[Any], str | None, Sequence[str], str | None]] = {
     "lists of their own lengths, no kind": ([*SERIES, [9.0]], None, ("jsonl", "parquet"), "lists of 1 to 3"),
     "lists padded with null": ([[1.5, None], [1.0, 2.0], [3.0, 4.0], [0.0, 1.0]], "sequence", FORMATS[1:], None),
     "steps of two features": ([[[1, 2.5]], [[1, 2], [3, 4]], [[5, 6]], [[7, 8]]], "sequence", FORMATS[1:3], None),
+    "dates": (["2025-01-31", "2025-02-01", "2025-02-01", "2025-03-01"], None, FORMATS, None),
+    "dates, the day first, and missing ones": (["31.01.2025", "1.2.2025", None, "2.2.2025"], None, FORMATS[:3], None),
+    "dates as whole numbers": ([20250131, 20250201, 20250202, 20250203], "categorical", FORMATS, None),
+    "times": (["2025-01-31T18:30", "2025-02-01T07:00Z", None, "2025-02-01T07:00:30"], None, FORMATS[:3], None),
+    "ids": ([7, 5, 11, 7], "id", FORMATS, None),
+    "ids and missing ones": ([7, None, 11, 7], "id", FORMATS, None),
+    "ids that are texts": (["u7", "u5", None, "u7"], "id", FORMATS[:3], None),
+    "lists of ids": ([[7, 5], [5, 0], [11, 1], [7, 7]], "id", FORMATS[1:], None),
+    "whole numbers that were stated": ([7, None, 11, 7], "integer", FORMATS, None),
 }  # fmt: skip
 TRIALS = [(name, format) for name, case in CASES.items() for format in case[2]]
 

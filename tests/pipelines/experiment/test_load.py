@@ -324,6 +324,17 @@ def test_what_a_step_would_refuse_is_refused_before(
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize("loss", ["pinball", {"name": "pinball", "quantile": 0.9}])
+def test_a_loss_of_ones_own_is_no_spelling_mistake(loss: Any, tmp_path: Path) -> None:
+    code = "def pinball(y_true, y_pred):\n    pass\n\n\ndef build(inputs, outputs):\n    pass\n"
+    (tmp_path / "my_model.py").write_text(code)
+    change = {"model": {"file": str(tmp_path / "my_model.py")}, "training": {"loss": loss}}
+    with pytest.raises(
+        ExperimentError, match=r"training.loss: pinball is defined in .*my_model.py; expected one of"
+    ):
+        check(validate(GOOD | change, "here"), Home(tmp_path))
+
+
 def test_all_that_steps_would_refuse_is_told_at_once(tmp_path: Path) -> None:
     space = {"training.optimizer": ["adm", "sgdd"]}
     change: dict[str, Any] = {

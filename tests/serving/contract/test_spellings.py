@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tidegate.models.data.spellings import spellings, without_zeros
+from tidegate.models.data.cells.spellings import spellings, without_zeros
 from tidegate.models.preprocessing.schema import Field
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.contract.casting import cast_column

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from tidegate.models.data.number_texts import (
+from tidegate.models.data.cells.number_texts import (
     DIGITS,
     FORMATS,
+    INFINITE,
     MISSING_TEXTS,
     PLAIN,
     NumberFormat,
@@ -108,6 +109,8 @@ class CellFacts:
             self.blank += count
         elif self._stated is None and lower in MISSING_SHAPES:
             self.missing[MISSING_SHAPES[lower] if "9" in plain else plain] += count
+        elif self._stated is None and lower in INFINITE:  # no number that can be learned from
+            self.missing[plain] += count
         elif lower in BOOLEANS:
             self.booleans[plain] += count
         elif fits := fitting_formats(shape):

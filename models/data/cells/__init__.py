@@ -1,0 +1,1 @@
+"""Cells of texts: what they are, and how a column of them is read."""
