@@ -106,8 +106,11 @@ def bootstrap(ours: Floats, theirs: Floats, value: Value, confidence: float) -> 
     if not len(differences):
         return UNKNOWN
     tail = (1 - confidence) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
-    return float(low), float(high)
+    low, middle, high = (float(one) for one in np.quantile(differences, [tail, 0.5, 1 - tail]))
+    # Of few rows the resamples vary less than new rows would.
+    wider = _student(confidence, max(1, count - 1)) / NormalDist().inv_cdf(1 - tail)
+    wider *= math.sqrt(count / max(1, count - 1))
+    return middle - wider * (middle - low), middle + wider * (high - middle)
 
 
 def jackknife(values: Sequence[float], whole: float, confidence: float) -> Interval:

@@ -21,6 +21,7 @@ from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
 from tidegate.models.preprocessing.row_identity import Digests, RowIdentity, identify
 from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
 from tidegate.models.preprocessing.splits import Rows, fingerprint, fold_rows
@@ -135,6 +136,7 @@ def prepare(
         splits = {name: take(columns, rows) for name, rows in index.items()}
         learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
         tell_about_target(schema, columns, splits["test"], kept)
+        tell_leaks(schema, columns, index, identity, published > 0)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
         shared = tell_about_columns(schema, profiles, splits["train"], with_kind(stated))

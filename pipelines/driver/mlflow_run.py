@@ -74,7 +74,9 @@ class RunLog:
         elif step == "select":
             self._log_winner(outputs)
             undefined = undefined_tags(outputs.get("undefined", {}))
-            self.set_tags(winner=outputs["trial"], ranked_by=outputs["metric"], **undefined)
+            self.set_tags(
+                winner=outputs["trial"], ranked_by=outputs.get("ranked_by") or outputs["metric"], **undefined
+            )
             self._spool.write("figures", f"figures-{outputs['trial']}", ref=outputs["winner"]["report"])
             trial = f"{self._plan.run}/trial-{outputs['winner']['index']}"
             self._add_note(f"Best of {len(outputs['ranking'])} by `{outputs['metric']}`: **{trial}**")

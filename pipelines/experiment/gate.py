@@ -133,18 +133,32 @@ def check_metric(metric: str, known: Mapping[str, float], undefined: Mapping[str
 
 
 def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
-    """Indices of the candidates, the best first; equal ones keep the order of their trials, those without it are last.
+    """Indices of the candidates, the best first; those without it are last.
+
+    Of equal ones the lower loss on the same rows is first, then the earlier trial.
 
     Args:
         candidates: the metrics of each.
         metric: what ranks them.
     """
-    sign = 1.0 if lower_is_better(metric) else -1.0
-    worst = math.inf
-    return sorted(
-        range(len(candidates)),
-        key=lambda index: sign * candidates[index][metric] if metric in candidates[index] else worst,
-    )
+    sign, worst = 1.0 if lower_is_better(metric) else -1.0, math.inf
+    split = next((split for split in SPLITS if metric.startswith(split)), "")
+    loss = f"{split}loss"
+
+    def key(index: int) -> tuple[float, float]:
+        known = candidates[index]
+        return (sign * known[metric] if metric in known else worst, known.get(loss, worst))
+
+    return sorted(range(len(candidates)), key=key)
+
+
+def ranking_metric(metric: str, candidates: Sequence[Mapping[str, float]]) -> str:
+    """What ranks several candidates for a gate's metric: the same one of the validation rows, where one has it.
+
+    The test rows must not choose the winner, or its figure on them would be too good.
+    """
+    other = metric.replace("test_", "validation_", 1) if metric.startswith("test_") else metric
+    return other if len(candidates) > 1 and any(other in one for one in candidates) else metric
 
 
 @dataclass(frozen=True)

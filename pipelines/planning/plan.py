@@ -189,6 +189,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
         endpoint=experiment.endpoint,
         prepared=place_of(prepare.id, Prepared),
         decoding=experiment.serving.settings,
+        start=facts.start.run if facts.start else None,
     )
     after = tuple(step.id for step in trials)
     return _step("select", facts, parts, inputs, after=after)

@@ -10,7 +10,9 @@ from tidegate.pipelines.step_types.train import Trained
 
 
 class SelectInputs(StepPart):
-    """The trials that succeeded, the gate, the digest of the champion's bundle, and the decoding settings."""
+    """The trials that succeeded, the gate, the digest of the champion's bundle, the decoding settings, and
+    the run that training began with.
+    """
 
     run: str
     endpoint: str
@@ -19,6 +21,7 @@ class SelectInputs(StepPart):
     champion: str | None
     prepared: Later[Prepared]
     decoding: DecodingSettings | None = None
+    start: str | None = None
 
 
 class Selected(StepPart):
@@ -28,7 +31,8 @@ class Selected(StepPart):
         winner: the best trial.
         trial: its id.
         ranking: trial ids, the best first.
-        metric: the metric that ranks them.
+        metric: the gate's, which the winner's figure is of.
+        ranked_by: the metric that ranks them; "" in outputs of older versions, which ranked by `metric`.
         metrics: the winner's.
         undefined: why a metric of the winner has no value, by its name.
         champion: the champion's metrics on the rows of the comparison, or None.
@@ -47,3 +51,4 @@ class Selected(StepPart):
     refused: list[str]
     warnings: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
+    ranked_by: str = ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.columns import Columns, load_columns, take
+from tidegate.models.data.columns import load_columns, rows_of, take
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.experiment.gate import Compared, Criterion, lower_is_better
@@ -17,13 +17,11 @@ from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
-from tidegate.pipelines.steps.learned_rows import among, digests_by
+from tidegate.pipelines.steps.learned_rows import FEWEST, too_few, unlearned
 from tidegate.pipelines.steps.paired_scores import PairedScores, paired_scores
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.errors import ServingError
 from tidegate.serving.inference.predictor import Predictor
-
-FEWEST = 30  # rows of a comparison; fewer are enough where they are at least half of the test rows
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,9 @@ def _compared(
     predictor = Predictor.of(bundle)
     _check_contract(predictor, schema)
     theirs = predictor.contract.schema_
-    unseen, warnings = _unseen(inputs, bundle.manifest.run, theirs, columns, context)
+    unseen, warnings = _unseen(inputs, bundle.manifest.run, theirs, rows_of(columns), context)
     chosen = np.flatnonzero(unseen)
-    if len(chosen) < min(FEWEST, len(unseen) / 2):
+    if too_few(len(chosen), len(unseen)):
         return Comparison(problem=_too_few(inputs, len(chosen), len(unseen)))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)[chosen]
     rows, asked = take(columns, chosen), [one.metric for one in criteria]
@@ -139,33 +137,29 @@ def _check_contract(predictor: Predictor, schema: Schema) -> None:
 
 
 def _unseen(
-    inputs: SelectInputs, run: str, theirs: Schema, columns: Columns, context: StepContext
+    inputs: SelectInputs, run: str, theirs: Schema, rows: int, context: StepContext
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Which test rows the champion did not learn from; all, with a warning, if that is not known any more.
+    """Which test rows neither model learned from; all, with a warning, if that is not known any more.
 
     Args:
         inputs: of the step.
         run: which made the champion.
         theirs: its schema.
-        columns: the test rows.
+        rows: the number of test rows.
         context: of the step.
     """
-    prepared = inputs.prepared
-    schema, _ = read_contract(prepared, context.store)
-    held = prepared.held
-    if held is not None and {field.name for field in schema.inputs} == {
-        field.name for field in theirs.inputs
-    }:
-        digests = np.load(context.store.fetch(held), allow_pickle=False)
-    else:
-        digests = digests_by(theirs, columns)
-    try:
-        return ~among(context.home, run, digests), ()
-    except PipelineError as error:
-        return np.ones(len(digests), np.bool_), (
-            f'it cannot be checked which rows the champion of "{inputs.endpoint}" learned from, because {error}; '
-            f"candidate and champion were compared on all {len(digests):,} test rows, and the champion may know some",
-        )
+    unseen, warnings = np.ones(rows, np.bool_), []
+    for whose, known, schema in (("champion", run, theirs), ("candidate", inputs.start, None)):
+        if known is None:
+            continue
+        try:
+            unseen &= unlearned(context, inputs.prepared, known, schema)
+        except PipelineError as error:
+            warnings.append(
+                f'it cannot be checked which rows the {whose} of "{inputs.endpoint}" learned from, because {error}; '
+                f"candidate and champion were compared as if it knew none of the {rows:,} test rows"
+            )
+    return unseen, tuple(warnings)
 
 
 def _too_few(inputs: SelectInputs, found: int, rows: int) -> str:

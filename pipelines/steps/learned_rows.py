@@ -7,13 +7,12 @@ them; of outputs that older versions left, whose rows were divided by their plac
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.infra.store import Store
-from tidegate.models.data.columns import concat, load_columns
+from tidegate.models.data.columns import Columns, concat, load_columns
 from tidegate.models.preprocessing.row_identity import Digests, content_digests, identify, input_digests
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.pipelines.errors import PipelineError
@@ -21,7 +20,10 @@ from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.pipelines.state.mirror import known_run
 from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.data_contract import read_contract
 
+FEWEST = 30  # rows that judge a model; fewer are enough where they are at least half of the test rows
 TOGETHER = 1 << 20  # digests in memory at once
 
 
@@ -35,14 +37,8 @@ def learned_by(home: Home, run: str) -> Iterator[Digests]:
     following: str | None = run
     while following is not None and following not in seen:
         seen.add(following)
-        record = known_run(home, following)
-        outputs = outputs_of(home, record, "prepare") if record is not None else []
-        if record is None or not outputs:
-            raise PipelineError(
-                f"the rows of run {following} are not kept any more; expected what its prepare step left; submit its "
-                "experiment again"
-            )
-        yield from _digests(Prepared.model_validate(outputs[0]), home.store)
+        record, prepared = _prepared_by(home, following)
+        yield from _digests(prepared, home.store)
         following = _origin(home, record)
 
 
@@ -55,9 +51,60 @@ def among(home: Home, run: str, digests: Digests) -> NDArray[np.bool_]:
     return found
 
 
-def digests_by(schema: Schema, columns: dict[str, Any]) -> Digests:
-    """The digests of rows whose columns are more, or others, than those a model learned from."""
+def unlearned(
+    context: StepContext, prepared: Prepared, run: str, theirs: Schema | None = None
+) -> NDArray[np.bool_]:
+    """Which test rows a run's models did not learn from.
+
+    Args:
+        context: of the step.
+        prepared: the rows.
+        run: the run.
+        theirs: the schema of the run's rows; None: as its prepare step left it.
+
+    Raises:
+        PipelineError: as `learned_by`.
+    """
+    home, store = context.home, context.store
+    ours, _ = read_contract(prepared, store)
+    theirs = theirs or _schema_of(home, run)
+    if prepared.held is not None and _names(ours) == _names(theirs):
+        digests = np.load(store.fetch(prepared.held), allow_pickle=False)
+    else:  # the run's rows had other columns; those that this data lacks are no columns of these rows
+        known = Schema(
+            inputs=tuple(field for field in theirs.inputs if field.name in _names(ours)), target=ours.target
+        )
+        digests = digests_by(known, load_columns(store.fetch(prepared.test)))
+    return ~among(home, run, digests)
+
+
+def too_few(count: int, rows: int) -> bool:
+    """Whether `count` of `rows` test rows are too few to judge a model by."""
+    return count < min(FEWEST, rows / 2)
+
+
+def digests_by(schema: Schema, columns: Columns) -> Digests:
+    """The digests of rows of which other columns than their own are compared."""
     return content_digests(schema, columns, input_digests(schema, columns))
+
+
+def _names(schema: Schema) -> set[str]:
+    return {field.name for field in schema.inputs}
+
+
+def _schema_of(home: Home, run: str) -> Schema:
+    return Schema.model_validate_json(home.store.fetch(_prepared_by(home, run)[1].schema_).read_bytes())
+
+
+def _prepared_by(home: Home, run: str) -> tuple[RunRecord, Prepared]:
+    record = known_run(home, run)
+    outputs = outputs_of(home, record, "prepare") if record is not None else []
+    if record is None or not outputs:
+        raise PipelineError(
+            f"the rows of run {run} are not kept any more; expected what its prepare step left; submit its experiment "
+            "again"
+        )
+    return record, Prepared.model_validate(outputs[0])
 
 
 def _digests(prepared: Prepared, store: Store) -> Iterator[Digests]:

@@ -8,7 +8,14 @@ from tidegate.models.data.columns import load_columns
 from tidegate.models.evaluation.guessing import no_better_class, no_better_number
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.preprocessing.transforms import encode_target
-from tidegate.pipelines.experiment.gate import check_metric, criteria_for, rank, reasons_against
+from tidegate.pipelines.experiment.gate import (
+    EPSILON,
+    check_metric,
+    criteria_for,
+    rank,
+    ranking_metric,
+    reasons_against,
+)
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.champion import compare
@@ -27,7 +34,9 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     trials, metric = inputs.trials, criteria[0].metric
     for criterion in criteria:
         check_metric(criterion.metric, trials[0].metrics, trials[0].undefined)
-    order = rank([trial.metrics for trial in trials], metric)
+    measured = [trial.metrics for trial in trials]
+    ranked_by = ranking_metric(metric, measured)
+    order = rank(measured, ranked_by)
     winner = trials[order[0]]
     comparison = compare(inputs, winner, criteria, context)
     refused = (
@@ -40,7 +49,11 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
     if comparison.problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(comparison.problem)
     compared = tuple(map(str, comparison.compared.values()))
-    warnings = (*comparison.warnings, *_ranked_last(trials, metric))
+    warnings = (
+        *comparison.warnings,
+        *_ranked_last(trials, ranked_by),
+        *_same_rows(metric, ranked_by, len(trials)),
+    )
     for sentence in (*compared, *warnings):
         print(sentence)
     for index in order:
@@ -50,7 +63,9 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
             if metric in known.metrics
             else f"undefined: {known.undefined[metric]}"
         )
-        print(f"{known.id}  {metric} {value}  {known.params or ''}")
+        reached = f"{known.metrics[ranked_by]:.6g}" if ranked_by in known.metrics else "undefined"
+        chosen_by = f"  {ranked_by} {reached}" if ranked_by != metric else ""
+        print(f"{known.id}  {metric} {value}{chosen_by}  {known.params or ''}")
     return Selected(
         winner=winner,
         trial=winner.id,
@@ -60,8 +75,19 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
         undefined=winner.undefined,
         champion=comparison.champion,
         refused=refused,
+        ranked_by=ranked_by,
         warnings=warnings,
         compared=compared,
+    )
+
+
+def _same_rows(metric: str, ranked_by: str, trials: int) -> tuple[str, ...]:
+    """What to say where the rows of the figure chose the winner."""
+    if trials == 1 or ranked_by != metric or metric == EPSILON:
+        return ()
+    return (
+        f"the same rows chose the winner of {trials} trials and give its {metric}, which is therefore too good by some "
+        "chance; set data.split.validation, and a test_ metric in the gate, so that validation rows choose",
     )
 
 
@@ -69,7 +95,7 @@ def _ranked_last(trials: Sequence[Trained], metric: str) -> Iterator[str]:
     """Which trials of several have no value to rank by."""
     without = [trial.id for trial in trials if metric not in trial.metrics]
     if without and len(trials) > 1:
-        reason = next(trial.undefined[metric] for trial in trials if metric not in trial.metrics)
+        reason = next(trial.undefined.get(metric, "") for trial in trials if metric not in trial.metrics)
         yield f"{', '.join(without)}: {metric} is undefined ({reason}), so they are ranked last"
 
 

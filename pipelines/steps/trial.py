@@ -32,12 +32,14 @@ from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
+from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
 from tidegate.pipelines.state.files_read import keep_files_read
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.file_recorder import FileRecorder
+from tidegate.pipelines.steps.learned_rows import FEWEST, too_few, unlearned
 from tidegate.pipelines.steps.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trial_results import TrialResults
@@ -82,6 +84,7 @@ class Trial:
             require_gpus(inputs.gpus)
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
+        self._told: tuple[str, ...] = ()
         self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
@@ -134,6 +137,42 @@ class Trial:
             earlier.run, fetch(earlier.keras), transforms, earlier.freeze, Path(code) if code else None
         )
 
+    def _leave_out_known_rows(self, rows: int) -> None:
+        """Score the model only on test rows that the run it begins with did not learn from.
+
+        Raises:
+            OptionsError: they are too few.
+        """
+        start = self.inputs.start
+        if start is None:
+            return
+        try:
+            unseen = unlearned(self.context, self.inputs.prepared, start.run)
+        except PipelineError as error:
+            self._told += (
+                f"the test_ metrics may be too good: it cannot be checked which rows run {start.run}, with whose "
+                f"weights training began, learned from, because {error}",
+            )
+            return
+        count = int(unseen.sum())
+        if too_few(count, rows):
+            raise OptionsError(
+                f"'model.from' is {start.run!r}, which learned from all but {count} of {rows:,} test rows; expected at "
+                f"least {FEWEST} that it did not learn from; add new rows, take data.split from that run's experiment, "
+                "or begin with another run"
+            )
+        if count < rows:
+            self.results.scored = unseen
+            self._told += (
+                f"the test_ metrics are of {count:,} of {rows:,} test rows; run {start.run}, with whose weights "
+                "training began, learned from the others",
+            )
+        if self.inputs.content["data"]["split"].get("folds"):
+            self._told += (
+                f"the folds_ metrics are too good: run {start.run}, with whose weights training began, learned from "
+                "rows of every fold",
+            )
+
     def _training_rows(self) -> Rows | ShuffleWindows:
         return self.rows.training(self.training["batch_size"], self.inputs.shuffle_buffer)
 
@@ -154,6 +193,7 @@ class Trial:
         rows = {split: self.rows.encoded(split) for split in ("validation", "test")}
         if self.inputs.explain:
             self.recipe.require_explainable(self.transforms)
+        self._leave_out_known_rows(len(rows["test"][1]))
         train = self._training_rows()
         self.log.begin(self.training["epochs"])
         model, history = self._train(train, rows["validation"])
@@ -212,7 +252,7 @@ class Trial:
             epochs=len(history.epochs),
             resumed=self._resumed,
             read=self._keep_files_read(),
-            warnings=tuple(self._unwatched()),
+            warnings=(*self._unwatched(), *self._told),
         )
 
     def _keep_files_read(self) -> dict[str, str]:

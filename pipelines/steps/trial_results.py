@@ -5,10 +5,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.infra.store import Ref
 from tidegate.infra.system.strict_json import strict_json
-from tidegate.models.data.columns import Columns
+from tidegate.models.data.columns import Columns, take
 from tidegate.models.decoding.settings import (
     DEFAULT_DECODING,
     DEFAULT_DETECTION,
@@ -62,7 +63,20 @@ class TrialResults:
         decoding: DecodingSettings | None,
     ) -> None:
         self._context, self._schema, self._transforms = context, schema, transforms
-        self._recipe, self._columns, self._decoding = recipe, columns, decoding
+        self._recipe, self._all_columns, self._decoding = recipe, columns, decoding
+        self.scored: NDArray[np.bool_] | None = (
+            None  # the test rows that metrics and figures are of; None: all
+        )
+
+    def _columns(self, split: str) -> Columns:
+        """The rows of a split that are scored."""
+        columns = self._all_columns(split)
+        return (
+            columns if self.scored is None or split != "test" else take(columns, np.flatnonzero(self.scored))
+        )
+
+    def _of_scored(self, split: str, array: Any) -> Any:
+        return array if self.scored is None or split != "test" else array[self.scored]
 
     def raw_outputs(self, model: Any, rows: dict[str, Rows]) -> dict[str, Any]:
         """Raw predictions of each held-out split, or `token_probabilities` for texts; later steps compare with them."""
@@ -96,7 +110,8 @@ class TrialResults:
         """The `test_*` and `validation_*` metrics of `raw_outputs`."""
         found = Evaluation()
         for split, answers in raw.items():
-            found |= self._evaluate(split, answers, rows[split][1]).prefixed(f"{split}_")
+            scored, truth = (self._of_scored(split, array) for array in (answers, rows[split][1]))
+            found |= self._evaluate(split, scored, truth).prefixed(f"{split}_")
         return found
 
     def _evaluate(self, split: str, answers: Any, truth: Any) -> Evaluation:
@@ -149,7 +164,9 @@ class TrialResults:
         # Texts and boxes have only the training curve.
         if self._transforms.text_target or self._transforms.box_target:
             return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
-        uncalibrated = {} if before is raw else {"y_uncalibrated": to_predictions(before, activation)}
+        changed = before is not raw
+        raw, before, truth = (self._of_scored("test", array) for array in (raw, before, truth))
+        uncalibrated = {} if not changed else {"y_uncalibrated": to_predictions(before, activation)}
         return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
 
     def explain(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:

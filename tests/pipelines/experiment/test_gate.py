@@ -48,9 +48,11 @@ def test_the_better_direction(metric: str, lower: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "order"), [("test_accuracy", [1, 0, 2]), ("test_loss", [2, 0, 1]), ("test_f1", [0, 1, 2])]
+    ("metric", "order"), [("test_accuracy", [1, 0, 2]), ("test_loss", [2, 0, 1]), ("test_f1", [2, 0, 1])]
 )
-def test_the_best_comes_first_and_equal_ones_keep_their_order(metric: str, order: list[int]) -> None:
+def test_the_best_comes_first_and_of_equal_ones_that_of_the_lowest_loss(
+    metric: str, order: list[int]
+) -> None:
     values = [(0.8, 0.5, 0.7), (0.9, 0.6, 0.7), (0.1, 0.2, 0.7)]
     names = ("test_accuracy", "test_loss", "test_f1")
     candidates = [dict(zip(names, row, strict=True)) for row in values]

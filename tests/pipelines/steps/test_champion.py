@@ -105,7 +105,15 @@ class Nights:
             )
         )
 
-    def select(self, prepared: Prepared, champion: str, noise: float = 0.1, **gate: Any) -> Selected:
+    def select(
+        self,
+        prepared: Prepared,
+        champion: str | None,
+        noise: float = 0.1,
+        start: str | None = None,
+        trials: list[dict[str, float]] | None = None,
+        **gate: Any,
+    ) -> Selected:
         """The gate's decision on a candidate that is wrong by `noise`."""
         context = self.context()
         truth = load_columns(self.home.store.fetch(prepared.test))["y"]
@@ -117,13 +125,18 @@ class Nights:
             metrics={"test_rmse": noise, "test_r2": 0.5}, value=0.0, curve=[], pruned=False, epochs=1,
         )  # fmt: skip
         criterion = Criterion.model_validate({"metric": "test_rmse", **gate})
+        known = [
+            trained.model_copy(update={"id": f"train-{place}", "metrics": one})
+            for place, one in enumerate(trials or [])
+        ]
         inputs = SelectInputs(
             run="candidate",
             endpoint="n",
             gate=[criterion],
-            trials=[trained],
+            trials=known or [trained],
             champion=champion,
             prepared=prepared,
+            start=start,
         )
         return select.run(inputs, context)
 
@@ -198,10 +211,34 @@ def test_a_champion_of_which_nothing_is_known_is_compared_with_a_warning(nights:
     (nights.home.folder_of("run-1").path / "run.json").unlink()
     found = nights.select(prepared, champion)
     assert found.refused == [] and "on 100 rows" in found.compared[0]
-    assert "were compared on all 100 test rows, and the champion may know some" in found.warnings[0]
+    assert "compared as if it knew none of the 100 test rows" in found.warnings[0]
 
 
 def test_without_a_comparison_nothing_is_compared(nights: Nights) -> None:
     prepared = nights.prepared(table(500))
     found = nights.select(prepared, nights.release(prepared), noise=20.0, improve_on_champion=None)
     assert (found.refused, found.compared) == ([], ())
+
+
+def test_rows_that_the_candidates_own_origin_learned_are_left_out(nights: Nights) -> None:
+    rows = table(2500)
+    prepared = nights.prepared(rows)
+    nights.record(nights.by_place(prepared, rows), "run-0")
+    champion = nights.release(prepared)
+    found = nights.select(prepared, champion, start="run-0")
+    assert int(found.compared[0].split(" rows")[0].split()[-1]) < 200
+    unknown = nights.select(prepared, champion, start="run-9")
+    assert (
+        "the candidate of" in unknown.warnings[0] and "rows of run run-9 are not kept" in unknown.warnings[0]
+    )
+
+
+def test_validation_rows_choose_the_winner_of_a_search(nights: Nights) -> None:
+    prepared = nights.prepared(table(500))
+    both = {"test_rmse": 1.0, "test_r2": 0.0}
+    trials = [({**both, "validation_rmse": 2.0}), ({"test_rmse": 2.0, "validation_rmse": 1.0})]
+    found = nights.select(prepared, None, trials=trials)
+    assert (found.metrics["test_rmse"], found.ranked_by, found.warnings) == (2.0, "validation_rmse", ())
+    without = nights.select(prepared, None, trials=[{"test_rmse": 2.0}, {"test_rmse": 1.0}])
+    assert without.metrics["test_rmse"] == 1.0
+    assert "the same rows chose the winner of 2 trials and give its test_rmse" in without.warnings[0]

@@ -1,0 +1,127 @@
+"""What lets a model look better on its test rows than it is: told, not repaired.
+
+Only what the data shows is told: rows that contradict each other, published test rows that are training rows too, a
+column whose name and values are those of groups, rows in the order of a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.data.columns import Array, Columns
+from tidegate.models.data.data_warnings import tell
+from tidegate.models.preprocessing.row_identity import RowIdentity, cell_digests, in_conflict
+from tidegate.models.preprocessing.schema import Schema
+
+Rows = NDArray[np.int64]
+
+GROUP = re.compile(
+    r"(.*[_ .-])?(id|ids|uuid|user|customer|client|patient|subject|person|speaker|household|session|device|group)",
+    re.I,
+)
+GROUP_CAMEL = re.compile(r"[a-z]+Id")
+TIME = re.compile(r"(.*[_ .-])?(date|datetime|time|timestamp|day|month|year)([_ .-].*)?|.*_(at|on)", re.I)
+DATE = re.compile(r"\d{4}-\d\d(-\d\d)?([T ]\d\d:\d\d.*)?")
+FEWEST_VALUES = 20  # of a column of groups or of times
+LARGEST_GROUPS = 100  # of so many rows on average, above which a column names kinds rather than groups
+
+
+def tell_leaks(
+    schema: Schema, columns: Columns, parts: Mapping[str, Rows], identity: RowIdentity, published: bool
+) -> None:
+    """Say what the data shows.
+
+    Args:
+        schema: of the data.
+        columns: all rows, in the order in which they were read.
+        parts: the row numbers of each split.
+        identity: of the rows.
+        published: whether the data brings its own test rows.
+    """
+    if schema.target.task == "classification":
+        _tell_conflicts(schema, columns, identity)
+    if published:
+        _tell_known_test_rows(parts, identity)
+        return  # whoever published the split has divided groups and times as they should be
+    for field in schema.inputs:
+        column = columns[field.name]
+        if field.kind not in ("image", "sequence") and column.ndim == 1:
+            _tell_group(field.name, column, parts)
+            _tell_time(field.name, column)
+
+
+def _tell_conflicts(schema: Schema, columns: Columns, identity: RowIdentity) -> None:
+    found = np.flatnonzero(in_conflict(identity.inputs, identity.content))
+    if not len(found):
+        return
+    first = found[0]
+    same = found[identity.inputs[found] == identity.inputs[first]]
+    other = same[identity.content[same] != identity.content[first]][0]
+    name = schema.target.names[0]
+    labels = " and ".join(map(repr, columns[name][[first, other]].tolist()))
+    tell(
+        f"{len(found):,} of {len(identity.inputs):,} rows have inputs that also occur with another {name!r}, such as "
+        f"rows {first + 1} and {other + 1} with {labels}; no model can be right on all of them; correct the labels, or "
+        "add an input that tells these rows apart"
+    )
+
+
+def _tell_known_test_rows(parts: Mapping[str, Rows], identity: RowIdentity) -> None:
+    learned = np.concatenate([parts["train"], parts["validation"]])
+    known = int(np.isin(identity.content[parts["test"]], identity.content[learned]).sum())
+    if known:
+        tell(
+            f"{known:,} of {len(parts['test']):,} published test rows are training rows too, so the test figures are "
+            "too good; leave them out of one of the two"
+        )
+
+
+def _tell_group(name: str, column: Array, parts: Mapping[str, Rows]) -> None:
+    if not (GROUP.fullmatch(name) or GROUP_CAMEL.fullmatch(name)) or (
+        column.dtype.kind == "f" and _has_fractions(column)
+    ):
+        return
+    values = cell_digests(column)
+    distinct = len(np.unique(values))
+    if distinct < FEWEST_VALUES or not 2 <= len(values) / distinct <= LARGEST_GROUPS:
+        return
+    shared = np.isin(values[parts["test"]], values[parts["train"]]).mean()
+    if shared >= 0.5:
+        tell(
+            f"column {name!r} has {distinct:,} values in {len(values):,} rows, and {100 * shared:.0f} % of the test "
+            f"rows have one that training rows have too; if the rows of one {name} resemble each other, the test "
+            f"figures are too good for a new {name}; judge the model by rows whose {name} is in no training row"
+        )
+
+
+def _has_fractions(column: Array) -> bool:
+    known = column[np.isfinite(column)]
+    return bool((known != np.round(known)).any())
+
+
+def _tell_time(name: str, column: Array) -> None:
+    dates = column.dtype.kind == "M" or _are_dates(column)
+    if not dates and not (column.dtype.kind in "iuf" and TIME.fullmatch(name)):
+        return
+    values = column.astype(str) if column.dtype == object else column
+    if (column.dtype == object and any(value is None for value in column)) or not (
+        values[1:] >= values[:-1]
+    ).all():
+        return
+    if len(np.unique(values)) >= FEWEST_VALUES:
+        tell(
+            f"the rows are in the order of {name!r}, from {values[0]} to {values[-1]}, and the parts are drawn at "
+            "random: the model is tested between rows that it learned from; if it will be asked about later ones, the "
+            "test figures are too good; keep the last rows apart, and judge it by those"
+        )
+
+
+def _are_dates(column: Array) -> bool:
+    if column.dtype != object or not len(column):
+        return False
+    some = [column[row] for row in np.linspace(0, len(column) - 1, 20).astype(int)]
+    return all(isinstance(value, str) and DATE.fullmatch(value) for value in some)

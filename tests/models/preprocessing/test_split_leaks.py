@@ -1,0 +1,81 @@
+"""What flatters a model is told; data in which nothing does is not talked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tidegate.models.data.columns import Columns
+from tidegate.models.data.data_warnings import recorded
+from tidegate.models.preprocessing.prepare import prepare
+from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
+from tidegate.models.preprocessing.row_identity import identify
+from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.splits import split
+
+RANDOM = np.random.default_rng(0)
+X, Y = RANDOM.normal(size=300), RANDOM.integers(0, 2, 300)
+DAYS = [f"2024-{1 + day // 28:02}-{1 + day % 28:02}" for day in range(300)]
+
+
+def told(columns: Columns, fixed: Sequence[int] = ()) -> list[str]:
+    schema = infer_schema(columns, None, ["y"], None)
+    identity = identify(schema, columns)
+    known = np.array(fixed, np.int64) if len(fixed) else None
+    parts = split(schema, columns, 0.1, 0.2, 7, known, identity)
+    with recorded() as sentences:
+        tell_leaks(schema, columns, parts, identity, known is not None)
+    return sentences
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({}, ""),
+        ({"patient_id": np.arange(300) // 5}, "'patient_id' has 60 values in 300 rows, and "),
+        (
+            {"userId": np.array([f"u{row % 100}" for row in range(300)], object)},
+            "column 'userId' has 100 values",
+        ),
+        ({"patient_id": np.arange(300)}, ""),  # a value a row is no group
+        ({"store_id": np.arange(300) % 4}, ""),  # nor are four of them
+        ({"device": RANDOM.normal(size=300).repeat(1)}, ""),
+        ({"height": np.arange(300) // 5}, ""),
+        ({"when": np.array([*DAYS], object)}, "order of 'when', from 2024-01-01 to 2024-11-20"),
+        ({"when": np.array([*DAYS[::-1]], object)}, ""),
+        ({"timestamp": np.arange(300) * 60.0}, "in the order of 'timestamp'"),
+        ({"year": 2000 + np.arange(300) // 100}, ""),
+        ({"rank": np.arange(300)}, ""),
+    ],
+)
+def test_groups_and_times(more: dict[str, Any], sentence: str) -> None:
+    found = told({"x": X, **more, "y": Y})
+    assert len(found) == bool(sentence)
+    assert sentence in "".join(found)
+
+
+def test_rows_that_contradict_each_other() -> None:
+    columns = {"x": np.append(X, [X[3], X[3]]), "y": np.append(Y, [1 - Y[3], Y[3]])}
+    (sentence,) = told(columns)
+    assert sentence.startswith(
+        f"3 of 302 rows have inputs that also occur with another 'y', such as rows 4 and 301 with {Y[3]} and"
+    )
+
+
+def test_published_test_rows_that_are_training_rows() -> None:
+    columns = {"x": np.append(X, X[:7]), "y": np.append(Y, Y[:7])}
+    (sentence,) = told(columns, range(250, 307))
+    assert sentence.startswith("7 of 57 published test rows are training rows too")
+    assert told({"x": X, "y": Y}, range(250, 300)) == []
+
+
+@pytest.mark.parametrize("name", ["digits", "wine", "diabetes"])
+def test_the_examples_have_nothing_of_the_kind(name: str) -> None:
+    assert not [
+        one
+        for one in prepare(dataset=name).summary["warnings"]
+        if "test figures" in one or "occur with" in one
+    ]
