@@ -21,6 +21,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cli
+from tidegate.models.data.columns import load_columns
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.pipelines.state.finished_steps import outputs_of
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.steps.learned_rows import among, digests_by
 
 HERE = Path(__file__).parent
 ANSWERS = json.loads((HERE / "answers-0.1.0.json").read_text())
@@ -67,6 +73,18 @@ def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
         ):
             return False
     return True
+
+
+def test_the_rows_that_an_old_run_learned_from_are_known(project: Project) -> None:
+    """Its parts were drawn by place and it kept no digests: a comparison with it still leaves its rows out."""
+    home = Home(project.cli.home)
+    (outputs,) = outputs_of(home, home.run_folder("letters-860e17bd").read(), "prepare")
+    prepared = Prepared.model_validate(outputs)
+    assert prepared.learned is None and prepared.held is None
+    schema = Schema.model_validate_json(home.store.fetch(prepared.schema_).read_bytes())
+    for part, known in (("train", 1.0), ("validation", 1.0), ("test", 0.0)):
+        digests = digests_by(schema, load_columns(home.store.fetch(getattr(prepared, part))))
+        assert among(home, "letters-860e17bd", digests).mean() == known
 
 
 def test_runs_and_endpoints_are_listed(project: Project) -> None:
