@@ -1,7 +1,7 @@
 """The gate: which metric ranks, which direction is better, and whether a candidate passes. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ SHARES = (  # from 0 to 1
     *("accuracy", "f1", "auc", "map50", "map", "ece"),
     *("precision", "recall", "balanced_accuracy", "pr_auc"),
 )
+CONFIDENCE = 0.95
 EPSILON = "epsilon"  # of a training with `privacy`
 
 
@@ -37,12 +38,23 @@ class Criterion(Part):
         "that; null: no comparison",
     )
     confidence: float | None = Field(
-        0.95,
+        CONFIDENCE,
         gt=0.5,
         lt=1,
         description="how sure the comparison with the champion must be, so that chance does not decide; null: the two "
         "numbers are compared as they are",
     )
+
+    def problems(self) -> Iterator[str]:
+        if self.confidence != CONFIDENCE and not (
+            self.improve_on_champion is not None and self.metric.startswith("test_")
+        ):
+            why = (
+                "improve_on_champion is null"
+                if self.improve_on_champion is None
+                else "only test_ metrics are compared"
+            )
+            yield f"confidence is of the comparison with the champion, and there is none, because {why}; leave it out"
 
 
 def lower_is_better(metric: str) -> bool:

@@ -129,6 +129,17 @@ def test_chance_neither_refuses_nor_gives_an_improvement(
     assert (reasons_against([asked], {metric: 5.0}, {metric: found}) == []) is passes
 
 
+@pytest.mark.parametrize(
+    "asked", [{"metric": "test_auc", "improve_on_champion": None}, {"metric": "validation_auc"}]
+)
+def test_a_confidence_without_a_comparison_is_refused(asked: dict[str, object]) -> None:
+    with pytest.raises(
+        ValueError, match="confidence is of the comparison with the champion, and there is none"
+    ):
+        Criterion.model_validate({**asked, "confidence": 0.9})
+    assert Criterion.model_validate(Criterion.model_validate(asked).model_dump()).confidence == 0.95
+
+
 def test_a_comparison_is_told_with_its_interval() -> None:
     told = str(Compared("test_rmse", 2.0, 2.5, 1234, 0.95, 0.25, 0.75))
     assert told == (
