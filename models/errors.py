@@ -98,9 +98,13 @@ class ExportError(ModelsError):
     """The trained model has no faithful ONNX form; the message says why."""
 
 
+SHORT = 3  # letters of a name of which one may be wrong, such as l3 for l1
+
+
 def nearest_name(name: object, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, for "did you mean"; None where nothing is close."""
-    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=0.6)), None)
+    cutoff = 0.5 if len(str(name)) <= SHORT else 0.6  # one letter of two is much; "finished" is not "failed"
+    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=cutoff)), None)
 
 
 def one_line(error: object) -> str:

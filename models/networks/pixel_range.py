@@ -18,12 +18,14 @@ from tidegate.models.networks.layer_values import LayerValue, layer_values
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec
 
-LEAST = 0.05  # between black and white; Rescaling(1/255) leaves 0.004
+LEAST = 0.05  # between an image and its negative; Rescaling(1/255) leaves 0.004
 FARTHEST = 20.0  # from zero, in such distances; subtracting the means of 0 to 255 leaves 100
 
 
 def require_pixels_in_range(model: Any, specs: Mapping[str, InputSpec], path: Path) -> None:
-    """Show the untrained model a black and a white image, and look at what its first layers with weights receive.
+    """Show the untrained model an image and its negative, and look at what its first layers with weights receive.
+
+    The image is noise from 0 to 1: of a black one nothing is left where each image is standardised by itself.
 
     Args:
         model: as `build_model` returned it.
@@ -31,30 +33,28 @@ def require_pixels_in_range(model: Any, specs: Mapping[str, InputSpec], path: Pa
         path: the user's model file.
 
     Raises:
-        UserModelError: black and white are hardly different there; says what to do.
+        UserModelError: the two are hardly different there; says what to do.
     """
     images = [name for name, spec in specs.items() if spec.kind == "image" and not spec.raw]
     if not images:
         return
-    shades = {name: np.arange(2) if name in images else np.zeros(2) for name in specs}
-    rows = {
-        name: np.broadcast_to(
-            shades[name].reshape(2, *[1] * len(spec.shape)).astype(spec.dtype), (2, *spec.shape)
-        )
-        for name, spec in specs.items()
-    }
-    for layer, black, white in _first_seen(layer_values(model, rows)):
-        span = float(np.abs(white - black).max())
-        if 0 < span < LEAST or float(np.abs(black).max()) > FARTHEST * span > 0:
+    noise = np.random.default_rng(0)
+    rows = {name: np.zeros((2, *spec.shape), spec.dtype) for name, spec in specs.items()}
+    for name in images:
+        drawn = noise.random(specs[name].shape, np.float32)
+        rows[name] = np.stack([drawn, 1 - drawn])
+    for layer, seen in _first_seen(layer_values(model, rows)):
+        span = float(np.abs(seen[1] - seen[0]).max())
+        if 0 < span < LEAST or float(np.abs(seen).max()) > FARTHEST * span > 0:
             raise UserModelError(
-                f"{path}: the layer {layer.name!r} ({type(layer).__name__}) gets {black.min():.3g} for black and "
-                f"{white.max():.3g} for white; expected a difference near 1: the pixels of {', '.join(images)} are 0 "
-                "to 1 already, and the layers before it, such as Rescaling(1/255), expect 0 to 255; take these layers "
+                f"{path}: the layer {layer.name!r} ({type(layer).__name__}) gets {seen.min():.3g} to {seen.max():.3g} "
+                f"for pixels from 0 to 1; expected a range near those: the pixels of {', '.join(images)} are 0 to 1 "
+                "already, and the layers before it, such as Rescaling(1/255), expect 0 to 255; take these layers "
                 f"out, or let data.inputs have {{name: {images[0]}, scale: none}}, which gives the stored pixels"
             )
 
 
-def _first_seen(calls: list[LayerValue]) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+def _first_seen(calls: list[LayerValue]) -> list[tuple[Any, np.ndarray]]:
     """Each layer with weights that receives what layers without weights made of the inputs; and what it receives."""
     import keras
 
@@ -69,5 +69,5 @@ def _first_seen(calls: list[LayerValue]) -> list[tuple[Any, np.ndarray, np.ndarr
         for parent in call.parents:
             value = np.asarray(keras.ops.convert_to_numpy(calls[parent].value), np.float64)
             if len(value) == 2:
-                found.append((call.layer, value[0], value[1]))
+                found.append((call.layer, value))
     return found

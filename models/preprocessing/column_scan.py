@@ -76,6 +76,12 @@ class ColumnScan:
         counts = {name: (profile.distinct or 0, profile.present) for name, profile in self.profiles.items()}
         stated = with_kinds(kinds, columns, inputs, self._targets, missing)
         found = infer_schema(columns, stated, self._targets, task, counts=counts)
+        for entry in stated or ():
+            if entry.get("kind") in ("integer", "id") and not self.profiles[entry["name"]].whole:
+                raise SchemaError(
+                    f"input {entry['name']!r} has kind {entry['kind']} and holds numbers that are not whole; expected "
+                    "whole numbers; set kind: number, or round the column"
+                )
         if len(found.target.classes) > MOST_CLASSES:
             raise SchemaError(
                 f"target {self._targets[0]!r} has more than {MOST_CLASSES} classes; expected fewer with streamed data; "

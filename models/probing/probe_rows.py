@@ -69,7 +69,7 @@ def probe_rows(
         "covering": cover(fields, held_out, vocabularies(transforms), _most_covering(held_out), random),
     }
     if labels is not None:
-        parts["boundary"] = _boundary(fields, concat([parts["held-out"], parts["near"]]), labels, count // 2)
+        parts["boundary"] = _boundary(fields, parts["held-out"], labels, count // 2)
     parts = {kind: rows for kind, rows in parts.items() if rows_of(rows)}
     rows = _joined(fields, list(parts.values()))
     kinds = np.repeat(list(parts), [rows_of(part) for part in parts.values()])

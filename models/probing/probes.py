@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, load_columns, rows_of, save_columns, take
+from tidegate.models.errors import one_line
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -41,7 +42,7 @@ class Probes:
 
 
 def make_probes(model: Any, schema: Schema, transforms: Transforms, columns: Columns) -> Probes | None:
-    """Choose the rows by the trained model, and ask it; a row that it cannot answer is left out.
+    """Choose the rows by the trained model, and ask it; what it cannot answer is left out.
 
     Args:
         model: the trained Keras model.
@@ -64,6 +65,9 @@ def make_probes(model: Any, schema: Schema, transforms: Transforms, columns: Col
     classes = schema.target.task == "classification"
     rows, kinds = probe_rows(schema, transforms, columns, labels if classes else None)
     rows, kinds = _few(rows, kinds, _numbers_of_a_row(model, schema))
+    rows, kinds = _answered(rows, kinds, partial(ask, run, transforms))
+    if not kinds:
+        return None
     answers = ask(run, transforms, rows)
     before = predict_before(model, transforms.apply(_first(rows, model)))
     good = _finite(answers)
@@ -102,6 +106,22 @@ def load_probes(path: Path) -> Probes:
         before=arrays.get("before"),
         scale=float(arrays["scale"][0]),
     )
+
+
+def _answered(rows: Columns, kinds: list[str], asked: Any) -> tuple[Columns, list[str]]:
+    """Without the kinds of rows that the trained model itself does not take, such as an empty text."""
+    taken = []
+    for kind in dict.fromkeys(kinds):
+        places = np.flatnonzero(np.array(kinds) == kind)
+        try:
+            asked(take(rows, places))
+            taken.append(kind)
+        except Exception as error:  # a user's model may raise anything
+            print(
+                f"no {kind} probes, because the model does not take them: {one_line(error)[:200]}", flush=True
+            )
+    good = np.flatnonzero([kind in taken for kind in kinds])
+    return take(rows, good), [kinds[place] for place in good]
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -30,6 +30,13 @@ def is_list(kind: Any) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
+def is_decimal(kind: Any) -> bool:
+    """Whether a type is of decimal numbers, which NumPy has not."""
+    import pyarrow.types as types
+
+    return bool(types.is_decimal(kind))
+
+
 def may_lose_digits(kind: Any) -> bool:
     """Whether a type has whole numbers that float64 has not."""
     import pyarrow.types as types

@@ -17,6 +17,7 @@ from tidegate.models.errors import FormatError
 from tidegate.models.readers import INDEX, readable, rows_per_chunk, tell_index
 from tidegate.models.readers.arrow_columns import (
     column_of_arrow,
+    is_decimal,
     is_list,
     is_text,
     largest_with_nulls,
@@ -64,7 +65,7 @@ def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOpti
                     cells = facts.setdefault(name, CellFacts())
                     for array in _arrays(file, name):
                         cells.add([value or "" for value in array.to_pylist()])
-                elif may_lose_digits(arrow.type) and not wanted and not options.by_contract:
+                elif not wanted and not options.by_contract and _is_inexact(file, arrow):
                     largest[name] = max(largest.get(name, 0), largest_with_nulls(_arrays(file, name)))
     for name in (name for name, value in largest.items() if value):
         tell_digits(name, largest[name])
@@ -116,6 +117,17 @@ def _index(file: Any) -> set[str]:
     names = file.schema_arrow.names
     known = (file.schema_arrow.pandas_metadata or {}).get("index_columns", ())
     return {name for name in names if name in known or INDEX.fullmatch(name)}
+
+
+def _is_inexact(file: Any, arrow: Any) -> bool:
+    """Whether float64 could lose digits of a column, as far as its type and the counts of nulls in the file tell."""
+    if not may_lose_digits(arrow.type):
+        return False
+    groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+    chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+    counts = [chunk.statistics for chunk in chunks if chunk.path_in_schema == arrow.name]
+    known = counts and all(count is not None and count.has_null_count for count in counts)
+    return not known or is_decimal(arrow.type) or any(count.null_count for count in counts)
 
 
 def _arrays(file: Any, name: str) -> Iterator[Any]:

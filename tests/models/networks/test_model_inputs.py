@@ -123,6 +123,11 @@ BEGINNINGS: dict[str, tuple[str, bool]] = {
         "    x = keras.Sequential([layers.Rescaling(1 / 255), layers.Conv2D(2, 3), layers.Flatten()])(x)",
         False,
     ),
+    "each image standardised by itself": (
+        "    x = x - keras.ops.mean(x, (1, 2, 3), keepdims=True)\n"
+        f"    x = x / (keras.ops.std(x, (1, 2, 3), keepdims=True) + 1e-3)\n    x = {FLAT}",
+        True,
+    ),
     "behind weights": (
         f"    x = layers.Conv2D(2, 3)(x)\n    x = layers.Rescaling(1 / 255)(x)\n    x = {FLAT}",
         True,

@@ -155,6 +155,28 @@ def test_a_file_that_hides_it_is_compared_by_logarithms(right: Exported, tmp_pat
     assert not _probed(right, tmp_path / "logs.onnx").passed
 
 
+def test_rows_that_the_trained_model_does_not_take_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = Schema(
+        inputs=(Field(name="ratio", kind="numeric", dtype="float64"),),
+        target=Target(names=("y",), task="regression"),
+    )
+    columns = {"ratio": np.random.default_rng(0).uniform(size=30)}
+    x: Any = keras.Input((1,), name="features")
+    model = keras.Model({"features": x}, keras.layers.Dense(1)(x))
+    answer = model.call
+
+    def call(inputs: Any, *others: Any, **more: Any) -> Any:
+        if np.abs(np.asarray(inputs["features"])).max() > 4:
+            raise ValueError("\x1b[1mtoo large\x1b[0m")
+        return answer(inputs, *others, **more)
+
+    model.call = call
+    probes = make_probes(model, schema, Transforms.fit(schema, columns), columns)
+    assert probes is not None and set(probes.kinds) == {"held-out", "mixed", "near"}
+    said = capsys.readouterr().out
+    assert said.startswith("no extreme probes, because the model does not take them: ") and "\x1b" not in said
+
+
 LASTS: dict[str, Any] = {
     "a dense layer": keras.layers.Dense(2, activation="softmax"),
     "a layer of its own": lambda x: keras.layers.Softmax()(keras.layers.Dense(2)(x)),

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,32 @@ def test_each_column_has_a_line_in_memory_streamed_and_without_a_run(tmp_path):
     assert column_lines(streamed.summary["columns"]) == lines
     assert [field.nullable for field in streamed.schema.inputs] == [False, False, True]
     assert column_lines(look(source=path, target=["label"]).columns) == lines
+
+
+def test_what_only_later_rows_show_is_seen_in_streamed_data(tmp_path):
+    later = {
+        "day": ["01.01.2025"] * 1500 + ["soon"],
+        "count": [*range(1500), 0.5],
+        "label": ["no", "yes"] * 750 + ["no"],
+    }
+    for name, stated, words in (
+        ("day", {}, "holds 'soon'; expected dates of that format"),
+        ("count", {"kind": "integer"}, "holds numbers that are not whole"),
+    ):
+        path, inputs = written(tmp_path, later), [{"name": name, **stated}]
+        with pytest.raises(SchemaError, match=words):
+            prepare_streamed(
+                StreamedData(path, None, inputs, ["label"], {}, None, None, 1 << 30, tmp_path, Path)
+            )
+
+
+def test_categories_that_repeat_only_in_all_rows_are_categories_in_streamed_data(tmp_path):
+    names = [f"c{row % 1000}" for row in range(4000)]
+    path = written(tmp_path, {"c": names, "label": ["no", "yes"] * 2000})
+    found = prepare_streamed(
+        StreamedData(path, None, None, ["label"], {}, None, None, 1 << 30, tmp_path, Path)
+    )
+    assert found.schema.inputs[0].kind == "categorical"
 
 
 def test_a_rule_for_missing_values_lets_a_request_leave_them_out(tmp_path):
