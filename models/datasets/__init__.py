@@ -49,7 +49,7 @@ DATASETS: dict[str, Dataset] = {
     "spoken-digits": Dataset("digit", "classification", speech.digits, (("mfcc", "sequence"),)),
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),
-    "bikeshare": Dataset("bikers", "regression", tables.bikeshare),
+    "bikeshare": Dataset("bikers", "regression", tables.bikeshare, tables.KINDS),
     "bible": Dataset("text", "generation", texts.verses),
     "verse-pairs": Dataset("english", "generation", texts.verse_pairs, (("spanish", "text"),)),
     "cmudict": Dataset("phonemes", "generation", texts.pronunciations, (("spelling", "text"),)),

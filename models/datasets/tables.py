@@ -8,6 +8,7 @@ from tidegate.models.data.columns import Columns, as_strings, concat
 from tidegate.models.readers import read
 
 CATEGORIES = ("mnth", "hr", "weekday", "season", "weathersit")
+KINDS = tuple((name, "categorical") for name in CATEGORIES)
 
 
 def bikeshare(files: list[Path]) -> tuple[Columns, int]:

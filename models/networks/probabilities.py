@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tidegate.models.errors import UserModelError
 from tidegate.models.keras_private import operation_of
 from tidegate.models.networks.own_training import own_methods
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SLACK = 1e-4  # outside of 0 and 1, by rounding
 SUM_SLACK = 1e-2
@@ -26,8 +27,8 @@ def require_probabilities(raw: np.ndarray, activation: str) -> None:
     """
     if activation == "linear" or not raw.size:
         return
-    sums = raw.sum(axis=1) if activation == "softmax" and raw.ndim == 2 else np.ones(len(raw))
-    if raw.min() < -SLACK or raw.max() > 1 + SLACK or np.abs(sums - 1).max() > SUM_SLACK:
+    off = abs(raw.sum(axis=1) - 1).max() if activation == "softmax" and raw.ndim == 2 else 0.0
+    if raw.min() < -SLACK or raw.max() > 1 + SLACK or off > SUM_SLACK:
         raise UserModelError(
             f"the model's outputs are not probabilities: they are between {raw.min():.3g} and {raw.max():.3g}; "
             f"expected {activation} outputs, because the task is classification; end build() with outputs.layer(x), or "

@@ -82,11 +82,11 @@ class TargetSpec(Part):
 
 
 class Split(Part):
-    """How rows are divided, seeded and stratified for classes."""
+    """How rows are divided: by their content and the seed, so that a row keeps its part."""
 
     validation: Fraction = Field(0.1, description="share of rows that steers training")
     test: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of rows held out for the gate")
-    seed: int = Field(7, ge=0, description="seed of the shuffle")
+    seed: int = Field(7, ge=0, description="seed of the parts")
     folds: int | None = Field(
         None,
         ge=2,

@@ -112,11 +112,7 @@ def _as_number(name: str, profile: ColumnProfile) -> Iterator[str]:
 
 def _named_as_id(name: str) -> bool:
     lowered = name.lower()
-    return (
-        lowered in ("id", "uuid", "key", "index")
-        or lowered.endswith(("_id", " id", "-id", "_key"))
-        or name.endswith("Id")
-    )
+    return lowered in ID_NAMES or lowered.endswith(("_id", " id", "-id", "_key")) or name.endswith("Id")
 
 
 def _as_category(profile: ColumnProfile) -> Iterator[str]:

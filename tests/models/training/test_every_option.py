@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.options import leaves
-from tidegate.models.config.losses import class_weights
+from tidegate.models.config.class_weights import class_weights
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training
 from tidegate.models.families.build import build_model
