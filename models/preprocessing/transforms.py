@@ -28,14 +28,14 @@ from tidegate.models.preprocessing.box_target import BoxTarget
 from tidegate.models.preprocessing.encoder_fitting import (
     FITTERS,
     EncoderFitter,
-    FeaturesFitter,
-    IdFitter,
     in_parts,
 )
 from tidegate.models.preprocessing.encoders import ColumnPart, Encoder, InputSpec
 from tidegate.models.preprocessing.encoding.encoder_types import build
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
+from tidegate.models.preprocessing.encoding.features_fitting import FeaturesFitter
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
+from tidegate.models.preprocessing.encoding.id_fitting import IdFitter
 from tidegate.models.preprocessing.schema import Class, Field, Schema, Target
 from tidegate.models.preprocessing.text_target import PREFIX, TextTarget
 

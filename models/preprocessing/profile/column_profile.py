@@ -98,7 +98,7 @@ def _distinct(column: Array) -> NDArray[Any]:
     """The distinct numbers; without sorting where they are whole and near to each other."""
     if column.dtype.kind in "iu" and column.size:
         least, most = int(column.min()), int(column.max())
-        if most - least < SMALL_RANGE:
+        if most - least < SMALL_RANGE and most < 2**63:
             return np.flatnonzero(np.bincount((column - least).astype(np.int64))) + least
     return np.unique(column)
 

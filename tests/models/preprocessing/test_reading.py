@@ -121,3 +121,12 @@ def test_large_whole_numbers_are_told(tmp_path, kind):
     path = written(tmp_path, "d.csv", "x,y\n" + "".join(f"{2**60 + n % 9},{n % 2}\n" for n in range(ROWS)))
     told = prepare(source=path, inputs=[{"name": "x", "kind": kind}], target=["y"]).summary["warnings"]
     assert any("'x' holds whole numbers up to 1152921504606846" in sentence for sentence in told)
+
+
+def test_whole_numbers_beyond_int64_are_prepared(tmp_path):
+    numbers = pyarrow.array([2**63 + n % 9 for n in range(ROWS)], pyarrow.uint64())
+    pyarrow.parquet.write_table(
+        pyarrow.table({"x": numbers, "y": [n % 2 for n in range(ROWS)]}), tmp_path / "d.parquet"
+    )
+    told = prepare(source=tmp_path / "d.parquet", target=["y"]).summary["warnings"]
+    assert any("whose last digits are lost as numbers" in sentence for sentence in told)

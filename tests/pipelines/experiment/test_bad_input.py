@@ -307,7 +307,7 @@ CASES = {
     ),
     "unknown metric": wrong("test_acuracy", 'did you mean "test_accuracy"', gate="{metric: test_acuracy}"),
     "no gpu": replace(wrong("resources.gpus is 1", "sees 0 GPUs", "gpus: 0", resources__gpus=1), code=1),
-    "search elsewhere": search("{data.target: [a]}", "data.target", "must begin with model. or training."),
+    "search elsewhere": search("{data.target: [a]}", "data.target", "must begin with model. or training"),
     "search unknown": search("{training.epoch: [1]}", "training.epoch", 'did you mean "epochs"'),
     "search no step": search("{training.epochs: {low: 1, high: 9}}", "epochs", "num: 3", method="grid"),
     "search nothing": search("{}", "space is empty", "learning_rate"),
