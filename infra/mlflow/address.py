@@ -5,7 +5,7 @@ first to the second, so that the client still logs in, and every child process t
 """
 
 import os
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tidegate.infra.errors import TrackingError
 
@@ -27,7 +27,7 @@ def outside() -> str | None:
     if parts.scheme in ("http", "https") and "@" in parts.netloc:
         login, _, host = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
-        given = parts._replace(netloc=host).geturl()
+        given = urlunsplit((parts.scheme, host, *parts[2:]))
         if not user or not password:
             raise TrackingError(
                 f"${URI} for {given} has a user or a password alone; expected http://USER:PASSWORD@HOST; or {LOG_IN}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError
@@ -52,7 +53,8 @@ ALIASES = {
 }
 
 
-class Loss(NamedTuple):
+@dataclass(frozen=True)
+class Loss:
     """A loss by name, its keyword arguments, and the target encoding it needs.
 
     `logits`: whether it is computed of logits, which the user's model ends with. The network gets the activation that
@@ -108,7 +110,7 @@ def with_label_smoothing(loss: Loss, part: float) -> Loss:
     if not part:
         return loss
     if loss.name == "sparse_categorical_crossentropy":
-        loss = loss._replace(name="categorical_crossentropy", target="one_hot")
+        loss = replace(loss, name="categorical_crossentropy", target="one_hot")
     if not loss.name.endswith("_crossentropy") or "label_smoothing" in loss.options:
         known = ", ".join(name for name in CLASSIFICATION if name.endswith("_crossentropy"))
         raise OptionsError(
@@ -116,7 +118,7 @@ def with_label_smoothing(loss: Loss, part: float) -> Loss:
             f"{loss.options or 'no options'}; expected one of: {known}, with no smoothing of its own; leave one of the "
             "two out"
         )
-    return loss._replace(options={**loss.options, "label_smoothing": part})
+    return replace(loss, options={**loss.options, "label_smoothing": part})
 
 
 def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
