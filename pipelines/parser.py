@@ -119,7 +119,9 @@ def _inspection(add: Add) -> None:
     data.add_argument(
         "--csv", action="append", default=[], metavar="KEY=VALUE", help="how a .csv is written, see predict"
     )
-    runs = add("runs", "runs:runs", "list the runs, newest first", "tidegate runs --since 7d --status done")
+    runs = add(
+        "runs", "runs.listing:runs", "list the runs, newest first", "tidegate runs --since 7d --status done"
+    )
     runs.add_argument(
         "--status",
         action="append",
@@ -163,7 +165,7 @@ def _inspection(add: Add) -> None:
     wait.add_argument("--timeout", metavar="TIME", help="give up after 30s, 10m or 2h, with exit code 4")
     compare = add(
         "compare",
-        "compare:compare",
+        "runs.compare:compare",
         "show what differs between runs, or between the trials of one search",
         "tidegate compare digits-1a2b3c4d digits-5e6f7a8b",
     )
@@ -177,7 +179,7 @@ def _inspection(add: Add) -> None:
 
 
 def _endpoints(add: Add) -> None:
-    add("endpoints", "endpoints:endpoints", "list the endpoints", "tidegate endpoints")
+    add("endpoints", "endpoints.lifecycle:endpoints", "list the endpoints", "tidegate endpoints")
     predict = add(
         "predict",
         "predict:predict",
@@ -219,7 +221,7 @@ def _endpoints(add: Add) -> None:
     )
     rollback = add(
         "rollback",
-        "endpoints:rollback",
+        "endpoints.lifecycle:rollback",
         "serve an earlier release again",
         "tidegate rollback digits --to 1",
     )
@@ -229,7 +231,7 @@ def _endpoints(add: Add) -> None:
     delete.add_argument("name", metavar="NAME", help="an endpoint, or a run's id")
     serve = add(
         "serve",
-        "serve:serve",
+        "endpoints.serve:serve",
         "run the endpoint's server in the foreground, without a deployment",
         "tidegate serve digits-1a2b3c4d --port 3333",
     )
@@ -251,7 +253,7 @@ def _workspace(add: Add) -> None:
     init.add_argument("folder", metavar="DIR")
     keys = add(
         "keys",
-        "keys:keys",
+        "endpoints.keys:keys",
         "make an API key for an endpoint",
         "tidegate keys alice >> keys.txt",
         quiet=True,
@@ -259,7 +261,7 @@ def _workspace(add: Add) -> None:
     )
     keys.add_argument("name", metavar="NAME", help="who will use the key")
     add("down", "workspace:down", "stop everything that runs here", "tidegate down")
-    add("up", "up:up", "start again what down or a reboot stopped", "tidegate up")
+    add("up", "endpoints.up:up", "start again what down or a reboot stopped", "tidegate up")
     gc = add("gc", "removal:gc", "remove what no live release or run needs", "tidegate gc --older-than 30d")
     gc.add_argument(
         "--older-than",

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.preprocessing.profile.column_lines import column_lines
-from tidegate.pipelines.commands.drift import drift_of, drift_summary_with_rows
-from tidegate.pipelines.commands.endpoint_logs import endpoint_logs
-from tidegate.pipelines.commands.resumable import true_advice
-from tidegate.pipelines.commands.run_summary import run_result
+from tidegate.pipelines.commands.endpoints.drift import drift_of, drift_summary_with_rows
+from tidegate.pipelines.commands.endpoints.logs import endpoint_logs
+from tidegate.pipelines.commands.runs.resumable import true_advice
+from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.finished_steps import outputs_of

@@ -2,8 +2,8 @@
 
 import time
 
-from tidegate.pipelines.commands.delete_run import delete_runs, why_kept
-from tidegate.pipelines.commands.endpoints import delete_endpoint
+from tidegate.pipelines.commands.endpoints.lifecycle import delete_endpoint
+from tidegate.pipelines.commands.runs.deletion import delete_runs, why_kept
 from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result

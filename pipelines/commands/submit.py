@@ -13,7 +13,7 @@ from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.commands import submit_remote as remote
 from tidegate.pipelines.commands.preflight import check
-from tidegate.pipelines.commands.run_summary import run_result
+from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors import make_executor

@@ -10,7 +10,7 @@ from typing import Any
 from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finished, run_labels, selector
 from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.errors import AlreadyExistsError
-from tidegate.pipelines.commands.run_summary import run_result
+from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
 from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError

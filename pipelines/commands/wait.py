@@ -3,7 +3,7 @@
 import sys
 import time
 
-from tidegate.pipelines.commands.run_summary import REFUSED, run_result
+from tidegate.pipelines.commands.runs.summary import REFUSED, run_result
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.ages import age_in_seconds

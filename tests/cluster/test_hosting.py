@@ -18,7 +18,7 @@ from tidegate.infra.errors import LockedError
 from tidegate.infra.testbed import install
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.images import ours
-from tidegate.pipelines.commands import endpoints
+from tidegate.pipelines.commands.endpoints import lifecycle
 from tidegate.pipelines.errors import CanaryError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import abandon, ensure_live, hosting
@@ -93,12 +93,12 @@ def test_a_release_lives_and_leaves_nothing(endpoint: Make, layout: Layout) -> N
 
     second = life.release("wrong")
     assert life.ask()["release"] == second
-    assert endpoints.endpoints(life.home).data[0]["live"]
-    rolled = endpoints.rollback(life.home, "life", None).data
+    assert lifecycle.endpoints(life.home).data[0]["live"]
+    rolled = lifecycle.rollback(life.home, "life", None).data
     assert (rolled["release"], rolled["url"]) == (first, life.url)
     assert life.ask() == before
 
-    endpoints.delete(life.home, "life")
+    lifecycle.delete_endpoint(life.home, "life")
     assert left_over(layout, NAMESPACE, "life") == []
     again = life.release()
     assert (again, life.ask()["release"]) == (1, 1)
@@ -116,7 +116,7 @@ def test_five_releases_and_a_rollback_fail_no_request(endpoint: Make) -> None:
             allowed.add(number)
             rolling.promote(number)
         served.append((time.time(), set(allowed)))
-        endpoints.rollback(rolling.home, "rolling", None)
+        lifecycle.rollback(rolling.home, "rolling", None)
         settled = time.time()
         time.sleep(2)
     assert load_.failures == []

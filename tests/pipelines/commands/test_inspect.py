@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.pipelines.commands.drift import drift_summary, drift_summary_with_rows
+from tidegate.pipelines.commands.endpoints.drift import drift_summary, drift_summary_with_rows
 from tidegate.pipelines.commands.inspect import logs, show
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.errors import UnknownNameError, UsageError, error_message

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.pipelines.commands.compare import compare
-from tidegate.pipelines.commands.run_summary import run_result
-from tidegate.pipelines.commands.runs import runs
+from tidegate.pipelines.commands.runs.compare import compare
+from tidegate.pipelines.commands.runs.listing import runs
+from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.state.home import Home, RunRecord
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, Cli, Ran
-from tidegate.pipelines.commands.runs import runs
+from tidegate.pipelines.commands.runs.listing import runs
 from tidegate.pipelines.state.home import Home
 
 ROWS = "a,b,y\n" + "".join(f"{i / 40},{(i * 7 % 40) / 40},{'yes' if i % 3 else 'no'}\n" for i in range(40))

@@ -4,7 +4,7 @@ from typing import Any
 
 from tidegate.infra.errors import ConflictError, InfraError
 from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.pipelines.commands.drift import drift_of, drift_summary
+from tidegate.pipelines.commands.endpoints.drift import drift_of, drift_summary
 from tidegate.pipelines.driver.mlflow_deletion import follow_later
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, table

@@ -6,8 +6,8 @@ from typing import Any
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import compare_url
-from tidegate.pipelines.commands.run_summary import trials_of
-from tidegate.pipelines.commands.winner import ranking_metric, selection_of, short_names, value_text
+from tidegate.pipelines.commands.runs.summary import trials_of
+from tidegate.pipelines.commands.runs.winner import ranking_metric, selection_of, short_names, value_text
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.result import Result, table

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
 
-from tidegate.pipelines.commands.winner import ranking_metric, selection_of
+from tidegate.pipelines.commands.runs.winner import ranking_metric, selection_of
 from tidegate.pipelines.errors import UsageError, nearest
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.ages import age_in_seconds

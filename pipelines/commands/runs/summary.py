@@ -6,7 +6,7 @@ from typing import Any
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import run_url
-from tidegate.pipelines.commands.winner import winner_of, winner_text
+from tidegate.pipelines.commands.runs.winner import winner_of, winner_text
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.result import Result, table

@@ -1,0 +1,1 @@
+"""Endpoints: listed, rolled back, started again, their keys, logs and drift."""

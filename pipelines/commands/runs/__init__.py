@@ -1,0 +1,1 @@
+"""What runs did: listed, summarised, compared; and how they are deleted."""
