@@ -161,7 +161,7 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
     Args:
         target: the encoding.
         y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
-            `preprocessing.box_target` has them.
+            `preprocessing.target.box_target` has them.
         classes: number of classes.
 
     Returns:

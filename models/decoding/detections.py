@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tidegate.models.data.box_geometry import box_voting, non_max_suppression
 from tidegate.models.data.default_boxes import OFFSETS
 from tidegate.models.decoding.settings import Detection
-from tidegate.models.preprocessing.box_target import BoxTarget, apply_offsets
+from tidegate.models.preprocessing.target.box_target import BoxTarget, apply_offsets
 
 # Boxes of a class that enter the suppression, the most probable ones, as in Liu et al. 2016.
 MOST_COMPARED = 400

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tidegate.models.decoding.beam import beam_search
 from tidegate.models.decoding.sampling import sample
 from tidegate.models.decoding.settings import Decoding
-from tidegate.models.preprocessing.text_target import BOUNDARY, PREFIX, UNSEEN, TextTarget
+from tidegate.models.preprocessing.target.text_target import BOUNDARY, PREFIX, UNSEEN, TextTarget
 
 MOST_NUMBERS = 1 << 24  # probabilities in memory at once
 # A lower temperature is treated as greedy: one token has all probability, and powers would overflow.

@@ -18,7 +18,7 @@ from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.evaluation.evaluation import Evaluation
-from tidegate.models.preprocessing.box_target import BoxTarget
+from tidegate.models.preprocessing.target.box_target import BoxTarget
 
 # Not pycocotools: a C extension with its own file formats, for a single metric.
 MOST = 100  # boxes per image that count

@@ -45,7 +45,8 @@ class Family(Protocol):
     """The interface of a family's module; importing the module must not import Keras.
 
     A module for other tasks than USUAL_TASKS has `TASKS`. For generation one of the inputs is `prefix`, see
-    `preprocessing.text_target`; for detection `outputs.grids` has the default boxes, see `preprocessing.box_target`.
+    `preprocessing.target.text_target`; for detection `outputs.grids` has the default boxes, see
+    `preprocessing.target.box_target`.
     """
 
     Options: type[FamilyOptions]

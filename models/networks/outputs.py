@@ -22,7 +22,7 @@ class Outputs:
     Args:
         units: width of the model's output, which is float32 (rows, units); for texts (rows, steps, units), the token
             probabilities after each step; for boxes (rows, default boxes, units), the logits of no box and of each
-            class, then four offsets, see `preprocessing.box_target`.
+            class, then four offsets, see `preprocessing.target.box_target`.
         activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
         grids: the default boxes of a detection: grid by grid, in a grid row by row from the top.
         logits: the user's model ends in logits, and `with_probabilities` adds the activation to it.

@@ -13,7 +13,6 @@ from tidegate.models.data.columns import Columns, concat, rows_between, rows_of,
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.prepare import (
     conformed,
     known_kinds,
@@ -25,7 +24,8 @@ from tidegate.models.preprocessing.prepare import (
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.schema import Schema, Target, infer_field, infer_schema, with_nullable
-from tidegate.models.preprocessing.targets import parse_target, without_target
+from tidegate.models.preprocessing.target.one_hot import TargetColumns
+from tidegate.models.preprocessing.target.target_columns import parse_target, without_target
 from tidegate.models.preprocessing.transforms import Transforms
 
 MOST_ROWS = 100_000  # that are looked at

@@ -18,7 +18,6 @@ from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.image_scales import tell_image_scales
-from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
@@ -27,14 +26,15 @@ from tidegate.models.preprocessing.schema import Schema, infer_schema, with_null
 from tidegate.models.preprocessing.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
-from tidegate.models.preprocessing.target_checks import tell_about_target
-from tidegate.models.preprocessing.targets import (
+from tidegate.models.preprocessing.target.one_hot import TargetColumns
+from tidegate.models.preprocessing.target.target_checks import tell_about_target
+from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
     parse_target,
     without_target,
 )
-from tidegate.models.preprocessing.text_target import tokenize
+from tidegate.models.preprocessing.target.text_target import tokenize
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
 
@@ -86,7 +86,7 @@ def prepare(
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
     Rows without a target are dropped and counted in the summary. A target column that holds arrays of `k` numbers
-    becomes the `k` columns NAME_0, NAME_1, ..., or classes where they are one-hot, see `preprocessing.one_hot`.
+    becomes the `k` columns NAME_0, NAME_1, ..., or classes where they are one-hot, see `preprocessing.target.one_hot`.
 
     A text target without inputs means a language model. Its input `prompt`, the beginning of the text, is made here, so
     that held-out rows have one.

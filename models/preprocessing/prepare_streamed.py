@@ -30,7 +30,6 @@ from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.kinds import check_dates
-from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.prepare import (
     SPLIT,
     Prepared,
@@ -52,8 +51,9 @@ from tidegate.models.preprocessing.row_identity import (
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splits import ORDER, PARTS, check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
-from tidegate.models.preprocessing.target_checks import tell_about_classes, tell_constant
-from tidegate.models.preprocessing.targets import (
+from tidegate.models.preprocessing.target.one_hot import TargetColumns
+from tidegate.models.preprocessing.target.target_checks import tell_about_classes, tell_constant
+from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
     parse_target,

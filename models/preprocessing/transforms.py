@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.box_target import BoxTarget
 from tidegate.models.preprocessing.encoder_fitting import (
     FITTERS,
     EncoderFitter,
@@ -37,7 +36,8 @@ from tidegate.models.preprocessing.encoding.features_fitting import FeaturesFitt
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
 from tidegate.models.preprocessing.encoding.id_fitting import IdFitter
 from tidegate.models.preprocessing.schema import Class, Field, Schema, Target
-from tidegate.models.preprocessing.text_target import PREFIX, TextTarget
+from tidegate.models.preprocessing.target.box_target import BoxTarget
+from tidegate.models.preprocessing.target.text_target import PREFIX, TextTarget
 
 __all__ = ["InputSpec", "Transforms", "TransformsFitter", "encode_target"]
 
@@ -50,9 +50,9 @@ class Transforms:
     float32 `(n, h, w, c)`, texts int32 token ids `(n, length)`, ids int32 `(n, 1)` or of their shape, sequences float32
     `(n, steps, features + 1)`, whose last feature is 1 for a step and 0 for padding.
 
-    With a text target the last input is `prefix`, the text so far, see `preprocessing.text_target`; a language model's
-    prompt is not an input of its own, because it is the beginning of that text. With a target of boxes `box_target` has
-    the default boxes.
+    With a text target the last input is `prefix`, the text so far, see `preprocessing.target.text_target`; a language
+    model's prompt is not an input of its own, because it is the beginning of that text. With a target of boxes
+    `box_target` has the default boxes.
 
     Example:
         transforms = Transforms.fit(schema, training_columns)

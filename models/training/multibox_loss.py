@@ -32,7 +32,7 @@ def multibox(negatives: float = 3.0, alpha: float = 1.0) -> Callable[[Any, Any],
         """The loss of each image (rows,).
 
         Args:
-            y_true: float32 (rows, default boxes, 5), see `preprocessing.box_target.BoxTarget.encode`.
+            y_true: float32 (rows, default boxes, 5), see `preprocessing.target.box_target.BoxTarget.encode`.
             y_pred: float32 (rows, default boxes, 1 + classes + 4).
         """
         from keras import ops

@@ -12,7 +12,7 @@ from tidegate.pipelines.planning.identity import content_of
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
-from tidegate.pipelines.steps.trial_log import log_datasets, parameters, undefined_tags, version_tags
+from tidegate.pipelines.steps.trials.trial_log import log_datasets, parameters, undefined_tags, version_tags
 
 # Stands for the value of a searched key before there is one.
 VARIED = object()

@@ -29,7 +29,7 @@ CHANGES_NO_RESULT = (
     "tidegate.pipelines.state",
     "tidegate.pipelines.hosting",
     "tidegate.pipelines.steps.context",
-    "tidegate.pipelines.steps.trial_log",
+    "tidegate.pipelines.steps.trials.trial_log",
 )
 # The libraries whose versions a step's result depends on.
 LIBRARIES = {

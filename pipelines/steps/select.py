@@ -18,7 +18,7 @@ from tidegate.pipelines.experiment.gate import (
 )
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
 from tidegate.pipelines.step_types.train import Trained
-from tidegate.pipelines.steps.champion import compare
+from tidegate.pipelines.steps.comparison.champion import compare
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 

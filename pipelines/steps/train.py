@@ -13,8 +13,8 @@ from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.trial import Trial
-from tidegate.pipelines.steps.trial_log import TrialLog, version_tags
+from tidegate.pipelines.steps.trials.trial import Trial
+from tidegate.pipelines.steps.trials.trial_log import TrialLog, version_tags
 
 
 def run(inputs: TrainInputs, context: StepContext) -> Trained:

@@ -26,7 +26,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import Prepared
-from tidegate.pipelines.steps.learned_rows import among, digests_by
+from tidegate.pipelines.steps.comparison.learned_rows import among, digests_by
 
 HERE = Path(__file__).parent
 ANSWERS = json.loads((HERE / "answers-0.1.0.json").read_text())

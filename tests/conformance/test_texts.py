@@ -12,7 +12,7 @@ import tritonclient.grpc as triton_grpc
 
 from tidegate.models.data.columns import load_columns
 from tidegate.models.decoding.settings import Decoding
-from tidegate.models.preprocessing.text_target import BOUNDARY, UNSEEN
+from tidegate.models.preprocessing.target.text_target import BOUNDARY, UNSEEN
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.inference.bulk_scoring import chunk_rows

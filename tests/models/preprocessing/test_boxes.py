@@ -16,14 +16,14 @@ from tidegate.models.data.default_boxes import Grid
 from tidegate.models.decoding.detections import NO_BOX, detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.box_target import (
+from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.target.box_target import (
     BoxTarget,
     apply_offsets,
     default_boxes,
     match_default_boxes,
     offsets_of,
 )
-from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 
 SIZE = (40, 60)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.one_hot import TargetColumns
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
+from tidegate.models.preprocessing.target.one_hot import TargetColumns
 
 ROWS = 60
 PLACES = np.arange(ROWS) % 3

@@ -22,7 +22,7 @@ from tidegate.models.evaluation.text_metrics import (
 )
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.schema import Schema, Target, infer_schema
-from tidegate.models.preprocessing.text_target import BOUNDARY, UNSEEN, TextTarget
+from tidegate.models.preprocessing.target.text_target import BOUNDARY, UNSEEN, TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
 
 Columns = dict[str, Any]

@@ -14,7 +14,7 @@ from tidegate.models.config.training import Augmentation
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.preprocessing.box_target import apply_offsets, default_boxes
+from tidegate.models.preprocessing.target.box_target import apply_offsets, default_boxes
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.multibox_loss import LEAST, multibox

@@ -22,7 +22,7 @@ from tidegate.models.decoding.detections import detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.decoding.texts import decode
 from tidegate.models.errors import ModelsError
-from tidegate.models.preprocessing.box_target import BoxTarget
+from tidegate.models.preprocessing.target.box_target import BoxTarget
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.executors.manifests import jobs_of
 from tidegate.pipelines.experiment.gate import Compared, criteria_for, reasons_against

@@ -12,7 +12,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.step_types.train import TrainInputs
-from tidegate.pipelines.steps.trial_checks import refuse_unused
+from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
 
 CALIBRATED = {"calibration": "temperature"}
 

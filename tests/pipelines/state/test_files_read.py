@@ -10,7 +10,7 @@ import pytest
 from tidegate.infra.store import Store, open_store
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.files_read import digest_of_file, keep_files_read, model_identity
-from tidegate.pipelines.steps.file_recorder import FileRecorder
+from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
 
 FILE = "a" * 64
 

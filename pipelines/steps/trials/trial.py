@@ -36,14 +36,14 @@ from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
 from tidegate.pipelines.state.files_read import keep_files_read
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
+from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, too_few, unlearned
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
-from tidegate.pipelines.steps.file_recorder import FileRecorder
-from tidegate.pipelines.steps.learned_rows import FEWEST, too_few, unlearned
-from tidegate.pipelines.steps.trial_checks import refuse_unused
-from tidegate.pipelines.steps.trial_log import TrialLog, position
-from tidegate.pipelines.steps.trial_results import TrialResults
-from tidegate.pipelines.steps.trial_rows import TrialRows
+from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
+from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
+from tidegate.pipelines.steps.trials.trial_log import TrialLog, position
+from tidegate.pipelines.steps.trials.trial_results import TrialResults
+from tidegate.pipelines.steps.trials.trial_rows import TrialRows
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.windows import ShuffleWindows

@@ -24,7 +24,7 @@ from tidegate.pipelines.steps.context import StepContext
 
 if TYPE_CHECKING:
     from tidegate.models.training.checkpoint import TrainingProgress
-    from tidegate.pipelines.steps.trial_results import TrialFiles
+    from tidegate.pipelines.steps.trials.trial_results import TrialFiles
 
 SAMPLE_S = 5.0
 STARTING = "starting:"

@@ -15,10 +15,10 @@ from tidegate.pipelines.experiment.gate import Compared, Criterion, lower_is_bet
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import Trained
+from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, too_few, unlearned
+from tidegate.pipelines.steps.comparison.paired_scores import PairedScores, paired_scores
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
-from tidegate.pipelines.steps.learned_rows import FEWEST, too_few, unlearned
-from tidegate.pipelines.steps.paired_scores import PairedScores, paired_scores
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.errors import ServingError
 from tidegate.serving.inference.predictor import Predictor
