@@ -70,7 +70,7 @@ def test_a_worse_one_is_held_against_the_champion_s_own_texts(cli: Cli, experime
     champion = cli.ok("submit", str(experiment))["metrics"]["test_error_rate"]
     worse = cli("submit", str(experiment), "--json", "--set", "training.optimizer.learning_rate=0.0001")
     assert worse.code == 3, worse.stderr
-    assert f"the champion's on the same rows is {champion:.6g}" in worse.json["reason"]
+    assert f" against {champion:.4g} of the champion on " in worse.json["reason"]
     assert cli.ok("endpoints")[0]["release"] == 1
 
 
