@@ -31,7 +31,9 @@ from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
+    infinite_targets,
     parse_target,
+    tell_infinite_targets,
     without_target,
 )
 from tidegate.models.preprocessing.target.text_target import tokenize
@@ -117,6 +119,7 @@ def prepare(
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
         columns, names = TargetColumns(names, task).read(columns)
+        tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names))
         fixed = kept >= rows_of(columns) - published
         dropped = rows_of(columns) - len(kept)
