@@ -182,8 +182,8 @@ class ImageEncoder:
         raw: bool = False,
         between: list[float] | None = None,
     ) -> None:
-        self.content = {"name": name, "shape": shape, "divisor": divisor} | ({"raw": True} if raw else {})
-        self.content |= {} if between is None else {"between": between}
+        self.content: dict[str, Any] = {"name": name, "shape": shape, "divisor": divisor}
+        self.content |= ({"raw": True} if raw else {}) | ({"between": between} if between else {})
         self._name, self._factor = name, np.float32(1.0 / divisor)
         channels = shape[2] if len(shape) > 2 else 1
         self.spec = InputSpec((shape[0], shape[1], channels), "float32", "image", raw=raw)
