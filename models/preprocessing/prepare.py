@@ -142,12 +142,13 @@ def prepare(
         tell_leaks(schema, columns, index, identity, published > 0)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
-        shared = tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
+        by_user = [name for name in with_kind(stated) if name not in options.found]
+        shared = tell_about_columns(schema, profiles, splits["train"], by_user)
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
             "fingerprints": digests,
-            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told, shared),
+            "columns": column_entries(schema, profiles, transforms, by_user, told, shared),
             "warnings": told,
         }
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]

@@ -24,6 +24,9 @@ Class = bool | int | str
 NUMBERS = ("integer", "number")  # may be stated too: a numeric column, `integer` of whole numbers
 KINDS: tuple[str, ...] = (*get_args(Kind), *NUMBERS)
 TEXT_OPTIONS = ("tokens", "length", "vocabulary")
+SEVERAL_TARGETS = (
+    "name one target of them for classes; state data.task: regression to learn true and false as 1 and 0"
+)
 MOST_INTEGER_CLASSES = 100  # an integer target with more distinct values means regression
 
 
@@ -257,7 +260,8 @@ def _target(
         return Target(names=names, task="regression")
     if len(names) > 1:
         raise SchemaError(
-            f"the task is classification and data.target is {', '.join(names)}; expected one column; name one"
+            f"the task is classification and data.target is {', '.join(names)}; expected one column, or "
+            "one-hot columns (in each row one 1 or true, all others 0 or false); name one"
         )
     classes = _classes(names[0], columns[names[0]])
     if columns[names[0]].dtype == object:
@@ -340,5 +344,5 @@ def _check_quantities(columns: Columns, names: tuple[str, ...]) -> None:
         if columns[name].dtype == object or columns[name].ndim > 1:
             raise SchemaError(
                 f"target {name!r} holds {_example(columns[name])}; expected one number per row for a regression; "
-                "correct the column, or set task: classification"
+                + ("correct the column, or set task: classification" if len(names) == 1 else SEVERAL_TARGETS)
             )

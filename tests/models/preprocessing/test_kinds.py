@@ -82,6 +82,10 @@ def test_what_becomes_of_whole_numbers_in_arrays_is_told_unless_it_was_stated(co
         ("images/{}.png", "format: image_folder"),
         ("{}.wav", "format: audio_folder"),
         ("{}/02/2025", "expected"),
+        ("{}.5", "kind: numeric"),
+        ("5 Jan 2{:03}", "kind: date, format: '%d %b %Y'"),
+        ("1/{}/21 3:05 PM", "expected categories"),
+        ("02/01/2{:03} 3:05 PM", "kind: date, format: '%m/%d/%Y %I:%M %p'"),
     ],
 )
 def test_texts_that_hardly_repeat_are_refused_unless_a_kind_is_stated(texts, sentence):
@@ -112,11 +116,33 @@ def test_few_rows_may_all_be_different():
         (np.ones((3, 2)), {"missing": "own"}, "one a row"),
         (strings(["a", "b"]), {"kind": "id", "unknown": 2}, "expected it only for lists"),
         (np.zeros((3, 4, 4), np.uint8), {"scale": "log"}, "expected none, for the stored numbers"),
+        (
+            np.ones((3, 2)),
+            {"kind": "id", "vocabulary": 10, "unknown": 10},
+            "expected unknown to be one of the ids",
+        ),
+        (strings(["2025-01-01"]), {"kind": "date", "format": "month_frist"}, "did you mean month_first"),
+        (np.array([1e300, -2.0]), {}, r"up to 1e\+300, which are too large.*state scale: log"),
+        (np.array([1e39, -2.0]), {"scale": "none"}, "too large for scale: none"),
+        (np.array([[1e-300, np.nan], [0.0, -3e-300]]), {}, "up to 3e-300, which are too small.*multiply"),
     ],
 )
 def test_a_kind_or_an_option_that_does_not_fit_is_refused(column, stated, sentence):
     with pytest.raises(SchemaError, match=sentence):
         schema_of(column, **stated)
+
+
+@pytest.mark.parametrize(
+    ("column", "scale"),
+    [
+        (np.array([1e300, -2.0, 5.0]), "log"),
+        (np.array([3e-300, 1e-300, 2e-300]), "minmax"),
+        (np.zeros(3), None),
+    ],
+)
+def test_large_and_small_numbers_that_fit_their_scale_are_scaled(column, scale):
+    found = encoded(column, scale=scale)
+    assert np.isfinite(found).all() and len(np.unique(found)) == len(np.unique(column))
 
 
 def test_whole_numbers_stay_whole_though_some_are_missing():
