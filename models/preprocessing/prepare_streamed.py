@@ -26,6 +26,7 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import ShardWriter, bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.cell_digests import Digests
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.image_scales import tell_image_scales
@@ -43,7 +44,6 @@ from tidegate.models.preprocessing.profile.column_checks import tell_about_colum
 from tidegate.models.preprocessing.profile.column_lines import column_entries
 from tidegate.models.preprocessing.row_identity import (
     CopyCounter,
-    Digests,
     content_digests,
     input_digests,
     share_of,

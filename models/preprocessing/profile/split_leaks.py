@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.preprocessing.row_identity import RowIdentity, cell_digests, in_conflict
+from tidegate.models.preprocessing.cell_digests import cell_digests
+from tidegate.models.preprocessing.row_identity import RowIdentity, in_conflict
 from tidegate.models.preprocessing.schema import Schema
 
 Rows = NDArray[np.int64]
