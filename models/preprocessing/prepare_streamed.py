@@ -42,6 +42,7 @@ from tidegate.models.preprocessing.prepare import (
 )
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries
+from tidegate.models.preprocessing.profile.split_leaks import FirstRows
 from tidegate.models.preprocessing.row_identity import (
     CopyCounter,
     content_digests,
@@ -62,7 +63,7 @@ from tidegate.models.preprocessing.target.target_columns import (
 from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
 
 TASKS = ("classification", "regression")
-HELD_OUT_ROWS = 10_000  # of validation and of test each: the standard error of a share is then half a percent
+HELD_OUT_ROWS = 10_000  # of validation and of test each, and first rows that are looked at for leaks: the standard error of a share is then half a percent
 SAMPLE_ROWS = 20_000  # training rows that drift is measured against
 PART = 64  # each of these sets of rows may take 1 / PART of the memory
 PIECE_BYTES = 8 << 20  # of rows whose float64 copy is in memory at once
@@ -142,6 +143,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for name, figures in prepared.summary.get("target", {}).items():
             if figures["min"] == figures["max"]:
                 tell_constant(name, figures["min"], scan.rows)
+        splitter.first.tell_leaks(schema)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
@@ -212,6 +214,7 @@ class _StreamSplitter:
         self._units: dict[str, list[Digests]] = {"validation": [], "test": []}
         self._writer, self._digest = ShardWriter(data.folder, data.keep), hashlib.sha256()
         self._fitter = TransformsFitter(schema)
+        self.first = FirstRows(held_out)
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}
         self._counts = {name: np.zeros(len(schema.target.classes), np.int64) for name in self._rows}
@@ -226,8 +229,11 @@ class _StreamSplitter:
         shares = share_of(units, PARTS, self._seed)
         test = shares < self._test
         validation = (shares >= self._start) & (shares < self._start + self._validation)
-        for name, chosen in {"test": test, "validation": validation, "train": ~(test | validation)}.items():
-            self._add_part(name, take(columns, np.flatnonzero(chosen)), units[chosen])
+        masks = {"test": test, "validation": validation, "train": ~(test | validation)}
+        parts = {name: np.flatnonzero(chosen) for name, chosen in masks.items()}
+        self.first.add(columns, parts)
+        for name, rows in parts.items():
+            self._add_part(name, take(columns, rows), units[rows])
         for name, summary in self._summaries.items():
             summary.add(columns[name])
 
