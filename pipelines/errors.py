@@ -86,7 +86,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
         name: what was received.
         known: the names that exist.
     """
-    near = nearest_name(name, known)
+    return suggested(nearest_name(name, known))
+
+
+def suggested(near: str | None) -> str:
+    """The end of a sentence that suggests a name; empty when there is none."""
     return f'; did you mean "{near}"?' if near else ""
 
 

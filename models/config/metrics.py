@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from tidegate.models.config.options import did_you_mean
-from tidegate.models.errors import OptionsError
+from tidegate.models.errors import OptionsError, nearest_name
 
 # Of a classification, with any number of classes; `evaluation.class_metrics` says what each is. Also top_K_accuracy.
 OF_CLASSES = ("accuracy", "auc", "balanced_accuracy", "f1", "pr_auc", "precision", "recall")
@@ -94,8 +94,7 @@ def monitor_named(name: str) -> str:
 
 def gated_as(name: str) -> str:
     """The one spelling of a metric of a run, such as test_recall for test_Recall; any other name as it is."""
-    prefix = next((known for known in PREFIXES if name.startswith(known)), "")
-    inner = name.removeprefix(prefix)
+    prefix, inner = _divided(name)
     end = "_mean" if prefix == "folds_" and inner.endswith("_mean") else ""
     # rmse_depth and r2_score are those of the columns depth and score.
     found = (
@@ -105,6 +104,25 @@ def gated_as(name: str) -> str:
     )
     written = "validation_" if prefix == "val_" else prefix
     return f"{written}{found}{end}" if prefix and found else name
+
+
+def near_metric(name: str, known: Iterable[str]) -> str | None:
+    """The known metric of a run that was most likely meant: what is spelled in another way, or of no rows, first.
+
+    A metric that we have under another name is never taken for a neighbour: test_roc_auc is not test_pr_auc.
+    """
+    names = list(known)
+    prefix, inner = _divided(name)
+    meant = gated_as(name if prefix else f"test_{name}")
+    if meant in names:
+        return meant
+    return None if spelled(inner) else nearest_name(name, names)
+
+
+def _divided(name: str) -> tuple[str, str]:
+    """The prefix that says of which rows a metric is, in lower case, and the rest."""
+    prefix = next((known for known in PREFIXES if name.lower().startswith(known)), "")
+    return prefix, name[len(prefix) :]
 
 
 def require_task(names: Iterable[str], task: str) -> None:

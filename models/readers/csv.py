@@ -8,6 +8,7 @@ is not the usual one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -38,13 +39,26 @@ def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOpti
     """Read all cells once, for the types of the columns."""
     dialects, facts, found = dict[Path, CsvDialect](), dict[str, CellFacts](), list[str]()
     for file in files:
-        with readable(file):
+        with readable(file), _in_encoding(file, options.csv.encoding):
             dialects[file] = dialect = sniffed(file, options.csv)
             found += [words for words in described(file, dialect, options.csv) if words not in found]
             _collect(file, dialect, columns, options, facts)
     where = files[0] if len(files) == 1 else files[0].parent
     delimiter = dialects[files[0]].delimiter
     return Scan(dialects, decided(facts, options, where, found, delimiter), options.csv.missing)
+
+
+@contextmanager
+def _in_encoding(file: Path, stated: str | None) -> Iterator[None]:
+    """Bytes that are not in the stated encoding; without one, it is found out so that all are."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02x}: {error.reason}"
+        raise FormatError(
+            f"{file} is not in the encoding {stated}, {byte}; expected what data.csv.encoding says; set it to what the "
+            "file is written in, such as utf-8, cp1252, cp1250, cp1251 or shift_jis, or leave it out"
+        ) from error
 
 
 def read(path: Path, columns: Sequence[str] | None, scanned: Scan) -> Iterator[Columns]:

@@ -13,13 +13,14 @@ from tidegate.models.distributed.devices import require_backend
 from tidegate.models.errors import ModelsError
 from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
+from tidegate.models.tuning.search import grid_size
 from tidegate.models.tuning.space import space_of
 from tidegate.pipelines.errors import ExperimentError, nearest
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.search_space import combinations, losses
-from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.experiment.spec import Experiment, Search
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source
 from tidegate.pipelines.state.home import Home
@@ -181,8 +182,7 @@ def _check_monitors(experiment: Experiment, task: str | None) -> None:
     training, validated = experiment.training, bool(experiment.data.split.validation)
     if task is not None:
         require_task(training.metrics or (), task)
-    if experiment.model.file is None and (task is not None or training.metrics is not None):
-        require_monitors(training, task, validated)
+    require_monitors(training, task, validated, own=experiment.model.file is not None)
 
 
 def _check_numpy(experiment: Experiment) -> None:
@@ -222,12 +222,23 @@ def _check_space(experiment: Experiment) -> None:
     """Check the experiment that each choice, and each end of a range, makes."""
     if experiment.search is None:
         return
+    _check_trials(experiment.search)
     document, space = experiment.model_dump(mode="json"), space_of(experiment.search.space)
     lost = list(losses(space, experiment.model_dump(mode="json", exclude_unset=True)))
     if lost:
         raise ExperimentError(NEXT.join(lost))
     for key in space:
         _run_checks(partial(_check_choice, document, key, values) for values in combinations(space, key))
+
+
+def _check_trials(search: Search) -> None:
+    """Refuse more trials than a grid has."""
+    size = grid_size(search.space) if search.method == "grid" else None
+    if size is not None and search.trials is not None and search.trials > size:
+        raise ExperimentError(
+            f"search.trials: {search.trials}, and the grid has {size}; expected at most that many; lower it, or leave "
+            "it out for the whole grid"
+        )
 
 
 def _check_choice(document: dict[str, Any], key: str, values: dict[str, Any]) -> None:

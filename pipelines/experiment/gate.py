@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from tidegate.models.config.metrics import gated_as, top_k
+from tidegate.models.config.metrics import gated_as, near_metric, top_k
 from tidegate.models.evaluation.evaluation import NAMES as METRICS
-from tidegate.pipelines.errors import ExperimentError, nearest
+from tidegate.pipelines.errors import ExperimentError, suggested
 from tidegate.pipelines.experiment.part import Part
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
@@ -106,7 +106,8 @@ def check_name(metric: str, task: str | None) -> None:
     of_top = task in (None, "classification") and top_k([metric]) and metric.startswith(SPLITS)
     if metric not in known and not of_column and not of_top:
         raise ExperimentError(
-            f'gate.metric: no run has a metric "{metric}"{nearest(metric, known)}; expected one of: {", ".join(known)}'
+            f'gate.metric: no run has a metric "{metric}"{suggested(near_metric(metric, known))}; '
+            f"expected one of: {', '.join(known)}"
         )
 
 
@@ -116,6 +117,11 @@ def check_limits(metric: str, minimum: float | None, maximum: float | None) -> N
     Raises:
         ExperimentError: naming the limit and what the metric can be.
     """
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise ExperimentError(
+            f"gate.minimum: {minimum:g} for {metric} is above gate.maximum: {maximum:g}; expected "
+            "minimum <= maximum; swap them, or leave one out"
+        )
     names = {metric.removeprefix(split).removesuffix("_mean") for split in SPLITS}
     if not names & set(SHARES) and not top_k([metric]):
         return
@@ -139,7 +145,7 @@ def check_metric(metric: str, known: Mapping[str, float], undefined: Mapping[str
     """
     if metric not in known and metric not in (undefined or ()):
         raise ExperimentError(
-            f'gate.metric: this run has no metric "{metric}"{nearest(metric, known)}; '
+            f'gate.metric: this run has no metric "{metric}"{suggested(near_metric(metric, known))}; '
             f"it has {', '.join(sorted(known))}"
         )
 

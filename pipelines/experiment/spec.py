@@ -70,7 +70,11 @@ class Search(Part):
     """Several trials over a space of hyperparameters."""
 
     method: Literal["grid", "random", "tpe"] = Field("tpe", description="how the next trial is chosen")
-    trials: int | None = Field(None, ge=1, description="number of trials; the whole grid when not given")
+    trials: int | None = Field(
+        None,
+        ge=1,
+        description="number of trials; of a grid at most its size, and the whole grid when not given",
+    )
     parallelism: int = Field(1, ge=1, description="trials that may run at once")
     seed: int = Field(0, ge=0, description="seed of the sampler")
     pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, get_args
 
+from tidegate.models.config.metrics import gated_as, near_metric
 from tidegate.pipelines.commands.runs.winner import ranking_metric, selection_of
-from tidegate.pipelines.errors import UsageError, nearest
+from tidegate.pipelines.errors import UsageError, nearest, suggested
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.ages import age_in_seconds
 from tidegate.pipelines.state.home import Home, Status
@@ -61,7 +62,7 @@ def runs(
     wanted, after, conditions = _statuses(status), _moment(since), [_condition(one) for one in metric]
     refresh(home)
     found = [_row(home, folder.read()) for folder in home.run_folders()]
-    _check_metrics(conditions, found)
+    conditions = _known_conditions(conditions, found)
     data = [
         row
         for row in found
@@ -145,11 +146,20 @@ def _condition(text: str) -> Condition:
         ) from error
 
 
-def _check_metrics(conditions: Iterable[Condition], found: Sequence[Mapping[str, Any]]) -> None:
+def _known_conditions(conditions: Iterable[Condition], found: Sequence[Mapping[str, Any]]) -> list[Condition]:
+    """The conditions, with the runs' spelling of each metric."""
     known = sorted({name for row in found for name in row["metrics"]})
-    for condition in conditions:
-        if known and condition.metric not in known:
-            raise UsageError(
-                f'--metric: no run has a metric "{condition.metric}"{nearest(condition.metric, known)}; '
-                f"expected one of: {', '.join(known)}"
-            )
+    return [
+        replace(condition, metric=_known_metric(condition.metric, known)) if known else condition
+        for condition in conditions
+    ]
+
+
+def _known_metric(metric: str, known: Sequence[str]) -> str:
+    for name in (metric, gated_as(metric)):
+        if name in known:
+            return name
+    raise UsageError(
+        f'--metric: no run has a metric "{metric}"{suggested(near_metric(metric, known))}; '
+        f"expected one of: {', '.join(known)}"
+    )

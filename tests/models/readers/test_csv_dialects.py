@@ -74,6 +74,15 @@ def test_what_is_stated_is_used_and_not_told(tmp_path):
         list(readers.read(tmp_path / "d.jsonl", "jsonl", options=ReadOptions(csv=CsvOptions(decimal=","))))
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_file_in_another_encoding_than_the_stated_one(encoding, tmp_path):
+    path = written(tmp_path, "d.csv", "город,b\nМосква,1\n".encode("cp1251"))
+    with pytest.raises(
+        FormatError, match=rf"not in the encoding {encoding}.*set it to what .* such as .*cp1251"
+    ):
+        read(path, encoding=encoding)
+
+
 # Numbers that can be read in two ways: the cells of one column, what else is in the file, the numbers, what is told.
 AMBIGUOUS = {
     "thousand or one": ("a\n1.234\n5.678\n", [1.234, 5.678], "1.234 are read as 1.234, but could be 1234"),

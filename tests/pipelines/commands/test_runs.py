@@ -58,6 +58,7 @@ def home(tmp_path: Path) -> Home:
         ({"metric": ["test_auc >= 0.5", "test_loss<=4e-1"]}, ["bad", "new", "old"]),
         ({"metric": ["test_auc!=0.9"]}, ["bad", "old"]),
         ({"metric": ["test_auc=0.9"]}, ["new"]),
+        ({"metric": ["test_AUC>0.8", "Test_roc_auc<1"]}, ["new"]),
     ],
 )
 def test_filters(home: Home, filters: dict[str, Any], expected: list[str]) -> None:
@@ -74,6 +75,11 @@ def test_filters(home: Home, filters: dict[str, Any], expected: list[str]) -> No
         ({"metric": ["test_auc"]}, '--metric is "test_auc"; expected a metric, one of > >= < <= == !='),
         ({"metric": ["test_auc>high"]}, '--metric is "test_auc>high"'),
         ({"metric": ["test_acu>0.5"]}, 'no run has a metric "test_acu"; did you mean "test_auc"'),
+        ({"metric": ["ROC_AUC>0.5"]}, 'no run has a metric "ROC_AUC"; did you mean "test_auc"'),
+        (
+            {"metric": ["test_pr_auc>0.5"]},
+            'no run has a metric "test_pr_auc"; expected one of: test_auc, test_loss',
+        ),
     ],
 )
 def test_filters_that_cannot_be_read(home: Home, filters: dict[str, Any], message: str) -> None:

@@ -180,8 +180,8 @@ def test_every_criterion_that_is_not_met_is_told() -> None:
 
 
 def test_a_metric_that_the_run_does_not_have_is_named() -> None:
-    with pytest.raises(ExperimentError, match='no metric "test_auc"; did you mean "test_acc"'):
-        check_metric("test_auc", {"test_acc": 1.0})
+    with pytest.raises(ExperimentError, match='no metric "test_auk"; did you mean "test_auc"'):
+        check_metric("test_auk", {"test_auc": 1.0})
 
 
 @pytest.mark.parametrize(

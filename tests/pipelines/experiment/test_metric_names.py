@@ -107,6 +107,19 @@ GOOD: dict[str, Any] = {"name": "a", "data": {"dataset": "wine"}, "model": {"fam
             "'training.early_stopping.monitor' is 'val_recall', which is not computed; expected one of: "
             "auc, loss, val_auc, val_loss; add recall to training.metrics",
         ),
+        ({}, "AUC", 'no run has a metric "AUC"; did you mean "test_auc"'),
+        ({}, "Test_roc_auc", ""),
+        (
+            {"early_stopping": {"monitor": "test_auc"}},
+            "test_loss",
+            "'training.early_stopping.monitor' is 'test_auc', and an epoch has no such value; expected one of the "
+            "training or the validation rows; name val_auc",
+        ),
+        (
+            {"early_stopping": {"monitor": "val_auc"}},
+            "test_loss",
+            "'val_auc', which is not computed; expected one of: accuracy, loss, mae, rmse, val_accuracy",
+        ),
         (
             {
                 "loss": "mse",
@@ -127,6 +140,32 @@ def test_a_plan_takes_metrics_by_name_and_refuses_what_no_epoch_has(
     if not words:
         check(validate(GOOD | change, "here"), Home(tmp_path))
         return
+    with pytest.raises((ExperimentError, ModelsError)) as raised:
+        check(validate(GOOD | change, "here"), Home(tmp_path))
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"gate": {"metric": "test_loss", "minimum": 0.9, "maximum": 0.1}},
+            "gate.minimum: 0.9 for test_loss is above gate.maximum: 0.1; expected minimum <= maximum",
+        ),
+        (
+            {
+                "data": {"dataset": "wine", "split": {"validation": 0}},
+                "training": {"metrics": ["auc"], "early_stopping": {"monitor": "val_AUC"}},
+            },
+            "is 'val_auc', and data.split.validation is 0; expected validation rows",
+        ),
+        (
+            {"search": {"method": "grid", "trials": 9, "space": {"training.epochs": [1, 2]}}},
+            "search.trials: 9, and the grid has 2; expected at most that many",
+        ),
+    ],
+)
+def test_a_plan_refuses_what_no_run_can_meet(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises((ExperimentError, ModelsError)) as raised:
         check(validate(GOOD | change, "here"), Home(tmp_path))
     assert words in str(raised.value)
