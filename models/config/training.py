@@ -335,7 +335,7 @@ def require_monitors(training: Training, task: str | None, validated: bool, own:
     """
     schedule = training.learning_rate_schedule
     plateau = schedule if isinstance(schedule, Plateau) else None
-    names = training.metrics
+    names: Sequence[str] | None = training.metrics
     if names is None:
         tasks = (task,) if task else ("classification", "regression")
         names = [name for one in tasks for name in DEFAULT_METRICS[one]]

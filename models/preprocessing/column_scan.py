@@ -12,6 +12,7 @@ from tidegate.models.data.columns import Array, Columns, as_strings, concat, row
 from tidegate.models.data.columns import missing as is_missing
 from tidegate.models.data.shards import bytes_of
 from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
 from tidegate.models.preprocessing.prepare import with_kinds
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
 from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
@@ -82,6 +83,10 @@ class ColumnScan:
                     f"input {entry['name']!r} has kind {entry['kind']} and holds numbers that are not whole; expected "
                     "whole numbers; set kind: number, or round the column"
                 )
+        for field in found.inputs:
+            profile = self.profiles[field.name]
+            if field.kind == "numeric":
+                check_magnitudes(field.name, field.scale, np.array([profile.least, profile.most]))
         if len(found.target.classes) > MOST_CLASSES:
             raise SchemaError(
                 f"target {self._targets[0]!r} has more than {MOST_CLASSES} classes; expected fewer with streamed data; "

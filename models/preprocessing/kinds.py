@@ -8,6 +8,8 @@ others are numeric.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +17,10 @@ import numpy as np
 
 from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.dates import ORDERS, date_format, seconds_of
-from tidegate.models.errors import SchemaError
+from tidegate.models.data.dates import ORDERS, date_format, seconds_of, usual_order
+from tidegate.models.errors import SchemaError, nearest_name
+from tidegate.models.preprocessing.date_columns import check_nearly_dates
+from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
 from tidegate.models.preprocessing.text_kinds import hardly_repeats, refuse_hardly_repeating
 
 TEXT_WORDS = 3.0  # strings with more words than this on average are texts
@@ -84,6 +88,13 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
             f"input {name!r} holds one id per row and has unknown: {options['unknown']}; expected it only for lists "
             "of ids, because the unknown one of single ids is 0; leave it out"
         )
+    if options.get("unknown", 0) >= options.get("vocabulary", math.inf):
+        raise SchemaError(
+            f"input {name!r} has unknown: {options['unknown']} and vocabulary: {options['vocabulary']}; expected "
+            "unknown to be one of the ids, 0 up to vocabulary - 1; set a smaller unknown, or a larger vocabulary"
+        )
+    if kind == "numeric":
+        check_magnitudes(name, options.get("scale"), column)
     if kind == "image":
         options["upright"] = True
         if options.get("scale") not in (None, "none"):
@@ -123,9 +134,17 @@ def whole_dtype(name: str, kind: str, column: Array) -> str:
 
 
 def _date_format(name: str, column: Array, stated: str | None) -> str:
+    if stated is not None and stated not in ORDERS and "%" not in stated:
+        near = nearest_name(stated, ORDERS)
+        raise SchemaError(
+            f"input {name!r} has format: {stated}; expected {', '.join(ORDERS)} or a pattern such as '%d %b %Y'; "
+            + (f"did you mean {near}?" if near else "correct it, or leave it out")
+        )
     values = [value for value in column.tolist() if value is not None]
     found = stated or date_format(values)
     if not found:
+        if usual := found is None and usual_order(Counter(values)):
+            check_dates(name, column, usual)
         example = f", such as {values[0]!r}" if values else ""
         what = (
             "dates whose day and month cannot be told apart" if found == "" else "not only dates of one form"
@@ -149,7 +168,7 @@ def check_dates(name: str, column: Array, written: str) -> None:
     if wrong is not None:
         raise SchemaError(
             f"input {name!r} has kind date, format {written}, and holds {wrong!r}; expected dates of that format; "
-            "correct the cell, or the format"
+            "correct the cell, or the format, or state kind: categorical"
         )
 
 
@@ -160,6 +179,8 @@ def _kind_of_strings(name: str, column: Array, counts: tuple[int, int] | None) -
     written = date_format(values[:1]) is not None and date_format(values)
     if written:
         return "date"
+    if written != "":
+        check_nearly_dates(name, column)
     if written == "":
         raise SchemaError(
             f"column {name!r} holds dates whose day and month cannot be told apart, such as {values[0]!r}; expected "

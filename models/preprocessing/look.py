@@ -25,7 +25,13 @@ from tidegate.models.preprocessing.profile.column_checks import tell_about_colum
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.schema import Schema, Target, infer_field, infer_schema, with_nullable
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
-from tidegate.models.preprocessing.target.target_columns import parse_target, without_target
+from tidegate.models.preprocessing.target.target_columns import (
+    check_kept,
+    infinite_targets,
+    parse_target,
+    tell_infinite_targets,
+    without_target,
+)
 from tidegate.models.preprocessing.transforms import Transforms
 
 MOST_ROWS = 100_000  # that are looked at
@@ -33,11 +39,19 @@ MOST_ROWS = 100_000  # that are looked at
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen: an entry a column, see `profile.column_lines`, sentences, and how many rows were read."""
+    """What was seen.
+
+    Attributes:
+        columns: an entry a column, see `profile.column_lines`.
+        warnings: sentences.
+        rows: how many were looked at.
+        dropped: how many rows without a target were left out.
+    """
 
     columns: list[dict[str, Any]]
     warnings: list[str]
     rows: int
+    dropped: int
 
 
 def look(
@@ -61,23 +75,30 @@ def look(
             dataset=dataset, source=source, format=format, inputs=inputs, target=target, task=task, **others
         )
         summary = prepared.summary
-        return Look(summary["columns"], summary["warnings"], sum(summary["rows"].values()))
+        rows = sum(summary["rows"].values())
+        return Look(summary["columns"], summary["warnings"], rows, summary["dropped_rows"])
     with recorded() as told:
         options = replace(read_options(inputs, target, task, others.get("csv")), lenient=True)
         needed = None if inputs is None else list(dict.fromkeys([*(one["name"] for one in inputs), *named]))
         parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
         columns = _first_rows(parts)
         columns, names = TargetColumns(named, task).read(columns) if named else (columns, [])
-        columns = take(columns, np.flatnonzero(~without_target(columns, names))) if names else columns
+        tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
+        kept = np.flatnonzero(~without_target(columns, names)) if names else np.arange(rows_of(columns))
+        dropped = rows_of(columns) - len(kept)
+        check_kept(names, len(kept), dropped)
+        columns = take(columns, kept) if dropped else columns
         kinds = known_kinds(None, source, format) | options.found
         stated = with_kinds(kinds, columns, inputs, names, others.get("missing"))
-        entries = _entries(columns, stated, names, task, told)
-    return Look(entries, told, rows_of(columns))
+        by_user = [name for name in with_kind(stated) if name not in options.found]
+        entries = _entries(columns, stated, by_user, names, task, told)
+    return Look(entries, told, rows_of(columns), dropped)
 
 
 def _entries(
     columns: Columns,
     stated: Sequence[Mapping[str, Any]] | None,
+    by_user: list[str],
     names: list[str],
     task: str | None,
     told: list[str],
@@ -94,8 +115,8 @@ def _entries(
     columns = conformed(schema, columns) | {name: columns[name] for name in refused if name in columns}
     profiles = profiles_of(columns)
     schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
-    shared = tell_about_columns(schema, profiles, columns, with_kind(stated))
-    found = column_entries(schema, profiles, Transforms.fit(schema, columns), with_kind(stated), told, shared)
+    shared = tell_about_columns(schema, profiles, columns, by_user)
+    found = column_entries(schema, profiles, Transforms.fit(schema, columns), by_user, told, shared)
     for name, sentence in refused.items():
         figures = profiles[name].figures() if name in profiles else {}
         entry = {

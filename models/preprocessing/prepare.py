@@ -32,7 +32,9 @@ from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
+    infinite_targets,
     parse_target,
+    tell_infinite_targets,
     without_target,
 )
 from tidegate.models.preprocessing.target.text_target import tokenize
@@ -118,6 +120,7 @@ def prepare(
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
         columns, names = TargetColumns(names, task).read(columns)
+        tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names))
         fixed = kept >= rows_of(columns) - published
         dropped = rows_of(columns) - len(kept)
@@ -140,12 +143,13 @@ def prepare(
         tell_leaks(schema, columns, index, identity, published > 0)
         transforms = Transforms.fit(schema, splits["train"])
         tell_image_scales(schema, transforms)
-        shared = tell_about_columns(schema, profiles, splits["train"], with_kind(stated))
+        by_user = [name for name in with_kind(stated) if name not in options.found]
+        shared = tell_about_columns(schema, profiles, splits["train"], by_user)
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
             "fingerprints": digests,
-            "columns": column_entries(schema, profiles, transforms, with_kind(stated), told, shared),
+            "columns": column_entries(schema, profiles, transforms, by_user, told, shared),
             "warnings": told,
         }
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]

@@ -57,7 +57,9 @@ from tidegate.models.preprocessing.target.target_checks import tell_about_classe
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
+    infinite_targets,
     parse_target,
+    tell_infinite_targets,
     without_target,
 )
 from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
@@ -119,14 +121,17 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     with recorded() as told:
         scan = ColumnScan()
         options = read_options(data.inputs, data.target, task, data.csv)
-        for columns, targets, dropped in _chunks(data, names, task, options):
-            scan.add(columns, targets, dropped)
+        infinite = 0
+        for part, targets, absent in _parts(data, names, task, options):
+            infinite += infinite_targets(part, targets)
+            scan.add(_with_target(part, absent), targets, int(absent.sum()))
+        tell_infinite_targets(names, infinite, scan.rows + scan.dropped)
         check_kept(names, scan.rows, scan.dropped)
         kinds = known_kinds(None, data.source, data.format) | options.found
         schema = scan.schema(data.inputs, task, kinds, data.missing)
         splitter = _StreamSplitter(data, schema, scan, chosen)
-        for columns, _, _ in _chunks(data, names, task, options):
-            rows = conformed(schema, scan.cast(columns))
+        for part, _, absent in _parts(data, names, task, options):
+            rows = conformed(schema, scan.cast(_with_target(part, absent)))
             for field in schema.inputs:
                 if field.format is not None:
                     check_dates(field.name, rows[field.name], field.format)
@@ -151,12 +156,8 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
 
 
-def _chunks(
-    data: StreamedData, names: Sequence[str], task: str | None, options: ReadOptions
-) -> Iterator[tuple[Columns, list[str], int]]:
-    """Rows with a target, the names of the target columns, and the number of dropped rows; a few MiB at a time."""
-    for part, targets, absent in _parts(data, names, task, options):
-        yield take(part, np.flatnonzero(~absent)) if absent.any() else part, targets, int(absent.sum())
+def _with_target(part: Columns, absent: NDArray[np.bool_]) -> Columns:
+    return take(part, np.flatnonzero(~absent)) if absent.any() else part
 
 
 def _first_rows(
@@ -285,6 +286,12 @@ class _StreamSplitter:
         for name in splits:
             late = np.argsort(share_of(units[name], ORDER, self._seed), kind="stable")
             splits[name], units[name] = take(splits[name], late), units[name][late]
+        if not self._rows["test"]:
+            raise SplitError(
+                f"{sum(self._rows.values())} rows of {len(self._counts['test'])} classes leave no test row, because "
+                "each class needs a training row; expected classes with several rows; join classes, or set data.task: "
+                "regression if the target is a quantity"
+            )
         splits = {"train": concat(self._kept["train"]), **splits}
         learned = np.memmap(self._learned, "<u8", "r")
         digests = {name: fingerprint(splits[name]) for name in ("validation", "test")}

@@ -12,6 +12,7 @@ from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.kinds import inferred_kind, stated_options, whole_dtype
+from tidegate.models.preprocessing.text_kinds import check_classes
 
 Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "date"]
 Scale = Literal["none", "standard", "minmax", "robust", "log"]
@@ -23,6 +24,9 @@ Class = bool | int | str
 NUMBERS = ("integer", "number")  # may be stated too: a numeric column, `integer` of whole numbers
 KINDS: tuple[str, ...] = (*get_args(Kind), *NUMBERS)
 TEXT_OPTIONS = ("tokens", "length", "vocabulary")
+SEVERAL_TARGETS = (
+    "name one target of them for classes; state data.task: regression to learn true and false as 1 and 0"
+)
 MOST_INTEGER_CLASSES = 100  # an integer target with more distinct values means regression
 
 
@@ -134,7 +138,9 @@ def infer_schema(
     fields = tuple(_field(entry, columns[entry["name"]], counts or {}) for entry in stated)
     if task == "detection":
         return Schema(inputs=fields, target=_box_target(columns, tuple(target), fields))
-    return Schema(inputs=fields, target=_target(columns, tuple(target), task, text_options or {}))
+    return Schema(
+        inputs=fields, target=_target(columns, tuple(target), task, text_options or {}, counts or {})
+    )
 
 
 def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) -> None:
@@ -234,7 +240,11 @@ def _is_number(text: str) -> bool:
 
 
 def _target(
-    columns: Columns, names: tuple[str, ...], task: str | None, text_options: Mapping[str, Any]
+    columns: Columns,
+    names: tuple[str, ...],
+    task: str | None,
+    text_options: Mapping[str, Any],
+    counts: Mapping[str, tuple[int, int]],
 ) -> Target:
     if task not in (None, *get_args(Task)):
         raise SchemaError(
@@ -250,9 +260,14 @@ def _target(
         return Target(names=names, task="regression")
     if len(names) > 1:
         raise SchemaError(
-            f"the task is classification and data.target is {', '.join(names)}; expected one column; name one"
+            f"the task is classification and data.target is {', '.join(names)}; expected one column, or "
+            "one-hot columns (in each row one 1 or true, all others 0 or false); name one"
         )
-    return Target(names=names, task="classification", classes=_classes(names[0], columns[names[0]]))
+    classes = _classes(names[0], columns[names[0]])
+    if columns[names[0]].dtype == object:
+        texts = [value for value in columns[names[0]].tolist() if value is not None]
+        check_classes(names[0], texts, *counts.get(names[0], (len(classes), len(texts))), task is not None)
+    return Target(names=names, task="classification", classes=classes)
 
 
 def _text_target(columns: Columns, names: tuple[str, ...], text_options: Mapping[str, Any]) -> Target:
@@ -329,5 +344,5 @@ def _check_quantities(columns: Columns, names: tuple[str, ...]) -> None:
         if columns[name].dtype == object or columns[name].ndim > 1:
             raise SchemaError(
                 f"target {name!r} holds {_example(columns[name])}; expected one number per row for a regression; "
-                "correct the column, or set task: classification"
+                + ("correct the column, or set task: classification" if len(names) == 1 else SEVERAL_TARGETS)
             )

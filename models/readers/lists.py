@@ -51,7 +51,13 @@ def sequence_steps(facts: Mapping[str, ListFacts], options: ReadOptions) -> dict
         if wanted not in ("", "sequence") or not (known.padded or wanted) or not known.longest:
             continue
         found[name] = known.longest
-        if not wanted and not options.by_contract:
+        kind = options.kinds.get(name)
+        if kind == "id" and not options.by_contract:
+            tell(
+                f"column {name!r}: lists of {known.shortest} to {known.longest} ids are filled up at the end with the "
+                "unknown one, which is 0 where none is stated"
+            )
+        if kind is None and not options.by_contract:
             options.found[name] = "sequence"
             tell(
                 f"column {name!r}: lists of {known.shortest} to {known.longest} numbers are read as sequences; state "

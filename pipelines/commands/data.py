@@ -39,7 +39,8 @@ def data(file: str, column: str | None, overrides: Sequence[str], csv: Sequence[
         asked |= {} if dialect is None else {"csv": asdict(dialect)}
         task = part.task or task_of(loss)
         seen = look(dataset=part.dataset, source=source, task=task, tile=part.tile, **asked)
-    return Result({"rows": seen.rows, "columns": seen.columns, "warnings": seen.warnings}, _text(seen))
+    found = {"rows": seen.rows, "dropped_rows": seen.dropped}
+    return Result(found | {"columns": seen.columns, "warnings": seen.warnings}, _text(seen))
 
 
 def _part(file: str, column: str | None, overrides: Sequence[str]) -> tuple[Data, Any]:
@@ -62,6 +63,7 @@ def _part(file: str, column: str | None, overrides: Sequence[str]) -> tuple[Data
 
 
 def _text(seen: Look) -> str:
-    lines = [f"{seen.rows} rows", "", *column_lines(seen.columns)]
+    dropped = f", and {seen.dropped} without a target, which are left out" if seen.dropped else ""
+    lines = [f"{seen.rows} rows{dropped}", "", *column_lines(seen.columns)]
     told = [*seen.warnings, *(one["warnings"][0] for one in seen.columns if one["kind"] == "refused")]
     return "\n".join([*lines, *([""] if told else []), *(f"warning: {sentence}" for sentence in told)])

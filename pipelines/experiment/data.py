@@ -115,8 +115,8 @@ class Csv(Part):
     encoding: str | None = Field(None, description="such as cp1250; a name that Python knows")
     missing: list[str] | None = Field(
         None,
-        description="cells that stand for a missing value, in columns of any kind, beside empty ones; the usual ones, "
-        "such as NA, in columns of numbers when not given",
+        description="cells that stand for a missing value, in columns of any kind, beside empty ones; matched as they "
+        "are written: NA is not na; the usual ones, such as NA or na, in columns of numbers when not given",
     )
 
     @field_validator("delimiter")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tidegate.models.data.cells.facts import EXACT, CellFacts
-from tidegate.models.data.cells.number_texts import PLAIN, NumberFormat
+from tidegate.models.data.cells.number_texts import INFINITE, PLAIN, NumberFormat
 from tidegate.models.data.cells.types import BOOLEAN, FLAG, INTEGER, NUMBER, SPELLING, TEXTS, CellType
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.read_options import ReadOptions
@@ -183,7 +183,8 @@ class _Decision:
 
     def _tell_missing(self, name: str, kept: bool) -> None:
         known = self._facts[name]
-        markers = [text for text in known.missing if kept or text.lower() != "nan"]  # which is a number's own
+        # NaN is a number's own, and infinite ones are told of whatever the format.
+        markers = [text for text in known.missing if kept or text.lower() not in ("nan", *INFINITE)]
         if not markers or self._options.by_contract or self._options.csv.missing is not None:
             return
         listed = ", ".join(f"{text!r} ({known.missing[text]})" for text in markers[:5])

@@ -22,7 +22,7 @@ from tidegate.models.data.cells.number_texts import (
 )
 
 BOOLEANS = ("true", "false")
-MISSING_SHAPES = {text.translate(DIGITS): text for text in MISSING_TEXTS}
+MISSING_SHAPES = frozenset(text.translate(DIGITS) for text in MISSING_TEXTS)
 CODE = re.compile(r"^[ \t]*[+-]?0\d+[ \t]*$", re.M)
 ZERO_LED = re.compile(r"^[ \t]*[+-]?0[.,]\d{3}[ \t]*$", re.M)
 WHOLE = re.compile(r"[+-]?\d+")
@@ -108,7 +108,7 @@ class CellFacts:
         if not plain:
             self.blank += count
         elif self._stated is None and lower in MISSING_SHAPES:
-            self.missing[MISSING_SHAPES[lower] if "9" in plain else plain] += count
+            self.missing[cells[shapes.index(shape)].strip() if "9" in plain else plain] += count
         elif self._stated is None and lower in INFINITE:  # no number that can be learned from
             self.missing[plain] += count
         elif lower in BOOLEANS:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
+MOST_NAMED = 5  # of values that are spelled alike
 PAIRS = (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
 WHOLE = re.compile(r"-?\d+")
 POINT_ZERO = re.compile(r"(-?\d+)\.0")
@@ -46,3 +48,18 @@ def without_zeros(value: str | None, categories: frozenset[str]) -> str | None:
     plain = value.lstrip("0") or "0"
     coded = any(len(category) > 1 and category.startswith("0") for category in categories)
     return plain if plain in categories and not coded else value
+
+
+def alike(values: Iterable[object]) -> str:
+    """The texts that are one for a person, because they differ in case or in spaces, as `'No' and 'no', …`; "" if none.
+
+    Args:
+        values: all different; what is no text is not looked at.
+    """
+    known: dict[str, list[str]] = {}
+    for value in values:
+        if isinstance(value, str):
+            known.setdefault(" ".join(value.split()).casefold(), []).append(repr(value))
+    found = [" and ".join(names) for names in known.values() if len(names) > 1]
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return ", ".join(found[:MOST_NAMED]) + more

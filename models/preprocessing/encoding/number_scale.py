@@ -8,8 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array
-from tidegate.models.preprocessing.encoders import signed_log
+from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.encoders import LARGEST_RAW, signed_log
 
+# By scale, how large the largest magnitude of a column may be, and must be unless it is 0: squares of deviations are
+# summed in float64, and a number that is not scaled becomes a float32.
+LIMITS = {
+    "standard": (1e150, 1e-150),
+    "robust": (1e150, 0.0),
+    "minmax": (1e150, 0.0),
+    "log": (math.inf, 1e-150),
+    "none": (LARGEST_RAW, 1e-37),
+}
 MOST_KEPT = 200_000  # numbers that quartiles are computed from; of more, evenly spaced ones
 
 
@@ -43,6 +53,33 @@ class Moments:
         deviation = math.sqrt(self._squares / self.count)
         # The deviation of a constant column is rounding noise of about 1e-16 of its mean.
         return self._mean, deviation if deviation > 1e-13 * abs(self._mean) else 1.0
+
+
+def check_magnitudes(name: str, method: str | None, column: Array) -> None:
+    """Refuse numbers so large that their squares are infinite, or so small that they become 0.
+
+    Args:
+        name: the column's.
+        method: its stated scale.
+        column: numbers of any shape; only those of float64 are looked at.
+
+    Raises:
+        SchemaError: names the largest magnitude.
+    """
+    if column.dtype != np.float64:
+        return
+    with np.errstate(invalid="ignore"):
+        most = float(np.max(np.abs(column), where=np.isfinite(column), initial=0.0))
+    high, low = LIMITS.get(method or "standard", LIMITS["standard"])
+    if most == 0.0 or low <= most <= high:
+        return
+    what, fix = ("large", "divide") if most > high else ("small", "multiply")
+    more = ", or state scale: log" if most > high and method != "none" else ""
+    raise SchemaError(
+        f"input {name!r} holds numbers up to {most:.3g}, which are too {what} for scale: {method or 'standard'}, as a "
+        f"model gets float32; expected a largest one from {low:g} to {high:g}; {fix} the column by a power of "
+        f"ten{more}"
+    )
 
 
 class NumberScale:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tidegate.models.data.cells.facts import CODE, EXACT, FEW
+from tidegate.models.data.cells.spellings import alike
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
@@ -16,6 +17,7 @@ MOST_NAMED = 5  # columns that one sentence names
 LEAST_ROWS_PER_CATEGORY = 3
 MANY_CATEGORIES = 100
 MANY_IDS = 1000
+LARGEST_ID = 1e30  # a larger number is a quantity
 MOSTLY_ONE_ROW = 0.9
 ID_NAMES = (
     "id",
@@ -78,16 +80,26 @@ def _tell_leaks(schema: Schema, some: Columns) -> None:
 
 def _reasons(field: Field, profile: ColumnProfile, stated: bool) -> Iterator[str]:
     name = field.name
+    if profile.infinite:
+        numbers = "an infinite number" if profile.infinite == 1 else f"{profile.infinite} infinite numbers"
+        yield f"holds {numbers}, taken for missing; write what is meant, or leave the cell empty"
     if profile.present == 0:
         yield "has no value in any row, so nothing is learned from it; leave it out of data.inputs"
         return
     if field.shape:
         return
+    spelled = alike(sorted(profile.texts)) if field.kind == "categorical" else ""
+    if spelled:
+        yield f"holds {spelled}, which differ only in case or spaces: different categories; write each in one way"
     if profile.distinct == 1:
         yield "has one value in all rows, so nothing is learned from it; leave it out of data.inputs"
-    elif field.kind == "numeric" and profile.whole and max(-profile.least, profile.most) > EXACT:
+    elif (
+        field.kind == "numeric"
+        and profile.whole
+        and LARGEST_ID >= (most := max(-profile.least, profile.most)) > EXACT
+    ):
         yield (
-            f"holds whole numbers up to {profile.most:.0f}, whose last digits are lost as numbers; if they are ids, "
+            f"holds whole numbers up to {most:.0f}, whose last digits are lost as numbers; if they are ids, "
             "state kind: id or categorical"
         )
     elif not stated and field.kind == "numeric" and profile.present >= FEW_ROWS:

@@ -85,10 +85,9 @@ def _alike(entry: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _why(kind: str, profile: ColumnProfile) -> str:
-    """Strings and arrays of whole numbers are told apart by their values, all others by their type."""
-    del kind
+    """Strings, sequences and arrays of whole numbers are told apart by their values, all others by their type."""
     whole = profile.shape and not profile.dtype.startswith(("float", "uint8"))
-    return "by values" if profile.dtype == "object" or whole else "by type"
+    return "by values" if profile.dtype == "object" or whole or kind == "sequence" else "by type"
 
 
 def _line(group: Sequence[Mapping[str, Any]]) -> str:

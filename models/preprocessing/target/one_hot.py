@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.data.cells.types import FLAGS
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
@@ -18,7 +19,8 @@ class TargetColumns:
     """The target columns of rows that come in parts: one-hot rows as classes, other arrays as a column per number.
 
     The first part with a value decides. A row is one-hot if one of its numbers, or of its columns' numbers, is 1 and
-    all others are 0. Classes of an array are 0 to k - 1, those of several columns the columns' names.
+    all others are 0; the texts true and false of several columns count as 1 and 0. Classes of an array are 0 to k - 1,
+    those of several columns the columns' names.
 
     Args:
         names: the target columns.
@@ -40,6 +42,8 @@ class TargetColumns:
             if name not in columns:
                 raise unknown_column(name, columns, "target")
         table = self._table(columns) if self._one_hot is not False else None
+        if table is None and self._one_hot:
+            raise self._later_unlike()
         if table is None:
             return self._spread(columns)
         absent = np.asarray(np.stack([missing(columns[name]) for name in self._names]).any(axis=0))
@@ -54,6 +58,8 @@ class TargetColumns:
     def _table(self, columns: Columns) -> NDArray[np.float64] | None:
         """The numbers that may be one-hot `(n, k)`: those of one array, or of several columns."""
         parts = [columns[name] for name in self._names]
+        if len(parts) > 1:
+            parts = [_flags(part) if part.dtype == object else part for part in parts]
         if any(part.dtype == object for part in parts):
             return None
         if len(parts) > 1:
@@ -70,10 +76,13 @@ class TargetColumns:
             if found:
                 self._tell(table.shape[1])
         elif self._one_hot and not found:
-            raise SchemaError(
-                f"target {', '.join(self._names)} begins with one-hot rows (one 1, all others 0), and later rows are "
-                "none; expected one of both in all rows; set data.task: regression to learn the numbers"
-            )
+            raise self._later_unlike()
+
+    def _later_unlike(self) -> SchemaError:
+        return SchemaError(
+            f"target {', '.join(self._names)} begins with one-hot rows (one 1, all others 0), and later rows are "
+            "none; expected one of both in all rows; set data.task: regression to learn the numbers"
+        )
 
     def _tell(self, count: int) -> None:
         classes = f"0 to {count - 1}" if len(self._names) == 1 else ", ".join(self._names)
@@ -115,3 +124,12 @@ class TargetColumns:
             spread |= {part: numbers[:, place].copy() for place, part in enumerate(parts)}
             targets += parts
         return spread, targets
+
+
+def _flags(column: Array) -> Array:
+    """Texts true and false `(n,)`, in any case, as 1.0 and 0.0, and NaN for a missing one; other texts as they are."""
+    words = [None if value is None else FLAGS.get(value.strip().lower()) for value in column.tolist()]
+    absent = missing(column)
+    if any(word is None and not gone for word, gone in zip(words, absent.tolist(), strict=True)):
+        return column
+    return np.array([np.nan if word is None else word for word in words])

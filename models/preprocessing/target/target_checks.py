@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.data.cells.spellings import alike
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.schema import Schema
@@ -67,16 +68,9 @@ def tell_about_classes(
 
 def _tell_spellings(classes: Sequence[object]) -> None:
     """Tell classes that are one for a person: they differ in case or in spaces around."""
-    known: dict[str, list[str]] = {}
-    for name in classes:
-        if isinstance(name, str):
-            known.setdefault(" ".join(name.split()).casefold(), []).append(repr(name))
-    alike = [" and ".join(names) for names in known.values() if len(names) > 1]
-    if alike:
-        more = f" and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
-        tell(
-            f"classes {', '.join(alike[:MOST_NAMED])}{more} differ only in case or spaces; write each in one way"
-        )
+    found = alike(classes)
+    if found:
+        tell(f"classes {found} differ only in case or spaces; write each in one way")
 
 
 def _listed(described: Mapping[str, str]) -> str:

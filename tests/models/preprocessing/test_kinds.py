@@ -82,6 +82,10 @@ def test_what_becomes_of_whole_numbers_in_arrays_is_told_unless_it_was_stated(co
         ("images/{}.png", "format: image_folder"),
         ("{}.wav", "format: audio_folder"),
         ("{}/02/2025", "expected"),
+        ("{}.5", "kind: numeric"),
+        ("5 Jan 2{:03}", "kind: date, format: '%d %b %Y'"),
+        ("1/{}/21 3:05 PM", "expected categories"),
+        ("02/01/2{:03} 3:05 PM", "kind: date, format: '%m/%d/%Y %I:%M %p'"),
     ],
 )
 def test_texts_that_hardly_repeat_are_refused_unless_a_kind_is_stated(texts, sentence):
@@ -104,7 +108,7 @@ def test_few_rows_may_all_be_different():
         (np.arange(3), {"kind": "date"}, "expected dates as text"),
         (strings(["1/2/2025", "2/3/2025"]), {}, "day and month cannot be told apart"),
         (strings(["1/2/2025", "2/3/2025"]), {"kind": "date"}, "day and month cannot be told apart"),
-        (strings(["2025-01-01", "soon"]), {"kind": "date"}, "not only dates of one form"),
+        (strings(["2025-01-01", "soon"]), {"kind": "date"}, "format year_first, and holds 'soon'"),
         (strings(["2025-01-01", "soon"]), {"kind": "date", "format": "year_first"}, "holds 'soon'"),
         (np.arange(3), {"limit": 4}, "expected them only for categorical"),
         (strings(["a", "b"]), {"scale": "log"}, "expected them only for image or numeric"),
@@ -112,11 +116,33 @@ def test_few_rows_may_all_be_different():
         (np.ones((3, 2)), {"missing": "own"}, "one a row"),
         (strings(["a", "b"]), {"kind": "id", "unknown": 2}, "expected it only for lists"),
         (np.zeros((3, 4, 4), np.uint8), {"scale": "log"}, "expected none, for the stored numbers"),
+        (
+            np.ones((3, 2)),
+            {"kind": "id", "vocabulary": 10, "unknown": 10},
+            "expected unknown to be one of the ids",
+        ),
+        (strings(["2025-01-01"]), {"kind": "date", "format": "month_frist"}, "did you mean month_first"),
+        (np.array([1e300, -2.0]), {}, r"up to 1e\+300, which are too large.*state scale: log"),
+        (np.array([1e39, -2.0]), {"scale": "none"}, "too large for scale: none"),
+        (np.array([[1e-300, np.nan], [0.0, -3e-300]]), {}, "up to 3e-300, which are too small.*multiply"),
     ],
 )
 def test_a_kind_or_an_option_that_does_not_fit_is_refused(column, stated, sentence):
     with pytest.raises(SchemaError, match=sentence):
         schema_of(column, **stated)
+
+
+@pytest.mark.parametrize(
+    ("column", "scale"),
+    [
+        (np.array([1e300, -2.0, 5.0]), "log"),
+        (np.array([3e-300, 1e-300, 2e-300]), "minmax"),
+        (np.zeros(3), None),
+    ],
+)
+def test_large_and_small_numbers_that_fit_their_scale_are_scaled(column, scale):
+    found = encoded(column, scale=scale)
+    assert np.isfinite(found).all() and len(np.unique(found)) == len(np.unique(column))
 
 
 def test_whole_numbers_stay_whole_though_some_are_missing():
@@ -230,3 +256,41 @@ def test_transforms_of_all_kinds_are_stored_and_describe_themselves():
     assert labels[-1] == "n missing"
     parts = {"features": np.ones((3, len(labels)), np.float32)}
     assert again.attributions_by_column(columns, parts)["d"] == [21.0] * 3
+
+
+DAYS = [f"2021-{1 + row % 12:02}-{1 + row % 28:02}" for row in range(ROWS)]
+GERMAN = [".".join(reversed(day.split("-"))) for day in DAYS]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        *(
+            ([*DAYS[:5], bad, *DAYS[6:]], f"in 1 of 120 cells, first '{bad}' in row 6 .*kind: date}}")
+            for bad in ("0000-00-00", "unknown", "2021-02-30")
+        ),
+        (["heute", *DAYS[1:]], "in 1 of 120 cells, first 'heute' in row 1"),
+        ([*DAYS[:5], "01.02.2021", *DAYS[6:]], "first '01.02.2021' in row 6 .*format: day_first"),
+        ([DAYS[row] if row % 2 else GERMAN[row] for row in range(ROWS)], "in 60 of 120 .*day_first"),
+        ([f"{1 + row % 28:02}-Jan-2021" for row in range(ROWS)], "'01-Jan-2021', .*format: '%d-%b-%Y'"),
+        ([f"03/{1 + row % 28:02}/2021 09:30 PM" for row in range(ROWS)], "format: '%m/%d/%Y %I:%M %p'"),
+    ],
+)
+def test_dates_that_are_not_of_one_form_are_no_categories(texts, words):
+    with pytest.raises(SchemaError, match=words):
+        schema_of(strings(texts))
+    assert schema_of(strings(texts), kind="categorical").inputs[0].kind == "categorical"
+
+
+def test_dates_among_other_texts_are_told():
+    with recorded() as told:
+        assert schema_of(strings([*DAYS[:50], *["open"] * 70])).inputs[0].kind == "categorical"
+    assert "in 70 of 120 cells, first 'open' in row 51" in told[0]
+    with recorded() as told:
+        schema_of(strings([*DAYS[:9], *["open"] * 111]))
+    assert not told
+
+
+def test_a_stated_date_names_the_bad_cell():
+    with pytest.raises(SchemaError, match="kind date, format year_first, and holds 'unknown'"):
+        schema_of(strings([*DAYS, "unknown"]), kind="date")

@@ -112,3 +112,28 @@ def test_rows_without_a_label_are_left_out_and_later_ones_must_fit() -> None:
     assert np.isnan(columns["y"][4])
     with pytest.raises(SchemaError, match="begins with one-hot rows"):
         reader.read({"y": labels * 2})
+
+
+def test_columns_of_true_and_false_are_one_hot_and_other_ones_are_numbers_if_that_is_stated(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{row / 2},{','.join(str(bool(one)) for one in label)}" for row, label in enumerate(LABELS)]
+    rows[4] = "2.0,,,"
+    source = tmp_path / "d.csv"
+    source.write_text("\n".join(["x,cat,dog,eel", *rows]))
+    names = ["cat", "dog", "eel"]
+    for task in (None, "classification"):
+        found = prepare(source=source, target=names, split=SPLIT, task=task)
+        assert (found.schema.target.classes, found.summary["dropped_rows"]) == (("cat", "dog", "eel"), 1)
+    columns = {"a": np.array(["True", "false"], object), "b": np.array(["False", "TRUE"], object)}
+    reader = TargetColumns(["a", "b"], None)
+    with recorded():
+        assert reader.read(columns)[0]["label"].tolist() == ["a", "b"]
+    with pytest.raises(SchemaError, match="begins with one-hot rows"):
+        reader.read(columns | {"b": np.array(["red", None], object)})
+    source.write_text("\n".join(["x,cat,dog,eel", *rows, "9,True,True,False"]))
+    with pytest.raises(SchemaError, match="regression to learn true and false as 1 and 0"):
+        prepare(source=source, target=names, split=SPLIT)
+    assert prepare(source=source, target=names, split=SPLIT, task="regression").schema.target.names == tuple(
+        names
+    )

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.models.reading import written
-from tidegate.models.errors import FormatError
+from tidegate.models.errors import FormatError, SchemaError
 from tidegate.models.preprocessing.look import look
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
@@ -33,6 +33,12 @@ def ids(path):
         pyarrow.table({"x": numbers, "y": [n % 2 for n in range(ROWS)]}), path / "d.parquet"
     )
     return path / "d.parquet"
+
+
+def ids_of_their_own_number(path):
+    lines = [json.dumps({"x": [1 + row % 9] * (1 + row % 3), "y": row % 2}) for row in range(60)]
+    (path / "d.jsonl").write_text("\n".join(lines))
+    return path / "d.jsonl"
 
 
 def indexed(path):
@@ -83,6 +89,7 @@ def test_what_is_found_out_is_used_and_told(tmp_path, name, streamed):
         prepared = prepare_streamed(data)
     else:
         prepared = prepare(source=source, target=["y"], task="classification")
+    assert not any(entry["why"] == "stated" for entry in prepared.summary["columns"])
     assert {field.name: field.kind for field in prepared.schema.inputs} == kinds
     told = prepared.summary["warnings"]
     for part in words:
@@ -114,6 +121,23 @@ def test_a_look_tells_what_prepare_refuses(tmp_path):
     with pytest.raises(FormatError, match="such as '12 kg'; expected numbers"):
         prepare(source=path, target=["y"])
     assert any("such as '12 kg'; expected numbers" in sentence for sentence in look(source=path).warnings)
+
+
+def test_lists_of_ids_of_their_own_lengths_are_filled_up_and_that_is_told(tmp_path):
+    source = ids_of_their_own_number(tmp_path)
+    prepared = prepare(source=source, inputs=[{"name": "x", "kind": "id"}], target=["y"])
+    told = prepared.summary["warnings"]
+    assert any("lists of 1 to 3 ids are filled up at the end" in sentence for sentence in told), told
+    assert not any("sequence" in sentence for sentence in told)
+
+
+def test_a_look_counts_rows_without_a_target_and_refuses_data_that_has_none(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("x,y,z\n" + "".join(f"{row},{row % 2 if row > 2 else ''},\n" for row in range(60)))
+    found = look(source=path, target=["y"])
+    assert (found.rows, found.dropped) == (57, 3)
+    with pytest.raises(SchemaError, match="target z has no value in any of 60 rows"):
+        look(source=path, target=["z"])
 
 
 @pytest.mark.parametrize("kind", [None, "numeric"])

@@ -116,6 +116,9 @@ TOLD = {
         5 + random.random() if text == "yes" else random.random() for text in SHOP["label"]
     ],
     "has no value in any row": [""] * ROWS,
+    "holds 'No' and 'no', 'YES ' and 'Yes' and 'yes', which differ only in case or spaces": [
+        ["no", "No", "yes", "YES ", "Yes"][row % 5] for row in range(ROWS)
+    ],
     "numbers with a unit": [f"{10 * (row % 9)} kg" for row in range(ROWS)],
 }
 
