@@ -65,7 +65,7 @@ from tidegate.models.preprocessing.target.target_columns import (
 from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
 
 TASKS = ("classification", "regression")
-HELD_OUT_ROWS = 10_000  # of validation and of test each, and first rows that are looked at for leaks: the standard error of a share is then half a percent
+HELD_OUT_ROWS = 10_000  # of validation and of test each: the standard error of a share is then half a percent
 SAMPLE_ROWS = 20_000  # training rows that drift is measured against
 PART = 64  # each of these sets of rows may take 1 / PART of the memory
 PIECE_BYTES = 8 << 20  # of rows whose float64 copy is in memory at once
@@ -215,7 +215,7 @@ class _StreamSplitter:
         self._units: dict[str, list[Digests]] = {"validation": [], "test": []}
         self._writer, self._digest = ShardWriter(data.folder, data.keep), hashlib.sha256()
         self._fitter = TransformsFitter(schema)
-        self.first = FirstRows(held_out)
+        self.first = FirstRows(held_out)  # as many rows as a part may have
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}
         self._counts = {name: np.zeros(len(schema.target.classes), np.int64) for name in self._rows}
