@@ -26,6 +26,7 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import ShardWriter, bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.cell_digests import Digests
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.image_scales import tell_image_scales
@@ -41,9 +42,9 @@ from tidegate.models.preprocessing.prepare import (
 )
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries
+from tidegate.models.preprocessing.profile.split_leaks import FirstRows
 from tidegate.models.preprocessing.row_identity import (
     CopyCounter,
-    Digests,
     content_digests,
     input_digests,
     share_of,
@@ -147,6 +148,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for name, figures in prepared.summary.get("target", {}).items():
             if figures["min"] == figures["max"]:
                 tell_constant(name, figures["min"], scan.rows)
+        splitter.first.tell_leaks(schema)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
@@ -213,6 +215,7 @@ class _StreamSplitter:
         self._units: dict[str, list[Digests]] = {"validation": [], "test": []}
         self._writer, self._digest = ShardWriter(data.folder, data.keep), hashlib.sha256()
         self._fitter = TransformsFitter(schema)
+        self.first = FirstRows(held_out)  # as many rows as a part may have
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}
         self._counts = {name: np.zeros(len(schema.target.classes), np.int64) for name in self._rows}
@@ -227,8 +230,11 @@ class _StreamSplitter:
         shares = share_of(units, PARTS, self._seed)
         test = shares < self._test
         validation = (shares >= self._start) & (shares < self._start + self._validation)
-        for name, chosen in {"test": test, "validation": validation, "train": ~(test | validation)}.items():
-            self._add_part(name, take(columns, np.flatnonzero(chosen)), units[chosen])
+        masks = {"test": test, "validation": validation, "train": ~(test | validation)}
+        parts = {name: np.flatnonzero(chosen) for name, chosen in masks.items()}
+        self.first.add(columns, parts)
+        for name, rows in parts.items():
+            self._add_part(name, take(columns, rows), units[rows])
         for name, summary in self._summaries.items():
             summary.add(columns[name])
 
