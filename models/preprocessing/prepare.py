@@ -213,9 +213,12 @@ def read_options(
         name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
         if kind is not None or task == "regression":
             kinds[name] = kind or "numeric"
-    labels = (entry if isinstance(entry, str) else entry["name"] for entry in target or ())
+    names = frozenset(entry if isinstance(entry, str) else entry["name"] for entry in target or ())
     return ReadOptions(
-        kinds, CsvOptions.of(csv), labels=frozenset(labels if task == "classification" else ())
+        kinds,
+        CsvOptions.of(csv),
+        labels=names if task == "classification" else frozenset(),
+        quantities=names if task == "regression" else frozenset(),
     )
 
 

@@ -203,14 +203,15 @@ class _Decision:
         known = self._facts[name]
         example = known.example if known.example is not None else next(iter(known.booleans))
         other, row = known.texts + known.booleans.total(), known.example_row
+        target = name in self._options.quantities
+        why = "as it is the target of a regression" if target else "as its kind is numeric"
         fix = "correct the cells that are not numbers"
         if not self._options.by_contract:
-            fix += (
-                ", name them in data.csv.missing if they stand for missing values, or set kind: categorical"
-            )
+            fix += ", name them in data.csv.missing if they stand for missing values, or "
+            fix += "leave out data.task and a loss of regression" if target else "set kind: categorical"
         return FormatError(
             f"{self._where}: column {name!r} holds {example!r}{f' in row {row}' if row else ''}, and {other} of "
-            f"{known.present} cells are no numbers; expected numbers, as its kind is numeric; {fix}"
+            f"{known.present} cells are no numbers; expected numbers, {why}; {fix}"
         )
 
     def _several(self, name: str) -> FormatError:
