@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -22,6 +22,16 @@ DAY = 86_400.0
 TIME = r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d{1,18})?))?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 YEAR_PATTERN = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){TIME}")
 OTHER_PATTERN = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){TIME}")
+NAMED = (
+    *(
+        f"%d{mark}%{month}{mark}%{year}"
+        for mark in ("-", " ", "/", ".", "")
+        for month in "bB"
+        for year in "Yy"
+    ),
+    *(f"%{month} %d, %Y" for month in "bB"),
+    *(f"{day} %I:%M{second} %p" for day in ("%m/%d/%Y", "%d/%m/%Y", "%Y-%m-%d") for second in ("", ":%S")),
+)
 EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -33,23 +43,42 @@ def date_format(values: Iterable[str]) -> str | None:
     orders = set(ORDERS)
     known = False
     for text in dict.fromkeys(values):
-        possible = {order for order in _orders(text) if _seconds(text, order) is not None}
-        orders &= possible
+        orders &= orders_of(text)
         known = True
         if not orders:
             return None
     return (orders.pop() if len(orders) == 1 else "") if known else None
 
 
+def orders_of(text: str) -> set[str]:
+    """The orders in which a text is a date."""
+    return {order for order in _orders(text) if _seconds(text, order) is not None}
+
+
+def usual_order(counts: Mapping[str, int]) -> str:
+    """The order in which the most of these texts write a date, each counted so often; "" if none is a date.
+
+    As in `date_format`, one that fits the most but cannot be told from another is named by the earlier in ORDERS.
+    """
+    fitting = dict.fromkeys(ORDERS, 0)
+    for text, count in counts.items():
+        for order in orders_of(text):
+            fitting[order] += count
+    best = max(ORDERS, key=lambda order: fitting[order])
+    return best if fitting[best] else ""
+
+
+def named_format(texts: Sequence[str]) -> str:
+    """The pattern of dates with names of months, or times with AM and PM, that these texts fit; "" if none."""
+    for pattern in NAMED:
+        if texts and all(_stamp_of(text, pattern) is not None for text in texts):
+            return pattern
+    return ""
+
+
 def seconds_of(text: str, written: str) -> float | None:
     """Seconds since 1970 of a text written in this order or pattern, or in ISO 8601; None if it is no such date."""
-    if "%" not in written:
-        found = _seconds(text, written)
-    else:
-        try:
-            found = _stamp(datetime.strptime(text.strip(), written))
-        except ValueError:
-            found = None
+    found = _stamp_of(text, written) if "%" in written else _seconds(text, written)
     return found if found is not None or written == YEAR_FIRST else _seconds(text, YEAR_FIRST)
 
 
@@ -114,6 +143,13 @@ def _offset(zone: str | None) -> float:
         return 0.0
     hours, minutes = int(zone[1:3]), int(zone[-2:])
     return (hours * 3600 + minutes * 60) * (-1.0 if zone[0] == "-" else 1.0)
+
+
+def _stamp_of(text: str, pattern: str) -> float | None:
+    try:
+        return _stamp(datetime.strptime(text.strip(), pattern))
+    except ValueError:
+        return None
 
 
 def _stamp(found: datetime) -> float:

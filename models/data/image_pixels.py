@@ -103,13 +103,11 @@ def dtype_of(image: Image) -> str:
 
 def depth_fits(found: str, form: ImageForm) -> bool:
     """Whether a file whose pixels have the dtype `found` can become `form`: how its numbers compare must be known."""
-    return found == form.dtype or (found, form.dtype) == ("uint16", "uint8")
+    return found == form.dtype
 
 
 def pixels(image: Image, form: ImageForm) -> Array:
     """A decoded image as `(h, w)`, or `(h, w, c)` for several channels, in the form's dtype, upright and resized.
-
-    16 bits become 8 by leaving out the lower half, as in a colour image of 16 bits.
 
     Raises:
         ValueError: the image's depth does not fit, see `depth_fits`; its mode has no colours (LAB).
@@ -119,7 +117,7 @@ def pixels(image: Image, form: ImageForm) -> Array:
         raise ValueError(f"has {DEPTHS[found]}; expected {DEPTHS.get(form.dtype, form.dtype)}")
     image = _upright(image)
     if form.dtype == "uint8":
-        shallow = (_shallow(image) if found == "uint16" else image).convert(MODES[form.channels])
+        shallow = image.convert(MODES[form.channels])
         return np.asarray(shallow if shallow.size == form.size else shallow.resize(form.size), np.uint8)
     deep = _deep(image, form)
     return deep if form.channels == 1 else np.repeat(deep[:, :, None], form.channels, axis=2)
@@ -146,12 +144,6 @@ def _upright(image: Image) -> Image:
     )
     turn = orientation(image)
     return image if turn == 1 else image.transpose(turns[turn - 2])
-
-
-def _shallow(image: Image) -> Image:
-    from PIL import Image as pillow
-
-    return pillow.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
 
 
 def _deep(image: Image, form: ImageForm) -> Array:

@@ -50,6 +50,7 @@ class ReadOptions:
             could decide is an error.
         lenient: tell what would be refused, and go on with texts.
         labels: targets that are classes, whatever they look like.
+        quantities: targets of a regression.
         found: filled while reading: the kind of a column that only the reader can know.
         scans: filled while reading: what was found out about files, for when they are read again.
     """
@@ -59,6 +60,7 @@ class ReadOptions:
     by_contract: bool = False
     lenient: bool = False
     labels: frozenset[str] = frozenset()
+    quantities: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
     scans: dict[Any, Any] = field(default_factory=dict)
 

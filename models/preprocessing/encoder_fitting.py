@@ -91,26 +91,31 @@ class ImageFitter:
     """
 
     def __init__(self, field: Field) -> None:
-        self._field, self._largest = field, 0.0
+        self._field, self._least, self._most = field, np.inf, -np.inf
 
     def add(self, columns: Columns) -> None:
         """Add training rows."""
         column = columns[self._field.name]
         values = column[np.isfinite(column)] if column.dtype.kind == "f" else column
         if values.size:
-            self._largest = max(self._largest, abs(float(values.max())), abs(float(values.min())))
+            self._least, self._most = (
+                min(self._least, float(values.min())),
+                max(self._most, float(values.max())),
+            )
 
     def encoder(self) -> ImageEncoder:
         """The fitted encoder."""
         raw = self._field.scale == "none"
+        divisor, between = 1.0 if raw else self._divisor(), [self._least, self._most]
         return ImageEncoder(
-            self._field.name, list(self._field.shape), 1.0 if raw else self._divisor(), raw=raw
+            self._field.name, list(self._field.shape), divisor, raw, between if self._least < 0 else None
         )
 
     def _divisor(self) -> float:
-        if np.dtype(self._field.dtype).kind in "iu" and 127 < self._largest <= WHITES[-1]:
-            return next(float(white) for white in WHITES if self._largest <= white)
-        return self._largest or 1.0
+        largest = max(abs(self._least), abs(self._most)) if self._least <= self._most else 0.0
+        if np.dtype(self._field.dtype).kind in "iu" and 127 < largest <= WHITES[-1]:
+            return next(float(white) for white in WHITES if largest <= white)
+        return largest or 1.0
 
 
 class TextFitter:

@@ -170,11 +170,20 @@ class SequenceEncoder:
 class ImageEncoder:
     """One image per row, divided by one number; gray images get a channel axis; NaN pixels become 0.
 
-    `raw` images are the stored numbers, divided by 1; without it a pixel is at most about 1.
+    `raw` images are the stored numbers, divided by 1; without it a pixel is at most about 1. `between` are the
+    least and the largest stored number, if there are negative ones.
     """
 
-    def __init__(self, name: str, shape: list[int], divisor: float, raw: bool = False) -> None:
-        self.content = {"name": name, "shape": shape, "divisor": divisor} | ({"raw": True} if raw else {})
+    def __init__(
+        self,
+        name: str,
+        shape: list[int],
+        divisor: float,
+        raw: bool = False,
+        between: list[float] | None = None,
+    ) -> None:
+        self.content: dict[str, Any] = {"name": name, "shape": shape, "divisor": divisor}
+        self.content |= ({"raw": True} if raw else {}) | ({"between": between} if between else {})
         self._name, self._factor = name, np.float32(1.0 / divisor)
         channels = shape[2] if len(shape) > 2 else 1
         self.spec = InputSpec((shape[0], shape[1], channels), "float32", "image", raw=raw)
@@ -196,9 +205,15 @@ class ImageEncoder:
     def described(self) -> dict[str, str]:
         """What the model gets."""
         divisor = self.content["divisor"]
-        least = "0 to 1" if divisor in WHITES else "at most 1"
+        least = self.range() or ("0 to 1" if divisor in WHITES else "at most 1")
         held = "as stored" if self.spec.raw else f"{least}, divided by {divisor:.6g}"
         return {self._name: f"{_sizes(self.spec.shape)} pixels, {held}"}
+
+    def range(self) -> str:
+        """The least and the largest number that the model gets, if there are negative ones; else ""."""
+        if "between" not in self.content:
+            return ""
+        return " to ".join(f"{end / self.content['divisor']:.3g}" for end in self.content["between"])
 
 
 class TextEncoder:

@@ -9,6 +9,7 @@ others are numeric.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 
 from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.dates import ORDERS, date_format, seconds_of
+from tidegate.models.data.dates import ORDERS, date_format, seconds_of, usual_order
 from tidegate.models.errors import SchemaError, nearest_name
+from tidegate.models.preprocessing.date_columns import check_nearly_dates
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
 from tidegate.models.preprocessing.text_kinds import hardly_repeats, refuse_hardly_repeating
 
@@ -141,6 +143,8 @@ def _date_format(name: str, column: Array, stated: str | None) -> str:
     values = [value for value in column.tolist() if value is not None]
     found = stated or date_format(values)
     if not found:
+        if usual := found is None and usual_order(Counter(values)):
+            check_dates(name, column, usual)
         example = f", such as {values[0]!r}" if values else ""
         what = (
             "dates whose day and month cannot be told apart" if found == "" else "not only dates of one form"
@@ -164,7 +168,7 @@ def check_dates(name: str, column: Array, written: str) -> None:
     if wrong is not None:
         raise SchemaError(
             f"input {name!r} has kind date, format {written}, and holds {wrong!r}; expected dates of that format; "
-            "correct the cell, or the format"
+            "correct the cell, or the format, or state kind: categorical"
         )
 
 
@@ -175,6 +179,8 @@ def _kind_of_strings(name: str, column: Array, counts: tuple[int, int] | None) -
     written = date_format(values[:1]) is not None and date_format(values)
     if written:
         return "date"
+    if written != "":
+        check_nearly_dates(name, column)
     if written == "":
         raise SchemaError(
             f"column {name!r} holds dates whose day and month cannot be told apart, such as {values[0]!r}; expected "

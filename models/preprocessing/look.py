@@ -25,7 +25,13 @@ from tidegate.models.preprocessing.profile.column_checks import tell_about_colum
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.schema import Schema, Target, infer_field, infer_schema, with_nullable
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
-from tidegate.models.preprocessing.target.target_columns import check_kept, parse_target, without_target
+from tidegate.models.preprocessing.target.target_columns import (
+    check_kept,
+    infinite_targets,
+    parse_target,
+    tell_infinite_targets,
+    without_target,
+)
 from tidegate.models.preprocessing.transforms import Transforms
 
 MOST_ROWS = 100_000  # that are looked at
@@ -77,6 +83,7 @@ def look(
         parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
         columns = _first_rows(parts)
         columns, names = TargetColumns(named, task).read(columns) if named else (columns, [])
+        tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names)) if names else np.arange(rows_of(columns))
         dropped = rows_of(columns) - len(kept)
         check_kept(names, len(kept), dropped)

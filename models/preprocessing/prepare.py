@@ -17,11 +17,12 @@ from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.cell_digests import Digests
 from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
-from tidegate.models.preprocessing.row_identity import Digests, RowIdentity, identify
+from tidegate.models.preprocessing.row_identity import RowIdentity, identify
 from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
 from tidegate.models.preprocessing.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.splits import split as divide
@@ -31,7 +32,9 @@ from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
+    infinite_targets,
     parse_target,
+    tell_infinite_targets,
     without_target,
 )
 from tidegate.models.preprocessing.target.text_target import tokenize
@@ -117,6 +120,7 @@ def prepare(
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
         columns, names = TargetColumns(names, task).read(columns)
+        tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names))
         fixed = kept >= rows_of(columns) - published
         dropped = rows_of(columns) - len(kept)
@@ -209,9 +213,12 @@ def read_options(
         name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
         if kind is not None or task == "regression":
             kinds[name] = kind or "numeric"
-    labels = (entry if isinstance(entry, str) else entry["name"] for entry in target or ())
+    names = frozenset(entry if isinstance(entry, str) else entry["name"] for entry in target or ())
     return ReadOptions(
-        kinds, CsvOptions.of(csv), labels=frozenset(labels if task == "classification" else ())
+        kinds,
+        CsvOptions.of(csv),
+        labels=names if task == "classification" else frozenset(),
+        quantities=names if task == "regression" else frozenset(),
     )
 
 

@@ -26,6 +26,7 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import ShardWriter, bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.cell_digests import Digests
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.image_scales import tell_image_scales
@@ -41,9 +42,9 @@ from tidegate.models.preprocessing.prepare import (
 )
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries
+from tidegate.models.preprocessing.profile.split_leaks import FirstRows
 from tidegate.models.preprocessing.row_identity import (
     CopyCounter,
-    Digests,
     content_digests,
     input_digests,
     share_of,
@@ -56,7 +57,9 @@ from tidegate.models.preprocessing.target.target_checks import tell_about_classe
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     check_text_options,
+    infinite_targets,
     parse_target,
+    tell_infinite_targets,
     without_target,
 )
 from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
@@ -118,14 +121,17 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     with recorded() as told:
         scan = ColumnScan()
         options = read_options(data.inputs, data.target, task, data.csv)
-        for columns, targets, dropped in _chunks(data, names, task, options):
-            scan.add(columns, targets, dropped)
+        infinite = 0
+        for part, targets, absent in _parts(data, names, task, options):
+            infinite += infinite_targets(part, targets)
+            scan.add(_with_target(part, absent), targets, int(absent.sum()))
+        tell_infinite_targets(names, infinite, scan.rows + scan.dropped)
         check_kept(names, scan.rows, scan.dropped)
         kinds = known_kinds(None, data.source, data.format) | options.found
         schema = scan.schema(data.inputs, task, kinds, data.missing)
         splitter = _StreamSplitter(data, schema, scan, chosen)
-        for columns, _, _ in _chunks(data, names, task, options):
-            rows = conformed(schema, scan.cast(columns))
+        for part, _, absent in _parts(data, names, task, options):
+            rows = conformed(schema, scan.cast(_with_target(part, absent)))
             for field in schema.inputs:
                 if field.format is not None:
                     check_dates(field.name, rows[field.name], field.format)
@@ -142,6 +148,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for name, figures in prepared.summary.get("target", {}).items():
             if figures["min"] == figures["max"]:
                 tell_constant(name, figures["min"], scan.rows)
+        splitter.first.tell_leaks(schema)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
@@ -149,12 +156,8 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
 
 
-def _chunks(
-    data: StreamedData, names: Sequence[str], task: str | None, options: ReadOptions
-) -> Iterator[tuple[Columns, list[str], int]]:
-    """Rows with a target, the names of the target columns, and the number of dropped rows; a few MiB at a time."""
-    for part, targets, absent in _parts(data, names, task, options):
-        yield take(part, np.flatnonzero(~absent)) if absent.any() else part, targets, int(absent.sum())
+def _with_target(part: Columns, absent: NDArray[np.bool_]) -> Columns:
+    return take(part, np.flatnonzero(~absent)) if absent.any() else part
 
 
 def _first_rows(
@@ -212,6 +215,7 @@ class _StreamSplitter:
         self._units: dict[str, list[Digests]] = {"validation": [], "test": []}
         self._writer, self._digest = ShardWriter(data.folder, data.keep), hashlib.sha256()
         self._fitter = TransformsFitter(schema)
+        self.first = FirstRows(held_out)  # as many rows as a part may have
         self._rows = {"train": 0, "validation": 0, "test": 0}
         self._kept: dict[str, list[Columns]] = {name: [] for name in self._rows}
         self._counts = {name: np.zeros(len(schema.target.classes), np.int64) for name in self._rows}
@@ -226,8 +230,11 @@ class _StreamSplitter:
         shares = share_of(units, PARTS, self._seed)
         test = shares < self._test
         validation = (shares >= self._start) & (shares < self._start + self._validation)
-        for name, chosen in {"test": test, "validation": validation, "train": ~(test | validation)}.items():
-            self._add_part(name, take(columns, np.flatnonzero(chosen)), units[chosen])
+        masks = {"test": test, "validation": validation, "train": ~(test | validation)}
+        parts = {name: np.flatnonzero(chosen) for name, chosen in masks.items()}
+        self.first.add(columns, parts)
+        for name, rows in parts.items():
+            self._add_part(name, take(columns, rows), units[rows])
         for name, summary in self._summaries.items():
             summary.add(columns[name])
 
@@ -279,6 +286,12 @@ class _StreamSplitter:
         for name in splits:
             late = np.argsort(share_of(units[name], ORDER, self._seed), kind="stable")
             splits[name], units[name] = take(splits[name], late), units[name][late]
+        if not self._rows["test"]:
+            raise SplitError(
+                f"{sum(self._rows.values())} rows of {len(self._counts['test'])} classes leave no test row, because "
+                "each class needs a training row; expected classes with several rows; join classes, or set data.task: "
+                "regression if the target is a quantity"
+            )
         splits = {"train": concat(self._kept["train"]), **splits}
         learned = np.memmap(self._learned, "<u8", "r")
         digests = {name: fingerprint(splits[name]) for name in ("validation", "test")}

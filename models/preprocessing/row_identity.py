@@ -1,8 +1,8 @@
 """What a row is, wherever it stands in the data: a number from its content, which decides its part and finds it again.
 
 A row's digest is BLAKE2b of its values as `prepare` conforms them: 64 bits, so among ten million rows two different
-ones share a digest with a probability of 3e-6. Order, file, reader and padding do not change it, nor whether a whole
-number was read as an integer or a float.
+ones share a digest with a probability of 3e-6. Order, file, reader and padding do not change it, nor how a value is
+written, see `cell_digests`.
 
 Rows of equal content are copies. They belong together, so that no copy of a training row is a test row, with three
 exceptions in which each copy counts as an observation of its own: where its inputs occur with another target too; from
@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.columns import Array, Columns, rows_of
+from tidegate.models.data.columns import Columns, rows_of
+from tidegate.models.preprocessing.cell_digests import Digests, blake, digests_of, mixed
 from tidegate.models.preprocessing.schema import Schema
-
-Digests = NDArray[np.uint64]
 
 MOST_COPIES = 50  # that are kept together
 COPIES_PART = 20  # and no more than 1 / COPIES_PART of the rows
@@ -60,10 +59,13 @@ def identify(schema: Schema, columns: Columns) -> RowIdentity:
 
 def input_digests(schema: Schema, columns: Columns) -> Digests:
     """A digest of the inputs of each row, in whatever order the columns are."""
-    names = sorted(field.name for field in schema.inputs)
+    fields = sorted(schema.inputs, key=lambda field: field.name)
     found = [np.zeros(0, np.uint64)]
     for start in range(0, rows_of(columns), TOGETHER):
-        cells = [cell_digests(columns[name][start : start + TOGETHER]) for name in names]
+        cells = [
+            digests_of(columns[field.name][start : start + TOGETHER], field.kind, field.format)
+            for field in fields
+        ]
         found.append(_joined(np.stack(cells, axis=1)))
     return np.concatenate(found)
 
@@ -71,8 +73,9 @@ def input_digests(schema: Schema, columns: Columns) -> Digests:
 def content_digests(schema: Schema, columns: Columns, inputs: Digests) -> Digests:
     """A digest of the inputs and the target of each row."""
     content = inputs
+    kind = "text" if schema.target.task in ("generation", "detection") else "categorical"
     for name in schema.target.names:
-        content = mixed(content * GOLDEN + cell_digests(columns[name]))
+        content = mixed(content * GOLDEN + digests_of(columns[name], kind))
     return content
 
 
@@ -86,29 +89,6 @@ def share_of(digests: Digests, purpose: str, seed: int) -> NDArray[np.float64]:
     key = hashlib.blake2b(f"{purpose} {seed}".encode(), digest_size=8).digest()
     numbers = mixed(mixed(digests ^ np.frombuffer(key, "<u8")) + GOLDEN) >> np.uint64(11)
     return numbers.astype(np.float64) * 2.0**-53
-
-
-def mixed(values: Digests) -> Digests:
-    """A one-to-one map in which each bit depends on all; 0 stays 0.
-
-    The finaliser of SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
-    """
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def cell_digests(column: Array) -> Digests:
-    """64 bits for each value of a column: of a number its own bits, of everything else BLAKE2b."""
-    if column.dtype == object:
-        known: dict[object, int] = {}
-        return np.fromiter((_of_text(value, known) for value in column.tolist()), np.uint64, len(column))
-    if column.ndim == 1 and column.dtype.kind in "biuf":
-        return _of_numbers(column)
-    rows = column if column.ndim > 1 else column.reshape(-1, 1)
-    lengths = _steps(rows).tolist()
-    contents = (np.ascontiguousarray(row[:length]) for row, length in zip(rows, lengths, strict=True))
-    return np.fromiter((_blake(content.tobytes()) for content in contents), np.uint64, len(rows))
 
 
 def in_conflict(inputs: Digests, content: Digests) -> NDArray[np.bool_]:
@@ -165,39 +145,4 @@ def _joined(cells: Digests) -> Digests:
     content = memoryview(np.ascontiguousarray(cells, "<u8").tobytes())
     width = 8 * cells.shape[1]
     ends = range(width, width * len(cells) + 1, width)
-    return np.fromiter((_blake(content[end - width : end]) for end in ends), np.uint64, len(cells))
-
-
-def _blake(content: bytes | memoryview) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-def _of_text(value: object, known: dict[object, int]) -> int:
-    if value is None:
-        return 0
-    found = known.get(value)
-    if found is None:
-        found = _blake(str(value).encode("utf-8", "surrogatepass"))
-        if len(known) < TOGETHER:
-            known[value] = found
-    return found
-
-
-def _of_numbers(column: Array) -> Digests:
-    """The bits of the nearest float64, and of what an integer beyond 2^53 has besides."""
-    numbers = column.astype(np.float64) + 0.0  # -0.0 becomes 0.0
-    bits = np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
-    if column.dtype.kind not in "iu" or column.dtype.itemsize < 8:
-        return bits
-    with np.errstate(invalid="ignore"):
-        rest = column - numbers.astype(column.dtype)
-    return bits ^ mixed(rest.astype(np.uint64))
-
-
-def _steps(rows: Array) -> NDArray[np.int64]:
-    """How many steps each row has: a sequence is padded with NaN to the longest one."""
-    whole = np.full(len(rows), rows.shape[1])
-    if rows.dtype.kind != "f" or not rows.size or not np.isnan(rows[:, -1]).any():
-        return whole
-    there: NDArray[np.bool_] = ~np.asarray(np.isnan(rows).reshape(*rows.shape[:2], -1).all(axis=2))
-    return np.where(there.any(axis=1), rows.shape[1] - np.argmax(there[:, ::-1], axis=1), 0)
+    return np.fromiter((blake(content[end - width : end]) for end in ends), np.uint64, len(cells))

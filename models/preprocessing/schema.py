@@ -12,6 +12,7 @@ from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of, unknown_column
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.kinds import inferred_kind, stated_options, whole_dtype
+from tidegate.models.preprocessing.text_kinds import check_classes
 
 Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "date"]
 Scale = Literal["none", "standard", "minmax", "robust", "log"]
@@ -137,7 +138,9 @@ def infer_schema(
     fields = tuple(_field(entry, columns[entry["name"]], counts or {}) for entry in stated)
     if task == "detection":
         return Schema(inputs=fields, target=_box_target(columns, tuple(target), fields))
-    return Schema(inputs=fields, target=_target(columns, tuple(target), task, text_options or {}))
+    return Schema(
+        inputs=fields, target=_target(columns, tuple(target), task, text_options or {}, counts or {})
+    )
 
 
 def _check_names(names: Sequence[str], columns: Columns, target: Sequence[str]) -> None:
@@ -237,7 +240,11 @@ def _is_number(text: str) -> bool:
 
 
 def _target(
-    columns: Columns, names: tuple[str, ...], task: str | None, text_options: Mapping[str, Any]
+    columns: Columns,
+    names: tuple[str, ...],
+    task: str | None,
+    text_options: Mapping[str, Any],
+    counts: Mapping[str, tuple[int, int]],
 ) -> Target:
     if task not in (None, *get_args(Task)):
         raise SchemaError(
@@ -256,7 +263,11 @@ def _target(
             f"the task is classification and data.target is {', '.join(names)}; expected one column, or "
             "one-hot columns (in each row one 1 or true, all others 0 or false); name one"
         )
-    return Target(names=names, task="classification", classes=_classes(names[0], columns[names[0]]))
+    classes = _classes(names[0], columns[names[0]])
+    if columns[names[0]].dtype == object:
+        texts = [value for value in columns[names[0]].tolist() if value is not None]
+        check_classes(names[0], texts, *counts.get(names[0], (len(classes), len(texts))), task is not None)
+    return Target(names=names, task="classification", classes=classes)
 
 
 def _text_target(columns: Columns, names: tuple[str, ...], text_options: Mapping[str, Any]) -> Target:

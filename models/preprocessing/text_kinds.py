@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
+from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.dates import date_format, seconds_of
 from tidegate.models.errors import SchemaError
 
@@ -84,6 +85,34 @@ def refuse_hardly_repeating(name: str, values: Sequence[str]) -> NoReturn:
         f"column {name!r} holds {shown}; expected categories, which repeat: values that stand once or twice cannot be "
         f"learned as such; {leave}"
     )
+
+
+def check_classes(name: str, values: Sequence[str], distinct: int, present: int, stated: bool) -> None:
+    """Refuse texts as classes that hardly repeat; tell of those that are numbers with a unit.
+
+    Args:
+        name: of the target.
+        values: its texts, or only the different ones.
+        distinct, present: how many are different, and how many rows have one.
+        stated: the task is, so that they are meant.
+
+    Raises:
+        SchemaError: nearly every row has a text of its own, and no task was stated.
+    """
+    quantities = distinct > 2 and mostly(values, is_quantity)
+    what = f"target {name!r} holds {distinct} different texts in {present} rows, such as {values[0]!r}"
+    unit = ": numbers with a unit, a currency or separated thousands" if quantities else ""
+    if hardly_repeats(distinct, present) and not stated:
+        number = "remove what is not part of the number, or " if quantities else "choose another target, or "
+        raise SchemaError(
+            f"{what}{unit}; expected classes, which repeat, or plain numbers; {number}state data.task: classification "
+            "if they are classes"
+        )
+    if quantities:
+        tell(
+            f"{what}{unit}, and was taken for classes; if it is a quantity, remove what is not part of the number and "
+            "state data.task: regression"
+        )
 
 
 def _date_pattern(values: Sequence[str]) -> str | None:

@@ -95,10 +95,21 @@ def form_of(
     for file, one in zip(files, headers, strict=True):
         if not depth_fits(one.dtype, form):
             raise FormatError(
-                f"image {file} has {DEPTHS[one.dtype]}; expected {DEPTHS[form.dtype]}, as most of the others have; "
+                f"image {file} has {DEPTHS[one.dtype]}; expected {DEPTHS[form.dtype]}, {_why(headers)}; "
                 "convert it, or leave it out"
             )
     return form
+
+
+def _why(headers: Sequence[ImageHeader]) -> str:
+    """Why the images have the depth of the form."""
+    if any(one.colour for one in headers):
+        return "as images in colour have"
+    counts = Counter(one.dtype for one in headers)
+    if counts.most_common(1)[0][1] > len(headers) / 2:
+        return "as most of the others have"
+    listed = ", ".join(f"{count} have {DEPTHS[dtype]}" for dtype, count in counts.most_common())
+    return f"or one other depth in all files (of {len(headers)} files {listed})"
 
 
 def _usual_size(headers: Sequence[ImageHeader], boxes: bool) -> tuple[int, int]:
@@ -124,13 +135,9 @@ def _is_colour(headers: Sequence[ImageHeader]) -> bool:
 
 
 def _dtype(headers: Sequence[ImageHeader]) -> str:
-    dtypes = Counter(one.dtype for one in headers)
     if any(one.colour for one in headers):
-        deep = dtypes["uint16"]
-        if deep:
-            tell(f"{deep} of {len(headers)} images are gray with 16 bits, and are read in colour with 8")
         return "uint8"
-    return dtypes.most_common(1)[0][0]
+    return Counter(one.dtype for one in headers).most_common(1)[0][0]
 
 
 def _tell_traits(headers: Sequence[ImageHeader], boxes: bool) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from tidegate.models.data.read_options import CsvOptions
 from tidegate.models.data.sources import format_of_name
 from tidegate.models.errors import ModelsError
+from tidegate.pipelines.batch.wording import of_options
 from tidegate.pipelines.errors import PipelineError, UsageError
 
 Rows = list[Any]
@@ -107,7 +108,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, EOFError, zlib.error, gzip.BadGzipFile, ModelsError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UsageError(f"--input {path}: cannot be read as rows: {reason}") from error
+        raise UsageError(f"--input {path}: cannot be read as rows: {of_options(str(reason))}") from error
 
 
 def lines_in(path: Path) -> int | None:

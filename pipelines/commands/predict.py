@@ -12,6 +12,7 @@ from tidegate.models.data.data_warnings import recorded
 from tidegate.pipelines.batch import BatchInput, open_batch_input
 from tidegate.pipelines.batch.output_file import format_of, writing
 from tidegate.pipelines.batch.progress_bar import ProgressBar
+from tidegate.pipelines.batch.wording import of_options
 from tidegate.pipelines.commands.csv_options import csv_options
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import ensure_live, hosting
@@ -87,7 +88,7 @@ def _told() -> Iterator[None]:
     with recorded() as sentences:
         yield
     for sentence in sentences:
-        print(f"warning: {sentence}", file=sys.stderr)
+        print(f"warning: {of_options(sentence)}", file=sys.stderr)
 
 
 @contextmanager

@@ -72,7 +72,11 @@ Gate = Annotated[
 
 
 def as_criteria(value: Any) -> Any:
-    """A single criterion as a list of one; a list, or `none`, as it is."""
+    """A single criterion as a list of one; a list, or `none`, as it is. Raises ValueError for another word."""
+    if isinstance(value, str) and value != "none":
+        raise ValueError(
+            "expected `none`, or what must hold, such as {metric: test_accuracy, minimum: 0.9}; write it so"
+        )
     return [value] if isinstance(value, dict) else value
 
 

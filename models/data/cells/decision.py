@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tidegate.models.data.cells.facts import EXACT, CellFacts
-from tidegate.models.data.cells.number_texts import PLAIN, NumberFormat
+from tidegate.models.data.cells.number_texts import INFINITE, PLAIN, NumberFormat
 from tidegate.models.data.cells.types import BOOLEAN, FLAG, INTEGER, NUMBER, SPELLING, TEXTS, CellType
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.read_options import ReadOptions
@@ -183,7 +183,8 @@ class _Decision:
 
     def _tell_missing(self, name: str, kept: bool) -> None:
         known = self._facts[name]
-        markers = [text for text in known.missing if kept or text.lower() != "nan"]  # which is a number's own
+        # NaN is a number's own, and infinite ones are told of whatever the format.
+        markers = [text for text in known.missing if kept or text.lower() not in ("nan", *INFINITE)]
         if not markers or self._options.by_contract or self._options.csv.missing is not None:
             return
         listed = ", ".join(f"{text!r} ({known.missing[text]})" for text in markers[:5])
@@ -202,14 +203,15 @@ class _Decision:
         known = self._facts[name]
         example = known.example if known.example is not None else next(iter(known.booleans))
         other, row = known.texts + known.booleans.total(), known.example_row
+        target = name in self._options.quantities
+        why = "as it is the target of a regression" if target else "as its kind is numeric"
         fix = "correct the cells that are not numbers"
         if not self._options.by_contract:
-            fix += (
-                ", name them in data.csv.missing if they stand for missing values, or set kind: categorical"
-            )
+            fix += ", name them in data.csv.missing if they stand for missing values, or "
+            fix += "leave out data.task and a loss of regression" if target else "set kind: categorical"
         return FormatError(
             f"{self._where}: column {name!r} holds {example!r}{f' in row {row}' if row else ''}, and {other} of "
-            f"{known.present} cells are no numbers; expected numbers, as its kind is numeric; {fix}"
+            f"{known.present} cells are no numbers; expected numbers, {why}; {fix}"
         )
 
     def _several(self, name: str) -> FormatError:

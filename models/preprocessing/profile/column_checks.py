@@ -80,6 +80,9 @@ def _tell_leaks(schema: Schema, some: Columns) -> None:
 
 def _reasons(field: Field, profile: ColumnProfile, stated: bool) -> Iterator[str]:
     name = field.name
+    if profile.infinite:
+        numbers = "an infinite number" if profile.infinite == 1 else f"{profile.infinite} infinite numbers"
+        yield f"holds {numbers}, taken for missing; write what is meant, or leave the cell empty"
     if profile.present == 0:
         yield "has no value in any row, so nothing is learned from it; leave it out of data.inputs"
         return

@@ -19,10 +19,10 @@ SMALL_RANGE = 1 << 16  # whole numbers in a range of this size are counted witho
 
 
 class ColumnProfile:
-    """Counts the values of one column."""
+    """Counts the values of one column; an infinite number is a missing one."""
 
     def __init__(self) -> None:
-        self.rows = self.missing = 0
+        self.rows = self.missing = self.infinite = 0
         self.least, self.most = np.inf, -np.inf
         self.whole = True
         self.shape: tuple[int, ...] = ()
@@ -37,6 +37,8 @@ class ColumnProfile:
         absent = missing(column)
         self.rows += len(column)
         self.missing += int(absent.sum())
+        if column.dtype.kind == "f":
+            self.infinite += int(np.isinf(column).sum())
         self.shape, self.dtype = tuple(column.shape[1:]), str(column.dtype)
         if column.ndim > 1:
             self._range(column)

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.columns import Array, Columns
-from tidegate.models.data.data_warnings import tell
-from tidegate.models.preprocessing.row_identity import RowIdentity, cell_digests, in_conflict
+from tidegate.models.data.columns import Array, Columns, concat, rows_of, take
+from tidegate.models.data.data_warnings import recorded, tell
+from tidegate.models.preprocessing.cell_digests import cell_digests
+from tidegate.models.preprocessing.row_identity import RowIdentity, identify, in_conflict
 from tidegate.models.preprocessing.schema import Schema
 
 Rows = NDArray[np.int64]
@@ -54,6 +55,40 @@ def tell_leaks(
             _tell_time(field.name, column)
 
 
+class FirstRows:
+    """The first rows of data that passes in chunks, which are told of as the rows of other data are.
+
+    Args:
+        most: rows to keep.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._rows, self._kept = most, 0, 0
+        self._columns: list[Columns] = []
+        self._parts: dict[str, list[Rows]] = {"train": [], "validation": [], "test": []}
+
+    def add(self, columns: Columns, parts: Mapping[str, Rows]) -> None:
+        """More rows, and the row numbers of each split among them."""
+        rows = rows_of(columns)
+        kept = min(rows, self._most - self._kept)
+        self._rows += rows
+        if kept:
+            self._columns.append(take(columns, np.arange(kept)))
+            for name, own in parts.items():
+                self._parts[name].append(self._kept + own[own < kept])
+            self._kept += kept
+
+    def tell_leaks(self, schema: Schema) -> None:
+        """Say what these rows show, after all rows were added."""
+        columns = concat(self._columns)
+        parts = {name: np.concatenate(own) for name, own in self._parts.items()}
+        with recorded() as found:
+            tell_leaks(schema, columns, parts, identify(schema, columns), published=False)
+        some = f"the first {self._kept:,} of {self._rows:,} rows were looked at: "
+        for sentence in found:
+            tell(sentence if self._kept == self._rows else some + sentence)
+
+
 def _tell_conflicts(schema: Schema, columns: Columns, identity: RowIdentity) -> None:
     found = np.flatnonzero(in_conflict(identity.inputs, identity.content))
     if not len(found):
@@ -89,7 +124,7 @@ def _tell_group(name: str, column: Array, parts: Mapping[str, Rows]) -> None:
     distinct = len(np.unique(values))
     if distinct < FEWEST_VALUES or not 2 <= len(values) / distinct <= LARGEST_GROUPS:
         return
-    shared = np.isin(values[parts["test"]], values[parts["train"]]).mean()
+    shared = np.isin(values[parts["test"]], values[parts["train"]]).mean() if len(parts["test"]) else 0.0
     if shared >= 0.5:
         tell(
             f"column {name!r} has {distinct:,} values in {len(values):,} rows, and {100 * shared:.0f} % of the test "

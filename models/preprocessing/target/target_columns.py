@@ -9,6 +9,7 @@ import numpy as np
 
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import TEXT_OPTIONS
 
@@ -35,6 +36,22 @@ def check_text_options(names: Sequence[str], options: Mapping[str, Any], task: s
 def without_target(columns: Columns, names: Sequence[str]) -> Array:
     """Which rows have no target, `(n,)` bool."""
     return np.asarray(np.stack([missing(columns[name]) for name in names]).any(axis=0))
+
+
+def infinite_targets(columns: Columns, names: Sequence[str]) -> int:
+    """How many rows have an infinite number as a target; they count as rows without one."""
+    numbers = [columns[name] for name in names if columns[name].dtype.kind == "f"]
+    infinite = [np.isinf(column).reshape(len(column), -1).any(axis=1) for column in numbers]
+    return int(np.logical_or.reduce(infinite).sum()) if infinite else 0
+
+
+def tell_infinite_targets(names: Sequence[str], infinite: int, rows: int) -> None:
+    """Tell how many of all rows have an infinite number as a target, if there is one."""
+    if infinite:
+        tell(
+            f"target {', '.join(names)} is an infinite number in {infinite} of {rows} rows, which are dropped as rows "
+            "without a target are; write what is meant, or leave these rows out"
+        )
 
 
 def check_kept(names: Sequence[str], kept: int, dropped: int) -> None:

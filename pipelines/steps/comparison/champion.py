@@ -15,7 +15,7 @@ from tidegate.pipelines.experiment.gate import Compared, Criterion, lower_is_bet
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import Trained
-from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, too_few, unlearned
+from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, strangers, too_few, unlearned
 from tidegate.pipelines.steps.comparison.paired_scores import PairedScores, paired_scores
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
@@ -154,12 +154,28 @@ def _unseen(
             continue
         try:
             unseen &= unlearned(context, inputs.prepared, known, schema)
+            warnings += [] if schema is None else _strange(inputs, known, schema, context)
         except PipelineError as error:
             warnings.append(
                 f'it cannot be checked which rows the {whose} of "{inputs.endpoint}" learned from, because {error}; '
                 f"candidate and champion were compared as if it knew none of the {rows:,} test rows"
             )
     return unseen, tuple(warnings)
+
+
+def _strange(inputs: SelectInputs, run: str, theirs: Schema, context: StepContext) -> list[str]:
+    """What to say where the champion's rows are not among as many of this run."""
+    found = strangers(context, inputs.prepared, run, theirs)
+    if found is None:
+        return []
+    looked, ours, other = found
+    return [
+        f'the rows of the champion of "{inputs.endpoint}" were not found among this run\'s: it learned from {other:,} '
+        f"rows, this run from {ours:,}, and of {looked:,} of these hardly any is among those; if it is the same data "
+        "written in another way, such as rounded or with other units, the comparison may be on rows that the champion "
+        "learned from: write the data as it was, or set gate.improve_on_champion to null and judge both by new rows; "
+        "if all rows are new, all is well"
+    ]
 
 
 def _too_few(inputs: SelectInputs, found: int, rows: int) -> str:

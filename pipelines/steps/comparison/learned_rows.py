@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tidegate.infra.store import Store
 from tidegate.models.data.columns import Columns, concat, load_columns
-from tidegate.models.preprocessing.row_identity import Digests, content_digests, identify, input_digests
+from tidegate.models.preprocessing.cell_digests import Digests
+from tidegate.models.preprocessing.row_identity import content_digests, identify, input_digests
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.finished_steps import outputs_of
@@ -23,7 +24,10 @@ from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 
+SOME = 10_000  # of this run's learned rows, by which it is told whether the data has rows that a run learned from
 FEWEST = 30  # rows that judge a model; fewer are enough where they are at least half of the test rows
+ALIKE = 0.8  # of the rows, so many that two runs may have the same data
+KNOWN = 0.01  # of the rows, from which on they are the same data
 TOGETHER = 1 << 20  # digests in memory at once
 
 
@@ -72,10 +76,39 @@ def unlearned(
         digests = np.load(store.fetch(prepared.held), allow_pickle=False)
     else:  # the run's rows had other columns; those that this data lacks are no columns of these rows
         known = Schema(
-            inputs=tuple(field for field in theirs.inputs if field.name in _names(ours)), target=ours.target
+            inputs=tuple(field for field in ours.inputs if field.name in _names(theirs)), target=ours.target
         )
         digests = digests_by(known, load_columns(store.fetch(prepared.test)))
     return ~among(home, run, digests)
+
+
+def strangers(
+    context: StepContext, prepared: Prepared, run: str, theirs: Schema
+) -> tuple[int, int, int] | None:
+    """How many of this run's learned rows were looked at, how many it has, and how many a run's models had.
+
+    None if a hundredth of them or more is among those, or if none are expected there: the columns differ, or the
+    numbers of rows by more than a quarter.
+
+    Args:
+        context: of the step.
+        prepared: the rows.
+        run: the run.
+        theirs: its schema.
+
+    Raises:
+        PipelineError: as `learned_by`.
+    """
+    ours, _ = read_contract(prepared, context.store)
+    if prepared.learned is None or (_names(ours), ours.target.names) != (_names(theirs), theirs.target.names):
+        return None
+    rows, others = _learned_rows(prepared), _learned_rows(_prepared_by(context.home, run)[1])
+    if min(rows, others) < ALIKE * max(rows, others):
+        return None
+    learned = np.load(context.store.fetch(prepared.learned), mmap_mode="r", allow_pickle=False)
+    some = learned[:: -(-len(learned) // SOME)]
+    found = int(among(context.home, run, some).sum())
+    return (len(some), rows, others) if found < KNOWN * len(some) else None
 
 
 def too_few(count: int, rows: int) -> bool:
@@ -86,6 +119,11 @@ def too_few(count: int, rows: int) -> bool:
 def digests_by(schema: Schema, columns: Columns) -> Digests:
     """The digests of rows of which other columns than their own are compared."""
     return content_digests(schema, columns, input_digests(schema, columns))
+
+
+def _learned_rows(prepared: Prepared) -> int:
+    rows: dict[str, int] = prepared.summary["rows"]
+    return rows["train"] + rows["validation"]
 
 
 def _names(schema: Schema) -> set[str]:

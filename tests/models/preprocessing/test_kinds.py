@@ -108,7 +108,7 @@ def test_few_rows_may_all_be_different():
         (np.arange(3), {"kind": "date"}, "expected dates as text"),
         (strings(["1/2/2025", "2/3/2025"]), {}, "day and month cannot be told apart"),
         (strings(["1/2/2025", "2/3/2025"]), {"kind": "date"}, "day and month cannot be told apart"),
-        (strings(["2025-01-01", "soon"]), {"kind": "date"}, "not only dates of one form"),
+        (strings(["2025-01-01", "soon"]), {"kind": "date"}, "format year_first, and holds 'soon'"),
         (strings(["2025-01-01", "soon"]), {"kind": "date", "format": "year_first"}, "holds 'soon'"),
         (np.arange(3), {"limit": 4}, "expected them only for categorical"),
         (strings(["a", "b"]), {"scale": "log"}, "expected them only for image or numeric"),
@@ -256,3 +256,41 @@ def test_transforms_of_all_kinds_are_stored_and_describe_themselves():
     assert labels[-1] == "n missing"
     parts = {"features": np.ones((3, len(labels)), np.float32)}
     assert again.attributions_by_column(columns, parts)["d"] == [21.0] * 3
+
+
+DAYS = [f"2021-{1 + row % 12:02}-{1 + row % 28:02}" for row in range(ROWS)]
+GERMAN = [".".join(reversed(day.split("-"))) for day in DAYS]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        *(
+            ([*DAYS[:5], bad, *DAYS[6:]], f"in 1 of 120 cells, first '{bad}' in row 6 .*kind: date}}")
+            for bad in ("0000-00-00", "unknown", "2021-02-30")
+        ),
+        (["heute", *DAYS[1:]], "in 1 of 120 cells, first 'heute' in row 1"),
+        ([*DAYS[:5], "01.02.2021", *DAYS[6:]], "first '01.02.2021' in row 6 .*format: day_first"),
+        ([DAYS[row] if row % 2 else GERMAN[row] for row in range(ROWS)], "in 60 of 120 .*day_first"),
+        ([f"{1 + row % 28:02}-Jan-2021" for row in range(ROWS)], "'01-Jan-2021', .*format: '%d-%b-%Y'"),
+        ([f"03/{1 + row % 28:02}/2021 09:30 PM" for row in range(ROWS)], "format: '%m/%d/%Y %I:%M %p'"),
+    ],
+)
+def test_dates_that_are_not_of_one_form_are_no_categories(texts, words):
+    with pytest.raises(SchemaError, match=words):
+        schema_of(strings(texts))
+    assert schema_of(strings(texts), kind="categorical").inputs[0].kind == "categorical"
+
+
+def test_dates_among_other_texts_are_told():
+    with recorded() as told:
+        assert schema_of(strings([*DAYS[:50], *["open"] * 70])).inputs[0].kind == "categorical"
+    assert "in 70 of 120 cells, first 'open' in row 51" in told[0]
+    with recorded() as told:
+        schema_of(strings([*DAYS[:9], *["open"] * 111]))
+    assert not told
+
+
+def test_a_stated_date_names_the_bad_cell():
+    with pytest.raises(SchemaError, match="kind date, format year_first, and holds 'unknown'"):
+        schema_of(strings([*DAYS, "unknown"]), kind="date")

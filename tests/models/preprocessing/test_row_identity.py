@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tidegate.models.data.columns import Columns, concat, rows_of, take
-from tidegate.models.preprocessing.row_identity import CopyCounter, cell_digests, identify, share_of
+from tidegate.models.preprocessing.cell_digests import cell_digests, digests_of
+from tidegate.models.preprocessing.row_identity import CopyCounter, identify, share_of
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.splits import fold_rows, split
 
@@ -78,6 +79,9 @@ def test_reordered_rows_are_split_into_the_same_parts_in_the_same_order() -> Non
         (np.array([["a"]], object)[0], np.array(["a", "b"], object)[:1]),
         (np.array([[[1.0], [2.0]]]), np.array([[[1.0], [2.0], [np.nan]]])),  # padded to a longer sequence
         (np.array([[1.0, 2.0]]), np.array([[1.0, 2.0, np.nan, np.nan]])),
+        (np.array([np.nan]), np.array([None], object)),
+        (np.array([True, False]), np.array(["True", "false"], object)),
+        (np.array(["blue "], object), np.array(["blue"], object)),
     ],
 )
 def test_a_value_is_the_same_however_it_was_read(one: np.ndarray, same: np.ndarray) -> None:
@@ -85,10 +89,31 @@ def test_a_value_is_the_same_however_it_was_read(one: np.ndarray, same: np.ndarr
 
 
 @pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("year_first", "2021-01-02 00:00:00"),
+        ("year_first", "2021-01-02T00:00:00Z"),
+        ("year_first", "2021/01/02"),
+        ("day_first", "02.01.2021"),
+        ("month_first", "01/02/2021"),
+    ],
+)
+def test_a_date_is_the_same_however_it_is_written(written: str, text: str) -> None:
+    dates = (("year_first", "2021-01-02"), (written, text))
+    one, other = (digests_of(np.array([cell, None], object), "date", order) for order, cell in dates)
+    assert one.tolist() == other.tolist()
+
+
+def test_a_text_that_is_read_word_by_word_counts_as_it_is() -> None:
+    column = np.array(["a", "a ", None, "1", "1.0"], object)
+    assert len(set(digests_of(column, "text").tolist())) == len(column)
+
+
+@pytest.mark.parametrize(
     "column",
     [
         np.array([2**53, 2**53 + 1, 2**53 + 2, 2**62 + 1, 2**62]),
-        np.array(["", None, "a", "A", "a "], object),
+        np.array(["", None, "a", "A", "0", "007", "7", "false", "true"], object),
         np.arange(12, dtype=np.uint8).reshape(3, 2, 2),
         np.array([[1.0, np.nan, 2.0], [1.0, 2.0, np.nan], [np.nan] * 3]),
         np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"),

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tidegate.models.data.columns import Columns
+from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
+from tidegate.models.preprocessing.profile.split_leaks import FirstRows, tell_leaks
 from tidegate.models.preprocessing.row_identity import identify
 from tidegate.models.preprocessing.schema import infer_schema
 from tidegate.models.preprocessing.splits import split
@@ -79,3 +79,20 @@ def test_the_examples_have_nothing_of_the_kind(name: str) -> None:
         for one in prepare(dataset=name).summary["warnings"]
         if "test figures" in one or "occur with" in one
     ]
+
+
+@pytest.mark.parametrize(
+    ("most", "start"), [(900, "the rows are"), (150, "the first 150 of 300 rows were looked at: ")]
+)
+def test_the_first_rows_of_streamed_data_are_told_of(most: int, start: str) -> None:
+    columns = {"x": X, "when": np.array([*DAYS], object), "patient_id": np.arange(300) // 3, "y": Y}
+    schema, first = infer_schema(columns, None, ["y"], None), FirstRows(most)
+    for begin in range(0, 300, 70):
+        part = take(columns, np.arange(begin, min(300, begin + 70)))
+        places = np.arange(rows_of(part))
+        held = {"test": places % 5 == 0, "validation": places % 5 == 1, "train": places % 5 > 1}
+        first.add(part, {name: np.flatnonzero(chosen) for name, chosen in held.items()})
+    with recorded() as sentences:
+        first.tell_leaks(schema)
+    assert sentences[0].startswith(start) and "order of 'when'" in sentences[0]
+    assert f"{min(most, 300) // 3} values in {min(most, 300)} rows" in sentences[1] and len(sentences) == 2

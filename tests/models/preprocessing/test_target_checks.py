@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.prepare import Prepared, prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 
@@ -46,12 +47,13 @@ def _whole(source: Path) -> Prepared:
     return prepare(source=source, target=["y"], split=SPLIT)
 
 
-def _streamed(source: Path, folder: Path) -> Prepared:
-    rest: dict[str, Any] = dict.fromkeys(("format", "inputs", "task", "sample_rate"))
+def _streamed(source: Path, folder: Path, task: str | None = None, target: str = "y") -> Prepared:
+    rest: dict[str, Any] = dict.fromkeys(("format", "inputs", "sample_rate"))
     return prepare_streamed(
         StreamedData(
             source=source,
-            target=["y"],
+            target=[target],
+            task=task,
             split=SPLIT,
             memory=1 << 28,
             folder=folder,
@@ -103,3 +105,42 @@ def test_a_streamed_target_that_is_constant_is_told(tmp_path: Path) -> None:
 def test_what_hardly_varies_is_told(target: list[Any], sentence: str, tmp_path: Path) -> None:
     found = told(tmp_path, ".csv", target)
     assert [sentence in one for one in found] == ([True] if sentence else [])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_target_of_texts_that_hardly_repeat_is_no_class(streamed: bool, tmp_path: Path) -> None:
+    for text, words in (
+        ("{}.80 EUR", "'[0-9.]+ EUR': numbers with a unit"),
+        ("name{}", "'name[0-9]+'; expected"),
+    ):
+        with pytest.raises(SchemaError, match=f"holds 60 different texts in 60 rows, such as {words}"):
+            told(tmp_path, ".csv", [text.format(row) for row in range(60)], streamed)
+    sentences = told(tmp_path, ".csv", [f"{row % 6}.5 kg" for row in range(120)], streamed)
+    assert "holds 6 different texts in 120 rows, such as '0.5 kg': numbers with a unit" in sentences[0]
+
+
+def test_streamed_classes_of_one_row_leave_no_test_row(tmp_path: Path) -> None:
+    source = written(tmp_path, ".csv", [f"name{row}" for row in range(60)])
+    with pytest.raises(SplitError, match="60 rows of 60 classes leave no test row"):
+        _streamed(source, tmp_path, "classification")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_dropped_for_an_infinite_target_are_told(suffix: str, streamed: bool, tmp_path: Path) -> None:
+    target = [np.inf if row % 10 == 3 else row / 7 for row in range(120)]
+    sentences = told(tmp_path, suffix, target, streamed)
+    assert "target y is an infinite number in 12 of 120 rows, which are dropped" in sentences[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".npz"])
+def test_infinite_inputs_are_told(suffix: str, tmp_path: Path) -> None:
+    target = [-np.inf if row % 10 == 3 else row / 7 for row in range(120)]
+    source = written(tmp_path, suffix, target)
+    for prepared in (
+        prepare(source=source, target=["x"], task="regression"),
+        _streamed(source, tmp_path, "regression", "x"),
+    ):
+        expected = "column 'y' holds 12 infinite numbers, taken for missing"
+        assert [expected in one for one in prepared.summary["warnings"]].count(True) == 1
+        assert not any("'-inf'" in one for one in prepared.summary["warnings"])

@@ -184,7 +184,9 @@ CASES = {
     "one class": data("o.csv", ROWS.replace("no", "yes"), "only the class 'yes'", "at least two"),
     "no target left": data("t.csv", "a,y\n1,\n2,\n", "no value in any of 2 rows", "expected some"),
     "too few rows": data("f.csv", "a,y\n1,u\n2,v\n", "2 rows", "too few", "lower data.split"),
-    "loss of another task": replace(wrong("'y'", "strings", "regression", training__loss="mse"), code=1),
+    "loss of another task": replace(
+        wrong("'y'", "no numbers", "the target of a regression", training__loss="mse"), code=1
+    ),
     "loss and task": wrong(
         "'mean_squared_error'", "classification", training__loss="mse", data__task="classification"
     ),

@@ -82,6 +82,7 @@ def test_single_values_become_lists() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"gate": "AUC"}, "gate: expected `none`, or what must hold, such as {metric: test_accuracy"),
         ({"naem": 1}, 'naem: unknown key; did you mean "name"?'),
         ({"data": {"dataset": "wine", "spilt": {}}}, 'data.spilt: unknown key; did you mean "split"?'),
         ({"search": {"space": {}, "zzz": 1}}, "search.zzz: unknown key; known keys: method, trials"),

@@ -49,7 +49,7 @@ class Nights:
     def prepared(self, columns: Columns, inputs: list[str] | None = None) -> Prepared:
         file = self.folder / "data.csv"
         lines = [
-            ",".join(map(repr, row)) for row in zip(*(one.tolist() for one in columns.values()), strict=True)
+            ",".join(map(str, row)) for row in zip(*(one.tolist() for one in columns.values()), strict=True)
         ]
         file.write_text("\n".join([",".join(columns), *lines]) + "\n")
         asked = {"source": str(file), "target": "y", **({"inputs": inputs} if inputs else {})}
@@ -212,6 +212,34 @@ def test_a_champion_of_which_nothing_is_known_is_compared_with_a_warning(nights:
     found = nights.select(prepared, champion)
     assert found.refused == [] and "on 100 rows" in found.compared[0]
     assert "compared as if it knew none of the 100 test rows" in found.warnings[0]
+
+
+@pytest.mark.parametrize(("count", "warned"), [(500, True), (450, True), (900, False)])
+def test_rows_that_are_as_many_and_all_others_may_be_the_same_ones(
+    nights: Nights, count: int, warned: bool
+) -> None:
+    first = table(500)
+    champion = nights.release(nights.prepared(first))
+    rounded = {name: column.round(6) for name, column in first.items()}
+    found = nights.select(
+        nights.prepared(table(900, 1) if count > 500 else take(rounded, np.arange(count))), champion
+    )
+    assert found.refused == [] and len(found.warnings) == warned
+    if warned:
+        said = f"it learned from 400 rows, this run from {count * 4 // 5}, and of {count * 4 // 5} of these hardly any"
+        assert said in found.warnings[0]
+
+
+def test_dates_written_in_another_way_are_the_same_rows(nights: Nights) -> None:
+    first = table(2500)
+    days = [f"{2000 + row % 20}-{row % 12 + 1:02}-{row % 28 + 1:02}" for row in range(2500)]
+    older, newer = (
+        nights.prepared({"when": np.array([form(day) for day in days], object), **first})
+        for form in (str, lambda day: f"{day} 00:00:00")
+    )
+    found = nights.select(newer, nights.release(older))
+    assert found.warnings == () and f"on {newer.summary['rows']['test']} rows" in found.compared[0]
+    assert older.learned == newer.learned
 
 
 def test_without_a_comparison_nothing_is_compared(nights: Nights) -> None:
