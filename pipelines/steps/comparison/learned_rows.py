@@ -74,6 +74,8 @@ def unlearned(
     theirs = theirs or _schema_of(home, run)
     if prepared.held is not None and _names(ours) == _names(theirs):
         digests = np.load(store.fetch(prepared.held), allow_pickle=False)
+    elif not _names(ours) & _names(theirs):  # other data altogether
+        return np.ones(prepared.summary["rows"]["test"], np.bool_)
     else:  # the run's rows had other columns; those that this data lacks are no columns of these rows
         known = Schema(
             inputs=tuple(field for field in ours.inputs if field.name in _names(theirs)), target=ours.target
