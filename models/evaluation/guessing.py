@@ -63,6 +63,7 @@ def no_better_number(truth: NDArray[Any], predicted: NDArray[Any], means: Sequen
         return ""
     gain = 1 - float(((model - scaled) ** 2).mean())
     return (
-        f"on {len(true)} test rows its squared error is {gain:.1%} less than that of always answering the mean; "
+        f"on {len(true)} test rows its squared error is {abs(gain):.1%} {'less' if gain >= 0 else 'more'} than that of "
+        "always answering the mean; "
         f"expected more than chance gives in {CHANCE:.0%} of the cases"
     )

@@ -39,7 +39,7 @@ def test_a_classifier_must_beat_the_most_frequent_class(
     [
         (np.arange(20.0), np.arange(20.0) + 1, [9.5], ""),
         (np.arange(20.0), np.full(20, 9.5), [9.5], "its squared error is 0.0% less than"),
-        (np.arange(20.0), np.arange(20.0)[::-1], [9.5], "its squared error is -300.0% less than"),
+        (np.arange(20.0), np.arange(20.0)[::-1], [9.5], "its squared error is 300.0% more than"),
         (np.full(20, 3.0), np.full(20, 2.0), [3.0], "the mean of the target is the true value of all 20"),
         (np.zeros(20), np.zeros(20), [37.0], ""),  # few others, none of them among the test rows
         # A column that never changes counts for nothing.

@@ -104,7 +104,7 @@ WRONG_FILES = {
     "too few arguments": ("def build(inputs):\n    pass\n", ":1: build takes ['inputs']; expected def build"),
     "build raises": (
         "def build(inputs, outputs):\n    return inputs['x']\n",
-        ":2: build() raised KeyError: 'x'",
+        ":2: build() raised UnknownInputError: 'x' is not ",
     ),
     "a layer raises": (
         "import keras\ndef build(inputs, outputs):\n    x = inputs['features']\n"
