@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import Any
 
 import yaml
@@ -82,7 +83,7 @@ def parse(text: str) -> Any:
     return yaml.load(text, Loader=Loader)
 
 
-def plain(value: Any, as_text: set[int] = frozenset()) -> Any:  # type: ignore[assignment]
+def plain(value: Any, as_text: Set[int] = frozenset()) -> Any:
     """The same document with plain floats; those whose `id` is in `as_text` as they were written."""
     if isinstance(value, dict):
         return {plain(key, as_text): plain(entry, as_text) for key, entry in value.items()}

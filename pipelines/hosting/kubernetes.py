@@ -4,6 +4,7 @@ import re
 from contextlib import AbstractContextManager
 from functools import partial
 
+from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from tidegate.infra.cluster.endpoint_pod import GRACE_S, PORT
@@ -32,7 +33,11 @@ class KubernetesHosting:
         """Use the target's namespace and store."""
         if home.target is None:
             raise PipelineError("the home's target is local; expected a cluster; give --target")
-        self._home, self._target, self._cluster = home, home.target, home.cluster
+        self._home, self._target = home, home.target
+
+    @property
+    def _cluster(self) -> Cluster:
+        return self._home.cluster
 
     def check(self, state: EndpointState, serving: Serving) -> None:
         """Refuse a name that no Service may have, or that is already used in the namespace."""

@@ -56,9 +56,10 @@ def test_one_hot_rows_are_classes_and_that_is_told(
     source = write(tmp_path, LABELS.astype(dtype))
     names = ["cat", "dog", "eel"] if write is csv else ["y"]
     if streamed:
-        kept = lambda path: path.name  # noqa: E731
         found = prepare_streamed(
-            StreamedData(source, None, None, names, SPLIT, None, None, 1 << 30, tmp_path, kept)
+            StreamedData(
+                source, None, None, names, SPLIT, None, None, 1 << 30, tmp_path, lambda path: path.name
+            )
         )
     else:
         found = prepare(source=source, target=names, split=SPLIT)

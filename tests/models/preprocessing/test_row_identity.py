@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,9 @@ def digests(columns: Columns, part: str, seed: int = 7) -> set[int]:
     return set(known.content[split(schema, columns, 0.1, 0.2, seed)[part]].tolist())
 
 
+Change = Callable[[Columns, np.random.Generator], Columns]
+
+
 def grown(columns: Columns, random: np.random.Generator) -> Columns:
     return concat([columns, rows(rows_of(columns) // 20, int(random.integers(1, 99)))])
 
@@ -45,10 +50,10 @@ def doubled(columns: Columns, random: np.random.Generator) -> Columns:
 
 @pytest.mark.parametrize("change", [grown, shrunk, shuffled, doubled])
 @pytest.mark.parametrize(("count", "moved"), [(2500, 0), (600, 12)])
-def test_a_row_keeps_its_part(change: object, count: int, moved: int) -> None:
+def test_a_row_keeps_its_part(change: Change, count: int, moved: int) -> None:
     """Below 2,000 rows, where the classes are divided exactly, a few rows at the edge of a part may move."""
     before = rows(count)
-    after = change(before, np.random.default_rng(5))  # type: ignore[operator]
+    after = change(before, np.random.default_rng(5))
     here = {part: digests(after, part) for part in PARTS}
     for part in PARTS:
         elsewhere = set().union(*(here[other] for other in PARTS if other != part))

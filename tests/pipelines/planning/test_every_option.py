@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +32,10 @@ from tidegate.pipelines.hosting.kubernetes import KubernetesHosting
 from tidegate.pipelines.hosting.manifests import endpoint_objects_of
 from tidegate.pipelines.hosting.metrics import Counts
 from tidegate.pipelines.planning.plan import make_plan
+from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Target
 from tidegate.pipelines.step_types.prepare import PrepareInputs
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.prepare import _prepared
 
 EXEMPT = {
@@ -70,7 +71,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(experiment: Experiment, folder: Path) -> Any:
     """The contract, the transforms and the splits of the data."""
     inputs = PrepareInputs(data=experiment.data, loss=experiment.training.loss)
-    found = _prepared(inputs, SimpleNamespace(work=folder / "work"))  # type: ignore[arg-type]
+    home = Home(folder / "home")
+    context = StepContext(home, home.folder_of("options"), "prepare", "", folder / "work")
+    found = _prepared(inputs, context)
     return found.schema.model_dump(), found.transforms.to_dict(), found.fingerprint
 
 
@@ -90,12 +93,12 @@ def _plain(inputs: dict[str, Any], whole: set[str]) -> str:
     ).replace("-", "")
 
 
-def kubernetes(experiment: Experiment, _: Path) -> Any:
+def kubernetes(experiment: Experiment, folder: Path) -> Any:
     """The objects of a run and of its endpoint, and how a release is rolled out."""
     target, plan = Target.model_validate(TARGETS["full"]), make_plan(experiment, FACTS)
     objects = [*jobs_of(target, plan), *endpoint_objects_of(target, plan, STATES["plain"])]
-    home = SimpleNamespace(target=target, cluster=None)
-    return objects, KubernetesHosting(home).describe(experiment.serving)  # type: ignore[arg-type]
+    home = Home(folder / "cluster", target)
+    return objects, KubernetesHosting(home).describe(experiment.serving)
 
 
 def gated(experiment: Experiment, _: Path) -> Any:
