@@ -17,15 +17,15 @@ from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
-from tidegate.models.preprocessing.cell_digests import Digests
 from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
-from tidegate.models.preprocessing.row_identity import RowIdentity, identify
 from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
-from tidegate.models.preprocessing.splits import Rows, fingerprint, fold_rows
-from tidegate.models.preprocessing.splits import split as divide
+from tidegate.models.preprocessing.splitting.cell_digests import Digests
+from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify
+from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
+from tidegate.models.preprocessing.splitting.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_checks import tell_about_target

@@ -2,8 +2,8 @@
 
 The first pass finds the columns (`preprocessing.column_scan`): dtypes and the number of rows from all rows, kinds from
 the first thousand. In the second pass a number from each row's content and the seed assigns it to a split, as in
-`preprocessing.splits`: held-out rows, whose number is limited so that later steps can hold them in memory, or training
-rows, which are written to shards (`data.shards`) while the transforms are fitted on them.
+`preprocessing.splitting.splits`: held-out rows, whose number is limited so that later steps can hold them in memory,
+or training rows, which are written to shards (`data.shards`) while the transforms are fitted on them.
 
 A fraction with more rows than the limit is halved until it fits, and what it loses is training rows. So a test row of
 streamed data is one of the same data held in memory, and one of less data.
@@ -26,7 +26,6 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.shards import ShardWriter, bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
-from tidegate.models.preprocessing.cell_digests import Digests
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.image_scales import tell_image_scales
@@ -43,14 +42,15 @@ from tidegate.models.preprocessing.prepare import (
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries
 from tidegate.models.preprocessing.profile.split_leaks import FirstRows
-from tidegate.models.preprocessing.row_identity import (
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.cell_digests import Digests
+from tidegate.models.preprocessing.splitting.row_identity import (
     CopyCounter,
     content_digests,
     input_digests,
     share_of,
 )
-from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.splits import ORDER, PARTS, check_fractions, fingerprint
+from tidegate.models.preprocessing.splitting.splits import ORDER, PARTS, check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_checks import tell_about_classes, tell_constant

@@ -15,10 +15,10 @@ import numpy as np
 from tidegate.models.data.columns import Columns, concat, rows_of, take
 from tidegate.models.evaluation.metrics import evaluate
 from tidegate.models.evaluation.paired_difference import interval
-from tidegate.models.preprocessing.cell_digests import Digests
-from tidegate.models.preprocessing.row_identity import identify
 from tidegate.models.preprocessing.schema import infer_schema
-from tidegate.models.preprocessing.splits import split
+from tidegate.models.preprocessing.splitting.cell_digests import Digests
+from tidegate.models.preprocessing.splitting.row_identity import identify
+from tidegate.models.preprocessing.splitting.splits import split
 from tidegate.pipelines.experiment.gate import Compared, Criterion, reasons_against
 
 METRIC, NAME = "auc", "test_auc"

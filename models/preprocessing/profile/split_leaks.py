@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, concat, rows_of, take
 from tidegate.models.data.data_warnings import recorded, tell
-from tidegate.models.preprocessing.cell_digests import cell_digests
-from tidegate.models.preprocessing.row_identity import RowIdentity, identify, in_conflict
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.cell_digests import cell_digests
+from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify, in_conflict
 
 Rows = NDArray[np.int64]
 

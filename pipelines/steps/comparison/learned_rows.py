@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tidegate.infra.store import Store
 from tidegate.models.data.columns import Columns, concat, load_columns
-from tidegate.models.preprocessing.cell_digests import Digests
-from tidegate.models.preprocessing.row_identity import content_digests, identify, input_digests
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.cell_digests import Digests
+from tidegate.models.preprocessing.splitting.row_identity import content_digests, identify, input_digests
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home, RunRecord

@@ -7,7 +7,7 @@ import pytest
 from tidegate.models.data.sources import FASHION_FILES, FASHION_VARIABLE
 from tidegate.models.errors import FormatError, SchemaError, SplitError
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.splits import fingerprint
+from tidegate.models.preprocessing.splitting.splits import fingerprint
 from tidegate.models.preprocessing.transforms import encode_target
 
 

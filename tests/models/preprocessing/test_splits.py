@@ -3,7 +3,7 @@ import pytest
 
 from tidegate.models.errors import SplitError
 from tidegate.models.preprocessing.schema import infer_schema
-from tidegate.models.preprocessing.splits import fingerprint, split
+from tidegate.models.preprocessing.splitting.splits import fingerprint, split
 
 
 def parts(labels, validation=0.1, test=0.2, seed=0, fixed_test=None, task=None):

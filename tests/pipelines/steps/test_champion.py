@@ -13,8 +13,8 @@ import pytest
 from tests.serving.conftest import package, write_onnx
 from tidegate.infra.store import Ref
 from tidegate.models.data.columns import Columns, concat, load_columns, rows_of, save_columns, take
-from tidegate.models.preprocessing.row_identity import identify
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.row_identity import identify
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.gate import Criterion
 from tidegate.pipelines.state.bundles import keep_bundle

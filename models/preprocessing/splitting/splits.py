@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, pack, rows_of
 from tidegate.models.errors import SplitError
-from tidegate.models.preprocessing.cell_digests import Digests
-from tidegate.models.preprocessing.row_identity import RowIdentity, identify, share_of
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.cell_digests import Digests
+from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify, share_of
 from tidegate.models.preprocessing.transforms import encode_target
 
 Rows = NDArray[np.int64]

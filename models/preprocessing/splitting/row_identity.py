@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, rows_of
-from tidegate.models.preprocessing.cell_digests import Digests, blake, digests_of, mixed
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.cell_digests import Digests, blake, digests_of, mixed
 
 MOST_COPIES = 50  # that are kept together
 COPIES_PART = 20  # and no more than 1 / COPIES_PART of the rows
