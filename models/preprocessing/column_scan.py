@@ -15,7 +15,8 @@ from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
 from tidegate.models.preprocessing.prepare import with_kinds
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
-from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema_inference import infer_schema, with_nullable
 
 FIRST_ROWS, FIRST_BYTES = 1_000, 4 << 20  # kinds are inferred from these
 MOST_CLASSES = 10_000

@@ -23,7 +23,8 @@ from tidegate.models.preprocessing.prepare import (
 )
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
-from tidegate.models.preprocessing.schema import Schema, Target, infer_field, infer_schema, with_nullable
+from tidegate.models.preprocessing.schema import Schema, Target
+from tidegate.models.preprocessing.schema_inference import infer_field, infer_schema, with_nullable
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,

@@ -21,7 +21,8 @@ from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
-from tidegate.models.preprocessing.schema import Schema, infer_schema, with_nullable
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema_inference import infer_schema, with_nullable
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
 from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows

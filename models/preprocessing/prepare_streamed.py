@@ -52,6 +52,7 @@ from tidegate.models.preprocessing.splitting.row_identity import (
 )
 from tidegate.models.preprocessing.splitting.splits import ORDER, PARTS, check_fractions, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
+from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_checks import tell_about_classes, tell_constant
 from tidegate.models.preprocessing.target.target_columns import (
@@ -62,7 +63,7 @@ from tidegate.models.preprocessing.target.target_columns import (
     tell_infinite_targets,
     without_target,
 )
-from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter, encode_target
+from tidegate.models.preprocessing.transforms import Transforms, TransformsFitter
 
 TASKS = ("classification", "regression")
 HELD_OUT_ROWS = 10_000  # of validation and of test each: the standard error of a share is then half a percent

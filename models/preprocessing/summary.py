@@ -11,8 +11,8 @@ import numpy as np
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
 from tidegate.models.preprocessing.schema import Field, Schema
+from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.target.text_target import tokenize
-from tidegate.models.preprocessing.transforms import encode_target
 
 MOST_CATEGORIES = 100_000  # distinct ones that are counted
 

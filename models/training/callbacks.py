@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tidegate.models.config.metrics import higher_is_better
-from tidegate.models.config.training import Plateau, Training, require_monitor
+from tidegate.models.config.monitors import require_monitor
+from tidegate.models.config.training import Plateau, Training
 
 
 def is_better(value: float, than: float, higher: bool) -> bool:

@@ -16,7 +16,8 @@ from tidegate.models.data.columns import Columns, take
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splitting.splits import fold_rows, hold_out
-from tidegate.models.preprocessing.transforms import Transforms, encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
+from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.recipe import Recipe
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tidegate.models.config.losses import check_loss, check_smoothing, task_of
 from tidegate.models.config.metrics import require_task, top_k
-from tidegate.models.config.training import check_privacy, require_monitors
+from tidegate.models.config.monitors import require_monitors
+from tidegate.models.config.training import check_privacy
 from tidegate.models.distributed.devices import require_backend
 from tidegate.models.errors import ModelsError
 from tidegate.models.families.build import check_model, check_task

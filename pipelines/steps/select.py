@@ -7,7 +7,7 @@ import numpy as np
 from tidegate.models.data.columns import load_columns
 from tidegate.models.evaluation.guessing import no_better_class, no_better_number
 from tidegate.models.evaluation.metrics import to_predictions
-from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.pipelines.experiment.gate import (
     EPSILON,
     check_metric,

@@ -15,7 +15,7 @@ import numpy as np
 from tidegate.models.data.columns import Columns, concat, rows_of, take
 from tidegate.models.evaluation.metrics import evaluate
 from tidegate.models.evaluation.paired_difference import interval
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
 from tidegate.models.preprocessing.splitting.row_identity import identify
 from tidegate.models.preprocessing.splitting.splits import split

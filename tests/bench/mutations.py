@@ -23,7 +23,8 @@ from tests.bench.mutants import Mutant, mutants
 from tests.conformance import boxes, families, texts
 from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import DecodingSettings
-from tidegate.models.preprocessing.schema import Schema, infer_schema
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import Probes, ask, make_probes
 from tidegate.serving.bundle.measurements import Probed

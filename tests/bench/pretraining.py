@@ -19,7 +19,7 @@ import numpy as np
 from tidegate.models.families.build import build_model, make_deterministic
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.prepare import Prepared, prepare
-from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.training.fit import fit
 from tidegate.models.training.masked_pretraining import pretrain
 from tidegate.pipelines.experiment.load import load_experiment

@@ -15,7 +15,7 @@ from tidegate.models.decoding.settings import Detection
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import predict
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import example_rows
 

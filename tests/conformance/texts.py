@@ -14,7 +14,8 @@ from tidegate.models.data.columns import Columns
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for
-from tidegate.models.preprocessing.schema import Schema, infer_schema
+from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import sample_rows
 

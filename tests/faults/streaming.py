@@ -12,7 +12,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Columns, concat, load_columns
 from tidegate.models.data.shards import ShardWriter
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 
 MEMORY = 64 << 20  # what windows are told: each takes a 32nd of it

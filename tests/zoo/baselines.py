@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.sequences import lengths
-from tidegate.models.preprocessing.transforms import Transforms, encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
+from tidegate.models.preprocessing.transforms import Transforms
 
 Floats = NDArray[np.float64]
 

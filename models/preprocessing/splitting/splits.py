@@ -22,7 +22,7 @@ from tidegate.models.errors import SplitError
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
 from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify, share_of
-from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
 
 Rows = NDArray[np.int64]
 Shares = NDArray[np.float64]

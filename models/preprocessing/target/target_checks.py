@@ -11,7 +11,7 @@ from tidegate.models.data.cells.spellings import alike
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
 
 MOST_NAMED = 5  # classes that one sentence names
 MOSTLY = 0.8  # share of the rows that have one value

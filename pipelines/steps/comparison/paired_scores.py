@@ -25,7 +25,8 @@ from tidegate.models.evaluation.paired_difference import (
 )
 from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_tokens, token_sums
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.transforms import Transforms, encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
+from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import Predictor
 
 

@@ -18,7 +18,8 @@ from tidegate.models.data.columns import concat
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.errors import FormatError
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.schema import Field, infer_schema
+from tidegate.models.preprocessing.schema import Field
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.readers import read
 from tidegate.pipelines.batch import open_batch_input
 from tidegate.serving.contract.encoded_images import can_encode, decode_image, encode_image

@@ -10,7 +10,7 @@ import pytest
 from tidegate.models.data.columns import Columns, load_columns, save_columns
 from tidegate.models.data.sequences import lengths, padded, without_padding
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 
 ROWS = [np.arange(6, dtype=np.float32).reshape(3, 2), np.ones((1, 2)), np.full((4, 2), -2.0)]

@@ -23,7 +23,7 @@ from tidegate.models.families import FAMILIES, tasks_of
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.predict import predict
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import InputSpec, Transforms
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own

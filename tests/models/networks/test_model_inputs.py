@@ -18,7 +18,7 @@ from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.pixel_range import require_pixels_in_range
 from tidegate.models.networks.predict import predict
 from tidegate.models.networks.storable import require_storable
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 
 ROWS = 30

@@ -16,7 +16,7 @@ from tidegate.models.data.default_boxes import Grid
 from tidegate.models.decoding.detections import NO_BOX, detect
 from tidegate.models.decoding.settings import Detection
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.target.box_target import (
     BoxTarget,
     apply_offsets,

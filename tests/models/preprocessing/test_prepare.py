@@ -8,7 +8,7 @@ from tidegate.models.data.sources import FASHION_FILES, FASHION_VARIABLE
 from tidegate.models.errors import FormatError, SchemaError, SplitError
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.splitting.splits import fingerprint
-from tidegate.models.preprocessing.transforms import encode_target
+from tidegate.models.preprocessing.target.encode_target import encode_target
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.data.columns import Columns, concat, rows_of, take
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.cell_digests import cell_digests, digests_of
 from tidegate.models.preprocessing.splitting.row_identity import CopyCounter, identify, share_of
 from tidegate.models.preprocessing.splitting.splits import fold_rows, split

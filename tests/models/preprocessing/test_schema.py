@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import Field, Schema, infer_schema
+from tidegate.models.preprocessing.schema import Field, Schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 
 
 def strings(*values):

@@ -12,7 +12,7 @@ from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.profile.split_leaks import FirstRows, tell_leaks
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.row_identity import identify
 from tidegate.models.preprocessing.splitting.splits import split
 

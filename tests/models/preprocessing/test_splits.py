@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.errors import SplitError
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.splits import fingerprint, split
 
 

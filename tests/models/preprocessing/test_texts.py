@@ -21,7 +21,8 @@ from tidegate.models.evaluation.text_metrics import (
     token_probabilities,
 )
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.schema import Schema, Target, infer_schema
+from tidegate.models.preprocessing.schema import Schema, Target
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.target.text_target import BOUNDARY, UNSEEN, TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
 

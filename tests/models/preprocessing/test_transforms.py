@@ -6,8 +6,9 @@ import pytest
 from tidegate.models.data.columns import take
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import infer_schema
-from tidegate.models.preprocessing.transforms import InputSpec, Transforms, encode_target
+from tidegate.models.preprocessing.schema_inference import infer_schema
+from tidegate.models.preprocessing.target.encode_target import encode_target
+from tidegate.models.preprocessing.transforms import InputSpec, Transforms
 
 
 def strings(*values):

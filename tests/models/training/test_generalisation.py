@@ -20,7 +20,7 @@ from tidegate.models.errors import OptionsError, SplitError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import predict
-from tidegate.models.preprocessing.schema import infer_schema
+from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.splits import fold_rows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.compile import compile_model
