@@ -20,7 +20,7 @@ from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, 
 from tidegate.infra.cluster.watcher import ObjectWatcher
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.infra.system.files import write_atomic
-from tidegate.models.config.training import seconds
+from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.executors.base import Handle, StepCall, member_name
 from tidegate.pipelines.executors.local import LocalExecutor
 from tidegate.pipelines.executors.manifests import job_of

@@ -2,7 +2,7 @@
 
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import Object, PodRequirements, driver_job, meeting_service, step_job
-from tidegate.models.config.training import seconds
+from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.finished_steps import RELEASING

@@ -10,7 +10,7 @@ from tidegate.infra.cluster.endpoint_objects import ReleaseSpec
 from tidegate.infra.cluster.endpoint_pod import PORT
 from tidegate.infra.cluster.pod_status import last_failed_exit, restarts
 from tidegate.infra.errors import RolloutError
-from tidegate.models.config.training import seconds
+from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.errors import CanaryError
 from tidegate.pipelines.experiment.serving import Canary, Slo
 from tidegate.pipelines.hosting.base import Stage

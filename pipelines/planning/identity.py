@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.infra.store import Ref
-from tidegate.models.config.training import memory_bytes
+from tidegate.models.config.quantities import memory_bytes
 from tidegate.pipelines.experiment.data import Data, TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.step_types.prepare import Kept

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.class_weights import weights_by_place
 from tidegate.models.config.metrics import higher_is_better
-from tidegate.models.config.training import seconds
+from tidegate.models.config.quantities import seconds
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
     configure_backend,
