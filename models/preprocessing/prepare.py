@@ -17,9 +17,9 @@ from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
-from tidegate.models.preprocessing.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.profile.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.schema_inference import infer_schema, with_nullable

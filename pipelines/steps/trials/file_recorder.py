@@ -78,6 +78,22 @@ class FileRecorder:
         """Files that were read and written, so that no later run can tell whether they are the same."""
         return sorted(self._written & self._seen.keys())
 
+    def unwatched(self, in_image: bool) -> Iterator[str]:
+        """What the user's code read and no later submit looks at, one sentence each.
+
+        Args:
+            in_image: whether this is a pod, so that what was read is part of the training image.
+        """
+        name = Path(self._code or "").name
+        for path in self.both():
+            yield f"{name} reads and writes {path}: a change of that file repeats no training"
+        files = self.files() if in_image else {}
+        if files:
+            yield (
+                f"{name} reads {len(files)} files of the training image, e.g. {next(iter(files))}: a change of the "
+                "image repeats no training"
+            )
+
     def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event != "open" or not self._active:
             return

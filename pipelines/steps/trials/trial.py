@@ -6,7 +6,6 @@ TensorFlow is imported here, for `steps.train`, and nowhere else in this package
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.class_weights import weights_by_place
 from tidegate.models.config.metrics import higher_is_better
-from tidegate.models.config.quantities import seconds
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
     configure_backend,
@@ -23,27 +21,24 @@ from tidegate.models.distributed.devices import (
     require_equal_shares,
     require_gpus,
 )
-from tidegate.models.distributed.process_group import Group, current_member, join
-from tidegate.models.errors import MemberLostError, OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
-from tidegate.models.networks.fine_tuning import WarmStart
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
-from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
 from tidegate.pipelines.state.files_read import keep_files_read
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
-from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, too_few, unlearned
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
+from tidegate.pipelines.steps.trials.group import join_group
 from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trials.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trials.trial_results import TrialResults
 from tidegate.pipelines.steps.trials.trial_rows import TrialRows
+from tidegate.pipelines.steps.trials.warm_start import scored_rows, warm_start
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.windows import ShuffleWindows
@@ -78,13 +73,12 @@ class Trial:
         require_backend(training["backend"])
         require_equal_shares(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
         configure_backend(training["backend"])
-        self.group = _group(inputs, context)
+        self.group = join_group(inputs, context)
         if inputs.gpus:
             import_keras(own_code=inputs.snapshot is not None)
             require_gpus(inputs.gpus)
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
-        self._told: tuple[str, ...] = ()
         self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
@@ -96,7 +90,13 @@ class Trial:
         boxes = self.transforms.box_target
         grids = boxes.grids if boxes else ()
         self.recipe = Recipe(
-            self.model_options, self.training, target, self.seed, self._start(), tokens, grids
+            self.model_options,
+            self.training,
+            target,
+            self.seed,
+            warm_start(inputs, context.store, self.model_options.get("file")),
+            tokens,
+            grids,
         )
         self.head = self.recipe.head
         self.results = TrialResults(
@@ -127,52 +127,6 @@ class Trial:
         shutil.copyfile(self.context.store.fetch(self.inputs.snapshot), path)
         return {**model, "file": str(path)}
 
-    def _start(self) -> WarmStart | None:
-        earlier, fetch = self.inputs.start, self.context.store.fetch
-        if earlier is None:
-            return None
-        transforms = json.loads(fetch(earlier.transforms).read_bytes())
-        code = self.model_options.get("file")
-        return WarmStart(
-            earlier.run, fetch(earlier.keras), transforms, earlier.freeze, Path(code) if code else None
-        )
-
-    def _leave_out_known_rows(self, rows: int) -> None:
-        """Score the model only on test rows that the run it begins with did not learn from.
-
-        Raises:
-            OptionsError: they are too few.
-        """
-        start = self.inputs.start
-        if start is None:
-            return
-        try:
-            unseen = unlearned(self.context, self.inputs.prepared, start.run)
-        except PipelineError as error:
-            self._told += (
-                f"the test_ metrics may be too good: it cannot be checked which rows run {start.run}, with whose "
-                f"weights training began, learned from, because {error}",
-            )
-            return
-        count = int(unseen.sum())
-        if too_few(count, rows):
-            raise OptionsError(
-                f"'model.from' is {start.run!r}, which learned from all but {count} of {rows:,} test rows; expected at "
-                f"least {FEWEST} that it did not learn from; add new rows, take data.split from that run's experiment, "
-                "or begin with another run"
-            )
-        if count < rows:
-            self.results.scored = unseen
-            self._told += (
-                f"the test_ metrics are of {count:,} of {rows:,} test rows; run {start.run}, with whose weights "
-                "training began, learned from the others",
-            )
-        if self.inputs.content["data"]["split"].get("folds"):
-            self._told += (
-                f"the folds_ metrics are too good: run {start.run}, with whose weights training began, learned from "
-                "rows of every fold",
-            )
-
     def _training_rows(self) -> Rows | ShuffleWindows:
         return self.rows.training(self.training["batch_size"], self.inputs.shuffle_buffer)
 
@@ -193,7 +147,7 @@ class Trial:
         rows = {split: self.rows.encoded(split) for split in ("validation", "test")}
         if self.inputs.explain:
             self.recipe.require_explainable(self.transforms)
-        self._leave_out_known_rows(len(rows["test"][1]))
+        self.results.scored, told = scored_rows(self.inputs, self.context, len(rows["test"][1]))
         train = self._training_rows()
         self.log.begin(self.training["epochs"])
         model, history = self._train(train, rows["validation"])
@@ -252,7 +206,7 @@ class Trial:
             epochs=len(history.epochs),
             resumed=self._resumed,
             read=self._keep_files_read(),
-            warnings=(*self._unwatched(), *self._told),
+            warnings=(*self._recorder.unwatched(self.context.home.target is not None), *told),
         )
 
     def _keep_files_read(self) -> dict[str, str]:
@@ -264,19 +218,6 @@ class Trial:
         if files and self.context.home.target is None:
             keep_files_read(self.context.store, self.inputs.content["model"]["file"], files)
         return files
-
-    def _unwatched(self) -> Iterator[str]:
-        """What the user's code read and no later submit looks at, one sentence each."""
-        name = Path(self.inputs.model.get("file") or "").name
-        for path in self._recorder.both():
-            yield f"{name} reads and writes {path}: a change of that file repeats no training"
-        files = self._recorder.files() if self.context.home.target is not None else {}
-        if files:
-            first = next(iter(files))
-            yield (
-                f"{name} reads {len(files)} files of the training image, e.g. {first}: a change of the image "
-                "repeats no training"
-            )
 
     def run_follower(self) -> None:
         """Train only; see `steps.train.run_follower`."""
@@ -343,21 +284,6 @@ class Trial:
             )
             print(f"calibration: temperature {fitted}", flush=True)
         return temperature
-
-
-def _group(inputs: TrainInputs, context: StepContext) -> Group | None:
-    """The group of this trial's processes, once all have joined; None for a single process."""
-    member = current_member()
-    if member.size != inputs.nodes:
-        raise OptionsError(
-            f"resources.nodes is {inputs.nodes} and this process is one of {member.size}; expected an executor that "
-            "starts one process per node; use local or a Kubernetes target, or set resources.nodes: 1"
-        )
-    if member.size == 1:
-        return None
-    return join(
-        member, seconds(inputs.member_timeout), lambda reason: context.report_error(MemberLostError(reason))
-    )
 
 
 def _medians(inputs: TrainInputs) -> list[float | None] | None:
