@@ -6,9 +6,7 @@ except creations; before a creation, the object is searched for by its tag.
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,15 +14,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidegate.infra.errors import LockedError, TrackingError
+from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import events, spool, tracking
 from tidegate.infra.mlflow.spool import Event
 from tidegate.infra.mlflow.tracking import GoneError, Tracker
-from tidegate.infra.system.backoff import pauses
 from tidegate.infra.system.files import translate_os_errors, write_atomic
-from tidegate.infra.system.locks import lock
 
-FIRST_S, LONGEST_S = 0.5, 10.0  # between two tries
 MAX_EVENTS = 2000  # events sent before the state is written
 Fetch = Callable[[Any], Path]  # a store reference from an event -> a local file
 Render = Callable[[Any], Iterable[tuple[str, bytes]]]  # a report's reference -> pictures: file name, content
@@ -254,63 +249,3 @@ class Replay:
                 self.tracker.drop(run_id)
         for model in self.tracker.models(known.experiment_id, self.run).get(known.run_id, [])[1:]:
             self.tracker.drop_model(model.model_id)
-
-
-def follow(
-    folder: Path,
-    uri: str,
-    *,
-    fetch: Fetch,
-    render: Render,
-    finished: Callable[[], bool] = lambda: True,
-    ready: Callable[[], None] = lambda: None,
-    patience_s: float = 30.0,
-    poll_s: float = 0.3,
-) -> Progress:
-    """Keep MLflow up to date with a run until the run is finished and synced; MLflow's errors are never raised.
-
-    Args:
-        folder: the run's spools; its name is the run's id.
-        uri: MLflow's URI.
-        fetch: returns the local file of a store reference; raises InfraError.
-        render: draws the pictures of a report.
-        finished: returns whether all writers to the spools have ended.
-        ready: waits for a server that was just started; may raise TrackingError.
-        patience_s: seconds to wait for MLflow, or for another process that replays, once `finished`.
-        poll_s: seconds between two checks for new events.
-    """
-    try:
-        with lock(folder / "sync.lock", patience_s):
-            replay = Replay(folder, _connect(uri), fetch, render)
-            with suppress(TrackingError):  # then patience decides
-                ready()
-            return progress(folder, _until(replay, finished, patience_s, poll_s), replay.refused)
-    except (LockedError, TrackingError) as error:
-        return progress(folder, str(error))
-
-
-def _connect(uri: str) -> Tracker:
-    try:
-        return Tracker(uri)
-    except Exception as error:  # MLflow is not installed, or does not know the scheme
-        raise TrackingError(f"MLflow at {uri} cannot be used: {error}; check $MLFLOW_TRACKING_URI") from error
-
-
-def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:
-    """Step until all is sent and the run is finished, or until patience ends; return the problem, or ""."""
-    waits, give_up = pauses(FIRST_S, LONGEST_S), None
-    while True:
-        done = finished()  # asked before the step, so that the step sees the last event
-        if done and give_up is None:
-            give_up = time.monotonic() + patience_s
-        try:
-            if not replay.step() and done:
-                return ""
-            pause, give_up = 0.0 if done else poll_s, None
-            waits = pauses(FIRST_S, LONGEST_S)
-        except Exception as error:
-            left = give_up - time.monotonic() if give_up else LONGEST_S
-            if left <= 0:
-                return tracking.explain(replay.tracker.uri, error)
-            pause = min(next(waits), left)
-        time.sleep(pause)

@@ -1,9 +1,7 @@
 """Checks of an experiment before any step runs, without heavy imports."""
 
-import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tidegate.models.config.losses import check_loss, check_smoothing, task_of
@@ -16,7 +14,8 @@ from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
 from tidegate.models.tuning.search import grid_size
 from tidegate.models.tuning.space import space_of
-from tidegate.pipelines.errors import ExperimentError, nearest
+from tidegate.pipelines.commands.model_file import check_model_file, names_in
+from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
 from tidegate.pipelines.experiment.load import validate
@@ -63,7 +62,7 @@ def _run_checks(checks: Iterable[Callable[[], object]]) -> None:
 def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]]:
     task = _task(experiment)
     yield partial(check_source, experiment.data, home.s3_endpoint)
-    yield partial(_check_model_file, experiment)
+    yield partial(check_model_file, experiment.model.file)
     yield from _part_checks(experiment)
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
@@ -167,11 +166,7 @@ def _check_own(experiment: Experiment, key: str, name: str) -> None:
     file = experiment.model.file
     if file is None or task_of(name) is not None:
         return
-    try:
-        body = ast.parse(Path(file).read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
-        return  # told by `_check_model_file`
-    if name in {known for node in body for known in _bound_names(node)}:
+    if name in names_in(file):
         raise ExperimentError(
             f"{key}: {name} is defined in {file}; expected one of Keras, because one of your own cannot be named here; "
             "choose one, or leave it out"
@@ -248,61 +243,3 @@ def _check_choice(document: dict[str, Any], key: str, values: dict[str, Any]) ->
     except ValueError as error:
         raise ExperimentError(f"search.space.{key}: {error}") from error
     _run_checks(_part_checks(validate(chosen, f"search.space.{key}")))
-
-
-def _check_model_file(experiment: Experiment) -> None:
-    """Find a broken model file now, not after the data was prepared."""
-    if experiment.model.file is None:
-        return
-    path = Path(experiment.model.file)
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except OSError as error:
-        raise ExperimentError(
-            f"model.file: {path} cannot be read: {error.strerror}; paths resolve against the experiment file"
-        ) from error
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
-    _check_imports(path, tree)
-    names = {name for node in tree.body for name in _bound_names(node)}
-    if "build" not in names:
-        raise ExperimentError(
-            f"model.file: {path} defines no build(){nearest('build', names)}; "
-            "expected: def build(inputs, outputs, **options) that returns a keras.Model"
-        )
-
-
-def _check_imports(path: Path, tree: ast.Module) -> None:
-    """Refuse imports from the same folder: a run stores the model file only, so they could change unnoticed."""
-    for line, module in _imported(tree):
-        top = module.split(".")[0]
-        if (
-            not top
-            or path.with_name(f"{top}.py").is_file()
-            or (path.with_name(top) / "__init__.py").is_file()
-        ):
-            raise ExperimentError(
-                f"model.file: {path}:{line}: imports {module or 'a relative module'} from its folder; expected one "
-                "file that has all it needs, so that a run can store it by content; move that code into the file, or "
-                "install it as a package"
-            )
-
-
-def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and name of every module imported; a relative one has an empty name."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.lineno, "" if node.level else node.module or ""
-
-
-def _bound_names(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        yield node.name
-    for target in node.targets if isinstance(node, ast.Assign) else ():
-        if isinstance(target, ast.Name):
-            yield target.id
-    for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
-        yield alias.asname or alias.name

@@ -20,6 +20,7 @@ import numpy as np
 from tidegate.infra.errors import InfraError, LockedError, TrackingError
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.follow import follow
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.store import Ref
 from tidegate.infra.system.locks import lock
@@ -45,7 +46,7 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         uri = mlflow_server.ensure(home.path)
     except TrackingError as error:
         return replay.progress(folder, str(error))
-    return replay.follow(
+    return follow(
         folder,
         uri,
         fetch=lambda ref: home.store.fetch(Ref.model_validate(ref)),

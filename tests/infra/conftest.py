@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.infra.mlflow.replay import Progress, follow
+from tidegate.infra.mlflow.follow import follow
+from tidegate.infra.mlflow.replay import Progress
 from tidegate.infra.mlflow.spool import Spool
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.store import FolderStore, Ref

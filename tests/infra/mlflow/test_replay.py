@@ -22,7 +22,7 @@ Make = Callable[[], Told]
 REPLAY = """
 import sys
 from pathlib import Path
-from tidegate.infra.mlflow.replay import follow
+from tidegate.infra.mlflow.follow import (follow)
 from tidegate.infra.store import FolderStore, Ref
 folder, url = Path(sys.argv[1]), sys.argv[2]
 store = FolderStore(folder.parents[1] / "store")
