@@ -16,7 +16,8 @@ ModelsError
 │   ├── GroupError            not all processes of one training connected; names the missing ones
 │   ├── MemberLostError       one of them was lost during the training; names it, and all end
 │   └── GpuNotFoundError      a GPU was asked for and there is none
-└── ExportError               the trained model has no faithful ONNX form
+├── ExportError               the trained model has no faithful ONNX form
+└── UserCodeError             a function or class of the user's project is wrong; names file and line
 
 Every message says what was received, what was expected and how to fix it.
 """
@@ -96,6 +97,10 @@ class GpuNotFoundError(TrainingError):
 
 class ExportError(ModelsError):
     """The trained model has no faithful ONNX form; the message says why."""
+
+
+class UserCodeError(ModelsError):
+    """A function or class of the user's project is missing or wrong; the message names file and line."""
 
 
 SHORT = 3  # letters of a name of which one may be wrong, such as l3 for l1

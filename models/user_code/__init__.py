@@ -1,0 +1,1 @@
+"""The user's own project: its folder on the import path, references into it, and errors that name its lines."""
