@@ -18,6 +18,7 @@ ModelsError
 │   └── GpuNotFoundError      a GPU was asked for and there is none
 ├── ExportError               the trained model has no faithful ONNX form
 └── UserCodeError             a function or class of the user's project is wrong; names file and line
+    └── TransformError        the user's transform fails for some rows, or returns no columns
 
 Every message says what was received, what was expected and how to fix it.
 """
@@ -101,6 +102,19 @@ class ExportError(ModelsError):
 
 class UserCodeError(ModelsError):
     """A function or class of the user's project is missing or wrong; the message names file and line."""
+
+
+class TransformError(UserCodeError):
+    """The user's transform fails for some rows, or what it returns is no columns of them.
+
+    Args:
+        message: what it did.
+        row: the first row that it fails for, counted from 0; None: it fails for rows together, or for any.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        self.row = row
+        super().__init__(message)
 
 
 SHORT = 3  # letters of a name of which one may be wrong, such as l3 for l1

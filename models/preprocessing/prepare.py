@@ -14,11 +14,13 @@ import numpy as np
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of, take
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
+from tidegate.models.data.source_types import noting_types
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.preprocessing.own_transform.fitting import fit_transform
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
-from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of, raw_entries
 from tidegate.models.preprocessing.profile.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
 from tidegate.models.preprocessing.schema import Schema
@@ -86,6 +88,7 @@ def prepare(
     sample_rate: int | None = None,
     csv: Mapping[str, Any] | None = None,
     missing: str | None = None,
+    transform: str | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -108,14 +111,18 @@ def prepare(
         sample_rate: of recordings, in Hz; None: that of the first one.
         csv: the dialect of CSV, the keys of `data.read_options.CsvOptions`; what is not stated is found out.
         missing: what becomes of missing values of inputs that do not state it, see `preprocessing.schema.Field`.
+        transform: a reference to a function of the user's from raw columns to columns; `inputs` are of the latter, and
+            the schema's inputs are raw columns, see `preprocessing.own_transform`.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
+        UserCodeError: the transform is missing, raises, or does not treat each row by itself.
     """
-    with recorded() as told:
+    with recorded() as told, noting_types() as types:
         named, text_options, task = parse_target(target, task)
-        options = read_options(inputs, target, task, csv)
-        columns, published = _read(dataset, source, format, inputs, named, sample_rate, tile, options)
+        options = read_options(None if transform else inputs, target, task, csv)
+        read = None if transform else inputs
+        columns, published = _read(dataset, source, format, read, named, sample_rate, tile, options)
         names = named or [_own_target(dataset)]
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
@@ -128,12 +135,15 @@ def prepare(
         columns = take(columns, kept) if dropped else columns
         check_kept(names, len(kept), dropped)
         known = known_kinds(dataset, source, format) | options.found
-        stated = with_kinds(known, columns, inputs, names, missing)
+        made = transform and fit_transform(transform, columns, types, known, names, task)
+        seen, inputs, known = made.encoded(columns, names, inputs) if made else (columns, inputs, known)
+        stated = with_kinds(known, seen, inputs, names, missing)
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
-            columns, stated = _with_prompt(columns, names[0], text_options)
+            seen, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
-        schema = infer_schema(columns, stated, names, task, text_options)
-        columns = conformed(schema, columns)
+        encoded = infer_schema(seen, stated, names, task, text_options)
+        seen = conformed(encoded, seen)
+        schema, columns = made.contract(encoded, columns) if made else (encoded, seen)
         profiles = profiles_of(columns)
         schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
         identity = identify(schema, columns)
@@ -142,15 +152,18 @@ def prepare(
         learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
         tell_about_target(schema, columns, splits["test"], kept)
         tell_leaks(schema, columns, index, identity, published > 0)
-        transforms = Transforms.fit(schema, splits["train"])
-        tell_image_scales(schema, transforms)
+        some = take(seen, index["train"])
+        encoded, looked = (encoded, profiles_of(seen)) if made else (schema, profiles)
+        transforms = Transforms.fit(encoded, some, made.own.returning(encoded) if made else None)
+        tell_image_scales(encoded, transforms)
         by_user = [name for name in with_kind(stated) if name not in options.found]
-        shared = tell_about_columns(schema, profiles, splits["train"], by_user)
+        shared = tell_about_columns(encoded, looked, some, by_user)
+        entries = column_entries(encoded, looked, transforms, by_user, told, shared)
         digests = {name: fingerprint(part) for name, part in splits.items()}
         summary = summary_of(schema, columns, splits) | {
             "dropped_rows": dropped,
             "fingerprints": digests,
-            "columns": column_entries(schema, profiles, transforms, by_user, told, shared),
+            "columns": [*(raw_entries(schema, profiles, made.own.what) if made else ()), *entries],
             "warnings": told,
         }
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]

@@ -35,6 +35,7 @@ from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEnco
 from tidegate.models.preprocessing.encoding.features_fitting import FeaturesFitter
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
 from tidegate.models.preprocessing.encoding.id_fitting import IdFitter
+from tidegate.models.preprocessing.own_transform.function import OwnContent, OwnTransform
 from tidegate.models.preprocessing.schema import Field, Schema
 from tidegate.models.preprocessing.target.box_target import BoxTarget
 from tidegate.models.preprocessing.target.encode_target import encode_target
@@ -55,6 +56,8 @@ class Transforms:
     model's prompt is not an input of its own, because it is the beginning of that text. With a target of boxes
     `box_target` has the default boxes.
 
+    With a transform of the user's own, `own`, the raw columns are given to it, and what it returns is encoded.
+
     Example:
         transforms = Transforms.fit(schema, training_columns)
         inputs = Transforms.from_dict(transforms.to_dict()).apply(columns)
@@ -65,14 +68,20 @@ class Transforms:
         encoders: Mapping[str, tuple[str, Encoder]],
         text_target: TextTarget | None = None,
         box_target: BoxTarget | None = None,
+        own: OwnTransform | None = None,
     ) -> None:
         self._encoders = dict(encoders)
-        self.text_target, self.box_target = text_target, box_target
+        self.text_target, self.box_target, self.own = text_target, box_target, own
         self._apply = [(name, encoder.apply) for name, (_, encoder) in self._encoders.items()]
 
     @classmethod
-    def fit(cls, schema: Schema, columns: Columns) -> Transforms:
+    def fit(cls, schema: Schema, columns: Columns, own: OwnTransform | None = None) -> Transforms:
         """Fit the transforms on the training rows.
+
+        Args:
+            schema: of the columns that are encoded.
+            columns: the training rows of these.
+            own: made them of raw columns.
 
         Raises:
             SchemaError: no field has a value.
@@ -86,7 +95,7 @@ class Transforms:
             if schema.target.task == "detection"
             else None
         )
-        return cls(fitter.encoders(), text_target, box_target)
+        return cls(fitter.encoders(), text_target, box_target, own)
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
@@ -99,19 +108,23 @@ class Transforms:
 
     @property
     def categories(self) -> dict[str, list[str]]:
-        """The known categories of each category field, sorted."""
+        """The known categories of each raw column of categories, sorted."""
+        if self.own is not None:
+            return self.own.categories
         kind, encoder = self._encoders.get("features", ("", None))
         return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
 
     def described(self) -> dict[str, str]:
-        """By raw column, what the model gets, in a few words."""
+        """By column that is encoded, what the model gets, in a few words."""
         found: dict[str, str] = {}
         for _, encoder in self._encoders.values():
             found |= encoder.described()
         return found
 
     def unseen(self, columns: Columns) -> dict[str, int]:
-        """By field of categories or ids, the rows whose value training did not know."""
+        """By raw column of categories or ids, the rows whose value training did not know."""
+        if self.own is not None:
+            return self.own.unseen(columns)
         found: dict[str, int] = {}
         for _, encoder in self._encoders.values():
             found |= encoder.unseen(columns) if isinstance(encoder, FeaturesEncoder | IdEncoder) else {}
@@ -136,8 +149,12 @@ class Transforms:
         """Encode raw columns of `n` rows; the names and shapes are those of `input_specs`.
 
         Without the target column there is no `prefix`: the decoder builds it token by token.
+
+        Raises:
+            TransformError: the user's own transform fails for a row.
         """
-        inputs = {name: apply(columns) for name, apply in self._apply}
+        seen = columns if self.own is None else self.own.apply(columns)
+        inputs = {name: apply(seen) for name, apply in self._apply}
         if self.text_target is not None and self.text_target.name in columns:
             inputs[PREFIX] = self.text_target.decoder_inputs(columns)
         return inputs
@@ -145,7 +162,7 @@ class Transforms:
     def attributions_by_column(
         self, columns: Columns, attributions: Mapping[str, Array]
     ) -> dict[str, list[Any]]:
-        """Attributions by raw column instead of model input, one entry per row.
+        """Attributions by encoded column instead of model input, one entry per row.
 
         For numbers and categories a number; for images a map `(h, w)`; for arrays and sequences numbers in the row's
         raw shape; for texts a list of `{"token", "attribution"}`.
@@ -157,6 +174,7 @@ class Transforms:
         """
         found: dict[str, list[Any]] = {}
         rows = len(next(iter(columns.values())))
+        columns = columns if self.own is None else self.own.apply(columns)
         for name, (_, encoder) in self._encoders.items():
             nothing = np.zeros((rows, *encoder.spec.shape), np.float32)
             found |= encoder.attributions_by_column(columns, attributions.get(name, nothing))
@@ -174,6 +192,7 @@ class Transforms:
             for name, (kind, encoder) in self._encoders.items()
         ]
         content: dict[str, Any] = {"inputs": inputs}
+        content |= {} if self.own is None else {"own": self.own.content.model_dump(mode="json")}
         content |= {"answers": self.text_target.content} if self.text_target else {}
         return content | ({"boxes": self.box_target.content} if self.box_target else {})
 
@@ -185,7 +204,9 @@ class Transforms:
             for entry in content["inputs"]
         }
         text_target = TextTarget(**content["answers"]) if "answers" in content else None
-        return cls(encoders, text_target, BoxTarget(**content["boxes"]) if "boxes" in content else None)
+        boxes = BoxTarget(**content["boxes"]) if "boxes" in content else None
+        own = OwnTransform(OwnContent.model_validate(content["own"])) if "own" in content else None
+        return cls(encoders, text_target, boxes, own)
 
 
 class TransformsFitter:

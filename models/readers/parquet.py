@@ -13,6 +13,7 @@ from tidegate.models.data.cells.facts import CellFacts
 from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Columns, unknown_column
 from tidegate.models.data.read_options import ReadOptions
+from tidegate.models.data.source_types import note_type
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import INDEX, readable, rows_per_chunk, tell_index
 from tidegate.models.readers.arrow_columns import (
@@ -93,6 +94,7 @@ def read(path: Path, columns: Sequence[str] | None, scanned: Scan) -> Iterator[C
 
 
 def _column(path: Path, name: str, array: Any, scanned: Scan) -> Any:
+    note_type(name, array.type)
     if name in scanned.cells:
         return column_of([value or "" for value in array.to_pylist()], scanned.cells[name], None)
     return column_of_arrow(path, name, array, name in scanned.texts, scanned.steps.get(name))

@@ -12,6 +12,7 @@ from tidegate.models.data.sequences import without_padding
 from tidegate.models.decoding.detections import NO_BOX, NUMBERS, detect
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.models.decoding.texts import decode
+from tidegate.models.errors import TransformError
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
@@ -19,7 +20,7 @@ from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.contract.contract import Contract, Prediction
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, can_encode, encode_image
 from tidegate.serving.contract.reading import RequestReader
-from tidegate.serving.errors import PredictionError
+from tidegate.serving.errors import ContractError, PredictionError
 from tidegate.serving.runtimes import Run, load_model
 
 MAX_EXAMPLE_NUMBERS = 10_000  # numbers of an array in an example
@@ -63,6 +64,7 @@ class Predictor:
 
         Raises:
             PredictionError: the model's output has another shape, or is not finite; or the time is over.
+            ContractError: see `inputs`.
         """
         if self.contract.decoding is not None:
             chosen = settings if isinstance(settings, Decoding) else self.contract.decoding
@@ -71,7 +73,7 @@ class Predictor:
             return self._boxes(
                 columns, settings if isinstance(settings, Detection) else self.contract.detection
             )
-        raw = self.run(self.transforms.apply(columns))
+        raw = self.run(self.inputs(columns))
         values = probabilities(raw) if self.contract.task == "classification" else raw
         units = len(self.contract.classes) or len(self.contract.target)
         if values.ndim != 2 or values.shape[1] != units or not _finite(values):
@@ -81,17 +83,32 @@ class Predictor:
             )
         return values
 
+    def inputs(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        """Encode raw columns as model inputs.
+
+        Raises:
+            ContractError: the user's own transform fails for a row.
+        """
+        try:
+            return self.transforms.apply(columns)
+        except TransformError as error:
+            raise ContractError(
+                "rows",
+                f"values that the transform refuses: {error}",
+                "values like those of the data",
+                "correct the row, or the transform",
+                error.row,
+            ) from error
+
     def token_probabilities(self, columns: Columns) -> NDArray[np.float32]:
         """What a model of texts says of held-out texts, see `evaluation.text_metrics.token_probabilities`."""
         transforms = self.transforms
         assert transforms.text_target is not None
-        return token_probabilities(
-            self.run, transforms.apply(columns), transforms.text_target.encode(columns)
-        )
+        return token_probabilities(self.run, self.inputs(columns), transforms.text_target.encode(columns))
 
     def raw_output(self, columns: Columns) -> NDArray[np.float32]:
         """The model's own output for raw columns."""
-        return self.run(self.transforms.apply(columns))
+        return self.run(self.inputs(columns))
 
     def _boxes(self, columns: Columns, detection: Detection) -> NDArray[np.float32]:
         boxes, own = self.transforms.box_target, self.contract.detection
@@ -119,7 +136,7 @@ class Predictor:
         count = len(next(iter(columns.values())))
         leads = [answers.prompt_ids(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
         try:
-            texts = decode(self.run, answers, self.transforms.apply(columns), leads, decoding, until)
+            texts = decode(self.run, answers, self.inputs(columns), leads, decoding, until)
         except TimeoutError as error:
             raise PredictionError(
                 "the time for this request is over; ask for fewer or shorter texts"

@@ -31,7 +31,7 @@ def column_entries(
 ) -> list[dict[str, Any]]:
     """An entry for each input and target: plain JSON values.
 
-    Each has `name`, `role` (input or target), `kind`, `why` (stated, by type, by values), the figures of
+    Each has `name`, `role` (input, target, or raw), `kind`, `why` (stated, by type, by values), the figures of
     `ColumnProfile.figures`, `model` (what the model gets) and `warnings`.
 
     Args:
@@ -61,6 +61,22 @@ def column_entries(
         entry |= profiles[name].figures() | {"model": gives}
         entries.append(entry | {"warnings": _about(name, warnings)})
     return entries
+
+
+def raw_entries(schema: Schema, profiles: Mapping[str, ColumnProfile], given: str) -> list[dict[str, Any]]:
+    """An entry for each raw column that a transform of the user's own is given: those of `column_entries`.
+
+    Args:
+        schema: the contract.
+        profiles: of its columns.
+        given: the transform, in words.
+    """
+    head = {"role": "raw", "why": ""}
+    tail = {"model": f"is given to {given}", "warnings": list[str]()}
+    return [
+        {"name": field.name, "kind": field.kind, **head, **profiles[field.name].figures(), **tail}
+        for field in schema.inputs
+    ]
 
 
 def _about(name: str, warnings: Sequence[str]) -> list[str]:
@@ -95,7 +111,8 @@ def _line(group: Sequence[Mapping[str, Any]]) -> str:
     name = (
         first["name"] if len(group) == 1 else f"{first['name']} … {group[-1]['name']} ({len(group)} columns)"
     )
-    kind = f"target, {first['kind']}" if first["role"] == "target" else first["kind"]
+    role = {"target": "target, ", "raw": "raw, "}.get(first["role"], "")
+    kind = f"{role}{first['kind']}"
     parts = [f"{kind} ({first['why']})" if first["why"] else kind]
     parts += _counted([entry["distinct"] for entry in group], "distinct")
     parts += _counted([entry["missing"] for entry in group], "missing")
@@ -106,8 +123,8 @@ def _line(group: Sequence[Mapping[str, Any]]) -> str:
         parts.append("such as " + ", ".join(repr(value) for value in first["examples"]))
     if first["kind"] == "refused":
         return f"{name}: {', '.join(parts)}"
-    arrow = "learned" if first["role"] == "target" else "the model gets it"
-    return f"{name}: {', '.join(parts)}; {arrow} {first['model']}"
+    arrow = {"target": "learned ", "raw": ""}.get(first["role"], "the model gets it ")
+    return f"{name}: {', '.join(parts)}; {arrow}{first['model']}"
 
 
 def _counted(numbers: Sequence[int | None], word: str) -> list[str]:
