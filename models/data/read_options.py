@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 TEXTS = ("categorical", "text", "date")  # kinds that are read as the strings that stand in the file
@@ -53,6 +54,7 @@ class ReadOptions:
         quantities: targets of a regression.
         found: filled while reading: the kind of a column that only the reader can know.
         scans: filled while reading: what was found out about files, for when they are read again.
+        with_files: all files of the data, whose rows decide together what the columns of each are.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class ReadOptions:
     quantities: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
     scans: dict[Any, Any] = field(default_factory=dict)
+    with_files: tuple[Path, ...] = ()
 
     def reads_as(self, name: str, typed: bool = False) -> str:
         """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are.

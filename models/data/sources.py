@@ -67,8 +67,8 @@ def source_digest(*, dataset: str | None = None, source: str | Path | None = Non
     return _digest(source_files(path), root_of(path))
 
 
-def existing(source: str | Path | None) -> Path:
-    """The source as an existing path.
+def existing(source: str | Path | None, option: str = "data.source") -> Path:
+    """The source as an existing path; `option` is the key that names it, for messages.
 
     Raises:
         SourceError: no source, a source in S3, or a path that does not exist.
@@ -77,19 +77,19 @@ def existing(source: str | Path | None) -> Path:
         raise SourceError("no data is given; expected data.source or data.dataset; set one of them")
     if str(source).startswith("s3:"):
         raise SourceError(
-            f"data.source is {source}; expected a file or folder on this machine, because S3 is not read here; "
+            f"{option} is {source}; expected a file or folder on this machine, because S3 is not read here; "
             "copy the data here and set its path"
         )
     path = Path(source)
     if is_pattern(path):
         if not source_files(path):
             raise SourceError(
-                f"data.source {path} matches no file; expected the files of one data set, such as "
+                f"{option} {path} matches no file; expected the files of one data set, such as "
                 "shards/*.parquet; a relative path starts at the experiment file"
             )
     elif not path.exists():
         raise SourceError(
-            f"data.source {path} does not exist; expected a file or folder{_nearby(path)}; "
+            f"{option} {path} does not exist; expected a file or folder{_nearby(path)}; "
             "a relative path starts at the experiment file"
         )
     return path

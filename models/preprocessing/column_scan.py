@@ -13,8 +13,8 @@ from tidegate.models.data.columns import missing as is_missing
 from tidegate.models.data.shards import bytes_of
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
-from tidegate.models.preprocessing.prepare import with_kinds
 from tidegate.models.preprocessing.profile.column_profile import ColumnProfile
+from tidegate.models.preprocessing.reading import with_kinds
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.schema_inference import infer_schema, with_nullable
 

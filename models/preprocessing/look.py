@@ -13,18 +13,20 @@ from tidegate.models.data.columns import Columns, concat, rows_between, rows_of,
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.prepare import (
-    conformed,
+from tidegate.models.preprocessing.prepare import conformed, prepare
+from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
+from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
+from tidegate.models.preprocessing.reading import (
+    columns_to_read,
     known_kinds,
-    prepare,
     read_options,
+    set_aside,
     with_kind,
     with_kinds,
 )
-from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
-from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of
 from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.schema_inference import infer_field, infer_schema, with_nullable
+from tidegate.models.preprocessing.splitting.rules import SplitRules
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
@@ -79,8 +81,12 @@ def look(
         rows = sum(summary["rows"].values())
         return Look(summary["columns"], summary["warnings"], rows, summary["dropped_rows"])
     with recorded() as told:
-        options = replace(read_options(inputs, target, task, others.get("csv")), lenient=True)
-        needed = None if inputs is None else list(dict.fromkeys([*(one["name"] for one in inputs), *named]))
+        weight = others.get("weight")
+        asides = SplitRules.of(others.get("split") or {}).columns | (
+            {"data.weight": weight} if weight else {}
+        )
+        options = replace(read_options(inputs, target, task, others.get("csv"), weight), lenient=True)
+        needed = columns_to_read(inputs, named, asides)
         parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
         columns = _first_rows(parts)
         columns, names = TargetColumns(named, task).read(columns) if named else (columns, [])
@@ -89,6 +95,7 @@ def look(
         dropped = rows_of(columns) - len(kept)
         check_kept(names, len(kept), dropped)
         columns = take(columns, kept) if dropped else columns
+        _, inputs = set_aside(columns, inputs, names, asides)
         kinds = known_kinds(None, source, format) | options.found
         stated = with_kinds(kinds, columns, inputs, names, others.get("missing"))
         by_user = [name for name in with_kind(stated) if name not in options.found]

@@ -11,24 +11,39 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.columns import Array, Columns, as_strings, rows_of, take
+from tidegate.models.data.columns import Columns, as_strings, rows_of, take
 from tidegate.models.data.data_warnings import recorded
-from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.source_types import noting_types
-from tidegate.models.data.sources import existing
-from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
-from tidegate.models.errors import SchemaError, SplitError
+from tidegate.models.datasets import DATASETS
+from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.own_transform.fitting import fit_transform
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of, raw_entries
 from tidegate.models.preprocessing.profile.image_scales import tell_image_scales
 from tidegate.models.preprocessing.profile.split_leaks import tell_leaks
+from tidegate.models.preprocessing.reading import (
+    columns_to_read,
+    known_kinds,
+    read_options,
+    read_rows,
+    set_aside,
+    with_kind,
+    with_kinds,
+)
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.schema_inference import infer_schema, with_nullable
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
 from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify
+from tidegate.models.preprocessing.splitting.rules import (
+    FREE,
+    Parts,
+    SplitRules,
+    divide,
+    groups_of,
+    parts_of_column,
+    split_summary,
+)
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
-from tidegate.models.preprocessing.splitting.splits import split as divide
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_checks import tell_about_target
@@ -42,16 +57,10 @@ from tidegate.models.preprocessing.target.target_columns import (
 )
 from tidegate.models.preprocessing.target.text_target import tokenize
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
+from tidegate.models.preprocessing.weights import check_weights
 
 PROMPT = "prompt"  # the input of a language model
 PROMPT_SHARE = 0.25  # fraction of a text's words that become its prompt
-FORMAT_KINDS: dict[str, Mapping[str, str]] = {
-    "audio_folder": AUDIO_KINDS,
-    "image_folder": {"image": "image"},
-    "boxes": {"image": "image"},
-}
-SPLIT: dict[str, Any] = {"validation": 0.1, "test": 0.2, "seed": 0, "folds": None}
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,8 @@ def prepare(
     csv: Mapping[str, Any] | None = None,
     missing: str | None = None,
     transform: str | None = None,
+    weight: str | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -105,7 +116,7 @@ def prepare(
         inputs: each `{"name", "kind" or None}` and the kind's options; None means all columns but the target.
         target: the target columns; a text as `{"name", "kind": "text"}` with `tokens`, `length` and `vocabulary`, boxes
             as `{"name", "kind": "boxes"}`.
-        split: fractions `validation` and `test`, `seed`, and `folds`, which is only checked here.
+        split: how rows are divided, the keys of `splitting.rules.SplitRules`; `folds` is only checked here.
         task: "classification", "regression", "generation", "detection", or None to infer it.
         tile: height and width in pixels of the tiles that images with boxes are cut into, see `readers.tiles`.
         sample_rate: of recordings, in Hz; None: that of the first one.
@@ -113,6 +124,8 @@ def prepare(
         missing: what becomes of missing values of inputs that do not state it, see `preprocessing.schema.Field`.
         transform: a reference to a function of the user's from raw columns to columns; `inputs` are of the latter, and
             the schema's inputs are raw columns, see `preprocessing.own_transform`.
+        weight: the column of the rows' weights, which stays with them.
+        files: by part, where the file is that `split` names.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -120,9 +133,12 @@ def prepare(
     """
     with recorded() as told, noting_types() as types:
         named, text_options, task = parse_target(target, task)
-        options = read_options(None if transform else inputs, target, task, csv)
+        rules = SplitRules.of(split or {}, files)
+        asides = rules.columns | ({"data.weight": weight} if weight else {})
         read = None if transform else inputs
-        columns, published = _read(dataset, source, format, read, named, sample_rate, tile, options)
+        options = read_options(read, target, task, csv, weight)
+        needed = columns_to_read(read, named, asides) if named else None
+        columns, parts = read_rows(dataset, source, format, needed, sample_rate, tile, options, rules.files)
         names = named or [_own_target(dataset)]
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
@@ -130,10 +146,12 @@ def prepare(
         columns, names = TargetColumns(names, task).read(columns)
         tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names))
-        fixed = kept >= rows_of(columns) - published
+        parts = parts[kept]
         dropped = rows_of(columns) - len(kept)
         columns = take(columns, kept) if dropped else columns
         check_kept(names, len(kept), dropped)
+        aside, others = set_aside(columns, inputs, names, asides)
+        inputs = inputs if transform else others  # which are of what the transform returns
         known = known_kinds(dataset, source, format) | options.found
         made = transform and fit_transform(transform, columns, types, known, names, task)
         seen, inputs, known = made.encoded(columns, names, inputs) if made else (columns, inputs, known)
@@ -147,11 +165,15 @@ def prepare(
         profiles = profiles_of(columns)
         schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
         identity = identify(schema, columns)
-        index = _divided(schema, columns, split or {}, np.flatnonzero(fixed) if published else None, identity)
-        splits = {name: take(columns, rows) for name, rows in index.items()}
+        parts, groups = parts_of_column(rules, aside, parts), groups_of(rules, aside)
+        index = _divided(schema, columns | aside, rules, parts, identity, groups)
+        stays = {name: aside[name] for name in (rules.group, weight) if name is not None} | columns
+        splits = {name: take(stays, rows) for name, rows in index.items()}
+        check_weights(weight, splits)
         learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
         tell_about_target(schema, columns, splits["test"], kept)
-        tell_leaks(schema, columns, index, identity, published > 0)
+        known_parts = bool((parts != FREE).any())
+        tell_leaks(schema, columns, index, identity, known_parts or rules.chosen, groups)
         some = take(seen, index["train"])
         encoded, looked = (encoded, profiles_of(seen)) if made else (schema, profiles)
         transforms = Transforms.fit(encoded, some, made.own.returning(encoded) if made else None)
@@ -166,6 +188,7 @@ def prepare(
             "columns": [*(raw_entries(schema, profiles, made.own.what) if made else ()), *entries],
             "warnings": told,
         }
+        summary |= split_summary(rules, aside, index)
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]
         return Prepared(schema, transforms, splits, whole, summary, learned, held)
 
@@ -195,82 +218,12 @@ def _with_prompt(
     return columns | {PROMPT: prompts}, [{"name": PROMPT, "kind": "text", **options}]
 
 
-def _read(
-    dataset: str | None,
-    source: str | Path | None,
-    format: str | None,
-    inputs: Sequence[Mapping[str, Any]] | None,
-    target: Sequence[str] | None,
-    sample_rate: int | None,
-    tile: int | None,
-    options: ReadOptions,
-) -> tuple[Columns, int]:
-    if dataset is not None:
-        return load_dataset(dataset, tile)
-    needed = None if inputs is None or not target else [*(entry["name"] for entry in inputs), *target]
-    chosen = needed and list(dict.fromkeys(needed))
-    columns = load(
-        source=source, format=format, columns=chosen, sample_rate=sample_rate, tile=tile, options=options
-    )
-    return columns, 0
-
-
-def read_options(
-    inputs: Sequence[Mapping[str, Any]] | None,
-    target: Sequence[str | Mapping[str, Any]] | None,
-    task: str | None,
-    csv: Mapping[str, Any] | None,
-) -> ReadOptions:
-    """How the source is read: columns as their stated kinds say; the target of a stated regression is numbers."""
-    kinds = {entry["name"]: entry["kind"] for entry in inputs or () if entry.get("kind")}
-    for entry in target or ():
-        name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
-        if kind is not None or task == "regression":
-            kinds[name] = kind or "numeric"
-    names = frozenset(entry if isinstance(entry, str) else entry["name"] for entry in target or ())
-    return ReadOptions(
-        kinds,
-        CsvOptions.of(csv),
-        labels=names if task == "classification" else frozenset(),
-        quantities=names if task == "regression" else frozenset(),
-    )
-
-
 def _own_target(dataset: str | None) -> str:
     if dataset is None:
         raise SchemaError(
             "data.target is missing; expected the name of the column to predict; add data.target"
         )
     return DATASETS[dataset].target
-
-
-def known_kinds(dataset: str | None, source: str | Path | None, format: str | None) -> dict[str, str]:
-    """The kinds of inputs that a built-in dataset or a format knows and that cannot be inferred from values."""
-    if dataset is not None:
-        return dict(DATASETS[dataset].kinds)
-    return dict(FORMAT_KINDS.get(format_of(existing(source), format), {}))
-
-
-def with_kinds(
-    kinds: Mapping[str, str],
-    columns: Columns,
-    inputs: Sequence[Mapping[str, Any]] | None,
-    target: Sequence[str],
-    missing: str | None = None,
-) -> Sequence[Mapping[str, Any]] | None:
-    """The stated inputs, with known kinds and the rule for missing values added where none is stated."""
-    if not kinds and missing is None:
-        return inputs
-    stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
-    return [
-        {**entry, "kind": entry.get("kind") or kinds.get(entry["name"]), "missing_of_all": missing}
-        for entry in stated
-    ]
-
-
-def with_kind(inputs: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """The inputs whose kind is stated."""
-    return [entry["name"] for entry in inputs or () if entry.get("kind")]
 
 
 def _own_task(dataset: str | None, names: Sequence[str]) -> str | None:
@@ -290,19 +243,14 @@ def conformed(schema: Schema, columns: Columns) -> Columns:
 def _divided(
     schema: Schema,
     columns: Columns,
-    stated: Mapping[str, Any],
-    fixed_test: Array | None,
+    rules: SplitRules,
+    parts: Parts,
     identity: RowIdentity,
+    groups: Digests | None,
 ) -> dict[str, Rows]:
     """The row numbers of each part."""
-    unknown = sorted(set(stated) - set(SPLIT))
-    if unknown:
-        raise SplitError(
-            f"data.split has {', '.join(unknown)}; expected {', '.join(SPLIT)}; remove the others"
-        )
-    chosen = {**SPLIT, **stated}
-    folds = chosen.pop("folds")
-    rows = divide(schema, columns, **chosen, fixed_test=fixed_test, identity=identity)
-    if folds is not None:  # an error should come now, not after a model has been trained
-        fold_rows(schema, take(columns, np.concatenate([rows["train"], rows["validation"]])), folds, 0)
+    rows = divide(schema, columns, rules, parts, identity, groups)
+    if rules.folds is not None:  # an error should come now, not after a model has been trained
+        learned = np.concatenate([rows["train"], rows["validation"]])
+        fold_rows(schema, take(columns, learned), rules.folds, 0, None if groups is None else groups[learned])
     return rows

@@ -28,18 +28,19 @@ from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
 from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.kinds import check_dates
-from tidegate.models.preprocessing.prepare import (
-    SPLIT,
-    Prepared,
-    conformed,
-    known_kinds,
-    read_options,
-    with_kind,
-)
+from tidegate.models.preprocessing.prepare import Prepared, conformed
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries
 from tidegate.models.preprocessing.profile.image_scales import tell_image_scales
+from tidegate.models.preprocessing.reading import (
+    columns_to_read,
+    known_kinds,
+    read_options,
+    set_aside,
+    with_kind,
+)
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.rules import SplitRules
 from tidegate.models.preprocessing.splitting.splits import check_fractions
 from tidegate.models.preprocessing.splitting.stream_splitter import StreamSplitter
 from tidegate.models.preprocessing.target.encode_target import encode_target
@@ -53,6 +54,7 @@ from tidegate.models.preprocessing.target.target_columns import (
     tell_infinite_targets,
     without_target,
 )
+from tidegate.models.preprocessing.weights import check_weights
 
 TASKS = ("classification", "regression")
 PIECE_BYTES = 8 << 20  # of rows whose float64 copy is in memory at once
@@ -63,7 +65,8 @@ class StreamedData:
     """The data to prepare.
 
     Attributes:
-        source, format, inputs, target, split, task, sample_rate, csv, missing: see `preprocessing.prepare.prepare`.
+        source, format, inputs, target, split, task, sample_rate, csv, missing, weight: see
+            `preprocessing.prepare.prepare`.
         memory: bytes that a step may use.
         folder: for temporary files.
         keep: moves a finished shard to its final place and returns a reference to it.
@@ -81,6 +84,7 @@ class StreamedData:
     keep: Callable[[Path], Any]
     csv: Mapping[str, Any] | None = None
     missing: str | None = None
+    weight: str | None = None
 
 
 def prepare_streamed(data: StreamedData) -> Prepared:
@@ -93,32 +97,33 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     """
     names, text_options, task = parse_target(data.target, data.task)
     check_text_options(names, text_options, task)
-    chosen = {**SPLIT, **data.split}
+    rules = SplitRules.of(data.split)
+    asides = rules.columns | ({"data.weight": data.weight} if data.weight else {})
     if task not in (None, *TASKS):
         raise SchemaError(
             f"the task is {task} and the data is streamed; expected {' or '.join(TASKS)}; set "
             "data.stream: false, and resources.memory for all rows"
         )
-    if chosen["folds"] is not None:
-        raise SplitError(
-            f"data.split.folds is {chosen['folds']} and the data is streamed; expected rows that fit into memory; "
-            "leave folds out, or set data.stream: false"
-        )
-    check_fractions(chosen["validation"], chosen["test"])
+    _check_rules(rules)
+    check_fractions(rules.validation, rules.test)
     with recorded() as told:
         scan = ColumnScan()
-        options = read_options(data.inputs, data.target, task, data.csv)
+        options = read_options(data.inputs, data.target, task, data.csv, data.weight)
         infinite = 0
-        for part, targets, absent in _parts(data, names, task, options):
+        inputs = data.inputs
+        for part, targets, absent in _parts(data, names, task, options, asides):
+            _, inputs = set_aside(part, data.inputs, targets, asides)
             infinite += infinite_targets(part, targets)
             scan.add(_with_target(part, absent), targets, int(absent.sum()))
         tell_infinite_targets(names, infinite, scan.rows + scan.dropped)
         check_kept(names, scan.rows, scan.dropped)
         kinds = known_kinds(None, data.source, data.format) | options.found
-        schema = scan.schema(data.inputs, task, kinds, data.missing)
-        splitter = StreamSplitter(data, schema, scan, chosen)
-        for part, _, absent in _parts(data, names, task, options):
-            rows = conformed(schema, scan.cast(_with_target(part, absent)))
+        schema = scan.schema(inputs, task, kinds, data.missing)
+        splitter = StreamSplitter(data, schema, scan, rules)
+        for part, _, absent in _parts(data, names, task, options, asides):
+            every = scan.cast(_with_target(part, absent))
+            stays = {name: every[name] for name in (rules.group, data.weight) if name is not None}
+            rows = stays | conformed(schema, every)
             for field in schema.inputs:
                 if field.format is not None:
                     check_dates(field.name, rows[field.name], field.format)
@@ -135,12 +140,24 @@ def prepare_streamed(data: StreamedData) -> Prepared:
         for name, figures in prepared.summary.get("target", {}).items():
             if figures["min"] == figures["max"]:
                 tell_constant(name, figures["min"], scan.rows)
-        splitter.first.tell_leaks(schema)
+        check_weights(data.weight, prepared.splits)
+        splitter.first.tell_leaks(schema, rules.chosen)
         tell_image_scales(schema, prepared.transforms)
         stated = with_kind(data.inputs)
         shared = tell_about_columns(schema, scan.profiles, prepared.splits["train"], stated)
         entries = column_entries(schema, scan.profiles, prepared.transforms, stated, told, shared)
     return replace(prepared, summary=prepared.summary | {"columns": entries, "warnings": told})
+
+
+def _check_rules(rules: SplitRules) -> None:
+    """Refuse what needs all rows at once; raises SplitError."""
+    held = {"folds": rules.folds, "time": rules.time, "column": rules.column, **rules.files}
+    for key, value in held.items():
+        if value is not None:
+            raise SplitError(
+                f"data.split.{key} is {value} and the data is streamed; expected rows that fit into memory; leave it "
+                "out, or set data.stream: false and resources.memory for all rows"
+            )
 
 
 def _with_target(part: Columns, absent: NDArray[np.bool_]) -> Columns:
@@ -157,7 +174,7 @@ def _first_rows(
 ) -> list[int]:
     """The place in the source of the first row of each class, from 0; the source is read once more."""
     found, before = np.full(len(schema.target.classes), -1), 0
-    for part, _, absent in _parts(data, names, task, options):
+    for part, _, absent in _parts(data, names, task, options, {}):
         kept = np.flatnonzero(~absent)
         places = encode_target(schema, conformed(schema, scan.cast(take(part, kept))))
         for place, at in zip(*np.unique(places, return_index=True), strict=True):
@@ -167,11 +184,14 @@ def _first_rows(
 
 
 def _parts(
-    data: StreamedData, names: Sequence[str], task: str | None, options: ReadOptions
+    data: StreamedData,
+    names: Sequence[str],
+    task: str | None,
+    options: ReadOptions,
+    asides: Mapping[str, str],
 ) -> Iterator[tuple[Columns, list[str], NDArray[np.bool_]]]:
     """All rows, the names of the target columns, and which rows have no target; a few MiB at a time."""
-    inputs = [entry["name"] for entry in data.inputs] if data.inputs is not None else None
-    needed = None if inputs is None else list(dict.fromkeys([*inputs, *names]))
+    needed = columns_to_read(data.inputs, names, asides)
     reader = TargetColumns(names, task)
     for chunk in chunks(data.source, data.format, needed, data.sample_rate, options=options):
         columns, targets = reader.read(chunk)

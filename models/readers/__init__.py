@@ -25,7 +25,14 @@ from typing import Any, BinaryIO, TextIO, cast
 from tidegate.models.data.columns import Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
-from tidegate.models.data.sources import FORMATS, check_format, check_tile, files_of_format, is_pattern
+from tidegate.models.data.sources import (
+    FORMATS,
+    check_format,
+    check_tile,
+    files_of_format,
+    format_of_name,
+    is_pattern,
+)
 from tidegate.models.errors import FormatError, SourceError
 
 READERS: dict[str, str] = {
@@ -88,7 +95,8 @@ def read(
         _check_size(file, name)
     more: dict[str, Any] = {"sample_rate": sample_rate, "tile": tile}
     stated = {key: value for key, value in more.items() if value is not None}
-    scanned = [_scanned(reader, name, files, columns, options)] if name in SCANNED else []
+    together = [*files, *(one for one in _with_files(name, options) if one not in files)]
+    scanned = [_scanned(reader, name, sorted(together), columns, options)] if name in SCANNED else []
     first = set[str]()
     for file in files:
         with readable(file):
@@ -100,6 +108,14 @@ def read(
                         "columns in all files; write it again, or leave the column out of data.inputs"
                     )
                 yield chunk
+
+
+def _with_files(name: str, options: ReadOptions) -> Iterator[Path]:
+    """The other files of the data that have the same format."""
+    for path in options.with_files:
+        for file in files_of_format(path, name) if path.is_dir() or is_pattern(path) else [path]:
+            if format_of_name(file.name) in (name, None):
+                yield file
 
 
 def _scanned(

@@ -91,7 +91,7 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is computed where it is asked for; add {name} to training.metrics"
         )
-    if criterion.metric.startswith("validation_") and not experiment.data.split.validation:
+    if criterion.metric.startswith("validation_") and not experiment.data.split.validated:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is of validation rows, and data.split.validation is 0; set it, such "
             "as 0.1, or gate a test_ metric"
@@ -175,7 +175,7 @@ def _check_own(experiment: Experiment, key: str, name: str) -> None:
 
 def _check_monitors(experiment: Experiment, task: str | None) -> None:
     """Refuse metrics of another task, and a monitored value that no epoch has."""
-    training, validated = experiment.training, bool(experiment.data.split.validation)
+    training, validated = experiment.training, experiment.data.split.validated
     if task is not None:
         require_task(training.metrics or (), task)
     require_monitors(training, task, validated, own=experiment.model.file is not None)
@@ -207,7 +207,7 @@ def _check_calibration(experiment: Experiment) -> None:
             "training.calibration: temperature is for the probabilities of a classification, and this is a "
             "regression; leave it out"
         )
-    if not experiment.data.split.validation:
+    if not experiment.data.split.validated:
         raise ExperimentError(
             "training.calibration: temperature is fitted on validation rows, and data.split.validation is 0; "
             "set it, such as 0.1, or leave calibration out"

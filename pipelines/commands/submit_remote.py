@@ -16,7 +16,7 @@ from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.hosting import ensure_live
-from tidegate.pipelines.planning.data_source import Local, source_of
+from tidegate.pipelines.planning.data_source import Local, sources_of
 from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.kept_data import keep_source
 from tidegate.pipelines.planning.plan import Plan
@@ -138,10 +138,13 @@ def _wait_gone(home: Home, run: str) -> None:
 
 def _with_data(home: Home, plan: Plan) -> Facts:
     """The facts, after the data of this machine was put where the cluster finds it."""
-    source = source_of(plan.experiment.data)
-    if not isinstance(source, Local):
-        return plan.facts
-    return replace(plan.facts, source=keep_source(home.store, Path(source.path)))
+    sources = sources_of(plan.experiment.data)
+    kept = {
+        part: keep_source(home.store, Path(source.path))
+        for part, source in sources.items()
+        if isinstance(source, Local)
+    }
+    return replace(plan.facts, source=kept.pop("", None), kept_files=kept)
 
 
 def _keep_model(home: Home, plan: Plan) -> None:

@@ -1,12 +1,14 @@
 """The part of the experiment file that says where the rows come from."""
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
-from tidegate.pipelines.experiment.part import Fraction, Part, as_list
+from tidegate.pipelines.experiment.part import Part, as_list
 
 Missing = Literal["mean", "zero", "own"]
 
@@ -81,12 +83,42 @@ class TargetSpec(Part):
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
 
 
-class Split(Part):
-    """How rows are divided: by their content and the seed, so that a row keeps its part."""
+def _number(value: Any) -> Any:
+    """A fraction that was written as a text, as a number."""
+    with contextlib.suppress(ValueError, TypeError):
+        return float(value) if isinstance(value, str) else value
+    return value
 
-    validation: Fraction = Field(0.1, description="share of rows that steers training")
-    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of rows held out for the gate")
+
+Share = Annotated[float, Field(ge=0, lt=1)] | str
+TestShare = Annotated[float, Field(gt=0, lt=1)] | str
+
+
+class Split(Part):
+    """How rows are divided: by their content and the seed, so that a row keeps its part, or as is stated here."""
+
+    validation: Annotated[Share, BeforeValidator(_number)] = Field(
+        0.1, description="share of rows that steers training, or a file or folder that has these rows"
+    )
+    test: Annotated[TestShare, BeforeValidator(_number)] = Field(
+        0.2, description="share of rows held out for the gate, or a file or folder that has these rows"
+    )
     seed: int = Field(7, ge=0, description="seed of the parts")
+    time: str | None = Field(
+        None,
+        description="a column of dates or numbers: the last rows in time are the test rows, those before them "
+        "validate; rows of one time stay together; no input unless inputs names it",
+    )
+    group: str | None = Field(
+        None,
+        description="a column, such as a customer's number, whose rows of one value stay in one part; no input unless "
+        "inputs names it",
+    )
+    column: str | None = Field(
+        None,
+        description="a column that says train, validation or test for each row; what it does not name is divided by "
+        "the shares; no input unless inputs names it",
+    )
     folds: int | None = Field(
         None,
         ge=2,
@@ -95,12 +127,28 @@ class Split(Part):
         "test rows",
     )
 
+    @property
+    def files(self) -> dict[str, str]:
+        """By part, the file that has its rows."""
+        parts = {"validation": self.validation, "test": self.test}
+        return {part: value for part, value in parts.items() if isinstance(value, str)}
+
+    @property
+    def validated(self) -> bool:
+        """Whether there may be validation rows."""
+        return bool(self.validation) or self.column is not None
+
     def problems(self) -> Iterator[str]:
-        if self.validation + self.test >= 1:
+        shares = [value for value in (self.validation, self.test) if isinstance(value, float)]
+        if sum(shares) >= 1:
             yield (
                 f"validation {self.validation} + test {self.test} leave no rows to train on; "
                 "their sum must be below 1"
             )
+        if self.time is not None and self.group is not None:
+            yield f"time {self.time} and group {self.group} are both stated; rows are divided by one; leave one out"
+        if self.time is not None and self.folds is not None:
+            yield f"folds {self.folds} are drawn at random, and rows are divided by time {self.time}; leave one out"
 
 
 class Csv(Part):
@@ -147,7 +195,25 @@ class Csv(Part):
 
 
 # The keys of `Data` that reading and preparing rows take as they are.
-ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing"}
+ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing", "weight"}
+# Short forms and other names: the key, and the place it stands for.
+SHORT = {"test": ("split", "test"), "validation": ("split", "validation"), "sample_weight": ("weight",)}
+
+
+def _with_short(document: dict[str, Any], key: str, place: tuple[str, ...]) -> dict[str, Any]:
+    """The document with a short form's value moved to its place; raises ValueError if both are given."""
+    rest = {name: value for name, value in document.items() if name != key}
+    part = (rest.get(place[0]) or {}) if len(place) > 1 else rest
+    if not isinstance(part, dict):
+        return rest  # which is refused for itself
+    if part.get(place[-1]) is not None:
+        raise ValueError(f"{key} and {'.'.join(place)} are both given, and mean the same; leave one out")
+    moved = {**part, place[-1]: document[key]}
+    return {**rest, place[0]: moved} if len(place) > 1 else moved
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return path if "://" in path else str((folder / path).resolve())
 
 
 def _input(value: Any) -> Any:
@@ -192,6 +258,14 @@ class Data(Part):
     )
     csv: Csv | None = Field(None, description="the dialect of CSV files; found out when not given")
     split: Split = Field(Split.model_validate({}), description="how rows are divided")
+    test: str | None = Field(None, description="a file or folder with the test rows; short for split.test")
+    validation: str | None = Field(None, description="short for split.validation")
+    weight: str | None = Field(
+        None,
+        description="a column of the rows' weights in the loss, 0 or more; no input unless inputs names it; metrics "
+        "count each row once",
+    )
+    sample_weight: str | None = Field(None, description="Keras' name of weight")
     sample_rate: int | None = Field(
         None,
         ge=1,
@@ -209,7 +283,30 @@ class Data(Part):
         "when not given",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, document: Any) -> Any:
+        """The document with each short form in the place that it stands for."""
+        for key, place in SHORT.items() if isinstance(document, dict) else ():
+            if document.get(key) is not None:
+                document = _with_short(document, key, place)
+        return document
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """By part, "" for all that no other file has, the file or folder of its rows; none of a built-in dataset."""
+        return {} if self.source is None else {"": self.source, **self.split.files}
+
+    def resolved(self, folder: Path) -> "Data":
+        """The same with every path made absolute."""
+        known = {part: _absolute(folder, path) for part, path in self.paths.items()}
+        split = self.split.model_copy(update={part: path for part, path in known.items() if part})
+        return self.model_copy(update={"source": known.get(""), "split": split})
+
     def problems(self) -> Iterator[str]:
+        if self.split.files and self.dataset is not None:
+            part, path = next(iter(self.split.files.items()))
+            yield f"split.{part} is {path}, and a built-in dataset has no files; give a source, or a share"
         if (self.source is None) == (self.dataset is None):
             got = "both" if self.source else "neither"
             yield f"give either source (a file or folder) or dataset (a built-in); received {got}"

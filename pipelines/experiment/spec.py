@@ -152,9 +152,7 @@ class Experiment(Part):
 
     def resolved(self, folder: Path) -> "Experiment":
         """The same experiment with every path made absolute against its file's folder."""
-        data, model = self.data, self.model
-        if data.source is not None and "://" not in data.source:
-            data = data.model_copy(update={"source": str((folder / data.source).resolve())})
+        data, model = self.data.resolved(folder), self.model
         if model.file is not None:
             model = model.model_copy(update={"file": str((folder / model.file).resolve())})
         return self.model_copy(update={"data": data, "model": model})

@@ -74,18 +74,23 @@ class Local:
 
     path: str
     stated: str | None
+    option: str = "data.source"
+
+    @property
+    def _existing(self) -> Path:
+        return existing(self.path, self.option)
 
     def digest(self) -> str:
         """The digest of the files' content and of their paths in the folder."""
-        return source_digest(source=self.path)
+        return source_digest(source=self._existing)
 
     def format(self) -> str:
         """The stated format, or else the one detected from the suffix or the folder's content."""
-        return self.stated or guess_format(existing(self.path))
+        return self.stated or guess_format(self._existing)
 
     def size(self) -> int:
         """Estimated from the sizes of the files."""
-        return bytes_in_memory(file_sizes(existing(self.path)), self.format())
+        return bytes_in_memory(file_sizes(self._existing), self.format())
 
     def fetch(self, folder: Path, expected: str | None) -> Path:
         """The path itself: nothing is copied, and the readers report what is wrong with it."""
@@ -94,7 +99,12 @@ class Local:
 
 
 def source_of(data: Data, endpoint: str | None = None) -> Source:
-    """The source that an experiment names.
+    """The source that an experiment names; see `sources_of`."""
+    return sources_of(data, endpoint)[""]
+
+
+def sources_of(data: Data, endpoint: str | None = None) -> dict[str, Source]:
+    """By part, the source of its rows; "" is that of all rows that no other source has.
 
     Args:
         data: its paths absolute.
@@ -103,17 +113,23 @@ def source_of(data: Data, endpoint: str | None = None) -> Source:
     Raises:
         ExperimentError: the kind of URL is not supported.
     """
-    source = data.source
-    if source is None:
-        return BuiltIn(data.dataset, data.format)
-    if source.startswith(SCHEME):
-        return S3Source(source, data.format, endpoint)
-    if "://" in source:
+    if data.source is None:
+        return {"": BuiltIn(data.dataset, data.format)}
+    return {
+        part: _source(path, f"data.split.{part}" if part else "data.source", data.format, endpoint)
+        for part, path in data.paths.items()
+    }
+
+
+def _source(path: str, option: str, stated: str | None, endpoint: str | None) -> Source:
+    if path.startswith(SCHEME):
+        return S3Source(path, stated, endpoint)
+    if "://" in path:
         raise ExperimentError(
-            f"data.source is {source}; expected a file or folder on this machine, or s3://BUCKET/KEY; "
+            f"{option} is {path}; expected a file or folder on this machine, or s3://BUCKET/KEY; "
             "copy the data here and give its path"
         )
-    return Local(source, data.format)
+    return Local(path, stated, option)
 
 
 def check_source(data: Data, endpoint: str | None = None) -> None:
@@ -124,5 +140,6 @@ def check_source(data: Data, endpoint: str | None = None) -> None:
     """
     if data.format is not None:
         check_format(data.format)
-    else:
-        source_of(data, endpoint).format()
+        return
+    for source in sources_of(data, endpoint).values():
+        source.format()

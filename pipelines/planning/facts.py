@@ -13,7 +13,7 @@ from tidegate.infra.store import Ref
 from tidegate.models.tuning.search import grid_size
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.planning.data_source import source_of
+from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.planning.identity import Facts, Start, run_id
 from tidegate.pipelines.planning.plan import STEPS
 from tidegate.pipelines.state.files_read import model_identity
@@ -50,11 +50,12 @@ def gather(experiment: Experiment, home: Home) -> Facts:
     Raises:
         ExperimentError, ModelsError, StoreError: the data cannot be read.
     """
-    snapshot, source = _snapshot(experiment), source_of(experiment.data, home.s3_endpoint)
+    snapshot, sources = _snapshot(experiment), sources_of(experiment.data, home.s3_endpoint)
     model, changed = _model(snapshot, home)
     facts = Facts(
-        data=source.digest(),
-        size=source.size() if experiment.data.stream == "auto" else 0,
+        data=sources[""].digest(),
+        files={part: source.digest() for part, source in sources.items() if part},
+        size=sum(source.size() for source in sources.values()) if experiment.data.stream == "auto" else 0,
         model=model,
         changed=changed,
         code={

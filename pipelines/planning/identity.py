@@ -39,7 +39,9 @@ class Facts:
         snapshot: the store's reference of the model file, or None.
         size: about how many bytes the rows take in memory; 0 where it does not matter.
         start: the earlier run that training begins with, or None.
+        files: by part, the digest of the file that `data.split` names for it.
         source: the copy of the data in a store; None: it is where the experiment says.
+        kept_files: the same of the files that `data.split` names, by part.
         changed: files that the model file reads and that were changed since it was trained; `model` covers them.
         tags: for MLflow, not part of the identity of any result: git commit, user, file.
     """
@@ -53,7 +55,9 @@ class Facts:
     incarnation: int = 0
     snapshot: Ref | None = None
     start: Start | None = None
+    files: dict[str, str] = field(default_factory=dict)
     source: Kept | None = None
+    kept_files: dict[str, Kept] = field(default_factory=dict)
     size: int = 0
     changed: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
@@ -69,6 +73,7 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     """The experiment as plain values, with file paths replaced by digests of the files' content."""
     document = experiment.model_dump(mode="json")
     document["data"]["source"] = facts.data
+    document["data"]["split"] |= facts.files
     if document["model"]["file"]:
         document["model"]["file"] = facts.model
     if facts.start is not None:

@@ -92,7 +92,15 @@ def _step(
 
 def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> Step:
     data, loss, memory = experiment.data, experiment.training.loss, streamed_memory(experiment, facts)
-    inputs = PrepareInputs(data=data, loss=loss, kept=facts.source, digest=facts.data, memory=memory)
+    inputs = PrepareInputs(
+        data=data,
+        loss=loss,
+        kept=facts.source,
+        digest=facts.data,
+        kept_files=facts.kept_files,
+        file_digests=facts.files,
+        memory=memory,
+    )
     known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
     return _step("prepare", facts, [known, loss, *([memory] if memory else [])], inputs)
 

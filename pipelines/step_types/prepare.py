@@ -1,6 +1,9 @@
 """Inputs and outputs of `prepare`."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import Field
 
 from tidegate.infra.store import Ref
 from tidegate.pipelines.experiment.data import Data
@@ -30,6 +33,7 @@ class PrepareInputs(StepPart):
         loss: the task may follow from it.
         kept: what `keep_source` returned for a source on another machine; None: it is where `data` says.
         digest: of the data when the run was planned; data in S3 must still have it.
+        kept_files, file_digests: the same of the files that `data.split` names, by part.
         memory: bytes of memory for streaming the rows in parts; None: all rows are held in memory.
     """
 
@@ -37,6 +41,8 @@ class PrepareInputs(StepPart):
     loss: str | dict[str, Any] | None
     kept: Kept | None = None
     digest: str | None = None
+    kept_files: Mapping[str, Kept] = Field(default_factory=dict)
+    file_digests: Mapping[str, str] = Field(default_factory=dict)
     memory: int | None = None
 
 

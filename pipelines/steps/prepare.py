@@ -14,7 +14,7 @@ from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.pipelines.experiment.data import ASKED
-from tidegate.pipelines.planning.data_source import source_of
+from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.planning.kept_data import lay_out_source
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.steps.context import StepContext
@@ -66,20 +66,26 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
     )
 
 
-def _source(inputs: PrepareInputs, context: StepContext) -> Path | None:
-    """The data as a local path; None for a built-in dataset."""
-    work = context.work / "source"
-    if inputs.kept is not None:
-        return lay_out_source(context.store, inputs.kept, work)
-    return source_of(inputs.data).fetch(work, inputs.digest)
+def _sources(inputs: PrepareInputs, context: StepContext) -> dict[str, Path]:
+    """By part, "" for the source, the data as a local path; {} for a built-in dataset."""
+    found: dict[str, Path] = {}
+    for part, source in sources_of(inputs.data).items():
+        work = context.work / f"source{part}"
+        kept = inputs.kept_files.get(part) if part else inputs.kept
+        if kept is not None:
+            found[part] = lay_out_source(context.store, kept, work)
+        elif (path := source.fetch(work, inputs.file_digests[part] if part else inputs.digest)) is not None:
+            found[part] = path
+    return found
 
 
 def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
-    data, source = inputs.data, _source(inputs, context)
+    data, files = inputs.data, _sources(inputs, context)
+    source = files.pop("", None)
     task = data.task or task_of(inputs.loss)
     asked = data.model_dump(mode="json", include=ASKED)
     if inputs.memory is None or source is None:
-        return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, **asked)
+        return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, files=files, **asked)
 
     def keep(path: Path) -> Ref:
         ref = context.put(path)

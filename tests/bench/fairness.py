@@ -18,7 +18,7 @@ from tidegate.models.evaluation.paired_difference import interval
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
 from tidegate.models.preprocessing.splitting.row_identity import identify
-from tidegate.models.preprocessing.splitting.splits import split
+from tidegate.models.preprocessing.splitting.rules import SplitRules, divide
 from tidegate.pipelines.experiment.gate import Compared, Criterion, reasons_against
 
 METRIC, NAME = "auc", "test_auc"
@@ -105,7 +105,7 @@ def simulate(count: int, seed: int = 0) -> dict[str, Count]:
         now = next(data)
         schema = infer_schema(now, None, ["label"], None)
         identity, learned = identify(schema, now), _learned(before)
-        test = split(schema, now, 0.1, 0.2, 7, identity=identity)["test"]
+        test = divide(schema, now, SplitRules(0.1, 0.2, 7), identity=identity)["test"]
         test = test[~np.isin(identity.unit[test], learned)]
         old_learned = identify(schema, take(before, by_place(before, 7)[0])).content
         old_test = by_place(now, 7)[1]
@@ -128,7 +128,7 @@ def simulate(count: int, seed: int = 0) -> dict[str, Count]:
 def _learned(columns: Columns) -> Digests:
     schema = infer_schema(columns, None, ["label"], None)
     identity = identify(schema, columns)
-    parts = split(schema, columns, 0.1, 0.2, 7, identity=identity)
+    parts = divide(schema, columns, SplitRules(0.1, 0.2, 7), identity=identity)
     return identity.copy[np.concatenate([parts["train"], parts["validation"]])]
 
 
@@ -142,7 +142,7 @@ def moved(count: int) -> tuple[list[int], list[int]]:
         identity = identify(schema, after)
         old = identify(schema, take(before, by_place(before, 7)[0])).content
         then.append(int(np.isin(identity.content[by_place(after, 7)[1]], old).sum()))
-        test = split(schema, after, 0.1, 0.2, 7, identity=identity)["test"]
+        test = divide(schema, after, SplitRules(0.1, 0.2, 7), identity=identity)["test"]
         now.append(int(np.isin(identity.unit[test], _learned(before)).sum()))
         before = after
     return then, now

@@ -1,6 +1,6 @@
 """What lets a model look better on its test rows than it is: told, not repaired.
 
-Only what the data shows is told: rows that contradict each other, published test rows that are training rows too, a
+Only what the data shows is told: rows that contradict each other, test rows or groups that are training rows too, a
 column whose name and values are those of groups, rows in the order of a time.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Array, Columns, concat, rows_of, take
 from tidegate.models.data.data_warnings import recorded, tell
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.splitting.cell_digests import cell_digests
+from tidegate.models.preprocessing.splitting.cell_digests import Digests, cell_digests
 from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify, in_conflict
 
 Rows = NDArray[np.int64]
@@ -32,7 +32,12 @@ LARGEST_GROUPS = 100  # of so many rows on average, above which a column names k
 
 
 def tell_leaks(
-    schema: Schema, columns: Columns, parts: Mapping[str, Rows], identity: RowIdentity, published: bool
+    schema: Schema,
+    columns: Columns,
+    parts: Mapping[str, Rows],
+    identity: RowIdentity,
+    chosen: bool,
+    groups: Digests | None = None,
 ) -> None:
     """Say what the data shows.
 
@@ -41,13 +46,16 @@ def tell_leaks(
         columns: all rows, in the order in which they were read.
         parts: the row numbers of each split.
         identity: of the rows.
-        published: whether the data brings its own test rows.
+        chosen: whether someone chose the parts, by test rows of their own, a time, a group or a column.
+        groups: a digest of each row's group, which must not be in two parts.
     """
     if schema.target.task == "classification":
         _tell_conflicts(schema, columns, identity)
-    if published:
-        _tell_known_test_rows(parts, identity)
-        return  # whoever published the split has divided groups and times as they should be
+    if chosen:
+        _tell_known_rows(parts, identity)
+        if groups is not None:
+            _tell_cut_groups(parts, groups)
+        return  # whoever chose the parts has divided groups and times as they should be
     for field in schema.inputs:
         column = columns[field.name]
         if field.kind not in ("image", "sequence") and column.ndim == 1:
@@ -78,12 +86,12 @@ class FirstRows:
                 self._parts[name].append(self._kept + own[own < kept])
             self._kept += kept
 
-    def tell_leaks(self, schema: Schema) -> None:
-        """Say what these rows show, after all rows were added."""
+    def tell_leaks(self, schema: Schema, chosen: bool) -> None:
+        """Say what these rows show, after all rows were added; `chosen` as above."""
         columns = concat(self._columns)
         parts = {name: np.concatenate(own) for name, own in self._parts.items()}
         with recorded() as found:
-            tell_leaks(schema, columns, parts, identify(schema, columns), published=False)
+            tell_leaks(schema, columns, parts, identify(schema, columns), chosen)
         some = f"the first {self._kept:,} of {self._rows:,} rows were looked at: "
         for sentence in found:
             tell(sentence if self._kept == self._rows else some + sentence)
@@ -105,13 +113,27 @@ def _tell_conflicts(schema: Schema, columns: Columns, identity: RowIdentity) -> 
     )
 
 
-def _tell_known_test_rows(parts: Mapping[str, Rows], identity: RowIdentity) -> None:
-    learned = np.concatenate([parts["train"], parts["validation"]])
-    known = int(np.isin(identity.content[parts["test"]], identity.content[learned]).sum())
-    if known:
+def _tell_known_rows(parts: Mapping[str, Rows], identity: RowIdentity) -> None:
+    """Tell how many held-out rows, with inputs and target, are in an earlier part too."""
+    learned = identity.content[parts["train"]]
+    for name in ("validation", "test"):
+        known = int(np.isin(identity.content[parts[name]], learned).sum())
+        if known:
+            tell(
+                f"{known:,} of {len(parts[name]):,} {name} rows are training rows too, so the {name} figures are too "
+                "good; leave them out of one of the two"
+            )
+        learned = np.concatenate([learned, identity.content[parts[name]]])
+
+
+def _tell_cut_groups(parts: Mapping[str, Rows], groups: Digests) -> None:
+    """Tell how many groups are in two parts, which only stated parts can do."""
+    learned = groups[np.concatenate([parts["train"], parts["validation"]])]
+    cut = np.intersect1d(groups[parts["test"]], learned)
+    if len(cut):
         tell(
-            f"{known:,} of {len(parts['test']):,} published test rows are training rows too, so the test figures are "
-            "too good; leave them out of one of the two"
+            f"{len(cut):,} groups have test rows and training or validation rows, so the test figures are too good for "
+            "a new group; correct the file or the column that names the parts"
         )
 
 

@@ -21,7 +21,8 @@ from tidegate.models.data.columns import Columns, pack, rows_of
 from tidegate.models.errors import SplitError
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
-from tidegate.models.preprocessing.splitting.row_identity import RowIdentity, identify, share_of
+from tidegate.models.preprocessing.splitting.group_split import by_group, group_folds
+from tidegate.models.preprocessing.splitting.row_identity import identify, share_of
 from tidegate.models.preprocessing.target.encode_target import encode_target
 
 Rows = NDArray[np.int64]
@@ -31,63 +32,41 @@ LARGE = 2000
 PARTS, ORDER, FOLDS, FOLD_PARTS = "parts", "order", "folds", "parts of a fold"  # purposes of `share_of`
 
 
-def split(
-    schema: Schema,
-    columns: Columns,
-    validation: float,
-    test: float,
-    seed: int,
-    fixed_test: NDArray[np.integer] | None = None,
-    identity: RowIdentity | None = None,
-) -> dict[str, Rows]:
-    """Row numbers of "train", "validation" and "test", each in a seeded order that does not depend on the rows' places.
-
-    In a classification each class has a training row, so that it is learned; a class with one row is in training only.
+def hold_out(
+    schema: Schema, columns: Columns, fraction: float, seed: int, groups: Digests | None = None
+) -> tuple[Rows, Rows]:
+    """Row numbers of a training part and of a held-out part, drawn as the parts of all rows are.
 
     Args:
-        validation, test: fractions of all rows; validation may be 0, test may not.
-        fixed_test: rows of a published test split `(k,)`; then `test` is ignored and `validation` is a fraction of the
-            other rows.
-        identity: of the rows, if it is known.
+        schema, columns: the rows.
+        fraction: of the rows, that are held out.
+        seed: of the part.
+        groups: a digest of each row's group; rows of one are in one part.
 
     Raises:
-        SplitError: fractions out of range, too few rows for them, or a class that only a published test split has.
+        SplitError: too few rows, or groups.
     """
-    check_fractions(validation, test)
-    classes = _classes(schema, columns)
-    units = (identity or identify(schema, columns)).unit
-    rows = np.arange(len(units))
-    if fixed_test is not None:
-        kept = np.setdiff1d(rows, fixed_test)
-        _check_learnable(schema, classes[kept], classes[fixed_test])
-        train, held = _divide(kept, classes, units, {"validation": validation}, seed, PARTS)
-        return {"train": train, "validation": held["validation"], "test": fixed_test.astype(np.int64)}
-    fractions = {"test": test, "validation": validation}
-    train, held = _divide(rows, classes, units, fractions, seed, PARTS)
-    return {"train": train, "validation": held["validation"], "test": held["test"]}
-
-
-def hold_out(schema: Schema, columns: Columns, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Row numbers of a training part and of a held-out part, drawn as in `split`.
-
-    Raises:
-        SplitError: too few rows.
-    """
-    classes, units = _classes(schema, columns), identify(schema, columns).unit
+    classes, units = classes_of(schema, columns), identify(schema, columns).unit
     rows = np.arange(len(classes))
-    kept, held = _divide(rows, classes, units, {"validation": fraction}, seed, FOLD_PARTS)
+    if groups is not None:
+        kept, held = by_group(rows, groups, classes, {"validation": fraction}, seed)
+        return kept, held["validation"]
+    kept, held = divide_rows(rows, classes, units, {"validation": fraction}, seed, FOLD_PARTS)
     return kept, held["validation"]
 
 
-def fold_rows(schema: Schema, columns: Columns, folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+def fold_rows(
+    schema: Schema, columns: Columns, folds: int, seed: int, groups: Digests | None = None
+) -> list[tuple[Rows, Rows]]:
     """For each fold the row numbers of all other folds and of the fold itself; every row is in one fold.
 
-    A row's fold is drawn from its content, as its part is in `split`.
+    A row's fold is drawn from its content, as its part is in `divide_rows`, or its group's is by their order.
 
     Raises:
-        SplitError: fewer than two rows per fold, or a class with one row, which would not be in the training rows.
+        SplitError: fewer than two rows per fold, or a class with one row, which would not be in the training rows;
+            fewer groups than folds, or a class in one group.
     """
-    classes = _classes(schema, columns)
+    classes = classes_of(schema, columns)
     if len(classes) < 2 * folds:
         raise SplitError(
             f"data.split.folds is {folds} and there are {len(classes)} rows besides the test rows; expected at least "
@@ -100,10 +79,18 @@ def fold_rows(schema: Schema, columns: Columns, folds: int, seed: int) -> list[t
             f"class {name!r} has one row besides the test rows; expected two with data.split.folds, so that each fold "
             "has the class among its training rows; add rows of it, or leave folds out"
         )
-    shares = share_of(identify(schema, columns).unit, FOLDS, seed)
-    fold_of = (shares * folds).astype(np.int64)
-    if len(classes) < LARGE or not _in_two_folds(classes, fold_of, folds):
-        fold_of = _folds_by_rank(classes, shares, folds)
+    if groups is not None:
+        fold_of = group_folds(groups, folds, seed)
+        if not _in_two_folds(classes, fold_of, folds):
+            raise SplitError(
+                f"a class is in one of the {folds} folds of groups alone; expected each in two, so that it is learned; "
+                "lower data.split.folds, or leave it out"
+            )
+    else:
+        shares = share_of(identify(schema, columns).unit, FOLDS, seed)
+        fold_of = (shares * folds).astype(np.int64)
+        if len(classes) < LARGE or not _in_two_folds(classes, fold_of, folds):
+            fold_of = _folds_by_rank(classes, shares, folds)
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
 
 
@@ -140,9 +127,9 @@ def fingerprint(columns: Columns) -> str:
     return whole.hexdigest()
 
 
-def check_fractions(validation: float, test: float) -> None:
-    """Raises SplitError for fractions out of range."""
-    if not (validation >= 0 and test > 0 and validation + test < 1):
+def check_fractions(validation: float, test: float | None) -> None:
+    """Raises SplitError for fractions out of range; `test` is None where test rows are given."""
+    if not (validation >= 0 and (test is None or test > 0) and validation + (test or 0) < 1):
         raise SplitError(
             f"data.split is validation {validation} and test {test}; expected validation of at least "
             "0, test above 0 and a sum below 1, so that rows are left for training; "
@@ -150,26 +137,32 @@ def check_fractions(validation: float, test: float) -> None:
         )
 
 
-def _check_learnable(schema: Schema, training: Rows, test: Rows) -> None:
-    unseen = np.setdiff1d(test, training)
+def check_learnable(schema: Schema, training: Rows, held: Rows, part: str) -> None:
+    """Refuse a class that only held-out rows have; raises SplitError."""
+    unseen = np.setdiff1d(held, training)
     if len(unseen):
         names = ", ".join(repr(schema.target.classes[place]) for place in unseen[:5].tolist())
         raise SplitError(
-            f"class {names} is only in the published test rows and cannot be learned; expected each class among the "
-            "training rows too; leave those rows out, or move some to the training rows"
+            f"class {names} is only in the {part} rows and cannot be learned; expected each class among the training "
+            "rows too; leave those rows out, or move some to the training rows"
         )
 
 
-def _classes(schema: Schema, columns: Columns) -> Rows:
+def classes_of(schema: Schema, columns: Columns) -> Rows:
+    """The class of each row, by its place; 0 without classes."""
     if schema.target.task != "classification":
         return np.zeros(rows_of(columns), np.int64)
     return np.asarray(encode_target(schema, columns), np.int64)
 
 
-def _divide(
+def divide_rows(
     rows: Rows, classes: Rows, units: Digests, fractions: dict[str, float], seed: int, purpose: str
 ) -> tuple[Rows, dict[str, Rows]]:
-    """The training rows and each fraction of the rows, in a seeded order."""
+    """The training rows and each fraction of the rows, in a seeded order.
+
+    Raises:
+        SplitError: too few rows for the fractions.
+    """
     shares = share_of(units[rows], purpose, seed)
     order = np.lexsort((shares, classes[rows]))
     ordered, number, kind = rows[order], shares[order], classes[rows][order]

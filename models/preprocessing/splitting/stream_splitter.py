@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, concat, rows_of, take
 from tidegate.models.data.shards import ShardWriter
 from tidegate.models.errors import SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
-from tidegate.models.preprocessing.prepare import (
-    Prepared,
-    whole_fingerprint,
-)
+from tidegate.models.preprocessing.prepare import Prepared, whole_fingerprint
 from tidegate.models.preprocessing.profile.split_leaks import FirstRows
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splitting.cell_digests import Digests
+from tidegate.models.preprocessing.splitting.group_split import PURPOSE as GROUPS
 from tidegate.models.preprocessing.splitting.row_identity import (
     CopyCounter,
     content_digests,
     input_digests,
     share_of,
 )
+from tidegate.models.preprocessing.splitting.rules import SplitRules, group_digests
 from tidegate.models.preprocessing.splitting.splits import ORDER, PARTS, fingerprint
 from tidegate.models.preprocessing.summary import ColumnSummary
 from tidegate.models.preprocessing.target.encode_target import encode_target
@@ -41,19 +40,16 @@ PART = 64  # each of these sets of rows may take 1 / PART of the memory
 class StreamSplitter:
     """Assigns rows to the splits as they pass."""
 
-    def __init__(
-        self, data: StreamedData, schema: Schema, scan: ColumnScan, split: Mapping[str, Any]
-    ) -> None:
-        self._schema = schema
+    def __init__(self, data: StreamedData, schema: Schema, scan: ColumnScan, rules: SplitRules) -> None:
+        self._schema, self._group = schema, rules.group
         fitting = int(data.memory / PART / max(1.0, scan.bytes_per_row()))
         held_out = max(1, min(HELD_OUT_ROWS, fitting))
-        self._start = split[
-            "test"
-        ]  # of the validation rows' numbers, whatever part of the test fraction is used
-        self._test = _fitting(split["test"], scan.rows, held_out)
-        self._validation = _fitting(split["validation"], scan.rows, held_out)
+        # Of the validation rows' numbers, whatever part of the test fraction is used.
+        self._start = rules.test
+        self._test = _fitting(rules.test, scan.rows, held_out)
+        self._validation = _fitting(rules.validation, scan.rows, held_out)
         self._step = -(-scan.rows // max(1, min(SAMPLE_ROWS, fitting)))
-        self._seed = split["seed"]
+        self._seed = rules.seed
         self._copies = CopyCounter(scan.rows, data.memory // PART)
         self._learned = data.folder / "learned.u64"
         self._learned.write_bytes(b"")
@@ -72,7 +68,7 @@ class StreamSplitter:
         """Assign more rows."""
         content = content_digests(self._schema, columns, input_digests(self._schema, columns))
         units = self._copies.units(content)
-        shares = share_of(units, PARTS, self._seed)
+        shares = self._shares(columns, units)
         test = shares < self._test
         validation = (shares >= self._start) & (shares < self._start + self._validation)
         masks = {"test": test, "validation": validation, "train": ~(test | validation)}
@@ -82,6 +78,12 @@ class StreamSplitter:
             self._add_part(name, take(columns, rows), units[rows])
         for name, summary in self._summaries.items():
             summary.add(columns[name])
+
+    def _shares(self, columns: Columns, units: Digests) -> NDArray[np.float64]:
+        """The number that decides the part, the same for rows that stay together: those of a group, or copies."""
+        if self._group is None:
+            return share_of(units, PARTS, self._seed)
+        return share_of(group_digests(self._group, columns[self._group]), GROUPS, self._seed)
 
     def _add_part(self, name: str, part: Columns, units: Digests) -> None:
         before = self._rows[name]
@@ -108,13 +110,14 @@ class StreamSplitter:
                 own = np.flatnonzero(encode_target(self._schema, splits[name]) == place)
                 if not len(own):
                     continue
-                moved = (
-                    units[name] == units[name][own[np.argmax(share_of(units[name][own], PARTS, self._seed))]]
-                )
-                self._add_part("train", take(splits[name], np.flatnonzero(moved)), units[name][moved])
+                shares = self._shares(splits[name], units[name])
+                moved = shares == shares[own].max()
+                moved_rows = take(splits[name], np.flatnonzero(moved))
+                self._add_part("train", moved_rows, units[name][moved])
                 splits[name], units[name] = take(splits[name], np.flatnonzero(~moved)), units[name][~moved]
                 self._rows[name] -= int(moved.sum())
-                self._counts[name][place] -= int(moved.sum())
+                places = encode_target(self._schema, moved_rows)
+                self._counts[name] -= np.bincount(places, minlength=len(self._counts[name]))
                 break
 
     def prepared(self, dropped: int) -> Prepared:

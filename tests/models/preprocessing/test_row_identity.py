@@ -11,7 +11,8 @@ from tidegate.models.data.columns import Columns, concat, rows_of, take
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.cell_digests import cell_digests, digests_of
 from tidegate.models.preprocessing.splitting.row_identity import CopyCounter, identify, share_of
-from tidegate.models.preprocessing.splitting.splits import fold_rows, split
+from tidegate.models.preprocessing.splitting.rules import SplitRules, divide
+from tidegate.models.preprocessing.splitting.splits import fold_rows
 
 PARTS = ("train", "validation", "test")
 
@@ -26,7 +27,7 @@ def rows(count: int, seed: int = 0) -> Columns:
 def digests(columns: Columns, part: str, seed: int = 7) -> set[int]:
     schema = infer_schema(columns, None, ["y"], None)
     known = identify(schema, columns)
-    return set(known.content[split(schema, columns, 0.1, 0.2, seed)[part]].tolist())
+    return set(known.content[divide(schema, columns, SplitRules(0.1, 0.2, seed))[part]].tolist())
 
 
 Change = Callable[[Columns, np.random.Generator], Columns]
@@ -66,10 +67,10 @@ def test_reordered_rows_are_split_into_the_same_parts_in_the_same_order() -> Non
     after = shuffled(before, np.random.default_rng(3))
     for columns in (before, after):
         schema = infer_schema(columns, None, ["y"], None)
-        found = split(schema, columns, 0.1, 0.2, 7)
+        found = divide(schema, columns, SplitRules(0.1, 0.2, 7))
         assert (
             take(columns, found["train"])["a"].tolist()
-            == take(before, split(schema, before, 0.1, 0.2, 7)["train"])["a"].tolist()
+            == take(before, divide(schema, before, SplitRules(0.1, 0.2, 7))["train"])["a"].tolist()
         )
 
 

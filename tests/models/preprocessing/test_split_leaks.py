@@ -14,7 +14,7 @@ from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.profile.split_leaks import FirstRows, tell_leaks
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.splitting.row_identity import identify
-from tidegate.models.preprocessing.splitting.splits import split
+from tidegate.models.preprocessing.splitting.rules import FREE, SplitRules, divide
 
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=300), RANDOM.integers(0, 2, 300)
@@ -24,10 +24,11 @@ DAYS = [f"2024-{1 + day // 28:02}-{1 + day % 28:02}" for day in range(300)]
 def told(columns: Columns, fixed: Sequence[int] = ()) -> list[str]:
     schema = infer_schema(columns, None, ["y"], None)
     identity = identify(schema, columns)
-    known = np.array(fixed, np.int64) if len(fixed) else None
-    parts = split(schema, columns, 0.1, 0.2, 7, known, identity)
+    given = np.full(rows_of(columns), FREE, np.int8)
+    given[list(fixed)] = 2
+    parts = divide(schema, columns, SplitRules(0.1, 0.2, 7), given, identity)
     with recorded() as sentences:
-        tell_leaks(schema, columns, parts, identity, known is not None)
+        tell_leaks(schema, columns, parts, identity, len(fixed) > 0)
     return sentences
 
 
@@ -68,7 +69,7 @@ def test_rows_that_contradict_each_other() -> None:
 def test_published_test_rows_that_are_training_rows() -> None:
     columns = {"x": np.append(X, X[:7]), "y": np.append(Y, Y[:7])}
     (sentence,) = told(columns, range(250, 307))
-    assert sentence.startswith("7 of 57 published test rows are training rows too")
+    assert sentence.startswith("7 of 57 test rows are training rows too")
     assert told({"x": X, "y": Y}, range(250, 300)) == []
 
 
@@ -93,6 +94,6 @@ def test_the_first_rows_of_streamed_data_are_told_of(most: int, start: str) -> N
         held = {"test": places % 5 == 0, "validation": places % 5 == 1, "train": places % 5 > 1}
         first.add(part, {name: np.flatnonzero(chosen) for name, chosen in held.items()})
     with recorded() as sentences:
-        first.tell_leaks(schema)
+        first.tell_leaks(schema, chosen=False)
     assert sentences[0].startswith(start) and "order of 'when'" in sentences[0]
     assert f"{min(most, 300) // 3} values in {min(most, 300)} rows" in sentences[1] and len(sentences) == 2

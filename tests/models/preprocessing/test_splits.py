@@ -3,12 +3,17 @@ import pytest
 
 from tidegate.models.errors import SplitError
 from tidegate.models.preprocessing.schema_inference import infer_schema
-from tidegate.models.preprocessing.splitting.splits import fingerprint, split
+from tidegate.models.preprocessing.splitting.row_identity import identify
+from tidegate.models.preprocessing.splitting.rules import FREE, SplitRules, divide
+from tidegate.models.preprocessing.splitting.splits import fingerprint
 
 
-def parts(labels, validation=0.1, test=0.2, seed=0, fixed_test=None, task=None):
+def parts(labels, validation=0.1, test=0.2, seed=0, fixed_test=(), task=None):
     columns = {"x": np.arange(float(len(labels))), "y": np.asarray(labels)}
-    return split(infer_schema(columns, None, ["y"], task), columns, validation, test, seed, fixed_test)
+    schema = infer_schema(columns, None, ["y"], task)
+    given = np.full(len(labels), FREE, np.int8)
+    given[list(fixed_test)] = 2
+    return divide(schema, columns, SplitRules(validation, test, seed), given, identify(schema, columns))
 
 
 def test_every_row_is_in_one_part_and_sizes_are_exact():
@@ -97,5 +102,5 @@ def test_a_fingerprint_follows_the_content():
 
 
 def test_a_class_that_only_the_published_test_rows_have_is_told():
-    with pytest.raises(SplitError, match=r"class 'c' is only in the published test rows.*leave those rows"):
+    with pytest.raises(SplitError, match=r"class 'c' is only in the test rows.*leave those rows"):
         parts(np.array(["a", "b", "a", "b", "c"], object), test=0.4, fixed_test=np.array([3, 4]))

@@ -11,7 +11,8 @@ import pytest
 
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.datasets import load
-from tidegate.models.preprocessing.prepare import conformed, prepare, read_options
+from tidegate.models.preprocessing.prepare import conformed, prepare
+from tidegate.models.preprocessing.reading import read_options
 from tidegate.pipelines.batch import open_batch_input
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.reading import RequestReader
