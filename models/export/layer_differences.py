@@ -118,7 +118,7 @@ def main(saved: str, exported: str, transforms: str, probes: str, row: str, code
     import_keras(own_code=code is not None)
     import keras
 
-    from tidegate.models.networks.user_model import custom_objects
+    from tidegate.models.user_code.model_source import custom_objects
 
     own = custom_objects(Path(code)) if code else {}
     with silence():

@@ -54,7 +54,7 @@ def export_onnx(model: Any, path: Path) -> Exported:
     )
 
 
-def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -> None:
+def export_saved(model: Any, saved: Path, path: Path, code: Path | None = None) -> None:
     """Write a trained model as an ONNX file; from its `.keras` file if Keras does not run on TensorFlow.
 
     The converter reads only TensorFlow graphs, so in that case a separate process loads the file on TensorFlow.
@@ -63,7 +63,7 @@ def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -
         model: the trained model.
         saved: its `.keras` file.
         path: the file to write.
-        code: the user's model file, which may define layers of the model.
+        code: the user's model file, or the `code.json` of the project that defines layers of the model.
 
     Raises:
         ExportError: see `export_onnx`.
@@ -80,7 +80,7 @@ def export_saved(model: Any, saved: Path, path: Path, code: str | None = None) -
         "tidegate.models.export.onnx",
         str(saved),
         str(path),
-        *([code] if code else []),
+        *([str(code)] if code else []),
     ]
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
@@ -93,7 +93,7 @@ def main(saved: str, path: str, code: str | None = None) -> None:
     import_keras(own_code=code is not None)
     import keras
 
-    from tidegate.models.networks.user_model import custom_objects
+    from tidegate.models.user_code.model_source import custom_objects
 
     own = custom_objects(Path(code)) if code else {}
     try:

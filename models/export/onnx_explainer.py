@@ -133,7 +133,7 @@ def main(
 
     from tidegate.models.explaining.keras_gradients import KerasPathGradients
     from tidegate.models.networks.predict import predict
-    from tidegate.models.networks.user_model import custom_objects
+    from tidegate.models.user_code.model_source import custom_objects
 
     own = custom_objects(Path(code)) if code else {}
     try:

@@ -14,6 +14,7 @@ from tidegate.models.families import FAMILIES, family, tasks_of
 from tidegate.models.keras_private import promotions
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
+from tidegate.models.user_code.model_source import require_file
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec
@@ -27,18 +28,16 @@ def check_model(model: Mapping[str, Any]) -> None:
         OptionsError: neither or both of family and file are given, or an option is unknown or wrong.
         UserModelError: the file does not exist.
     """
-    from tidegate.models.networks.user_model import require_file
-
     options = dict(model)
-    name, file = options.pop("family", None), options.pop("file", None)
-    if (name is None) == (file is None):
+    name, *own = (options.pop(key, None) for key in ("family", "file", "function"))
+    if sum(one is not None for one in (name, *own)) != 1:
         raise OptionsError(
-            f"the model has the options {sorted(model)}; expected exactly one of `family: mlp` and "
-            "`file: ./my_model.py`; add or remove one"
+            f"the model has the options {sorted(model)}; expected exactly one of `family: mlp`, "
+            "`file: ./my_model.py` and `function: package.module:build`; add or remove one"
         )
-    if file is not None:
-        require_file(Path(file))
-    else:
+    if own[0] is not None:
+        require_file(Path(own[0]))
+    elif name is not None:
         parse_options(family(str(name)).Options, options, "model")
 
 
@@ -67,7 +66,7 @@ def build_model(
     """Return the untrained `keras.Model`; the same seed gives the same initial weights.
 
     Args:
-        model: {"family": name, ...options} or {"file": path, ...options of its build}.
+        model: {"family": name, ...options}, or {"file": path, ...options of its build}, or with a "function".
         specs: the model's inputs by name.
         outputs: the model's outputs.
         seed: seeds Python, NumPy and the backend.
@@ -75,7 +74,7 @@ def build_model(
 
     Raises:
         UnknownFamilyError, OptionsError: see `check_model`; also an input kind that the family cannot take.
-        UserModelError: the user's file does not build a model that fits; names file and line.
+        UserModelError, UserCodeError: the user's code does not build a model that fits; names file and line.
     """
     import keras
 
@@ -119,8 +118,8 @@ def precision_scope(precision: str) -> Iterator[None]:
 def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
     from tidegate.models.networks.user_model import build_user_model
 
-    if "file" in options:
-        return build_user_model(Path(options.pop("file")), inputs, outputs, options)
+    if "family" not in options:
+        return build_user_model(options, inputs, outputs)
     name = str(options.pop("family"))
     chosen, outputs = family(name), replace(outputs, logits=False)  # its last layer has the activation
     _check_prefix(name, inputs)

@@ -50,7 +50,7 @@ def warm_start(model: Any, start: WarmStart, transforms: Mapping[str, Any]) -> l
     """
     import keras
 
-    from tidegate.models.networks.user_model import custom_objects
+    from tidegate.models.user_code.model_source import custom_objects
 
     _require_same_meaning(start, transforms)
     own = custom_objects(start.code) if start.code else {}

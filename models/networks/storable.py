@@ -14,7 +14,7 @@ import numpy as np
 from tidegate.models.errors import UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.predict import predict
-from tidegate.models.networks.user_model import custom_objects
+from tidegate.models.user_code.model_source import custom_objects
 
 TOLERANCE = 1e-4  # of answers, relative to the largest: the same network gives the same to rounding
 

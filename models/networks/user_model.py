@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, TracebackType
 from typing import Any
 
 from tidegate.models.config.options import did_you_mean
@@ -18,65 +16,43 @@ from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.own_training import require_no_own_training
 from tidegate.models.networks.probabilities import require_logits
-
-SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outputs.layer(x))"
-
-
-def require_file(path: Path) -> None:
-    """Refuse a model file that does not exist or is not a Python file.
-
-    Raises:
-        UserModelError: says what was expected.
-    """
-    if not path.is_file():
-        raise UserModelError(
-            f"model file {path} does not exist; expected a Python file with {SHAPE}; correct model.file"
-        )
-    if path.suffix != ".py":
-        raise UserModelError(
-            f"model file {path} is not a .py file; expected a Python file with {SHAPE}; correct model.file"
-        )
+from tidegate.models.user_code.model_source import SHAPE, model_module, own_source, user_error
+from tidegate.models.user_code.references import load_reference
 
 
-def build_user_model(path: Path, inputs: Inputs, outputs: Outputs, options: Mapping[str, Any]) -> Any:
-    """Return the `keras.Model` from the file's `build(inputs, outputs, **options)`.
+def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
+    """Return the `keras.Model` from the user's `build(inputs, outputs, **options)`.
+
+    Args:
+        model: {"file": path, **options} or {"function": "package.module:name", **options}.
 
     Raises:
         UserModelError: the file cannot be imported, has no `build`, or `build` raises or returns something other than a
             model from these inputs to (rows, outputs.units).
+        UserCodeError: the function cannot be found or imported.
         OptionsError: an option is not an argument of `build`, or a required one is missing.
     """
-    build = _import(path)
+    options = dict(model)
+    file, function = options.pop("file", None), options.pop("function", None)
+    build = _build_in(Path(file)) if file else load_reference(str(function), "model.function")
+    path = own_source(model) or Path()
     _check_options(build, options, path)
     given = replace(outputs, activation="linear", logits=False) if outputs.logits else outputs
     try:
-        model = build(ModelInputs(inputs.tensors, inputs.specs), given, **options)
+        made = build(ModelInputs(inputs.tensors, inputs.specs), given, **options)
     except (Exception, SystemExit) as error:
-        raise _user_error(path, error, "build() raised") from error
-    where = f"{path}:{inspect.getsourcelines(build)[1]}"
-    model = _checked(model, inputs, given, where)
+        most = 3000 if isinstance(error, UnknownInputError) else 500
+        raise user_error(path, error, "build() raised", most) from error
+    where = _where(build, path)
+    made = _checked(made, inputs, given, where)
     if not outputs.logits:
-        return model
-    require_logits(model, where)
-    return outputs.with_probabilities(model)
+        return made
+    require_logits(made, where)
+    return outputs.with_probabilities(made)
 
 
-def _module(path: Path) -> ModuleType:
-    require_file(path)
-    spec = importlib.util.spec_from_file_location("tidegate_user_model", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserModelError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        raise _user_error(path, error, "importing the file raised") from error
-    return module
-
-
-def _import(path: Path) -> Callable[..., Any]:
-    module = _module(path)
+def _build_in(path: Path) -> Callable[..., Any]:
+    module = model_module(path)
     build = getattr(module, "build", None)
     if not inspect.isfunction(build):
         names = [name for name, member in vars(module).items() if inspect.isfunction(member)]
@@ -87,22 +63,19 @@ def _import(path: Path) -> Callable[..., Any]:
     return build
 
 
-def custom_objects(path: Path) -> dict[str, Any]:
-    """The classes and functions that a model file defines, by name; Keras needs them to load a model."""
-    module = _module(path)
-    members = vars(module).items()
-    return {
-        name: one
-        for name, one in members
-        if callable(one) and getattr(one, "__module__", "") == module.__name__
-    }
+def _where(build: Callable[..., Any], path: Path) -> str:
+    """File and line of the function; its first line where Python does not know it, as of an object that is called."""
+    try:
+        return f"{path}:{inspect.getsourcelines(inspect.unwrap(build))[1]}"
+    except (OSError, TypeError):
+        return f"{path}:1"
 
 
 def _check_options(build: Callable[..., Any], options: Mapping[str, Any], path: Path) -> None:
     parameters = inspect.signature(build).parameters
     kinds = [parameter.kind for parameter in parameters.values()]
     named = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    where = f"{path}:{inspect.getsourcelines(build)[1]}"
+    where = _where(build, path)
     if len(named) < 2 and inspect.Parameter.VAR_POSITIONAL not in kinds:
         raise UserModelError(f"{where}: build takes {named}; expected {SHAPE}; correct its arguments")
     accepted = named[2:]
@@ -170,24 +143,8 @@ def _wrapped(model: Any, inputs: Inputs, where: str) -> Any:
         ) from error
 
 
-def _user_error(path: Path, error: BaseException, what: str) -> UserModelError:
-    line = _line_in(path, error.__traceback__)
-    return UserModelError(f"{path}:{line}: {what} {type(error).__name__}: {_short(error)}")
-
-
-def _line_in(path: Path, trace: TracebackType | None) -> int:
-    """The line in the innermost frame of the user's own file; deeper frames are in a library that it calls."""
-    line = 1
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
-
-
 def _short(error: BaseException) -> str:
-    most = 3000 if isinstance(error, UnknownInputError) else 500
-    return one_line(error)[:most] or "no message"
+    return one_line(error)[:500] or "no message"
 
 
 def _described(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.metrics import top_k
@@ -17,6 +16,7 @@ from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.preprocessing.schema import Target
+from tidegate.models.user_code.model_source import own_source
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import Transforms
@@ -79,10 +79,11 @@ class Recipe:
         specs = transforms.input_specs
         with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
-            if "file" in self.model:
-                require_answers(model, _few(train), Path(self.model["file"]))
-                require_pixels_in_range(model, specs, Path(self.model["file"]))
-                require_storable(model, _few(train), Path(self.model["file"]))
+            source = own_source(self.model)
+            if source is not None:
+                require_answers(model, _few(train), source)
+                require_pixels_in_range(model, specs, source)
+                require_storable(model, _few(train), source)
             if isinstance(train, tuple):
                 pretrain(model, self.model, train[0], self.seed)
             elif self.model.get("pretrain"):
@@ -114,7 +115,7 @@ class Recipe:
             UserModelError: the user's model fails.
         """
         specs = transforms.input_specs
-        if "file" not in self.model or not any(spec.kind in ("text", "id") for spec in specs.values()):
+        if self.model.get("family") or not any(spec.kind in ("text", "id") for spec in specs.values()):
             return
         from tidegate.models.explaining.keras_gradients import embeddings
         from tidegate.models.families.build import build_model

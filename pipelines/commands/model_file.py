@@ -11,7 +11,7 @@ def check_model_file(file: str | None) -> None:
     """Find a broken model file now, not after the data was prepared.
 
     Raises:
-        ExperimentError: it cannot be read, is not Python, imports from its folder, or has no `build`.
+        ExperimentError: it cannot be read, is not Python, or has no `build`.
     """
     if file is None:
         return
@@ -25,7 +25,6 @@ def check_model_file(file: str | None) -> None:
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
-    _check_imports(path, tree)
     names = _names_bound(tree)
     if "build" not in names:
         raise ExperimentError(
@@ -40,31 +39,6 @@ def names_in(file: str) -> set[str]:
         return _names_bound(ast.parse(Path(file).read_text(encoding="utf-8")))
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
         return set()
-
-
-def _check_imports(path: Path, tree: ast.Module) -> None:
-    """Refuse imports from the same folder: a run stores the model file only, so they could change unnoticed."""
-    for line, module in _imported(tree):
-        top = module.split(".")[0]
-        if (
-            not top
-            or path.with_name(f"{top}.py").is_file()
-            or (path.with_name(top) / "__init__.py").is_file()
-        ):
-            raise ExperimentError(
-                f"model.file: {path}:{line}: imports {module or 'a relative module'} from its folder; expected one "
-                "file that has all it needs, so that a run can store it by content; move that code into the file, or "
-                "install it as a package"
-            )
-
-
-def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and name of every module imported; a relative one has an empty name."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.lineno, "" if node.level else node.module or ""
 
 
 def _names_bound(tree: ast.Module) -> set[str]:

@@ -17,6 +17,7 @@ from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.data_source import Local, sources_of
+from tidegate.pipelines.planning.facts import keep_project_of
 from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.kept_data import keep_source
 from tidegate.pipelines.planning.plan import Plan
@@ -52,7 +53,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     if known is not None and _is_finished(home, plan, known):
         return _cached_result(home, folder, plan, known)
     if known is None or known.status not in ("queued", "running"):
-        _keep_model(home, plan)
+        keep_project_of(plan, home)
         mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
         _start(home, mirror, known or record)
     if detach:
@@ -145,16 +146,6 @@ def _with_data(home: Home, plan: Plan) -> Facts:
         if isinstance(source, Local)
     }
     return replace(plan.facts, source=kept.pop("", None), kept_files=kept)
-
-
-def _keep_model(home: Home, plan: Plan) -> None:
-    """The user's model file, by content."""
-    snapshot = plan.facts.snapshot
-    if snapshot is None:
-        return
-    path = Path(plan.experiment.model.file or "")
-    if home.store.put(path, snapshot.name).digest != snapshot.digest:
-        raise PipelineError(f"{path} was changed while the run was being planned; submit again")
 
 
 def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:

@@ -6,22 +6,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.infra.store import Store
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
-from tidegate.pipelines.errors import CancelledError, PipelineError, RefusedError, StepError, error_message
+from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
 from tidegate.pipelines.executors.base import Executor
 from tidegate.pipelines.hosting import abandon
-from tidegate.pipelines.planning.facts import with_champion
+from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
 
@@ -112,7 +110,7 @@ class Driver:
             status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
         )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
-        _keep_snapshot(plan, self._home.store)
+        keep_project_of(plan, self._home)
         self._log = RunLog(self._home, plan)
         self._log.mark_resumed()
 
@@ -226,20 +224,6 @@ def _finished(process: "subprocess.Popen[bytes]", patience_s: float) -> bool:
         # If the sync ended earlier, what is still in the pipe's buffer is lost.
         with contextlib.suppress(OSError):
             process.stdin.close()
-
-
-def _keep_snapshot(plan: Plan, store: Store) -> None:
-    """Store the user's model file; steps use this copy, whatever happens to the file.
-
-    Raises:
-        PipelineError: it changed since the run was planned.
-    """
-    snapshot = plan.facts.snapshot
-    if snapshot is None or store.has(snapshot):
-        return
-    path = Path(plan.experiment.model.file or "")
-    if store.put(path, snapshot.name).digest != snapshot.digest:
-        raise PipelineError(f"{path} was changed while the run was being planned; submit again")
 
 
 def _told(record: StepRecord, outputs: dict[str, Any] | None) -> list[str]:

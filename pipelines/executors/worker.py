@@ -37,6 +37,7 @@ from tidegate.pipelines.state.mirror import Mirror
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.steps import load_step, run_follower
 from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.project import enter_project
 
 # Files that a step writes for its driver: folder and suffix.
 STEP_FILES = (("logs", "log"), ("progress", "json"), ("spool", "jsonl"), ("errors", "json"))
@@ -118,6 +119,7 @@ def _run(
     run = load_step(call.step)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
+        enter_project(call.inputs, home.store, work)
         context = StepContext(home, folder, call.id, call.key, work, report_error)
         if member.rank:
             run_follower(call.inputs, context)

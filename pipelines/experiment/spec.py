@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from tidegate.models.config.training import Training as TrainingOptions
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
+from tidegate.pipelines.experiment.code import Code, Reference, references_in
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
@@ -16,7 +17,7 @@ from tidegate.pipelines.experiment.serving import Serving
 
 
 class Model(Part):
-    """A built-in family or the user's own file; every other key is an option of it."""
+    """A built-in family, or the user's own file or function; every other key is an option of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True)
     family: str | None = Field(None, description="a built-in model family")
@@ -25,6 +26,11 @@ class Model(Part):
         description="a Python file that defines build(inputs, outputs, **options); inputs: keras tensors by name, "
         "single numbers (mean 0, deviation 1) and categories (0 or 1) joined in 'features', images 0 to 1, or as "
         "stored with scale: none; inputs.columns: each column alone; print(inputs) shows names, shapes, dtypes, ranges",
+    )
+    function: Reference | None = Field(
+        None,
+        description="a reference such as churn.models.net:build to a function like build of `file`, in a module of the "
+        "project, see code",
     )
     from_: str | None = Field(
         None,
@@ -44,9 +50,12 @@ class Model(Part):
         return self.model_dump(mode="json", exclude_none=True, exclude={"from_", "freeze"})
 
     def problems(self) -> Iterator[str]:
-        if (self.family is None) == (self.file is None):
-            got = "both" if self.family else "neither"
-            yield f"give either family (e.g. mlp) or file (./my_model.py); received {got}"
+        given = [name for name in ("family", "file", "function") if getattr(self, name) is not None]
+        if len(given) != 1:
+            yield (
+                "give either family (e.g. mlp), file (./my_model.py) or function (package.module:build); received "
+                f"{' and '.join(given) or 'none of them'}"
+            )
         if self.freeze and self.from_ is None:
             yield "freeze keeps layers of an earlier run; say which one: from: RUN"
         if self.from_ is not None and self.options.get("pretrain"):
@@ -123,6 +132,7 @@ class Experiment(Part):
 
     name: Name = Field(description="the experiment's name, in MLflow too")
     description: str = Field("", description="a sentence for people")
+    code: Code = Field(Code.model_validate({}), description="the project whose functions and files are used")
     data: Data = Field(description="where the rows come from")
     model: Model = Field(description="the model to train")
     training: Training = Field(Training.model_validate({}), description="how it is fitted")
@@ -152,7 +162,13 @@ class Experiment(Part):
 
     def resolved(self, folder: Path) -> "Experiment":
         """The same experiment with every path made absolute against its file's folder."""
-        data, model = self.data.resolved(folder), self.model
+        data, model, code = self.data.resolved(folder), self.model, self.code
         if model.file is not None:
             model = model.model_copy(update={"file": str((folder / model.file).resolve())})
-        return self.model_copy(update={"data": data, "model": model})
+        if (
+            model.file is not None
+            or code != Code.model_validate({})
+            or references_in(self.model_dump(mode="json"))
+        ):
+            code = code.resolved(folder, model.file)
+        return self.model_copy(update={"data": data, "model": model, "code": code})

@@ -4,7 +4,7 @@ import contextlib
 import getpass
 import hashlib
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,13 +14,14 @@ from tidegate.models.tuning.search import grid_size
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.data_source import sources_of
-from tidegate.pipelines.planning.identity import Facts, Start, run_id
-from tidegate.pipelines.planning.plan import STEPS
+from tidegate.pipelines.planning.identity import Facts, Start, digest_of, run_id
+from tidegate.pipelines.planning.plan import STEPS, Plan
+from tidegate.pipelines.planning.project.project import Project, keep_project, project_of
 from tidegate.pipelines.state.files_read import model_identity
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
-from tidegate.serving.bundle.import_closure import import_closure, imports_in
+from tidegate.serving.bundle.import_closure import import_closure
 from tidegate.serving.deployment.release import EndpointState, load
 
 # Modules that move a step's files and report on it, but do not change its result: an edit there repeats no step.
@@ -50,21 +51,19 @@ def gather(experiment: Experiment, home: Home) -> Facts:
     Raises:
         ExperimentError, ModelsError, StoreError: the data cannot be read.
     """
-    snapshot, sources = _snapshot(experiment), sources_of(experiment.data, home.s3_endpoint)
-    model, changed = _model(snapshot, home)
+    sources = sources_of(experiment.data, home.s3_endpoint)
+    project = project_of(experiment, no_code(experiment, home))
+    model, changed = _model(project, home)
     facts = Facts(
         data=sources[""].digest(),
         files={part: source.digest() for part, source in sources.items() if part},
         size=sum(source.size() for source in sources.values()) if experiment.data.stream == "auto" else 0,
         model=model,
         changed=changed,
-        code={
-            step: code_digest(step, _imported_by_model(experiment) if step == "train" else ())
-            for step in STEPS
-        },
+        code={step: code_digest(step, project.of(step).ours if project else ()) for step in STEPS},
         versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
         trials=_trial_count(experiment),
-        snapshot=snapshot,
+        project=project,
         start=_start(experiment, home),
         tags=_tags(),
     )
@@ -78,18 +77,27 @@ def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
     return replace(facts, champion=champion, incarnation=state.incarnation)
 
 
-def _snapshot(experiment: Experiment) -> Ref | None:
-    if experiment.model.file is None:
-        return None
-    content = Path(experiment.model.file).read_bytes()
-    return Ref(digest=hashlib.sha256(content).hexdigest(), size=len(content), name="my_model.py")
+def no_code(experiment: Experiment, home: Home) -> list[Path]:
+    """What may lie in the project's folder and is none of its code: the data and the home."""
+    return [home.path, *(Path(path) for path in experiment.data.paths.values() if "://" not in path)]
 
 
-def _model(snapshot: Ref | None, home: Home) -> tuple[str, list[str]]:
-    """The identity of the model file with what it reads here, and which of those files changed; a pod reads others."""
-    if snapshot is None or home.target is not None:
-        return snapshot.digest if snapshot else "", []
-    return model_identity(home.store, snapshot.digest)
+def keep_project_of(plan: Plan, home: Home) -> None:
+    """Store the snapshot of a plan's project.
+
+    Raises:
+        PipelineError: the project changed since the run was planned.
+    """
+    experiment = plan.experiment
+    keep_project(home.store, experiment, plan.facts.project, no_code(experiment, home))
+
+
+def _model(project: Project | None, home: Home) -> tuple[str, list[str]]:
+    """The identity of what training reaches with what it reads here, and which files changed; a pod reads others."""
+    if project is None or "train" not in project.reach:
+        return "", []
+    identity = digest_of(asdict(project.of("train")))
+    return model_identity(home.store, identity) if home.target is None else (identity, [])
 
 
 def _start(experiment: Experiment, home: Home) -> Start | None:
@@ -150,19 +158,13 @@ def _tags() -> dict[str, str]:
     return tags
 
 
-def _imported_by_model(experiment: Experiment) -> tuple[str, ...]:
-    """The modules of ours that the user's model file imports."""
-    file = experiment.model.file
-    return tuple(imports_in(Path(file).read_text("utf-8"))) if file else ()
-
-
 @cache
 def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
     """SHA-256 over the files of ours that a step can reach through its imports, by module and content.
 
     Args:
         step: its name.
-        own: modules of ours that the user's model file imports, which the step runs.
+        own: modules of ours that the user's code imports, which the step runs.
     """
     total = hashlib.sha256()
     reached = import_closure([f"tidegate.pipelines.steps.{step}", *own], CHANGES_NO_RESULT, packages=False)

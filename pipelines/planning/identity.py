@@ -9,6 +9,7 @@ from tidegate.infra.store import Ref
 from tidegate.models.config.quantities import memory_bytes
 from tidegate.pipelines.experiment.data import Data, TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.planning.project.project import Project
 from tidegate.pipelines.step_types.prepare import Kept
 
 # Rows that take more than 1/8 of the memory are streamed: encoded and as tensors they take up to nine times as much.
@@ -30,19 +31,19 @@ class Facts:
 
     Attributes:
         data: digest of the data's content.
-        model: digest of the user's model file and of what it is known to read, or "".
+        model: digest of what training reaches of the project and of what it is known to read, or "".
         code: step name -> digest of the code it runs.
         versions: step name -> versions of the libraries it uses.
         trials: number of trials.
         champion: digest of the bundle a candidate must beat, or None.
         incarnation: how often the endpoint was deleted; a new one starts from scratch.
-        snapshot: the store's reference of the model file, or None.
+        project: the user's project, or None.
         size: about how many bytes the rows take in memory; 0 where it does not matter.
         start: the earlier run that training begins with, or None.
         files: by part, the digest of the file that `data.split` names for it.
         source: the copy of the data in a store; None: it is where the experiment says.
         kept_files: the same of the files that `data.split` names, by part.
-        changed: files that the model file reads and that were changed since it was trained; `model` covers them.
+        changed: files that the user's code reads and that were changed since the training; `model` covers them.
         tags: for MLflow, not part of the identity of any result: git commit, user, file.
     """
 
@@ -53,7 +54,7 @@ class Facts:
     trials: int
     champion: str | None = None
     incarnation: int = 0
-    snapshot: Ref | None = None
+    project: Project | None = None
     start: Start | None = None
     files: dict[str, str] = field(default_factory=dict)
     source: Kept | None = None
@@ -74,11 +75,20 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     document = experiment.model_dump(mode="json")
     document["data"]["source"] = facts.data
     document["data"]["split"] |= facts.files
-    if document["model"]["file"]:
+    del document["code"]  # what counts of it is what the steps reach
+    if facts.model:
         document["model"]["file"] = facts.model
     if facts.start is not None:
         document["model"]["from"] = facts.start.keras.digest
     return document
+
+
+def reached(facts: Facts, step: str) -> list[Any]:
+    """What a step's result depends on of the project, as a part of its key; nothing where it reaches none of it."""
+    if facts.project is None or step not in facts.project.reach:
+        return []
+    found = facts.project.of(step)
+    return [found.files, found.packages, digest_of(facts.project.env) if facts.project.env else ""]
 
 
 def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
@@ -100,5 +110,6 @@ def _needs_all(data: Data) -> bool:
 
 def run_id(experiment: Experiment, facts: Facts) -> str:
     """Name of the run: the same for the same experiment, code, data and versions."""
-    content = digest_of(content_of(experiment, facts), facts.code, facts.versions)
+    own = [reached(facts, step) for step in ("prepare", "train")]
+    content = digest_of(content_of(experiment, facts), facts.code, facts.versions, *filter(None, own))
     return f"{experiment.name}-{content[:8]}"

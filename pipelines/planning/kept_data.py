@@ -7,6 +7,7 @@ files.
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -44,7 +45,7 @@ def keep_source(store: Store, source: Path) -> Kept:
     with tempfile.TemporaryDirectory(prefix="tidegate-") as work:
         packed = Path(work) / f"{path.name}.zip"
         with translate_os_errors(StoreError, packed, "Packing the data into"):
-            _pack(files, packed)
+            pack(files, packed)
         return Kept(name=path.name, packed=store.put(packed))
 
 
@@ -66,7 +67,7 @@ def lay_out_source(store: Store, kept: Kept, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             _link(store.fetch(file.ref), target)
         if kept.packed is not None:
-            _unpack(store.fetch(kept.packed), folder)
+            unpack(store.fetch(kept.packed), folder)
     return inside(folder, kept.name)
 
 
@@ -80,8 +81,8 @@ def _check_names(files: dict[str, Path]) -> None:
             ) from error
 
 
-def _pack(files: dict[str, Path], packed: Path) -> None:
-    """The same bytes for the same files: sorted, uncompressed, without times and owners."""
+def pack(files: Mapping[str, Path], packed: Path) -> None:
+    """Write files into a zip: the same bytes for the same files, sorted, uncompressed, without times and owners."""
     with ZipFile(packed, "w", ZIP_STORED) as archive:
         for name in sorted(files):
             info = ZipInfo(name)
@@ -90,12 +91,13 @@ def _pack(files: dict[str, Path], packed: Path) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def _unpack(packed: Path, folder: Path) -> None:
+def unpack(packed: Path, folder: Path) -> None:
+    """Write the files of an archive that `pack` made into a folder; raises StoreError if it is none."""
     try:
         with ZipFile(packed) as archive:
             archive.extractall(folder)  # it keeps every name inside the folder
     except BadZipFile as error:
-        raise StoreError(f"{packed} is not a zip of data: {error}; submit the experiment again") from error
+        raise StoreError(f"{packed} is not a zip of files: {error}; submit the experiment again") from error
 
 
 def _link(kept: Path, target: Path) -> None:

@@ -5,8 +5,17 @@ from typing import Any
 
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Experiment, Search
-from tidegate.pipelines.planning.identity import Facts, content_of, digest_of, run_id, streamed_memory
+from tidegate.pipelines.planning.identity import (
+    Facts,
+    content_of,
+    digest_of,
+    reached,
+    run_id,
+    streamed_memory,
+)
+from tidegate.pipelines.planning.project.project import SERVED
 from tidegate.pipelines.step_types.base import StepPart, place_of, places_in
+from tidegate.pipelines.step_types.code import CodeInputs
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.step_types.release import Deployed, DeployInputs, PromoteInputs, VerifyInputs
@@ -100,9 +109,28 @@ def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> S
         kept_files=facts.kept_files,
         file_digests=facts.files,
         memory=memory,
+        code=_code(facts),
     )
     known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
-    return _step("prepare", facts, [known, loss, *([memory] if memory else [])], inputs)
+    parts = [known, loss, *([memory] if memory else []), *reached(facts, "prepare")]
+    return _step("prepare", facts, parts, inputs)
+
+
+def _code(facts: Facts) -> CodeInputs | None:
+    project = facts.project
+    if project is None:
+        return None
+    return CodeInputs(
+        snapshot=project.snapshot,
+        folder=project.folder,
+        roots=project.roots,
+        model=project.model,
+        transform=project.transform,
+        trained=tuple(project.of("train").files),
+        served=tuple(project.of(SERVED).files),
+        identity=facts.model,
+        env=project.env,
+    )
 
 
 def _trials(
@@ -137,6 +165,7 @@ def _trial(
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
     parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *_settings_key(settings)]
     buffer = experiment.data.shuffle_buffer
+    parts += reached(facts, "train")
     parts += [buffer] if streamed_memory(experiment, facts) and buffer else []
     inputs = TrainInputs(
         run=run,
@@ -150,7 +179,7 @@ def _trial(
         gpus=resources.gpus,
         nodes=resources.nodes,
         member_timeout=resources.member_timeout,
-        snapshot=facts.snapshot,
+        code=_code(facts),
         decoding=settings,
         explain=experiment.serving.explain,  # changes no result, so it is not part of the key
         search=draw,
@@ -198,6 +227,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
         prepared=place_of(prepare.id, Prepared),
         decoding=experiment.serving.settings,
         start=facts.start.run if facts.start else None,
+        code=_code(facts),
     )
     after = tuple(step.id for step in trials)
     return _step("select", facts, parts, inputs, after=after)
@@ -219,7 +249,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, 
             explain=serving.explain,
             winner=selected.winner,
             prepared=prepared,
-            snapshot=facts.snapshot,
+            code=_code(facts),
             versions=facts.versions["train"],
         ),
         after=(select.id,),
@@ -238,7 +268,12 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, 
         facts,
         [deploy.key],
         VerifyInputs(
-            endpoint=endpoint, release=release, packaged=packaged, winner=selected.winner, prepared=prepared
+            endpoint=endpoint,
+            release=release,
+            packaged=packaged,
+            winner=selected.winner,
+            prepared=prepared,
+            code=_code(facts),
         ),
         after=(deploy.id,),
     )

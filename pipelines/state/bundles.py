@@ -18,7 +18,7 @@ from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Ref, Store, open_store
 from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
+from tidegate.serving.bundle.bundle import bundle_digest, bundle_files, may_hold, open_bundle
 
 
 def keep_bundle(home: Home, folder: Path) -> str:
@@ -28,7 +28,7 @@ def keep_bundle(home: Home, folder: Path) -> str:
         BundleError: the folder is not a bundle.
     """
     digest = bundle_digest(open_bundle(folder).manifest)
-    refs = [home.store.put(path).model_dump() for path in sorted(folder.iterdir())]
+    refs = [home.store.put(folder / name, name).model_dump() for name in bundle_files(folder)]
     with contextlib.suppress(ConflictError):  # the same content was kept before
         home.store.write(f"bundles/{digest}.json", json.dumps(refs).encode(), None)
     return digest
@@ -62,7 +62,13 @@ def _lay_out(store: Store, digest: str, folder: Path) -> None:
     building = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}-", dir=folder.parent))
     try:
         for ref in refs:
-            shutil.copyfile(store.fetch(ref), building / ref.name)
+            if not may_hold(ref.name):
+                raise PipelineError(
+                    f"bundle {digest[:12]} lists {ref.name!r}, which no bundle holds; submit again"
+                )
+            target = building / ref.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store.fetch(ref), target)
         building.rename(folder)
     except OSError:
         if not folder.is_dir():  # another process may have laid it out meanwhile

@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.serving.bundle.measurements import Batching, Probed, Runtime
 
 
-class PackageInputs(StepPart):
+class PackageInputs(CodedInputs):
     """The winner, the data it is checked on, the runtime, the decoding settings, and whether it explains."""
 
     run: str
@@ -20,7 +20,6 @@ class PackageInputs(StepPart):
     explain: bool = False
     winner: Later[Trained]
     prepared: Later[Prepared]
-    snapshot: Ref | None
     versions: dict[str, str]
 
 

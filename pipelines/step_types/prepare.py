@@ -8,6 +8,7 @@ from pydantic import Field
 from tidegate.infra.store import Ref
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.step_types.base import StepPart
+from tidegate.pipelines.step_types.code import CodedInputs
 
 
 class KeptFile(StepPart):
@@ -25,7 +26,7 @@ class Kept(StepPart):
     packed: Ref | None = None
 
 
-class PrepareInputs(StepPart):
+class PrepareInputs(CodedInputs):
     """The experiment's `data` part, and where its rows are.
 
     Attributes:

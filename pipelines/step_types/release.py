@@ -5,6 +5,7 @@ No step reads the outputs of `verify` and `promote`; they are defined with those
 
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.step_types.package import Packaged
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
@@ -27,7 +28,7 @@ class Deployed(StepPart):
     port: int | None
 
 
-class VerifyInputs(StepPart):
+class VerifyInputs(CodedInputs):
     """The release, and the expected answers."""
 
     endpoint: str

@@ -5,11 +5,12 @@ from pydantic import Field
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.gate import Gate
 from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
 
 
-class SelectInputs(StepPart):
+class SelectInputs(CodedInputs):
     """The trials that succeeded, the gate, the digest of the champion's bundle, the decoding settings, and
     the run that training began with.
     """

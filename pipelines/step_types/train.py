@@ -8,6 +8,7 @@ from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Pruning
 from tidegate.pipelines.step_types.base import Later, StepPart
+from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.step_types.prepare import Prepared
 
 
@@ -79,7 +80,7 @@ class Draw(StepPart):
     index: int
 
 
-class TrainInputs(StepPart):
+class TrainInputs(CodedInputs):
     """One trial's data, model, training, decoding settings and, in a search, the results of earlier trials.
 
     If `explain` is true, a model that cannot be explained is refused before it is trained.
@@ -96,7 +97,6 @@ class TrainInputs(StepPart):
     nodes: int = 1
     member_timeout: str = "10m"
     start: WarmStartInputs | None = None
-    snapshot: Ref | None
     decoding: DecodingSettings | None = None
     explain: bool = False
     search: Draw | None

@@ -7,11 +7,14 @@ from tidegate.models.data.columns import load_columns
 from tidegate.models.errors import ExportError
 from tidegate.models.export.layer_differences import differing_layer
 from tidegate.models.export.onnx_explainer import export_saved_path_gradients
+from tidegate.models.user_code.code_folder import DOCUMENT
+from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.project import code_reached
 from tidegate.serving.bundle.bento import build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
@@ -54,7 +57,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         sample=example_rows(schema, columns),
         versions=inputs.versions,
         reason=reason,
-        code=_code(inputs, context),
+        code=_code(inputs, context, runtime),
         drift=context.work / DRIFT,
         batching=batching,
         decoding=inputs.decoding,
@@ -113,7 +116,7 @@ def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
             task=schema.target.task,
             path=context.work / SLOPES,
             reference=context.work / ATTRIBUTIONS,
-            code=_code(inputs, context),
+            code=project_document(),
         )
     except ExportError as error:
         raise PipelineError(f"serving.explain is true, but the model cannot be explained: {error}") from error
@@ -146,7 +149,7 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
             transforms=fetch(inputs.prepared.transforms),
             columns=fetch(inputs.prepared.test),
             reference=fetch(inputs.winner.reference),
-            code=_code(inputs, context),
+            code=_code(inputs, context, runtime),
             decoding=inputs.decoding,
             training=fetch(inputs.prepared.train),
             drift=context.work / DRIFT,
@@ -188,7 +191,7 @@ def _layer(inputs: PackageInputs, context: StepContext, probed: Probed | None) -
         transforms=context.store.fetch(inputs.prepared.transforms),
         probes=context.store.fetch(inputs.winner.probes),
         row=probed.row,
-        code=_code(inputs, context),
+        code=project_document(),
     )
     return f"; {clause}" if clause else ""
 
@@ -208,5 +211,11 @@ def _model(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Pat
     return context.store.fetch(ref)
 
 
-def _code(inputs: PackageInputs, context: StepContext) -> Path | None:
-    return context.store.fetch(inputs.snapshot) if inputs.snapshot else None
+def _code(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Path | None:
+    """The part of the user's project that an endpoint of this runtime runs, laid out once."""
+    folder = context.work / f"served-{runtime}"
+    if inputs.code is None:
+        return None
+    if (folder / DOCUMENT).exists():
+        return folder / DOCUMENT
+    return code_reached(inputs.code, context.work, folder, model=runtime == "tensorflow")

@@ -3,16 +3,16 @@
 Only this step imports TensorFlow: every later step works from the files that this one writes.
 """
 
-from pathlib import Path
 from typing import Any
 
 from tidegate.models.config.metrics import higher_is_better
-from tidegate.models.errors import MemberLostError, UserModelError
+from tidegate.models.errors import MemberLostError, OptionsError, UserCodeError, UserModelError
 from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.project import at_home
 from tidegate.pipelines.steps.trials.trial import Trial
 from tidegate.pipelines.steps.trials.trial_log import TrialLog, version_tags
 
@@ -32,10 +32,10 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
     try:
         trial = Trial(inputs, context, chosen["model"], chosen["training"], log)
         return trial.run(params)
-    except UserModelError as error:
-        message = str(error).replace(str(context.work), str(Path(inputs.model.get("file", "")).parent))
+    except (UserModelError, UserCodeError, OptionsError) as error:
+        message = at_home(str(error), inputs.code, context.work)
         log.failed(message)
-        raise UserModelError(message) from error
+        raise type(error)(message) from error
     except MemberLostError:
         raise  # all processes restart, and the trial resumes
     except Exception as error:

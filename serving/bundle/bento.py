@@ -132,7 +132,7 @@ def _building() -> Iterator[Path]:
 
 
 def _stage(bundle: Bundle, folder: Path) -> None:
-    own = imports_in(bundle.code.read_text("utf-8")) if bundle.code else ()
+    own = {name for file in bundle.code_files for name in imports_in(file.read_text("utf-8"))}
     for file in import_closure([SERVICE.partition(":")[0], *own]).values():
         target = folder / "tidegate" / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

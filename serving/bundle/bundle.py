@@ -8,19 +8,20 @@ probes.npz        rows, and what the trained model answers to them, see `models.
 drift.json        the distribution of the training rows, see `bundle.drift_reference`; older bundles lack it
 model.onnx        or model.keras
 slopes.onnx       gradients, where ONNX Runtime explains predictions, see `export.onnx_explainer`
-my_model.py       only where the TensorFlow runtime needs the experiment's own layers
+code.json, code/  the user's code that the endpoint runs: the transform, and layers for the TensorFlow runtime
+my_model.py       in older bundles in place of these: the model file
 """
 
 import hashlib
 import json
-import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Schema, Task
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.user_code.code_folder import DOCUMENT, FILES
 from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
 from tidegate.serving.contract.contract import Contract
@@ -37,7 +39,7 @@ from tidegate.serving.untrusted import check_model
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
 CODE, DRIFT, SLOPES, PROBES = "my_model.py", "drift.json", "slopes.onnx", "probes.npz"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DRIFT, SLOPES, PROBES, *MODEL.values()}
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DOCUMENT, DRIFT, SLOPES, PROBES, *MODEL.values()}
 
 
 class FileEntry(BaseModel):
@@ -102,8 +104,13 @@ class Bundle:
 
     @property
     def code(self) -> Path | None:
-        """The experiment's own model file, if it is needed to load the model."""
-        return self.folder / CODE if CODE in self.manifest.files else None
+        """The `code.json` of the user's code, or in an older bundle the model file; None where none is needed."""
+        return next((self.folder / name for name in (DOCUMENT, CODE) if name in self.manifest.files), None)
+
+    @property
+    def code_files(self) -> list[Path]:
+        """The Python files of the user's code."""
+        return [self.folder / name for name in self.manifest.files if name.endswith(".py")]
 
     @cached_property
     def contract(self) -> Contract:
@@ -167,7 +174,7 @@ def write_bundle(
         sample: a few held-out raw rows as JSON values, see `sample_rows`.
         versions: package name to version, of the packages that trained and exported it.
         reason: why the runtime is not ONNX.
-        code: the experiment's own model file, for its layers.
+        code: the `code.json` of the user's code that the endpoint runs; copied with its folder.
         drift: JSON file of the reference that drift is measured against, as `check_parity` writes it.
         batching: its measurement; None: each request is predicted by itself.
         decoding: how the model's texts or boxes are chosen; None: the default.
@@ -191,8 +198,9 @@ def write_bundle(
         _write(building / TRANSFORMS, transforms.to_dict())
         _write(building / SAMPLE, list(sample))
         shutil.copyfile(model, building / MODEL[runtime])
-        if code is not None and runtime == "tensorflow":
-            shutil.copyfile(code, building / CODE)
+        if code is not None:
+            shutil.copyfile(code, building / DOCUMENT)
+            shutil.copytree(code.parent / FILES, building / FILES)
         if drift is not None:
             shutil.copyfile(drift, building / DRIFT)
         if slopes is not None:
@@ -208,7 +216,7 @@ def write_bundle(
             reason=reason,
             parity=parity,
             versions=dict(versions),
-            files={path.name: _file_entry(path) for path in sorted(building.iterdir())},
+            files={name: _file_entry(building / name) for name in bundle_files(building)},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             batching=batching,
             explained=explained,
@@ -245,15 +253,15 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
             "expected none; build the bundle again"
         )
     for name in manifest.files:
-        if name not in ALLOWED:
+        if name == MANIFEST or not may_hold(name):
             raise BundleError(
                 f"bundle {folder} lists the file {name!r}; expected only {', '.join(sorted(ALLOWED))}; "
                 "build the bundle again"
             )
     expected = {CONTRACT, TRANSFORMS, SAMPLE, MODEL[manifest.runtime], *manifest.files}
-    found = {entry.name: entry for entry in os.scandir(folder) if entry.name != MANIFEST}
-    for name in sorted(expected | set(found)):
-        _check(folder, name, manifest.files.get(name), found.get(name))
+    found = set(bundle_files(folder)) - {MANIFEST}
+    for name in sorted(expected | found):
+        _check(folder, name, manifest.files.get(name), name in found)
     return Bundle(folder, manifest)
 
 
@@ -281,17 +289,34 @@ def _manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def _check(folder: Path, name: str, entry: FileEntry | None, found: "os.DirEntry[str] | None") -> None:
+def bundle_files(folder: Path) -> list[str]:
+    """The names of a bundle's files, relative to it, with `/`; links and empty folders are among them."""
+    names = []
+    for path in folder.rglob("*") if (folder / FILES).is_dir() else folder.iterdir():
+        inside = path.is_dir() and not path.is_symlink() and path.relative_to(folder).parts[0] == FILES
+        if not inside or not any(path.iterdir()):
+            names.append(path.relative_to(folder).as_posix())
+    return sorted(names)
+
+
+def may_hold(name: str) -> bool:
+    """Whether a bundle may hold a file of this name, relative to it: its own files, and those of the user's code."""
+    parts = PurePosixPath(name).parts
+    is_code = name == "/".join(parts) and parts[0] == FILES and len(parts) > 1 and ".." not in parts
+    return name in ALLOWED or name == MANIFEST or is_code
+
+
+def _check(folder: Path, name: str, entry: FileEntry | None, found: bool) -> None:
     fix = "the bundle was damaged or tampered with: build it again"
     if entry is None:
         raise BundleError(f"bundle {folder} holds {name!r}, which its manifest does not list; {fix}")
-    if found is None:
+    if not found:
         raise BundleError(f"bundle {folder} lacks {name!r}, which its manifest lists; {fix}")
-    if not found.is_file(follow_symlinks=False):
+    if not stat.S_ISREG((folder / name).lstat().st_mode):
         raise BundleError(
             f"{name!r} in bundle {folder} is a link or not a file; expected a plain file; {fix}"
         )
-    actual = _file_entry(Path(found.path))
+    actual = _file_entry(folder / name)
     if actual != entry:
         raise BundleError(
             f"{name!r} in bundle {folder} has changed: its sha256 is {actual.digest}; "

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.preprocessing.transforms import InputSpec
+from tidegate.models.user_code.code_folder import is_code_folder
+from tidegate.models.user_code.model_source import custom_objects
 from tidegate.serving.runtimes import Run
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
-    """Load a `.keras` file without unpickling code; `code` supplies the experiment's own layers."""
+    """Load a `.keras` file without unpickling code; `code` supplies the user's own layers."""
     tf = _tensorflow(code)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -83,10 +85,12 @@ def _network(model: Path, code: Path | None) -> Any:
 
 
 def _own_objects(code: Path) -> dict[str, Any]:
-    """The classes and functions that the experiment's file defines, by name.
+    """The classes and functions that the user's code defines, by name; an older bundle has one file of it.
 
     The source is executed from memory: importing it would leave a compiled file in the bundle.
     """
+    if is_code_folder(code):
+        return custom_objects(code)
     module = ModuleType(code.stem)
     module.__file__ = str(code)
     sys.modules[module.__name__] = module

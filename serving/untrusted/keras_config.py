@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tidegate.models.user_code.code_folder import FILES, CodeFolder, is_code_folder
+
 # The names under which training and the endpoint import the experiment's model file.
 OWN_MODULES = {"tidegate_user_model", "my_model"}
 # Values that Keras writes as objects. Not allowed: __lambda__ (marshalled code) and __typespec__.
@@ -44,7 +46,7 @@ def fault_of(config: Any, code: Path | None) -> Fault | None:
 
     Args:
         config: the parsed configuration.
-        code: the experiment's own model file; None allows only Keras' own classes.
+        code: the `code.json` of the user's code, or a model file; None allows only Keras' own classes.
     """
     packages = _packages(code)
     for node in _objects(config):
@@ -75,11 +77,15 @@ def _objects(root: Any) -> Iterator[dict[str, Any]]:
 
 
 def _packages(code: Path | None) -> set[str]:
-    """The modules whose classes may be named: the experiment's file and the packages that it imports."""
+    """The top-level modules whose classes may be named: those of the user's code and the packages that it imports."""
     if code is None:
         return set()
     found = set(OWN_MODULES)
-    for node in ast.walk(ast.parse(code.read_bytes())):
+    files = sorted((code.parent / FILES).rglob("*.py")) if is_code_folder(code) else [code]
+    if is_code_folder(code):
+        roots = CodeFolder.model_validate_json(code.read_bytes()).roots
+        found |= {path.stem for root in roots for path in (code.parent / FILES / root).iterdir()}
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_bytes()))):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

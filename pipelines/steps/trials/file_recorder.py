@@ -30,12 +30,14 @@ class FileRecorder:
     """Records what the user's code reads while it is `watching`.
 
     Args:
-        code: the copy of the user's model file that is run; None: there is none, and nothing is recorded.
+        code: the folder of the user's code that is run, and the one that it is a copy of, under whose name its files
+            are recorded; None: there is none, and nothing is recorded.
         own: a folder of this process's own files, which are not recorded.
     """
 
-    def __init__(self, code: str | None, own: Path) -> None:
-        self._code = code
+    def __init__(self, code: tuple[Path, Path] | None, own: Path) -> None:
+        self._code = f"{os.path.realpath(code[0])}{os.sep}" if code else None
+        self._project = f"{code[1]}{os.sep}" if code else ""
         self._others = tuple(
             name for folder in [str(own), *SYSTEM, *_installed()] for name in _prefixes(folder)
         )
@@ -72,11 +74,17 @@ class FileRecorder:
         kept = [path for path in self._seen if path not in self._written]
         for path in kept:
             self._digests.setdefault(path, digest_of_file(Path(path)))
-        return {path: self._digests[path] for path in sorted(kept)}
+        return {self._name(path): self._digests[path] for path in sorted(kept)}
+
+    def _name(self, path: str) -> str:
+        """A file's path; of a file of the copy, its path in the project."""
+        if self._code and path.startswith(self._code):
+            return self._project + path.removeprefix(self._code)
+        return path
 
     def both(self) -> list[str]:
         """Files that were read and written, so that no later run can tell whether they are the same."""
-        return sorted(self._written & self._seen.keys())
+        return sorted(map(self._name, self._written & self._seen.keys()))
 
     def unwatched(self, in_image: bool) -> Iterator[str]:
         """What the user's code read and no later submit looks at, one sentence each.
@@ -84,13 +92,13 @@ class FileRecorder:
         Args:
             in_image: whether this is a pod, so that what was read is part of the training image.
         """
-        name = Path(self._code or "").name
+        name = "the project's code"
         for path in self.both():
             yield f"{name} reads and writes {path}: a change of that file repeats no training"
-        files = self.files() if in_image else {}
+        files = [path for path in self.files() if not path.startswith(self._project)] if in_image else []
         if files:
             yield (
-                f"{name} reads {len(files)} files of the training image, e.g. {next(iter(files))}: a change of the "
+                f"{name} reads {len(files)} files of the training image, e.g. {files[0]}: a change of the "
                 "image repeats no training"
             )
 
@@ -113,13 +121,14 @@ class FileRecorder:
         frame = frame.f_back if frame else None
         while frame is not None and frame.f_code.co_filename not in STEPS:
             name = frame.f_code.co_filename
-            if name == self._code or (name[:1] == os.sep and self._is_users(name)):
+            if name[:1] == os.sep and self._is_users(name):
                 return True
             frame = frame.f_back
         return False
 
     def _is_users(self, path: str) -> bool:
-        return not path.startswith(self._others) and not path.endswith(".pyc")
+        own = self._code is not None and path.startswith(self._code)
+        return (own or not path.startswith(self._others)) and not path.endswith(".pyc")
 
     def _note(self, path: str) -> None:
         stamp = _stamp(path)

@@ -6,7 +6,6 @@ TensorFlow is imported here, for `steps.train`, and nowhere else in this package
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,11 +26,13 @@ from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
+from tidegate.models.user_code.code_folder import FILES
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
 from tidegate.pipelines.state.files_read import keep_files_read
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.project import model_file
 from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
 from tidegate.pipelines.steps.trials.group import join_group
 from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
@@ -75,15 +76,17 @@ class Trial:
         configure_backend(training["backend"])
         self.group = join_group(inputs, context)
         if inputs.gpus:
-            import_keras(own_code=inputs.snapshot is not None)
+            import_keras(own_code=inputs.code is not None)
             require_gpus(inputs.gpus)
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
         self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
-        self.model_options = self._with_snapshot(model)
-        self._recorder = FileRecorder(self.model_options.get("file"), context.home.path)
+        file = model_file(inputs.code, context.work, model.get("file"))
+        self.model_options = {**model, **({"file": file} if file else {})}
+        code = (context.work / FILES, Path(inputs.code.folder)) if inputs.code else None
+        self._recorder = FileRecorder(code, context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
         self._tell_weights(target.classes)
         tokens = text_target.spec.vocabulary if text_target else 0
@@ -94,7 +97,7 @@ class Trial:
             self.training,
             target,
             self.seed,
-            warm_start(inputs, context.store, self.model_options.get("file")),
+            warm_start(inputs, context.store),
             tokens,
             grids,
         )
@@ -103,7 +106,7 @@ class Trial:
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
         refuse_unused(inputs, self.training, target.task)
-        import_keras(own_code=inputs.snapshot is not None)
+        import_keras(own_code=inputs.code is not None)
 
     def _tell_weights(self, classes: Sequence[Any]) -> None:
         """Print the weight of each class, before anything slow; wrong ones are refused."""
@@ -118,14 +121,6 @@ class Trial:
         """The trial's log; in the first process of a group only."""
         assert self._log is not None
         return self._log
-
-    def _with_snapshot(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The model options with the user's file as it was at submit, even if it changed since."""
-        if self.inputs.snapshot is None:
-            return model
-        path = self.context.work / Path(model["file"]).name
-        shutil.copyfile(self.context.store.fetch(self.inputs.snapshot), path)
-        return {**model, "file": str(path)}
 
     def _training_rows(self) -> Rows | ShuffleWindows:
         return self.rows.training(self.training["batch_size"], self.inputs.shuffle_buffer)
@@ -215,8 +210,8 @@ class Trial:
         In a pod these are files of the image, which the machine of the next submit does not have.
         """
         files = self._recorder.files()
-        if files and self.context.home.target is None:
-            keep_files_read(self.context.store, self.inputs.content["model"]["file"], files)
+        if files and self.inputs.code is not None and self.context.home.target is None:
+            keep_files_read(self.context.store, self.inputs.code.identity, files)
         return files
 
     def run_follower(self) -> None:

@@ -25,6 +25,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import make_probes, save_probes
 from tidegate.models.training.recipe import Recipe, Rows
+from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.steps.context import StepContext
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class TrialResults:
             save_probes(work / "probes.npz", probes)
         onnx, export_error = None, ""
         try:
-            export_saved(model, work / "model.keras", work / "model.onnx", self._recipe.model.get("file"))
+            export_saved(model, work / "model.keras", work / "model.onnx", project_document())
             onnx = put(work / "model.onnx")
         except ExportError as error:
             export_error = str(error)

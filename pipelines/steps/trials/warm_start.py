@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,27 +9,25 @@ from numpy.typing import NDArray
 from tidegate.infra.store import Store
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.fine_tuning import WarmStart
+from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.step_types.train import TrainInputs
 from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, too_few, unlearned
 from tidegate.pipelines.steps.context import StepContext
 
 
-def warm_start(inputs: TrainInputs, store: Store, code: str | None) -> WarmStart | None:
+def warm_start(inputs: TrainInputs, store: Store) -> WarmStart | None:
     """The weights to begin with; None: new ones.
 
     Args:
         inputs: of the train step.
         store: where they are.
-        code: the user's model file, or None.
     """
     earlier, fetch = inputs.start, store.fetch
     if earlier is None:
         return None
     transforms = json.loads(fetch(earlier.transforms).read_bytes())
-    return WarmStart(
-        earlier.run, fetch(earlier.keras), transforms, earlier.freeze, Path(code) if code else None
-    )
+    return WarmStart(earlier.run, fetch(earlier.keras), transforms, earlier.freeze, project_document())
 
 
 def scored_rows(

@@ -40,6 +40,8 @@ from tidegate.pipelines.steps.prepare import _prepared
 
 EXEMPT = {
     "description": "a note for people, shown by MLflow",
+    "code.path": "the project's folder: tests/pipelines/own_code",
+    "code.env": "as above",
     "model.from": "a run's weights: tests/models/networks",
     "data.sample_rate": "of recordings: tests/models/readers",
     "gate.confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
@@ -208,6 +210,7 @@ CHANGED: dict[str, Change] = {
     "data.shuffle_buffer": Change(planned, {}, {"data": {"shuffle_buffer": 7}}),
     "model.family": Change(planned, {}, {"model": {"family": "mlp"}}),
     "model.file": Change(planned, {}, {"model": {"file": "./m.py", "family": None}}),
+    "model.function": Change(planned, {}, {"model": {"function": "m:build", "family": None}}),
     "model.freeze": Change(planned, {}, {"model": {"freeze": ["dense"]}}),
     "search.method": part(planned, "search", {"method": "tpe"}, SEARCH),
     "search.trials": part(planned, "search", {"trials": 3}, SEARCH),

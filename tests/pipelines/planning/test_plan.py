@@ -187,7 +187,7 @@ def test_gathered_facts_follow_the_content_not_the_place(tmp_path: Path) -> None
         found.append(make_plan(wanted, gather(wanted, home)))
     assert found[0].run == found[1].run
     assert not changed(*found)
-    assert found[0].facts.snapshot and found[0].facts.snapshot.name.endswith(".py")
+    assert found[0].facts.project and list(found[0].facts.project.of("train").files) == ["m.py"]
     assert found[0].facts.champion is None
     (tmp_path / "two" / "m.py").write_text("def build(inputs, outputs): return None\n")
     assert changed(found[0], make_plan(wanted, gather(wanted, home))) == list(STEPS[1:])

@@ -67,7 +67,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_the_users_code_reads_is_seen(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    recorder = FileRecorder(str(project / "my_model.py"), tmp_path_factory.mktemp("home"))
+    recorder = FileRecorder((project, project), tmp_path_factory.mktemp("home"))
     with recorder.watching():
         model = runpy.run_path(str(project / "my_model.py"))
         model["build"]()
@@ -77,7 +77,7 @@ def test_what_the_users_code_reads_is_seen(project: Path, tmp_path_factory: pyte
 
 
 def test_a_change_while_it_is_used_is_an_error(project: Path) -> None:
-    recorder = FileRecorder(str(project / "my_model.py"), project / "home")
+    recorder = FileRecorder((project, project), project / "home")
     with recorder.watching():
         importlib.import_module("own_helpers")
     assert str(project / "own_helpers.py") in recorder.files()
@@ -87,7 +87,7 @@ def test_a_change_while_it_is_used_is_an_error(project: Path) -> None:
 
 
 def test_a_file_that_is_read_and_written_is_told(project: Path) -> None:
-    recorder = FileRecorder(str(project / "my_model.py"), project / "home")
+    recorder = FileRecorder((project, project), project / "home")
     with recorder.watching():
         runpy.run_path(str(project / "my_model.py"))["count"]()
     assert recorder.both() == [str(project / "state.txt")]

@@ -1,0 +1,60 @@
+"""A project's code as a folder that any process can use: `code.json` beside a folder `code` with the files.
+
+A step's process lays it out, a bundle carries it, and every process that loads the user's model or transform gets the
+path of the `code.json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tidegate.models.user_code.project import project_document, use_project
+
+DOCUMENT, FILES = "code.json", "code"
+
+
+class CodeFolder(BaseModel):
+    """The content of `code.json`.
+
+    Attributes:
+        roots: folders that imports start from, relative to `code`; "." is that folder itself.
+        model: the model's file, relative to `code`, or its reference; "" where a family makes the model.
+        transform: the reference of the transform of raw columns, or "".
+        env: variables of the environment that the code expects.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    roots: tuple[str, ...] = (".",)
+    model: str = ""
+    transform: str = ""
+    env: dict[str, str] = {}
+
+
+def write_code(folder: Path, code: CodeFolder) -> Path:
+    """Write the document beside `folder / code`, whose files are there already; return its path."""
+    document = folder / DOCUMENT
+    document.write_text(code.model_dump_json(), "utf-8")
+    return document
+
+
+def use_code(document: Path) -> CodeFolder:
+    """Use the project that a `code.json` describes; nothing is compiled into its folder. A second call is free.
+
+    Raises:
+        OSError, ValueError: the document cannot be read.
+    """
+    code = CodeFolder.model_validate_json(document.read_bytes())
+    if project_document() != document:
+        sys.dont_write_bytecode = True  # a bundle may hold no files that its manifest does not list
+        files = document.parent / FILES
+        use_project([files / root for root in code.roots], document)
+    return code
+
+
+def is_code_folder(path: Path | None) -> bool:
+    """Whether a path is that of a `code.json`, not of a model file as older bundles have it."""
+    return path is not None and path.name == DOCUMENT

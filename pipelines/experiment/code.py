@@ -1,0 +1,91 @@
+"""The part of the experiment file that says where the user's own code is, and what it needs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from tidegate.models.user_code.references import is_reference
+from tidegate.pipelines.experiment.dotted import value_at
+from tidegate.pipelines.experiment.part import Part
+
+
+def _reference(value: str) -> str:
+    if not is_reference(value):
+        raise ValueError(
+            f"{value!r} is no reference; expected package.module:name, a name in a module of your project; correct it"
+        )
+    return value
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Code(Part):
+    """The user's project: its folder, what it needs installed, and what its environment holds."""
+
+    path: str | None = Field(
+        None,
+        description="the project's folder, relative to the experiment file; its folder when not given, or where the "
+        "model file lies outside of it, the folder that holds the model file's package",
+    )
+    env: dict[Variable, str] = Field(
+        {}, description="variables of the environment in which the project's code runs"
+    )
+
+    def resolved(self, folder: Path, file: str | None) -> "Code":
+        """The same with every path made absolute.
+
+        Args:
+            folder: the experiment file's.
+            file: the model file, absolute, if there is one.
+        """
+        path = (folder / (self.path or ".")).resolve()
+        if self.path is None and file is not None and not Path(file).is_relative_to(path):
+            path = above_package(Path(file).parent)
+        return self.model_copy(update={"path": str(path)})
+
+
+def above_package(folder: Path) -> Path:
+    """The nearest folder that is no package: the one that imports of its modules start from."""
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+# The keys that take a reference, and the first step whose result depends on what it names.
+REFERENCES = {
+    "data.load": "prepare",
+    "data.transform": "prepare",
+    "model.function": "train",
+    "training.loss": "train",
+    "training.metrics": "train",
+    "training.callbacks": "train",
+    "training.function": "train",
+}
+
+
+def references_in(experiment: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The references of an experiment by its key, those among the choices of a search too.
+
+    Args:
+        experiment: as plain values.
+    """
+    space = value_at(experiment, "search.space") or {}
+    found: dict[str, list[str]] = {}
+    for key in REFERENCES:
+        values = [value_at(experiment, key), space.get(key), space.get(f"{key}.name")]
+        names = list(dict.fromkeys(name for value in values for name in _names(value)))
+        found |= {key: names} if names else {}
+    return found
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and is_reference(value):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (name for key in ("name", "choices") for name in _names(value.get(key)))
+    elif isinstance(value, list | tuple):
+        yield from (name for inner in value for name in _names(inner))

@@ -1,0 +1,159 @@
+"""The project of an experiment, as a plan needs it: its snapshot, and what each step reaches of it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+
+from tidegate.infra.store import Ref, Store
+from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.experiment.code import REFERENCES, above_package, references_in
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.planning.project.closure import Closure, closure_of
+from tidegate.pipelines.planning.project.snapshot import checked_files, keep_snapshot, snapshot_of
+from tidegate.serving.bundle.import_closure import imports_in
+
+SERVED = "endpoint"  # what the transform reaches, beside the steps' closures
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a step reaches of the project.
+
+    Attributes:
+        files: path in the project -> SHA-256.
+        packages: distribution -> version, of what these files import.
+        ours: modules of this program that they import.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    ours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Project:
+    """An experiment's project.
+
+    Attributes:
+        folder: its path.
+        snapshot: all its files, as they will be stored.
+        roots: folders that imports start from, relative to it.
+        model: the model's file in it, or its reference, or "".
+        transform: the reference of the transform, or "".
+        reach: step, or SERVED -> what it reaches.
+        env: variables of the environment.
+    """
+
+    folder: str
+    snapshot: Ref
+    roots: tuple[str, ...]
+    model: str
+    transform: str
+    reach: dict[str, Reach]
+    env: dict[str, str] = field(default_factory=dict)
+
+    def of(self, step: str) -> Reach:
+        """What a step reaches; nothing where no reference of its own is given."""
+        return self.reach.get(step, Reach())
+
+
+def project_of(experiment: Experiment, leave_out: Sequence[Path]) -> Project | None:
+    """The project of an experiment; None where it has no code of its own.
+
+    Args:
+        experiment: its paths absolute.
+        leave_out: files and folders that are no code: the data, the home.
+
+    Raises:
+        ExperimentError: the folder, a link in it, its size, or the model's place is wrong.
+    """
+    references, file = references_in(experiment.model_dump(mode="json")), experiment.model.file
+    if not references and file is None:
+        return None
+    folder = _folder(experiment)
+    files = project_files(experiment, leave_out)
+    source = _inside(folder, file) if file else ""
+    roots = (".", *(["src"] if _is_source_folder(files) else []))
+    reach, taken = {}, list(roots)
+    for name, keys in _keys_by_step().items():
+        modules = [one.partition(":")[0] for key in keys for one in references.get(key, ())]
+        closure = closure_of(files, modules, [source] if source and name == "train" else [], roots)
+        taken += [root for root in closure.roots if root not in taken]
+        if closure.files or closure.packages:
+            reach[name] = _reach(closure, files)
+    model = source or next(iter(references.get("model.function", ())), "")
+    transform = next(iter(references.get("data.transform", ())), "")
+    env = dict(experiment.code.env)
+    return Project(str(folder), snapshot_of(files), tuple(taken), model, transform, reach, env)
+
+
+def project_files(experiment: Experiment, leave_out: Sequence[Path]) -> dict[str, Path]:
+    """The files of the snapshot by their path in the project; the model file is one of them, ignored by git or not."""
+    folder, file = _folder(experiment), experiment.model.file
+    files = checked_files(folder, [path for path in leave_out if not folder.is_relative_to(path)])
+    return {**files, **({_inside(folder, file): Path(file)} if file else {})}
+
+
+def keep_project(
+    store: Store, experiment: Experiment, project: Project | None, leave_out: Sequence[Path]
+) -> None:
+    """Store the snapshot, so that steps run from it whatever happens to the project.
+
+    Raises:
+        PipelineError: the project changed since the run was planned.
+    """
+    if project is not None and not store.has(project.snapshot):
+        keep_snapshot(store, project_files(experiment, leave_out), project.snapshot)
+
+
+def _folder(experiment: Experiment) -> Path:
+    """The project's folder; the record of a run of an earlier version names only the model file."""
+    return Path(experiment.code.path or above_package(Path(experiment.model.file or "").parent))
+
+
+def _keys_by_step() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {SERVED: ["data.transform"]}
+    for key, step in REFERENCES.items():
+        found.setdefault(step, []).append(key)
+    return found
+
+
+def _is_source_folder(files: Mapping[str, Path]) -> bool:
+    """Whether `src` is a folder that packages lie in, and not a package itself."""
+    return any(name.startswith("src/") for name in files) and "src/__init__.py" not in files
+
+
+def _inside(folder: Path, file: str) -> str:
+    path = Path(file)
+    if not path.is_relative_to(folder):
+        raise ExperimentError(
+            f"model.file: {file} lies outside of the project {folder}; expected a file of it; correct code.path"
+        )
+    return path.relative_to(folder).as_posix()
+
+
+def _reach(closure: Closure, files: Mapping[str, Path]) -> Reach:
+    digests, ours = {}, set[str]()
+    for name in closure.files:
+        content = files[name].read_bytes()
+        digests[name] = hashlib.sha256(content).hexdigest()
+        if name.endswith(".py"):
+            ours |= set(imports_in(content.decode("utf-8", "replace")))
+    return Reach(digests, dict(_versions(closure.packages)), tuple(sorted(ours)))
+
+
+def _versions(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Distributions and versions of top-level modules; of one that is not installed nothing: its import says so."""
+    for name in names:
+        try:
+            yield name, version(name)  # most are called like their module, and the list of all takes 0.3 s
+        except PackageNotFoundError:
+            yield from ((one, version(one)) for one in sorted(set(_distributions().get(name, ()))))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()

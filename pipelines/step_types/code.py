@@ -1,0 +1,42 @@
+"""The user's project as a step gets it."""
+
+from pydantic import Field
+
+from tidegate.infra.store import Ref
+from tidegate.pipelines.step_types.base import StepPart
+
+
+class CodeInputs(StepPart):
+    """The snapshot of the user's project, and how it is used.
+
+    Attributes:
+        snapshot: its files in one archive.
+        folder: where they were taken from, for messages.
+        roots: folders that imports start from, relative to the project.
+        model: the model's file, relative to the project, or its reference; "" where a family makes the model.
+        transform: the reference of the transform of raw columns, or "".
+        trained: files that the model, its loss and its metrics reach.
+        served: files that the transform reaches.
+        identity: of what training reaches; see `files_read`.
+        env: variables of the environment.
+    """
+
+    snapshot: Ref
+    folder: str
+    roots: tuple[str, ...] = (".",)
+    model: str = ""
+    transform: str = ""
+    trained: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
+    identity: str = ""
+    env: dict[str, str] = Field(default_factory=dict)
+
+
+class CodedInputs(StepPart):
+    """The base of the inputs of steps that run the user's code.
+
+    Attributes:
+        code: the project; None where the experiment has no code of its own.
+    """
+
+    code: CodeInputs | None = None
