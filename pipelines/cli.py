@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, TextIO
 
 from tidegate.infra.system.strict_json import strict_json
@@ -64,18 +63,13 @@ def _call(args: argparse.Namespace) -> Any:
     module, _, name = args.function.partition(":")
     if args.quiet:
         own["quiet"] = args.json
-    return getattr(import_module(module), name)(*([_home(args)] if args.needs_home else []), **own)
+    function = getattr(import_module(module), name)
+    if not args.needs_home:
+        return function(**own)
+    from tidegate.pipelines.state.home import mlflow_of, open_home
 
-
-def _home(args: argparse.Namespace) -> Any:
-    from tidegate.pipelines.state.home import Home
-    from tidegate.pipelines.state.targets import find_target
-
-    path = Path(args.home or os.environ.get("TIDEGATE_HOME") or ".tidegate")
-    target = find_target(path, args.target)
-    if target is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = target.mlflow  # not the MLflow of this machine
-    return Home(path if target is None else path / "targets" / target.name, target)
+    with mlflow_of(open_home(args.home, args.target)) as home:
+        return function(home, **own)
 
 
 def _report(error: Exception, debug: bool) -> int:
@@ -84,22 +78,9 @@ def _report(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
         print(getattr(error, "trace", ""), file=sys.stderr)
     print(f"error: {error_message(error)}", file=sys.stderr)
-    return next(code for kind, code in _exit_codes() if isinstance(error, kind))
+    from tidegate.pipelines.python_api.errors import public_error
 
-
-def _exit_codes() -> list[tuple[type[Exception], int]]:
-    """The exit code of each class of error; the first class that matches counts."""
-    from tidegate.models.errors import ModelsError
-    from tidegate.pipelines.errors import RefusedError, UsageError
-    from tidegate.serving.errors import ReleaseError
-
-    return [
-        (UsageError, 2),
-        (ReleaseError, 2),  # `rollback` to a release that does not exist
-        (ModelsError, 2),  # raised before any step runs: the experiment is wrong
-        (RefusedError, 3),
-        (Exception, 1),
-    ]
+    return public_error(error).exit_code
 
 
 @contextlib.contextmanager

@@ -99,6 +99,7 @@ def _pipeline(add: Add) -> None:
     )
     resume.add_argument("run", metavar="RUN")
     _executor(resume)
+    resume.add_argument("--detach", action="store_true", help="return at once; the run continues")
     cancel = add(
         "cancel", "submit:cancel", "stop a run and all that it started", "tidegate cancel digits-1a2b3c4d"
     )

@@ -53,6 +53,10 @@ def test_a_wheel_holds_every_module_but_the_testbed(wheel: set[str]) -> None:
     assert not [name for name in wheel if "/testbed/" in name and "/manifests/" not in name]
 
 
+def test_a_wheel_is_typed(wheel: set[str]) -> None:
+    assert "tidegate/py.typed" in wheel
+
+
 def test_the_command_line_is_the_only_script(wheel: set[str]) -> None:
     assert not [name for name in wheel if ".data/" in name]
     assert [name for name in wheel if name.endswith("/entry_points.txt")]

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -14,7 +13,7 @@ from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.dotted import flat
-from tidegate.pipelines.experiment.load import load_experiment
+from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import source_of
@@ -26,13 +25,20 @@ from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import load
 
 
-def plan(home: Home, file: str | None, overrides: Sequence[str], *, manifests: bool, schema: bool) -> Result:
+def plan(
+    home: Home,
+    file: Source | None,
+    overrides: Overrides = (),
+    *,
+    manifests: bool = False,
+    schema: bool = False,
+) -> Result:
     """Plan without running.
 
     Args:
         home: where finished steps are looked for.
-        file: an experiment file, or an example's name.
-        overrides: `key=value` strings.
+        file: an experiment, see `load_experiment`.
+        overrides: `key=value` strings, or values by dotted key.
         manifests: print the Kubernetes objects.
         schema: print the experiment file's JSON Schema instead.
 

@@ -71,7 +71,8 @@ def predict(
         )
     kind = None if output is None else format_of(Path(output), format)
     dialect = csv_options(csv)
-    opened = _offline(home, name) if offline else _online(home, name, key_file)
+    key = None if offline else api_key(None if key_file is None else Path(key_file))
+    opened = _offline(home, name) if offline else asking(home, name, key)
     with _told(), opened as (ask, contract):
         batch = open_batch_input(
             source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection")), dialect
@@ -92,8 +93,17 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _online(home: Home, name: str, key_file: str | None) -> Iterator[tuple[Scorer, dict[str, Any]]]:
-    key = api_key(None if key_file is None else Path(key_file))
+def asking(home: Home, name: str, key: str | None) -> Iterator[tuple[Scorer, dict[str, Any]]]:
+    """What asks an endpoint, which is started when it does not run, and its contract.
+
+    Args:
+        home: the home.
+        name: the endpoint, or its URL.
+        key: its API key; None: none.
+
+    Raises:
+        UnknownNameError, ClientError: no such endpoint; it does not give its contract.
+    """
     url = name
     if "://" not in name:
         url = hosting(home).url(require_endpoint(home, name))

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import server as mlflow_server
@@ -17,7 +16,7 @@ from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors import make_executor
-from tidegate.pipelines.experiment.load import load_experiment, validate
+from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment, validate
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
@@ -27,13 +26,15 @@ from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
 CANCEL_S = 60.0
 
 
-def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, executor: str) -> Result:
+def submit(
+    home: Home, file: Source, overrides: Overrides, *, detach: bool, executor: str = "local"
+) -> Result:
     """Run an experiment up to a live endpoint; finished steps are not repeated.
 
     Args:
         home: where state is kept.
-        file: an experiment file, or an example's name.
-        overrides: `key=value` strings.
+        file: an experiment, see `load_experiment`.
+        overrides: `key=value` strings, or values by dotted key.
         detach: leave the driver in the background and return at once.
         executor: "local" or "inline".
 
@@ -52,14 +53,20 @@ def submit(home: Home, file: str, overrides: Sequence[str], *, detach: bool, exe
     return _drive(home, folder, plan, executor)
 
 
-def resume(home: Home, run: str, *, executor: str) -> Result:
+def resume(home: Home, run: str, *, executor: str = "local", detach: bool = False) -> Result:
     """Continue a run: finished steps are kept, and MLflow gets what it missed.
+
+    Args:
+        home: where state is kept.
+        run: the run's id.
+        executor: "local" or "inline".
+        detach: leave the driver in the background and return at once.
 
     Raises:
         UsageError: its data or the code has changed since, so that it would be another run.
     """
     if home.target is not None:
-        return remote.resume(home, run)
+        return remote.resume(home, run, detach=detach)
     folder = home.run_folder(run)
     experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
     plan = make_plan(experiment, gather(experiment, home))
@@ -68,6 +75,8 @@ def resume(home: Home, run: str, *, executor: str) -> Result:
             f"run {run} cannot be resumed: its data, its model file, this code or a library has changed since, "
             f"and it would be run {plan.run} now; submit the experiment again"
         )
+    if detach:
+        return _detach(home, folder)
     return _drive(home, folder, plan, executor)
 
 

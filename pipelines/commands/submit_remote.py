@@ -56,12 +56,15 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
         keep_project_of(plan, home)
         mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
         _start(home, mirror, known or record)
-    if detach:
-        status = folder.read().status
-        where = f"--target {home.target.name}" if home.target else ""
-        text = f"run {plan.run} is {status}; follow it with: tidegate logs {plan.run} -f {where}"
-        return Result({"run": plan.run, "status": status}, text)
-    return follow(home, plan.run)
+    return _underway(home, folder) if detach else follow(home, plan.run)
+
+
+def _underway(home: Home, folder: RunFolder) -> Result:
+    """What a detached submit returns."""
+    status = folder.read().status
+    where = f"--target {home.target.name}" if home.target else ""
+    text = f"run {folder.run} is {status}; follow it with: tidegate logs {folder.run} -f {where}"
+    return Result({"run": folder.run, "status": status}, text)
 
 
 def _is_finished(home: Home, plan: Plan, record: RunRecord) -> bool:
@@ -79,8 +82,8 @@ def _cached_result(home: Home, folder: RunFolder, plan: Plan, record: RunRecord)
     return run_result(home, folder)
 
 
-def resume(home: Home, run: str) -> Result:
-    """Start the driver of a run again, and follow it."""
+def resume(home: Home, run: str, *, detach: bool) -> Result:
+    """Start the driver of a run again, and follow it unless detached."""
     refresh(home, run)
     mirror = Mirror(home, run)
     folder = home.run_folder(run)
@@ -89,7 +92,7 @@ def resume(home: Home, run: str) -> Result:
     record = folder.read()
     if record.status not in ("queued", "running"):
         _start(home, mirror, record)
-    return follow(home, run)
+    return _underway(home, folder) if detach else follow(home, run)
 
 
 def cancel(home: Home, run: str) -> Result:

@@ -2,12 +2,13 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 from tidegate.pipelines.commands.runs.summary import REFUSED, run_result
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.ages import age_in_seconds
-from tidegate.pipelines.state.home import Home, RunFolder
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
 from tidegate.pipelines.state.mirror import refresh
 
 POLL_S = 0.3
@@ -35,7 +36,7 @@ def wait(home: Home, run: str, *, timeout: str | None = None) -> Result:
     refresh(home, run)
     folder = home.newest_run(run)
     try:
-        ended = _wait(home, folder, deadline)
+        ended = wait_for_end(home, folder, deadline)
     except KeyboardInterrupt:
         print(
             f"\nrun {folder.run} continues; `tidegate wait {folder.run}` waits for it again", file=sys.stderr
@@ -54,9 +55,19 @@ def wait(home: Home, run: str, *, timeout: str | None = None) -> Result:
     return Result(result.data, f"{result.text}{more}", EXIT_CODES.get(status, 1))
 
 
-def _wait(home: Home, folder: RunFolder, deadline: float) -> bool:
-    """Whether the run has ended before the deadline."""
-    while folder.read().status in UNDERWAY:
+def wait_for_end(
+    home: Home, folder: RunFolder, deadline: float, show: Callable[[RunRecord], object] = lambda _: None
+) -> bool:
+    """Wait; return whether the run has ended before the deadline.
+
+    Args:
+        home: the home.
+        folder: the run's.
+        deadline: a `time.monotonic()`.
+        show: called with the run's record each time it was read.
+    """
+    while (record := folder.read()).status in UNDERWAY:
+        show(record)
         left = deadline - time.monotonic()
         if left <= 0:
             return False

@@ -1,8 +1,8 @@
 """Reads an Experiment from a file or an example's name, and `--set` overrides; each mistake gets a sentence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,23 +17,37 @@ MOST_BYTES = 1_000_000
 MOST_NODES = 50_000
 # pydantic's errors of a number where a text, a column's name, or a list of them is expected.
 TEXT_EXPECTED = ("string_type", "model_type", "list_type")
+Source: TypeAlias = str | Mapping[str, Any]
+Overrides: TypeAlias = Sequence[str] | Mapping[str, Any]
 
 
-def load_experiment(file_or_name: str, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(source: Source, overrides: Overrides = ()) -> Experiment:
     """Read, override and validate an experiment, its paths made absolute.
 
     Args:
-        file_or_name: path of a YAML file, or the name of an example in `pipelines/experiments`.
-        overrides: `dotted.key=value` strings; the value is YAML.
+        source: path of a YAML file, or the name of an example in `pipelines/experiments`; or the experiment itself as
+            plain values, whose paths are relative to the current folder.
+        overrides: `dotted.key=value` strings, the value being YAML; or values by dotted key.
 
     Raises:
         ExperimentError: naming the key, what was received, what was expected.
     """
-    path = find_file(file_or_name)
-    document = _read(path)
-    for override in overrides if isinstance(document, dict) else ():
+    if isinstance(source, Mapping):
+        return validate(_overridden(dict(source), overrides), "experiment").resolved(Path.cwd())
+    path = find_file(source)
+    return validate(_overridden(_read(path), overrides), str(path)).resolved(path.parent)
+
+
+def _overridden(document: Any, overrides: Overrides) -> Any:
+    if not isinstance(document, dict):
+        return document
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            document = _with(document, key, value, f"{key}={value!r}")
+        return document
+    for override in overrides:
         document = _set(document, override)
-    return validate(document, str(path)).resolved(path.parent)
+    return document
 
 
 def find_file(file_or_name: str) -> Path:
@@ -132,6 +146,10 @@ def _set(document: dict[str, Any], override: str) -> dict[str, Any]:
         raise UsageError(
             f"--set {override}: the value is not YAML: {' '.join(str(error).split())}"
         ) from error
+    return _with(document, key, value, override)
+
+
+def _with(document: dict[str, Any], key: str, value: Any, override: str) -> dict[str, Any]:
     try:
         return with_value(document, key, value)
     except ValueError as error:

@@ -3,10 +3,11 @@
 For a cluster it is a copy: the runs live in the cluster's store, and are copied here to be read.
 """
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,13 +18,14 @@ from tidegate.infra.store import Store, open_store
 from tidegate.infra.system.files import write_atomic
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.errors import UnknownNameError, UsageError
-from tidegate.pipelines.state.targets import IN_POD, Target, target_in_pod
+from tidegate.pipelines.state.targets import IN_POD, Target, find_target, target_in_pod
 
 if TYPE_CHECKING:
     from tidegate.infra.cluster.api import Cluster
 
 Status = Literal["queued", "running", "done", "failed", "refused", "cancelled"]
 StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
+TRACKING = "MLFLOW_TRACKING_URI"
 
 
 class StepRecord(BaseModel):
@@ -207,6 +209,35 @@ class Home:
         """Every run's folder, newest first."""
         found = [self.folder_of(path.parent.name) for path in self.runs_path.glob("*/run.json")]
         return sorted(found, key=lambda folder: folder.read().created, reverse=True)
+
+
+def open_home(path: str | Path | None = None, target: str = "local") -> Home:
+    """The home that a command line or a call names.
+
+    Args:
+        path: its folder; None: `$TIDEGATE_HOME`, else `.tidegate` in the current folder.
+        target: `local`, or a name in targets.yaml.
+
+    Raises:
+        UsageError, UnknownNameError: the folder cannot be written; no such target.
+    """
+    folder = Path(path or os.environ.get("TIDEGATE_HOME") or ".tidegate")
+    found = find_target(folder, target)
+    return Home(folder if found is None else folder / "targets" / found.name, found)
+
+
+@contextlib.contextmanager
+def mlflow_of(home: Home) -> Iterator[Home]:
+    """For the time of a call, a target's own MLflow is the one that `$MLFLOW_TRACKING_URI` names."""
+    before = os.environ.get(TRACKING)
+    if home.target is not None:
+        os.environ[TRACKING] = home.target.mlflow
+    try:
+        yield home
+    finally:
+        os.environ.pop(TRACKING, None)
+        if before is not None:
+            os.environ[TRACKING] = before
 
 
 def home_at(path: Path, pod: bool = False) -> Home:

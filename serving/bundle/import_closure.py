@@ -16,6 +16,7 @@ IMPORT = re.compile(r"^[ \t]*from (tidegate[\w.]*) import (\([^)]*\)|[^\n]*)", r
 PLAIN = re.compile(r"^[ \t]*import (tidegate[\w.]*)", re.MULTILINE)
 NAMED = re.compile(r'"(tidegate\.[\w.]+)"')
 WORD = re.compile(r"\w+")
+FOR_TYPES = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+[^\n]*\n|\n)*", re.MULTILINE)  # never run
 
 
 def import_closure(
@@ -68,7 +69,8 @@ def _scanned(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def imports_in(text: str) -> Iterator[str]:
-    """Yield the modules of ours that a Python file's text imports, anywhere in it."""
+    """Yield the modules of ours that a Python file's text imports, anywhere in it but for type checkers."""
+    text = FOR_TYPES.sub("", text)
     yield from (name for name in PLAIN.findall(text) if file_of(name))
     for module, names in IMPORT.findall(text):
         inside = [f"{module}.{name}" for name in WORD.findall(names)]

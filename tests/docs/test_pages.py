@@ -1,5 +1,6 @@
 """What a page claims holds: its commands, its links, the paths and names in it."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tidegate
 from tests.docs.conftest import MADE, Shell, check_printed, first_block
 from tests.docs.markdown import ROOT, Block, Page, files, pages
 from tests.docs.tables import COMMANDS, TABLES
-from tidegate.pipelines.cli import _exit_codes
 from tidegate.pipelines.commands.wait import STILL_RUNS
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.parser import make_parser
+from tidegate.pipelines.python_api.errors import TABLE
 
 PAGES = list(pages())
 EVERY = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -160,6 +162,15 @@ def test_every_experiment_is_valid(page: Page) -> None:
 
 
 @EVERY
+def test_every_name_of_the_python_api_is_there(page: Page) -> None:
+    for block in page.blocks:
+        if block.language == "python" and "import tidegate\n" in block.text:
+            for node in ast.walk(ast.parse(block.text)):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    assert node.value.id != "tidegate" or hasattr(tidegate, node.attr), node.attr
+
+
+@EVERY
 def test_every_command_line_can_be_parsed(page: Page) -> None:
     lines = [command for block in page.blocks for command, _ in block.commands]
     lines += [span for span in page.spans if span.startswith("tidegate ") and not re.search(r"[\[…]", span)]
@@ -213,7 +224,7 @@ def test_the_exit_codes_are_those_of_the_command_line() -> None:
     text = Page(ROOT / "pipelines/README.md").text
     section = text[text.index("### Exit codes") :].partition("\n#")[0]
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)]
-    assert codes == sorted({0, STILL_RUNS, *(code for _, code in _exit_codes())})
+    assert codes == sorted({0, STILL_RUNS, *(kind.exit_code for _, kind in TABLE)})
 
 
 @pytest.mark.parametrize("block", RUN, ids=_id)
