@@ -12,7 +12,7 @@ from tidegate.models.errors import OptionsError
 if TYPE_CHECKING:  # `plan` checks a loss by name, and loads no NumPy for it
     import numpy as np
 
-Target = Literal["index", "one_hot", "probability", "number", "tokens", "boxes"]
+Target = Literal["index", "one_hot", "probability", "number", "tokens", "boxes", "labels"]
 
 CLASSIFICATION: dict[str, Target] = {
     "sparse_categorical_crossentropy": "index",
@@ -35,15 +35,17 @@ REGRESSION: dict[str, Target] = dict.fromkeys(
     ),
     "number",
 )
+MULTILABEL: dict[str, Target] = dict.fromkeys(("binary_crossentropy", "binary_focal_crossentropy"), "labels")
 IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
 DETECTION: dict[str, Target] = {"multibox": "boxes"}
-TASK_OF_KIND = {"text": "generation", "boxes": "detection"}  # by the target's kind
+TASK_OF_KIND = {"text": "generation", "boxes": "detection", "labels": "multilabel"}  # by the target's kind
 LOSSES_BY_TASK = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
     "generation": GENERATION,
     "detection": DETECTION,
+    "multilabel": MULTILABEL,
 }
 ALIASES = {
     "mse": "mean_squared_error",
@@ -166,7 +168,7 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
 
     Returns:
         "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); "boxes":
-        unchanged, float32; else float32 (rows, values).
+        unchanged, float32; else float32 (rows, values), as 0 and 1 of "labels".
     """
     import numpy as np
 

@@ -15,6 +15,9 @@ from tidegate.models.errors import OptionsError, nearest_name
 # Of a classification, with any number of classes; `evaluation.class_metrics` says what each is. Also top_K_accuracy.
 OF_CLASSES = ("accuracy", "auc", "balanced_accuracy", "f1", "pr_auc", "precision", "recall")
 TOP_K = re.compile(r"top_([1-9]\d*)_accuracy")
+# Of sets of labels; `evaluation.label_metrics` says what each is. A label is answered from THRESHOLD on.
+OF_LABELS = ("f1_micro", "f1", "auc", "pr_auc", "precision", "recall")
+THRESHOLD = 0.5
 # Of numbers, and what Keras calls each.
 OF_NUMBERS = {
     "mae": "mean_absolute_error",
@@ -36,8 +39,9 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("rmse", "mae"),
     "generation": (),  # Keras' accuracy would count the steps after the end of a text
     "detection": (),
+    "multilabel": ("f1_micro",),
 }
-KNOWN = (*OF_CLASSES, *OF_NUMBERS, *OF_KERAS)
+KNOWN = (*OF_CLASSES, "f1_micro", *OF_NUMBERS, *OF_KERAS)
 # Other spellings, in lower case without signs.
 SPELLINGS = {
     **{name.replace("_", ""): name for name in KNOWN},
@@ -132,6 +136,13 @@ def require_task(names: Iterable[str], task: str) -> None:
         OptionsError: names the metric and those that fit.
     """
     for name in names:
+        if task == "multilabel":
+            if name not in (*OF_LABELS, *OF_KERAS):
+                raise OptionsError(
+                    f"metric {name!r} in 'training.metrics' is not for sets of labels; expected one of: "
+                    f"{', '.join((*OF_LABELS, *OF_KERAS))}; choose one of them"
+                )
+            continue
         if task != "classification" and (name in OF_CLASSES or TOP_K.fullmatch(name)):
             if task == "generation" and name == "accuracy":
                 continue

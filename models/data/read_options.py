@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TEXTS = ("categorical", "text", "date")  # kinds that are read as the strings that stand in the file
+TEXTS = ("categorical", "text", "date", "labels")  # kinds that are read as the strings that stand in the file
 NUMBERS = ("numeric", "integer", "number")
 
 
@@ -52,6 +52,7 @@ class ReadOptions:
         lenient: tell what would be refused, and go on with texts.
         labels: targets that are classes, whatever they look like.
         quantities: targets of a regression.
+        targets: all targets; a list of texts is a set of labels there.
         found: filled while reading: the kind of a column that only the reader can know.
         scans: filled while reading: what was found out about files, for when they are read again.
         with_files: all files of the data, whose rows decide together what the columns of each are.
@@ -63,9 +64,14 @@ class ReadOptions:
     lenient: bool = False
     labels: frozenset[str] = frozenset()
     quantities: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
     scans: dict[Any, Any] = field(default_factory=dict)
     with_files: tuple[Path, ...] = ()
+
+    def are_labels(self, name: str, texts: bool) -> bool:
+        """Whether lists of a column are sets of labels: of texts if it is a target, else only where that is stated."""
+        return self.kinds.get(name) == "labels" or (texts and name in self.targets and name not in self.kinds)
 
     def reads_as(self, name: str, typed: bool = False) -> str:
         """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are.

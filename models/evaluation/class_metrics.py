@@ -74,10 +74,11 @@ def average_precision(truth: Indices, probabilities: Floats) -> float:
     classes, else the mean over the classes that have rows.
     """
     compared = [1] if probabilities.shape[1] == 2 else np.unique(truth)
-    return float(np.mean([_average_precision(truth == one, probabilities[:, one]) for one in compared]))
+    return float(np.mean([average_precision_of(truth == one, probabilities[:, one]) for one in compared]))
 
 
-def _average_precision(positive: NDArray[np.bool_], score: Floats) -> float:
+def average_precision_of(positive: NDArray[np.bool_], score: Floats) -> float:
+    """Return the area under precision over recall of one class: which rows are of it, and their scores, `(n,)` each."""
     values, place = np.unique(-score, return_inverse=True)  # the highest score first
     rows = np.cumsum(np.bincount(place, minlength=len(values)))
     right = np.cumsum(np.bincount(place, weights=positive.astype(np.float64), minlength=len(values)))

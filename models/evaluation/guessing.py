@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.evaluation.paired_difference import interval
+from tidegate.models.evaluation.targets import evaluate_target, interval_of
+from tidegate.models.preprocessing.schema import Target
 
 CHANCE = 0.05  # how often a model that knows nothing may pass
 CONFIDENCE = 1 - 2 * CHANCE  # of an interval of which only one end counts
@@ -38,6 +40,28 @@ def no_better_class(
     return (
         f"it is right in {right} of {rows} test rows, and always answering {names[common]!r} in "
         f"{(truth == common).sum()}; expected more right ones than chance gives in {CHANCE:.0%} of the cases"
+    )
+
+
+def no_better_labels(target: Target, truth: NDArray[Any], probabilities: NDArray[Any]) -> str:
+    """Why a model of sets of labels is no better than guessing, in words; "" if it is.
+
+    Whatever is answered without looking ranks the rows by chance: the mean area under the ROC curve is then 0.5.
+
+    Args:
+        target: of the labels.
+        truth: 0 and 1 of the test rows `(n, labels)`.
+        probabilities: the model's.
+    """
+    guess = np.full(np.shape(probabilities), 0.5)
+    least, _ = interval_of(target, "auc", truth, (probabilities, guess), CONFIDENCE)
+    if least > 0:
+        return ""
+    found = evaluate_target(target, truth, probabilities)
+    reached = f"{found.values['auc']:.3f}" if "auc" in found.values else found.undefined["auc"]
+    return (
+        f"its mean area under the ROC curve on {len(truth)} test rows is {reached}, and 0.5 is what guessing gives; "
+        f"expected more than chance gives in {CHANCE:.0%} of the cases"
     )
 
 

@@ -60,7 +60,7 @@ def evaluate(
         if no row has the second; r2 if the true values are all the same.
     """
     predicted = np.asarray(y_pred, dtype=np.float64)
-    problem = _problem(predicted)
+    problem = problem_of(predicted)
     if problem:
         asked = [f"top_{k}_accuracy" for k in top]
         return Evaluation.without([*NAMES[task], *asked], problem)
@@ -71,7 +71,7 @@ def evaluate(
     return Evaluation.of(_regression(truth, predicted.reshape(truth.shape), names))
 
 
-def _problem(predicted: Floats) -> str:
+def problem_of(predicted: Floats) -> str:
     """Why no metric of these predictions is defined; "" if they are."""
     if not len(predicted):
         return "there are no rows"

@@ -32,7 +32,7 @@ FAMILIES = {
 }
 
 
-USUAL_TASKS = ("classification", "regression")
+USUAL_TASKS = ("classification", "regression", "multilabel")
 
 
 class FamilyOptions(BaseModel):

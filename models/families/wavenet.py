@@ -16,7 +16,7 @@ from tidegate.models.networks.dense_head import dense_head
 from tidegate.models.networks.inputs import Inputs, joined
 from tidegate.models.networks.outputs import Outputs
 
-TASKS = ("classification", "regression", "generation")
+TASKS = ("classification", "regression", "multilabel", "generation")
 
 
 class Options(FamilyOptions):

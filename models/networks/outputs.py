@@ -23,7 +23,8 @@ class Outputs:
         units: width of the model's output, which is float32 (rows, units); for texts (rows, steps, units), the token
             probabilities after each step; for boxes (rows, default boxes, units), the logits of no box and of each
             class, then four offsets, see `preprocessing.target.box_target`.
-        activation: "softmax" for several classes, "sigmoid" for one probability, "linear" for numbers.
+        activation: "softmax" for several classes, "sigmoid" for a probability, of one class or of each label, "linear"
+            for numbers.
         grids: the default boxes of a detection: grid by grid, in a grid row by row from the top.
         logits: the user's model ends in logits, and `with_probabilities` adds the activation to it.
     """
@@ -69,8 +70,8 @@ def outputs_for(
     """Return the outputs that a task needs with a loss.
 
     Args:
-        task: "classification", "regression", "generation" or "detection".
-        classes: number of classes, or of a text's tokens; ignored for regression.
+        task: of `preprocessing.schema.Task`.
+        classes: number of classes or labels, or of a text's tokens; ignored for regression.
         values: number of predicted numbers per row; ignored for classification.
         loss: the experiment's `training.loss`, or None for the task's default.
         grids: the default boxes of a detection.
@@ -82,6 +83,8 @@ def outputs_for(
     kind = chosen.target
     if kind == "probability":
         return Outputs(1, "sigmoid", logits=chosen.logits)
+    if kind == "labels":
+        return Outputs(classes, "sigmoid", logits=chosen.logits)
     if kind in ("index", "one_hot", "tokens"):
         return Outputs(classes, "softmax", logits=chosen.logits)
     if kind == "boxes":

@@ -27,7 +27,6 @@ from tidegate.models.preprocessing.reading import (
 from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.schema_inference import infer_field, infer_schema, with_nullable
 from tidegate.models.preprocessing.splitting.rules import SplitRules
-from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
     infinite_targets,
@@ -35,6 +34,7 @@ from tidegate.models.preprocessing.target.target_columns import (
     tell_infinite_targets,
     without_target,
 )
+from tidegate.models.preprocessing.target.target_forms import TargetForms, outputs_of
 from tidegate.models.preprocessing.transforms import Transforms
 
 MOST_ROWS = 100_000  # that are looked at
@@ -89,7 +89,9 @@ def look(
         needed = columns_to_read(inputs, named, asides)
         parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
         columns = _first_rows(parts)
-        columns, names = TargetColumns(named, task).read(columns) if named else (columns, [])
+        forms = TargetForms(named, task, outputs_of(target))
+        columns = forms.read(columns) if named else columns
+        names, task = forms.names, forms.task
         tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names)) if names else np.arange(rows_of(columns))
         dropped = rows_of(columns) - len(kept)
@@ -99,7 +101,7 @@ def look(
         kinds = known_kinds(None, source, format) | options.found
         stated = with_kinds(kinds, columns, inputs, names, others.get("missing"))
         by_user = [name for name in with_kind(stated) if name not in options.found]
-        entries = _entries(columns, stated, by_user, names, task, told)
+        entries = _entries(columns, stated, by_user, forms, told)
     return Look(entries, told, rows_of(columns), dropped)
 
 
@@ -107,10 +109,10 @@ def _entries(
     columns: Columns,
     stated: Sequence[Mapping[str, Any]] | None,
     by_user: list[str],
-    names: list[str],
-    task: str | None,
+    forms: TargetForms,
     told: list[str],
 ) -> list[dict[str, Any]]:
+    names = forms.names
     wanted = stated if stated is not None else [{"name": name} for name in columns if name not in names]
     good, refused = [], {}
     for entry in wanted:
@@ -119,7 +121,7 @@ def _entries(
             good.append(entry)
         except SchemaError as error:
             refused[entry["name"]] = str(error)
-    schema = _schema(columns, good, names, task)
+    schema = _schema(columns, good, forms)
     columns = conformed(schema, columns) | {name: columns[name] for name in refused if name in columns}
     profiles = profiles_of(columns)
     schema = with_nullable(schema, {name: found.missing > 0 for name, found in profiles.items()})
@@ -142,11 +144,9 @@ def _entries(
     return sorted(found, key=lambda entry: order.get(entry["name"], len(order)))
 
 
-def _schema(
-    columns: Columns, good: Sequence[Mapping[str, Any]], names: list[str], task: str | None
-) -> Schema:
-    if names and good:
-        return infer_schema(columns, good, names, task)
+def _schema(columns: Columns, good: Sequence[Mapping[str, Any]], forms: TargetForms) -> Schema:
+    if forms.names and good:
+        return infer_schema(columns, good, forms.names, forms.task, known=forms.target(columns))
     fields = tuple(infer_field(entry, columns) for entry in good)
     return Schema(inputs=fields, target=Target(names=(), task="regression"))
 

@@ -45,7 +45,6 @@ from tidegate.models.preprocessing.splitting.rules import (
 )
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.summary import summary_of
-from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
@@ -55,6 +54,7 @@ from tidegate.models.preprocessing.target.target_columns import (
     tell_infinite_targets,
     without_target,
 )
+from tidegate.models.preprocessing.target.target_forms import TargetForms, outputs_of
 from tidegate.models.preprocessing.target.text_target import tokenize
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.preprocessing.weights import check_weights
@@ -104,7 +104,8 @@ def prepare(
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
     Rows without a target are dropped and counted in the summary. A target column that holds arrays of `k` numbers
-    becomes the `k` columns NAME_0, NAME_1, ..., or classes where they are one-hot, see `preprocessing.target.one_hot`.
+    becomes the `k` columns NAME_0, NAME_1, ..., or classes where they are one-hot, see `preprocessing.target.one_hot`;
+    sets of labels, arrays of more dimensions and several outputs stay what they are, see `target.target_forms`.
 
     A text target without inputs means a language model. Its input `prompt`, the beginning of the text, is made here, so
     that held-out rows have one.
@@ -115,9 +116,10 @@ def prepare(
         format: the source's format; None guesses it from the suffix.
         inputs: each `{"name", "kind" or None}` and the kind's options; None means all columns but the target.
         target: the target columns; a text as `{"name", "kind": "text"}` with `tokens`, `length` and `vocabulary`, boxes
-            as `{"name", "kind": "boxes"}`.
+            as `{"name", "kind": "boxes"}`, sets of labels as `{"name", "kind": "labels"}`, an output of several as
+            `{"name", "task"}`.
         split: how rows are divided, the keys of `splitting.rules.SplitRules`; `folds` is only checked here.
-        task: "classification", "regression", "generation", "detection", or None to infer it.
+        task: of `schema.Task`, or None to infer it.
         tile: height and width in pixels of the tiles that images with boxes are cut into, see `readers.tiles`.
         sample_rate: of recordings, in Hz; None: that of the first one.
         csv: the dialect of CSV, the keys of `data.read_options.CsvOptions`; what is not stated is found out.
@@ -143,7 +145,9 @@ def prepare(
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
-        columns, names = TargetColumns(names, task).read(columns)
+        forms = TargetForms(names, task, outputs_of(target))
+        columns = forms.read(columns)
+        names, task = forms.names, forms.task
         tell_infinite_targets(names, infinite_targets(columns, names), rows_of(columns))
         kept = np.flatnonzero(~without_target(columns, names))
         parts = parts[kept]
@@ -159,7 +163,7 @@ def prepare(
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
             seen, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
-        encoded = infer_schema(seen, stated, names, task, text_options)
+        encoded = infer_schema(seen, stated, names, task, text_options, known=forms.target(columns))
         seen = conformed(encoded, seen)
         schema, columns = made.contract(encoded, columns) if made else (encoded, seen)
         profiles = profiles_of(columns)

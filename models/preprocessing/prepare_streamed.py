@@ -54,6 +54,7 @@ from tidegate.models.preprocessing.target.target_columns import (
     tell_infinite_targets,
     without_target,
 )
+from tidegate.models.preprocessing.target.target_forms import TargetForms, outputs_of
 from tidegate.models.preprocessing.weights import check_weights
 
 TASKS = ("classification", "regression")
@@ -192,8 +193,13 @@ def _parts(
 ) -> Iterator[tuple[Columns, list[str], NDArray[np.bool_]]]:
     """All rows, the names of the target columns, and which rows have no target; a few MiB at a time."""
     needed = columns_to_read(data.inputs, names, asides)
-    reader = TargetColumns(names, task)
+    reader, forms = TargetColumns(names, task), TargetForms(names, task, outputs_of(data.target))
     for chunk in chunks(data.source, data.format, needed, data.sample_rate, options=options):
+        if not forms.is_plain(chunk):
+            raise SchemaError(
+                f"target {', '.join(names)} is no class and no number a row, and the data is streamed; expected one of "
+                "these; set data.stream: false, and resources.memory for all rows"
+            )
         columns, targets = reader.read(chunk)
         size = max(1, min(CHUNK, rows_of(columns) * PIECE_BYTES // max(1, bytes_of(columns))))
         for part in in_parts(columns, size):

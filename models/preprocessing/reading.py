@@ -138,6 +138,8 @@ def read_options(
         name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
         if kind is not None or task == "regression":
             kinds[name] = kind or "numeric"
+        elif not isinstance(entry, str) and entry.get("task") in ("regression", "multilabel"):
+            kinds[name] = {"regression": "numeric", "multilabel": "labels"}[entry["task"]]
     if weight is not None:
         kinds.setdefault(weight, "numeric")
     names = frozenset(entry if isinstance(entry, str) else entry["name"] for entry in target or ())
@@ -146,6 +148,7 @@ def read_options(
         CsvOptions.of(csv),
         labels=names if task == "classification" else frozenset(),
         quantities=names if task == "regression" else frozenset(),
+        targets=names,
     )
 
 

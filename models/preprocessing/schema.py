@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +11,16 @@ Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "dat
 Scale = Literal["none", "standard", "minmax", "robust", "log"]
 Missing = Literal["mean", "zero", "own"]
 Tokens = Literal["words", "characters"]
-Task = Literal["classification", "regression", "generation", "detection"]
+Task = Literal[
+    "classification",
+    "regression",
+    "generation",
+    "detection",
+    "multilabel",
+    "segmentation",
+    "multioutput",
+    "reconstruction",
+]
 Class = bool | int | str
 
 NUMBERS = ("integer", "number")  # may be stated too: a numeric column, `integer` of whole numbers
@@ -67,7 +77,12 @@ class Target(BaseModel):
 
     For a text (task `generation`): `tokens`, `length` and `vocabulary` as for a field; `prompt` is the input that the
     text begins with, None if the text is generated from the inputs, as in a translation. For boxes (task `detection`)
-    `classes` are their labels.
+    and sets of labels (`multilabel`) `classes` are the labels.
+
+    Attributes:
+        shape: of a row of a dense target: a class at each place (`segmentation`), or numbers (`regression`,
+            `reconstruction`); None: one value a row and name.
+        outputs: of a model of several outputs (`multioutput`), each a target of its own, in the order of their names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +94,27 @@ class Target(BaseModel):
     length: int | None = None
     vocabulary: int | None = None
     prompt: str | None = None
+    shape: tuple[int, ...] | None = None
+    outputs: tuple[Target, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the output is called."""
+        return "_".join(self.names)
+
+    @property
+    def places(self) -> int:
+        """How many classes or numbers a row of the target has."""
+        return len(self.names) if self.shape is None else math.prod(self.shape)
+
+    @property
+    def units(self) -> int:
+        """How many numbers an answer has: probabilities of classes, or values; 0 where only the model knows."""
+        if self.outputs is not None:
+            return sum(output.units for output in self.outputs)
+        if self.task == "segmentation":
+            return self.places * len(self.classes)
+        return len(self.classes) if self.task in ("classification", "multilabel") else self.places
 
 
 class Schema(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
@@ -35,6 +36,7 @@ def infer_schema(
     task: str | None,
     text_options: Mapping[str, Any] | None = None,
     counts: Mapping[str, tuple[int, int]] | None = None,
+    known: Target | None = None,
 ) -> Schema:
     """Infer the schema from the data; `prepare` does it once.
 
@@ -47,8 +49,9 @@ def infer_schema(
         inputs: each `{"name", "kind" or None}` and options of the kind, see `Field`; None means all columns but the
             target.
         target: names of the target columns.
-        task: "classification", "regression", "generation", "detection" or None.
+        task: of `schema.Task`, or None.
         text_options: of a text target: `tokens`, `length`, `vocabulary` and `prompt`, see `Target`.
+        known: the target, where its form says all, see `target.target_forms`.
         counts: by column, its distinct values and its rows with a value, if `columns` are only some of the rows.
 
     Raises:
@@ -62,10 +65,12 @@ def infer_schema(
     stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
     _check_names([entry["name"] for entry in stated], columns, target)
     fields = tuple(_field(entry, columns[entry["name"]], counts or {}) for entry in stated)
+    if known is not None:
+        return Schema(inputs=fields, target=known)
     if task == "detection":
         return Schema(inputs=fields, target=_box_target(columns, tuple(target), fields))
     return Schema(
-        inputs=fields, target=_target(columns, tuple(target), task, text_options or {}, counts or {})
+        inputs=fields, target=infer_target(columns, tuple(target), task, text_options or {}, counts or {})
     )
 
 
@@ -165,13 +170,18 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _target(
+def infer_target(
     columns: Columns,
     names: tuple[str, ...],
     task: str | None,
-    text_options: Mapping[str, Any],
-    counts: Mapping[str, tuple[int, int]],
+    text_options: Mapping[str, Any] = MappingProxyType({}),
+    counts: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> Target:
+    """The target of a class, a number or a text a row; the arguments are those of `infer_schema`.
+
+    Raises:
+        SchemaError: the columns do not fit the task.
+    """
     if task not in (None, *get_args(Task)):
         raise SchemaError(
             f"task is {task!r}; expected one of {', '.join(get_args(Task))}; choose one of them"

@@ -10,8 +10,9 @@ import numpy as np
 
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
-from tidegate.models.preprocessing.schema import Field, Schema
+from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.encode_target import encode_target
+from tidegate.models.preprocessing.target.label_matrix import label_matrix
 from tidegate.models.preprocessing.target.text_target import tokenize
 
 MOST_CATEGORIES = 100_000  # distinct ones that are counted
@@ -27,6 +28,10 @@ def summary_of(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) 
         "rows": {name: rows_of(part) for name, part in splits.items()},
         "fields": {field.name: _field_summary(field, columns[field.name]) for field in schema.inputs},
     }
+    if target.task == "multilabel":
+        return summary | {"labels": {name: _label_counts(target, part) for name, part in splits.items()}}
+    if target.outputs is not None or target.shape is not None or not target.names:
+        return summary | {"outputs": {one.name: _described(one) for one in target.outputs or (target,)}}
     if target.task == "regression":
         return summary | {"target": {name: _range(columns[name]) for name in target.names}}
     if target.task == "detection":
@@ -39,6 +44,17 @@ def summary_of(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) 
             for place, label in enumerate(target.classes)
         }
     }
+
+
+def _label_counts(target: Target, columns: Columns) -> dict[str, int]:
+    """How many rows have each label."""
+    counts = label_matrix(target, columns).sum(axis=0)
+    return {str(label): int(count) for label, count in zip(target.classes, counts, strict=True)}
+
+
+def _described(output: Target) -> dict[str, Any]:
+    """An output of several, or an array a row."""
+    return output.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
 
 
 def _box_counts(schema: Schema, columns: Columns) -> dict[str, int]:

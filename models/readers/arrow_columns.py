@@ -11,6 +11,7 @@ import numpy as np
 
 from tidegate.models.data.cells.facts import EXACT
 from tidegate.models.data.columns import Array, text_of
+from tidegate.models.data.label_lists import list_text
 from tidegate.models.errors import FormatError
 from tidegate.models.readers.lists import HOW, ListFacts, as_array, padded_lists
 
@@ -110,6 +111,11 @@ def column_of_arrow(path: Path, name: str, array: Any, as_texts: bool, steps: in
         f"{path}: column {name!r} has type {kind}; expected numbers, booleans, strings, dates or lists of numbers; "
         "convert it, or leave it out of data.inputs"
     )
+
+
+def label_lists(array: Any) -> Array:
+    """A column of lists as sets of labels, see `data.label_lists`."""
+    return _objects([None if value is None else list_text(value) for value in array.to_pylist()])
 
 
 def _text(value: Any) -> str | None:

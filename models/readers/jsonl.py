@@ -19,6 +19,7 @@ from tidegate.models.data.cells.decision import decided, tell_digits
 from tidegate.models.data.cells.facts import EXACT, CellFacts
 from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Array, Columns, text_of, unknown_column
+from tidegate.models.data.label_lists import list_text
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import file_bytes
 from tidegate.models.errors import FormatError
@@ -40,6 +41,7 @@ class Scan:
         texts: the columns that are read as strings, whatever their type.
         steps: the length of each column that is a sequence.
         cells: the types of strings that are wanted as numbers.
+        labels: the columns of lists that are sets of labels.
     """
 
     rows: dict[Path, int] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Scan:
     texts: set[str] = field(default_factory=set)
     steps: dict[str, int] = field(default_factory=dict)
     cells: dict[str, CellType] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
 
 
 def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions) -> Scan:
@@ -115,6 +118,8 @@ class _Scanner:
         types[name] = found
         self._values[name] = self._values.get(name, 0) + 1
         if found == "list":
+            if self._options.are_labels(name, bool(value) and isinstance(value[0], str)):
+                self._result.labels.add(name)
             self._lists.setdefault(name, ListFacts()).add(value)
         elif found == "number":
             self._add_number(name, value)
@@ -140,7 +145,8 @@ class _Scanner:
             if not exact and not options.reads_as(name) and not options.by_contract:
                 tell_digits(name, largest)
                 result.texts.add(name)
-        result.steps = sequence_steps(self._lists, options)
+        arrays = {name: facts for name, facts in self._lists.items() if name not in result.labels}
+        result.steps = sequence_steps(arrays, options)
         result.cells = decided(self._facts, options, where, (), "")
         return result
 
@@ -169,6 +175,8 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _column(path: Path, name: str, scanned: Scan, rows: list[tuple[int, dict[str, Any]]]) -> Array:
     values, kind = [row.get(name) for _, row in rows], scanned.types[name]
+    if name in scanned.labels:
+        return _labels(path, name, rows)
     if kind == "list":
         return _arrays(path, name, rows, scanned.steps.get(name))
     if name in scanned.cells:
@@ -180,6 +188,19 @@ def _column(path: Path, name: str, scanned: Scan, rows: list[tuple[int, dict[str
     if kind in ("number", ""):
         return _numbers(path, name, values)
     return np.array(values, np.bool_)
+
+
+def _labels(path: Path, name: str, rows: list[tuple[int, dict[str, Any]]]) -> Array:
+    texts = np.empty(len(rows), object)
+    for place, (number, row) in enumerate(rows):
+        value = row.get(name)
+        if value is not None and not all(isinstance(one, str | int | float) for one in value):
+            raise FormatError(
+                f"{path}, line {number}: {name!r} is no list of labels; expected a list of texts or numbers, such as "
+                '["a", "b"] or []; correct the line'
+            )
+        texts[place] = None if value is None else list_text(value)
+    return texts
 
 
 def _numbers(path: Path, name: str, values: list[Any]) -> Array:

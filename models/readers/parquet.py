@@ -21,6 +21,7 @@ from tidegate.models.readers.arrow_columns import (
     is_decimal,
     is_list,
     is_text,
+    label_lists,
     largest_with_nulls,
     list_facts,
     may_lose_digits,
@@ -39,12 +40,14 @@ class Scan:
         texts: the columns that are read as strings, whatever their type.
         steps: the length of each column that is a sequence.
         cells: the types of strings that are wanted as numbers.
+        labels: the columns of lists that are sets of labels.
     """
 
     index: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     steps: dict[str, int] = field(default_factory=dict)
     cells: dict[str, CellType] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
 
 
 def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions) -> Scan:
@@ -60,6 +63,8 @@ def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOpti
                     continue
                 if wanted == "texts" and not is_list(arrow.type):
                     found.texts.add(name)
+                elif is_list(arrow.type) and options.are_labels(name, is_text(arrow.type.value_type)):
+                    found.labels.add(name)
                 elif is_list(arrow.type):
                     list_facts(lists.setdefault(name, ListFacts()), _arrays(file, name))
                 elif is_text(arrow.type) and wanted == "numbers":
@@ -97,6 +102,8 @@ def _column(path: Path, name: str, array: Any, scanned: Scan) -> Any:
     note_type(name, array.type)
     if name in scanned.cells:
         return column_of([value or "" for value in array.to_pylist()], scanned.cells[name], None)
+    if name in scanned.labels:
+        return label_lists(array)
     return column_of_arrow(path, name, array, name in scanned.texts, scanned.steps.get(name))
 
 

@@ -22,6 +22,7 @@ from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.predict import as_numpy
 from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.class_metrics import class_metric
+from tidegate.models.training.label_metrics import label_metric
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
 
@@ -29,7 +30,7 @@ Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 TRIED = 2  # training rows, or one more
 ACTIVATIONS: dict[Target, str] = {
     **dict.fromkeys(("index", "one_hot", "tokens"), "softmax"),
-    "probability": "sigmoid",
+    **dict.fromkeys(("probability", "labels"), "sigmoid"),
     **dict.fromkeys(("number", "boxes"), "linear"),
 }
 
@@ -63,7 +64,8 @@ def compile_model(
     require_task(names, task)
     if task == "classification":
         require_top(names, classes)
-    metrics = [keras_metric(name, classes) for name in names]
+    of_labels = task == "multilabel"
+    metrics = [label_metric(name, classes) if of_labels else keras_metric(name, classes) for name in names]
     schedule = options.learning_rate_schedule
     model.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),

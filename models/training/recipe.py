@@ -12,10 +12,11 @@ from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
-from tidegate.models.evaluation.metrics import evaluate, to_predictions
+from tidegate.models.evaluation.targets import evaluate_target
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import Outputs, outputs_for
 from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.user_code.model_source import own_source
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Recipe:
         """The model's outputs; OptionsError if the loss does not fit the target."""
         target = self.target
         classes = self.tokens or len(target.classes)
-        return outputs_for(target.task, classes, len(target.names), self.training["loss"], self.grids)
+        return outputs_for(target.task, classes, target.places, self.training["loss"], self.grids)
 
     def train(
         self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **fit_options: Any
@@ -135,8 +136,8 @@ class Recipe:
 
         if self.target.task != "classification":
             raise OptionsError(
-                "option 'training.calibration' is 'temperature' and this is a regression; expected a classification, "
-                "whose probabilities it calibrates; leave it out"
+                f"option 'training.calibration' is 'temperature' and this is a {self.target.task}; expected a "
+                "classification, whose probabilities it calibrates; leave it out"
             )
         return calibrate(model, *validation)
 
@@ -147,9 +148,8 @@ class Recipe:
             from tidegate.models.evaluation.text_metrics import evaluate_tokens
 
             return evaluate_tokens(truth, raw)
-        predictions = to_predictions(raw, self.head.activation)
         top = top_k(self.training["metrics"] or ())
-        return evaluate(target.task, truth, predictions, target.classes, target.names, top)
+        return evaluate_target(target, truth, as_answers(target, raw), top)
 
 
 def _few(train: Rows | ShuffleWindows) -> dict[str, Array]:

@@ -67,7 +67,8 @@ def writing(
 def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) -> Write:
     writer = csv.writer(stream)
     classes = [f"probability_{name}" for name in contract["classes"]]
-    values = ["label", "probability", *classes] if classes else list(contract["target"])
+    first = ["labels"] if contract["task"] == "multilabel" else ["label", "probability"]
+    values = [*first, *classes] if classes else list(contract["target"])
     values += ["log_probability"] if contract["task"] == "generation" else []
     if contract["task"] == "detection":
         values = ["label", "score", "xmin", "ymin", "xmax", "ymax"]
@@ -90,6 +91,8 @@ def _lines(prediction: Any) -> list[list[Any]]:
 def _cells(prediction: Any) -> list[Any]:
     if isinstance(prediction, dict) and "text" in prediction:
         return [prediction["text"], prediction["log_probability"]]
+    if isinstance(prediction, dict) and "labels" in prediction:
+        return [strict_json(prediction["labels"], ensure_ascii=False), *prediction["probabilities"].values()]
     if isinstance(prediction, dict):
         return [prediction["label"], prediction["probability"], *prediction["probabilities"]]
     return prediction if isinstance(prediction, list) else [prediction]

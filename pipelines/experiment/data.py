@@ -71,8 +71,10 @@ class TargetSpec(Part):
     """One target column and, where its values do not show it, its kind."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["text", "boxes"] | None = Field(
-        None, description="text: a text that the model writes; boxes: objects to find in an image"
+    kind: Literal["text", "boxes", "labels"] | None = Field(
+        None,
+        description="text: a text that the model writes; boxes: objects to find in an image; labels: a set of labels a "
+        "row, as a list or a text with | ; or , between them",
     )
     tokens: Literal["words", "characters"] | None = Field(
         None, description="what a text is written in; characters when not given"
@@ -244,10 +246,10 @@ class Data(Part):
         ]
         | None
     ) = Field(None, description="the column to predict, or several for a regression")
-    task: Literal["classification", "regression", "generation", "detection"] | None = Field(
+    task: Literal["classification", "regression", "multilabel", "generation", "detection"] | None = Field(
         None,
-        description="what the target is; inferred from the loss or its values when not given; generation: a text; "
-        "detection: boxes",
+        description="what the target is; inferred from the loss or its values when not given; multilabel: a set of "
+        "labels, or a column of 0 and 1 for each; generation: a text; detection: boxes",
     )
     tile: int | None = Field(
         None,
@@ -326,7 +328,7 @@ class Data(Part):
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._targets_with_kind:
             if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
-                words = {"text": "a text", "boxes": "boxes"}[str(entry.kind)]
+                words = {"text": "a text", "boxes": "boxes", "labels": "labels"}[str(entry.kind)]
                 yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )

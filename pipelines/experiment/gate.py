@@ -12,12 +12,13 @@ from tidegate.models.evaluation.evaluation import NAMES as METRICS
 from tidegate.pipelines.errors import ExperimentError, suggested
 from tidegate.pipelines.experiment.part import Part
 
-LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate")
+LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate", "hamming")
 DEFAULTS = {task: f"test_{names[0]}" for task, names in METRICS.items()}
 SPLITS = ("test_", "validation_", "folds_")
 SHARES = (  # from 0 to 1
     *("accuracy", "f1", "auc", "map50", "map", "ece"),
     *("precision", "recall", "balanced_accuracy", "pr_auc"),
+    *("f1_micro", "subset_accuracy", "hamming"),
 )
 CONFIDENCE = 0.95
 EPSILON = "epsilon"  # of a training with `privacy`
@@ -97,7 +98,7 @@ def check_name(metric: str, task: str | None) -> None:
 
     Args:
         metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
-        task: "classification", "regression", "generation" or "detection"; None where it is inferred from the data.
+        task: of `preprocessing.schema.Task`; None where it is inferred from the data.
 
     Raises:
         ExperimentError: naming the nearest known metric.

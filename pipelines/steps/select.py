@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tidegate.models.data.columns import load_columns
-from tidegate.models.evaluation.guessing import no_better_class, no_better_number
-from tidegate.models.evaluation.metrics import to_predictions
+from tidegate.models.evaluation.guessing import no_better_class, no_better_labels, no_better_number
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.pipelines.experiment.gate import (
     EPSILON,
@@ -100,17 +100,19 @@ def _ranked_last(trials: Sequence[Trained], metric: str) -> Iterator[str]:
 
 
 def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner: Trained) -> list[str]:
-    """Why a first release without a gate is refused; none for texts and boxes, which have no natural guess."""
+    """Why a first release without a gate is refused; none where there is no natural guess, as of texts."""
     schema, _ = read_contract(inputs.prepared, context.store)
     target = schema.target
-    if target.task not in ("classification", "regression"):
+    if target.task not in ("classification", "regression", "multilabel") or target.shape is not None:
         return []
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)
-    truth, predictions = encode_target(schema, columns), to_predictions(raw, winner.activation)
+    truth, predictions = encode_target(schema, columns), as_answers(target, raw)
     if target.task == "regression":
         known = inputs.prepared.summary["target"]
         why = no_better_number(truth, predictions, [known[name]["mean"] for name in target.names])
+    elif target.task == "multilabel":
+        why = no_better_labels(target, truth, predictions)
     else:
         counts = inputs.prepared.summary["classes"]
         why = no_better_class(truth, predictions, {name: rows["train"] for name, rows in counts.items()})

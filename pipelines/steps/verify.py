@@ -11,6 +11,7 @@ import numpy as np
 from tidegate.models.data.columns import Columns, load_columns, rows_of
 from tidegate.models.decoding.detections import detect
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.probing.probes import Probes, load_probes
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.hosting import hosting
@@ -21,10 +22,11 @@ from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.measurements import PROBES
+from tidegate.serving.contract.answers import numbers_of
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import load
 from tidegate.serving.inference.bulk_scoring import chunk_rows
-from tidegate.serving.inference.predictor import Predictor, probabilities, sample_rows
+from tidegate.serving.inference.predictor import Predictor, sample_rows
 from tidegate.serving.inference.probing import probe_tolerances
 
 MAX_TEXTS = 16
@@ -63,11 +65,7 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
     with Client(url, proof=True) as client:
         answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
-    if schema.target.task == "classification":
-        reference = probabilities(reference)
-        answers = [answer["probabilities"] for answer in answers]
-    served = np.asarray(answers, dtype=np.float64).reshape(reference.shape)
-    difference = np.abs(served - reference)
+    difference = np.abs(numbers_of(schema.target, answers) - as_answers(schema.target, reference))
     worst = int(difference.max(axis=1).argmax())
     largest = float(difference.max())
     if not largest <= inputs.packaged.tolerance:
@@ -88,10 +86,8 @@ def _verify_probes(inputs: VerifyInputs, context: StepContext, url: str, schema:
         return Verified(rows=0, max_abs_difference=0.0)
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
     answers = _predict_all(url, probes.columns, chunk_rows(contract.model_dump(mode="json")))
-    classes = schema.target.task == "classification"
-    known = probabilities(probes.answers) if classes else probes.answers
-    found = [answer["probabilities"] for answer in answers] if classes else answers
-    differences = np.abs(np.asarray(found, np.float64).reshape(known.shape) - known)
+    known = as_answers(schema.target, probes.answers)
+    differences = np.abs(numbers_of(schema.target, answers) - known)
     shares = differences.max(axis=1) / probe_tolerances(schema.target.task, probes)
     worst = int(shares.argmax())
     if not shares[worst] <= 1:

@@ -89,6 +89,8 @@ def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Column
         return {contract.target[0]: values[:, 1]}
     if contract.detection is not None:
         return {contract.target[0]: (values[:, :, 0] >= 0).sum(axis=1).astype(np.float64)}
+    if contract.task == "multilabel":
+        return {str(name): values[:, place] for place, name in enumerate(contract.classes)}
     if contract.task == "classification":
         names = np.array([str(name) for name in contract.classes], object)
         return {contract.target[0]: names[values.argmax(axis=1)]}

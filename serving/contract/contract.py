@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from tidegate.models.config.metrics import THRESHOLD
 from tidegate.models.decoding.settings import (
     DEFAULT_DECODING,
     DEFAULT_DETECTION,
@@ -16,10 +17,8 @@ from tidegate.models.decoding.settings import (
 )
 from tidegate.models.explaining.integrated_gradients import STEPS
 from tidegate.models.preprocessing.schema import Class, Field, Kind, Schema, Target, Task
+from tidegate.serving.contract.answers import Prediction, predictions_of
 
-Prediction = dict[str, Any] | float | list[float]
-
-FEW_ROWS = 8
 COSTLY = ("width", "max_length", "max_boxes")  # settings that decide how long a request takes
 MAX_EXPLAINED_ROWS = 16  # of one request, because each takes as long as several hundred predictions
 MAX_TOKENS = 8192  # of all texts of one request together
@@ -82,7 +81,10 @@ class Contract(BaseModel):
     """What an endpoint receives and returns.
 
     Attributes:
-        classes: of a classifier, in the order of `probabilities`; of a model that finds boxes, their labels.
+        classes: of a classifier, in the order of `probabilities`; of a model that finds boxes or sets of labels, the
+            labels.
+        shape: of a dense answer's row, and `outputs`, see `preprocessing.schema.Target`.
+        threshold: of sets of labels, the probability from which a label is answered.
         prompt: of a model that writes texts, the input that the text continues; None: no input.
         decoding: of a model that writes texts, how they are chosen.
         most_rows: of a model that writes texts, the rows that one request may have.
@@ -101,6 +103,9 @@ class Contract(BaseModel):
     most_rows: int | None = None
     detection: Detection | None = None
     explain: ExplainSettings | None = None
+    shape: tuple[int, ...] | None = None
+    outputs: tuple[Target, ...] | None = None
+    threshold: float | None = None
 
     @classmethod
     def of(
@@ -134,6 +139,9 @@ class Contract(BaseModel):
             most_rows=max(1, MAX_TOKENS // longest) if writes else None,
             detection=(settings if isinstance(settings, Detection) else DEFAULT_DETECTION) if finds else None,
             explain=ExplainSettings() if explains else None,
+            shape=schema.target.shape,
+            outputs=schema.target.outputs,
+            threshold=THRESHOLD if schema.target.task == "multilabel" else None,
         )
 
     @cached_property
@@ -147,8 +155,24 @@ class Contract(BaseModel):
             )
             for entry in self.inputs
         )
-        target = Target(names=self.target, task=self.task, classes=self.classes, prompt=self.prompt)
-        return Schema(inputs=fields, target=target)
+        return Schema(inputs=fields, target=self.target_)
+
+    @cached_property
+    def target_(self) -> Target:
+        """The target, as in the schema."""
+        return Target(
+            names=self.target,
+            task=self.task,
+            classes=self.classes,
+            prompt=self.prompt,
+            shape=self.shape,
+            outputs=self.outputs,
+        )
+
+    def answers_like(self, target: Target) -> bool:
+        """Whether the answers mean the same as those to another target."""
+        ours, theirs = ((one.task, one.classes, one.shape, one.outputs) for one in (self.target_, target))
+        return ours == theirs
 
     @property
     def settings(self) -> DecodingSettings | None:
@@ -164,37 +188,22 @@ class Contract(BaseModel):
         """Convert predictions to JSON values, one per row.
 
         Args:
-            values: probabilities `(n, classes)`, or `(n, outputs)` of a regression, float; texts as objects
-                `(n, 2)`, log-probability and text; boxes `(n, max_boxes, 6)`, see `decoding.detections`.
+            values: `(n, units)`, see `preprocessing.target.answers`; texts as objects `(n, 2)`, log-probability and
+                text; boxes `(n, max_boxes, 6)`, see `decoding.detections`.
 
         Returns:
-            For a classifier `{"label", "probability", "probabilities"}`; for a text `{"text", "log_probability"}`; for
-            boxes `{"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}`; else a number, or a list of
-            numbers where there are several outputs.
+            For a text `{"text", "log_probability"}`; for boxes `{"boxes": [{"label", "score", "box": [left, top, right,
+            bottom]}]}`; else see `serving.contract.answers`.
         """
         rows = values.tolist()
         if self.detection is not None:
             return [{"boxes": [self._box(box) for box in row if box[0] >= 0]} for row in rows]
         if self.task == "generation":
             return [{"text": text, "log_probability": score} for score, text in rows]
-        if self.task == "regression":
-            return [row[0] for row in rows] if values.shape[1] == 1 else rows
-        best = argmax_rows(values)
-        return [
-            {"label": self.classes[top], "probability": row[top], "probabilities": row}
-            for top, row in zip(best, rows, strict=True)
-        ]
+        return predictions_of(self.target_, values)
 
     def _box(self, numbers: list[float]) -> dict[str, Any]:
         return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
-
-
-def argmax_rows(values: NDArray[Any]) -> list[int]:
-    """The position of the largest value in each row; for few rows without NumPy, whose calls have a fixed cost."""
-    if len(values) <= FEW_ROWS:
-        return [row.index(max(row)) for row in values.tolist()]
-    best: list[int] = values.argmax(axis=1).tolist()
-    return best
 
 
 def _input(field: Field, categories: Sequence[str]) -> Input:

@@ -60,6 +60,8 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
         ]
     if contract.decoding is not None:
         return [TensorSpec("text", "BYTES", ()), TensorSpec("log_probability", "FP32", ())]
+    if contract.task == "multilabel":
+        return [TensorSpec("probabilities", "FP32", (len(contract.classes),))]
     if not contract.classes:
         return [TensorSpec("predictions", "FP32", (len(contract.target),))]
     kinds = {type(name) for name in contract.classes}

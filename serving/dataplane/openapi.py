@@ -34,6 +34,8 @@ ERROR: Spec = {
     },
 }
 
+TASK_NAMES = {"multilabel": "multi-label classification", "multioutput": "prediction"}
+
 FILE: Spec = {
     "type": "object",
     "required": ["b64"],
@@ -85,10 +87,11 @@ def _info(engine: InferenceEngine) -> Spec:
     contract = engine.served.contract
     inputs = ", ".join(f"`{entry.name}`" for entry in contract.inputs)
     target = ", ".join(f"`{name}`" for name in contract.target)
+    task = TASK_NAMES.get(contract.task, contract.task)
     return {
         "title": engine.served.name,
         "version": "bento" if engine.served.release is None else f"release {engine.served.release}",
-        "description": f"# {engine.served.name}\n\nA {contract.task} of {target} from {inputs}.",
+        "description": f"# {engine.served.name}\n\nA {task} of {target} from {inputs}.",
     }
 
 
@@ -180,7 +183,12 @@ def _largest(kind: np.dtype[Any]) -> float:
 def _answer(contract: Contract) -> Spec:
     number: Spec = {"type": "number"}
     prediction = number if len(contract.target) == 1 else {"type": "array", "items": number}
-    if contract.classes:
+    if contract.task == "multilabel":
+        names = [str(name) for name in contract.classes]
+        of_each = {"type": "object", "properties": dict.fromkeys(names, number)}
+        labels = {"type": "array", "items": {"enum": names}}
+        prediction = {"type": "object", "properties": {"labels": labels, "probabilities": of_each}}
+    elif contract.classes:
         label = {"enum": list(contract.classes)}
         several = {"type": "array", "items": number}
         properties = {"label": label, "probability": number, "probabilities": several}

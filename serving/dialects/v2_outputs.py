@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.serving.contract.contract import argmax_rows
+from tidegate.serving.contract.answers import argmax_rows
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.tensors import box_tensors, output_specs, to_bytes
 from tidegate.serving.dialects import ServedModel, explain_unsupported

@@ -96,9 +96,9 @@ class InferenceEngine:
         self.max_rows = max_rows
         self.observer: Observer | None = None
         self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None
-        self.metrics = Metrics(
-            served.name, served.release, [_label(name) for name in served.contract.classes]
-        )
+        classes = () if served.contract.shape else served.contract.classes
+        labels, threshold = [_label(name) for name in classes], served.contract.threshold
+        self.metrics = Metrics(served.name, served.release, labels, threshold)
         self.dialects = make_dialects(served)
         self.default_dialect = RowsDialect(served)
         contract = predictor.contract

@@ -20,6 +20,7 @@ from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_s
 from tidegate.models.errors import one_line
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import load_probes
 from tidegate.serving.bundle.drift_reference import evenly_spaced_rows, make_reference
@@ -28,7 +29,7 @@ from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ParityError, ServingError
 from tidegate.serving.inference.batching import measure as measure_batching
 from tidegate.serving.inference.explainer import Explainer
-from tidegate.serving.inference.predictor import Predictor, probabilities
+from tidegate.serving.inference.predictor import Predictor
 from tidegate.serving.inference.probing import measure_probes
 from tidegate.serving.runtimes import available_cpus, load_before, load_model, load_slopes
 
@@ -56,8 +57,8 @@ def measure(
     Raises:
         ParityError: the shapes differ, or there is nothing to compare.
     """
-    if predictor.contract.task == "classification":
-        reference = probabilities(reference)
+    if predictor.contract.settings is None:
+        reference = as_answers(predictor.contract.target_, reference)
     rows = len(reference)
     few = {name: column[:rows] for name, column in columns.items()}
     served = _comparable_output(predictor, few)
@@ -66,7 +67,7 @@ def measure(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
             "shapes of at least one row; export the model again"
         )
-    unbounded = predictor.contract.task in ("regression", "detection")
+    unbounded = predictor.contract.task not in ("classification", "multilabel", "generation")
     scale = max(1.0, float(np.abs(reference).max())) if unbounded else 1.0
     difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
     return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)

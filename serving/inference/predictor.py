@@ -15,9 +15,11 @@ from tidegate.models.decoding.texts import decode
 from tidegate.models.errors import TransformError
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
-from tidegate.serving.contract.contract import Contract, Prediction
+from tidegate.serving.contract.answers import Prediction
+from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, can_encode, encode_image
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.errors import ContractError, PredictionError
@@ -59,8 +61,9 @@ class Predictor:
             until: `time.monotonic()` after which texts are given up; None: never.
 
         Returns:
-            Probabilities `(n, classes)` in the order of the contract's classes, or `(n, outputs)`, float32; texts as
-            objects `(n, 2)`, log-probability and text; boxes `(n, max_boxes, 6)`, see `decoding.detections`.
+            Answers `(n, units)`, float32, such as probabilities in the order of the contract's classes, see
+            `preprocessing.target.answers`; texts as objects `(n, 2)`, log-probability and text; boxes
+            `(n, max_boxes, 6)`, see `decoding.detections`.
 
         Raises:
             PredictionError: the model's output has another shape, or is not finite; or the time is over.
@@ -74,11 +77,10 @@ class Predictor:
                 columns, settings if isinstance(settings, Detection) else self.contract.detection
             )
         raw = self.run(self.inputs(columns))
-        values = probabilities(raw) if self.contract.task == "classification" else raw
-        units = len(self.contract.classes) or len(self.contract.target)
-        if values.ndim != 2 or values.shape[1] != units or not _finite(values):
+        values, units = as_answers(self.contract.target_, raw), self.contract.target_.units
+        if values.shape[1] != units or not _finite(values):
             raise PredictionError(
-                f"the model's output has the shape {values.shape}, or a number that is not "
+                f"the model's output has the shape {raw.shape}, or a number that is not "
                 f"finite; expected (rows, {units}) finite numbers; check the inputs' scale, or train again"
             )
         return values
@@ -152,13 +154,6 @@ class Predictor:
     def predict_rows(self, rows: list[Any]) -> list[Prediction]:
         """Predict from rows as in a request; raises ContractError, PredictionError."""
         return self.contract.predictions(self.predict_columns(self.reader.parse_rows(rows)))
-
-
-def probabilities(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A classifier's output as probabilities `(n, classes)`: one sigmoid unit `p` becomes `[1 - p, p]`."""
-    if raw.ndim == 2 and raw.shape[1] == 1:
-        return np.concatenate([1 - raw, raw], axis=1)
-    return raw
 
 
 def _finite(values: NDArray[np.float32]) -> bool:

@@ -21,6 +21,7 @@ ROUNDING = 1e-5  # of the same: what two machines may differ by, which moves pro
 SMALLEST_SCALE = 1e-2
 LEAST = 1e-30  # probabilities below say nothing
 BATCH = 256
+PROBABILITIES = ("classification", "multilabel", "generation")  # tasks whose answers they are
 
 
 def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> Probed:
@@ -64,7 +65,7 @@ def probe_tolerances(task: str, probes: Probes) -> NDArray[np.float64]:
 
     Of probabilities TOLERANCE, and more only where what stands before them is so large that rounding alone moves them.
     """
-    if task in ("classification", "generation"):
+    if task in PROBABILITIES:
         allowed = np.full(len(probes.answers), TOLERANCE)
         if probes.before is not None:
             moved = ROUNDING / 2 * _scales_before(probes.before, probes)
@@ -75,7 +76,7 @@ def probe_tolerances(task: str, probes: Probes) -> NDArray[np.float64]:
 
 def _before(predictor: Predictor, before: Run | None, probes: Probes) -> NDArray[np.float64]:
     """Of the first rows the difference before the last activation, as a share of what is allowed."""
-    if predictor.contract.task not in ("classification", "generation") or probes.before is None:
+    if predictor.contract.task not in PROBABILITIES or probes.before is None:
         return np.zeros(0)
     rows = {name: column[: len(probes.before)] for name, column in probes.columns.items()}
     if before is not None:

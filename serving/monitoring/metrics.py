@@ -59,15 +59,22 @@ class Metrics(Collector):
         endpoint: the endpoint's name.
         release: the release's number.
         labels: a classifier's classes in the order of its outputs; empty for a regressor.
+        threshold: of sets of labels, the probability from which one is counted; None: the most probable class is.
     """
 
-    def __init__(self, endpoint: str, release: int | None, labels: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        release: int | None,
+        labels: Sequence[str] = (),
+        threshold: float | None = None,
+    ) -> None:
         self._values = [endpoint, "" if release is None else str(release)]
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._registry.register(self)
-        self._labels = labels
+        self._labels, self._threshold = labels, threshold
         self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._errors: defaultdict[str, int] = defaultdict(int)
         self._unseen: defaultdict[str, int] = defaultdict(int)
@@ -151,6 +158,8 @@ class Metrics(Collector):
         if values.ndim == 3:  # boxes, whose first number is their class
             places = values[:, :, 0].astype(np.int64)
             self._classes += np.bincount(places[places >= 0], minlength=len(self._classes))
+        elif self._threshold is not None:
+            self._classes += (values >= self._threshold).sum(axis=0)
         elif self._labels:
             self._classes += np.bincount(values.argmax(axis=1), minlength=len(self._classes))
         else:

@@ -20,10 +20,11 @@ from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity
-from tidegate.serving.inference.predictor import Predictor, probabilities, sample_rows
+from tidegate.serving.inference.predictor import Predictor, sample_rows
 
 ROWS = 64
 OTHERS = ("char_lm", "seq2seq", "ssd")  # they answer texts or boxes, see `texts.py` and `boxes.py`
@@ -116,7 +117,7 @@ def build(family: str, folder: Path) -> None:
 
     def trained(columns: Columns) -> np.ndarray:
         raw = predict(network, transforms.apply(columns))
-        return probabilities(raw) if schema.target.task == "classification" else raw
+        return as_answers(schema.target, raw)
 
     export_onnx(network, folder / f"{family}.onnx")
     names = [entry.name for entry in schema.inputs]

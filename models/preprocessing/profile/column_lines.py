@@ -7,7 +7,7 @@ from typing import Any
 
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.profile.column_profile import MOST_DISTINCT, MOST_FRACTIONS, ColumnProfile
-from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
 
 MOST_LINES = 30  # with more columns, neighbours that are alike share a line
@@ -55,11 +55,12 @@ def column_entries(
             | {"model": model, "warnings": [*_about(field.name, warnings), *together.get(field.name, ())]}
         )
     target = schema.target
-    gives = f"{len(target.classes)} classes" if target.classes else "as it is"
-    for name in target.names:
-        entry = {"name": name, "role": "target", "kind": target.task, "why": ""}
-        entry |= profiles[name].figures() | {"model": gives}
-        entries.append(entry | {"warnings": _about(name, warnings)})
+    for output in target.outputs or (target,):
+        gives = f"{len(output.classes)} {_kind_of_classes(output)}" if output.classes else "as it is"
+        for name in output.names:
+            entry = {"name": name, "role": "target", "kind": output.task, "why": ""}
+            entry |= profiles[name].figures() | {"model": gives}
+            entries.append(entry | {"warnings": _about(name, warnings)})
     return entries
 
 
@@ -77,6 +78,11 @@ def raw_entries(schema: Schema, profiles: Mapping[str, ColumnProfile], given: st
         {"name": field.name, "kind": field.kind, **head, **profiles[field.name].figures(), **tail}
         for field in schema.inputs
     ]
+
+
+def _kind_of_classes(target: Target) -> str:
+    at = f" at each of {' x '.join(map(str, target.shape))} places" if target.shape else ""
+    return ("labels" if target.task == "multilabel" else "classes") + at
 
 
 def _about(name: str, warnings: Sequence[str]) -> list[str]:

@@ -28,7 +28,8 @@ class Leaks:
         self._some = {name: column[:: max(1, len(column) // rows)] for name, column in columns.items()}
         self._classes = target.task == "classification"
         self._truths: dict[str, tuple[Array, Array, NDArray[np.bool_]]] = {}
-        for name in target.names if target.task in ("classification", "regression") else ():
+        plain = target.task in ("classification", "regression") and target.shape is None
+        for name in target.names if plain else ():
             truth = self._some[name]
             present = ~missing(truth)
             known: Array = _codes(truth) if self._classes else truth.astype(np.float64)

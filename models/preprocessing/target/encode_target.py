@@ -1,4 +1,4 @@
-"""The target as a network learns it: class numbers, or quantities."""
+"""The target as a network learns it: class numbers, quantities, or a 0 or 1 a label."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Class, Schema, Target
+from tidegate.models.preprocessing.target.label_matrix import label_matrix
 
 
 def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
-    """The target as numbers: int64 class indices `(n,)`, or float32 `(n, outputs)` for a regression.
+    """The target as numbers.
+
+    Returns:
+        int64 class indices `(n,)`, `(n, *shape)` of a segmentation; float32 `(n, outputs)` or `(n, *shape)` of a
+        regression, `(n, labels)` of 0 and 1 of a multi-label target; of several outputs all of these side by side, as
+        float32, see `answers.truths_of`.
 
     Raises:
         SchemaError: a row has no value, or a class that the schema does not have.
     """
-    target = schema.target
+    return encoded(schema.target, columns)
+
+
+def encoded(target: Target, columns: Columns) -> NDArray[Any]:
+    """The same of one target, which may be one of several outputs."""
+    if target.outputs is not None:
+        parts = [encoded(output, columns) for output in target.outputs]
+        return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
     for name in target.names:
         absent = int(missing(columns[name]).sum())
         if absent:
@@ -26,9 +39,20 @@ def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
                 f"target {name!r} has no value in {absent} of {len(columns[name])} rows; "
                 "expected one in every row; drop or fill those rows"
             )
+    if target.task == "multilabel":
+        return label_matrix(target, columns)
+    if target.shape is not None:
+        return _dense(target, columns[target.names[0]])
     if target.task == "regression":
         return np.stack([columns[name].astype(np.float32) for name in target.names], axis=1)
     return _positions(target, columns[target.names[0]])
+
+
+def _dense(target: Target, column: Array) -> NDArray[Any]:
+    """A target of one array a row."""
+    if target.task != "segmentation":
+        return column.astype(np.float32)
+    return _positions(target, column.reshape(-1)).reshape(column.shape)
 
 
 def _positions(target: Target, column: Array) -> NDArray[np.int64]:

@@ -118,7 +118,7 @@ class TargetColumns:
                 raise SchemaError(
                     f"target {name!r} holds arrays of {count} numbers, and the task is classification; expected one "
                     "class per row, or one-hot rows (one 1, all others 0); correct the target, or set data.task: "
-                    "regression to learn the numbers"
+                    "regression to learn the numbers, segmentation for a class at each place"
                 )
             parts = [name] if count == 1 else [f"{name}_{place}" for place in range(count)]
             spread |= {part: numbers[:, place].copy() for place, part in enumerate(parts)}

@@ -28,7 +28,7 @@ def tell_about_target(
         test: the test rows.
         numbers: of these rows in the source `(n,)`, counted from 0; None: they are all of it.
     """
-    if schema.target.task == "regression":
+    if schema.target.task == "regression" and schema.target.shape is None:
         for name in schema.target.names:
             _tell_mostly_one(name, columns[name])
     if schema.target.task != "classification":

@@ -76,9 +76,7 @@ def _compared(
         return Comparison(problem=_too_few(inputs, len(chosen), len(unseen)))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)[chosen]
     rows, asked = take(columns, chosen), [one.metric for one in criteria]
-    scores = paired_scores(
-        schema, transforms, predictor, rows, raw, winner.activation, inputs.decoding, asked
-    )
+    scores = paired_scores(schema, transforms, predictor, rows, raw, inputs.decoding, asked)
     known = {**(winner.metrics if unseen.all() else {}), **scores.candidate.values}
     compared: dict[str, Compared] = {}
     for one in criteria:
@@ -125,7 +123,7 @@ def _metric(criterion: Criterion, candidate: float, scores: PairedScores, rows: 
 
 def _check_contract(predictor: Predictor, schema: Schema) -> None:
     theirs = predictor.contract
-    if (theirs.task, tuple(theirs.classes)) != (schema.target.task, tuple(schema.target.classes)):
+    if not theirs.answers_like(schema.target):
         raise _OtherContractError("it predicts something else")
     ours = {field.name: field for field in schema.inputs}
     for entry in theirs.inputs:

@@ -14,17 +14,17 @@ from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.decoding.settings import DEFAULT_DETECTION, DecodingSettings, Detection
 from tidegate.models.evaluation.box_metrics import evaluate_answers
 from tidegate.models.evaluation.evaluation import Evaluation
-from tidegate.models.evaluation.metrics import evaluate, to_predictions
 from tidegate.models.evaluation.paired_difference import (
     GROUPS,
     UNKNOWN,
     Interval,
-    interval,
     jackknife,
     token_interval,
 )
+from tidegate.models.evaluation.targets import evaluate_target, interval_of
 from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_tokens, token_sums
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import Predictor
@@ -49,7 +49,6 @@ def paired_scores(
     champion: Predictor,
     columns: Columns,
     raw: NDArray[Any],
-    activation: str,
     settings: DecodingSettings | None,
     metrics: Sequence[str] = (),
 ) -> PairedScores:
@@ -60,7 +59,6 @@ def paired_scores(
         champion: loaded from its bundle.
         columns: the rows.
         raw: the candidate's reference outputs for them, see `step_types.train.Trained`.
-        activation: of the candidate's outputs.
         settings: how the candidate's texts or boxes are chosen.
         metrics: that are asked for; top_K_accuracy is computed for these only.
 
@@ -72,7 +70,7 @@ def paired_scores(
     elif champion.contract.detection is not None:
         ours, theirs, between = _boxes(transforms, champion, columns, raw, settings)
     else:
-        ours, theirs, between = _plain(schema, champion, columns, raw, activation, metrics)
+        ours, theirs, between = _plain(schema, champion, columns, raw, metrics)
     return PairedScores(ours.prefixed("test_"), theirs.prefixed("test_"), between)
 
 
@@ -84,19 +82,17 @@ def _plain(
     champion: Predictor,
     columns: Columns,
     raw: NDArray[Any],
-    activation: str,
     metrics: Sequence[str],
 ) -> Scored:
     target = schema.target
     names = [field.name for field in champion.contract.inputs]
     theirs = champion.predict_columns({name: columns[name] for name in names})
-    ours, truth = to_predictions(raw, activation), encode_target(schema, columns)
+    ours, truth = as_answers(target, raw), encode_target(schema, columns)
 
     def between(metric: str, confidence: float) -> Interval:
-        return interval(metric, target.task, truth, (ours, theirs), confidence, target.names)
+        return interval_of(target, metric, truth, (ours, theirs), confidence)
 
-    facts = target.classes, target.names, top_k(metrics)
-    both = [evaluate(target.task, truth, one, *facts) for one in (ours, theirs)]
+    both = [evaluate_target(target, truth, one, top_k(metrics)) for one in (ours, theirs)]
     return both[0], both[1], between
 
 

@@ -7,7 +7,14 @@ from tidegate.models.decoding.settings import Decoding
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.step_types.train import TrainInputs
 
-TARGETS = {"generation": "a text", "detection": "boxes"}
+TARGETS = {
+    "generation": "a text",
+    "detection": "boxes",
+    "multilabel": "a set of labels",
+    "segmentation": "a class at each place",
+    "multioutput": "several outputs",
+    "reconstruction": "the input itself",
+}
 
 
 def refuse_unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> None:
@@ -34,13 +41,13 @@ def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterato
         )
     if task not in TARGETS:
         return
-    # Here there is one answer per token or box, and these need one per row.
-    keys = ["calibration", "privacy", "explain", *(["class_weights"] if task == "detection" else [])]
+    # Here there is no one class or number per row, which these need.
+    keys = ["calibration", "privacy", "explain", *(["class_weights"] if task != "generation" else [])]
     asked = {f"training.{key}": training[key] for key in keys}
     asked["data.split.folds"] = inputs.content["data"]["split"].get("folds")
     asked["serving.explain"] = inputs.explain
     yield from (
-        f"Option {name!r} is set, and the target is {TARGETS[task]}; expected a target with one answer per row; "
+        f"Option {name!r} is set, and the target is {TARGETS[task]}; expected a class or a number per row; "
         "leave the option out"
         for name, value in asked.items()
         if value

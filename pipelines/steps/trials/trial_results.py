@@ -22,6 +22,7 @@ from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import make_probes, save_probes
 from tidegate.models.training.recipe import Recipe, Rows
@@ -155,20 +156,20 @@ class TrialResults:
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
         """The content of the figures: `facts`, and arrays."""
-        target, activation = self._schema.target, self._recipe.head.activation
+        target = self._schema.target
         facts = {
             "task": target.task,
             "classes": target.classes,
             "names": target.names,
             "history": history.epochs,
         }
-        # Texts and boxes have only the training curve.
-        if self._transforms.text_target or self._transforms.box_target:
+        # What is no class and no number a row has only the training curve.
+        if target.task not in ("classification", "regression") or target.shape is not None:
             return {"facts": facts, "y_true": np.zeros(0), "y_pred": np.zeros(0)}
         changed = before is not raw
         raw, before, truth = (self._of_scored("test", array) for array in (raw, before, truth))
-        uncalibrated = {} if not changed else {"y_uncalibrated": to_predictions(before, activation)}
-        return {"facts": facts, "y_true": truth, "y_pred": to_predictions(raw, activation), **uncalibrated}
+        uncalibrated = {} if not changed else {"y_uncalibrated": as_answers(target, before)}
+        return {"facts": facts, "y_true": truth, "y_pred": as_answers(target, raw), **uncalibrated}
 
     def explain(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
         """Attributions of some test rows, described in `facts`; {} if the model cannot be explained."""

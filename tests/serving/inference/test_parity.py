@@ -11,11 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import save_columns
+from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
 from tidegate.serving.bundle.measurements import Batching
 from tidegate.serving.errors import ModelLoadError, ParityError
 from tidegate.serving.inference.parity import check_parity
-from tidegate.serving.inference.predictor import Predictor, probabilities
+from tidegate.serving.inference.predictor import Predictor
 from tidegate.serving.runtimes import available_cpus, load_model
 
 KERAS = """
@@ -125,7 +127,8 @@ def test_the_tensorflow_runtime_loads_the_experiments_own_layers(
 
 
 def test_one_sigmoid_becomes_two_probabilities(mixed: Path) -> None:
-    assert probabilities(np.array([[0.25]], np.float32)).tolist() == [[0.75, 0.25]]
+    pair = Target(names=("y",), task="classification", classes=(False, True))
+    assert as_answers(pair, np.array([[0.25]], np.float32)).tolist() == [[0.75, 0.25]]
     answer: Any
     (answer,) = Predictor.of(mixed).predict_rows([{"age": 31, "rooms": 2, "city": "Oslo"}])
     assert answer["label"] in ("no", "yes")

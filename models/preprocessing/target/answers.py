@@ -1,0 +1,73 @@
+"""A model's raw outputs as answers `(n, units)`: of every task one table of numbers, which is compared and served.
+
+A model of several outputs answers them side by side, in the order of their names; an answer with a shape of its own is
+flattened row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.models.preprocessing.schema import Target
+
+Floats = NDArray[np.float32]
+
+
+def as_answers(target: Target, raw: NDArray[np.floating]) -> Floats:
+    """The answers in a model's raw outputs.
+
+    Args:
+        target: what is predicted.
+        raw: float `(n, ...)`; of several outputs side by side, see `networks.predict`.
+
+    Returns:
+        float32 `(n, units)`: one sigmoid `p` of two classes becomes `[1 - p, p]`.
+    """
+    flat = np.asarray(raw, np.float32)
+    flat = flat.reshape(len(flat), -1)
+    if target.outputs is None:
+        return _of_two(flat) if target.task == "classification" and flat.shape[1] == 1 else flat
+    if flat.shape[1] == target.units:
+        return flat
+    widths = [1 if _is_pair(output) else output.units for output in target.outputs]
+    if flat.shape[1] != sum(widths):
+        return flat  # whoever knows what was expected refuses it
+    ends = np.cumsum(widths)
+    parts = np.split(flat, ends[:-1], axis=1)
+    pairs = zip(target.outputs, parts, strict=True)
+    return np.concatenate([_of_two(part) if _is_pair(one) else part for one, part in pairs], axis=1)
+
+
+def parts_of(target: Target) -> Iterator[tuple[Target, slice]]:
+    """Each output, and where its numbers are in `as_answers`."""
+    start = 0
+    for output in target.outputs or ():
+        yield output, slice(start, start + output.units)
+        start += output.units
+
+
+def truths_of(target: Target) -> Iterator[tuple[Target, slice]]:
+    """Each output, and where its numbers are in `encode_target` of several: a class is one, labels are one each."""
+    start = 0
+    for output in target.outputs or ():
+        width = truth_width(output)
+        yield output, slice(start, start + width)
+        start += width
+
+
+def truth_width(output: Target) -> int:
+    """How many numbers a row of the encoded target has."""
+    if output.task == "classification":
+        return 1
+    return output.units if output.task == "multilabel" else output.places
+
+
+def _is_pair(target: Target) -> bool:
+    return target.task == "classification" and target.units == 2
+
+
+def _of_two(p: Floats) -> Floats:
+    return np.concatenate([1 - p, p], axis=1)
