@@ -42,6 +42,11 @@ def mask_of(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
+def logits_beside(tensor: Any) -> Any:
+    """The logits that a softmax or sigmoid computed a tensor from; None if they are not known."""
+    return getattr(tensor, "_keras_logits", None)
+
+
 def global_seed() -> Any:
     """The state of Keras' global seed generator, which is created at the first call from Python's seed."""
     from keras.src.random.seed_generator import global_seed_generator

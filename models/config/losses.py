@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError
+from tidegate.models.user_code.references import is_reference
 
 if TYPE_CHECKING:  # `plan` checks a loss by name, and loads no NumPy for it
     import numpy as np
@@ -39,6 +40,14 @@ MULTILABEL: dict[str, Target] = dict.fromkeys(("binary_crossentropy", "binary_fo
 IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
 DETECTION: dict[str, Target] = {"multibox": "boxes"}
+# How a loss of the user's takes the target: classes as one probability of two, or one number a class.
+OWN_TARGET: dict[str, Target] = {
+    "regression": "number",
+    "generation": "tokens",
+    "detection": "boxes",
+    "multilabel": "labels",
+}
+CLASS_TARGETS: tuple[Target, ...] = ("probability", "one_hot", "index")
 TASK_OF_KIND = {"text": "generation", "boxes": "detection", "labels": "multilabel"}  # by the target's kind
 LOSSES_BY_TASK = {
     "classification": CLASSIFICATION,
@@ -57,7 +66,7 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss by name, its keyword arguments, and the target encoding it needs.
+    """A loss by name or reference, its keyword arguments, and the target encoding it needs.
 
     `logits`: whether it is computed of logits, which the user's model ends with. The network gets the activation that
     makes them probabilities, and Keras computes the loss from what stands before it.
@@ -70,7 +79,7 @@ class Loss:
 
 
 def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) -> Loss:
-    """Return the loss for a name, for {name, ...options}, or the task's default for None.
+    """Return the loss for a name or reference, for {name, ...options}, or the task's default for None.
 
     Raises:
         OptionsError: the loss is unknown, or does not fit the task or the number of classes.
@@ -80,6 +89,8 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
     options: dict[str, Any] = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
     name = str(options.pop("name", ""))
     name = ALIASES.get(name, name)
+    if is_reference(name):
+        return _own_loss(name, options, task, classes)
     if name in others:
         raise OptionsError(
             f"loss {name!r} does not fit a {task}; expected one of: {', '.join(table)}; choose one of them"
@@ -99,6 +110,27 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
             f"option 'from_logits' of loss {name!r} is {logits!r}; expected true or false; correct it"
         )
     return Loss(name, options, table[name], logits)
+
+
+def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Loss:
+    """A loss of the user's; `target` in its options says how it takes the classes."""
+    usual = OWN_TARGET.get(task) or ("probability" if classes == 2 else "one_hot")
+    allowed: tuple[Target, ...] = CLASS_TARGETS if task == "classification" else (usual,)
+    target = options.pop("target", usual)
+    if target not in allowed or (target == "probability" and classes != 2):
+        fitting = [one for one in allowed if classes == 2 or one != "probability"]
+        raise OptionsError(
+            f"option 'target' of loss {name!r} is {target!r}, and this is a {task}"
+            f"{f' of {classes} classes' if task == 'classification' else ''}; expected one of: {', '.join(fitting)}; "
+            "choose one, or leave it out"
+        )
+    logits = options.pop("from_logits", False)
+    if not isinstance(logits, bool) or (logits and task != "classification"):
+        raise OptionsError(
+            f"option 'from_logits' of loss {name!r} is {logits!r}, and this is a {task}; expected true or false of a "
+            "classification; correct it"
+        )
+    return Loss(name, options, target, logits)
 
 
 def with_label_smoothing(loss: Loss, part: float) -> Loss:
@@ -143,10 +175,11 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     """
     if loss is None:
         return
-    if task_of(loss) is None:
-        name = loss.get("name") if isinstance(loss, Mapping) else loss
+    name = loss.get("name") if isinstance(loss, Mapping) else loss
+    if task_of(loss) is None and not is_reference(name):
         raise OptionsError(
-            f"unknown loss {name!r}{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])}"
+            f"unknown loss {name!r}{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])} "
+            "One of your own is named with its module: my_losses:name"
         )
     if task is not None:
         loss_named(loss, task, classes=2)

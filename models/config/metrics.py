@@ -84,7 +84,8 @@ def metric_named(name: str) -> str:
     found = spelled(name)
     if found is None:
         raise ValueError(
-            f"unknown metric {name!r} in 'training.metrics'{did_you_mean(name, [*KNOWN, 'top_5_accuracy'])}"
+            f"unknown metric {name!r} in 'training.metrics'{did_you_mean(name, [*KNOWN, 'top_5_accuracy'])} "
+            "One of your own is named with its module: my_metrics:name"
         )
     return found
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate.models.config.metrics import DEFAULT_METRICS, PREFIXES, spelled
+from tidegate.models.config.metrics import DEFAULT_METRICS, HIGHER, PREFIXES, spelled
 from tidegate.models.config.options import did_you_mean
+from tidegate.models.config.own_metrics import metric_names, own_metric
 from tidegate.models.config.training import Plateau, Training
 from tidegate.models.errors import OptionsError
 
@@ -24,14 +25,15 @@ def require_monitors(training: Training, task: str | None, validated: bool, own:
     """
     schedule = training.learning_rate_schedule
     plateau = schedule if isinstance(schedule, Plateau) else None
-    names: Sequence[str] | None = training.metrics
-    if names is None:
+    names: Sequence[str] = metric_names(training.metrics or ())
+    if training.metrics is None:
         tasks = (task,) if task else ("classification", "regression")
         names = [name for one in tasks for name in DEFAULT_METRICS[one]]
     for key, part in (("early_stopping", training.early_stopping), ("learning_rate_schedule", plateau)):
         if part is not None and part.monitor is not None:
             where = f"training.{key}.monitor"
             _require_rows(part.monitor, validated, where)
+            _require_direction(part.monitor, training, where)
             if not own:
                 require_monitor(part.monitor, ("loss", *names), validated, where)
 
@@ -50,6 +52,16 @@ def _require_rows(monitor: str, validated: bool, where: str) -> None:
         raise OptionsError(
             f"option {where!r} is {monitor!r}, and data.split.validation is 0; expected validation rows for it; set "
             f"data.split.validation, such as 0.1, or name {name}"
+        )
+
+
+def _require_direction(monitor: str, training: Training, where: str) -> None:
+    """Refuse to follow a metric of the user's of which nothing says whether more is better."""
+    own = own_metric(monitor, training.metrics)
+    if own is not None and own.higher is None and not any(word in own.name for word in HIGHER):
+        raise OptionsError(
+            f"option {where!r} is {monitor!r}, and nothing says whether higher values of it are better; expected this "
+            f"in training.metrics; write it there as {{name: {own.reference}, higher_is_better: true}}, or false"
         )
 
 

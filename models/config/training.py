@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from tidegate.models.config.class_weights import class_key
-from tidegate.models.config.metrics import metric_named, monitor_named
+from tidegate.models.config.metrics import monitor_named
+from tidegate.models.config.own_metrics import metric_entry
 from tidegate.models.config.quantities import seconds
 from tidegate.models.errors import OptionsError
 
@@ -28,7 +29,7 @@ class FrozenOptions(BaseModel):
 
 
 Monitor = Annotated[str, AfterValidator(monitor_named)]
-Metric = Annotated[str, AfterValidator(metric_named)]
+Metric = Annotated[str | dict[str, Any], AfterValidator(metric_entry)]
 
 
 class EarlyStopping(FrozenOptions):
@@ -159,16 +160,20 @@ class Training(FrozenOptions):
         "tensorflow", description="Keras' backend, or numpy: the readable equations of models/equations."
     )
     optimizer: str | dict[str, Any] = Field(
-        "adam", description="A Keras optimizer, or {name, learning_rate, ...}.", validate_default=True
+        "adam",
+        description="A Keras optimizer, or {name, learning_rate, ...}; name may be a reference to one of your own.",
+        validate_default=True,
     )
     loss: str | dict[str, Any] | None = Field(
-        None, description="A loss, or {name, ...}; None is the task's default."
+        None,
+        description="A loss, or {name, ...}; name may be a reference such as my_losses:focal, whose `target` (index, "
+        "one_hot, probability) says how it takes classes; None is the task's default.",
     )
     metrics: tuple[Metric, ...] | None = Field(
         None,
         description="Metrics computed each epoch: accuracy, auc, pr_auc, precision, recall, f1, balanced_accuracy and "
-        "top_K_accuracy of any number of classes, rmse, mae and r2 of numbers, or one of Keras; None is the task's "
-        "default.",
+        "top_K_accuracy of any number of classes, rmse, mae and r2 of numbers, one of Keras, or a reference such as "
+        "my_metrics:lift, or {name: my_metrics:Lift, higher_is_better: true, ...options}; None is the task's default.",
     )
     early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch.")
     learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tidegate.models.config.metrics import higher_is_better
 from tidegate.models.config.monitors import require_monitor
+from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.config.training import Plateau, Training
 
 
@@ -32,7 +32,7 @@ def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
         found.append(
             keras.callbacks.EarlyStopping(
                 monitor=monitor,
-                mode=_mode(monitor),
+                mode=_mode(monitor, options),
                 patience=stopping.patience,
                 min_delta=stopping.min_delta,
                 restore_best_weights=stopping.restore_best,
@@ -43,7 +43,7 @@ def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
         found.append(
             keras.callbacks.ReduceLROnPlateau(
                 monitor=monitor,
-                mode=_mode(monitor),
+                mode=_mode(monitor, options),
                 factor=plateau.factor,
                 patience=plateau.patience,
                 min_lr=plateau.minimum,
@@ -53,8 +53,8 @@ def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
     return keras.callbacks.CallbackList(found, model=model)
 
 
-def _mode(monitor: str) -> str:
-    return "max" if higher_is_better(monitor) else "min"
+def _mode(monitor: str, options: Training) -> str:
+    return "max" if higher_is_better(monitor, options.metrics) else "min"
 
 
 def _monitor(model: Any, name: str | None, validated: bool, where: str) -> str:

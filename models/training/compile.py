@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from tidegate.models.config.metrics import (
     require_task,
     require_top,
 )
+from tidegate.models.config.own_metrics import Entry, metric_names, own_metrics
 from tidegate.models.config.training import Regularization, Training
-from tidegate.models.errors import OptionsError, TrainingError, one_line
+from tidegate.models.errors import OptionsError, TrainingError, UserCodeError, one_line
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.predict import as_numpy
 from tidegate.models.networks.probabilities import require_probabilities
@@ -25,6 +26,9 @@ from tidegate.models.training.class_metrics import class_metric
 from tidegate.models.training.label_metrics import label_metric
 from tidegate.models.training.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
+from tidegate.models.training.own_objects import own_metric, require_value_a_row
+from tidegate.models.user_code.project import line_in_project
+from tidegate.models.user_code.references import is_reference
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 TRIED = 2  # training rows, or one more
@@ -55,27 +59,39 @@ def compile_model(
 
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit together.
+        UserCodeError: one of the user's is not what it should be, or raises.
         UserModelError: a classifier's outputs are no probabilities.
         TrainingError: the model cannot answer its own rows.
     """
     loss = with_label_smoothing(loss_named(options.loss, task, classes), options.label_smoothing)
     _penalise(model, options.regularization)
-    names = options.metrics if options.metrics is not None else DEFAULT_METRICS[task]
-    require_task(names, task)
-    if task == "classification":
-        require_top(names, classes)
-    of_labels = task == "multilabel"
-    metrics = [label_metric(name, classes) if of_labels else keras_metric(name, classes) for name in names]
-    schedule = options.learning_rate_schedule
+    metrics = keras_metrics(options, task, classes)
+    schedule, function = options.learning_rate_schedule, loss_function(loss)
     model.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
-        loss=loss_function(loss),
+        loss=function,
         **{"weighted_metrics" if options.privacy else "metrics": metrics},
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
     _try_rows(model, train, loss, classes)
     return loss
+
+
+def keras_metrics(options: Training, task: str, classes: int) -> list[Any]:
+    """The Keras metrics of `training.metrics`, or the task's default ones.
+
+    Raises:
+        OptionsError: one is for another task, or says nothing about so few classes.
+        UserCodeError: one of the user's is not what it should be.
+    """
+    entries: Sequence[Entry] = options.metrics if options.metrics is not None else DEFAULT_METRICS[task]
+    names, own = metric_names(entries), own_metrics(entries)
+    require_task(names, task)
+    if task == "classification":
+        require_top(names, classes)
+    built_in = label_metric if task == "multilabel" else keras_metric
+    return [own_metric(own[name]) if name in own else built_in(name, classes) for name in names]
 
 
 def _penalise(model: Any, penalty: Regularization | None) -> None:
@@ -130,12 +146,17 @@ def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
     require_probabilities(as_numpy(answer), ACTIVATIONS[loss.target])
     try:
         target = encode_target(loss.target, train[1][rows], classes)
+        if is_reference(loss.name):
+            require_value_a_row(loss, model.loss, target, answer)
         model.compute_loss(inputs, target, answer, training=False)
         model.compute_metrics(inputs, target, answer)
+    except UserCodeError:
+        raise
     except Exception as error:
+        place = line_in_project(error.__traceback__)
         raise OptionsError(
-            f"loss {loss.name!r} and metrics {[one.name for one in model.metrics]} cannot be computed on the model's "
-            f"outputs {tuple(model.outputs[0].shape)}: {one_line(error)[:300]}; expected ones that fit the "
-            "outputs; change them"
+            f"{place + ': ' if place else ''}loss {loss.name!r} and metrics {[one.name for one in model.metrics]} "
+            f"cannot be computed on the model's outputs {tuple(model.outputs[0].shape)} and targets {target.shape}: "
+            f"{one_line(error)[:300]}; expected ones that fit the outputs; change them"
         ) from error
     model.reset_metrics()

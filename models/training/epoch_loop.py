@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.metrics import higher_is_better
+from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.config.training import Training
 from tidegate.models.distributed.devices import BACKEND_NAMES
 from tidegate.models.distributed.process_group import Group, member_lost_error
@@ -185,7 +185,7 @@ class EpochLoop:
         """Update the best epoch, and decide whether to stop."""
         progress, last = self.progress, len(self.progress.epochs) - 1
         values = [epoch[self.monitor] for epoch in progress.epochs]
-        higher = higher_is_better(self.monitor)
+        higher = higher_is_better(self.monitor, self.options.metrics)
         if last == 0 or is_better(values[last], values[progress.best_epoch], higher):
             progress.best_epoch = last
         median = self.medians[last] if last < len(self.medians) else None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training import Cosine, Exponential, Plateau, Schedule
 from tidegate.models.errors import OptionsError
+from tidegate.models.training.own_objects import own_optimizer
+from tidegate.models.user_code.references import is_reference
 
 # Keras' optimizers and the options that only some of them have, written out so that a wrong name is found without
 # importing Keras; a test checks that both are complete.
@@ -108,13 +111,16 @@ def optimizer_classes() -> dict[str, Any]:
 
 
 def check_optimizer(optimizer: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return an optimizer's lower-case name and its options, without importing Keras.
+    """Return an optimizer's lower-case name, or its reference, and its options, without importing Keras.
 
     Raises:
         OptionsError: an unknown optimizer, an option that it does not have, or a wrong learning rate.
     """
     options = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
-    name = str(options.pop("name", "adam")).lower()
+    name = str(options.pop("name", "adam"))
+    if is_reference(name):
+        return name, options
+    name = name.lower()
     if name not in OPTIMIZERS:
         raise OptionsError(f"unknown optimizer {name!r}{did_you_mean(name, OPTIMIZERS)}")
     known = (*COMMON, *OPTIMIZERS[name])
@@ -135,20 +141,28 @@ def build_optimizer(
     """Return an experiment's Keras optimizer.
 
     Args:
-        optimizer: a name, or {name, learning_rate, ...} with arguments of that Keras class.
+        optimizer: a name or reference, or {name, learning_rate, ...} with arguments of that class.
         schedule: how the learning rate changes, or None.
         steps: batches per epoch.
         epochs: epochs planned.
 
     Raises:
         OptionsError: the optimizer or an argument is unknown or wrong.
+        UserCodeError: a reference names no optimizer.
     """
     name, options = check_optimizer(optimizer)
-    kind = optimizer_classes()[name]
-    built = construct(kind, options, f"optimizer {name!r}")
+    if is_reference(name):
+        make: Callable[..., Any] = partial(own_optimizer, name)
+    else:
+        make = partial(_keras_optimizer, optimizer_classes()[name], name)
+    built = make(options)
     if schedule is None or isinstance(schedule, Plateau):
         return built
     options["learning_rate"] = _exact(_schedule(schedule, float(built.learning_rate), steps, epochs))
+    return make(options)
+
+
+def _keras_optimizer(kind: Any, name: str, options: Mapping[str, Any]) -> Any:
     return construct(kind, options, f"optimizer {name!r}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tidegate.models.config.losses import encode_target, loss_named, with_label_smoothing
 from tidegate.models.config.metrics import top_k
+from tidegate.models.config.own_metrics import OwnMetric, metric_names, own_metrics
 from tidegate.models.config.training import check_privacy
 from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
@@ -148,8 +150,22 @@ class Recipe:
             from tidegate.models.evaluation.text_metrics import evaluate_tokens
 
             return evaluate_tokens(truth, raw)
-        top = top_k(self.training["metrics"] or ())
-        return evaluate_target(target, truth, as_answers(target, raw), top)
+        asked = self.training["metrics"] or ()
+        found = evaluate_target(target, truth, as_answers(target, raw), top_k(metric_names(asked)))
+        own = own_metrics(asked)
+        return found | self._own_metrics(own.values(), raw, truth) if own else found
+
+    def _own_metrics(self, metrics: Iterable[OwnMetric], raw: Array, truth: Array) -> Evaluation:
+        """The user's metrics, each called once with all rows, as the loss sees them."""
+        from tidegate.models.training.own_objects import measure
+
+        target = self.target
+        loss = with_label_smoothing(
+            loss_named(self.training["loss"], target.task, len(target.classes)),
+            self.training["label_smoothing"],
+        )
+        encoded = encode_target(loss.target, truth, len(target.classes))
+        return Evaluation.of({one.name: measure(one, encoded, raw) for one in metrics})
 
 
 def _few(train: Rows | ShuffleWindows) -> dict[str, Array]:

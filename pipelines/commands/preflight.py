@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tidegate.models.config.losses import check_loss, check_smoothing, task_of
 from tidegate.models.config.metrics import require_task, top_k
 from tidegate.models.config.monitors import require_monitors
+from tidegate.models.config.own_metrics import metric_names, own_metrics
 from tidegate.models.config.training import check_privacy
 from tidegate.models.distributed.devices import require_backend
 from tidegate.models.errors import ModelsError
@@ -68,7 +70,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
         yield partial(require_backend, experiment.training.backend)
     yield partial(_check_space, experiment)
     for criterion in criteria(experiment.gate):
-        yield partial(check_name, criterion.metric, task)
+        yield partial(check_name, criterion.metric, task, tuple(own_metrics(experiment.training.metrics)))
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
     yield partial(_check_explains, experiment, task)
@@ -85,7 +87,7 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
         raise ExperimentError(
             f"gate.metric: {criterion.metric} is a mean over folds, and there are none; set data.split.folds, such as 5"
         )
-    asked = top_k(experiment.training.metrics or ())
+    asked = top_k(metric_names(experiment.training.metrics or ()))
     if set(top_k([criterion.metric])) - set(asked):
         name = f"top_{top_k([criterion.metric])[0]}_accuracy"
         raise ExperimentError(
@@ -168,8 +170,8 @@ def _check_own(experiment: Experiment, key: str, name: str) -> None:
         return
     if name in names_in(file):
         raise ExperimentError(
-            f"{key}: {name} is defined in {file}; expected one of Keras, because one of your own cannot be named here; "
-            "choose one, or leave it out"
+            f"{key}: {name} is defined in {file}; expected one of Keras, or a reference to one of your own; write it "
+            f"with its module: {Path(file).stem}:{name}"
         )
 
 
@@ -177,7 +179,7 @@ def _check_monitors(experiment: Experiment, task: str | None) -> None:
     """Refuse metrics of another task, and a monitored value that no epoch has."""
     training, validated = experiment.training, experiment.data.split.validated
     if task is not None:
-        require_task(training.metrics or (), task)
+        require_task(metric_names(training.metrics or ()), task)
     require_monitors(training, task, validated, own=experiment.model.file is not None)
 
 

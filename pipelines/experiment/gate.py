@@ -58,11 +58,15 @@ class Criterion(Part):
             yield f"confidence is of the comparison with the champion, and there is none, because {why}; leave it out"
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value of the metric is the better one."""
-    return metric == EPSILON or any(
-        metric.removeprefix(split).startswith(LOWER_IS_BETTER) for split in SPLITS
-    )
+def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
+    """Whether a smaller value of the metric is the better one.
+
+    Args:
+        metric: with its prefix, such as test_rmse.
+        own_lower: metrics of the user's of which lower values are better, without a prefix.
+    """
+    inner = next((metric.removeprefix(split) for split in SPLITS if metric.startswith(split)), metric)
+    return metric == EPSILON or inner.removesuffix("_mean") in own_lower or inner.startswith(LOWER_IS_BETTER)
 
 
 # With tags, an error is about what was meant, and not about both; the empty one adds nothing to its place.
@@ -93,18 +97,19 @@ def criteria_for(gate: Gate, task: str) -> list[Criterion]:
     return gate or [Criterion.model_validate({"metric": DEFAULTS[task]})]
 
 
-def check_name(metric: str, task: str | None) -> None:
+def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:
     """Refuse a metric that no run could have, before anything runs.
 
     Args:
         metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
         task: of `preprocessing.schema.Task`; None where it is inferred from the data.
+        own: names of the user's metrics in `training.metrics`.
 
     Raises:
         ExperimentError: naming the nearest known metric.
     """
     names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
-    known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys(names)] + [EPSILON]
+    known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys([*names, *own])] + [EPSILON]
     of_column = task in (None, "regression") and metric.startswith(
         tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
     )
@@ -155,7 +160,7 @@ def check_metric(metric: str, known: Mapping[str, float], undefined: Mapping[str
         )
 
 
-def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
+def rank(candidates: Sequence[Mapping[str, float]], metric: str, own_lower: Sequence[str] = ()) -> list[int]:
     """Indices of the candidates, the best first; those without it are last.
 
     Of equal ones the lower loss on the same rows is first, then the earlier trial.
@@ -163,8 +168,9 @@ def rank(candidates: Sequence[Mapping[str, float]], metric: str) -> list[int]:
     Args:
         candidates: the metrics of each.
         metric: what ranks them.
+        own_lower: see `lower_is_better`.
     """
-    sign, worst = 1.0 if lower_is_better(metric) else -1.0, math.inf
+    sign, worst = 1.0 if lower_is_better(metric, own_lower) else -1.0, math.inf
     split = next((split for split in SPLITS if metric.startswith(split)), "")
     loss = f"{split}loss"
 
@@ -191,6 +197,7 @@ class Compared:
     Attributes:
         low, high: the ends of the interval of the improvement, positive where the candidate is better; None where there
             is none, and the two numbers are compared.
+        own_lower: see `lower_is_better`.
     """
 
     metric: str
@@ -200,6 +207,7 @@ class Compared:
     confidence: float | None = None
     low: float | None = None
     high: float | None = None
+    own_lower: Sequence[str] = ()
 
     def __str__(self) -> str:
         gain = self.candidate - self.champion
@@ -207,7 +215,9 @@ class Compared:
         told += f"that neither learned from; difference {gain:.2g}"
         if self.low is None or self.high is None or self.confidence is None:
             return told
-        ends = (-self.high, -self.low) if lower_is_better(self.metric) else (self.low, self.high)
+        ends = (
+            (-self.high, -self.low) if lower_is_better(self.metric, self.own_lower) else (self.low, self.high)
+        )
         return f"{told}, {100 * self.confidence:g} % interval {ends[0]:.2g} … {ends[1]:.2g}"
 
 
@@ -243,11 +253,8 @@ def reasons_against(
 
 def _improves(wanted: float, found: Compared) -> bool:
     """Whether chance leaves no doubt that more than 0 is reached, or leaves room for 0 or less to be reached."""
-    better = (
-        found.champion - found.candidate
-        if lower_is_better(found.metric)
-        else found.candidate - found.champion
-    )
+    lower = lower_is_better(found.metric, found.own_lower)
+    better = found.champion - found.candidate if lower else found.candidate - found.champion
     reached = better
     if found.low is not None and found.high is not None:
         reached = found.low if wanted > 0 else max(found.high, better)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.models.config.own_metrics import higher_is_better, own_metrics
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.pipelines.experiment.spec import Experiment, Search
 from tidegate.pipelines.planning.identity import (
@@ -218,6 +219,7 @@ def _settings_key(settings: DecodingSettings | None) -> list[Any]:
 def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: Step, run: str) -> Step:
     gate = experiment.model_dump(mode="json", include={"gate"})["gate"]
     parts = [[step.key for step in trials], gate, facts.champion]
+    asked = experiment.training.metrics
     inputs = SelectInputs(
         run=run,
         gate=experiment.gate,
@@ -228,6 +230,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
         decoding=experiment.serving.settings,
         start=facts.start.run if facts.start else None,
         code=_code(facts),
+        own_lower=tuple(name for name in own_metrics(asked) if not higher_is_better(name, asked)),
     )
     after = tuple(step.id for step in trials)
     return _step("select", facts, parts, inputs, after=after)

@@ -11,8 +11,8 @@ from tidegate.pipelines.step_types.train import Trained
 
 
 class SelectInputs(CodedInputs):
-    """The trials that succeeded, the gate, the digest of the champion's bundle, the decoding settings, and
-    the run that training began with.
+    """The trials that succeeded, the gate, the digest of the champion's bundle, the decoding settings, the run that
+    training began with, and the metrics of the user's of which lower values are better.
     """
 
     run: str
@@ -23,6 +23,7 @@ class SelectInputs(CodedInputs):
     prepared: Later[Prepared]
     decoding: DecodingSettings | None = None
     start: str | None = None
+    own_lower: tuple[str, ...] = ()
 
 
 class Selected(StepPart):

@@ -36,7 +36,7 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
         check_metric(criterion.metric, trials[0].metrics, trials[0].undefined)
     measured = [trial.metrics for trial in trials]
     ranked_by = ranking_metric(metric, measured)
-    order = rank(measured, ranked_by)
+    order = rank(measured, ranked_by, inputs.own_lower)
     winner = trials[order[0]]
     comparison = compare(inputs, winner, criteria, context)
     refused = (

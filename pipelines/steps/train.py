@@ -5,7 +5,7 @@ Only this step imports TensorFlow: every later step works from the files that th
 
 from typing import Any
 
-from tidegate.models.config.metrics import higher_is_better
+from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.errors import MemberLostError, OptionsError, UserCodeError, UserModelError
 from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import error_message
@@ -57,5 +57,6 @@ def _suggest(inputs: TrainInputs) -> dict[str, Any]:
     if inputs.search is None:
         return {}
     history = [{"params": trial.params, "value": trial.value} for trial in inputs.history]
-    direction = "maximize" if history and higher_is_better(inputs.history[0].monitor) else "minimize"
+    higher = bool(history) and higher_is_better(inputs.history[0].monitor, inputs.training["metrics"])
+    direction = "maximize" if higher else "minimize"
     return suggest({**inputs.search.model_dump(), "direction": direction}, inputs.index, history)

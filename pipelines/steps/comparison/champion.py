@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ def _compared(
         problem = _unknown(one.metric, known, scores, len(chosen))
         if problem:
             return Comparison(scores.champion.values, problem=problem, warnings=warnings)
-        compared[one.metric] = _metric(one, known[one.metric], scores, len(chosen))
+        compared[one.metric] = _metric(one, known[one.metric], scores, len(chosen), inputs.own_lower)
     return Comparison(scores.champion.values, compared, warnings=warnings)
 
 
@@ -108,17 +108,20 @@ def _unknown(metric: str, known: Mapping[str, float], scores: PairedScores, rows
     return ""
 
 
-def _metric(criterion: Criterion, candidate: float, scores: PairedScores, rows: int) -> Compared:
+def _metric(
+    criterion: Criterion, candidate: float, scores: PairedScores, rows: int, own_lower: Sequence[str]
+) -> Compared:
     metric, confidence = criterion.metric, criterion.confidence
     values = candidate, scores.champion.values[metric]
+    compared = Compared(metric, *values, rows, own_lower=own_lower)
     if confidence is None:
-        return Compared(metric, *values, rows)
+        return compared
     low, high = scores.interval(metric.removeprefix("test_"), confidence)
     if not (np.isfinite(low) and np.isfinite(high)):
-        return Compared(metric, *values, rows)
-    if lower_is_better(metric):
+        return compared
+    if lower_is_better(metric, own_lower):
         low, high = -high, -low
-    return Compared(metric, *values, rows, confidence, low, high)
+    return replace(compared, confidence=confidence, low=low, high=high)
 
 
 def _check_contract(predictor: Predictor, schema: Schema) -> None:

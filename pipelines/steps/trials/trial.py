@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.class_weights import weights_by_place
-from tidegate.models.config.metrics import higher_is_better
+from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
     configure_backend,
@@ -287,5 +287,5 @@ def _medians(inputs: TrainInputs) -> list[float | None] | None:
     finished = [trial for trial in inputs.history if not trial.pruned]
     if pruning is None or len(finished) < pruning.minimum_trials:
         return None
-    higher = higher_is_better(finished[0].monitor)
+    higher = higher_is_better(finished[0].monitor, inputs.training["metrics"])
     return medians([trial.curve for trial in finished], pruning.warmup_epochs, higher)
