@@ -60,6 +60,7 @@ REFERENCES = {
     "data.load": "prepare",
     "data.transform": "prepare",
     "model.function": "train",
+    "training.optimizer": "train",
     "training.loss": "train",
     "training.metrics": "train",
     "training.callbacks": "train",
