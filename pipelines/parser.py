@@ -246,12 +246,20 @@ def _workspace(add: Add) -> None:
     add("check", "workspace:check", "check that this target is ready", "tidegate check")
     init = add(
         "init",
-        "workspace:init",
-        "write a new experiment, model file and data",
-        "tidegate init my-experiment",
+        "init:init",
+        "write a new experiment, with a model file and data, or one for a project that is there",
+        "tidegate init --from churn/",
         needs_home=False,
     )
-    init.add_argument("folder", metavar="DIR")
+    init.add_argument(
+        "folder", metavar="DIR", nargs="?", help="where it goes; with --from into the project when not given"
+    )
+    init.add_argument(
+        "--from",
+        dest="project",
+        metavar="PROJECT",
+        help="look at a project, run nothing of it, and write an experiment file for it",
+    )
     keys = add(
         "keys",
         "endpoints.keys:keys",

@@ -1,8 +1,6 @@
-"""ui, check, init, down, completion: the workspace of runs and endpoints."""
+"""ui, check, down, completion: the workspace of runs and endpoints."""
 
 import contextlib
-import re
-import shlex
 import shutil
 import sys
 import time
@@ -31,7 +29,6 @@ from tidegate.pipelines.state.mirror import refresh
 
 UNDERWAY = ("running", "queued")
 SYNC_WAIT_S = 60.0
-TEMPLATES = Path(__file__).parents[1] / "templates"
 MIN_DISK = 2 * 1024**3
 MIN_MEMORY = 2 * 1024**3
 LIBRARIES = ("tensorflow-cpu|tensorflow", "keras", "mlflow", "bentoml", "onnxruntime", "tf2onnx", "optuna")
@@ -129,40 +126,6 @@ def _check_mlflow(home: Home) -> dict[str, Any]:
     except InfraError as error:
         return item("mlflow", False, str(error), fix)
     return item("mlflow", True, url, "")
-
-
-def init(folder: str) -> Result:
-    """Write an experiment file, a model file and a little data to start from.
-
-    Raises:
-        UsageError: one of them is there already; nothing is overwritten.
-    """
-    names = sorted(path.name for path in TEMPLATES.iterdir() if path.is_file())
-    target = Path(folder)
-    there = [name for name in names if (target / name).exists()]
-    if there:
-        raise UsageError(
-            f"{folder} already has {', '.join(there)}; expected none of them; choose an empty folder, or move them away"
-        )
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            shutil.copyfile(TEMPLATES / name, target / name)
-        _name_after_folder(target / "experiment.yaml")
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
-        ) from error
-    files = [str(target / name) for name in names]
-    text = "\n".join([*files, "", f"next: tidegate submit {shlex.quote(str(target / 'experiment.yaml'))}"])
-    return Result({"files": files}, text)
-
-
-def _name_after_folder(file: Path) -> None:
-    """Name the experiment after its folder, so that two new ones do not share an endpoint."""
-    words = re.sub(r"[^a-z0-9]+", "-", file.resolve().parent.name.lower()).strip("-")[:40].strip("-")
-    if words:
-        file.write_text(file.read_text().replace("name: my-experiment", f"name: {words}"))
 
 
 def down(home: Home) -> Result:

@@ -1,0 +1,1 @@
+"""A first look at somebody's project, as text: nothing of it is imported or run."""
