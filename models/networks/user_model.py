@@ -16,12 +16,15 @@ from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.own_training import require_no_own_training
 from tidegate.models.networks.probabilities import require_logits
+from tidegate.models.networks.whole_model import has_named_inputs, makes_whole_model, on_columns
 from tidegate.models.user_code.model_source import SHAPE, model_module, own_source, user_error
 from tidegate.models.user_code.references import load_reference
 
 
 def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
     """Return the `keras.Model` from the user's `build(inputs, outputs, **options)`.
+
+    A function of the project without these two arguments makes a model by itself, see `networks.whole_model`.
 
     Args:
         model: {"file": path, **options} or {"function": "package.module:name", **options}.
@@ -36,10 +39,12 @@ def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: Outputs)
     file, function = options.pop("file", None), options.pop("function", None)
     build = _build_in(Path(file)) if file else load_reference(str(function), "model.function")
     path = own_source(model) or Path()
-    _check_options(build, options, path)
+    by_itself = function is not None and makes_whole_model(build)
+    _check_options(build, options, path, by_itself)
     given = replace(outputs, activation="linear", logits=False) if outputs.logits else outputs
     try:
-        made = build(ModelInputs(inputs.tensors, inputs.specs), given, **options)
+        first = () if by_itself else (ModelInputs(inputs.tensors, inputs.specs), given)
+        made = build(*first, **options)
     except (Exception, SystemExit) as error:
         most = 3000 if isinstance(error, UnknownInputError) else 500
         raise user_error(path, error, "build() raised", most) from error
@@ -71,14 +76,16 @@ def _where(build: Callable[..., Any], path: Path) -> str:
         return f"{path}:1"
 
 
-def _check_options(build: Callable[..., Any], options: Mapping[str, Any], path: Path) -> None:
+def _check_options(
+    build: Callable[..., Any], options: Mapping[str, Any], path: Path, by_itself: bool
+) -> None:
     parameters = inspect.signature(build).parameters
     kinds = [parameter.kind for parameter in parameters.values()]
     named = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     where = _where(build, path)
-    if len(named) < 2 and inspect.Parameter.VAR_POSITIONAL not in kinds:
+    if not by_itself and len(named) < 2 and inspect.Parameter.VAR_POSITIONAL not in kinds:
         raise UserModelError(f"{where}: build takes {named}; expected {SHAPE}; correct its arguments")
-    accepted = named[2:]
+    accepted = named if by_itself else named[2:]
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for key in options:
             if key not in accepted:
@@ -127,9 +134,11 @@ def _known_inputs(model: Any, inputs: Inputs) -> bool:
 
 
 def _wrapped(model: Any, inputs: Inputs, where: str) -> Any:
-    """Call a Sequential or subclassed model, which was not built on the given inputs, on them."""
+    """Call a model that was not built on the given inputs on them, by the names of its own inputs where it has any."""
     import keras
 
+    if has_named_inputs(model):
+        return on_columns(model, inputs, where)
     tensors = inputs.tensors
     received = next(iter(tensors.values())) if len(tensors) == 1 else tensors
     try:

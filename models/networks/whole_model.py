@@ -24,11 +24,15 @@ def makes_whole_model(build: Callable[..., Any]) -> bool:
     return not {"inputs", "outputs"} <= set(inspect.signature(build).parameters)
 
 
+def has_named_inputs(model: Any) -> bool:
+    """Whether a model knows its inputs and their author named one of them."""
+    return any(not UNNAMED.fullmatch(tensor.name) for tensor in getattr(model, "inputs", None) or ())
+
+
 def on_columns(model: Any, inputs: Inputs, where: str) -> Any:
     """Return a model of `inputs` that gives each input of `model` the column, or the input, of its name.
 
-    A number `(rows, 1)` fits an input `(rows,)`, and is cast to its dtype, such as int32 for an Embedding. A model
-    whose inputs have no names gets the inputs in their order.
+    A number `(rows, 1)` fits an input `(rows,)`, and is cast to its dtype, such as int32 for an Embedding.
 
     Args:
         model: a Functional or Sequential `keras.Model` that knows its inputs.
@@ -42,11 +46,9 @@ def on_columns(model: Any, inputs: Inputs, where: str) -> Any:
 
     columns = ColumnTensors(inputs.tensors, inputs.specs)
     wanted = list(model.inputs)
-    names = [tensor.name for tensor in wanted]
-    if all(UNNAMED.fullmatch(name) for name in names) and len(names) == len(inputs.tensors):
-        names = list(inputs.tensors)
     given = []
-    for name, tensor in zip(names, wanted, strict=True):
+    for tensor in wanted:
+        name = tensor.name
         if name not in inputs.tensors and name not in columns:
             near = nearest_name(name, [*inputs.tensors, *columns])
             raise UserModelError(

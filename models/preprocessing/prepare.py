@@ -157,7 +157,8 @@ def prepare(
         aside, others = set_aside(columns, inputs, names, asides)
         inputs = inputs if transform else others  # which are of what the transform returns
         known = known_kinds(dataset, source, format) | options.found
-        made = transform and fit_transform(transform, columns, types, known, names, task)
+        hidden = [*names, *([weight] if weight else ())]
+        made = transform and fit_transform(transform, columns, types, known, hidden, task)
         seen, inputs, known = made.encoded(columns, names, inputs) if made else (columns, inputs, known)
         stated = with_kinds(known, seen, inputs, names, missing)
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):

@@ -19,6 +19,9 @@ def use_project(roots: Sequence[Path], document: Path | None = None) -> None:
         document: its `code.json`, see `code_folder`, by which another process can use the same project; None: none.
     """
     global _document
+    if [root.resolve() for root in roots] != _roots:  # another project may have modules of the same names
+        for module in list(project_modules()):
+            sys.modules.pop(module.__name__, None)
     for root in _roots:
         if str(root) in sys.path:
             sys.path.remove(str(root))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
+from tidegate.pipelines.experiment.code import Reference
 from tidegate.pipelines.experiment.part import Part, as_list
 
 Missing = Literal["mean", "zero", "own"]
@@ -197,7 +198,7 @@ class Csv(Part):
 
 
 # The keys of `Data` that reading and preparing rows take as they are.
-ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing", "weight"}
+ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing", "weight", "transform"}
 # Short forms and other names: the key, and the place it stands for.
 SHORT = {"test": ("split", "test"), "validation": ("split", "validation"), "sample_weight": ("weight",)}
 
@@ -235,6 +236,11 @@ class Data(Part):
     inputs: (
         list[Annotated[InputSpec, BeforeValidator(_input, json_schema_input_type=InputSpec | str)]] | None
     ) = Field(None, description="input columns; all but the target when not given")
+    transform: Reference | None = Field(
+        None,
+        description="a reference such as churn.features:transform to a function of the project from raw columns to "
+        "columns, in training and at the endpoint, which takes raw columns; inputs are then columns that it returns",
+    )
     missing: Missing | None = Field(
         None,
         description="the same for all inputs that state none of their own; mean counts as zero where there is none",

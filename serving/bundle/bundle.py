@@ -193,7 +193,8 @@ def write_bundle(
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         length = transforms.text_target.length if transforms.text_target else 0
-        contract = Contract.of(schema, transforms.categories, decoding, length, explained is not None)
+        own = transforms.own is not None
+        contract = Contract.of(schema, transforms.categories, decoding, length, explained is not None, own)
         _write(building / CONTRACT, contract.model_dump(mode="json", exclude_none=True))
         _write(building / TRANSFORMS, transforms.to_dict())
         _write(building / SAMPLE, list(sample))

@@ -33,6 +33,7 @@ MISSING = {
 }
 STATED_MISSING = {"zero": {"numeric": "null counts as 0"}, "own": {"": "null counts as a value of its own"}}
 NEVER_MISSING = "null is refused, because no row of the data lacks the value"
+PASSED_ON = "null is passed on to the transform as a missing value"
 # What is said of a value that training did not know, where null is refused.
 UNSEEN = {
     "categorical": "; a category not listed counts as other, or as none",
@@ -115,6 +116,7 @@ class Contract(BaseModel):
         settings: DecodingSettings | None = None,
         length: int = 0,
         explains: bool = False,
+        transformed: bool = False,
     ) -> "Contract":
         """Build it from the data's schema.
 
@@ -124,6 +126,8 @@ class Contract(BaseModel):
             settings: how the model's texts or boxes are chosen; None: the default.
             length: at most, of a text in tokens, where `settings` do not say.
             explains: whether a request may ask for explanations.
+            transformed: whether the inputs are given to a transform of the user's own, which decides what becomes of a
+                missing value.
         """
         writes = schema.target.task == "generation"
         finds = schema.target.task == "detection"
@@ -131,7 +135,9 @@ class Contract(BaseModel):
         longest = decoding.max_length or length or 1
         return cls(
             task=schema.target.task,
-            inputs=tuple(_input(field, categories.get(field.name, ())) for field in schema.inputs),
+            inputs=tuple(
+                _input(field, categories.get(field.name, ()), transformed) for field in schema.inputs
+            ),
             target=schema.target.names,
             classes=schema.target.classes,
             prompt=schema.target.prompt,
@@ -206,7 +212,7 @@ class Contract(BaseModel):
         return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
 
 
-def _input(field: Field, categories: Sequence[str]) -> Input:
+def _input(field: Field, categories: Sequence[str], transformed: bool) -> Input:
     single = not field.shape or field.kind == "sequence"
     return Input(
         name=field.name,
@@ -214,15 +220,17 @@ def _input(field: Field, categories: Sequence[str]) -> Input:
         dtype=field.dtype,
         shape=field.shape,
         categories=tuple(categories),
-        missing=_rule(field) if single else "null is refused",
+        missing=_rule(field, transformed) if single else "null is refused",
         nullable=field.nullable if single and field.kind != "sequence" else None,
         format=field.format,
         upright=field.upright,
     )
 
 
-def _rule(field: Field) -> str:
+def _rule(field: Field, transformed: bool) -> str:
     """What null means, in words."""
+    if transformed and field.kind != "sequence":
+        return NEVER_MISSING if field.nullable is False else PASSED_ON
     if field.nullable is False and field.kind != "sequence":
         return f"{NEVER_MISSING}{UNSEEN.get(field.kind, '')}"
     if field.kind == "categorical" and field.other and field.missing != "own":

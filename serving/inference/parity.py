@@ -29,11 +29,12 @@ from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ParityError, ServingError
 from tidegate.serving.inference.batching import measure as measure_batching
 from tidegate.serving.inference.explainer import Explainer
-from tidegate.serving.inference.predictor import Predictor
+from tidegate.serving.inference.predictor import Predictor, load_transform
 from tidegate.serving.inference.probing import measure_probes
 from tidegate.serving.runtimes import available_cpus, load_before, load_model, load_slopes
 
 TOLERANCE = 1e-4
+FRAMEWORKS = {"tensorflow", "keras", "jax", "torch"}  # what serving by ONNX Runtime does without
 BATCH = 1024
 # Of the largest attribution: at the edge of a ReLU a rounding may turn a gradient on or off.
 EXPLANATION_TOLERANCE = 1e-3
@@ -221,12 +222,16 @@ def main() -> int:
     try:
         schema = Schema.model_validate_json(args.schema.read_bytes())
         transforms = Transforms.from_dict(json.loads(args.transforms.read_text("utf-8")))
+        load_transform(transforms, args.code)
         run = load_model(args.runtime, args.model, code=args.code)
         length = transforms.text_target.length if transforms.text_target else 0
-        contract = Contract.of(schema, transforms.categories, args.decoding, length)
+        own = transforms.own is not None
+        contract = Contract.of(schema, transforms.categories, args.decoding, length, transformed=own)
         predictor = Predictor(contract, transforms, run)
         reference = np.load(args.reference, allow_pickle=False)
         result = measure(predictor, load_columns(args.columns), reference, args.tolerance)
+        if args.runtime == "onnx":
+            _require_no_framework(transforms)
         if args.probes is not None:
             before = load_before(args.runtime, args.model, code=args.code)
             found = measure_probes(predictor, before, load_probes(args.probes))
@@ -245,6 +250,16 @@ def main() -> int:
         return 1
     print(result.model_dump_json())
     return 0
+
+
+def _require_no_framework(transforms: Transforms) -> None:
+    """Refuse a transform that has imported what an endpoint of ONNX Runtime has not; raises ParityError."""
+    found = sorted(FRAMEWORKS & sys.modules.keys())
+    if transforms.own is not None and found:
+        raise ParityError(
+            f"{transforms.own.what} imports {found[0]}, which an endpoint without TensorFlow does not have; expected "
+            "NumPy, pandas and the like; keep the transform in a module that does not import the model's"
+        )
 
 
 if __name__ == "__main__":

@@ -12,17 +12,18 @@ from tidegate.models.data.sequences import without_padding
 from tidegate.models.decoding.detections import NO_BOX, NUMBERS, detect
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.models.decoding.texts import decode
-from tidegate.models.errors import TransformError
+from tidegate.models.errors import TransformError, UserCodeError
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.user_code.code_folder import is_code_folder, use_code
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.contract.answers import Prediction
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, can_encode, encode_image
 from tidegate.serving.contract.reading import RequestReader
-from tidegate.serving.errors import ContractError, PredictionError
+from tidegate.serving.errors import ContractError, ModelLoadError, PredictionError
 from tidegate.serving.runtimes import Run, load_model
 
 MAX_EXAMPLE_NUMBERS = 10_000  # numbers of an array in an example
@@ -47,6 +48,7 @@ class Predictor:
     def of(cls, bundle: Bundle | Path, threads: int | None = None) -> "Predictor":
         """Load a bundle; `threads` as in `load_model`. Raises BundleError, ModelLoadError."""
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        load_transform(opened.transforms, opened.code)
         run = load_model(opened.manifest.runtime, opened.model, code=opened.code, threads=threads)
         return cls(opened.contract, opened.transforms, run)
 
@@ -154,6 +156,22 @@ class Predictor:
     def predict_rows(self, rows: list[Any]) -> list[Prediction]:
         """Predict from rows as in a request; raises ContractError, PredictionError."""
         return self.contract.predictions(self.predict_columns(self.reader.parse_rows(rows)))
+
+
+def load_transform(transforms: Transforms, code: Path | None) -> None:
+    """Import the user's own transform, if there is one, from a bundle's or a step's code folder.
+
+    Raises:
+        ModelLoadError: it cannot be imported.
+    """
+    if transforms.own is None:
+        return
+    try:
+        if code is not None and is_code_folder(code):
+            use_code(code)
+        transforms.own.load()
+    except (UserCodeError, OSError, ValueError) as error:
+        raise ModelLoadError(f"the transform cannot be loaded: {error}") from error
 
 
 def _finite(values: NDArray[np.float32]) -> bool:

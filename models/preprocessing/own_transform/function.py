@@ -76,6 +76,10 @@ class OwnTransform:
         )
         return OwnTransform(self.content.model_copy(update={"returns": fields}))
 
+    def load(self) -> None:
+        """Import the function now, from the project in use; raises UserCodeError."""
+        _ = self._function
+
     def apply(self, columns: Columns) -> Columns:
         """Call the function on raw columns of `n` rows, and return its columns, `n` values each.
 
