@@ -10,7 +10,7 @@ has rows from all parts of the data, even if the data is sorted by class.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tidegate.models.data.columns import Array, Columns, concat, rows_of
 from tidegate.models.data.shards import Shards
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.preprocessing.weights import weights_of
 
 PART = 32  # an encoded window may take 1 / PART of the memory; there are two at a time
 BLOCK_BYTES = 256 << 10  # neighbours that are read at once
@@ -29,7 +30,7 @@ LEAST_BLOCKS = 64  # per window
 PIECE_BYTES = 1 << 20  # of rows that are encoded at once: they fit into a core's own cache
 ALIGNED = 64  # bytes: the alignment that TensorFlow and XLA need to use memory without a copy
 
-Rows = tuple[dict[str, Array], Array]
+Rows = tuple[dict[str, Array], Array] | tuple[dict[str, Array], Array, Array]  # the third: the rows' weights
 
 
 class ShuffleWindows:
@@ -42,6 +43,7 @@ class ShuffleWindows:
         memory: bytes that a step may use.
         batch_size: rows per batch; the size of a window is a multiple of it.
         buffer: rows of a window; None: as many as fit into 1 / PART of the memory.
+        weight: the column of the rows' weights; None: they have none.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class ShuffleWindows:
         memory: int,
         batch_size: int,
         buffer: int | None = None,
+        weight: str | None = None,
     ) -> None:
+        self._weight = weight
         self._shards, self._schema, self._transforms = Shards(paths), schema, transforms
         self.counts, self.rows = counts, self._shards.rows
         some = self._encoded(self._shards.read(0, 1))
@@ -153,19 +157,26 @@ class ShuffleWindows:
         """The rows of a window, in the order of its blocks."""
         start, stop = window * self.size, min((window + 1) * self.size, self.rows)
         if buffer not in self._buffers:
-            rows, (some, encoded) = min(self.size, self.rows), self.example
-            arrays = {name: aligned((rows, *array.shape[1:]), array.dtype) for name, array in some.items()}
-            self._buffers[buffer] = arrays, aligned((rows, *encoded.shape[1:]), encoded.dtype)
-        inputs, target = self._buffers[buffer]
+            self._buffers[buffer] = self._room(min(self.size, self.rows))
+        inputs, *others = self._buffers[buffer]
         filled = 0
         for piece in self._pieces(blocks, ends, start, stop):
-            some, encoded = self._encoded(piece)
-            end = filled + len(encoded)
+            some, *encoded = self._encoded(piece)
+            end = filled + len(encoded[0])
             for name, array in some.items():
                 inputs[name][filled:end] = array
-            target[filled:end] = encoded
+            for room, array in zip(others, encoded, strict=True):
+                room[filled:end] = array
             filled = end
-        return {name: array[:filled] for name, array in inputs.items()}, target[:filled]
+        return _rows(
+            {name: array[:filled] for name, array in inputs.items()}, [one[:filled] for one in others]
+        )
+
+    def _room(self, rows: int) -> Rows:
+        """Memory for so many rows."""
+        some, *encoded = self.example
+        arrays = {name: aligned((rows, *array.shape[1:]), array.dtype) for name, array in some.items()}
+        return _rows(arrays, [aligned((rows, *array.shape[1:]), array.dtype) for array in encoded])
 
     def _pieces(
         self, blocks: NDArray[np.int64], ends: NDArray[np.int64], start: int, stop: int
@@ -192,7 +203,15 @@ class ShuffleWindows:
             start, place = start + count, place + 1
 
     def _encoded(self, columns: Columns) -> Rows:
-        return self._transforms.apply(columns), self._transforms.target(self._schema, columns)
+        weights = [] if self._weight is None else [weights_of(self._weight, columns)]
+        return _rows(
+            self._transforms.apply(columns), [self._transforms.target(self._schema, columns), *weights]
+        )
+
+
+def _rows(inputs: dict[str, Array], others: Sequence[Array]) -> Rows:
+    """Inputs, target and perhaps weights."""
+    return (inputs, others[0]) if len(others) == 1 else (inputs, others[0], others[1])
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -15,9 +15,11 @@ import numpy as np
 from tidegate.models.data.columns import Columns, take
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.splitting.rules import group_digests
 from tidegate.models.preprocessing.splitting.splits import fold_rows, hold_out
 from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.preprocessing.weights import weights_of
 from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.recipe import Recipe
 
@@ -42,7 +44,8 @@ def cross_validate(
         recipe: how a model is trained.
         schema: of the columns.
         columns: all rows except the test rows.
-        split: `folds`, their number; `validation`, the fraction of a training's rows used for validation; `seed`.
+        split: `folds`, their number; `validation`, the fraction of a training's rows used for validation; `seed`;
+            perhaps `group` and `weight`, the columns of the rows' groups and weights.
         keep: opens the checkpoints of a fold, from 0; they may be None.
         on_fold: called with each fold, from 0, and its metrics.
 
@@ -55,14 +58,19 @@ def cross_validate(
         ModelsError: see `Recipe.train`.
     """
     found: list[Evaluation] = []
-    for fold, (others, own) in enumerate(fold_rows(schema, columns, split["folds"], split["seed"])):
-        rest = take(columns, others)
-        training_rows, validation_rows = (
-            take(rest, rows) for rows in hold_out(schema, rest, split["validation"], split["seed"])
-        )
+    group = split.get("group")
+    groups = None if group is None else group_digests(group, columns[group])
+    for fold, (others, own) in enumerate(fold_rows(schema, columns, split["folds"], split["seed"], groups)):
+        rest, of_rest = take(columns, others), None if groups is None else groups[others]
+        parts = hold_out(schema, rest, split["validation"], split["seed"], of_rest)
+        training_rows, validation_rows = (take(rest, rows) for rows in parts)
         with keep(fold) as checkpoints:
             values = _fold_metrics(
-                recipe, schema, (training_rows, validation_rows, take(columns, own)), checkpoints
+                recipe,
+                schema,
+                (training_rows, validation_rows, take(columns, own)),
+                checkpoints,
+                split.get("weight"),
             )
         on_fold(fold, values.values)
         found.append(values)
@@ -89,12 +97,21 @@ def _fold_metrics(
     schema: Schema,
     parts: tuple[Columns, Columns, Columns],
     checkpoints: CheckpointManager | None,
+    weight: str | None,
 ) -> Evaluation:
     """The metrics on the third part of a model trained on the first and validated on the second."""
     from tidegate.models.networks.predict import predict
 
     transforms = Transforms.fit(schema, parts[0])
     train, validation, own = ((transforms.apply(part), encode_target(schema, part)) for part in parts)
-    model, _ = recipe.train(transforms, train, validation, checkpoints=checkpoints)
+    weights = [None if weight is None else weights_of(weight, part) for part in parts]
+    model, _ = recipe.train(
+        transforms,
+        train,
+        validation,
+        weights=weights[0],
+        validation_weights=weights[1],
+        checkpoints=checkpoints,
+    )
     recipe.calibrate(model, validation)
     return recipe.metrics(predict(model, own[0]), own[1])

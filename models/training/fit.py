@@ -12,6 +12,7 @@ from tidegate.models.config.class_weights import class_weights
 from tidegate.models.config.losses import encode_target
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training, keras_backend
+from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.distributed.process_group import Group
 from tidegate.models.errors import OptionsError
@@ -22,6 +23,7 @@ from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.own_training import require_steps
+from tidegate.models.preprocessing.windows import Rows as WindowRows
 from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
@@ -72,6 +74,8 @@ def fit(
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
     on_resume: OnResume | None = None,
+    weights: Array | None = None,
+    validation_weights: Array | None = None,
     checkpoints: CheckpointManager | None = None,
     medians: Sequence[float | None] | None = None,
     gpus: int = 0,
@@ -97,6 +101,8 @@ def fit(
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
         on_batch: called with the epoch, batches done and batches per epoch, at most twice a second.
         on_resume: called with the progress of a killed training, and the batches per epoch.
+        weights, validation_weights: how much each row counts in the loss, float32 (rows,), as Keras' `sample_weight`;
+            None: all the same. Rows that stay on disk bring their own.
         checkpoints: saves the state as the option `training.checkpoint` says; None: it is not saved.
         medians: other trials' best monitored value at each epoch, see `tuning.search.medians`; None: no rule.
         gpus: devices of this process that share each batch, see `distributed.jax_sharding` and
@@ -119,7 +125,7 @@ def fit(
     some: Rows
     if isinstance(train, ShuffleWindows):
         _require_streams(options)
-        windows, some, count = train, train.example, train.rows
+        windows, some, count = train, train.example[:2], train.rows
     else:
         some, count = train, len(train[1])
     batches = -(-count // options.batch_size)
@@ -133,21 +139,29 @@ def fit(
     counts = None
     if classes and options.class_weights is not None:
         counts = windows.counts if windows is not None else np.bincount(some[1], minlength=len(classes))
-    weights = class_weights(options.class_weights, counts, classes)
+    of_class = class_weights(options.class_weights, counts, classes)
 
     def rows(part: Rows) -> tuple[Any, ...]:
         return inputs_of(model, part[0]), encode_target(loss.target, part[1], len(classes))
 
-    def weighted(part: Rows) -> tuple[Any, ...]:
-        return rows(part) if weights is None else (*rows(part), weights[part[1]])
+    def weighted(part: Rows, own: Array | None) -> tuple[Any, ...]:
+        """With the product of the weights of a row and of its class, as `Model.fit` does."""
+        of_rows = [own, None if of_class is None else of_class[part[1]]]
+        given = [one for one in of_rows if one is not None]
+        return (*rows(part), np.prod(given, axis=0)) if given else rows(part)
+
+    def weighted_window(part: WindowRows) -> tuple[Any, ...]:
+        return weighted(part[:2], part[2] if len(part) > 2 else None)
 
     xla = _xla(model, options, batches, gpus)
     training_rows: Any
     if windows is not None:
-        training_rows = StreamedRows(windows, options.batch_size, weighted)
+        training_rows = StreamedRows(windows, options.batch_size, weighted_window)
     else:
-        training_rows = weighted(some) if sampling is None else sampling.padded(weighted(some))
-    validation_rows = held_out and rows(held_out)
+        training_rows = weighted(some, weights)
+        training_rows = training_rows if sampling is None else sampling.padded(training_rows)
+    of_validation = () if validation_weights is None else (validation_weights,)
+    validation_rows = held_out and (*rows(held_out), *of_validation)
     spec = LoopSpec(model, training_rows, validation_rows, options, loss, seed, xla, gpus, sampling)
     loop, check = make_loops(spec)
     default = Hooks()

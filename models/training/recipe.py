@@ -79,6 +79,7 @@ class Recipe:
         from tidegate.models.training.masked_pretraining import pretrain
 
         check_privacy(self.model, self.training)
+        _require_no_weights(self.model, fit_options.get("weights"))
         specs = transforms.input_specs
         with precision_scope(self.training["precision"]):
             model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
@@ -168,7 +169,15 @@ class Recipe:
         return Evaluation.of({one.name: measure(one, encoded, raw) for one in metrics})
 
 
+def _require_no_weights(model: Mapping[str, Any], weights: Array | None) -> None:
+    if weights is not None and model.get("pretrain"):
+        raise OptionsError(
+            "option 'model.pretrain' is given, and data.weight; expected one of them, because pretraining learns from "
+            "all texts alike; leave one out"
+        )
+
+
 def _few(train: Rows | ShuffleWindows) -> dict[str, Array]:
     """The model inputs of two training rows."""
-    inputs, _ = train if isinstance(train, tuple) else train.example
+    inputs = train[0] if isinstance(train, tuple) else train.example[0]
     return {name: array[:2] for name, array in inputs.items()}

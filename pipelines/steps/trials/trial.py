@@ -82,7 +82,8 @@ class Trial:
         self.seed, self._resumed = training["seed"], ""
         self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
-        self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms)
+        self.weight: str | None = inputs.content["data"].get("weight")
+        self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms, self.weight)
         file = model_file(inputs.code, context.work, model.get("file"))
         self.model_options = {**model, **({"file": file} if file else {})}
         code = (context.work / FILES, Path(inputs.code.folder)) if inputs.code else None
@@ -233,6 +234,8 @@ class Trial:
             self.transforms,
             train,
             validation,
+            weights=self.rows.weights("train"),
+            validation_weights=self.rows.weights("validation"),
             checkpoints=keeper,
             medians=_medians(self.inputs),
             gpus=self.inputs.gpus,
@@ -260,6 +263,7 @@ class Trial:
         rows = self.inputs.prepared.summary["rows"]
         validation_rows, training_rows = rows["validation"], rows["train"]
         split = {**split, "validation": validation_rows / (training_rows + validation_rows)}
+        split["weight"] = self.weight
         columns = concat([self.rows.columns(part) for part in ("train", "validation")])
         keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
         return cross_validate(
