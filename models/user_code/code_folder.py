@@ -6,14 +6,18 @@ path of the `code.json`.
 
 from __future__ import annotations
 
+import os
+import site
 import sys
+import time
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.models.user_code.project import project_document, use_project
 
 DOCUMENT, FILES = "code.json", "code"
+PACKAGES = "TIDEGATE_PACKAGES"  # in the environment: the folder of the packages that the code needs
 
 
 class CodeFolder(BaseModel):
@@ -24,6 +28,8 @@ class CodeFolder(BaseModel):
         model: the model's file, relative to `code`, or its reference; "" where a family makes the model.
         transform: the reference of the transform of raw columns, or "".
         env: variables of the environment that the code expects.
+        environment: digest of the lock of packages that it needs; "" for none beside what is installed.
+        pins: their versions by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -31,7 +37,9 @@ class CodeFolder(BaseModel):
     roots: tuple[str, ...] = (".",)
     model: str = ""
     transform: str = ""
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
+    environment: str = ""
+    pins: dict[str, str] = Field(default_factory=dict)
 
 
 def write_code(folder: Path, code: CodeFolder) -> Path:
@@ -50,9 +58,21 @@ def use_code(document: Path) -> CodeFolder:
     code = CodeFolder.model_validate_json(document.read_bytes())
     if project_document() != document:
         sys.dont_write_bytecode = True  # a bundle may hold no files that its manifest does not list
+        os.environ.update(code.env)
+        time.tzset()  # $TZ may be one of them
+        _use_packages(code)
         files = document.parent / FILES
         use_project([files / root for root in code.roots], document)
     return code
+
+
+def _use_packages(code: CodeFolder) -> None:
+    """Let what the code needs be imported, after what is installed: from $TIDEGATE_PACKAGES, or from the home."""
+    home = os.environ.get("TIDEGATE_HOME")
+    kept = Path(home) / "environments" / code.environment if home and code.environment else None
+    folder = os.environ.get(PACKAGES) or (str(kept) if kept and kept.is_dir() else None)
+    if folder:
+        site.addsitedir(folder)
 
 
 def is_code_folder(path: Path | None) -> bool:

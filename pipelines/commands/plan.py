@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -66,6 +67,7 @@ def plan(
             "cached": is_cached(plan, step, home.store),
             "gpus": experiment.resources.gpus if step.step == "train" else 0,
             "nodes": experiment.resources.nodes if step.step == "train" else 1,
+            **_reached(plan, step.step),
         }
         for step in plan.steps
     ]
@@ -80,6 +82,15 @@ def plan(
         "changed_files": plan.facts.changed,
     }
     return Result(data, _text(data))
+
+
+def _reached(plan: Plan, step: str) -> dict[str, Any]:
+    """The files of the project and the packages that a step's result depends on; nothing where it reaches none."""
+    project = plan.facts.project
+    if project is None or step not in project.reach:
+        return {}
+    found = project.of(step)
+    return {"files": sorted(found.files), "packages": found.packages}
 
 
 def _manifests(home: Home, plan: Plan) -> Result:
@@ -114,6 +125,11 @@ def _dotted_keys(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
     return keys
 
 
+def _reached_lines(step: dict[str, Any]) -> Iterator[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in step["packages"].items())
+    yield f"{step['id']} reaches {', '.join(step['files'])}" + (f"; packages {packages}" if packages else "")
+
+
 def _devices(gpus: int, nodes: int) -> str:
     return f"{gpus} on each of {nodes} nodes" if nodes > 1 else str(gpus or "")
 
@@ -126,7 +142,8 @@ def _text(data: dict[str, Any]) -> str:
     lines = [f"run {data['run']}", "", table(("step", "", "gpus"), rows), "", data["rollout"]]
     lines += [f"data is read as {data['format']}"] if data["format"] else []
     lines += ["training rows stay on the disk: data.stream"] if data["streamed"] else []
-    lines += [f"{path}, which the model file reads, was changed" for path in data["changed_files"]]
+    lines += [f"{path}, which the project's code reads, was changed" for path in data["changed_files"]]
+    lines += [line for step in data["steps"] if "files" in step for line in _reached_lines(step)]
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
         lines += ["", table(("differs from what is live", "live", "new"), rows)]

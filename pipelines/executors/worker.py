@@ -119,7 +119,7 @@ def _run(
     run = load_step(call.step)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
-        enter_project(call.inputs, home.store, work)
+        enter_project(call.inputs, home, work)
         context = StepContext(home, folder, call.id, call.key, work, report_error)
         if member.rank:
             run_follower(call.inputs, context)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from tidegate.models.user_code.references import is_reference
 from tidegate.pipelines.experiment.dotted import value_at
-from tidegate.pipelines.experiment.part import Part
+from tidegate.pipelines.experiment.part import Name, Part
 
 
 def _reference(value: str) -> str:
@@ -31,8 +31,19 @@ class Code(Part):
         description="the project's folder, relative to the experiment file; its folder when not given, or where the "
         "model file lies outside of it, the folder that holds the model file's package",
     )
+    requirements: str | None = Field(
+        None,
+        description="a requirements.txt, pyproject.toml or uv.lock, relative to the experiment file: what the project "
+        "needs beside what is installed; pinned with hashes when a run is submitted",
+    )
     env: dict[Variable, str] = Field(
         {}, description="variables of the environment in which the project's code runs"
+    )
+
+    secrets: list[Name] = Field(
+        [],
+        description="names of secrets, whose variables the code gets too: HOME/secrets/NAME.env with mode 0600 here, a "
+        "Secret of the namespace on a cluster",
     )
 
     def resolved(self, folder: Path, file: str | None) -> "Code":
@@ -45,7 +56,8 @@ class Code(Part):
         path = (folder / (self.path or ".")).resolve()
         if self.path is None and file is not None and not Path(file).is_relative_to(path):
             path = above_package(Path(file).parent)
-        return self.model_copy(update={"path": str(path)})
+        given = {"requirements": str((folder / self.requirements).resolve())} if self.requirements else {}
+        return self.model_copy(update={"path": str(path), **given})
 
 
 def above_package(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import hashlib
+import os
 import subprocess
 from dataclasses import asdict, replace
 from functools import cache
@@ -16,11 +17,13 @@ from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.planning.identity import Facts, Start, digest_of, run_id
 from tidegate.pipelines.planning.plan import STEPS, Plan
+from tidegate.pipelines.planning.project.environment import make_environment, pack_environment
 from tidegate.pipelines.planning.project.project import Project, keep_project, project_of
 from tidegate.pipelines.state.files_read import model_identity
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
+from tidegate.pipelines.state.targets import IN_POD
 from tidegate.serving.bundle.import_closure import import_closure
 from tidegate.serving.deployment.release import EndpointState, load
 
@@ -52,7 +55,7 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         ExperimentError, ModelsError, StoreError: the data cannot be read.
     """
     sources = sources_of(experiment.data, home.s3_endpoint)
-    project = project_of(experiment, no_code(experiment, home))
+    project = project_of(experiment, home, no_code(experiment, home))
     model, changed = _model(project, home)
     facts = Facts(
         data=sources[""].digest(),
@@ -83,13 +86,22 @@ def no_code(experiment: Experiment, home: Home) -> list[Path]:
 
 
 def keep_project_of(plan: Plan, home: Home) -> None:
-    """Store the snapshot of a plan's project.
+    """Store the snapshot of a plan's project, and install what it requires; a pod finds both in the store.
 
     Raises:
-        PipelineError: the project changed since the run was planned.
+        PipelineError: the project changed since the run was planned, or a package cannot be had any more.
     """
-    experiment = plan.experiment
-    keep_project(home.store, experiment, plan.facts.project, no_code(experiment, home))
+    experiment, project = plan.experiment, plan.facts.project
+    if project is None or IN_POD in os.environ:
+        return
+    keep_project(home.store, experiment, project, no_code(experiment, home))
+    if experiment.code.requirements:
+        make_environment(home, project.lock, Path(experiment.code.requirements))
+
+
+def keep_packages(home: Home, project: Project | None) -> Ref | None:
+    """What the project requires, in one archive in the store; None where it requires nothing."""
+    return pack_environment(home, project.lock.digest) if project is not None and project.lock.pins else None
 
 
 def _model(project: Project | None, home: Home) -> tuple[str, list[str]]:

@@ -43,6 +43,7 @@ class Facts:
         files: by part, the digest of the file that `data.split` names for it.
         source: the copy of the data in a store; None: it is where the experiment says.
         kept_files: the same of the files that `data.split` names, by part.
+        packages: what the project requires, in one archive of the store, for pods; None: it is in the home.
         changed: files that the user's code reads and that were changed since the training; `model` covers them.
         tags: for MLflow, not part of the identity of any result: git commit, user, file.
     """
@@ -60,6 +61,7 @@ class Facts:
     source: Kept | None = None
     kept_files: dict[str, Kept] = field(default_factory=dict)
     size: int = 0
+    packages: Ref | None = None
     changed: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -88,7 +90,8 @@ def reached(facts: Facts, step: str) -> list[Any]:
     if facts.project is None or step not in facts.project.reach:
         return []
     found = facts.project.of(step)
-    return [found.files, found.packages, digest_of(facts.project.env) if facts.project.env else ""]
+    env = digest_of(facts.project.env) if facts.project.env else ""
+    return [found.files, found.packages, env, facts.project.lock.digest]
 
 
 def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:

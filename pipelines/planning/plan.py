@@ -110,14 +110,14 @@ def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> S
         kept_files=facts.kept_files,
         file_digests=facts.files,
         memory=memory,
-        code=_code(facts),
+        code=_code(experiment, facts),
     )
     known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
     parts = [known, loss, *([memory] if memory else []), *reached(facts, "prepare")]
     return _step("prepare", facts, parts, inputs)
 
 
-def _code(facts: Facts) -> CodeInputs | None:
+def _code(experiment: Experiment, facts: Facts) -> CodeInputs | None:
     project = facts.project
     if project is None:
         return None
@@ -131,6 +131,10 @@ def _code(facts: Facts) -> CodeInputs | None:
         served=tuple(project.of(SERVED).files),
         identity=facts.model,
         env=project.env,
+        secrets=tuple(experiment.code.secrets),
+        environment=project.lock.digest,
+        packages=facts.packages,
+        pins=project.lock.versions,
     )
 
 
@@ -180,7 +184,7 @@ def _trial(
         gpus=resources.gpus,
         nodes=resources.nodes,
         member_timeout=resources.member_timeout,
-        code=_code(facts),
+        code=_code(experiment, facts),
         decoding=settings,
         explain=experiment.serving.explain,  # changes no result, so it is not part of the key
         search=draw,
@@ -229,7 +233,7 @@ def _select(experiment: Experiment, facts: Facts, trials: list[Step], prepare: S
         prepared=place_of(prepare.id, Prepared),
         decoding=experiment.serving.settings,
         start=facts.start.run if facts.start else None,
-        code=_code(facts),
+        code=_code(experiment, facts),
         own_lower=tuple(name for name in own_metrics(asked) if not higher_is_better(name, asked)),
     )
     after = tuple(step.id for step in trials)
@@ -252,7 +256,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, 
             explain=serving.explain,
             winner=selected.winner,
             prepared=prepared,
-            code=_code(facts),
+            code=_code(experiment, facts),
             versions=facts.versions["train"],
         ),
         after=(select.id,),
@@ -276,7 +280,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, 
             packaged=packaged,
             winner=selected.winner,
             prepared=prepared,
-            code=_code(facts),
+            code=_code(experiment, facts),
         ),
         after=(deploy.id,),
     )

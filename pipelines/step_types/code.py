@@ -19,6 +19,10 @@ class CodeInputs(StepPart):
         served: files that the transform reaches.
         identity: of what training reaches; see `files_read`.
         env: variables of the environment.
+        secrets: names of secrets, whose variables it gets too.
+        environment: digest of the lock whose packages it needs, see `planning.project.lock`; "" for none.
+        packages: these packages in one archive, for a pod; None: they are in the home.
+        pins: the lock's versions by name.
     """
 
     snapshot: Ref
@@ -30,6 +34,10 @@ class CodeInputs(StepPart):
     served: tuple[str, ...] = ()
     identity: str = ""
     env: dict[str, str] = Field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    environment: str = ""
+    packages: Ref | None = None
+    pins: dict[str, str] = Field(default_factory=dict)
 
 
 class CodedInputs(StepPart):

@@ -2,29 +2,40 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 
-from tidegate.infra.store import Store
-from tidegate.models.user_code.code_folder import FILES, CodeFolder, use_code, write_code
+from tidegate.models.user_code.code_folder import FILES, PACKAGES, CodeFolder, use_code, write_code
+from tidegate.pipelines.planning.project.environment import environment_folder
 from tidegate.pipelines.planning.project.snapshot import lay_out_snapshot
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.secrets import use_secrets
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.code import CodedInputs, CodeInputs
 
 
-def enter_project(inputs: StepPart, store: Store, work: Path) -> None:
+def enter_project(inputs: StepPart, home: Home, work: Path) -> None:
     """Lay the project of a step's inputs out in its folder, and let its modules be imported; nothing without one.
 
     Raises:
         StoreError: the snapshot is gone or damaged.
+        UsageError: a secret is missing.
     """
     code = inputs.code if isinstance(inputs, CodedInputs) else None
     if code is None:
         return
-    lay_out_snapshot(store, code.snapshot, work / FILES)
-    os.environ.update(code.env)
-    time.tzset()  # $TZ may be one of them
+    lay_out_snapshot(home.store, code.snapshot, work / FILES)
+    use_secrets(home.path, code.secrets)
+    if code.environment:
+        os.environ[PACKAGES] = str(_packages(code, home))
     use_code(write_code(work, _folder(code)))
+
+
+def _packages(code: CodeInputs, home: Home) -> Path:
+    """The folder of what the project requires; in a pod it is laid out from the store."""
+    folder = environment_folder(home, code.environment)
+    if code.packages is not None and not folder.is_dir():
+        lay_out_snapshot(home.store, code.packages, folder)
+    return folder
 
 
 def model_file(code: CodeInputs | None, work: Path, stated: str | None) -> str | None:
@@ -58,4 +69,11 @@ def at_home(message: str, code: CodeInputs | None, work: Path) -> str:
 
 
 def _folder(code: CodeInputs) -> CodeFolder:
-    return CodeFolder(roots=code.roots, model=code.model, transform=code.transform, env=code.env)
+    return CodeFolder(
+        roots=code.roots,
+        model=code.model,
+        transform=code.transform,
+        env=code.env,
+        environment=code.environment,
+        pins=code.pins,
+    )

@@ -12,7 +12,9 @@ from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.code import REFERENCES, above_package, references_in
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.project.closure import Closure, closure_of
+from tidegate.pipelines.planning.project.lock import Lock, lock_of
 from tidegate.pipelines.planning.project.snapshot import checked_files, keep_snapshot, snapshot_of
+from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.import_closure import imports_in
 
 SERVED = "endpoint"  # what the transform reaches, beside the steps' closures
@@ -45,6 +47,7 @@ class Project:
         transform: the reference of the transform, or "".
         reach: step, or SERVED -> what it reaches.
         env: variables of the environment.
+        lock: what it needs beside what is installed.
     """
 
     folder: str
@@ -54,21 +57,23 @@ class Project:
     transform: str
     reach: dict[str, Reach]
     env: dict[str, str] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
 
     def of(self, step: str) -> Reach:
         """What a step reaches; nothing where no reference of its own is given."""
         return self.reach.get(step, Reach())
 
 
-def project_of(experiment: Experiment, leave_out: Sequence[Path]) -> Project | None:
+def project_of(experiment: Experiment, home: Home, leave_out: Sequence[Path]) -> Project | None:
     """The project of an experiment; None where it has no code of its own.
 
     Args:
         experiment: its paths absolute.
+        home: where locks are kept.
         leave_out: files and folders that are no code: the data, the home.
 
     Raises:
-        ExperimentError: the folder, a link in it, its size, or the model's place is wrong.
+        ExperimentError: the folder, a link in it, its size, the model's place, or a requirement is wrong.
     """
     references, file = references_in(experiment.model_dump(mode="json")), experiment.model.file
     if not references and file is None:
@@ -86,8 +91,9 @@ def project_of(experiment: Experiment, leave_out: Sequence[Path]) -> Project | N
             reach[name] = _reach(closure, files)
     model = source or next(iter(references.get("model.function", ())), "")
     transform = next(iter(references.get("data.transform", ())), "")
+    lock = lock_of(Path(experiment.code.requirements), home) if experiment.code.requirements else Lock()
     env = dict(experiment.code.env)
-    return Project(str(folder), snapshot_of(files), tuple(taken), model, transform, reach, env)
+    return Project(str(folder), snapshot_of(files), tuple(taken), model, transform, reach, env, lock)
 
 
 def project_files(experiment: Experiment, leave_out: Sequence[Path]) -> dict[str, Path]:

@@ -42,6 +42,8 @@ EXEMPT = {
     "description": "a note for people, shown by MLflow",
     "code.path": "the project's folder: tests/pipelines/own_code",
     "code.env": "as above",
+    "code.requirements": "as above",
+    "code.secrets": "as above",
     "model.from": "a run's weights: tests/models/networks",
     "data.sample_rate": "of recordings: tests/models/readers",
     "gate.confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
