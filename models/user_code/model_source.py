@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from tidegate.models.errors import UserModelError, one_line
+from tidegate.models.errors import UserCodeError, UserModelError, one_line
 from tidegate.models.user_code.code_folder import FILES, is_code_folder, use_code
+from tidegate.models.user_code.importing import importing
 from tidegate.models.user_code.project import in_project, project_modules, project_roots
 from tidegate.models.user_code.references import is_reference, load_reference
 
@@ -63,7 +64,10 @@ def model_module(path: Path) -> ModuleType:
     require_file(path)
     try:
         name = _full_name(path) if _imports_relatively(path) else ""
-        return importlib.import_module(name) if name else _run(path)
+        with importing(f"importing {path.name}"):
+            return importlib.import_module(name) if name else _run(path)
+    except UserCodeError:
+        raise
     except SyntaxError as error:
         raise UserModelError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from error
     except (Exception, SystemExit) as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidegate.models.errors import UserCodeError, nearest_name, one_line
+from tidegate.models.user_code.importing import importing
 from tidegate.models.user_code.project import line_in_project
 
 NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
@@ -31,7 +32,8 @@ def load_reference(text: str, option: str) -> Any:
         UserCodeError: there is no such module or name, or importing the module raised.
     """
     module_name, _, name = text.partition(":")
-    with user_code(f"{option}: importing {module_name}"):
+    what = f"{option}: importing {module_name}"
+    with user_code(what), importing(what):
         try:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from tidegate.models.training.optimizers import check_optimizer
 from tidegate.models.tuning.search import grid_size
 from tidegate.models.tuning.space import space_of
 from tidegate.pipelines.commands.model_file import check_model_file, names_in
+from tidegate.pipelines.commands.own_code import check_own_code
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
@@ -65,6 +66,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     task = _task(experiment)
     yield partial(check_source, experiment.data, home.s3_endpoint)
     yield partial(check_model_file, experiment.model.file)
+    yield partial(check_own_code, experiment, home)
     yield from _part_checks(experiment)
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)

@@ -177,7 +177,10 @@ class _Execution:
     def _finish(self, step: Step, status: StepStatus, seconds: float) -> None:
         outputs = find_outputs(self.store, step.key)
         if outputs is None:
-            raise StepError(step.id, "it succeeded but left no outputs in the store; submit again")
+            raise StepError(
+                step.id,
+                "its process ended before the step did, as after os._exit() in the project's code; it left no outputs",
+            )
         self.outputs[step.id] = outputs
         self._report(step, status, seconds, outputs)
 

@@ -24,6 +24,7 @@ def enter_project(inputs: StepPart, home: Home, work: Path) -> None:
     if code is None:
         return
     lay_out_snapshot(home.store, code.snapshot, work / FILES)
+    os.environ.setdefault("MPLBACKEND", "Agg")  # a figure that the code shows opens no window
     use_secrets(home.path, code.secrets)
     if code.environment:
         os.environ[PACKAGES] = str(_packages(code, home))

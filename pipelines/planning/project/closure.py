@@ -49,7 +49,7 @@ class _Walk:
     def module(self, name: str) -> bool:
         """Reach a module by its full name; whether it is one of the project."""
         for root in [*self.roots, *([self.fallback] if self.fallback is not None else [])]:
-            files = list(self._files_of(name, root))
+            files = files_of(name, root, self.files, self.folders)
             if files:
                 if root not in self.roots:
                     self.roots.append(root)
@@ -57,18 +57,6 @@ class _Walk:
                     self.file(file)
                 return True
         return False
-
-    def _files_of(self, name: str, root: str) -> Iterator[str]:
-        """The files that Python runs for a module, the packages above it too; none where it is not there."""
-        base = PurePosixPath(root)
-        parts = name.split(".")
-        paths = [base.joinpath(*parts[: count + 1]) for count in range(len(parts))]
-        last = [str(paths[-1] / "__init__.py"), f"{paths[-1]}.py"]
-        own = [file for file in last if file in self.files][:1]
-        if not own and not any(file.endswith(".py") for file in self.folders.get(str(paths[-1]), ())):
-            return
-        yield from (file for path in paths[:-1] if (file := str(path / "__init__.py")) in self.files)
-        yield from own
 
     def file(self, name: str) -> None:
         """Reach a file, and what it reaches."""
@@ -168,6 +156,31 @@ def closure_of(
         walk.file(source)
     ours = {"tidegate"}
     return Closure(tuple(sorted(walk.found)), tuple(walk.roots), tuple(sorted(walk.packages - ours)))
+
+
+def files_of(
+    name: str, root: str, files: Collection[str], folders: Mapping[str, Collection[str]]
+) -> list[str]:
+    """The files that Python runs for a module, those of the packages above it first; none where it is not there.
+
+    Args:
+        name: the module's full name.
+        root: the folder that its name starts from.
+        files: the project's.
+        folders: of each folder the files below it.
+    """
+    parts = name.split(".")
+    paths = [PurePosixPath(root).joinpath(*parts[: count + 1]) for count in range(len(parts))]
+    own = [file for file in (str(paths[-1] / "__init__.py"), f"{paths[-1]}.py") if file in files][:1]
+    if not own and not any(file.endswith(".py") for file in folders.get(str(paths[-1]), ())):
+        return []
+    return [*(file for path in paths[:-1] if (file := str(path / "__init__.py")) in files), *own]
+
+
+def module_files(files: Mapping[str, Path], name: str, roots: Collection[str]) -> list[str]:
+    """The files of a module in the first root that has it, its own last; none where the project has no such module."""
+    folders = _Walk(files, [], None).folders
+    return next((found for root in roots if (found := files_of(name, root, files, folders))), [])
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:

@@ -13,6 +13,7 @@ from tidegate.pipelines.experiment.code import REFERENCES, above_package, refere
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.project.closure import Closure, closure_of
 from tidegate.pipelines.planning.project.lock import Lock, lock_of
+from tidegate.pipelines.planning.project.shadowing import of_packages, shadowing
 from tidegate.pipelines.planning.project.snapshot import checked_files, keep_snapshot, snapshot_of
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.import_closure import imports_in
@@ -48,6 +49,7 @@ class Project:
         reach: step, or SERVED -> what it reaches.
         env: variables of the environment.
         lock: what it needs beside what is installed.
+        files: names of the snapshot's files.
     """
 
     folder: str
@@ -58,6 +60,7 @@ class Project:
     reach: dict[str, Reach]
     env: dict[str, str] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
+    files: tuple[str, ...] = ()
 
     def of(self, step: str) -> Reach:
         """What a step reaches; nothing where no reference of its own is given."""
@@ -81,7 +84,7 @@ def project_of(experiment: Experiment, home: Home, leave_out: Sequence[Path]) ->
     folder = _folder(experiment)
     files = project_files(experiment, leave_out)
     source = _inside(folder, file) if file else ""
-    roots = (".", *(["src"] if _is_source_folder(files) else []))
+    roots = roots_of(files)
     reach, taken = {}, list(roots)
     for name, keys in _keys_by_step().items():
         modules = [one.partition(":")[0] for key in keys for one in references.get(key, ())]
@@ -93,7 +96,10 @@ def project_of(experiment: Experiment, home: Home, leave_out: Sequence[Path]) ->
     transform = next(iter(references.get("data.transform", ())), "")
     lock = lock_of(Path(experiment.code.requirements), home) if experiment.code.requirements else Lock()
     env = dict(experiment.code.env)
-    return Project(str(folder), snapshot_of(files), tuple(taken), model, transform, reach, env, lock)
+    kept = _without_shadows(files, taken, reach)
+    return Project(
+        str(folder), snapshot_of(kept), tuple(taken), model, transform, reach, env, lock, tuple(kept)
+    )
 
 
 def project_files(experiment: Experiment, leave_out: Sequence[Path]) -> dict[str, Path]:
@@ -112,7 +118,9 @@ def keep_project(
         PipelineError: the project changed since the run was planned.
     """
     if project is not None and not store.has(project.snapshot):
-        keep_snapshot(store, project_files(experiment, leave_out), project.snapshot)
+        files = project_files(experiment, leave_out)
+        kept = {name: files[name] for name in project.files if name in files}
+        keep_snapshot(store, kept, project.snapshot)
 
 
 def _folder(experiment: Experiment) -> Path:
@@ -127,9 +135,30 @@ def _keys_by_step() -> dict[str, list[str]]:
     return found
 
 
-def _is_source_folder(files: Mapping[str, Path]) -> bool:
-    """Whether `src` is a folder that packages lie in, and not a package itself."""
-    return any(name.startswith("src/") for name in files) and "src/__init__.py" not in files
+def roots_of(files: Mapping[str, Path]) -> tuple[str, ...]:
+    """The folders that imports start from: the project's, and `src` where packages lie in it and it is none itself."""
+    source = any(name.startswith("src/") for name in files) and "src/__init__.py" not in files
+    return (".", "src") if source else (".",)
+
+
+def _without_shadows(
+    files: dict[str, Path], roots: Sequence[str], reach: Mapping[str, Reach]
+) -> dict[str, Path]:
+    """The files without those that would hide a module of a library from it; none of them may be reached.
+
+    Raises:
+        ExperimentError: one is.
+    """
+    reached = {name for one in reach.values() for name in one.files}
+    left_out = set[str]()
+    for file, module in shadowing(files, roots).items():
+        if file in reached:
+            raise ExperimentError(
+                f"code.path: {file} of the project hides the module {module}, which libraries import, from them; "
+                "expected another name; rename it"
+            )
+        left_out |= set(of_packages(file, files))
+    return {name: path for name, path in files.items() if name not in left_out or name in reached}
 
 
 def _inside(folder: Path, file: str) -> str:
