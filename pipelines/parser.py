@@ -228,6 +228,14 @@ def _endpoints(add: Add) -> None:
     )
     rollback.add_argument("name", metavar="NAME")
     rollback.add_argument("--to", type=int, metavar="N", help="release number (default: the one before)")
+    eject = add(
+        "eject",
+        "endpoints.eject:eject",
+        "write an endpoint's release as a folder that runs without Tidegate",
+        "tidegate eject churn churn-server",
+    )
+    eject.add_argument("name", metavar="NAME", help="an endpoint")
+    eject.add_argument("folder", metavar="DIR", help="a new or an empty folder")
     delete = add("delete", "removal:delete", "remove an endpoint, or a run", "tidegate delete digits")
     delete.add_argument("name", metavar="NAME", help="an endpoint, or a run's id")
     serve = add(

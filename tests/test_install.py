@@ -14,6 +14,7 @@ from tests.models.imports import imported_by
 DATA = (
     "pipelines/experiments/*.yaml",
     "pipelines/templates/*",
+    "pipelines/templates/ejected/*",
     "infra/manifests/**/*.yaml",
     "infra/images/Dockerfile",
     "infra/images/requirements/*.txt",

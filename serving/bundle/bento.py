@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -93,9 +93,14 @@ def delete_bento(tag: str) -> bool:
     return True
 
 
-def requirements(runtime: str) -> list[str]:
-    """The pinned requirements of a serving environment: no TensorFlow where ONNX serves."""
-    choices = [(package,) for package in REQUIRED] + list(REQUIRED_BY[runtime])
+def requirements(runtime: str, required: Sequence[str] = REQUIRED) -> list[str]:
+    """The pinned requirements of a serving environment: no TensorFlow where ONNX serves.
+
+    Args:
+        runtime: which runtime serves.
+        required: packages besides the runtime's.
+    """
+    choices = [(package,) for package in required] + list(REQUIRED_BY[runtime])
     return [_pinned(packages) for packages in choices]
 
 
