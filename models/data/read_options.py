@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,21 @@ class CsvOptions:
 
 
 @dataclass(frozen=True)
+class OwnLoad:
+    """A function of the user's that gives the rows.
+
+    Attributes:
+        reference: such as `churn.data:load`.
+        options: its keyword arguments.
+        held: what it returned, in parts, if that is in memory; None: it is called whenever the rows are read.
+    """
+
+    reference: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    held: Sequence[Any] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """How a source is read.
 
@@ -55,6 +70,7 @@ class ReadOptions:
         targets: all targets; a list of texts is a set of labels there.
         found: filled while reading: the kind of a column that only the reader can know.
         scans: filled while reading: what was found out about files, for when they are read again.
+        load: the user's function that gives the rows, in place of a reader; None: a reader.
         with_files: all files of the data, whose rows decide together what the columns of each are.
     """
 
@@ -68,6 +84,7 @@ class ReadOptions:
     found: dict[str, str] = field(default_factory=dict)
     scans: dict[Any, Any] = field(default_factory=dict)
     with_files: tuple[Path, ...] = ()
+    load: OwnLoad | None = None
 
     def are_labels(self, name: str, texts: bool) -> bool:
         """Whether lists of a column are sets of labels: of texts if it is a target, else only where that is stated."""

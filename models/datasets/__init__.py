@@ -15,6 +15,7 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import check_format, check_tile, dataset_files, existing, guess_format
 from tidegate.models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
 from tidegate.models.readers import read, readable
+from tidegate.models.readers.own_load import read_own
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ def chunks(
     tile: int | None = None,
     options: ReadOptions | None = None,
 ) -> Iterator[Columns]:
-    """The rows of a source, a few MiB at a time; see `load`."""
+    """The rows of a source, a few MiB at a time, or in the parts that a function of the user's gives; see `load`."""
+    if options is not None and options.load is not None:
+        yield from read_own(options.load, source, columns, options)
+        return
     path = existing(source)
     yield from read(path, format_of(path, format), columns, sample_rate, tile, options)
 

@@ -85,7 +85,9 @@ def look(
         asides = SplitRules.of(others.get("split") or {}).columns | (
             {"data.weight": weight} if weight else {}
         )
-        options = replace(read_options(inputs, target, task, others.get("csv"), weight), lenient=True)
+        options = replace(
+            read_options(inputs, target, task, others.get("csv"), weight, others.get("load")), lenient=True
+        )
         needed = columns_to_read(inputs, named, asides)
         parts = chunks(source, format, needed, others.get("sample_rate"), options=options)
         columns = _first_rows(parts)
@@ -98,7 +100,7 @@ def look(
         check_kept(names, len(kept), dropped)
         columns = take(columns, kept) if dropped else columns
         _, inputs = set_aside(columns, inputs, names, asides)
-        kinds = known_kinds(None, source, format) | options.found
+        kinds = known_kinds(None, source, format, others.get("load")) | options.found
         stated = with_kinds(kinds, columns, inputs, names, others.get("missing"))
         by_user = [name for name in with_kind(stated) if name not in options.found]
         entries = _entries(columns, stated, by_user, forms, told)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Columns, as_strings, rows_of, take
 from tidegate.models.data.data_warnings import recorded
+from tidegate.models.data.read_options import OwnLoad
 from tidegate.models.data.source_types import noting_types
 from tidegate.models.datasets import DATASETS
 from tidegate.models.errors import SchemaError
@@ -100,6 +101,7 @@ def prepare(
     transform: str | None = None,
     weight: str | None = None,
     files: Mapping[str, Path] | None = None,
+    load: OwnLoad | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -128,6 +130,7 @@ def prepare(
             the schema's inputs are raw columns, see `preprocessing.own_transform`.
         weight: the column of the rows' weights, which stays with them.
         files: by part, where the file is that `split` names.
+        load: a function of the user's that gives the rows of the source and of each file, in place of a reader.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -138,7 +141,7 @@ def prepare(
         rules = SplitRules.of(split or {}, files)
         asides = rules.columns | ({"data.weight": weight} if weight else {})
         read = None if transform else inputs
-        options = read_options(read, target, task, csv, weight)
+        options = read_options(read, target, task, csv, weight, load)
         needed = columns_to_read(read, named, asides) if named else None
         columns, parts = read_rows(dataset, source, format, needed, sample_rate, tile, options, rules.files)
         names = named or [_own_target(dataset)]
@@ -156,7 +159,7 @@ def prepare(
         check_kept(names, len(kept), dropped)
         aside, others = set_aside(columns, inputs, names, asides)
         inputs = inputs if transform else others  # which are of what the transform returns
-        known = known_kinds(dataset, source, format) | options.found
+        known = known_kinds(dataset, source, format, load) | options.found
         hidden = [*names, *([weight] if weight else ())]
         made = transform and fit_transform(transform, columns, types, known, hidden, task)
         seen, inputs, known = made.encoded(columns, names, inputs) if made else (columns, inputs, known)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.data.data_warnings import recorded
-from tidegate.models.data.read_options import ReadOptions
+from tidegate.models.data.read_options import OwnLoad, ReadOptions
 from tidegate.models.data.shards import bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
@@ -68,12 +68,13 @@ class StreamedData:
     Attributes:
         source, format, inputs, target, split, task, sample_rate, csv, missing, weight: see
             `preprocessing.prepare.prepare`.
+        load: a function of the user's that gives the rows, in place of a reader of the source, which may then be None.
         memory: bytes that a step may use.
         folder: for temporary files.
         keep: moves a finished shard to its final place and returns a reference to it.
     """
 
-    source: Path
+    source: Path | None
     format: str | None
     inputs: Sequence[Mapping[str, Any]] | None
     target: Sequence[str | Mapping[str, Any]]
@@ -86,6 +87,7 @@ class StreamedData:
     csv: Mapping[str, Any] | None = None
     missing: str | None = None
     weight: str | None = None
+    load: OwnLoad | None = None
 
 
 def prepare_streamed(data: StreamedData) -> Prepared:
@@ -109,7 +111,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
     check_fractions(rules.validation, rules.test)
     with recorded() as told:
         scan = ColumnScan()
-        options = read_options(data.inputs, data.target, task, data.csv, data.weight)
+        options = read_options(data.inputs, data.target, task, data.csv, data.weight, data.load)
         infinite = 0
         inputs = data.inputs
         for part, targets, absent in _parts(data, names, task, options, asides):
@@ -118,7 +120,7 @@ def prepare_streamed(data: StreamedData) -> Prepared:
             scan.add(_with_target(part, absent), targets, int(absent.sum()))
         tell_infinite_targets(names, infinite, scan.rows + scan.dropped)
         check_kept(names, scan.rows, scan.dropped)
-        kinds = known_kinds(None, data.source, data.format) | options.found
+        kinds = known_kinds(None, data.source, data.format, data.load) | options.found
         schema = scan.schema(inputs, task, kinds, data.missing)
         splitter = StreamSplitter(data, schema, scan, rules)
         for part, _, absent in _parts(data, names, task, options, asides):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.columns import Columns, concat, rows_of, unknown_column
-from tidegate.models.data.read_options import CsvOptions, ReadOptions
+from tidegate.models.data.read_options import CsvOptions, OwnLoad, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError
@@ -47,9 +47,11 @@ def read_rows(
     if dataset is not None:
         rows, published = load_dataset(dataset, tile)
         return rows, published_parts(rows, published)
-    several = {"": existing(source)} if files else {}
+    several: dict[str, Path | None] = {}
     several |= {part: existing(path, f"data.split.{part}") for part, path in files.items()}
-    options = replace(options, with_files=tuple(several.values()))
+    if several:
+        several = {"": None if options.load and source is None else existing(source), **several}
+    options = replace(options, with_files=tuple(path for path in several.values() if path is not None))
     read = partial(load, format=format, columns=columns, sample_rate=sample_rate, tile=tile)
     if not several:
         rows = read(source=source, options=options)
@@ -59,7 +61,7 @@ def read_rows(
     except SchemaError as error:
         _name_file(error, files, partial(read, options=replace(options, with_files=())))
         raise
-    _check_same_columns(found, several)
+    _check_same_columns(found, files)
     rows = concat(list(found.values()))
     return rows, file_parts([(part, rows_of(own)) for part, own in found.items()])
 
@@ -82,7 +84,7 @@ def _check_same_columns(found: Mapping[str, Columns], files: Mapping[str, Path])
             )
             words = " and ".join(text for text in (more and f"also {more}", less and f"no {less}") if text)
             raise SchemaError(
-                f"data.split.{part} {files[part]} has {words}, unlike {files[''].name}; expected the same columns in "
+                f"data.split.{part} {files[part]} has {words}, unlike data.source; expected the same columns in "
                 "both; name the columns to use in data.inputs, or write the file again"
             )
 
@@ -131,6 +133,7 @@ def read_options(
     task: str | None,
     csv: Mapping[str, Any] | None,
     weight: str | None = None,
+    load: OwnLoad | None = None,
 ) -> ReadOptions:
     """How the source is read: columns as their stated kinds say; the target of a stated regression is numbers."""
     kinds = {entry["name"]: entry["kind"] for entry in inputs or () if entry.get("kind")}
@@ -146,14 +149,19 @@ def read_options(
     return ReadOptions(
         kinds,
         CsvOptions.of(csv),
+        load=load,
         labels=names if task == "classification" else frozenset(),
         quantities=names if task == "regression" else frozenset(),
         targets=names,
     )
 
 
-def known_kinds(dataset: str | None, source: str | Path | None, format: str | None) -> dict[str, str]:
+def known_kinds(
+    dataset: str | None, source: str | Path | None, format: str | None, load: OwnLoad | None = None
+) -> dict[str, str]:
     """The kinds of inputs that a built-in dataset or a format knows and that cannot be inferred from values."""
+    if load is not None:
+        return {}
     if dataset is not None:
         return dict(DATASETS[dataset].kinds)
     return dict(FORMAT_KINDS.get(format_of(existing(source), format), {}))

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.config.losses import task_of
+from tidegate.models.data.read_options import OwnLoad
 from tidegate.models.preprocessing.look import Look, look
 from tidegate.models.preprocessing.profile.column_lines import column_lines
+from tidegate.models.user_code.project import use_project
 from tidegate.pipelines.commands.csv_options import csv_options
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.experiment.data import ASKED, Data
@@ -38,7 +40,8 @@ def data(file: str, column: str | None, overrides: Sequence[str], csv: Sequence[
         dialect = csv_options(csv)
         asked |= {} if dialect is None else {"csv": asdict(dialect)}
         task = part.task or task_of(loss)
-        seen = look(dataset=part.dataset, source=source, task=task, tile=part.tile, **asked)
+        load = OwnLoad(part.load, part.options) if part.load else None
+        seen = look(dataset=part.dataset, source=source, task=task, tile=part.tile, load=load, **asked)
     found = {"rows": seen.rows, "dropped_rows": seen.dropped}
     return Result(found | {"columns": seen.columns, "warnings": seen.warnings}, _text(seen))
 
@@ -53,6 +56,8 @@ def _part(file: str, column: str | None, overrides: Sequence[str]) -> tuple[Data
                 f"{file} is an experiment, and COLUMN is {column}; expected COLUMN only for a file of data; leave it "
                 "out, or give --set data.target=COLUMN"
             )
+        if experiment.data.load is not None and experiment.code.path is not None:
+            use_project([Path(experiment.code.path), Path(experiment.code.path, "src")])
         return experiment.data, experiment.training.loss
     if overrides:
         raise UsageError(

@@ -16,7 +16,6 @@ from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.hosting import ensure_live
-from tidegate.pipelines.planning.data_source import Local, sources_of
 from tidegate.pipelines.planning.facts import keep_packages, keep_project_of
 from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.kept_data import keep_source
@@ -142,12 +141,8 @@ def _wait_gone(home: Home, run: str) -> None:
 
 def _with_data(home: Home, plan: Plan) -> Facts:
     """The facts, after the data and the packages of this machine were put where the cluster finds them."""
-    sources = sources_of(plan.experiment.data)
-    kept = {
-        part: keep_source(home.store, Path(source.path))
-        for part, source in sources.items()
-        if isinstance(source, Local)
-    }
+    paths = plan.experiment.data.paths
+    kept = {part: keep_source(home.store, Path(path)) for part, path in paths.items() if "://" not in path}
     packages = keep_packages(home, plan.facts.project)
     return replace(plan.facts, source=kept.pop("", None), kept_files=kept, packages=packages)
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.pipelines.experiment.code import Reference
+from tidegate.pipelines.experiment.csv import Csv
 from tidegate.pipelines.experiment.part import Part, as_list
 from tidegate.pipelines.experiment.split import Split
 
@@ -86,49 +87,6 @@ class TargetSpec(Part):
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
 
 
-class Csv(Part):
-    """The dialect of CSV; what is not stated is found out from the files, and said where it is not the usual one."""
-
-    delimiter: str | None = Field(None, description="between cells: one character, or tab")
-    decimal: Literal[".", ","] | None = Field(None, description="the mark before a number's fraction")
-    thousands: Literal["", ".", ",", " ", "'"] | None = Field(
-        None, description='the mark between thousands of a number; "" for none'
-    )
-    quote: Literal['"', "'", ""] | None = Field(None, description='the mark around cells; "" for none')
-    encoding: str | None = Field(None, description="such as cp1250; a name that Python knows")
-    missing: list[str] | None = Field(
-        None,
-        description="cells that stand for a missing value, in columns of any kind, beside empty ones; matched as they "
-        "are written: NA is not na; the usual ones, such as NA or na, in columns of numbers when not given",
-    )
-
-    @field_validator("delimiter")
-    @classmethod
-    def _one_character(cls, value: str | None) -> str | None:
-        known = "\t" if value in ("tab", "\\t") else value
-        if known is not None and len(known) != 1:
-            raise ValueError(f"{value!r} is {len(known)} characters; expected one, or tab; correct it")
-        return known
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str | None) -> str | None:
-        try:
-            "".encode(value or "utf-8")
-        except LookupError:
-            raise ValueError(
-                f"{value!r} is not known; expected one such as utf-8 or cp1250; correct it"
-            ) from None
-        return value
-
-    def problems(self) -> Iterator[str]:
-        marks = {"decimal": self.decimal, "thousands": self.thousands, "delimiter": self.delimiter}
-        for first, second in (("decimal", "thousands"), ("delimiter", "quote")):
-            value = marks.get(first)
-            if value and value == {**marks, "quote": self.quote}[second]:
-                yield f"{first} and {second} are both {value!r}; expected two different marks; correct one"
-
-
 # The keys of `Data` that reading and preparing rows take as they are.
 ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing", "weight", "transform"}
 # Short forms and other names: the key, and the place it stands for.
@@ -162,6 +120,13 @@ class Data(Part):
         None, description="a file or folder, relative to the experiment file, or s3://BUCKET/KEY"
     )
     dataset: str | None = Field(None, description="a built-in dataset instead of a source")
+    load: Reference | None = Field(
+        None,
+        description="a function of the project that gives the rows in place of a reader, load(source, **options), or "
+        "load(**options) without a source: a dict of columns, a pandas, Polars or pyarrow table, or an iterator of "
+        "these",
+    )
+    options: dict[str, Any] = Field({}, description="its keyword arguments")
     format: str | None = Field(
         None, description="reader of the source; inferred from its name when not given"
     )
@@ -235,7 +200,7 @@ class Data(Part):
     @property
     def paths(self) -> dict[str, str]:
         """By part, "" for all that no other file has, the file or folder of its rows; none of a built-in dataset."""
-        return {} if self.source is None else {"": self.source, **self.split.files}
+        return {**({} if self.source is None else {"": self.source}), **self.split.files}
 
     def resolved(self, folder: Path) -> "Data":
         """The same with every path made absolute."""
@@ -247,10 +212,11 @@ class Data(Part):
         if self.split.files and self.dataset is not None:
             part, path = next(iter(self.split.files.items()))
             yield f"split.{part} is {path}, and a built-in dataset has no files; give a source, or a share"
-        if (self.source is None) == (self.dataset is None):
-            got = "both" if self.source else "neither"
+        yield from self._problems_of_load()
+        if (self.source is None and self.load is None) == (self.dataset is None):
+            got = "both" if self.dataset else "neither"
             yield f"give either source (a file or folder) or dataset (a built-in); received {got}"
-        if self.source is not None and not self.target:
+        if (self.source is not None or self.load is not None) and not self.target:
             yield (
                 "target is missing; name the column to predict, e.g. target: label; of boxes "
                 "target: {name: boxes, kind: boxes}"
@@ -270,6 +236,23 @@ class Data(Part):
                 yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )
+
+    def _problems_of_load(self) -> Iterator[str]:
+        if self.load is None:
+            if self.options:
+                yield f"options {', '.join(self.options)} are of load, which is not given; name it, or leave them out"
+            return
+        of_readers = {
+            "format": self.format,
+            "csv": self.csv,
+            "tile": self.tile,
+            "sample_rate": self.sample_rate,
+        }
+        for key, value in of_readers.items():
+            if value is not None:
+                yield f"{key} is for a reader, and load {self.load} gives the rows; leave {key} out"
+        if "source" in self.options:
+            yield "options has source, which load gets from data.source; give it there"
 
     @property
     def _targets_with_kind(self) -> list[TargetSpec]:

@@ -98,6 +98,47 @@ class Local:
         return Path(self.path)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """What no reader reads: a function of the user's gets its path, and only that knows how large its rows are."""
+
+    source: Source
+
+    def digest(self) -> str:
+        """That of the files."""
+        return self.source.digest()
+
+    def format(self) -> None:
+        """None: it has none."""
+
+    def size(self) -> int:
+        """0: not known."""
+        return 0
+
+    def fetch(self, folder: Path, expected: str | None) -> Path | None:
+        """The path that the function gets."""
+        return self.source.fetch(folder, expected)
+
+
+class Nothing:
+    """No source at all: a function of the user's knows where its rows are."""
+
+    def format(self) -> None:
+        """None: it has none."""
+
+    def size(self) -> int:
+        """0: not known."""
+        return 0
+
+    def digest(self) -> str:
+        """The same always: the function and its options stand for the rows."""
+        return ""
+
+    def fetch(self, folder: Path, expected: str | None) -> None:
+        """None."""
+        del folder, expected
+
+
 def source_of(data: Data, endpoint: str | None = None) -> Source:
     """The source that an experiment names; see `sources_of`."""
     return sources_of(data, endpoint)[""]
@@ -113,12 +154,12 @@ def sources_of(data: Data, endpoint: str | None = None) -> dict[str, Source]:
     Raises:
         ExperimentError: the kind of URL is not supported.
     """
-    if data.source is None:
-        return {"": BuiltIn(data.dataset, data.format)}
-    return {
+    first: dict[str, Source] = {"": Nothing() if data.load else BuiltIn(data.dataset, data.format)}
+    found = {
         part: _source(path, f"data.split.{part}" if part else "data.source", data.format, endpoint)
         for part, path in data.paths.items()
     }
+    return first | ({part: Unread(source) for part, source in found.items()} if data.load else found)
 
 
 def _source(path: str, option: str, stated: str | None, endpoint: str | None) -> Source:
@@ -142,4 +183,7 @@ def check_source(data: Data, endpoint: str | None = None) -> None:
         check_format(data.format)
         return
     for source in sources_of(data, endpoint).values():
-        source.format()
+        if data.load is None:
+            source.format()
+        else:
+            source.digest()

@@ -105,10 +105,18 @@ def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
     return memory if data.stream else None
 
 
+def memory_if_larger(experiment: Experiment) -> int | None:
+    """Memory in bytes for streaming rows of which only `data.load` knows whether they fit; None where it may not be."""
+    data = experiment.data
+    streams = data.load is not None and data.stream == "auto" and not _needs_all(data)
+    return memory_bytes(experiment.resources.memory) if streams else None
+
+
 def _needs_all(data: Data) -> bool:
     named = [entry for entry in data.target or () if isinstance(entry, TargetSpec)]
     other = data.task not in (None, "classification", "regression") or any(entry.kind for entry in named)
-    return other or data.split.folds is not None
+    split = data.split
+    return other or bool(split.folds or split.time or split.column or split.files)
 
 
 def run_id(experiment: Experiment, facts: Facts) -> str:

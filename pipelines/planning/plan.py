@@ -10,6 +10,7 @@ from tidegate.pipelines.planning.identity import (
     Facts,
     content_of,
     digest_of,
+    memory_if_larger,
     reached,
     run_id,
     streamed_memory,
@@ -110,10 +111,16 @@ def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> S
         kept_files=facts.kept_files,
         file_digests=facts.files,
         memory=memory,
+        memory_if_larger=memory_if_larger(experiment),
         code=_code(experiment, facts),
     )
     known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
-    parts = [known, loss, *([memory] if memory else []), *reached(facts, "prepare")]
+    parts = [
+        known,
+        loss,
+        *([size] if (size := memory or memory_if_larger(experiment)) else []),
+        *reached(facts, "prepare"),
+    ]
     return _step("prepare", facts, parts, inputs)
 
 
@@ -171,7 +178,8 @@ def _trial(
     parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *_settings_key(settings)]
     buffer = experiment.data.shuffle_buffer
     parts += reached(facts, "train")
-    parts += [buffer] if streamed_memory(experiment, facts) and buffer else []
+    streamed = streamed_memory(experiment, facts) or memory_if_larger(experiment)
+    parts += [buffer] if streamed and buffer else []
     inputs = TrainInputs(
         run=run,
         name=experiment.name,

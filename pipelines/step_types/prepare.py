@@ -36,6 +36,7 @@ class PrepareInputs(CodedInputs):
         digest: of the data when the run was planned; data in S3 must still have it.
         kept_files, file_digests: the same of the files that `data.split` names, by part.
         memory: bytes of memory for streaming the rows in parts; None: all rows are held in memory.
+        memory_if_larger: the same for rows of which only `data.load` knows whether they fit into memory.
     """
 
     data: Data
@@ -45,6 +46,7 @@ class PrepareInputs(CodedInputs):
     kept_files: Mapping[str, Kept] = Field(default_factory=dict)
     file_digests: Mapping[str, str] = Field(default_factory=dict)
     memory: int | None = None
+    memory_if_larger: int | None = None
 
 
 class Prepared(StepPart):

@@ -1,6 +1,8 @@
 """prepare: read the data, validate, split, fit the transforms on the training rows, fingerprint."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,15 @@ from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.losses import task_of
 from tidegate.models.data.columns import save_columns
+from tidegate.models.data.read_options import OwnLoad
 from tidegate.models.preprocessing.prepare import Prepared as Rows
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.profile.column_lines import column_lines
+from tidegate.models.readers.own_load import held_parts
 from tidegate.pipelines.experiment.data import ASKED
 from tidegate.pipelines.planning.data_source import sources_of
+from tidegate.pipelines.planning.identity import STREAM_PART
 from tidegate.pipelines.planning.kept_data import lay_out_source
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.steps.context import StepContext
@@ -48,7 +53,8 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
     for line in warnings:
         print(line)
     write_atomic(context.work / COLUMNS, "\n".join([*lines, "", *warnings, ""]).encode())
-    if inputs.memory is not None:
+    memory = _memory(inputs, prepared)
+    if memory is not None:
         print(f"streamed: the training rows stay on disk, in {len(prepared.shards)} shards")
     return Prepared(
         schema_=context.put(context.work / "schema.json"),
@@ -60,10 +66,15 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         summary=prepared.summary,
         shards=tuple(prepared.shards),
         columns=context.put(context.work / COLUMNS),
-        memory=inputs.memory,
+        memory=memory,
         learned=context.put(context.work / "learned.npy"),
         held=context.put(context.work / "held.npy"),
     )
+
+
+def _memory(inputs: PrepareInputs, prepared: Rows) -> int | None:
+    """The memory for streamed rows; None, if they are held in memory."""
+    return inputs.memory or (inputs.memory_if_larger if prepared.shards else None)
 
 
 def _sources(inputs: PrepareInputs, context: StepContext) -> dict[str, Path]:
@@ -84,8 +95,11 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     source = files.pop("", None)
     task = data.task or task_of(inputs.loss)
     asked = data.model_dump(mode="json", include=ASKED)
-    if inputs.memory is None or source is None:
-        return prepare(dataset=data.dataset, source=source, task=task, tile=data.tile, files=files, **asked)
+    load, memory = _own_load(inputs, source)
+    if memory is None or (source is None and load is None):
+        return prepare(
+            dataset=data.dataset, source=source, task=task, tile=data.tile, files=files, load=load, **asked
+        )
 
     def keep(path: Path) -> Ref:
         ref = context.put(path)
@@ -93,6 +107,21 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
         return ref
 
     streamed = StreamedData(
-        source=source, task=task, memory=inputs.memory, folder=context.work, keep=keep, **asked
+        source=source, task=task, memory=memory, folder=context.work, keep=keep, load=load, **asked
     )
     return prepare_streamed(streamed)
+
+
+def _own_load(inputs: PrepareInputs, source: Path | None) -> tuple[OwnLoad | None, int | None]:
+    """The user's function that gives the rows, if there is one; and the memory, if they are streamed.
+
+    Parts of an iterator are streamed where they do not fit into memory, unless the experiment says how it is.
+    """
+    if inputs.data.load is None:
+        return None, inputs.memory
+    load = OwnLoad(inputs.data.load, inputs.data.options)
+    if inputs.memory is not None:
+        return load, inputs.memory
+    most = math.inf if inputs.memory_if_larger is None else inputs.memory_if_larger // STREAM_PART
+    held = held_parts(load, source, most)
+    return (load, inputs.memory_if_larger) if held is None else (replace(load, held=held), None)

@@ -218,7 +218,7 @@ def test_columns_and_files_that_are_not_there(tmp_path: Path, split: dict[str, A
 
 
 def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"test.csv has no id, unlike train.csv; expected the same columns"):
+    with pytest.raises(DataError, match=r"test.csv has no id, unlike data.source; expected the same columns"):
         files(tmp_path, {"x": [1, 2], "y": [0, 1]})
     with pytest.raises(DataError, match=r"split.test .*test.csv: input or target 'y' is not a column"):
         prepare(
