@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
+from tidegate.infra.cluster.pod_secrets import with_secrets
 
 Object = dict[str, Any]
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}
@@ -34,6 +35,7 @@ class ReleaseSpec:
         max_replicas: replicas under load.
         cpu: a replica's limit in cores.
         memory: a replica's memory, a Kubernetes quantity.
+        secrets: names of Secrets that the user's code in its bundle expects.
     """
 
     endpoint: str
@@ -47,6 +49,7 @@ class ReleaseSpec:
     max_replicas: int = 1
     cpu: float = 1.0
     memory: str = "1Gi"
+    secrets: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -127,19 +130,23 @@ def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Objec
             "selector": {"matchLabels": chosen},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": pod_spec(
-                    name=spec.endpoint,
-                    release=spec.number,
-                    bundle=spec.bundle,
-                    image=spec.image,
-                    fetcher=spec.fetcher,
-                    cpu=spec.cpu,
-                    memory=spec.memory,
-                    spread=chosen,
-                ),
+                "spec": with_secrets(_pod(spec, chosen), 0, spec.secrets),
             },
         },
     }
+
+
+def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
+    return pod_spec(
+        name=spec.endpoint,
+        release=spec.number,
+        bundle=spec.bundle,
+        image=spec.image,
+        fetcher=spec.fetcher,
+        cpu=spec.cpu,
+        memory=spec.memory,
+        spread=chosen,
+    )
 
 
 def service(spec: ReleaseSpec) -> Object:

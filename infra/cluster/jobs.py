@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.infra.cluster import pod_security as restricted
+from tidegate.infra.cluster.pod_secrets import with_secrets
 
 Object = dict[str, Any]
 
@@ -123,6 +124,7 @@ def step_job(
     requirements: PodRequirements,
     owner: Object | None = None,
     members: int = 1,
+    secrets: Sequence[str] = (),
 ) -> Object:
     """The Job of a step.
 
@@ -133,6 +135,7 @@ def step_job(
     labels = {**run_labels(run), f"{LABEL}/step": step, f"{LABEL}/step-id": step_id}
     queue = {"kueue.x-k8s.io/queue-name": requirements.queue} if requirements.queue else {}
     pod = _pod(labels, "step", image, argv, requirements, account="tidegate-step", environment={})
+    pod["spec"] = with_secrets(pod["spec"], 0, secrets)
     policy: list[Object] = [
         {
             "action": "FailJob",

@@ -15,9 +15,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.models.user_code.project import project_document, use_project
+from tidegate.models.user_code.secrets import use_secrets
 
 DOCUMENT, FILES = "code.json", "code"
-PACKAGES = "TIDEGATE_PACKAGES"  # in the environment: the folder of the packages that the code needs
+ENVIRONMENTS = "environments"  # of the home: a folder for the packages of each lock
 
 
 class CodeFolder(BaseModel):
@@ -28,6 +29,7 @@ class CodeFolder(BaseModel):
         model: the model's file, relative to `code`, or its reference; "" where a family makes the model.
         transform: the reference of the transform of raw columns, or "".
         env: variables of the environment that the code expects.
+        secrets: names of secrets, whose variables it expects too.
         environment: digest of the lock of packages that it needs; "" for none beside what is installed.
         pins: their versions by name.
     """
@@ -38,6 +40,7 @@ class CodeFolder(BaseModel):
     model: str = ""
     transform: str = ""
     env: dict[str, str] = Field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     environment: str = ""
     pins: dict[str, str] = Field(default_factory=dict)
 
@@ -52,27 +55,25 @@ def write_code(folder: Path, code: CodeFolder) -> Path:
 def use_code(document: Path) -> CodeFolder:
     """Use the project that a `code.json` describes; nothing is compiled into its folder. A second call is free.
 
+    What it needs installed comes after what is installed: from the home, $TIDEGATE_HOME, or from beside the bundle.
+
     Raises:
         OSError, ValueError: the document cannot be read.
+        UserCodeError: a secret is missing.
     """
     code = CodeFolder.model_validate_json(document.read_bytes())
     if project_document() != document:
         sys.dont_write_bytecode = True  # a bundle may hold no files that its manifest does not list
         os.environ.update(code.env)
         time.tzset()  # $TZ may be one of them
-        _use_packages(code)
+        home = Path(os.environ.get("TIDEGATE_HOME") or ".tidegate")
+        use_secrets(home, code.secrets)
+        for place in (home, document.parents[1]):
+            if code.environment and (place / ENVIRONMENTS / code.environment).is_dir():
+                site.addsitedir(str(place / ENVIRONMENTS / code.environment))
         files = document.parent / FILES
         use_project([files / root for root in code.roots], document)
     return code
-
-
-def _use_packages(code: CodeFolder) -> None:
-    """Let what the code needs be imported, after what is installed: from $TIDEGATE_PACKAGES, or from the home."""
-    home = os.environ.get("TIDEGATE_HOME")
-    kept = Path(home) / "environments" / code.environment if home and code.environment else None
-    folder = os.environ.get(PACKAGES) or (str(kept) if kept and kept.is_dir() else None)
-    if folder:
-        site.addsitedir(folder)
 
 
 def is_code_folder(path: Path | None) -> bool:

@@ -1,10 +1,12 @@
 """The user's own code, looked at as text before any step runs: nothing of it is run."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from tidegate.models.errors import UserCodeError
+from tidegate.models.user_code.secrets import read_secret
 from tidegate.pipelines.errors import ExperimentError, nearest
 from tidegate.pipelines.experiment.code import references_in
 from tidegate.pipelines.experiment.spec import Experiment
@@ -12,19 +14,17 @@ from tidegate.pipelines.planning.facts import no_code
 from tidegate.pipelines.planning.project.closure import closure_of, module_files
 from tidegate.pipelines.planning.project.project import project_files, roots_of
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.state.secrets import read_secret
 
 
 def check_own_code(experiment: Experiment, home: Home) -> None:
     """Find a broken reference or a missing secret now, not after the data was prepared.
 
     Raises:
-        ExperimentError: a module or a name is not there, or a file that would be imported is not Python.
-        UsageError: a secret is missing, or others may read it.
+        ExperimentError: a module or a name is not there, a file that would be imported is not Python, or a secret is
+            missing or may be read by others.
     """
     if home.target is None:  # a cluster has its own
-        for name in experiment.code.secrets:
-            read_secret(home.path, name)
+        _check_secrets(experiment.code.secrets, home)
     references = references_in(experiment.model_dump(mode="json"))
     if not references:
         return
@@ -32,6 +32,14 @@ def check_own_code(experiment: Experiment, home: Home) -> None:
     for option, texts in references.items():
         for text in texts:
             _check_reference(text, option, files, sure=experiment.code.requirements is None)
+
+
+def _check_secrets(names: Sequence[str], home: Home) -> None:
+    try:
+        for name in names:
+            read_secret(home.path, name)
+    except UserCodeError as error:
+        raise ExperimentError(str(error)) from error
 
 
 def _check_reference(text: str, option: str, files: Mapping[str, Path], sure: bool) -> None:

@@ -23,7 +23,7 @@ from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.executors.base import Handle, StepCall, member_name
 from tidegate.pipelines.executors.local import LocalExecutor
-from tidegate.pipelines.executors.manifests import job_of
+from tidegate.pipelines.executors.manifests import job_of, secrets_of
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.state.finished_steps import RELEASING
 from tidegate.pipelines.state.home import Home
@@ -76,7 +76,8 @@ class KubernetesExecutor:
             self.mirror.delete(f"errors/{member_name(call.id, rank)}.json")
         target = self.home.target
         assert target is not None
-        job = job_of(target, self.run, call.id, call.step, self.resources, self.owner)
+        secrets = secrets_of(call.inputs)
+        job = job_of(target, self.run, call.id, call.step, self.resources, self.owner, secrets)
         if call.members > 1:
             self.home.cluster.apply(meeting_service(job))
         made, adopted = self._ensure(job)

@@ -25,6 +25,7 @@ def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
         bundle=release.bundle,
         runtime=release.runtime,
         tag=release.tag or tag(),
+        secrets=release.secrets,
     )
 
 
@@ -47,6 +48,7 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         bundle=UNKNOWN_BUNDLE,
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
         tag=tag(),
+        secrets=tuple(plan.experiment.code.secrets),
     )
     objects = [
         *release_objects(spec, spec.min_replicas, in_flight=False),

@@ -274,7 +274,14 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepare: Step, 
         "deploy",
         facts,
         [package.key, facts.incarnation, serving.port],
-        DeployInputs(run=run, endpoint=endpoint, serving=serving, packaged=packaged, trial=selected.trial),
+        DeployInputs(
+            run=run,
+            endpoint=endpoint,
+            serving=serving,
+            packaged=packaged,
+            trial=selected.trial,
+            code=_code(experiment, facts),
+        ),
         after=(package.id,),
     )
     release = places_in(deploy.id, Deployed).release

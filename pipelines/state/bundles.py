@@ -11,24 +11,35 @@ import os
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Ref, Store, open_store
+from tidegate.models.user_code.code_folder import ENVIRONMENTS, CodeFolder
 from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import bundle_digest, bundle_files, may_hold, open_bundle
 
+PACKAGES = "packages.zip"  # among a bundle's references, and not a file of it
 
-def keep_bundle(home: Home, folder: Path) -> str:
+
+def keep_bundle(home: Home, folder: Path, packages: Ref | None = None) -> str:
     """Put a bundle's files into the store; return the bundle's digest.
+
+    Args:
+        home: whose store it is.
+        folder: of the bundle.
+        packages: an archive of what the user's code in it needs installed, which a pod unpacks beside the bundle.
 
     Raises:
         BundleError: the folder is not a bundle.
     """
     digest = bundle_digest(open_bundle(folder).manifest)
     refs = [home.store.put(folder / name, name).model_dump() for name in bundle_files(folder)]
+    if packages is not None:
+        refs.append(packages.model_copy(update={"name": PACKAGES}).model_dump())
     with contextlib.suppress(ConflictError):  # the same content was kept before
         home.store.write(f"bundles/{digest}.json", json.dumps(refs).encode(), None)
     return digest
@@ -62,6 +73,8 @@ def _lay_out(store: Store, digest: str, folder: Path) -> None:
     building = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}-", dir=folder.parent))
     try:
         for ref in refs:
+            if ref.name == PACKAGES:
+                continue
             if not may_hold(ref.name):
                 raise PipelineError(
                     f"bundle {digest[:12]} lists {ref.name!r}, which no bundle holds; submit again"
@@ -96,6 +109,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _unpack_packages(store: Store, digest: str, folder: Path) -> None:
+    """What the user's code needs installed, to where `use_code` looks for it."""
+    archive = next((ref for ref in bundle_refs(store, digest) if ref.name == PACKAGES), None)
+    code = open_bundle(folder).code
+    if archive is not None and code is not None:
+        environment = CodeFolder.model_validate_json(code.read_bytes()).environment
+        with zipfile.ZipFile(store.fetch(archive)) as packed:
+            packed.extractall(folder.parent / ENVIRONMENTS / environment)
+
+
 def _fetch(digest: str, folder: Path) -> None:
     address = os.environ.get("TIDEGATE_STORE")
     if not address:
@@ -103,8 +126,10 @@ def _fetch(digest: str, folder: Path) -> None:
             "$TIDEGATE_STORE is not set; expected the store's address, such as s3://bucket/prefix; the ConfigMap "
             '"tidegate" of the namespace has it: `kubectl apply -k` the manifests'
         )
+    store = open_store(address)
     if not folder.is_dir():
-        _lay_out(open_store(address), digest, folder)
+        _lay_out(store, digest, folder)
+        _unpack_packages(store, digest, folder)
     found = bundle_digest(open_bundle(folder).manifest)
     if found != digest:
         raise PipelineError(

@@ -11,7 +11,7 @@ from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
 
 
-class DeployInputs(StepPart):
+class DeployInputs(CodedInputs):
     """The package to deploy, and its endpoint."""
 
     run: str

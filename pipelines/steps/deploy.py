@@ -43,6 +43,7 @@ def _reserve(inputs: DeployInputs, context: StepContext, place: Hosting) -> Endp
             parity=parity,
             serving=inputs.serving.model_dump(mode="json"),
             tag=place.tag(),
+            secrets=inputs.code.secrets if inputs.code else (),
         )
 
     return update(store, inputs.endpoint, change, ConflictError)

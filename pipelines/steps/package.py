@@ -66,7 +66,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         probes=context.store.fetch(inputs.winner.probes) if inputs.winner.probes else None,
         probed=probed,
     )
-    digest = keep_bundle(context.home, folder)
+    digest = keep_bundle(context.home, folder, inputs.code.packages if inputs.code else None)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
     print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")

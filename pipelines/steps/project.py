@@ -4,11 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
-from tidegate.models.user_code.code_folder import FILES, PACKAGES, CodeFolder, use_code, write_code
+from tidegate.models.user_code.code_folder import FILES, CodeFolder, use_code, write_code
 from tidegate.pipelines.planning.project.environment import environment_folder
 from tidegate.pipelines.planning.project.snapshot import lay_out_snapshot
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.state.secrets import use_secrets
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.code import CodedInputs, CodeInputs
 
@@ -18,25 +17,18 @@ def enter_project(inputs: StepPart, home: Home, work: Path) -> None:
 
     Raises:
         StoreError: the snapshot is gone or damaged.
-        UsageError: a secret is missing.
+        UserCodeError: a secret is missing.
     """
     code = inputs.code if isinstance(inputs, CodedInputs) else None
     if code is None:
         return
     lay_out_snapshot(home.store, code.snapshot, work / FILES)
     os.environ.setdefault("MPLBACKEND", "Agg")  # a figure that the code shows opens no window
-    use_secrets(home.path, code.secrets)
-    if code.environment:
-        os.environ[PACKAGES] = str(_packages(code, home))
-    use_code(write_code(work, _folder(code)))
-
-
-def _packages(code: CodeInputs, home: Home) -> Path:
-    """The folder of what the project requires; in a pod it is laid out from the store."""
+    os.environ["TIDEGATE_HOME"] = str(home.path)
     folder = environment_folder(home, code.environment)
-    if code.packages is not None and not folder.is_dir():
+    if code.packages is not None and not folder.is_dir():  # a pod
         lay_out_snapshot(home.store, code.packages, folder)
-    return folder
+    use_code(write_code(work, _folder(code)))
 
 
 def model_file(code: CodeInputs | None, work: Path, stated: str | None) -> str | None:
@@ -75,6 +67,7 @@ def _folder(code: CodeInputs) -> CodeFolder:
         model=code.model,
         transform=code.transform,
         env=code.env,
+        secrets=code.secrets,
         environment=code.environment,
         pins=code.pins,
     )

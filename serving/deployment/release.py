@@ -25,6 +25,7 @@ class Release(BaseModel):
         bento: its tag.
         serving: the `serving` part of the experiment, so that a rollback serves the release as before.
         tag: of the images on a cluster, for the same reason.
+        secrets: names of the secrets that the user's code in the bundle expects, for the same reason.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Release(BaseModel):
     state: State = "pending"
     serving: dict[str, Any] = {}
     tag: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 class EndpointState(BaseModel):
@@ -87,6 +89,7 @@ def reserve(
     parity: Parity,
     serving: dict[str, Any] | None = None,
     tag: str = "",
+    secrets: tuple[str, ...] = (),
 ) -> EndpointState:
     """Add a pending release with the next number; if the key has one already, nothing changes."""
     if state.find(key) is not None:
@@ -104,6 +107,7 @@ def reserve(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         serving=serving or {},
         tag=tag,
+        secrets=secrets,
     )
     return state.model_copy(update={"releases": (*state.releases, release)})
 

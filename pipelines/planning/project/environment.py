@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tidegate.infra.store import Ref
 from tidegate.infra.system.locks import lock as locked
+from tidegate.models.user_code.code_folder import ENVIRONMENTS
 from tidegate.pipelines.planning.kept_data import pack
 from tidegate.pipelines.planning.project.installer import install
 from tidegate.pipelines.planning.project.lock import Lock, index_options, requirement_lines
@@ -15,7 +16,7 @@ from tidegate.pipelines.state.home import Home
 
 def environment_folder(home: Home, digest: str) -> Path:
     """Where the packages of a lock lie, or will."""
-    return home.path / "environments" / digest
+    return home.path / ENVIRONMENTS / digest
 
 
 def make_environment(home: Home, lock: Lock, requirements: Path) -> None:

@@ -1,14 +1,14 @@
 """Secrets of the user's code: variables in files that only their owner may read; in a pod, a mounted Secret.
 
-Their values go into the environment of a step's process and nowhere else: not into a log of ours, a record, a command
-line, an id or the snapshot.
+Their values go into the environment of a step's and an endpoint's process and nowhere else: not into a log of ours, a
+record, a command line, an id or the snapshot.
 """
 
 import os
 import stat
 from pathlib import Path
 
-from tidegate.pipelines.errors import UsageError
+from tidegate.models.errors import UserCodeError
 
 MOUNTED = Path("/etc/tidegate/secrets")  # a folder per Secret, a file per variable
 
@@ -21,7 +21,7 @@ def read_secret(home: Path, name: str) -> dict[str, str]:
         name: the secret's.
 
     Raises:
-        UsageError: it is missing, others may read it, or a line is no NAME=VALUE; never quotes a value.
+        UserCodeError: it is missing, others may read it, or a line is no NAME=VALUE; never quotes a value.
     """
     if (mounted := MOUNTED / name).is_dir():
         return {path.name: path.read_text("utf-8") for path in mounted.iterdir() if path.is_file()}
@@ -30,12 +30,12 @@ def read_secret(home: Path, name: str) -> dict[str, str]:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text("utf-8")
     except OSError as error:
-        raise UsageError(
+        raise UserCodeError(
             f"code.secrets: {name}: {path}: {error.strerror}; expected a file of NAME=VALUE lines with mode 0600; "
             f"write it, and chmod 600 it"
         ) from error
     if mode & 0o077:
-        raise UsageError(
+        raise UserCodeError(
             f"code.secrets: {name}: {path} has mode {mode:04o}, so others may read it; expected 0600; chmod 600 it"
         )
     return dict(
@@ -47,7 +47,7 @@ def use_secrets(home: Path, names: tuple[str, ...]) -> None:
     """Put the variables of secrets into this process's environment.
 
     Raises:
-        UsageError: see `read_secret`.
+        UserCodeError: see `read_secret`.
     """
     for name in names:
         os.environ.update(read_secret(home, name))
@@ -60,7 +60,7 @@ def _counts(line: str) -> bool:
 def _variable(line: str, number: int, path: Path) -> tuple[str, str]:
     name, sign, value = line.strip().removeprefix("export ").partition("=")
     if not sign or not name.isidentifier():
-        raise UsageError(f"code.secrets: {path}:{number} is no NAME=VALUE line; expected one; correct it")
+        raise UserCodeError(f"code.secrets: {path}:{number} is no NAME=VALUE line; expected one; correct it")
     value = value.strip()
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return name, value[1:-1] if quoted else value
