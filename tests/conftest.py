@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import psutil
 import pytest
 
 from tests.s3_server import S3Server
+from tidegate.pipelines.executors.base import step_environment
+from tidegate.pipelines.executors.forking.imports import KINDS
+from tidegate.pipelines.executors.forking.servers import VARIABLE, can_fork, end_servers, start_server
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,6 +71,19 @@ def _place(item: pytest.Item) -> int:
     """Where a test's folder is in LONG; after all of them when it is not."""
     folder = item.path.parent.relative_to(ROOT / "tests").as_posix()
     return next((place for place, long in enumerate(LONG) if f"{folder}/".startswith(f"{long}/")), len(LONG))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fork servers for all that is submitted in this session; nothing is imported in them before a step comes.
+
+    A test that is about them, or about processes of their own, sets the variable for itself.
+    """
+    if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
+        return
+    os.environ[VARIABLE] = f"tests-{os.getpid()}"
+    for kind in KINDS:
+        server = start_server(kind, os.environ[VARIABLE], step_environment(), 2, own_code=True)
+        config.add_cleanup(partial(end_servers, [server]))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,14 @@ from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_run import RunLog
-from tidegate.pipelines.driver.mlflow_sync import sync_command
+from tidegate.pipelines.driver.mlflow_sync import sync_arguments, sync_command
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
-from tidegate.pipelines.executors.base import Executor
+from tidegate.pipelines.executors.base import Executor, step_environment
+from tidegate.pipelines.executors.forking.imports import SYNC
+from tidegate.pipelines.executors.forking.process import ForkedProcess
+from tidegate.pipelines.executors.forking.servers import ForkServers
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
@@ -49,6 +52,7 @@ class Driver:
         self._record = folder.read()
         self._log: RunLog | None = None
         self._cancelled = False
+        self._syncing: ForkedProcess | None = None
 
     @staticmethod
     @contextlib.contextmanager
@@ -154,6 +158,8 @@ class Driver:
 
     def on_poll(self) -> None:
         """Show progress; stop if the run was cancelled."""
+        if self._syncing is not None:
+            self._syncing.poll()  # it may have to start a process after all
         self._progress.refresh()
         if self._cancelled:
             raise CancelledError(f"cancelled; `tidegate resume {self._folder.run}` continues it")
@@ -185,11 +191,11 @@ class Driver:
     @contextlib.contextmanager
     def _sync(self) -> Iterator[None]:
         """Sync to MLflow in the background; at the end wait for the rest, for a limited time."""
-        argv = sync_command(self._home, self._folder.run)
-        with self._folder.log("sync").open("ab") as log:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-            )
+        arguments = sync_arguments(self._home, self._folder.run)
+        process = ForkServers(own=False).start(
+            "sync", SYNC, arguments, step_environment(), self._folder.log("sync")
+        )
+        self._syncing = process
         try:
             yield
         finally:
@@ -200,6 +206,7 @@ class Driver:
                 name = f"sync-{self._folder.run}"
                 log_file = self._folder.log("sync")
                 with contextlib.suppress(InfraError):
+                    argv = sync_command(self._home, self._folder.run)
                     processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
             elif not self._record.synced:
                 self._progress.say(
@@ -208,9 +215,8 @@ class Driver:
                 )
 
 
-def _finished(process: "subprocess.Popen[bytes]", patience_s: float) -> bool:
+def _finished(process: ForkedProcess, patience_s: float) -> bool:
     """Tell the sync that the run has ended; return whether it sent everything."""
-    assert process.stdin is not None
     with contextlib.suppress(OSError):
         process.stdin.write(b"\n")
         process.stdin.flush()

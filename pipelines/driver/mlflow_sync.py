@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.store import Ref
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_deletion import delete_pending, has_pending, pending_aliases
+from tidegate.pipelines.executors.forking.imports import SYNC
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.state.home import Home, home_at
 from tidegate.serving.deployment.release import load
@@ -125,17 +126,24 @@ def unsynced(home: Home) -> list[str]:
 
 def sync_command(home: Home, run: str | None) -> list[str]:
     """The command line of the process that syncs a run; None: only what could not be done before."""
-    module = "tidegate.pipelines.driver.mlflow_sync"
-    argv = [sys.executable, "-P", "-m", module, "--home", str(home.path)]
-    return argv if run is None else [*argv, "--run", run]
+    return [sys.executable, "-P", "-m", SYNC, *sync_arguments(home, run)]
 
 
-def main() -> int:
-    """Sync one run; exit code 0 if all of it is in MLflow."""
+def sync_arguments(home: Home, run: str | None) -> list[str]:
+    """The arguments of that process."""
+    return ["--home", str(home.path), *(("--run", run) if run is not None else ())]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Sync one run; exit code 0 if all of it is in MLflow.
+
+    Args:
+        argv: `--home DIR --run RUN`; default: the arguments of the process.
+    """
     parser = argparse.ArgumentParser(prog="tidegate.pipelines.driver.mlflow_sync", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--run", help="without it, only what could not be done while MLflow did not run")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     home, left = home_at(given.home), threading.Event()
     if given.run is None:
         mlflow_server.wait_ready(mlflow_server.ensure(home.path), home=home.path)

@@ -1,5 +1,6 @@
 """The contract between the driver and the place where a step runs."""
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, fiel
 from tidegate.pipelines.planning.plan import INPUTS
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.train import TrainInputs
+
+WORKER = "tidegate.pipelines.executors.worker"
 
 
 class StepCall(BaseModel):
@@ -89,6 +92,6 @@ def step_arguments(call: StepCall) -> list[str]:
     return ["--run", call.run, "--step", call.id]
 
 
-def worker_arguments(call: StepCall) -> list[str]:
-    """The worker's command line after the interpreter."""
-    return ["-P", "-m", "tidegate.pipelines.executors.worker", *step_arguments(call)]
+def step_environment() -> dict[str, str]:
+    """The variables of a worker on this machine."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -1,16 +1,24 @@
 """Run each step as a process of its own on this machine; a step of several members as one process per member."""
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, free_local_address
-from tidegate.pipelines.executors.base import Handle, StepCall, member_name, worker_arguments
+from tidegate.pipelines.executors.base import (
+    WORKER,
+    Handle,
+    StepCall,
+    member_name,
+    step_arguments,
+    step_environment,
+)
+from tidegate.pipelines.executors.forking.kinds import code_of, kind_of, module_names
+from tidegate.pipelines.executors.forking.process import ForkedProcess
+from tidegate.pipelines.executors.forking.servers import ForkServers
 
 GRACE_S = 5.0
 SETTLE_S = 8.0  # after one member has failed, the others notice it themselves within this time
@@ -19,16 +27,16 @@ SETTLE_S = 8.0  # after one member has failed, the others notice it themselves w
 class LocalHandle:
     """A running process. Only this process holds the pipe to its standard input, so it ends when this process dies."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", call: StepCall) -> None:
+    def __init__(self, process: ForkedProcess, call: StepCall) -> None:
         """Wrap a process that was just started."""
-        self._process = process
+        self.process = process
         self._call = call
 
     def poll(self) -> int | None:
         """None while it runs, then its exit code; below 0 for a signal."""
-        code = self._process.poll()
-        if code is not None and self._process.stdin:
-            self._process.stdin.close()
+        code = self.process.poll()
+        if code is not None:
+            self.process.stdin.close()
         return code
 
     def logs(self) -> str:
@@ -41,18 +49,15 @@ class LocalHandle:
 
     def cancel(self) -> None:
         """Send SIGTERM, so that a training saves its state; kill what is left after GRACE_S seconds, children too."""
-        self._process.terminate()
+        self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE_S)
+            self.process.wait(GRACE_S)
         self.kill()
 
     def kill(self) -> None:
         """Kill it and its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
+        self.process.kill_group()
+        self.process.stdin.close()
 
 
 class GroupHandle:
@@ -111,9 +116,13 @@ class GroupHandle:
 
 
 class LocalExecutor:
-    """Starts `python -m tidegate.pipelines.executors.worker` with its output in the step's log."""
+    """Starts `python -m tidegate.pipelines.executors.worker`, or forks it, with its output in the step's log."""
 
     poll_s = 0.01
+
+    def __init__(self) -> None:
+        """Have fork servers where processes can be forked."""
+        self._servers = ForkServers()
 
     def start(self, call: StepCall) -> Handle:
         """Start the step's process or processes, each in a session of its own: Ctrl-C reaches the driver only."""
@@ -126,15 +135,15 @@ class LocalExecutor:
         return GroupHandle([self._start(call, one.rank, one.environment()) for one in members], call)
 
     def _start(self, call: StepCall, rank: int, environment: Mapping[str, str]) -> LocalHandle:
-        with call.log.with_name(f"{member_name(call.id, rank)}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *worker_arguments(call)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
-            )
+        code = code_of(call)
+        process = self._servers.start(
+            kind_of(call),
+            WORKER,
+            step_arguments(call),
+            {**step_environment(), **environment},
+            call.log.with_name(f"{member_name(call.id, rank)}.log"),
+            None if code is None else sorted(set(module_names(code))),
+        )
         return LocalHandle(process, call)
 
 

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import unquote, urlparse
 
 from tidegate.infra.errors import ConflictError, InfraError
@@ -196,9 +197,18 @@ def _wait_and_die() -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
+def run_process(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one step as all that this process does, and end it.
+
+    Args:
+        argv: see `main`.
+    """
     _end_with_driver()
-    code = main()
+    code = main(argv)
     # A regular exit of TensorFlow takes 0.7 s and has no use; JAX would wait for other processes, which may be gone.
     sys.stdout.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run_process()

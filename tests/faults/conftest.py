@@ -77,6 +77,12 @@ def workers(cli: Cli) -> list[psutil.Process]:
     return [one for one in cli.processes() if "tidegate.pipelines.executors.worker" in words_of(one)]
 
 
+def fork_servers(submit: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The fork servers that a submit has started for itself so far."""
+    found = psutil.Process(submit.pid).children()
+    return [one for one in found if "tidegate.pipelines.executors.forking.server" in words_of(one)]
+
+
 def words_of(process: psutil.Process) -> list[str]:
     """A process's command line; nothing once it is gone."""
     try:

@@ -2,12 +2,14 @@
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from tidegate.pipelines.executors.forking.servers import VARIABLE
 
 from ..conftest import Cli
 from .conftest import (
@@ -15,17 +17,21 @@ from .conftest import (
     begun,
     check_mlflow,
     check_store,
+    fork_servers,
     known_runs,
     new_run,
     settles,
     strays,
     wait,
     wait_for,
+    words_of,
     workers,
 )
 
 SEED = 20260
 # The first begins in an empty home; three retrain; the others find the first one's model, and release it anew.
+# How steps get their processes: from fork servers of this test session, from the submit's own ones, or each anew.
+WAYS: tuple[dict[str, str], ...] = ({}, {VARIABLE: ""}, {VARIABLE: "0"})
 STEPS = ("prepare", "train", "train", "train", "select", "package", "deploy", "verify", "promote", "end")
 
 
@@ -76,19 +82,24 @@ def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return metrics, {step["step"]: step["seconds"] for step in answer["steps"]}
 
 
-def _strike(cli: Cli, run: str, moment: Moment, seconds: dict[str, float], submit: Any) -> None:
+def _strike(
+    cli: Cli, run: str, moment: Moment, seconds: dict[str, float], submit: Any
+) -> list[psutil.Process]:
+    """Kill the moment's victim when the moment has come; return the fork servers that the submit had started."""
     if moment.step == "end":
         wait_for("the end", lambda: "promote" in begun(cli, run) and not workers(cli))
         time.sleep(moment.share)
     else:
         wait_for(moment.step, lambda: moment.step in begun(cli, run))
         time.sleep(moment.share * seconds[moment.step] * 0.9)
+    servers = fork_servers(submit)
     if moment.victim == "submit":
         submit.kill()
-        return
+        return servers
     victim = wait_for("a step's process", lambda: workers(cli) or submit.poll() is not None)
     assert isinstance(victim, list), "the submit ended before the moment came"
     psutil.Process(victim[0].pid).kill()
+    return servers
 
 
 def _name(moment: Moment) -> str:
@@ -99,10 +110,11 @@ def _name(moment: Moment) -> str:
 def test_killed_and_submitted_again(moment: Moment, house: Cli, undisturbed: Any) -> None:
     metrics, seconds = undisturbed
     before = known_runs(house)
-    submit = house.start(*moment.argv)
+    submit = replace(house, env=WAYS[moment.number % len(WAYS)]).start(*moment.argv)
     run = new_run(house, before)
-    _strike(house, run, moment, seconds, submit)
+    servers = _strike(house, run, moment, seconds, submit)
     killed = wait(submit)
+    wait_for("the end of its fork servers", lambda: not any(words_of(one) for one in servers))
     assert killed.code == (0 if moment.victim == "worker" else -9), killed.stderr
     settles(house)
     check_store(house)

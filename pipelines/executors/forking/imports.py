@@ -1,0 +1,110 @@
+"""What a fork server imports before its first fork, and whether its process can still be forked."""
+
+import gc
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from tidegate.infra.mlflow.tracking import import_client
+from tidegate.models.networks.keras_import import import_keras
+from tidegate.pipelines.executors.base import WORKER
+from tidegate.pipelines.steps import MODULES
+
+SYNC = "tidegate.pipelines.driver.mlflow_sync"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of processes.
+
+    Attributes:
+        module: the one that the process runs.
+        function: of the module: it takes the arguments, and returns the exit code or ends the process.
+        before: modules whose libraries make threads that a fork does no harm to: OpenBLAS' and jemalloc's.
+        keras: whether Keras is imported, on TensorFlow.
+        mlflow: whether MLflow's client is imported.
+        after: modules that must make no thread.
+    """
+
+    module: str
+    function: str
+    before: tuple[str, ...]
+    keras: bool = False
+    mlflow: bool = False
+    after: tuple[str, ...] = ()
+
+
+KINDS = {
+    "steps": Kind(
+        WORKER, "run_process", (WORKER, *(module for step, module in MODULES.items() if step != "train"))
+    ),
+    "train": Kind(
+        WORKER,
+        "run_process",
+        (WORKER, "scipy.linalg", "pyarrow", MODULES["train"]),
+        keras=True,
+        after=(
+            "tidegate.models.export.onnx",
+            "tidegate.models.loops.tensorflow",
+            "tidegate.models.training.fit",
+            "tf2onnx",
+        ),
+    ),
+    "sync": Kind(SYNC, "main", (SYNC, "pyarrow", "matplotlib.backends.backend_agg"), mlflow=True),
+}
+
+
+class Imports:
+    """The imports of one server, made when the first step comes.
+
+    Args:
+        kind: a key of KINDS.
+        own_code: whether Keras is imported with what only a user's code may need.
+    """
+
+    def __init__(self, kind: str, own_code: bool) -> None:
+        self.kind, self._own_code = KINDS[kind], own_code
+        self._threads: int | None = None
+
+    def refusal(self, own_code: bool, names: Sequence[str]) -> str:
+        """Why a step can not be forked; "" if it can.
+
+        Args:
+            own_code: whether the user's code runs in the step.
+            names: of modules of the user's; a library of that name that is imported here would be taken for it.
+        """
+        if self._threads is None:
+            self._own_code |= own_code
+            self._threads = self._import()
+        if own_code and self.kind.keras and not self._own_code:
+            return "the fork server has Keras without what only a user's code may need"
+        same = [name for name in names if name in sys.modules]
+        if same:
+            return f"the project's own {same[0]} has the name of a module that the fork server has imported"
+        found = _threads()
+        return (
+            f"the fork server has {found} threads and expected {self._threads}"
+            if found > self._threads
+            else ""
+        )
+
+    def _import(self) -> int:
+        """Import everything; return the number of threads that there may be."""
+        for name in self.kind.before:
+            import_module(name)
+        known = _threads()
+        if self.kind.keras:
+            import_keras(own_code=self._own_code)
+        if self.kind.mlflow:
+            import_client()
+        for name in self.kind.after:
+            import_module(name)
+        gc.collect()
+        gc.freeze()  # else the first collection of a child would copy every page
+        return known
+
+
+def _threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))

@@ -1,0 +1,134 @@
+"""The fork servers of one driver, or those that somebody else started for many."""
+
+import os
+import socket
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate.pipelines.executors.forking.circumstances import circumstances
+from tidegate.pipelines.executors.forking.messages import connect, listen, send
+from tidegate.pipelines.executors.forking.process import ForkedProcess
+from tidegate.pipelines.executors.forking.process_title import ROOM
+
+# 0: every step is a process of its own. Anything else: servers that others started, at VALUE-KIND.
+VARIABLE = "TIDEGATE_FORK_SERVER"
+SERVER = "tidegate.pipelines.executors.forking.server"
+
+
+def can_fork() -> bool:
+    """Whether processes can be forked here: on Linux, unless $TIDEGATE_FORK_SERVER is 0."""
+    return sys.platform == "linux" and os.environ.get(VARIABLE) != "0"
+
+
+def start_server(
+    kind: str, name: str, environment: dict[str, str], log: int, own_code: bool = False
+) -> "subprocess.Popen[bytes]":
+    """Start a fork server at `NAME-KIND`; it ends when its standard input is closed, and with the thread that called.
+
+    Args:
+        kind: a key of `imports.KINDS`.
+        name: unique on this machine.
+        environment: its variables; processes with other early ones are not forked.
+        log: an open file for what it prints.
+        own_code: whether it imports what only a user's code may need.
+    """
+    with listen(f"{name}-{kind}") as listener:
+        argv = [sys.executable, "-P", "-m", SERVER, "--fd", str(listener.fileno()), "--kind", kind]
+        return subprocess.Popen(
+            [*argv, *(("--own-code",) if own_code else ()), "--room", ROOM],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment,
+            pass_fds=(listener.fileno(),),
+        )
+
+
+class ForkServers:
+    """Asks for processes.
+
+    Args:
+        own: whether a server is started when its first process is asked for, if nobody else started servers.
+    """
+
+    def __init__(self, own: bool = True) -> None:
+        self._shared = os.environ.get(VARIABLE) or None if can_fork() else None
+        self._starts = own and can_fork() and not self._shared
+        self._name = self._shared or f"{os.getpid()}-{os.urandom(16).hex()}"
+        self._own: dict[str, subprocess.Popen[bytes]] = {}
+        weakref.finalize(self, lambda own: end_servers(own.values()), self._own)
+
+    def start(
+        self,
+        kind: str | None,
+        module: str,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        log: Path,
+        names: Sequence[str] | None = None,
+    ) -> ForkedProcess:
+        """Start a process and return at once; one that is not forked is started anew.
+
+        Args:
+            kind: a key of `imports.KINDS`; None: it is not forked.
+            module: that kind's.
+            arguments: of the module.
+            environment: its variables.
+            log: what it prints is appended to this file.
+            names: of the user's modules that it may import; None: no code of the user's runs in it.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        argv = [sys.executable, "-P", "-m", module, *arguments]
+        reading, writing = os.pipe()
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        connection = None
+        if kind is not None and (self._starts or self._shared):
+            self._require_server(kind, environment, file, names is not None)
+            asked = {
+                "own_code": names is not None,
+                "names": list(names or ()),
+                "arguments": list(arguments),
+                "variables": environment,
+                "folder": str(Path.cwd()),
+                "argv": argv,
+            }
+            connection = _ask(f"{self._name}-{kind}", asked, environment, [reading, file])
+        return ForkedProcess(connection, (reading, file), argv, environment, writing)
+
+    def _require_server(self, kind: str, environment: dict[str, str], log: int, own_code: bool) -> None:
+        known = self._own.get(kind)
+        if self._starts and (known is None or known.poll() is not None):
+            end_servers([known] if known else [])
+            self._own[kind] = start_server(kind, self._name, environment, log, own_code)
+
+
+def _ask(
+    address: str, asked: dict[str, Any], environment: dict[str, str], files: Sequence[int]
+) -> socket.socket | None:
+    """Ask a server for a process; None: there is no server, and the process is started all the same."""
+    try:
+        connection = connect(address)
+    except OSError:
+        return None
+    try:
+        send(connection, {**asked, "circumstances": circumstances(environment)}, files)
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def end_servers(servers: Iterable["subprocess.Popen[bytes]"]) -> None:
+    """Kill servers: they keep nothing, and the steps that they forked are children of init from then on."""
+    for server in servers:
+        server.kill()
+        server.wait()
+        if server.stdin is not None:
+            server.stdin.close()

@@ -1,0 +1,215 @@
+"""Steps that are forked from a process which has imported TensorFlow: equal to fresh ones, and as easy to end."""
+
+import io
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+
+from tidegate.infra.store import Ref
+from tidegate.pipelines.driver.scheduler import run_plan
+from tidegate.pipelines.executors.base import WORKER, StepCall, step_arguments
+from tidegate.pipelines.executors.forking.imports import Imports
+from tidegate.pipelines.executors.forking.kinds import kind_of
+from tidegate.pipelines.executors.forking.servers import VARIABLE
+from tidegate.pipelines.executors.local import LocalExecutor, LocalHandle
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.planning.facts import gather
+from tidegate.pipelines.planning.plan import make_plan
+from tidegate.pipelines.state.finished_steps import find_outputs
+from tidegate.pipelines.state.home import Home, StepRecord
+
+DOCUMENT: dict[str, Any] = {
+    "name": "forked",
+    "data": {"dataset": "digits"},
+    "model": {"family": "mlp", "hidden": [16], "dropout": 0.2},
+    "training": {"epochs": 2, "batch_size": 64},
+    "search": {"method": "grid", "space": {"training.seed": {"choices": [1, 2]}}},
+}
+
+
+class Quiet:
+    """Listens to a run, and says nothing."""
+
+    def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None: ...
+
+    def on_retry(self, step_id: str, signal: int) -> None: ...
+
+    def on_notice(self, step_id: str, text: str) -> None: ...
+
+    def on_poll(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, StepCall, StepCall]:
+    """A home, and the calls of its run's `prepare`, which is done, and of its first trial."""
+    home = Home(tmp_path_factory.mktemp("forked") / "home")
+    experiment = validate(DOCUMENT, "here")
+    plan = make_plan(experiment, gather(experiment, home))
+    folder = home.folder_of(plan.run)
+    folder.create()
+    run_plan(replace(plan, steps=plan.steps[:2]), LocalExecutor(), home.store, folder, Quiet())
+    calls = [StepCall.model_validate_json(folder.call(step.id).read_bytes()) for step in plan.steps[:2]]
+    return home, calls[0], calls[1]
+
+
+def again(home: Home, call: StepCall, key: str) -> StepCall:
+    """The same step under a key of its own, so that it is done once more."""
+    new = call.model_copy(
+        update={"id": f"{call.step}-{key}", "key": key, "log": call.log.with_name(f"{key}.log")}
+    )
+    folder = home.folder_of(Path(call.run).name)
+    folder.call(new.id).write_text(new.model_dump_json())
+    return new
+
+
+def ended(handle: LocalHandle) -> int:
+    """The exit code, once there is one."""
+    deadline = time.monotonic() + 120
+    while (code := handle.poll()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return code
+
+
+def start(executor: LocalExecutor, call: StepCall) -> LocalHandle:
+    """Start a step; wait until it has a process."""
+    handle = executor.start(call)
+    assert isinstance(handle, LocalHandle)
+    while handle.process.pid is None:
+        assert handle.poll() is None
+        time.sleep(0.01)
+    return handle
+
+
+def is_forked(handle: LocalHandle) -> bool:
+    return psutil.Process(handle.process.pid).ppid() != os.getpid()
+
+
+def weights(home: Home, key: str) -> list[Any]:
+    """Every array of a trained model's file."""
+    outputs = find_outputs(home.store, key)
+    assert outputs is not None
+    with zipfile.ZipFile(home.store.fetch(Ref.model_validate(outputs["keras"]))) as archive:
+        found: list[Any] = []
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            file.visititems(
+                lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None
+            )
+    return found
+
+
+def test_a_forked_training_has_the_bits_of_a_fresh_process(
+    prepared: tuple[Home, StepCall, StepCall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, _, train = prepared
+    executor = LocalExecutor()
+    handles = [start(executor, again(home, train, f"forked-{number}")) for number in (1, 2)]
+    assert [is_forked(handle) for handle in handles] == [True, True]
+    shown = psutil.Process(handles[0].process.pid).cmdline()
+    assert shown == [sys.executable, "-P", "-m", WORKER, *step_arguments(again(home, train, "forked-1"))]
+    assert [ended(handle) for handle in handles] == [0, 0]
+    monkeypatch.setenv(VARIABLE, "0")
+    fresh = start(LocalExecutor(), again(home, train, "fresh"))
+    assert not is_forked(fresh)
+    assert ended(fresh) == 0
+    expected = weights(home, "fresh")
+    assert len(expected) >= 4
+    for key in ("forked-1", "forked-2"):
+        for mine, other in zip(weights(home, key), expected, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_a_server_that_is_killed_ends_its_steps_and_the_next_one_begins_anew(
+    prepared: tuple[Home, StepCall, StepCall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, prepare, _ = prepared
+    monkeypatch.setenv(VARIABLE, "")
+    executor = LocalExecutor()
+    handle = start(executor, again(home, prepare, "lost"))
+    step = psutil.Process(handle.process.pid)
+    step.suspend()
+    server = step.parent()
+    assert server is not None and server.ppid() == os.getpid()
+    server.kill()
+    threading.Timer(0.3, step.resume).start()
+    assert ended(handle) == -signal.SIGKILL
+    assert not step.is_running() or step.status() == psutil.STATUS_ZOMBIE  # until init has seen its end
+    found = start(executor, again(home, prepare, "found"))
+    assert psutil.Process(found.process.pid).ppid() not in (os.getpid(), server.pid)
+    assert ended(found) == 0
+    handle.cancel()  # no effect: it is gone
+
+
+def test_a_step_is_stopped_with_what_it_started(
+    prepared: tuple[Home, StepCall, StepCall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, prepare, _ = prepared
+    handle = start(LocalExecutor(), again(home, prepare, "stopped"))
+    step = psutil.Process(handle.process.pid)
+    assert is_forked(handle)
+    assert os.getpgid(step.pid) == step.pid == os.getsid(step.pid)
+    step.suspend()  # it does not hear SIGTERM
+    monkeypatch.setattr("tidegate.pipelines.executors.local.GRACE_S", 0.2)
+    handle.cancel()
+    assert handle.poll() in (-signal.SIGKILL, -signal.SIGTERM)
+    assert not step.is_running()
+
+
+def test_a_variable_that_is_read_at_an_import_needs_a_process_of_its_own(
+    prepared: tuple[Home, StepCall, StepCall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, prepare, _ = prepared
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    handle = start(LocalExecutor(), again(home, prepare, "other"))
+    assert not is_forked(handle)
+    assert ended(handle) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, "train"),
+        ({"training": {"backend": "jax"}}, None),
+        ({"resources": {"gpus": 1}}, None),
+        ({"training": {"backend": "jax"}, "resources": {"nodes": 2}}, None),
+        (
+            {"search": {"method": "grid", "space": {"training.backend": {"choices": ["jax", "tensorflow"]}}}},
+            None,
+        ),
+    ],
+)
+def test_what_is_forked(tmp_path: Path, changes: dict[str, Any], kind: str | None) -> None:
+    document = {**DOCUMENT, **changes, "training": {**DOCUMENT["training"], **changes.get("training", {})}}
+    experiment = validate(document, "here")
+    step = make_plan(experiment, gather(experiment, Home(tmp_path / "home"))).of("train")[0]
+    inputs = step.inputs.model_copy(update={"prepared": None, "history": []})
+    call = StepCall.model_construct(
+        run="r", id=step.id, step="train", key="k", inputs=inputs, log=tmp_path / "log"
+    )
+    assert kind_of(call) == kind
+
+
+def test_one_thread_more_and_nothing_is_forked() -> None:
+    imports = Imports("steps", own_code=False)
+    assert imports.refusal(False, []) == ""
+    assert "the project's own json has the name of" in imports.refusal(True, ["no_such_module", "json"])
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert re.search(r"has \d+ threads and expected \d+", imports.refusal(False, []))
+    finally:
+        done.set()
+        thread.join()
