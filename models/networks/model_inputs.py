@@ -9,6 +9,7 @@ from tidegate.models.errors import nearest_name
 from tidegate.models.keras_private import register_tree
 
 if TYPE_CHECKING:
+    from tidegate.models.preprocessing.encoders import ColumnPart
     from tidegate.models.preprocessing.transforms import InputSpec
 
 
@@ -22,8 +23,10 @@ class UnknownInputError(KeyError):
 class ModelInputs(dict[str, Any]):
     """The model's inputs by name, as `keras.Input` tensors; `columns` has a tensor for each column of the data.
 
-    A name that is not there raises a KeyError that lists what is: names, shapes, dtypes, ranges, and which part of the
-    joined tensor `features` a column takes. Keras takes it as the dict that it is.
+    A column that is joined with others in `features` is found by its own name too, as people give it an input of its
+    own: a number `(rows, 1)`, a category as its index, int32 `(rows, 1)`, for an Embedding. A name that is not there
+    raises a KeyError that lists what is: names, shapes, dtypes, ranges, and which part of `features` a column takes.
+    Keras takes it as the dict that it is.
     """
 
     def __init__(self, tensors: Mapping[str, Any], specs: Mapping[str, InputSpec]) -> None:
@@ -33,6 +36,8 @@ class ModelInputs(dict[str, Any]):
         self.columns = ColumnTensors(tensors, specs)
 
     def __missing__(self, name: str) -> Any:
+        if name in self.columns:
+            return self.columns.alone(name)
         raise _unknown(name, self, self._specs, "an input of the model")
 
     def __str__(self) -> str:
@@ -64,6 +69,23 @@ class ColumnTensors(Mapping[str, Any]):
             self._cut[column] = self._part(column)
         return self._cut[column]
 
+    def alone(self, column: str) -> Any:
+        """A column as an input of its own: a category as its index from 1 on, 0 for one that is not known."""
+        import keras
+
+        part, key = self._known(column), f"{column} alone"
+        if not part.one_hot:
+            return self[column]
+        if key not in self._cut:
+            block = self[column]
+            there = keras.ops.max(block, axis=1, keepdims=True)
+            place = keras.ops.argmax(block, axis=1, keepdims=True)
+            self._cut[key] = keras.ops.cast(there, "int32") * (keras.ops.cast(place, "int32") + 1)
+        return self._cut[key]
+
+    def _known(self, column: str) -> ColumnPart:
+        return next(part for part in self._specs[self._owners[column]].columns if part.name == column)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._owners)
 
@@ -75,7 +97,7 @@ class ColumnTensors(Mapping[str, Any]):
 
         owner = self._owners[column]
         tensor = self._tensors[owner]
-        (part,) = (part for part in self._specs[owner].columns if part.name == column)
+        part = self._known(column)
         if part.places is None:
             return tensor
         blocks = [tensor[:, start:stop] for start, stop in runs(part.places)]
@@ -115,13 +137,8 @@ def _unknown(
     name: str, known: Mapping[str, Any], specs: Mapping[str, InputSpec], what: str
 ) -> UnknownInputError:
     columns = [part.name for spec in specs.values() for part in spec.columns]
-    near = nearest_name(name, known)
-    if name in columns:
-        hint = f"inputs.columns[{name!r}] is that column"
-    else:
-        hint = (
-            f"did you mean {near!r}?"
-            if near
-            else "name one of them; inputs.columns has each column by its name"
-        )
+    near = nearest_name(name, [*known, *columns])
+    hint = (
+        f"did you mean {near!r}?" if near else "name one of them; inputs.columns has each column by its name"
+    )
     return UnknownInputError(f"{name!r} is not {what}; the inputs are {described(specs)}; {hint}")

@@ -43,11 +43,13 @@ class ColumnPart:
         name: the column's.
         places: of its features in the input `features`, ascending; None: the input is this column alone.
         holds: what the model gets, in words.
+        one_hot: whether at most one of its features is 1, and all others 0.
     """
 
     name: str
     places: tuple[int, ...] | None
     holds: str
+    one_hot: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tidegate.models.data.dates import ORDERS, date_format, seconds_of, usual_or
 from tidegate.models.errors import SchemaError, nearest_name
 from tidegate.models.preprocessing.date_columns import check_nearly_dates
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
+from tidegate.models.preprocessing.schema import DatePart
 from tidegate.models.preprocessing.text_kinds import hardly_repeats, refuse_hardly_repeating
 
 TEXT_WORDS = 3.0  # strings with more words than this on average are texts
@@ -35,6 +36,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "other": ("categorical",),
     "unknown": ("id",),
     "format": ("date",),
+    "encode": ("date",),
     "missing": ("numeric", "categorical", "text", "id", "date"),
 }
 
@@ -104,6 +106,7 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
             )
     if kind == "date":
         options["format"] = _date_format(name, column, options.get("format"))
+        _check_parts(name, options.get("encode"))
     return options
 
 
@@ -131,6 +134,16 @@ def whole_dtype(name: str, kind: str, column: Array) -> str:
             "number, or round the column"
         )
     return "int64"
+
+
+def _check_parts(name: str, stated: Sequence[str] | None) -> None:
+    known = get_args(DatePart)
+    if stated is None or (len(stated) == len(set(stated)) > 0 and set(stated) <= set(known)):
+        return
+    raise SchemaError(
+        f"input {name!r} has encode: [{', '.join(map(str, stated))}]; expected some of {', '.join(known)}, each once; "
+        "correct it, or leave it out for the usual ones"
+    )
 
 
 def _date_format(name: str, column: Array, stated: str | None) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "date"]
 Scale = Literal["none", "standard", "minmax", "robust", "log"]
 Missing = Literal["mean", "zero", "own"]
+DatePart = Literal["days", "day", "weekday", "month", "year", "hour", "age"]
 Tokens = Literal["words", "characters"]
 Task = Literal[
     "classification",
@@ -41,6 +42,7 @@ class Field(BaseModel):
         other: whether all other categories share one; None: where training rows have some.
         unknown: of an array of ids, the id in place of one that is out of range.
         format: of a date, see `data.dates`.
+        encode: of a date, what the model gets of it, see `encoding.date_parts`; None: the usual parts.
         missing: what a missing value becomes: the mean, zero, or something of its own; None: the mean of numbers, no
             category, an empty text.
         nullable: whether a request may leave the value out, because rows of the data did; None: not known.
@@ -62,6 +64,7 @@ class Field(BaseModel):
     other: bool | None = None
     unknown: int | None = None
     format: str | None = None
+    encode: tuple[DatePart, ...] | None = None
     missing: Missing | None = None
     nullable: bool | None = None
     upright: bool | None = None

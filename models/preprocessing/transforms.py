@@ -269,8 +269,9 @@ def _fate(encoders: Mapping[str, tuple[str, Encoder]], name: str) -> str:
 
 def _columns_in(encoder: Encoder) -> tuple[ColumnPart, ...]:
     places = encoder.places if isinstance(encoder, FeaturesEncoder) else {}
+    categories = encoder.content["categories"] if places else {}
     return tuple(
-        ColumnPart(name, tuple(places[name]) if name in places else None, words)
+        ColumnPart(name, tuple(places[name]) if name in places else None, words, name in categories)
         for name, words in encoder.described().items()
     )
 

@@ -51,6 +51,12 @@ class InputSpec(Part):
         description="of a date: year_first, day_first, month_first or a pattern such as '%d %b %Y'; told "
         "from its values when not given",
     )
+    encode: list[Literal["days", "day", "weekday", "month", "year", "hour", "age"]] | None = Field(
+        None,
+        description="of a date: what the model gets of it; weekday and month are one-hot, hour is a sine and a cosine, "
+        "age is counted from the newest training row; days, day, weekday, month, and hour where there are times, when "
+        "not given",
+    )
     missing: Missing | None = Field(
         None,
         description="what a missing value becomes, and that a request may leave it out: the mean; zero (of a category: "

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -30,10 +30,11 @@ class Split(Part):
         0.2, description="share of rows held out for the gate, or a file or folder that has these rows"
     )
     seed: int = Field(7, ge=0, description="seed of the parts")
-    time: str | None = Field(
+    time: str | Literal[True] | None = Field(
         None,
         description="a column of dates or numbers: the last rows in time are the test rows, those before them "
-        "validate; rows of one time stay together; no input unless inputs names it",
+        "validate; rows of one time stay together; no input unless inputs names it; true: the rows stand in the order "
+        "of time",
     )
     group: str | None = Field(
         None,

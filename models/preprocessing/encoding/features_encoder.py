@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.cells.spellings import spellings
 from tidegate.models.data.columns import Array, Columns, missing
-from tidegate.models.data.dates import DAY, seconds
 from tidegate.models.preprocessing.encoders import (
     LARGEST,
     LARGEST_RAW,
@@ -23,15 +22,9 @@ from tidegate.models.preprocessing.encoders import (
     signed_log,
     standardised,
 )
+from tidegate.models.preprocessing.encoding.date_parts import described_date, encode_dates, labels_of
 
 OTHER = "other"
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
-)  # fmt: skip
-DATE_PARTS = ("days", "day of month", *WEEKDAYS, *MONTHS)
-TIME_PARTS = ("sine of the hour", "cosine of the hour")
 
 
 class FeaturesEncoder:
@@ -43,7 +36,8 @@ class FeaturesEncoder:
         scaling: fields with another `scale` than standard, see `preprocessing.schema.Field`.
         fill: what a missing number becomes; 0, the training mean, where it is not given.
         other: category fields with a feature for all values that are not known.
-        dates: of each date field `format`, `mean` and `scale` of its days, and whether it has a `time`.
+        dates: of each date field `format`, `mean` and `scale` of its days, whether it has a `time`, and where they are
+            stated its `parts`, see `encoding.date_parts`, with `mean` and `scale` of its `year`.
         own: fields whose missing values have a feature of their own.
     """
 
@@ -85,8 +79,7 @@ class FeaturesEncoder:
             self._blocks.append((name, known, start + len(values) if rest else None))
         for name, about in (dates or {}).items():
             self._dates.append((name, len(self.labels), about))
-            parts = (*DATE_PARTS, *(TIME_PARTS if about["time"] else ()))
-            self._add(name, [f"{name}: {part}" for part in parts])
+            self._add(name, [f"{name}: {label}" for label in labels_of(about)])
         self._own = [(name, len(self.labels) + place) for place, name in enumerate(own or ())]
         for name, _ in self._own:
             self._add(name, [f"{name} missing"])
@@ -131,9 +124,7 @@ class FeaturesEncoder:
                 " and other" if rest is not None else ""
             )
         for name, _, about in self._dates:
-            parts = "days, day of month, weekday, month" + (", time of day" if about["time"] else "")
-            count = len(DATE_PARTS) + (len(TIME_PARTS) if about["time"] else 0)
-            found[name] = f"as {count} numbers: {parts}"
+            found[name] = described_date(about)
         for name, _ in self._own:
             found[name] += ", and whether it is missing"
         return found
@@ -155,22 +146,3 @@ class FeaturesEncoder:
         if self._fill is not None:
             encoded = np.where(np.isfinite(block), encoded, self._fill)
         return encoded
-
-
-def encode_dates(column: Array, about: Mapping[str, Any], block: NDArray[np.float32]) -> None:
-    """Write the parts of a column of dates into the zeros of `block` `(n, parts)`; a missing date stays all zeros."""
-    stamps = seconds(column, about["format"])
-    rows = np.flatnonzero(np.isfinite(stamps))
-    if not len(rows):
-        return
-    moments = stamps[rows].astype("datetime64[s]")
-    days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
-    since = stamps[rows] / DAY
-    standard = (since - about["mean"]) / about["scale"]
-    block[rows, 0] = np.clip(standard, -LARGEST, LARGEST)
-    block[rows, 1] = ((days - months).astype(np.int64) - 15) / 9.0  # about its own mean and deviation
-    block[rows, 2 + (days.astype(np.int64) + 3) % 7] = 1.0  # 1970-01-01 was a Thursday
-    block[rows, 9 + months.astype(np.int64) % 12] = 1.0
-    if about["time"]:
-        angle = 2 * np.pi * (since % 1.0)
-        block[rows, len(DATE_PARTS)], block[rows, len(DATE_PARTS) + 1] = np.sin(angle), np.cos(angle)

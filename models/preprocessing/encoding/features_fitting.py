@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.dates import DAY, YEAR_FIRST, has_time, seconds
 from tidegate.models.preprocessing.encoders import MOST_CATEGORIES
+from tidegate.models.preprocessing.encoding.date_parts import years_of
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
 from tidegate.models.preprocessing.encoding.frequencies import Frequencies
 from tidegate.models.preprocessing.encoding.number_scale import Moments, NumberScale
@@ -73,14 +76,20 @@ class DateFitter:
 
     def __init__(self, field: Field) -> None:
         self._format, self._moments, self._time = field.format or YEAR_FIRST, Moments(), False
+        self._parts, self._years = field.encode, Moments()
 
     def add(self, column: Array) -> None:
         """Add training rows."""
         stamps = seconds(column, self._format)
         self._moments.add(stamps / DAY)
+        if self._parts is not None:
+            self._years.add(years_of(stamps[np.isfinite(stamps)]))
         self._time = self._time or has_time(stamps)
 
     def content(self) -> dict[str, Any]:
         """What `FeaturesEncoder` needs to know."""
         mean, scale = self._moments.mean_and_scale()
-        return {"format": self._format, "mean": mean, "scale": scale, "time": self._time}
+        about = {"format": self._format, "mean": mean, "scale": scale, "time": self._time}
+        if self._parts is None:
+            return about
+        return about | {"parts": list(self._parts), "year": list(self._years.mean_and_scale())}

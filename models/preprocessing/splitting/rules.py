@@ -47,7 +47,7 @@ class SplitRules:
         validation, test: fractions of the rows that have no stated part.
         seed: of the parts that are drawn.
         folds: of a cross-validation, or None.
-        time, group, column: the columns that decide, or None.
+        time, group, column: the columns that decide, or None; time is True where the rows stand in its order.
         files: by part, the file that holds its rows.
     """
 
@@ -55,7 +55,7 @@ class SplitRules:
     test: float = 0.2
     seed: int = 0
     folds: int | None = None
-    time: str | None = None
+    time: str | bool | None = None
     group: str | None = None
     column: str | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -85,12 +85,12 @@ class SplitRules:
     def columns(self) -> dict[str, str]:
         """By option, the column that it names."""
         named = {"time": self.time, "group": self.group, "column": self.column}
-        return {f"data.split.{key}": name for key, name in named.items() if name is not None}
+        return {f"data.split.{key}": name for key, name in named.items() if isinstance(name, str)}
 
     @property
     def chosen(self) -> bool:
         """Whether more than fractions of rows is stated, so that the user has thought of times and groups."""
-        return bool(self.columns or self.files)
+        return bool(self.time or self.columns or self.files)
 
 
 def groups_of(rules: SplitRules, columns: Columns) -> Digests | None:
@@ -160,18 +160,25 @@ def divide(
     if not len(free):
         raise SplitError("no row is left for training; expected some; correct data.split")
     units = (identity or identify(schema, columns)).unit
-    if rules.time is not None:
-        train, held = by_time(free, moments(rules.time, columns[rules.time])[free], fractions)
+    if rules.time:
+        train, held = by_time(free, _times(rules, columns)[free], fractions)
     elif groups is not None:
         train, held = by_group(free, groups[free], classes[free], fractions, rules.seed)
     else:
         train, held = divide_rows(free, classes, units, fractions, rules.seed, PARTS)
     found = {"train": train, **{name: held.get(name, fixed[name]) for name in NAMES[1:]}}
-    if rules.time is not None or groups is not None:
+    if rules.time or groups is not None:
         found = {name: _shuffled(rows, units, rules.seed) for name, rows in found.items()}
     for name in ("test", "validation"):
         check_learnable(schema, classes[found["train"]], classes[found[name]], name)
     return found
+
+
+def _times(rules: SplitRules, columns: Columns) -> NDArray[np.generic]:
+    """A number for each row that grows with its time."""
+    if not isinstance(rules.time, str):
+        return np.arange(rows_of(columns))
+    return moments(rules.time, columns[rules.time])
 
 
 def _shuffled(rows: Rows, units: Digests, seed: int) -> Rows:
@@ -182,8 +189,8 @@ def _shuffled(rows: Rows, units: Digests, seed: int) -> Rows:
 def split_summary(rules: SplitRules, columns: Columns, index: Mapping[str, Rows]) -> dict[str, Any]:
     """For the summary of the data: by what it was divided, and the first and last time, or the groups, of each part."""
     found: dict[str, Any] = {}
-    if rules.time is not None:
-        times = moments(rules.time, columns[rules.time])
+    if isinstance(rules.time, str):
+        times = _times(rules, columns)
         ends = {
             name: rows[[np.argmin(times[rows]), np.argmax(times[rows])]]
             for name, rows in index.items()

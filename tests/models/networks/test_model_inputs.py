@@ -83,10 +83,34 @@ def test_each_column_has_a_tensor_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(answers, predict(model, rows), atol=2e-6)
 
 
+def test_a_column_is_an_input_of_its_own_name(tmp_path: Path) -> None:
+    """A number as it is in `features`, and a category as the index that an Embedding looks up."""
+    transforms = fitted()
+    rows = transforms.apply(columns())
+    body = """    assert [inputs[name].shape for name in ("age", "city")] == [(None, 1), (None, 1)]
+    assert inputs["city"].dtype == "int32"
+    city = layers.Flatten(name="city")(layers.Embedding(5, 2)(inputs["city"]))
+    return keras.Model(inputs, outputs.layer(layers.Concatenate()([inputs["age"], city])))"""
+    model, path = built(tmp_path, body, transforms)
+    embedded = model.get_layer(index=[type(layer).__name__ for layer in model.layers].index("Embedding"))
+    import keras
+
+    inner = keras.Model(model.inputs, embedded.input)
+    known = {"Lima": 1, "Oslo": 2, "Pune": 3, None: 4}  # a missing one has a feature of its own
+    assert predict(inner, rows)[:, 0].tolist() == [known[city] for city in columns()["city"].tolist()]
+    asked = transforms.apply(columns() | {"city": np.array(["Rome"] * ROWS, object)})
+    assert not predict(inner, asked).any()
+    require_storable(model, rows, path)
+    exported = export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (answers,) = session.run(None, {name: rows[name] for name in exported.inputs})
+    np.testing.assert_allclose(answers, predict(model, rows), atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ('inputs["age"]', r"inputs.columns\['age'\] is that column"),
+        ('inputs["ages"]', r"did you mean 'age'\?"),
         ('inputs["my_foto"]', r"did you mean 'my_photo'\?"),
         ('inputs.columns["aeg"]', r"'aeg' is not a column of the inputs.*did you mean 'age'\?"),
         ('inputs["xyz"]', "inputs.columns has each column by its name"),

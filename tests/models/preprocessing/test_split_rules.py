@@ -47,6 +47,15 @@ def test_the_last_rows_in_time_are_the_test_rows(times: np.ndarray) -> None:
     )  # the first rows stand for all
 
 
+def test_rows_that_stand_in_the_order_of_time() -> None:
+    found = parts({}, time=True)
+    assert {name: (min(rows), max(rows)) for name, rows in found.items()} == {
+        "train": (0, 279),
+        "validation": (280, 319),
+        "test": (320, 399),
+    }
+
+
 @pytest.mark.parametrize("groups", [9, 150])
 def test_a_group_is_in_one_part(groups: int) -> None:
     names = np.array([f"c{row % groups}" for row in range(ROWS)], object)
