@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.pipelines.batch.in_memory import open_batch_input
+from tidegate.pipelines.commands.endpoints.eject import eject
 from tidegate.pipelines.commands.endpoints.lifecycle import delete_endpoint, rollback
 from tidegate.pipelines.commands.endpoints.lifecycle import endpoints as list_endpoints
 from tidegate.pipelines.commands.predict import asking
@@ -95,6 +96,16 @@ class Endpoint:
         """
         with mlflow_of(self._own()) as home:
             return int(rollback(home, self.name, to).data["release"])
+
+    @public
+    def eject(self, folder: str | Path) -> Path:
+        """Write the live release as a folder that runs without Tidegate, see `tidegate eject`; return the folder.
+
+        Raises:
+            UsageError: the folder holds files.
+        """
+        with mlflow_of(self._own()) as home:
+            return Path(eject(home, self.name, str(folder)).data["folder"])
 
     @public
     def delete(self) -> None:

@@ -31,13 +31,13 @@ class Golden:
 
 def golden_rows(home: Home, release: Release, bundle: Bundle) -> Golden:
     """Held-out rows with the trained model's answers; where they are gone, the bundle's probes, or its sample rows."""
-    predictor, contract = Predictor.of(bundle), bundle.contract
+    contract = bundle.contract
     names = [entry.name for entry in contract.inputs]
     found = _held_out(home, release) or _probes(bundle)
     if found is None or contract.settings is not None:
         rows = bundle.sample if found is None else _rows(found[0], names)
         drawn = contract.decoding is not None and contract.decoding.method == "sample"
-        return Golden(rows, None if drawn else list(predictor.predict_rows(rows)), "the release")
+        return Golden(rows, None if drawn else list(Predictor.of(bundle).predict_rows(rows)), "the release")
     columns, answers = found
     rows = _rows(columns, names)
     values = as_answers(contract.target_, answers[:MOST_ROWS])

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
 
+from tidegate.models.user_code.code_folder import CodeFolder, is_code_folder
 from tidegate.serving.bundle.bento import requirements
 from tidegate.serving.bundle.bundle import Bundle
 
@@ -14,10 +15,12 @@ NEEDED = ("numpy", "pillow", "pydantic", "starlette", "uvicorn")
 def packages_of(bundle: Bundle) -> Iterator[str]:
     """The pinned packages of the server, the runtime and the project's own code."""
     yield from requirements(bundle.manifest.runtime, NEEDED)
-    distributions = packages_distributions()
-    for name in _imported_by_code(bundle):
-        for package in distributions.get(name, ())[:1]:
-            yield f"{package}=={version(package)}"
+    code = bundle.code
+    pins = CodeFolder.model_validate_json(code.read_bytes()).pins if code and is_code_folder(code) else {}
+    known = packages_distributions()
+    imported = {known[name][0] for name in _imported_by_code(bundle) if name in known}
+    pins |= {package: version(package) for package in imported - {*NEEDED, *pins}}
+    yield from (f"{package}=={number}" for package, number in pins.items())
 
 
 def _imported_by_code(bundle: Bundle) -> set[str]:

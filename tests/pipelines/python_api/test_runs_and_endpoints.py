@@ -1,5 +1,6 @@
 """Runs and endpoints as objects: what they say is what the command line says."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,10 @@ def test_errors_are_of_the_tree(run: tidegate.Run, shared: Cli) -> None:
         run.wait("soon")
     with pytest.raises(tidegate.UsageError, match="compare received no run"):
         tidegate.compare()
+
+
+def test_an_endpoint_is_ejected(run: tidegate.Run, shared: Cli, tmp_path: Path) -> None:
+    folder = tidegate.endpoint(run.name, home=shared.home).eject(tmp_path / "out")
+    assert (folder / "server.py").is_file()
+    with pytest.raises(tidegate.UsageError, match="expected one of this home, by its name"):
+        tidegate.endpoint("http://127.0.0.1:1", home=shared.home).eject(tmp_path / "other")
