@@ -58,6 +58,19 @@ if TYPE_CHECKING:
     from tidegate.pipelines.python_api.runs import Run, Runs, run, runs, submit
 
     __version__: str
+else:  # a type checker knows the names, and refuses others
+
+    def __getattr__(name: str) -> Any:
+        """What is asked for, loaded now; `__version__` too, whose importlib.metadata is slower than all else here."""
+        if name == "__version__":
+            return _version()
+        if name not in __all__:
+            raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
+        from importlib import import_module
+
+        modules = (import_module(f"tidegate.pipelines.python_api.{module}") for module in MODULES)
+        return next(vars(module)[name] for module in modules if name in vars(module))
+
 
 __all__ = [
     "Checked",
@@ -95,18 +108,6 @@ __all__ = [
     "ui",
 ]
 MODULES = ("errors", "results", "runs", "endpoints", "overview")
-
-
-def __getattr__(name: str) -> Any:
-    """What is asked for, loaded now; `__version__` too, whose importlib.metadata is slower than all else here."""
-    if name == "__version__":
-        return _version()
-    if name not in __all__:
-        raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
-    from importlib import import_module
-
-    modules = (import_module(f"tidegate.pipelines.python_api.{module}") for module in MODULES)
-    return next(vars(module)[name] for module in modules if name in vars(module))
 
 
 def __dir__() -> list[str]:

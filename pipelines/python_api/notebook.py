@@ -72,7 +72,9 @@ def run_html(result: RunResult) -> str:
     """A run's result: what it reached, where it is served, and its steps."""
     facts = [("run", escape(result.run)), ("status", result.status)]
     facts += [("reason", escape(result.reason))] if result.reason else []
-    facts += [(name, f"{value:.4f}") for name, value in result.metrics.items() if name.startswith("test_")]
+    facts += [
+        (escape(name), f"{value:.4f}") for name, value in result.metrics.items() if name.startswith("test_")
+    ]
     facts += [("release", str(result.release))] if result.release is not None else []
     facts += [("parity", f"{result.parity:.2g}")] if result.parity is not None else []
     links = (("endpoint", result.endpoint), ("MLflow", result.mlflow_url))

@@ -7,6 +7,7 @@ from typing import Any
 from tidegate.pipelines.scanning.functions import Function, Module, called
 
 UNKNOWN = object()
+KEYS = ("epochs", "batch_size", "optimizer", "loss", "early_stopping")
 FIT = {"epochs": "epochs", "batch_size": "batch_size"}
 
 
@@ -19,7 +20,19 @@ def training_of(modules: Sequence[Module]) -> dict[str, Any]:
                 found |= _fitted(call, modules)
             elif called(call) == "compile":
                 found |= _compiled(call, modules)
-    return {key: found[key] for key in ("epochs", "batch_size", "optimizer", "loss") if key in found}
+            elif called(call) == "EarlyStopping":
+                found |= _stopped(call, modules)
+    return {key: found[key] for key in KEYS if key in found}
+
+
+def _stopped(call: ast.Call, modules: Sequence[Module]) -> dict[str, Any]:
+    """Early stopping by the loss; another value is one of a metric, which may have another name here."""
+    given = {str(keyword.arg): value_of(keyword.value, modules) for keyword in call.keywords}
+    monitor = given.get("monitor", value_of(call.args[0], modules) if call.args else "val_loss")
+    patience = given.get("patience")
+    if monitor != "val_loss" or type(patience) is not int or patience < 1:
+        return {}
+    return {"early_stopping": {"patience": patience}}
 
 
 def _fitted(call: ast.Call, modules: Sequence[Module]) -> dict[str, Any]:

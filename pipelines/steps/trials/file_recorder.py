@@ -16,9 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import tidegate
 from tidegate.pipelines import errors
 from tidegate.pipelines.state.files_read import changed_while_read, digest_of_file
+from tidegate.serving.bundle.import_closure import ROOT
 
 SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr")
 STEPS = {str(Path(__file__).with_name("trial.py")), str(Path(__file__).parents[1] / "train.py")}
@@ -142,7 +142,7 @@ def _installed() -> list[str]:
         Path(errors.__file__).resolve().parents[1] / name
         for name in ("infra", "models", "pipelines", "serving")
     ]
-    ours = [*tidegate.__path__, *map(str, parts)]
+    ours = [str(ROOT), *map(str, parts)]
     return [sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), site.getusersitepackages(), *ours]
 
 

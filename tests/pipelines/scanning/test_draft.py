@@ -42,7 +42,8 @@ TRAIN = """
         x, y = build_features(frame), frame["left"].astype("float32").to_numpy()
         model = make_model(len(SEGMENTS))
         model.compile(keras.optimizers.SGD(1e-2), "binary_crossentropy")
-        model.fit(x, y, epochs=12, batch_size=64)
+        stop = keras.callbacks.EarlyStopping(patience=4)
+        model.fit(x, y, epochs=12, batch_size=64, callbacks=[stop])
 """
 
 
@@ -97,6 +98,7 @@ def test_a_project_as_people_have_it(shop: Path) -> None:
         "batch_size": 64,
         "optimizer": {"name": "sgd", "learning_rate": 0.01},
         "loss": "binary_crossentropy",
+        "early_stopping": {"patience": 4},
     }
     assert "3 parquet: customer, signup, segment, amount, visits, …" in text
     assert "# split: {time: signup, test: 0.2}" in text

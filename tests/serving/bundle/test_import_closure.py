@@ -117,3 +117,10 @@ def test_what_a_model_file_imports_of_ours_goes_with_it() -> None:
 def test_a_module_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match=r"module 'tidegate\.models\.nothing' does not exist"):
         import_closure(["tidegate.models.nothing"])
+
+
+def test_the_python_api_is_part_of_no_step() -> None:
+    """An edit of it trains nothing again."""
+    for step in STEPS:
+        reached = import_closure([MODULES[step]], CHANGES_NO_RESULT, packages=False)
+        assert not [name for name in reached if name == "tidegate" or ".python_api" in name]
