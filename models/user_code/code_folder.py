@@ -66,14 +66,26 @@ def use_code(document: Path) -> CodeFolder:
         sys.dont_write_bytecode = True  # a bundle may hold no files that its manifest does not list
         os.environ.update(code.env)
         time.tzset()  # $TZ may be one of them
-        home = Path(os.environ.get("TIDEGATE_HOME") or ".tidegate")
-        use_secrets(home, code.secrets)
-        for place in (home, document.parents[1]):
-            if code.environment and (place / ENVIRONMENTS / code.environment).is_dir():
-                site.addsitedir(str(place / ENVIRONMENTS / code.environment))
+        use_secrets(_home(), code.secrets)
+        packages = installed_packages(document)
+        if packages is not None:
+            site.addsitedir(str(packages))
         files = document.parent / FILES
         use_project([files / root for root in code.roots], document)
     return code
+
+
+def installed_packages(document: Path) -> Path | None:
+    """The folder of what a `code.json` needs installed: of the home, or beside the bundle; None where there is none."""
+    if not is_code_folder(document):
+        return None
+    digest = CodeFolder.model_validate_json(document.read_bytes()).environment
+    places = [place / ENVIRONMENTS / digest for place in (_home(), document.parents[1])]
+    return next((place for place in places if digest and place.is_dir()), None)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("TIDEGATE_HOME") or ".tidegate")
 
 
 def is_code_folder(path: Path | None) -> bool:

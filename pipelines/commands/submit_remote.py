@@ -143,8 +143,7 @@ def _with_data(home: Home, plan: Plan) -> Facts:
     """The facts, after the data and the packages of this machine were put where the cluster finds them."""
     paths = plan.experiment.data.paths
     kept = {part: keep_source(home.store, Path(path)) for part, path in paths.items() if "://" not in path}
-    packages = keep_packages(home, plan.facts.project)
-    return replace(plan.facts, source=kept.pop("", None), kept_files=kept, packages=packages)
+    return replace(keep_packages(plan, home), source=kept.pop("", None), kept_files=kept)
 
 
 def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:

@@ -5,6 +5,7 @@ import getpass
 import hashlib
 import os
 import subprocess
+import sys
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +18,10 @@ from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.planning.identity import Facts, Start, digest_of, run_id
 from tidegate.pipelines.planning.plan import STEPS, Plan
-from tidegate.pipelines.planning.project.environment import make_environment, pack_environment
+from tidegate.pipelines.planning.project.environment import environment_files, make_environment
 from tidegate.pipelines.planning.project.project import Project, keep_project, project_of
+from tidegate.pipelines.planning.project.served_packages import served_files
+from tidegate.pipelines.planning.project.snapshot import keep_archive
 from tidegate.pipelines.state.files_read import model_identity
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
@@ -99,9 +102,27 @@ def keep_project_of(plan: Plan, home: Home) -> None:
         make_environment(home, project.lock, Path(experiment.code.requirements))
 
 
-def keep_packages(home: Home, project: Project | None) -> Ref | None:
-    """What the project requires, in one archive in the store; None where it requires nothing."""
-    return pack_environment(home, project.lock.digest) if project is not None and project.lock.pins else None
+def keep_packages(plan: Plan, home: Home) -> Facts:
+    """The facts, after what the project needs installed was put into the store for pods, as archives.
+
+    Raises:
+        ExperimentError: the packages of this machine are none for a pod.
+        StoreError: the store cannot be written.
+    """
+    project, store = plan.facts.project, home.store
+    if project is None:
+        return plan.facts
+    steps = environment_files(home, project.lock.digest)
+    served = steps | served_files(project, plan.experiment.serving.runtime)
+    if served and sys.platform != "linux":
+        raise ExperimentError(
+            f"code: the project needs packages that the images lack, and those of this machine are for {sys.platform}; "
+            "expected a submit from Linux; submit from there"
+        )
+    packages, beside = (
+        keep_archive(store, files, "packages.zip") if files else None for files in (steps, served)
+    )
+    return replace(plan.facts, packages=packages, served=beside)
 
 
 def _model(project: Project | None, home: Home) -> tuple[str, list[str]]:

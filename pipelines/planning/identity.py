@@ -44,6 +44,7 @@ class Facts:
         source: the copy of the data in a store; None: it is where the experiment says.
         kept_files: the same of the files that `data.split` names, by part.
         packages: what the project requires, in one archive of the store, for pods; None: it is in the home.
+        served: the same for an endpoint's pods, with what its image lacks.
         changed: files that the user's code reads and that were changed since the training; `model` covers them.
         tags: for MLflow, not part of the identity of any result: git commit, user, file.
     """
@@ -62,6 +63,7 @@ class Facts:
     kept_files: dict[str, Kept] = field(default_factory=dict)
     size: int = 0
     packages: Ref | None = None
+    served: Ref | None = None
     changed: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 

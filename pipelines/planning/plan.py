@@ -141,6 +141,7 @@ def _code(experiment: Experiment, facts: Facts) -> CodeInputs | None:
         secrets=tuple(experiment.code.secrets),
         environment=project.lock.digest,
         packages=facts.packages,
+        served_packages=facts.served,
         pins=project.lock.versions,
     )
 

@@ -22,6 +22,7 @@ class CodeInputs(StepPart):
         secrets: names of secrets, whose variables it gets too.
         environment: digest of the lock whose packages it needs, see `planning.project.lock`; "" for none.
         packages: these packages in one archive, for a pod; None: they are in the home.
+        served_packages: the same for the endpoint's pods, with what their image lacks.
         pins: the lock's versions by name.
     """
 
@@ -37,6 +38,7 @@ class CodeInputs(StepPart):
     secrets: tuple[str, ...] = ()
     environment: str = ""
     packages: Ref | None = None
+    served_packages: Ref | None = None
     pins: dict[str, str] = Field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
-from tidegate.pipelines.steps.project import code_reached
+from tidegate.pipelines.steps.project import code_reached, lay_out_packages
 from tidegate.serving.bundle.bento import build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
@@ -66,7 +66,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         probes=context.store.fetch(inputs.winner.probes) if inputs.winner.probes else None,
         probed=probed,
     )
-    digest = keep_bundle(context.home, folder, inputs.code.packages if inputs.code else None)
+    digest = keep_bundle(context.home, folder, inputs.code.served_packages if inputs.code else None)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
     print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
@@ -218,4 +218,6 @@ def _code(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Path
         return None
     if (folder / DOCUMENT).exists():
         return folder / DOCUMENT
+    served = inputs.code.served_packages
+    lay_out_packages(context.home, served, served.digest if served else "")
     return code_reached(inputs.code, context.work, folder, model=runtime == "tensorflow")

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from tidegate.infra.store import Ref
 from tidegate.models.user_code.code_folder import FILES, CodeFolder, use_code, write_code
 from tidegate.pipelines.planning.project.environment import environment_folder
 from tidegate.pipelines.planning.project.snapshot import lay_out_snapshot
@@ -25,10 +26,14 @@ def enter_project(inputs: StepPart, home: Home, work: Path) -> None:
     lay_out_snapshot(home.store, code.snapshot, work / FILES)
     os.environ.setdefault("MPLBACKEND", "Agg")  # a figure that the code shows opens no window
     os.environ["TIDEGATE_HOME"] = str(home.path)
-    folder = environment_folder(home, code.environment)
-    if code.packages is not None and not folder.is_dir():  # a pod
-        lay_out_snapshot(home.store, code.packages, folder)
+    lay_out_packages(home, code.packages, code.environment)
     use_code(write_code(work, _folder(code)))
+
+
+def lay_out_packages(home: Home, packages: Ref | None, digest: str) -> None:
+    """In a pod, write packages to where `use_code` looks for them; elsewhere they are there."""
+    if packages is not None and not environment_folder(home, digest).is_dir():
+        lay_out_snapshot(home.store, packages, environment_folder(home, digest))
 
 
 def model_file(code: CodeInputs | None, work: Path, stated: str | None) -> str | None:
@@ -53,7 +58,8 @@ def code_reached(code: CodeInputs, work: Path, folder: Path, model: bool) -> Pat
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / FILES / name, target)
     part = _folder(code)
-    return write_code(folder, part if model else part.model_copy(update={"model": ""}))
+    served = {"environment": code.served_packages.digest} if code.served_packages else {}
+    return write_code(folder, part.model_copy(update=served | ({} if model else {"model": ""})))
 
 
 def at_home(message: str, code: CodeInputs | None, work: Path) -> str:

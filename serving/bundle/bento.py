@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tidegate.models.user_code.code_folder import ENVIRONMENTS, installed_packages
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.bundle.import_closure import ROOT, import_closure, imports_in
 from tidegate.serving.errors import BentoError
@@ -143,6 +144,9 @@ def _stage(bundle: Bundle, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
     shutil.copytree(bundle.folder, folder / "bundle")
+    packages = installed_packages(bundle.code) if bundle.code else None
+    if packages is not None:  # beside the bundle, where `use_code` looks for them
+        shutil.copytree(packages, folder / ENVIRONMENTS / packages.name)
 
 
 def _build(folder: Path, name: str, version: str, labels: dict[str, str], packages: list[str]) -> None:

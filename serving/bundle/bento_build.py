@@ -24,7 +24,7 @@ def main() -> int:
         version=args.version,
         labels=json.loads(args.labels),
         description=f"# {args.name}\n\nA Tidegate endpoint; `GET /contract` says what `POST /predict` takes.",
-        include=["tidegate/", "bundle/"],
+        include=["tidegate/", "bundle/", "environments/"],
         python={"packages": args.packages, "lock_packages": False},
         build_ctx=str(Path.cwd()),
     )

@@ -15,13 +15,12 @@ my_model.py       in older bundles in place of these: the model file
 import hashlib
 import json
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,6 +29,7 @@ from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Schema, Task
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.user_code.code_folder import DOCUMENT, FILES
+from tidegate.serving.bundle.bundle_files import FileEntry, bundle_files, check_files, is_code
 from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
 from tidegate.serving.contract.contract import Contract
@@ -40,15 +40,6 @@ MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transf
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
 CODE, DRIFT, SLOPES, PROBES = "my_model.py", "drift.json", "slopes.onnx", "probes.npz"
 ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DOCUMENT, DRIFT, SLOPES, PROBES, *MODEL.values()}
-
-
-class FileEntry(BaseModel):
-    """One file: its sha256 (hex) and its size in bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    digest: str
-    size: int
 
 
 class Manifest(BaseModel):
@@ -217,7 +208,7 @@ def write_bundle(
             reason=reason,
             parity=parity,
             versions=dict(versions),
-            files={name: _file_entry(building / name) for name in bundle_files(building)},
+            files={name: FileEntry.of(building / name) for name in bundle_files(building)},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             batching=batching,
             explained=explained,
@@ -260,9 +251,7 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
                 "build the bundle again"
             )
     expected = {CONTRACT, TRANSFORMS, SAMPLE, MODEL[manifest.runtime], *manifest.files}
-    found = set(bundle_files(folder)) - {MANIFEST}
-    for name in sorted(expected | found):
-        _check(folder, name, manifest.files.get(name), name in found)
+    check_files(folder, manifest.files, expected, MANIFEST)
     return Bundle(folder, manifest)
 
 
@@ -290,44 +279,9 @@ def _manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def bundle_files(folder: Path) -> list[str]:
-    """The names of a bundle's files, relative to it, with `/`; links and empty folders are among them."""
-    names = []
-    for path in folder.rglob("*") if (folder / FILES).is_dir() else folder.iterdir():
-        inside = path.is_dir() and not path.is_symlink() and path.relative_to(folder).parts[0] == FILES
-        if not inside or not any(path.iterdir()):
-            names.append(path.relative_to(folder).as_posix())
-    return sorted(names)
-
-
 def may_hold(name: str) -> bool:
     """Whether a bundle may hold a file of this name, relative to it: its own files, and those of the user's code."""
-    parts = PurePosixPath(name).parts
-    is_code = name == "/".join(parts) and parts[0] == FILES and len(parts) > 1 and ".." not in parts
-    return name in ALLOWED or name == MANIFEST or is_code
-
-
-def _check(folder: Path, name: str, entry: FileEntry | None, found: bool) -> None:
-    fix = "the bundle was damaged or tampered with: build it again"
-    if entry is None:
-        raise BundleError(f"bundle {folder} holds {name!r}, which its manifest does not list; {fix}")
-    if not found:
-        raise BundleError(f"bundle {folder} lacks {name!r}, which its manifest lists; {fix}")
-    if not stat.S_ISREG((folder / name).lstat().st_mode):
-        raise BundleError(
-            f"{name!r} in bundle {folder} is a link or not a file; expected a plain file; {fix}"
-        )
-    actual = _file_entry(folder / name)
-    if actual != entry:
-        raise BundleError(
-            f"{name!r} in bundle {folder} has changed: its sha256 is {actual.digest}; "
-            f"expected {entry.digest}; {fix}"
-        )
-
-
-def _file_entry(path: Path) -> FileEntry:
-    with path.open("rb") as file:
-        return FileEntry(digest=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
+    return name in ALLOWED or name == MANIFEST or is_code(name)
 
 
 def _write(path: Path, content: Any) -> None:

@@ -5,10 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tidegate.infra.store import Ref
 from tidegate.infra.system.locks import lock as locked
 from tidegate.models.user_code.code_folder import ENVIRONMENTS
-from tidegate.pipelines.planning.kept_data import pack
 from tidegate.pipelines.planning.project.installer import install
 from tidegate.pipelines.planning.project.lock import Lock, index_options, requirement_lines
 from tidegate.pipelines.state.home import Home
@@ -48,14 +46,8 @@ def make_environment(home: Home, lock: Lock, requirements: Path) -> None:
             shutil.rmtree(building.parent, ignore_errors=True)
 
 
-def pack_environment(home: Home, digest: str) -> Ref:
-    """Put the packages of a lock into the store, as one archive by content.
-
-    Raises:
-        StoreError: the store cannot be written.
-    """
+def environment_files(home: Home, digest: str) -> dict[str, Path]:
+    """The files of a lock's packages, by their path; none without a lock."""
     folder = environment_folder(home, digest)
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    with tempfile.NamedTemporaryFile(prefix="tidegate-", suffix=".zip") as packed:
-        pack({name: path for name, path in files.items() if "__pycache__" not in name}, Path(packed.name))
-        return home.store.put(Path(packed.name), "packages.zip")
+    files = [path for path in folder.rglob("*") if path.is_file()] if digest else []
+    return {path.relative_to(folder).as_posix(): path for path in files if "__pycache__" not in path.parts}

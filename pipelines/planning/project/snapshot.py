@@ -62,8 +62,19 @@ def keep_snapshot(store: Store, files: Mapping[str, Path], expected: Ref) -> Non
         store.put(Path(packed.name), NAME)
 
 
+def keep_archive(store: Store, files: Mapping[str, Path], name: str) -> Ref:
+    """Put files into the store as one archive.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    with tempfile.NamedTemporaryFile(prefix="tidegate-", suffix=".zip") as packed:
+        _packed(files, Path(packed.name))
+        return store.put(Path(packed.name), name)
+
+
 def lay_out_snapshot(store: Store, snapshot: Ref, folder: Path) -> None:
-    """Write the snapshot's files into a folder.
+    """Write the files of an archive, such as the snapshot, into a folder.
 
     Raises:
         StoreError: it is gone or damaged, or the disk is full.
