@@ -118,5 +118,5 @@ def test_a_bundle_with_more_code_than_it_lists_is_refused(name: str, tmp_path: P
 
 def test_what_the_serving_image_lacks_comes_with_what_it_requires() -> None:
     names = {one.name.lower() for one in lacking(["scikit-learn", "numpy"], image_packages("serve-onnx"))}
-    assert names == {"scikit-learn", "scipy", "joblib", "threadpoolctl"} - image_packages("serve-onnx")
-    assert "scikit-learn" in names
+    assert names >= {"scikit-learn", "scipy", "joblib", "threadpoolctl"} - image_packages("serve-onnx")
+    assert "scikit-learn" in names and not names & image_packages("serve-onnx")
