@@ -85,7 +85,9 @@ def _sources(inputs: PrepareInputs, context: StepContext) -> dict[str, Path]:
         kept = inputs.kept_files.get(part) if part else inputs.kept
         if kept is not None:
             found[part] = lay_out_source(context.store, kept, work)
-        elif (path := source.fetch(work, inputs.file_digests[part] if part else inputs.digest)) is not None:
+        elif (
+            path := source.fetch(work, inputs.file_digests.get(part) if part else inputs.digest)
+        ) is not None:
             found[part] = path
     return found
 

@@ -219,3 +219,17 @@ def test_the_code_of_every_step_is_known() -> None:
     digests = {step: code_digest(step) for step in STEPS}
     assert len(set(digests.values())) == len(STEPS)
     assert all(len(digest) == 64 for digest in digests.values())
+
+
+def test_the_content_of_a_file_of_test_rows_counts_and_its_place_does_not(tmp_path: Path) -> None:
+    def prepared(folder: str, rows: str) -> str:
+        place = tmp_path / folder
+        place.mkdir()
+        (place / "rows.csv").write_text("x,y\n1,0\n2,1\n")
+        (place / "test.csv").write_text(rows)
+        data = {"source": str(place / "rows.csv"), "test": str(place / "test.csv"), "target": "y"}
+        wanted = experiment(data=data)
+        return make_plan(wanted, gather(wanted, Home(tmp_path))).of("prepare")[0].key
+
+    first = prepared("a", "x,y\n1,0\n")
+    assert prepared("b", "x,y\n1,0\n") == first != prepared("c", "x,y\n1,1\n")
