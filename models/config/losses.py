@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +37,13 @@ REGRESSION: dict[str, Target] = dict.fromkeys(
     "number",
 )
 MULTILABEL: dict[str, Target] = dict.fromkeys(("binary_crossentropy", "binary_focal_crossentropy"), "labels")
+# Of a class at each place, and of an array of numbers: `dense_task`.
+SEGMENTATION: dict[str, Target] = {
+    "sparse_categorical_crossentropy": "index",
+    **dict.fromkeys(("categorical_crossentropy", "categorical_focal_crossentropy", "dice", "tversky"), "one_hot"),
+    **dict.fromkeys(("binary_crossentropy", "binary_focal_crossentropy"), "probability"),
+}
+ARRAYS: dict[str, Target] = REGRESSION | dict.fromkeys(("binary_crossentropy", "cosine_similarity"), "number")
 IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
 DETECTION: dict[str, Target] = {"multibox": "boxes"}
@@ -55,6 +62,8 @@ LOSSES_BY_TASK = {
     "generation": GENERATION,
     "detection": DETECTION,
     "multilabel": MULTILABEL,
+    "segmentation": SEGMENTATION,
+    "arrays": ARRAYS,
 }
 ALIASES = {
     "mse": "mean_squared_error",
@@ -133,6 +142,29 @@ def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Lo
     return Loss(name, options, target, logits)
 
 
+def dense_task(task: str, shape: tuple[int, ...] | None) -> str:
+    """The key of LOSSES_BY_TASK: a regression of arrays may compare numbers from 0 to 1 as probabilities, too."""
+    return "arrays" if task == "regression" and shape is not None else task
+
+
+def losses_by_output(loss: str | Mapping[str, Any] | None, names: Iterable[str]) -> dict[str, Any]:
+    """The loss of each of several outputs, where it is stated: `training.loss` as a mapping by their names.
+
+    Raises:
+        OptionsError: it is one loss, or names an output that there is not.
+    """
+    known = list(names)
+    if loss is None:
+        return {}
+    unknown = [name for name in loss if name not in known] if isinstance(loss, Mapping) else [loss]
+    if unknown or isinstance(loss, str):
+        raise OptionsError(
+            f"training.loss is {loss!r}, and the model has the outputs {', '.join(known)}; expected a loss by the name "
+            f"of each, such as {{{known[0]}: ...}}; leave the others out for their defaults"
+        )
+    return dict(loss)
+
+
 def with_label_smoothing(loss: Loss, part: float) -> Loss:
     """Return the loss with label smoothing: `part` of each target is spread evenly over all classes.
 
@@ -195,13 +227,14 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
 
     Args:
         target: the encoding.
-        y: int64 class indices (rows,), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
+        y: int64 class indices (rows,) or (rows, *shape), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
             `preprocessing.target.box_target` has them.
         classes: number of classes.
 
     Returns:
-        "index": int32 (rows,); "one_hot": float32 (rows, classes); "tokens": int32 (rows, steps); "boxes":
-        unchanged, float32; else float32 (rows, values), as 0 and 1 of "labels".
+        "index": int32 (rows,); "one_hot": float32 (rows, classes); "probability": float32 (rows, 1); "tokens": int32
+        (rows, steps); arrays of more dimensions unchanged, float32; else float32 (rows, values), as 0 and 1 of
+        "labels". With classes at places, these stand before the last size.
     """
     import numpy as np
 
@@ -209,4 +242,6 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
         return y.astype(np.int32)
     if target == "one_hot":
         return np.asarray(np.eye(classes, dtype=np.float32)[y])
-    return y.astype(np.float32) if target == "boxes" else y.astype(np.float32).reshape(len(y), -1)
+    if target == "probability":
+        return y.astype(np.float32)[..., None]
+    return y.astype(np.float32) if y.ndim > 2 else y.astype(np.float32).reshape(len(y), -1)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tidegate.models.config.losses import loss_named
+from tidegate.models.config.losses import dense_task, loss_named
 from tidegate.models.data.default_boxes import OFFSETS, Grid
 
 if TYPE_CHECKING:
@@ -27,12 +27,17 @@ class Outputs:
             for numbers.
         grids: the default boxes of a detection: grid by grid, in a grid row by row from the top.
         logits: the user's model ends in logits, and `with_probabilities` adds the activation to it.
+        shape: of a dense answer's row: for a class at each place the output is (rows, *shape, units), for numbers
+            (rows, *shape); None: an answer has no shape of its own.
+        name: of the last layer.
     """
 
     units: int
     activation: Activation
     grids: tuple[Grid, ...] = ()
     logits: bool = False
+    shape: tuple[int, ...] | None = None
+    name: str = "output"
 
     def boxes(self, height: int, width: int) -> int:
         """The number of default boxes for an image of this size."""
@@ -43,7 +48,7 @@ class Outputs:
         import keras
 
         precision = keras.config.floatx()
-        last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype=precision, name="output")
+        last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype=precision, name=self.name)
         return last(x)
 
     def with_probabilities(self, model: Any) -> Any:
@@ -66,6 +71,7 @@ def outputs_for(
     values: int,
     loss: str | dict[str, Any] | None = None,
     grids: tuple[Grid, ...] = (),
+    shape: tuple[int, ...] | None = None,
 ) -> Outputs:
     """Return the outputs that a task needs with a loss.
 
@@ -75,18 +81,19 @@ def outputs_for(
         values: number of predicted numbers per row; ignored for classification.
         loss: the experiment's `training.loss`, or None for the task's default.
         grids: the default boxes of a detection.
+        shape: of a dense target's row, see `Outputs`.
 
     Raises:
         OptionsError: the loss is unknown or does not fit the task.
     """
-    chosen = loss_named(loss, task, classes)
+    chosen = loss_named(loss, dense_task(task, shape), classes)
     kind = chosen.target
     if kind == "probability":
-        return Outputs(1, "sigmoid", logits=chosen.logits)
+        return Outputs(1, "sigmoid", logits=chosen.logits, shape=shape)
     if kind == "labels":
         return Outputs(classes, "sigmoid", logits=chosen.logits)
     if kind in ("index", "one_hot", "tokens"):
-        return Outputs(classes, "softmax", logits=chosen.logits)
+        return Outputs(classes, "softmax", logits=chosen.logits, shape=shape)
     if kind == "boxes":
         return Outputs(1 + classes + OFFSETS, "linear", grids)
-    return Outputs(values, "linear")
+    return Outputs(values, "linear", shape=shape)

@@ -20,24 +20,20 @@ def as_answers(target: Target, raw: NDArray[np.floating]) -> Floats:
     """The answers in a model's raw outputs.
 
     Args:
-        target: what is predicted.
+        target: what is predicted, of one output or several.
         raw: float `(n, ...)`; of several outputs side by side, see `networks.predict`.
 
     Returns:
-        float32 `(n, units)`: one sigmoid `p` of two classes becomes `[1 - p, p]`.
+        float32 `(n, units)`: one sigmoid `p` of two classes becomes `[1 - p, p]`, at each place of a segmentation.
     """
     flat = np.asarray(raw, np.float32)
     flat = flat.reshape(len(flat), -1)
-    if target.outputs is None:
-        return _of_two(flat) if target.task == "classification" and flat.shape[1] == 1 else flat
-    if flat.shape[1] == target.units:
-        return flat
-    widths = [1 if _is_pair(output) else output.units for output in target.outputs]
-    if flat.shape[1] != sum(widths):
-        return flat  # whoever knows what was expected refuses it
-    ends = np.cumsum(widths)
-    parts = np.split(flat, ends[:-1], axis=1)
-    pairs = zip(target.outputs, parts, strict=True)
+    outputs = target.outputs or (target,)
+    widths = [one.units // 2 if _is_pair(one) else one.units for one in outputs]
+    if flat.shape[1] in (target.units, 0) or flat.shape[1] != sum(widths):
+        return flat  # whoever knows what was expected refuses another width
+    parts = np.split(flat, np.cumsum(widths)[:-1], axis=1)
+    pairs = zip(outputs, parts, strict=True)
     return np.concatenate([_of_two(part) if _is_pair(one) else part for one, part in pairs], axis=1)
 
 
@@ -65,9 +61,22 @@ def truth_width(output: Target) -> int:
     return output.units if output.task == "multilabel" else output.places
 
 
+def scales_of(target: Target, answers: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What differences are divided by, `(units,)`, so that several outputs have one tolerance.
+
+    1 of probabilities and of a single output; of an output of numbers its largest answer, at least 1.
+    """
+    scales = np.ones(answers.shape[1])
+    for output, part in parts_of(target):
+        if output.task == "regression" and len(answers):
+            scales[part] = max(1.0, float(np.abs(answers[:, part]).max()))
+    return scales
+
+
 def _is_pair(target: Target) -> bool:
-    return target.task == "classification" and target.units == 2
+    """Whether one sigmoid may stand for two probabilities."""
+    return target.task in ("classification", "segmentation") and len(target.classes) == 2
 
 
 def _of_two(p: Floats) -> Floats:
-    return np.concatenate([1 - p, p], axis=1)
+    return np.stack([1 - p, p], axis=-1).reshape(len(p), -1)
