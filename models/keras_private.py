@@ -32,6 +32,11 @@ def register_tree(structure: type) -> None:
         _registered.add(structure)
 
 
+def answers_of(model: Any) -> Any:
+    """What a functional model returns, as symbolic tensors: one, a list or a dict of them."""
+    return getattr(model, "_outputs_struct", model.outputs)
+
+
 def operation_of(tensor: Any) -> Any:
     """The operation that returned a symbolic tensor."""
     return tensor._keras_history.operation

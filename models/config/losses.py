@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +40,9 @@ MULTILABEL: dict[str, Target] = dict.fromkeys(("binary_crossentropy", "binary_fo
 # Of a class at each place, and of an array of numbers: `dense_task`.
 SEGMENTATION: dict[str, Target] = {
     "sparse_categorical_crossentropy": "index",
-    **dict.fromkeys(("categorical_crossentropy", "categorical_focal_crossentropy", "dice", "tversky"), "one_hot"),
+    **dict.fromkeys(
+        ("categorical_crossentropy", "categorical_focal_crossentropy", "dice", "tversky"), "one_hot"
+    ),
     **dict.fromkeys(("binary_crossentropy", "binary_focal_crossentropy"), "probability"),
 }
 ARRAYS: dict[str, Target] = REGRESSION | dict.fromkeys(("binary_crossentropy", "cosine_similarity"), "number")
@@ -50,9 +52,11 @@ DETECTION: dict[str, Target] = {"multibox": "boxes"}
 # How a loss of the user's takes the target: classes as one probability of two, or one number a class.
 OWN_TARGET: dict[str, Target] = {
     "regression": "number",
+    "arrays": "number",
     "generation": "tokens",
     "detection": "boxes",
     "multilabel": "labels",
+    "segmentation": "index",
 }
 CLASS_TARGETS: tuple[Target, ...] = ("probability", "one_hot", "index")
 TASK_OF_KIND = {"text": "generation", "boxes": "detection", "labels": "multilabel"}  # by the target's kind
@@ -124,7 +128,7 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
 def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Loss:
     """A loss of the user's; `target` in its options says how it takes the classes."""
     usual = OWN_TARGET.get(task) or ("probability" if classes == 2 else "one_hot")
-    allowed: tuple[Target, ...] = CLASS_TARGETS if task == "classification" else (usual,)
+    allowed: tuple[Target, ...] = CLASS_TARGETS if task in ("classification", "segmentation") else (usual,)
     target = options.pop("target", usual)
     if target not in allowed or (target == "probability" and classes != 2):
         fitting = [one for one in allowed if classes == 2 or one != "probability"]
@@ -145,24 +149,6 @@ def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Lo
 def dense_task(task: str, shape: tuple[int, ...] | None) -> str:
     """The key of LOSSES_BY_TASK: a regression of arrays may compare numbers from 0 to 1 as probabilities, too."""
     return "arrays" if task == "regression" and shape is not None else task
-
-
-def losses_by_output(loss: str | Mapping[str, Any] | None, names: Iterable[str]) -> dict[str, Any]:
-    """The loss of each of several outputs, where it is stated: `training.loss` as a mapping by their names.
-
-    Raises:
-        OptionsError: it is one loss, or names an output that there is not.
-    """
-    known = list(names)
-    if loss is None:
-        return {}
-    unknown = [name for name in loss if name not in known] if isinstance(loss, Mapping) else [loss]
-    if unknown or isinstance(loss, str):
-        raise OptionsError(
-            f"training.loss is {loss!r}, and the model has the outputs {', '.join(known)}; expected a loss by the name "
-            f"of each, such as {{{known[0]}: ...}}; leave the others out for their defaults"
-        )
-    return dict(loss)
 
 
 def with_label_smoothing(loss: Loss, part: float) -> Loss:
@@ -227,8 +213,8 @@ def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:
 
     Args:
         target: the encoding.
-        y: int64 class indices (rows,) or (rows, *shape), tokens (rows, steps), or float32 numbers (rows,) or (rows, values), or boxes as
-            `preprocessing.target.box_target` has them.
+        y: int64 class indices (rows,) or (rows, *shape), tokens (rows, steps), or float32
+            numbers (rows,), (rows, values) or (rows, *shape), or boxes as `preprocessing.target.box_target` has them.
         classes: number of classes.
 
     Returns:

@@ -40,6 +40,9 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "generation": (),  # Keras' accuracy would count the steps after the end of a text
     "detection": (),
     "multilabel": ("f1_micro",),
+    "segmentation": ("accuracy",),
+    "multioutput": (),
+    "reconstruction": (),
 }
 KNOWN = (*OF_CLASSES, "f1_micro", *OF_NUMBERS, *OF_KERAS)
 # Other spellings, in lower case without signs.
@@ -65,6 +68,8 @@ HIGHER = (
 
 def higher_is_better(name: str) -> bool:
     """Return whether higher values of a metric with this name are better, as for accuracy and r2."""
+    if name.endswith("_loss"):  # of one of several outputs, whatever that is called
+        return False
     return any(word in name.lower() for word in HIGHER)
 
 
@@ -143,6 +148,8 @@ def require_task(names: Iterable[str], task: str) -> None:
                     f"metric {name!r} in 'training.metrics' is not for sets of labels; expected one of: "
                     f"{', '.join((*OF_LABELS, *OF_KERAS))}; choose one of them"
                 )
+            continue
+        if task == "segmentation" and name == "accuracy":
             continue
         if task != "classification" and (name in OF_CLASSES or TOP_K.fullmatch(name)):
             if task == "generation" and name == "accuracy":

@@ -32,6 +32,18 @@ Monitor = Annotated[str, AfterValidator(monitor_named)]
 Metric = Annotated[str | dict[str, Any], AfterValidator(metric_entry)]
 
 
+class OutputOptions(FrozenOptions):
+    """How one of several outputs is learned."""
+
+    loss: str | dict[str, Any] | None = Field(
+        None, description="As training.loss; None is its task's default."
+    )
+    weight: float = Field(1.0, gt=0, description="What its loss counts in the sum of all.")
+    metrics: tuple[Metric, ...] | None = Field(
+        None, description="As training.metrics; None is its task's default."
+    )
+
+
 class EarlyStopping(FrozenOptions):
     """Stop when the monitored value has not improved for `patience` epochs."""
 
@@ -174,6 +186,9 @@ class Training(FrozenOptions):
         description="Metrics computed each epoch: accuracy, auc, pr_auc, precision, recall, f1, balanced_accuracy and "
         "top_K_accuracy of any number of classes, rmse, mae and r2 of numbers, one of Keras, or a reference such as "
         "my_metrics:lift, or {name: my_metrics:Lift, higher_is_better: true, ...options}; None is the task's default.",
+    )
+    outputs: dict[str, OutputOptions] | None = Field(
+        None, description="Of a model of several outputs, by name: loss, weight and metrics of each."
     )
     early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch.")
     learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(

@@ -14,6 +14,9 @@ NAMES = {  # by task; the first is what trials are ranked by
     "regression": ("rmse", "mae", "r2", "loss"),
     "generation": ("perplexity", "accuracy", "loss", "error_rate"),
     "detection": ("map50", "map"),
+    "segmentation": ("mean_iou", "accuracy", "loss", "f1"),
+    "multioutput": ("loss",),
+    "reconstruction": ("loss",),
     "multilabel": (
         *("f1_micro", "loss", "f1", "auc", "pr_auc"),
         *("precision", "recall", "subset_accuracy", "hamming"),

@@ -15,9 +15,43 @@ from numpy.typing import NDArray
 from tidegate.models.evaluation.paired_difference import interval
 from tidegate.models.evaluation.targets import evaluate_target, interval_of
 from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.answers import parts_of, truths_of
 
 CHANCE = 0.05  # how often a model that knows nothing may pass
 CONFIDENCE = 1 - 2 * CHANCE  # of an interval of which only one end counts
+
+
+def guessed(
+    target: Target, truth: NDArray[Any], answers: NDArray[Any], summary: Mapping[str, Any]
+) -> dict[str, str]:
+    """The outputs that are no better than guessing, and why; none of those that have no natural guess, as texts.
+
+    Args:
+        target: what is predicted.
+        truth, answers: of the test rows, as for `targets.evaluate_target`.
+        summary: of the data, see `preprocessing.summary`.
+    """
+    if target.outputs is None:
+        why = _guessed(target, truth, answers, summary)
+        return {target.name: why} if why else {}
+    found: dict[str, str] = {}
+    for (output, part), (_, true) in zip(parts_of(target), truths_of(target), strict=True):
+        own = truth[:, true]
+        shaped = own[:, 0].astype(np.int64) if output.task == "classification" else own
+        why = _guessed(output, shaped, answers[:, part], summary["outputs"][output.name])
+        found |= {output.name: why} if why else {}
+    return found
+
+
+def _guessed(target: Target, truth: NDArray[Any], answers: NDArray[Any], summary: Mapping[str, Any]) -> str:
+    if target.task == "multilabel":
+        return no_better_labels(target, truth, answers)
+    if target.shape is not None or target.task not in ("classification", "regression"):
+        return ""
+    if target.task == "regression":
+        return no_better_number(truth, answers, [summary["target"][name]["mean"] for name in target.names])
+    counts = summary["classes"]
+    return no_better_class(truth, answers, {name: rows["train"] for name, rows in counts.items()})
 
 
 def no_better_class(

@@ -1,24 +1,25 @@
 """The metrics of any target, and how far two models differ in one of them.
 
-A class or a number a row is measured as `evaluation.metrics` says, a set of labels as `evaluation.label_metrics`.
+A class or a number a row is measured as `evaluation.metrics` says, a set of labels as `evaluation.label_metrics`, a
+class at each place as `evaluation.dense_metrics`, arrays of numbers as one column of all their numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.config.metrics import top_k
+from tidegate.models.evaluation.dense_metrics import segmentation_metrics
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 from tidegate.models.evaluation.label_metrics import label_metrics
 from tidegate.models.evaluation.metrics import evaluate, problem_of
 from tidegate.models.evaluation.paired_difference import GROUPS, UNKNOWN, Interval, interval, jackknife
 from tidegate.models.preprocessing.schema import Target
-
-Floats = NDArray[np.float64]
+from tidegate.models.preprocessing.target.answers import parts_of, truths_of
 
 
 def evaluate_target(
@@ -35,16 +36,31 @@ def evaluate_target(
     Returns:
         The metrics of `evaluation.NAMES`; those that the rows do not define have a reason.
     """
-    if target.task in ("classification", "regression"):
+    if target.outputs is not None:
+        return _of_outputs(target, truth, answers, top)
+    if target.task in ("classification", "regression") and target.shape is None:
         return evaluate(target.task, truth, answers, target.classes, target.names, top)
     predicted = np.asarray(answers, np.float64)
     problem = problem_of(predicted)
     if problem:
         return Evaluation.without(NAMES[target.task], problem)
-    return Evaluation.of(MEASURES[target.task](truth, predicted))
+    if target.task == "regression":
+        return evaluate("regression", truth.reshape(-1, 1), predicted.reshape(-1, 1))
+    if target.task == "segmentation":
+        return Evaluation.of(segmentation_metrics(truth, predicted, len(target.classes)))
+    return Evaluation.of(label_metrics(truth, predicted))
 
 
-MEASURES: dict[str, Callable[[NDArray[Any], Floats], dict[str, float | str]]] = {"multilabel": label_metrics}
+def _of_outputs(target: Target, truth: NDArray[Any], answers: NDArray[Any], top: Sequence[int]) -> Evaluation:
+    """The metrics of each output, after its name, and `loss`, the sum of theirs without weights."""
+    found, loss = Evaluation(), 0.0
+    for (output, part), (_, true) in zip(parts_of(target), truths_of(target), strict=True):
+        own = truth[:, true]
+        shaped = own[:, 0] if output.task == "classification" else own
+        one = evaluate_target(output, shaped, np.asarray(answers)[:, part], top)
+        loss += one.values.get("loss", np.nan)
+        found |= one.prefixed(f"{output.name}_")
+    return found | Evaluation.of({"loss": loss})
 
 
 def interval_of(
@@ -58,7 +74,7 @@ def interval_of(
 
     Of what is no class and no number a row it comes from leaving out each of GROUPS groups of rows.
     """
-    if target.task in ("classification", "regression"):
+    if target.task in ("classification", "regression") and target.shape is None:
         return interval(metric, target.task, truth, answers, confidence, target.names)
     rows, count = np.arange(len(truth)), min(GROUPS, len(truth))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tidegate.models.errors import ExportError, one_line
 from tidegate.models.export.onnx_rewrites import rewrite
+from tidegate.models.keras_private import answers_of
 from tidegate.models.networks.keras_import import import_keras
 
 OPSET = 18
@@ -112,13 +113,22 @@ def _converted(model: Any) -> Any:
     ]
 
     def answer_of(*tensors: Any) -> Any:
-        return model(dict(zip(names, tensors, strict=True)), training=False)
+        answer = model(dict(zip(names, tensors, strict=True)), training=False)
+        return [answer[name] for name in sorted(answer)] if isinstance(answer, dict) else answer
 
     proto = convert(answer_of, signature)
-    rename(proto, names, ["output"])
+    rename(proto, names, _output_names(model, names))
     for end in (*proto.graph.input, *proto.graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "rows"
     return proto
+
+
+def _output_names(model: Any, inputs: list[str]) -> list[str]:
+    """`output`, or those of several outputs; a name that an input has is lengthened."""
+    answers = answers_of(model)
+    if not isinstance(answers, dict):
+        return ["output"]
+    return [f"output_{name}" if name in inputs else name for name in sorted(answers)]
 
 
 def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None = None) -> Any:

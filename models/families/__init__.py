@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import UnknownFamilyError
 from tidegate.models.networks.inputs import Inputs
-from tidegate.models.networks.outputs import Outputs
+from tidegate.models.networks.several_outputs import AnyOutputs
 
 FAMILIES = {
     "linear": "tidegate.models.families.linear",
@@ -32,7 +32,7 @@ FAMILIES = {
 }
 
 
-USUAL_TASKS = ("classification", "regression", "multilabel")
+USUAL_TASKS = ("classification", "regression", "multilabel", "multioutput")
 
 
 class FamilyOptions(BaseModel):
@@ -51,7 +51,7 @@ class Family(Protocol):
 
     Options: type[FamilyOptions]
 
-    def build(self, inputs: Inputs, outputs: Outputs, options: Any) -> Any:
+    def build(self, inputs: Inputs, outputs: AnyOutputs, options: Any) -> Any:
         """Return a `keras.Model` from `inputs` to `outputs.layer(...)`."""
 
 

@@ -13,7 +13,7 @@ from tidegate.models.errors import ModelsError, OptionsError
 from tidegate.models.families import FAMILIES, family, tasks_of
 from tidegate.models.keras_private import promotions
 from tidegate.models.networks.inputs import Inputs
-from tidegate.models.networks.outputs import Outputs
+from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
 from tidegate.models.user_code.model_source import require_file
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check_task(model: Mapping[str, Any], task: str | None) -> None:
 def build_model(
     model: Mapping[str, Any],
     specs: Mapping[str, InputSpec],
-    outputs: Outputs,
+    outputs: AnyOutputs,
     seed: int,
     precision: str = "float32",
 ) -> Any:
@@ -115,13 +115,14 @@ def precision_scope(precision: str) -> Iterator[None]:
         yield
 
 
-def _built(options: dict[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
+def _built(options: dict[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
     from tidegate.models.networks.user_model import build_user_model
 
     if "family" not in options:
         return build_user_model(options, inputs, outputs)
     name = str(options.pop("family"))
     chosen, outputs = family(name), replace(outputs, logits=False)  # its last layer has the activation
+    _check_dense(name, outputs)
     _check_prefix(name, inputs)
     _check_boxes(name, outputs)
     try:
@@ -151,7 +152,18 @@ def _check_prefix(name: str, inputs: Inputs) -> None:
         )
 
 
-def _check_boxes(name: str, outputs: Outputs) -> None:
+def _check_dense(name: str, outputs: AnyOutputs) -> None:
+    """Refuse a class at each place, alone or among several outputs, which a family's last layer has not."""
+    heads = list(outputs.values()) if isinstance(outputs, SeveralOutputs) else [outputs]
+    for head in heads:
+        if head.shape is not None and head.activation != "linear":
+            raise OptionsError(
+                f"family {name!r} answers one class a row, and the target has a class at each of {head.shape} places; "
+                "expected a model of your own; write it in a file, model: {file: ./my_model.py}"
+            )
+
+
+def _check_boxes(name: str, outputs: AnyOutputs) -> None:
     if bool(outputs.grids) != ("detection" in tasks_of(name)):
         finders = " or ".join(repr(known) for known in FAMILIES if "detection" in tasks_of(known))
         raise OptionsError(
@@ -188,7 +200,7 @@ def make_deterministic(seed: int) -> None:
 
 
 def as_float32(
-    model: Any, options: Mapping[str, Any], specs: Mapping[str, InputSpec], outputs: Outputs
+    model: Any, options: Mapping[str, Any], specs: Mapping[str, InputSpec], outputs: AnyOutputs
 ) -> Any:
     """Return a trained model that computes in float32: the model itself, or a copy with the same weights.
 

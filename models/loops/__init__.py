@@ -141,6 +141,12 @@ def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     return made
 
 
+def rows_in(data: tuple[Any, ...]) -> int:
+    """The rows of a loop's data; the target of several outputs is a dict of arrays."""
+    target = data[1]
+    return len(next(iter(target.values())) if isinstance(target, Mapping) else target)
+
+
 def fused(model: Any, besides: frozenset[str] = frozenset()) -> bool:
     """Return whether XLA fuses all layers of a model except those in `besides`; the same on every machine."""
     known = FUSED | besides

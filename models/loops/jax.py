@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from tidegate.models.distributed.jax_sharding import BatchSharding, batch_sharding
-from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused, rows_in
 from tidegate.models.loops.dp_sgd import jax_step
 
 TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
@@ -68,7 +68,7 @@ class Loop(StatelessLoop):
 
         self._data: Any = None  # free the previous rows first
         self._data = jax.tree.map(self._sharding.replicate if self._sharding else jax.numpy.asarray, data)
-        self.rows, self._before = rows or len(data[1]), before
+        self.rows, self._before = rows or rows_in(data), before
         self.batches = -(-self.rows // self._size)
         whole = self.rows // self._size
         self._blocks = [(whole, self._block(self._size, 0))]

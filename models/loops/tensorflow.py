@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.distributed.tensorflow_replicas import devices_for, shared_step
-from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, StatelessLoop, fused, rows_in
 from tidegate.models.loops.dp_sgd import tensorflow_step
 from tidegate.models.preprocessing.windows import ALIGNED
 
@@ -99,7 +99,7 @@ class Loop(StatelessLoop):
 
         self._data: Any = None  # free the previous rows first
         self._data, self._before = keras.tree.map_structure(_tensor, data), before
-        self.rows = rows or len(data[1])
+        self.rows = rows or rows_in(data)
         self.batches = -(-self.rows // self._size)
         self._whole = self.rows // self._size if self._by_size else 0
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec
+from tidegate.models.loops import VALIDATION_BATCH, CallPacer, LoopSpec, rows_in
 
 
 class Loop:
@@ -45,7 +45,7 @@ class Loop:
 
         self._data: Any = None  # free the previous rows first
         self._data, self._before = keras.tree.map_structure(keras.ops.convert_to_tensor, data), before
-        self.rows = rows or len(data[1])
+        self.rows = rows or rows_in(data)
         self.batches = -(-self.rows // self._size)
 
     def run(

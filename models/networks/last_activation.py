@@ -32,6 +32,9 @@ def predict_before(model: Any, inputs: Mapping[str, np.ndarray], batch_size: int
 @contextlib.contextmanager
 def without_last_activation(model: Any) -> Iterator[bool]:
     """Let a model return what stands before its last softmax or sigmoid; yields whether it has one to leave out."""
+    if len(model.outputs) > 1:
+        yield False
+        return
     last = last_operation(model)
     attribute, value = _replacement(last)
     if not attribute:

@@ -48,7 +48,9 @@ class Outputs:
         import keras
 
         precision = keras.config.floatx()
-        last: Any = keras.layers.Dense(self.units, activation=self.activation, dtype=precision, name=self.name)
+        last: Any = keras.layers.Dense(
+            self.units, activation=self.activation, dtype=precision, name=self.name
+        )
         return last(x)
 
     def with_probabilities(self, model: Any) -> Any:

@@ -12,7 +12,7 @@ from tidegate.models.networks.inputs import inputs_of
 
 
 def predict(model: Any, inputs: Mapping[str, np.ndarray], batch_size: int = 1024) -> np.ndarray:
-    """Return the model's outputs, float32 (rows, units), in order.
+    """Return the model's outputs, float32 (rows, units) or (rows, ...), in order; see `as_numpy`.
 
     Calls the model on large batches: `Model.predict` costs 40 ms before its first row.
 
@@ -44,7 +44,11 @@ def without_gradients() -> AbstractContextManager[Any]:
 
 
 def as_numpy(answer: Any) -> np.ndarray:
-    """A model's output, on any device, as a float32 array."""
+    """A model's output, on any device, as a float32 array; several, by name, side by side in the order of the names."""
     import keras
+
+    if isinstance(answer, dict):
+        parts = [as_numpy(answer[name]) for name in sorted(answer)]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     return np.asarray(keras.ops.convert_to_numpy(answer), np.float32)

@@ -27,7 +27,7 @@ def require_probabilities(raw: np.ndarray, activation: str) -> None:
     """
     if activation == "linear" or not raw.size:
         return
-    off = abs(raw.sum(axis=1) - 1).max() if activation == "softmax" and raw.ndim == 2 else 0.0
+    off = abs(raw.sum(axis=-1) - 1).max() if activation == "softmax" and raw.ndim != 3 else 0.0
     if raw.min() < -SLACK or raw.max() > 1 + SLACK or off > SUM_SLACK:
         raise UserModelError(
             f"the model's outputs are not probabilities: they are between {raw.min():.3g} and {raw.max():.3g}; "

@@ -13,15 +13,17 @@ from tidegate.models.errors import OptionsError, UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
+from tidegate.models.networks.output_shapes import require_output, with_named_outputs
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.own_training import require_no_own_training
 from tidegate.models.networks.probabilities import require_logits
+from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
 from tidegate.models.networks.whole_model import has_named_inputs, makes_whole_model, on_columns
 from tidegate.models.user_code.model_source import SHAPE, model_module, own_source, user_error
 from tidegate.models.user_code.references import load_reference
 
 
-def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: Outputs) -> Any:
+def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
     """Return the `keras.Model` from the user's `build(inputs, outputs, **options)`.
 
     A function of the project without these two arguments makes a model by itself, see `networks.whole_model`.
@@ -41,7 +43,8 @@ def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: Outputs)
     path = own_source(model) or Path()
     by_itself = function is not None and makes_whole_model(build)
     _check_options(build, options, path, by_itself)
-    given = replace(outputs, activation="linear", logits=False) if outputs.logits else outputs
+    logits = isinstance(outputs, Outputs) and outputs.logits
+    given = replace(outputs, activation="linear", logits=False) if logits else outputs
     try:
         first = () if by_itself else (ModelInputs(inputs.tensors, inputs.specs), given)
         made = build(*first, **options)
@@ -50,7 +53,7 @@ def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: Outputs)
         raise user_error(path, error, "build() raised", most) from error
     where = _where(build, path)
     made = _checked(made, inputs, given, where)
-    if not outputs.logits:
+    if isinstance(outputs, SeveralOutputs) or not logits:
         return made
     require_logits(made, where)
     return outputs.with_probabilities(made)
@@ -97,7 +100,7 @@ def _check_options(
             )
 
 
-def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
+def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str) -> Any:
     import keras
 
     if not isinstance(model, keras.Model):
@@ -114,18 +117,13 @@ def _checked(model: Any, inputs: Inputs, outputs: Outputs, where: str) -> Any:
                 f"{where}: the model has the Lambda layer {layer.name!r}; expected none, because its code cannot be "
                 "stored safely with the weights; call functions of keras.ops on the tensors instead"
             )
-    answers = model.outputs
+    if isinstance(outputs, SeveralOutputs):
+        return with_named_outputs(model, outputs, where)
     # A text model predicts the next token after each step.
     steps: tuple[int | None, ...] = (None,) if inputs.of_kind("prefix") else ()
     if outputs.grids:
         steps = (outputs.boxes(*next(iter(inputs.of_kind("image").values())).shape[1:3]),)
-    if len(answers) != 1 or tuple(answers[0].shape) != (None, *steps, outputs.units):
-        received = ", ".join(str(tuple(answer.shape)) for answer in answers)
-        raise UserModelError(
-            f"{where}: build returned a model with output shape {received}; expected one output of shape "
-            f"{(None, *steps, outputs.units)}; end it with outputs.layer(x) on features of shape "
-            f"({', '.join(['None', *map(str, steps), 'any'])})"
-        )
+    require_output(model, outputs, steps, where)
     return model
 
 

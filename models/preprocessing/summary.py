@@ -11,7 +11,7 @@ import numpy as np
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
 from tidegate.models.preprocessing.schema import Field, Schema, Target
-from tidegate.models.preprocessing.target.encode_target import encode_target
+from tidegate.models.preprocessing.target.encode_target import encoded
 from tidegate.models.preprocessing.target.label_matrix import label_matrix
 from tidegate.models.preprocessing.target.text_target import tokenize
 
@@ -31,19 +31,13 @@ def summary_of(schema: Schema, columns: Columns, splits: Mapping[str, Columns]) 
     if target.task == "multilabel":
         return summary | {"labels": {name: _label_counts(target, part) for name, part in splits.items()}}
     if target.outputs is not None or target.shape is not None or not target.names:
-        return summary | {"outputs": {one.name: _described(one) for one in target.outputs or (target,)}}
+        outputs = target.outputs or (target,)
+        return summary | {"outputs": {one.name: _output_summary(one, columns, splits) for one in outputs}}
     if target.task == "regression":
         return summary | {"target": {name: _range(columns[name]) for name in target.names}}
     if target.task == "detection":
         return summary | {"boxes": {name: _box_counts(schema, part) for name, part in splits.items()}}
-    size = len(target.classes)
-    counts = {name: np.bincount(encode_target(schema, part), minlength=size) for name, part in splits.items()}
-    return summary | {
-        "classes": {
-            str(label): {name: int(count[place]) for name, count in counts.items()}
-            for place, label in enumerate(target.classes)
-        }
-    }
+    return summary | {"classes": _class_counts(target, splits)}
 
 
 def _label_counts(target: Target, columns: Columns) -> dict[str, int]:
@@ -52,9 +46,26 @@ def _label_counts(target: Target, columns: Columns) -> dict[str, int]:
     return {str(label): int(count) for label, count in zip(target.classes, counts, strict=True)}
 
 
-def _described(output: Target) -> dict[str, Any]:
-    """An output of several, or an array a row."""
-    return output.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+def _output_summary(output: Target, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
+    """One of several outputs, or an array a row."""
+    known: dict[str, Any] = {"task": output.task}
+    if output.shape is not None:
+        return known | {"shape": list(output.shape), "classes": [str(one) for one in output.classes]}
+    if output.task == "regression":
+        return known | {"target": {name: _range(columns[name]) for name in output.names}}
+    if output.task == "multilabel":
+        return known | {"labels": {name: _label_counts(output, part) for name, part in splits.items()}}
+    return known | {"classes": _class_counts(output, splits)}
+
+
+def _class_counts(target: Target, splits: Mapping[str, Columns]) -> dict[str, dict[str, int]]:
+    """How many rows of each split have each class."""
+    size = len(target.classes)
+    counts = {name: np.bincount(encoded(target, part), minlength=size) for name, part in splits.items()}
+    return {
+        str(label): {name: int(count[place]) for name, count in counts.items()}
+        for place, label in enumerate(target.classes)
+    }
 
 
 def _box_counts(schema: Schema, columns: Columns) -> dict[str, int]:

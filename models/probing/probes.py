@@ -140,7 +140,7 @@ def _numbers_of_a_row(model: Any, schema: Schema) -> int:
     """How many numbers an answer has; a text's answer has only a few, which is kept of every row."""
     if schema.target.task == "generation":
         return 1
-    return math.prod(size or 1 for size in model.outputs[0].shape[1:])
+    return sum(math.prod(size or 1 for size in answer.shape[1:]) for answer in model.outputs)
 
 
 def _few(rows: Columns, kinds: list[str], numbers: int) -> tuple[Columns, list[str]]:

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.losses import Loss, Target, encode_target, loss_named, with_label_smoothing
+from tidegate.models.config.losses import (
+    Loss,
+    Target,
+    dense_task,
+    encode_target,
+    loss_named,
+    with_label_smoothing,
+)
 from tidegate.models.config.metrics import (
     DEFAULT_METRICS,
     OF_CLASSES,
@@ -46,6 +53,7 @@ def compile_model(
     task: str,
     classes: int,
     batches: int,
+    shape: tuple[int, ...] | None = None,
 ) -> Loss:
     """Compile `model` for its training and return the chosen loss.
 
@@ -56,6 +64,7 @@ def compile_model(
         task: "classification" or "regression".
         classes: number of classes.
         batches: batches per epoch.
+        shape: of a dense target's row.
 
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit together.
@@ -63,9 +72,15 @@ def compile_model(
         UserModelError: a classifier's outputs are no probabilities.
         TrainingError: the model cannot answer its own rows.
     """
-    loss = with_label_smoothing(loss_named(options.loss, task, classes), options.label_smoothing)
-    _penalise(model, options.regularization)
-    metrics = keras_metrics(options, task, classes)
+    if options.outputs:
+        raise OptionsError(
+            "option 'training.outputs' is given, and the model has one output; expected training.loss and "
+            "training.metrics; leave it out"
+        )
+    named = loss_named(options.loss, dense_task(task, shape), classes)
+    loss = with_label_smoothing(named, options.label_smoothing)
+    penalise(model, options.regularization)
+    metrics = keras_metrics(options.metrics, task, classes)
     schedule, function = options.learning_rate_schedule, loss_function(loss)
     model.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
@@ -78,14 +93,24 @@ def compile_model(
     return loss
 
 
-def keras_metrics(options: Training, task: str, classes: int) -> list[Any]:
+def as_learned(loss: Loss, y: np.ndarray, classes: int, shape: Sequence[int | None]) -> np.ndarray:
+    """The target as a loss needs it, and arrays of numbers in the shape of the model's output (rows, ...)."""
+    encoded = encode_target(loss.target, y, classes)
+    if loss.target != "number" or encoded.ndim == 2:
+        return encoded
+    if len(shape) == 2:
+        return encoded.reshape(len(encoded), -1)
+    return encoded[..., None] if len(shape) == encoded.ndim + 1 else encoded
+
+
+def keras_metrics(stated: Sequence[Entry] | None, task: str, classes: int) -> list[Any]:
     """The Keras metrics of `training.metrics`, or the task's default ones.
 
     Raises:
         OptionsError: one is for another task, or says nothing about so few classes.
         UserCodeError: one of the user's is not what it should be.
     """
-    entries: Sequence[Entry] = options.metrics if options.metrics is not None else DEFAULT_METRICS[task]
+    entries: Sequence[Entry] = stated if stated is not None else DEFAULT_METRICS[task]
     names, own = metric_names(entries), own_metrics(entries)
     require_task(names, task)
     if task == "classification":
@@ -94,7 +119,7 @@ def keras_metrics(options: Training, task: str, classes: int) -> list[Any]:
     return [own_metric(own[name]) if name in own else built_in(name, classes) for name in names]
 
 
-def _penalise(model: Any, penalty: Regularization | None) -> None:
+def penalise(model: Any, penalty: Regularization | None) -> None:
     """Attach the penalties to the weights, not the layers, so that the saved network does not have them."""
     if penalty is None or not (penalty.l1 or penalty.l2):
         return
@@ -145,7 +170,7 @@ def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
         ) from error
     require_probabilities(as_numpy(answer), ACTIVATIONS[loss.target])
     try:
-        target = encode_target(loss.target, train[1][rows], classes)
+        target = as_learned(loss, train[1][rows], classes, model.outputs[0].shape)
         if is_reference(loss.name):
             require_value_a_row(loss, model.loss, target, answer)
         model.compute_loss(inputs, target, answer, training=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tidegate.models.config.class_weights import class_weights
-from tidegate.models.config.losses import encode_target
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training, keras_backend
 from tidegate.models.data.columns import Array
@@ -23,12 +23,14 @@ from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.own_training import require_steps
+from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.windows import Rows as WindowRows
 from tidegate.models.preprocessing.windows import ShuffleWindows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
-from tidegate.models.training.compile import compile_model, without_metrics
+from tidegate.models.training.compile import as_learned, compile_model, without_metrics
 from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
+from tidegate.models.training.several_losses import compile_several
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 
@@ -68,6 +70,7 @@ def fit(
     *,
     task: str,
     classes: Sequence[Any],
+    target: Target | None = None,
     seed: int,
     images: Sequence[str] = (),
     grids: Sequence[Grid] = (),
@@ -95,6 +98,7 @@ def fit(
         training: the experiment's `training` section, see `Training`.
         task: "classification", "regression", "generation" or "detection".
         classes: the target's classes in the order of their indices; empty for regression.
+        target: what is predicted, where it has a shape of its own or several outputs; None: a class or numbers a row.
         seed: seeds the order of rows and everything random in the model.
         images: names of the inputs that are images, which `training.augmentation` changes.
         grids: the default boxes of a detection, which augmentation needs.
@@ -133,7 +137,13 @@ def fit(
     held_out = validation if validation is not None and len(validation[1]) else None
     if options.augmentation is not None:
         model = augmented(model, images, options.augmentation, seed, grids)
-    loss = compile_model(model, some, options, task, len(classes), batches)
+    encode: Callable[[np.ndarray], Any]
+    if target is not None and target.outputs is not None:
+        loss, encode = compile_several(model, some, options, target, batches)
+    else:
+        shape = target.shape if target is not None else None
+        loss = compile_model(model, some, options, task, len(classes), batches, shape)
+        encode = partial(as_learned, loss, classes=len(classes), shape=model.outputs[0].shape)
     if sampling is not None:
         require_private_model(model)
     counts = None
@@ -142,7 +152,7 @@ def fit(
     of_class = class_weights(options.class_weights, counts, classes)
 
     def rows(part: Rows) -> tuple[Any, ...]:
-        return inputs_of(model, part[0]), encode_target(loss.target, part[1], len(classes))
+        return inputs_of(model, part[0]), encode(part[1])
 
     def weighted(part: Rows, own: Array | None) -> tuple[Any, ...]:
         """With the product of the weights of a row and of its class, as `Model.fit` does."""

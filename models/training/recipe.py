@@ -6,19 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tidegate.models.config.losses import encode_target, loss_named, with_label_smoothing
+from tidegate.models.config.losses import dense_task, encode_target, loss_named, with_label_smoothing
 from tidegate.models.config.metrics import top_k
+from tidegate.models.config.options import parse_options
 from tidegate.models.config.own_metrics import OwnMetric, metric_names, own_metrics
-from tidegate.models.config.training import check_privacy
+from tidegate.models.config.training import Training, check_privacy
 from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.targets import evaluate_target
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
-from tidegate.models.networks.outputs import Outputs, outputs_for
+from tidegate.models.networks.outputs import outputs_for
+from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import as_answers
+from tidegate.models.training.several_losses import heads_of
 from tidegate.models.user_code.model_source import own_source
 
 if TYPE_CHECKING:
@@ -51,11 +54,15 @@ class Recipe:
     grids: tuple[Grid, ...] = ()
 
     @property
-    def head(self) -> Outputs:
+    def head(self) -> AnyOutputs:
         """The model's outputs; OptionsError if the loss does not fit the target."""
         target = self.target
+        if target.outputs is not None:
+            return heads_of(target, parse_options(Training, self.training, "training"))
         classes = self.tokens or len(target.classes)
-        return outputs_for(target.task, classes, target.places, self.training["loss"], self.grids)
+        return outputs_for(
+            target.task, classes, target.places, self.training["loss"], self.grids, target.shape
+        )
 
     def train(
         self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **fit_options: Any
@@ -104,6 +111,7 @@ class Recipe:
                 self.training,
                 task=self.target.task,
                 classes=self.target.classes,
+                target=self.target,
                 seed=self.seed,
                 images=[name for name, spec in specs.items() if spec.kind == "image"],
                 grids=self.grids,
@@ -162,7 +170,7 @@ class Recipe:
 
         target = self.target
         loss = with_label_smoothing(
-            loss_named(self.training["loss"], target.task, len(target.classes)),
+            loss_named(self.training["loss"], dense_task(target.task, target.shape), len(target.classes)),
             self.training["label_smoothing"],
         )
         encoded = encode_target(loss.target, truth, len(target.classes))

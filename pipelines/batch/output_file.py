@@ -70,16 +70,26 @@ def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) 
     first = ["labels"] if contract["task"] == "multilabel" else ["label", "probability"]
     values = [*first, *classes] if classes else list(contract["target"])
     values += ["log_probability"] if contract["task"] == "generation" else []
+    if contract.get("outputs") or contract.get("shape"):
+        values = list(contract["target"])
     if contract["task"] == "detection":
         values = ["label", "score", "xmin", "ymin", "xmax", "ymax"]
+    whole = bool(contract.get("outputs") or contract.get("shape"))
     writer.writerow(["row" if names is None else "file", *values])
 
     def write(predictions: list[Any], start: int) -> None:
         for row, prediction in enumerate(predictions, start):
             name = row if names is None else names[row]
-            writer.writerows([name, *cells] for cells in _lines(prediction))
+            lines = [_as_json(contract, prediction)] if whole else _lines(prediction)
+            writer.writerows([name, *cells] for cells in lines)
 
     return write
+
+
+def _as_json(contract: dict[str, Any], prediction: Any) -> list[str]:
+    """A cell for each of several outputs, or for an array, as JSON."""
+    parts = [prediction[name] for name in contract["target"]] if contract.get("outputs") else [prediction]
+    return [strict_json(part, ensure_ascii=False) for part in parts]
 
 
 def _lines(prediction: Any) -> list[list[Any]]:

@@ -13,6 +13,7 @@ from tidegate.pipelines.experiment.part import Part, as_list
 from tidegate.pipelines.experiment.split import Split
 
 Missing = Literal["mean", "zero", "own"]
+Task = Literal["classification", "regression", "multilabel", "segmentation"]  # of any output
 
 
 class InputSpec(Part):
@@ -84,6 +85,9 @@ class TargetSpec(Part):
         description="text: a text that the model writes; boxes: objects to find in an image; labels: a set of labels a "
         "row, as a list or a text with | ; or , between them",
     )
+    task: Task | None = Field(
+        None, description="of one of several outputs, what it is; inferred from its values when not given"
+    )
     tokens: Literal["words", "characters"] | None = Field(
         None, description="what a text is written in; characters when not given"
     )
@@ -91,6 +95,27 @@ class TargetSpec(Part):
         None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"
     )
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+
+
+class OutputSpec(Part):
+    """One of several outputs of a model, by the name of its column."""
+
+    kind: Literal["labels"] | None = Field(None, description="labels: a set of labels a row")
+    task: Task | None = Field(None, description="what it is; inferred from its values when not given")
+    loss: str | dict[str, Any] | None = Field(None, description="as training.loss")
+    weight: float = Field(1.0, gt=0, description="what its loss counts in the sum of all")
+    metrics: list[Any] | None = Field(None, description="as training.metrics")
+
+
+def are_outputs(target: Any) -> bool:
+    """Whether a target is written as a mapping of outputs, and not as one column with its options."""
+    return isinstance(target, dict) and bool(target) and not isinstance(target.get("name"), str)
+
+
+def _targets(value: Any) -> Any:
+    if are_outputs(value):
+        return [{"name": name, **(options or {})} for name, options in value.items()]
+    return as_list(value)
 
 
 # The keys of `Data` that reading and preparing rows take as they are.
@@ -151,14 +176,25 @@ class Data(Part):
     target: (
         Annotated[
             list[str | TargetSpec],
-            BeforeValidator(as_list, json_schema_input_type=list[str | TargetSpec] | str | TargetSpec),
+            BeforeValidator(
+                _targets,
+                json_schema_input_type=list[str | TargetSpec]
+                | str
+                | TargetSpec
+                | dict[str, OutputSpec | None],
+            ),
         ]
         | None
-    ) = Field(None, description="the column to predict, or several for a regression")
-    task: Literal["classification", "regression", "multilabel", "generation", "detection"] | None = Field(
+    ) = Field(
+        None,
+        description="the column to predict, or several for a regression, or for several outputs of a model; these also "
+        "as a mapping by name, with task, loss, weight and metrics of each",
+    )
+    task: Task | Literal["multioutput", "generation", "detection"] | None = Field(
         None,
         description="what the target is; inferred from the loss or its values when not given; multilabel: a set of "
-        "labels, or a column of 0 and 1 for each; generation: a text; detection: boxes",
+        "labels, or a column of 0 and 1 for each; segmentation: a class at each place of an array; multioutput: each "
+        "column is an output of its own; generation: a text; detection: boxes",
     )
     tile: int | None = Field(
         None,

@@ -18,8 +18,10 @@ SPLITS = ("test_", "validation_", "folds_")
 SHARES = (  # from 0 to 1
     *("accuracy", "f1", "auc", "map50", "map", "ece"),
     *("precision", "recall", "balanced_accuracy", "pr_auc"),
-    *("f1_micro", "subset_accuracy", "hamming"),
+    *("f1_micro", "subset_accuracy", "hamming", "mean_iou"),
 )
+# What follows the name of one of several outputs.
+OF_OUTPUT = tuple(f"_{name}" for task, names in METRICS.items() if task != "multioutput" for name in names)
 CONFIDENCE = 0.95
 EPSILON = "epsilon"  # of a training with `privacy`
 
@@ -66,7 +68,10 @@ def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
         own_lower: metrics of the user's of which lower values are better, without a prefix.
     """
     inner = next((metric.removeprefix(split) for split in SPLITS if metric.startswith(split)), metric)
-    return metric == EPSILON or inner.removesuffix("_mean") in own_lower or inner.startswith(LOWER_IS_BETTER)
+    if metric == EPSILON or inner.removesuffix("_mean") in own_lower or inner.startswith(LOWER_IS_BETTER):
+        return True
+    # Of one of several outputs, such as animal_loss; r2_loss is of a column called loss.
+    return not inner.startswith("r2_") and inner.endswith(tuple(f"_{name}" for name in LOWER_IS_BETTER))
 
 
 # With tags, an error is about what was meant, and not about both; the empty one adds nothing to its place.
@@ -101,7 +106,8 @@ def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:
     """Refuse a metric that no run could have, before anything runs.
 
     Args:
-        metric: what the gate names; one of several target columns is `test_rmse_COLUMN`.
+        metric: what the gate names; one of several target columns is `test_rmse_COLUMN`, one of several outputs
+            `test_OUTPUT_rmse`.
         task: of `preprocessing.schema.Task`; None where it is inferred from the data.
         own: names of the user's metrics in `training.metrics`.
 
@@ -114,7 +120,8 @@ def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:
         tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
     )
     of_top = task in (None, "classification") and top_k([metric]) and metric.startswith(SPLITS)
-    if metric not in known and not of_column and not of_top:
+    of_output = task in (None, "multioutput") and metric.startswith(SPLITS) and metric.endswith(OF_OUTPUT)
+    if metric not in known and not of_column and not of_top and not of_output:
         raise ExperimentError(
             f'gate.metric: no run has a metric "{metric}"{suggested(near_metric(metric, known))}; '
             f"expected one of: {', '.join(known)}"

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from tidegate.models.config.training import OutputOptions
 from tidegate.models.config.training import Training as TrainingOptions
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.code import Code, Reference, references_in
-from tidegate.pipelines.experiment.data import Data
+from tidegate.pipelines.experiment.data import Data, are_outputs
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.pipelines.experiment.serving import Serving
@@ -129,6 +130,24 @@ class Resources(Part):
 
 class Experiment(Part):
     """One experiment file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _outputs_in_training(cls, document: Any) -> Any:
+        """What `data.target` says of how each output is learned stands in `training.outputs`, which prepare ignores."""
+        data = document.get("data") if isinstance(document, dict) else None
+        if not isinstance(data, dict) or not are_outputs(data.get("target")):
+            return document
+        learned, target = {}, {}
+        for name, stated in data["target"].items():
+            options = dict(stated or {})
+            learned[name] = {key: options.pop(key) for key in OutputOptions.model_fields if key in options}
+            target[name] = options
+        training = dict(document.get("training") or {})
+        known = training.get("outputs") or {}
+        outputs = {name: {**found, **known.get(name, {})} for name, found in learned.items()}
+        training["outputs"] = {name: found for name, found in outputs.items() if found} or None
+        return {**document, "data": {**data, "target": target}, "training": training}
 
     name: Name = Field(description="the experiment's name, in MLflow too")
     description: str = Field("", description="a sentence for people")

@@ -116,7 +116,9 @@ def memory_if_larger(experiment: Experiment) -> int | None:
 
 def _needs_all(data: Data) -> bool:
     named = [entry for entry in data.target or () if isinstance(entry, TargetSpec)]
-    other = data.task not in (None, "classification", "regression") or any(entry.kind for entry in named)
+    other = data.task not in (None, "classification", "regression") or any(
+        entry.kind or entry.task for entry in named
+    )
     split = data.split
     return other or bool(split.folds or split.time or split.column or split.files)
 

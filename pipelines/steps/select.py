@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tidegate.models.data.columns import load_columns
-from tidegate.models.evaluation.guessing import no_better_class, no_better_labels, no_better_number
+from tidegate.models.evaluation.guessing import guessed
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.pipelines.experiment.gate import (
@@ -102,20 +102,14 @@ def _ranked_last(trials: Sequence[Trained], metric: str) -> Iterator[str]:
 def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner: Trained) -> list[str]:
     """Why a first release without a gate is refused; none where there is no natural guess, as of texts."""
     schema, _ = read_contract(inputs.prepared, context.store)
-    target = schema.target
-    if target.task not in ("classification", "regression", "multilabel") or target.shape is not None:
-        return []
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)
-    truth, predictions = encode_target(schema, columns), as_answers(target, raw)
-    if target.task == "regression":
-        known = inputs.prepared.summary["target"]
-        why = no_better_number(truth, predictions, [known[name]["mean"] for name in target.names])
-    elif target.task == "multilabel":
-        why = no_better_labels(target, truth, predictions)
-    else:
-        counts = inputs.prepared.summary["classes"]
-        why = no_better_class(truth, predictions, {name: rows["train"] for name, rows in counts.items()})
-    return (
-        [f"no better than guessing: {why}; improve the data or the model, or set gate: none"] if why else []
-    )
+    truth, answers = encode_target(schema, columns), as_answers(schema.target, raw)
+    worse = guessed(schema.target, truth, answers, inputs.prepared.summary)
+    outputs = len(schema.target.outputs or (schema.target,))
+    if len(worse) < outputs:
+        for name, why in worse.items():
+            print(f"warning: output {name!r} is no better than guessing: {why}")
+        return []
+    told = "; ".join(worse.values() if outputs == 1 else (f"{name}: {why}" for name, why in worse.items()))
+    return [f"no better than guessing: {told}; improve the data or the model, or set gate: none"]

@@ -11,7 +11,7 @@ import numpy as np
 from tidegate.models.data.columns import Columns, load_columns, rows_of
 from tidegate.models.decoding.detections import detect
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.target.answers import as_answers
+from tidegate.models.preprocessing.target.answers import as_answers, scales_of
 from tidegate.models.probing.probes import Probes, load_probes
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.hosting import hosting
@@ -22,12 +22,12 @@ from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.measurements import PROBES
-from tidegate.serving.contract.answers import numbers_of
+from tidegate.serving.contract.answers import numbers_of, told_of
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import load
 from tidegate.serving.inference.bulk_scoring import chunk_rows
 from tidegate.serving.inference.predictor import Predictor, sample_rows
-from tidegate.serving.inference.probing import probe_tolerances
+from tidegate.serving.inference.probing import output_tolerances, probe_tolerances
 
 MAX_TEXTS = 16
 BOX_TOLERANCE = 0.05  # difference in a box's score, or in its corners in pixels
@@ -65,7 +65,10 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
     with Client(url, proof=True) as client:
         answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
-    difference = np.abs(numbers_of(schema.target, answers) - as_answers(schema.target, reference))
+    known = as_answers(schema.target, reference)
+    difference = np.abs(numbers_of(schema.target, answers) - told_of(schema.target, known))
+    if schema.target.outputs is not None:
+        difference /= told_of(schema.target, scales_of(schema.target, known)[None, :])
     worst = int(difference.max(axis=1).argmax())
     largest = float(difference.max())
     if not largest <= inputs.packaged.tolerance:
@@ -87,8 +90,13 @@ def _verify_probes(inputs: VerifyInputs, context: StepContext, url: str, schema:
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
     answers = _predict_all(url, probes.columns, chunk_rows(contract.model_dump(mode="json")))
     known = as_answers(schema.target, probes.answers)
-    differences = np.abs(numbers_of(schema.target, answers) - known)
-    shares = differences.max(axis=1) / probe_tolerances(schema.target.task, probes)
+    told = told_of(schema.target, known)
+    differences = np.abs(numbers_of(schema.target, answers) - told)
+    if schema.target.outputs is None:
+        shares = differences.max(axis=1) / probe_tolerances(schema.target.task, probes)
+    else:
+        allowed = told_of(schema.target, output_tolerances(schema.target, known, probes))
+        shares = (differences / allowed).max(axis=1)
     worst = int(shares.argmax())
     if not shares[worst] <= 1:
         raise PipelineError(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.models.data.columns import Array, Columns
+from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.answers import parts_of
 from tidegate.serving.contract.contract import Contract
 
 BINS = 10  # few, so that a few hundred rows show a change and not chance
@@ -84,17 +86,26 @@ def evenly_spaced_rows(columns: Columns, rows: int) -> Columns:
 
 
 def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Columns:
-    """Predictions as columns by target name: labels, texts, numbers of boxes, or numbers, `(n,)` each."""
+    """Predictions as columns by target name: labels, texts, numbers of boxes, numbers, or arrays `(n, ...)`."""
     if contract.task == "generation":
         return {contract.target[0]: values[:, 1]}
     if contract.detection is not None:
         return {contract.target[0]: (values[:, :, 0] >= 0).sum(axis=1).astype(np.float64)}
-    if contract.task == "multilabel":
-        return {str(name): values[:, place] for place, name in enumerate(contract.classes)}
-    if contract.task == "classification":
-        names = np.array([str(name) for name in contract.classes], object)
-        return {contract.target[0]: names[values.argmax(axis=1)]}
-    return {name: values[:, place] for place, name in enumerate(contract.target)}
+    return _answered(contract.target_, values)
+
+
+def _answered(target: Target, values: NDArray[np.float32]) -> Columns:
+    if target.outputs is not None:
+        parts = [_answered(output, values[:, part]) for output, part in parts_of(target)]
+        return {name: column for part in parts for name, column in part.items()}
+    if target.task == "multilabel":
+        return {str(name): values[:, place] for place, name in enumerate(target.classes)}
+    if target.task == "classification":
+        names = np.array([str(name) for name in target.classes], object)
+        return {target.name: names[values.argmax(axis=1)]}
+    if target.shape is not None or not target.names:
+        return {target.name or "output": values}  # of which the mean is binned
+    return {name: values[:, place] for place, name in enumerate(target.names)}
 
 
 def binned_values(measure: Measure, column: Array) -> Array:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.config.metrics import THRESHOLD
 from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.answers import parts_of
 
 Prediction = Any  # a JSON value
 FEW_ROWS = 8
@@ -19,8 +20,15 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
 
     Returns:
         For a class `{"label", "probability", "probabilities"}`; for a set of labels `{"labels", "probabilities"}`, the
-        latter by label; for numbers a number, or a list where a row has several.
+        latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape; for
+        numbers a number, or a list where a row has several, nested as the shape; of several outputs these by name.
     """
+    if target.outputs is not None:
+        return _by_output(target, values)
+    if target.task == "segmentation":
+        return _places(target, values)
+    if target.task == "regression" and target.shape is not None:
+        return list(values.reshape(len(values), *target.shape).tolist())
     rows = values.tolist()
     if target.task == "multilabel":
         return [_labels(target, row) for row in rows]
@@ -34,15 +42,29 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
 
 
 def numbers_of(target: Target, predictions: list[Prediction]) -> NDArray[np.float64]:
-    """The numbers in `predictions_of`, float64 `(n, units)`."""
+    """The numbers in `predictions_of`, float64 `(n, k)`; what they are compared with is `told_of`."""
+    if target.outputs is not None:
+        parts = [numbers_of(one, [row[one.name] for row in predictions]) for one in target.outputs]
+        return np.concatenate(parts, axis=1)
     if target.task == "multilabel":
         names = [str(name) for name in target.classes]
         rows: list[Any] = [[one["probabilities"][name] for name in names] for one in predictions]
+    elif target.task == "segmentation":
+        rows = [one["probability"] for one in predictions]
     elif target.task == "classification":
         rows = [one["probabilities"] for one in predictions]
     else:
         rows = predictions
     return np.asarray(rows, np.float64).reshape(len(predictions), -1)
+
+
+def told_of(target: Target, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Those of the answers `(n, units)` that `predictions_of` tells: of classes at places the largest probability."""
+    if target.outputs is not None:
+        return np.concatenate([told_of(one, values[:, part]) for one, part in parts_of(target)], axis=1)
+    if target.task != "segmentation":
+        return np.asarray(values, np.float64)
+    return np.asarray(_at_places(target, values).max(axis=-1), np.float64)
 
 
 def argmax_rows(values: NDArray[Any]) -> list[int]:
@@ -51,6 +73,25 @@ def argmax_rows(values: NDArray[Any]) -> list[int]:
         return [row.index(max(row)) for row in values.tolist()]
     best: list[int] = values.argmax(axis=1).tolist()
     return best
+
+
+def _by_output(target: Target, values: NDArray[Any]) -> list[Prediction]:
+    parts = {one.name: predictions_of(one, values[:, part]) for one, part in parts_of(target)}
+    columns = [parts[name] for name in target.names]
+    return [dict(zip(target.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _places(target: Target, values: NDArray[Any]) -> list[Prediction]:
+    shape = (len(values), *(target.shape or ()))
+    given = _at_places(target, values)
+    labels = np.array(target.classes)[given.argmax(axis=-1)].reshape(shape).tolist()
+    shares = given.max(axis=-1).reshape(shape).tolist()
+    return [{"labels": row, "probability": share} for row, share in zip(labels, shares, strict=True)]
+
+
+def _at_places(target: Target, values: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities `(n, places, classes)`."""
+    return values.reshape(len(values), target.places, len(target.classes))
 
 
 def _labels(target: Target, row: list[float]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.sequences import padded
-from tidegate.models.preprocessing.schema import Field
+from tidegate.models.preprocessing.schema import Field, Target
+from tidegate.models.preprocessing.target.answers import parts_of
+from tidegate.serving.contract.answers import argmax_rows
 from tidegate.serving.contract.casting import cast_array, cast_column, concatenated, pack
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ContractError
@@ -48,6 +50,7 @@ def input_specs(contract: Contract) -> list[TensorSpec]:
 def output_specs(contract: Contract) -> list[TensorSpec]:
     """The outputs as tensors: of a classifier `probabilities` and `label`, of a regressor `predictions`.
 
+    Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape.
     Of a model that writes texts `text` and `log_probability`; for boxes see `box_tensors`.
     """
     if contract.detection is not None:
@@ -60,16 +63,54 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
         ]
     if contract.decoding is not None:
         return [TensorSpec("text", "BYTES", ()), TensorSpec("log_probability", "FP32", ())]
-    if contract.task == "multilabel":
-        return [TensorSpec("probabilities", "FP32", (len(contract.classes),))]
-    if not contract.classes:
-        return [TensorSpec("predictions", "FP32", (len(contract.target),))]
-    kinds = {type(name) for name in contract.classes}
+    target = contract.target_
+    if target.outputs is not None:
+        by_name = {one.name: one for one in target.outputs}
+        named = [(name, _specs_of(by_name[name])) for name in target.names]
+        return [spec for name, specs in named for spec in _named(name, specs)]
+    return _specs_of(target)
+
+
+def _specs_of(target: Target) -> list[TensorSpec]:
+    """The tensors of one output: its numbers first."""
+    shape = target.shape or ()
+    if target.task == "segmentation":
+        return [TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))]
+    if target.task == "multilabel":
+        return [TensorSpec("probabilities", "FP32", (len(target.classes),))]
+    if not target.classes:
+        return [TensorSpec("predictions", "FP32", shape or (len(target.names),))]
+    kinds = {type(name) for name in target.classes}
     label = "BOOL" if kinds == {bool} else "INT64" if kinds == {int} else "BYTES"
     return [
-        TensorSpec("probabilities", "FP32", (len(contract.classes),)),
+        TensorSpec("probabilities", "FP32", (len(target.classes),)),
         TensorSpec("label", label, ()),
     ]
+
+
+def _named(name: str, specs: list[TensorSpec]) -> list[TensorSpec]:
+    """The tensors of one of several outputs: the first is called as the output, others after it."""
+    return [
+        TensorSpec(name if place == 0 else f"{name}_{spec.name}", spec.datatype, spec.shape)
+        for place, spec in enumerate(specs)
+    ]
+
+
+def answer_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:
+    """The answers `(n, units)` as the tensors of `output_specs`, by name."""
+    target, found = contract.target_, dict[str, Array]()
+    parts = list(parts_of(target)) or [(target, slice(None))]
+    for output, part in parts:
+        for spec in _specs_of(output):
+            own = values[:, part]
+            if spec.name == "label":
+                tensor: Array = np.array(output.classes)[argmax_rows(own)]
+            else:
+                tensor = own.reshape(len(own), *spec.shape)
+            several = target.outputs is not None
+            first = spec.name != "label"
+            found[(output.name if first else f"{output.name}_label") if several else spec.name] = tensor
+    return found
 
 
 def box_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.decoding.settings import DecodingSettings
+from tidegate.models.preprocessing.schema import Target
 from tidegate.serving.contract.contract import COSTLY, Contract, Input
 from tidegate.serving.dataplane.openapi_dialects import paths, refusal
 from tidegate.serving.inference.engine import InferenceEngine
@@ -182,17 +183,7 @@ def _largest(kind: np.dtype[Any]) -> float:
 
 def _answer(contract: Contract) -> Spec:
     number: Spec = {"type": "number"}
-    prediction = number if len(contract.target) == 1 else {"type": "array", "items": number}
-    if contract.task == "multilabel":
-        names = [str(name) for name in contract.classes]
-        of_each = {"type": "object", "properties": dict.fromkeys(names, number)}
-        labels = {"type": "array", "items": {"enum": names}}
-        prediction = {"type": "object", "properties": {"labels": labels, "probabilities": of_each}}
-    elif contract.classes:
-        label = {"enum": list(contract.classes)}
-        several = {"type": "array", "items": number}
-        properties = {"label": label, "probability": number, "probabilities": several}
-        prediction = {"type": "object", "properties": properties}
+    prediction = _prediction(contract.target_)
     if contract.detection is not None:
         prediction = {"type": "object", "properties": {"boxes": {"type": "array", "items": _box(contract)}}}
     if contract.decoding is not None:
@@ -206,6 +197,35 @@ def _answer(contract: Contract) -> Spec:
     if contract.explain is not None:
         properties["explanations"] = {"type": "array", "items": _explanation(contract)}
     return {"type": "object", "properties": properties}
+
+
+def _prediction(target: Target) -> Spec:
+    """The schema of one answer, see `contract.answers.predictions_of`."""
+    number: Spec = {"type": "number"}
+    label = {"enum": list(target.classes)}
+    if target.outputs is not None:
+        return {"type": "object", "properties": {one.name: _prediction(one) for one in target.outputs}}
+    if target.task == "multilabel":
+        names = [str(name) for name in target.classes]
+        of_each = {"type": "object", "properties": dict.fromkeys(names, number)}
+        labels = {"type": "array", "items": {"enum": names}}
+        return {"type": "object", "properties": {"labels": labels, "probabilities": of_each}}
+    if target.task == "segmentation":
+        nested = {"labels": _nested(label, target.shape), "probability": _nested(number, target.shape)}
+        return {"type": "object", "properties": nested}
+    if target.classes:
+        several = {"type": "array", "items": number}
+        properties = {"label": label, "probability": number, "probabilities": several}
+        return {"type": "object", "properties": properties}
+    if target.shape is not None:
+        return _nested(number, target.shape)
+    return number if len(target.names) == 1 else {"type": "array", "items": number}
+
+
+def _nested(inner: Spec, shape: tuple[int, ...] | None) -> Spec:
+    for size in reversed(shape or ()):
+        inner = {"type": "array", "minItems": size, "maxItems": size, "items": inner}
+    return inner
 
 
 def _explanation(contract: Contract) -> Spec:

@@ -16,7 +16,7 @@ from tidegate.models.data.columns import Columns, rows_of
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.reading import RequestReader
-from tidegate.serving.contract.tensors import box_tensors, output_specs
+from tidegate.serving.contract.tensors import answer_tensors, box_tensors, output_specs
 from tidegate.serving.dialects import (
     DialectPage,
     EncodedResponse,
@@ -42,6 +42,7 @@ class TFServing:
     def __init__(self, served: ServedModel) -> None:
         self._served, self._contract = served, served.contract
         self._reader = RequestReader(served.contract)
+        self._several = served.contract.detection is not None or served.contract.outputs is not None
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
         self.predict_paths = tuple(f"{place}:predict" for place in places)
@@ -79,8 +80,11 @@ class TFServing:
         Boxes, like every model of several outputs: an object per row, or an object of columns, see `box_tensors`.
         """
         outputs: Any = values if self._contract.decoding is None else values[:, 1].tolist()
-        if self._contract.detection is not None:
-            outputs = {name: tensor.tolist() for name, tensor in box_tensors(self._contract, values).items()}
+        if self._contract.shape is not None:
+            (outputs,) = answer_tensors(self._contract, values).values()
+        if self._several:
+            tensors = box_tensors if self._contract.detection is not None else answer_tensors
+            outputs = {name: tensor.tolist() for name, tensor in tensors(self._contract, values).items()}
             if request.response_format:
                 rows = zip(*outputs.values(), strict=True)
                 outputs = [dict(zip(outputs, row, strict=True)) for row in rows]
@@ -143,7 +147,7 @@ class TFServing:
         specs = output_specs(self._contract)
         outputs = {
             spec.name: _tensor(f"StatefulPartitionedCall:{place}", OUTPUTS[spec.datatype], spec.shape)
-            for place, spec in enumerate(specs if self._contract.detection else specs[:1])
+            for place, spec in enumerate(specs if self._several else specs[:1])
         }
         signature = {"inputs": inputs, "outputs": outputs, "method_name": "tensorflow/serving/predict"}
         model = {"name": self._served.name, "signature_name": "", "version": self._served.version}

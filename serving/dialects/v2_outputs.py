@@ -5,9 +5,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.serving.contract.answers import argmax_rows
 from tidegate.serving.contract.descriptions import describe
-from tidegate.serving.contract.tensors import box_tensors, output_specs, to_bytes
+from tidegate.serving.contract.tensors import answer_tensors, box_tensors, output_specs, to_bytes
 from tidegate.serving.dialects import ServedModel, explain_unsupported
 from tidegate.serving.errors import ContractError
 from tidegate.serving.http.json_body import encode
@@ -23,7 +22,6 @@ class OutputWriter:
         specs = output_specs(served.contract)
         self._head = {"model_name": served.name, "model_version": served.version}
         self._datatypes = {spec.name: spec.datatype for spec in specs}
-        self._classes = np.array(served.contract.classes)
         self._contract, self._writes = served.contract, served.contract.decoding is not None
         self._all = {flag: [(spec.name, flag) for spec in specs] for flag in (False, True)}
 
@@ -51,15 +49,12 @@ class OutputWriter:
         return encode({**head, "outputs": outputs}), tail
 
     def tensor(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
-        """One output by name: the values `(n, k)` themselves, or the best class `(n,)` of each row; texts `(n,)`.
-
-        For boxes see `box_tensors`.
-        """
+        """One output by name: texts `(n,)`; for boxes see `box_tensors`, for all else `answer_tensors`."""
         if self._contract.detection is not None:
             return box_tensors(self._contract, values)[name]
         if self._writes:
             return values[:, 1] if name == "text" else values[:, 0].astype(np.float32)
-        return self._classes[argmax_rows(values)] if name == "label" else values
+        return answer_tensors(self._contract, values)[name]
 
     def datatype(self, name: str) -> str:
         """The datatype of an output."""

@@ -20,7 +20,7 @@ from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_s
 from tidegate.models.errors import one_line
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
-from tidegate.models.preprocessing.target.answers import as_answers
+from tidegate.models.preprocessing.target.answers import as_answers, scales_of
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import load_probes
 from tidegate.serving.bundle.drift_reference import evenly_spaced_rows, make_reference
@@ -53,7 +53,8 @@ def measure(
         reference: the trained model's own output for them, `(n, units)` or `(n, classes)`; of texts what
             `text_metrics.token_probabilities` gives, `(n, 2, steps)`, of boxes what the model itself answers.
         tolerance: of the maximum absolute difference; default 1e-4 for probabilities, and for a
-            regression and for boxes 1e-4 * max(1, the largest absolute reference).
+            regression and for boxes 1e-4 * max(1, the largest absolute reference). Of several outputs the differences
+            of each are taken relative to its own scale, see `answers.scales_of`.
 
     Raises:
         ParityError: the shapes differ, or there is nothing to compare.
@@ -68,9 +69,12 @@ def measure(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
             "shapes of at least one row; export the model again"
         )
-    unbounded = predictor.contract.task not in ("classification", "multilabel", "generation")
+    unbounded = predictor.contract.task in ("regression", "detection", "reconstruction")
     scale = max(1.0, float(np.abs(reference).max())) if unbounded else 1.0
-    difference = np.abs(served.astype(np.float64) - reference.astype(np.float64)).max()
+    differences = np.abs(served.astype(np.float64) - reference.astype(np.float64))
+    if predictor.contract.outputs is not None:
+        differences /= scales_of(predictor.contract.target_, reference)
+    difference = differences.max()
     return Parity(max_abs_difference=float(difference), tolerance=tolerance or TOLERANCE * scale, rows=rows)
 
 

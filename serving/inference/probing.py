@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, rows_of
+from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.answers import as_answers, parts_of, scales_of
 from tidegate.models.probing.probes import Probes, ask
 from tidegate.serving.bundle.measurements import Probed
 from tidegate.serving.errors import ParityError
@@ -21,7 +23,7 @@ ROUNDING = 1e-5  # of the same: what two machines may differ by, which moves pro
 SMALLEST_SCALE = 1e-2
 LEAST = 1e-30  # probabilities below say nothing
 BATCH = 256
-PROBABILITIES = ("classification", "multilabel", "generation")  # tasks whose answers they are
+PROBABILITIES = ("classification", "multilabel", "segmentation", "generation")  # tasks whose answers they are
 
 
 def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> Probed:
@@ -45,10 +47,39 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
             f"the served model answered {answers.shape}, the trained one {probes.answers.shape}; expected equal "
             "shapes; export the model again"
         )
+    if predictor.contract.outputs is not None:
+        return _probed_outputs(predictor, answers, probes)
     differences = _largest(answers, probes.answers)
     shares = differences / probe_tolerances(predictor.contract.task, probes)
     inner = _before(predictor, before, probes)
     shares[: len(inner)] = np.maximum(shares[: len(inner)], inner)
+    return _probed(differences, shares, probes)
+
+
+def output_tolerances(target: Target, known: NDArray[np.floating], probes: Probes) -> NDArray[np.float64]:
+    """Of several outputs the difference that is allowed in each number of `as_answers`, `(n, units)`.
+
+    Probabilities may differ by TOLERANCE, numbers by as much of the output's largest value in the row or in held-out
+    ones.
+    """
+    held_out = known[[kind == "held-out" for kind in probes.kinds]]
+    scales = np.tile(scales_of(target, held_out), (len(known), 1))
+    for output, part in parts_of(target):
+        if output.task == "regression":
+            rows = np.abs(known[:, part]).max(axis=1, keepdims=True)
+            scales[:, part] = np.maximum(scales[:, part], rows)
+    return np.asarray(TOLERANCE * scales)
+
+
+def _probed_outputs(predictor: Predictor, answers: NDArray[np.float32], probes: Probes) -> Probed:
+    target = predictor.contract.target_
+    found, known = as_answers(target, answers), as_answers(target, probes.answers)
+    apart = np.abs(found.astype(np.float64) - known) / output_tolerances(target, known, probes)
+    shares = np.nan_to_num(apart, nan=np.inf)
+    return _probed(_largest(found, known), shares.max(axis=1), probes)
+
+
+def _probed(differences: NDArray[np.float64], shares: NDArray[np.float64], probes: Probes) -> Probed:
     worst = int(shares.argmax())
     return Probed(
         rows=len(shares),

@@ -38,7 +38,8 @@ def load_model(runtime: str, model: Path, *, code: Path | None = None, threads: 
         threads: threads of one prediction; None: the CPUs that this container may use.
 
     Returns:
-        A function of the model's inputs `{name: (n, *shape)}` that returns its raw output, float32 `(n, units)`.
+        A function of the model's inputs `{name: (n, *shape)}` that returns its raw output, float32 `(n, units)`, of
+        several outputs side by side in the order of their names.
 
     Raises:
         UntrustedModelError: the file is refused; the runtime was not imported.

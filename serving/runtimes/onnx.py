@@ -16,12 +16,16 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     """Load an `.onnx` file; `code` is not needed: the graph is complete. Raises what ONNX Runtime raises."""
     del code
     session = _session(model, threads)
-    outputs = [session.get_outputs()[0].name]
+    outputs = [answer.name for answer in session.get_outputs()]
 
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         return np.asarray(session.run(outputs, inputs)[0], np.float32)
 
-    return run
+    def run_several(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        answers = [np.asarray(answer, np.float32) for answer in session.run(outputs, inputs)]
+        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1)
+
+    return run if len(outputs) == 1 else run_several
 
 
 def load_before(model: Path, code: Path | None, threads: int) -> Run | None:
@@ -30,6 +34,8 @@ def load_before(model: Path, code: Path | None, threads: int) -> Run | None:
     import onnx
 
     proto = onnx.load_model(str(model))
+    if len(proto.graph.output) > 1:
+        return None
     name = _before_last_activation(proto.graph)
     if name is None:
         return None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.networks.keras_import import import_keras
+from tidegate.models.networks.predict import as_numpy
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.models.user_code.code_folder import is_code_folder
 from tidegate.models.user_code.model_source import custom_objects
@@ -31,7 +32,7 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         # By name, as in training: a model of several inputs refuses a list.
         output = infer({name: tf.constant(inputs[name]) for name in names})
-        return np.asarray(output, np.float32)
+        return as_numpy(output)
 
     return run
 

@@ -123,7 +123,7 @@ class TargetForms:
                     "one by one"
                 )
             self._outputs.append(form)
-        self.names, self.task = sorted(self.names), "multioutput"
+        self.task = "multioutput"
         if not self._stated:
             tell(
                 f"target {', '.join(self.names)}: columns of several kinds, each of which is an output of the model; "

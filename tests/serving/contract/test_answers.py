@@ -7,30 +7,36 @@ import pytest
 
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.answers import as_answers
-from tidegate.serving.contract.answers import numbers_of, predictions_of
+from tidegate.serving.contract.answers import numbers_of, predictions_of, told_of
 from tidegate.serving.contract.contract import Contract
+from tidegate.serving.contract.tensors import output_specs
 from tidegate.serving.dialects import ParsedRequest, ServedModel, make_dialects
 
 RANDOM = np.random.default_rng(1)
 X = Field(name="x", kind="numeric", dtype="float64")
 CLASS = Target(names=("animal",), task="classification", classes=("bird", "cat", "dog"))
 LABELS = Target(names=("tags",), task="multilabel", classes=("a", "b"))
+MASK = Target(names=("mask",), task="segmentation", classes=(0, 1, 2), shape=(2, 3))
+ARRAY = Target(names=("clean",), task="regression", shape=(2, 3))
+WEIGHT = Target(names=("weight",), task="regression")
+SEVERAL = Target(names=("weight", "tags", "animal"), task="multioutput", outputs=(CLASS, LABELS, WEIGHT))
+FORMS = [CLASS, LABELS, MASK, ARRAY, WEIGHT, SEVERAL]
 
 
 def _served(target: Target) -> ServedModel:
     return ServedModel("m", 1, Contract.of(Schema(inputs=(X,), target=target), {}))
 
 
-@pytest.mark.parametrize("target", [CLASS, LABELS], ids=lambda target: target.task)
+@pytest.mark.parametrize("target", FORMS, ids=lambda target: target.name)
 def test_what_is_answered_in_json_has_all_numbers(target: Target) -> None:
     raw = RANDOM.random((5, target.units)).astype(np.float32)
     values = as_answers(target, raw)
     back = numbers_of(target, json.loads(json.dumps(predictions_of(target, values))))
-    np.testing.assert_allclose(back, values, atol=1e-7)
+    np.testing.assert_allclose(back, told_of(target, values), atol=1e-7)
 
 
 def test_a_contract_of_any_form_is_read_again() -> None:
-    for target in (CLASS, LABELS):
+    for target in FORMS:
         contract = _served(target).contract
         again = Contract.model_validate_json(contract.model_dump_json(exclude_none=True))
         assert again.target_ == target and again.answers_like(target)
@@ -46,3 +52,31 @@ def test_labels_are_those_whose_probability_reaches_the_threshold() -> None:
     assert json.loads(dialects["tfserving"].write(values, request).body)["predictions"][0] == pytest.approx(
         [0.5, 0.49]
     )
+
+
+@pytest.mark.parametrize("target", FORMS, ids=lambda target: target.name)
+def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(target: Target) -> None:
+    served, values = _served(target), RANDOM.random((2, target.units)).astype(np.float32)
+    dialects = make_dialects(served)
+    specs = {spec.name: spec.shape for spec in output_specs(served.contract)}
+    asked = [(name, False) for name in specs]
+    tensors = json.loads(dialects["v2"].write(values, ParsedRequest({}, 2, (None, asked))).body)["outputs"]
+    assert {one["name"]: tuple(one["shape"][1:]) for one in tensors} == specs
+    rows = json.loads(dialects["tfserving"].write(values, ParsedRequest({}, 2, True)).body)["predictions"]
+    if target is SEVERAL:
+        assert list(specs) == ["weight", "tags", "animal", "animal_label"]
+        assert (
+            rows[1]["weight"] == pytest.approx([float(values[1, -1])])
+            and rows[0]["animal_label"] in CLASS.classes
+        )
+    else:
+        assert np.shape(rows)[1:] == next(iter(specs.values()))
+
+
+def test_people_get_each_output_in_its_own_words() -> None:
+    values = np.array([[0.1, 0.2, 0.7, 0.6, 0.1, 4.5]], np.float32)
+    (found,) = predictions_of(SEVERAL, values)
+    assert list(found) == ["weight", "tags", "animal"]
+    assert (found["weight"], found["tags"]["labels"], found["animal"]["label"]) == (4.5, ["a"], "dog")
+    (mask,) = predictions_of(MASK, np.eye(3, dtype=np.float32)[[0, 1, 2, 2, 1, 0]].reshape(1, -1))
+    assert mask == {"labels": [[0, 1, 2], [2, 1, 0]], "probability": [[1.0] * 3] * 2}
