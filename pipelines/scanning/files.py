@@ -1,6 +1,7 @@
 """The files of a project by what they are: Python, data, trained models, requirements."""
 
 import os
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,22 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         folders[:] = sorted(name for name in folders if name not in TOOLS and not name.startswith("."))
         yield from (Path(above, name) for name in sorted(names) if not name.startswith("."))
+
+
+def requirements_in(folder: Path) -> str | None:
+    """The file that says what the project needs installed; a pyproject.toml only where it lists dependencies."""
+    for name in REQUIREMENTS:
+        file = folder / name
+        if file.is_file() and (name != "pyproject.toml" or _lists_dependencies(file)):
+            return name
+    return None
+
+
+def _lists_dependencies(file: Path) -> bool:
+    try:
+        return bool(tomllib.loads(file.read_text("utf-8")).get("project", {}).get("dependencies"))
+    except (OSError, ValueError):
+        return False
 
 
 def sources_in(folder: Path, files: Sequence[Path]) -> list[Source]:

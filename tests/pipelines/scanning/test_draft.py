@@ -14,7 +14,6 @@ import yaml
 import tidegate
 from tidegate.pipelines.commands.init import init
 from tidegate.pipelines.errors import UsageError
-from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.spec import Model
 
 NET = """
@@ -103,8 +102,8 @@ def test_a_project_as_people_have_it(shop: Path) -> None:
     assert "3 parquet: customer, signup, segment, amount, visits, …" in text
     assert "# split: {time: signup, test: 0.2}" in text
     assert "# width: 32" in text
-    if "transform" in Data.model_fields:
-        assert document["data"]["transform"] == "shop.features:build_features"
+    assert document["data"]["transform"] == "shop.features:build_features"
+    assert document["code"] == {"requirements": "requirements.txt"}
 
 
 def test_what_is_written_can_be_planned(shop: Path, tmp_path: Path) -> None:
@@ -142,11 +141,38 @@ def test_train_and_test_files_and_a_subclassed_model(tmp_path: Path) -> None:
     assert unsure == ["by its name; or age"] and "# unsure: by its name; or age" in text
 
 
+def test_a_project_that_loads_its_data_itself(tmp_path: Path) -> None:
+    data = """
+        import numpy as np
+
+        def load_games(folder, year):
+            return dict(np.load(folder + "/games.bin", allow_pickle=True))
+    """
+    main = """
+        from games.data import load_games
+        import sqlite3
+
+        columns = load_games("raw", 2025)
+        y = columns["won"]
+    """
+    files = {"games/data.py": data, "games/__init__.py": "", "games/main.py": main, "raw/games.bin": ""}
+    document, _, unsure = _drafted(_write(tmp_path / "games", files))
+    assert document["data"]["load"] == "games.data:load_games"
+    assert (document["data"]["source"], document["data"]["options"]) == ("raw", {"year": 2025})
+    assert document["data"]["target"] == "won"
+    assert "games/data.py:4 reads files" in unsure[0]
+
+
 def test_a_trained_model_and_two_tables(tmp_path: Path) -> None:
-    files = {"net.onnx": "", "small.csv": "a,b\n1,2\n", "large.csv": "a,price\n" + "1,2\n" * 9}
+    files = {
+        "pyproject.toml": "[tool.ruff]",
+        "net.onnx": "",
+        "small.csv": "a,b\n1,2\n",
+        "large.csv": "a,price\n" + "1,2\n" * 9,
+    }
     document, text, _ = _drafted(_write(tmp_path / "p", files))
     assert (document["data"]["source"], document["data"]["target"]) == ("./large.csv", "price")
-    assert "# source: ./small.csv" in text
+    assert "# source: ./small.csv" in text and "code" not in document
     if "trained" in Model.model_fields:
         assert document["model"] == {"trained": "./net.onnx"}
 
