@@ -68,6 +68,7 @@ LOSSES_BY_TASK = {
     "multilabel": MULTILABEL,
     "segmentation": SEGMENTATION,
     "arrays": ARRAYS,
+    "reconstruction": ARRAYS,
 }
 ALIASES = {
     "mse": "mean_squared_error",
@@ -97,6 +98,11 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
     Raises:
         OptionsError: the loss is unknown, or does not fit the task or the number of classes.
     """
+    if task == "multioutput":
+        raise OptionsError(
+            f"loss {loss!r} is one for all, and the model has several outputs; expected a loss by output, as in "
+            "data.target: {NAME: {loss: ...}}; leave training.loss out"
+        )
     table = LOSSES_BY_TASK[task]
     others = {known for other in LOSSES_BY_TASK.values() for known in other} - set(table)
     options: dict[str, Any] = dict(loss) if isinstance(loss, Mapping) else {"name": loss or next(iter(table))}
@@ -148,7 +154,7 @@ def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Lo
 
 def dense_task(task: str, shape: tuple[int, ...] | None) -> str:
     """The key of LOSSES_BY_TASK: a regression of arrays may compare numbers from 0 to 1 as probabilities, too."""
-    return "arrays" if task == "regression" and shape is not None else task
+    return "arrays" if task in ("regression", "reconstruction") and shape is not None else task
 
 
 def with_label_smoothing(loss: Loss, part: float) -> Loss:
@@ -205,7 +211,8 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
 
 def check_smoothing(part: float, loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     """Refuse label smoothing without classes, before any data is read; see `with_label_smoothing`."""
-    with_label_smoothing(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
+    if part:
+        with_label_smoothing(loss_named(loss, task or task_of(loss) or "classification", classes=2), part)
 
 
 def encode_target(target: Target, y: np.ndarray, classes: int) -> np.ndarray:

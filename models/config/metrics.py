@@ -42,7 +42,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "multilabel": ("f1_micro",),
     "segmentation": ("accuracy",),
     "multioutput": (),
-    "reconstruction": (),
+    "reconstruction": ("rmse", "mae"),
 }
 KNOWN = (*OF_CLASSES, "f1_micro", *OF_NUMBERS, *OF_KERAS)
 # Other spellings, in lower case without signs.
@@ -154,7 +154,8 @@ def require_task(names: Iterable[str], task: str) -> None:
         if task != "classification" and (name in OF_CLASSES or TOP_K.fullmatch(name)):
             if task == "generation" and name == "accuracy":
                 continue
-            fitting = [*OF_NUMBERS, *OF_KERAS] if task == "regression" else OF_KERAS
+            numbers = task in ("regression", "reconstruction")
+            fitting = [*OF_NUMBERS, *OF_KERAS] if numbers else OF_KERAS
             raise OptionsError(
                 f"metric {name!r} in 'training.metrics' is for classes, and this is a {task}; expected one of: "
                 f"{', '.join(fitting)}; choose one of them"

@@ -16,7 +16,7 @@ NAMES = {  # by task; the first is what trials are ranked by
     "detection": ("map50", "map"),
     "segmentation": ("mean_iou", "accuracy", "loss", "f1"),
     "multioutput": ("loss",),
-    "reconstruction": ("loss",),
+    "reconstruction": ("loss", "rmse", "mae", "r2"),
     "multilabel": (
         *("f1_micro", "loss", "f1", "auc", "pr_auc"),
         *("precision", "recall", "subset_accuracy", "hamming"),

@@ -44,7 +44,7 @@ def evaluate_target(
     problem = problem_of(predicted)
     if problem:
         return Evaluation.without(NAMES[target.task], problem)
-    if target.task == "regression":
+    if target.task in ("regression", "reconstruction"):
         return evaluate("regression", truth.reshape(-1, 1), predicted.reshape(-1, 1))
     if target.task == "segmentation":
         return Evaluation.of(segmentation_metrics(truth, predicted, len(target.classes)))

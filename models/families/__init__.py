@@ -32,7 +32,7 @@ FAMILIES = {
 }
 
 
-USUAL_TASKS = ("classification", "regression", "multilabel", "multioutput")
+USUAL_TASKS = ("classification", "regression", "multilabel", "multioutput", "reconstruction")
 
 
 class FamilyOptions(BaseModel):

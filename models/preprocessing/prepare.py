@@ -46,6 +46,7 @@ from tidegate.models.preprocessing.splitting.rules import (
 )
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.summary import summary_of
+from tidegate.models.preprocessing.target.reconstruction import reconstructed
 from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
@@ -144,7 +145,7 @@ def prepare(
         options = read_options(read, target, task, csv, weight, load)
         needed = columns_to_read(read, named, asides) if named else None
         columns, parts = read_rows(dataset, source, format, needed, sample_rate, tile, options, rules.files)
-        names = named or [_own_target(dataset)]
+        names = named or ([] if task == "reconstruction" else [_own_target(dataset)])
         own = _own_task(dataset, names)
         task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
@@ -185,6 +186,8 @@ def prepare(
         some = take(seen, index["train"])
         encoded, looked = (encoded, profiles_of(seen)) if made else (schema, profiles)
         transforms = Transforms.fit(encoded, some, made.own.returning(encoded) if made else None)
+        if task == "reconstruction":
+            schema = schema.model_copy(update={"target": reconstructed(transforms)})
         tell_image_scales(encoded, transforms)
         by_user = [name for name in with_kind(stated) if name not in options.found]
         shared = tell_about_columns(encoded, looked, some, by_user)

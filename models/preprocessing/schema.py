@@ -83,8 +83,8 @@ class Target(BaseModel):
     and sets of labels (`multilabel`) `classes` are the labels.
 
     Attributes:
-        shape: of a row of a dense target: a class at each place (`segmentation`), or numbers (`regression`,
-            `reconstruction`); None: one value a row and name.
+        shape: of a row of a dense target: a class at each place (`segmentation`), or numbers (`regression`); of
+            the model's input itself (`reconstruction`, without names) that input's; None: a value a name.
         outputs: of a model of several outputs (`multioutput`), each a target of its own, in the order of their names.
     """
 
@@ -103,7 +103,7 @@ class Target(BaseModel):
     @property
     def name(self) -> str:
         """What the output is called."""
-        return "_".join(self.names)
+        return "_".join(self.names) or "output"
 
     @property
     def places(self) -> int:

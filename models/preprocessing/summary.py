@@ -49,6 +49,8 @@ def _label_counts(target: Target, columns: Columns) -> dict[str, int]:
 def _output_summary(output: Target, columns: Columns, splits: Mapping[str, Columns]) -> dict[str, Any]:
     """One of several outputs, or an array a row."""
     known: dict[str, Any] = {"task": output.task}
+    if not output.names:
+        return known
     if output.shape is not None:
         return known | {"shape": list(output.shape), "classes": [str(one) for one in output.classes]}
     if output.task == "regression":

@@ -181,7 +181,13 @@ class Transforms:
         return found
 
     def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
-        """The encoded target: by `TextTarget` for texts, by `BoxTarget` for boxes, else by `encode_target`."""
+        """The encoded target: by `TextTarget` for texts, by `BoxTarget` for boxes, else by `encode_target`.
+
+        Of a reconstruction it is the model's only input, as the model gets it.
+        """
+        if schema.target.task == "reconstruction":
+            (only,) = self.apply(columns).values()
+            return only
         special = self.text_target or self.box_target
         return encode_target(schema, columns) if special is None else special.encode(columns)
 

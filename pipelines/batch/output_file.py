@@ -71,7 +71,7 @@ def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) 
     values = [*first, *classes] if classes else list(contract["target"])
     values += ["log_probability"] if contract["task"] == "generation" else []
     if contract.get("outputs") or contract.get("shape"):
-        values = list(contract["target"])
+        values = list(contract["target"]) or ["output"]
     if contract["task"] == "detection":
         values = ["label", "score", "xmin", "ymin", "xmax", "ymax"]
     whole = bool(contract.get("outputs") or contract.get("shape"))

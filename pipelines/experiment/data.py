@@ -112,6 +112,12 @@ def are_outputs(target: Any) -> bool:
     return isinstance(target, dict) and bool(target) and not isinstance(target.get("name"), str)
 
 
+def _has_no_target(document: dict[str, Any]) -> bool:
+    """Whether the target of a source is null, which is not the same as not stated."""
+    stated = any(document.get(key) is not None for key in ("source", "load"))
+    return stated and "target" in document and document["target"] is None and document.get("task") is None
+
+
 def _targets(value: Any) -> Any:
     if are_outputs(value):
         return [{"name": name, **(options or {})} for name, options in value.items()]
@@ -190,11 +196,12 @@ class Data(Part):
         description="the column to predict, or several for a regression, or for several outputs of a model; these also "
         "as a mapping by name, with task, loss, weight and metrics of each",
     )
-    task: Task | Literal["multioutput", "generation", "detection"] | None = Field(
+    task: Task | Literal["multioutput", "reconstruction", "generation", "detection"] | None = Field(
         None,
         description="what the target is; inferred from the loss or its values when not given; multilabel: a set of "
         "labels, or a column of 0 and 1 for each; segmentation: a class at each place of an array; multioutput: each "
-        "column is an output of its own; generation: a text; detection: boxes",
+        "column is an output of its own; reconstruction: the model's input itself (target: null); generation: a text; "
+        "detection: boxes",
     )
     tile: int | None = Field(
         None,
@@ -233,7 +240,9 @@ class Data(Part):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, document: Any) -> Any:
-        """The document with each short form in the place that it stands for."""
+        """The document with each short form in the place that it stands for; a target of null is a task."""
+        if isinstance(document, dict) and _has_no_target(document):
+            document = {**document, "task": "reconstruction"}
         for key, place in SHORT.items() if isinstance(document, dict) else ():
             if document.get(key) is not None:
                 document = _with_short(document, key, place)
@@ -258,10 +267,13 @@ class Data(Part):
         if (self.source is None and self.load is None) == (self.dataset is None):
             got = "both" if self.dataset else "neither"
             yield f"give either source (a file or folder) or dataset (a built-in); received {got}"
-        if (self.source is not None or self.load is not None) and not self.target:
+        if self.task == "reconstruction":
+            if self.target:
+                yield "task is reconstruction, and then the input is the target; leave target out, or the task"
+        elif (self.source is not None or self.load is not None) and not self.target:
             yield (
                 "target is missing; name the column to predict, e.g. target: label; of boxes "
-                "target: {name: boxes, kind: boxes}"
+                "target: {name: boxes, kind: boxes}; target: null learns to answer the input, as an autoencoder"
             )
         if self.csv is not None and (self.dataset is not None or self.format not in (None, "csv")):
             yield f"csv is stated, and the data is {self.dataset or self.format}; leave csv out"

@@ -27,7 +27,7 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
         return _by_output(target, values)
     if target.task == "segmentation":
         return _places(target, values)
-    if target.task == "regression" and target.shape is not None:
+    if target.shape is not None:
         return list(values.reshape(len(values), *target.shape).tolist())
     rows = values.tolist()
     if target.task == "multilabel":

@@ -87,7 +87,7 @@ def describe(spec: Spec, engine: InferenceEngine) -> Spec:
 def _info(engine: InferenceEngine) -> Spec:
     contract = engine.served.contract
     inputs = ", ".join(f"`{entry.name}`" for entry in contract.inputs)
-    target = ", ".join(f"`{name}`" for name in contract.target)
+    target = ", ".join(f"`{name}`" for name in contract.target) or "the input itself"
     task = TASK_NAMES.get(contract.task, contract.task)
     return {
         "title": engine.served.name,

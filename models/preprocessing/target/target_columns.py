@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.losses import TASK_OF_KIND
-from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.data.columns import Array, Columns, missing, rows_of
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import TEXT_OPTIONS
@@ -35,6 +35,8 @@ def check_text_options(names: Sequence[str], options: Mapping[str, Any], task: s
 
 def without_target(columns: Columns, names: Sequence[str]) -> Array:
     """Which rows have no target, `(n,)` bool."""
+    if not names:
+        return np.zeros(rows_of(columns), np.bool_)
     return np.asarray(np.stack([missing(columns[name]) for name in names]).any(axis=0))
 
 

@@ -85,6 +85,8 @@ class TargetForms:
 
     def target(self, columns: Columns) -> Target | None:
         """The target, from rows that have one; None where a class or a number a row is inferred as ever."""
+        if self.task == "reconstruction":
+            return Target(names=(), task="reconstruction")
         if self._outputs:
             return Target(names=tuple(self.names), task="multioutput", outputs=tuple(self._found(columns)))
         names = tuple(self.names)

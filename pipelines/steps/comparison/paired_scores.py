@@ -25,7 +25,6 @@ from tidegate.models.evaluation.targets import evaluate_target, interval_of
 from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_tokens, token_sums
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
-from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import Predictor
 
@@ -70,7 +69,7 @@ def paired_scores(
     elif champion.contract.detection is not None:
         ours, theirs, between = _boxes(transforms, champion, columns, raw, settings)
     else:
-        ours, theirs, between = _plain(schema, champion, columns, raw, metrics)
+        ours, theirs, between = _plain(schema, transforms, champion, columns, raw, metrics)
     return PairedScores(ours.prefixed("test_"), theirs.prefixed("test_"), between)
 
 
@@ -79,6 +78,7 @@ Scored = tuple[Evaluation, Evaluation, Callable[[str, float], Interval]]
 
 def _plain(
     schema: Schema,
+    transforms: Transforms,
     champion: Predictor,
     columns: Columns,
     raw: NDArray[Any],
@@ -87,7 +87,7 @@ def _plain(
     target = schema.target
     names = [field.name for field in champion.contract.inputs]
     theirs = champion.predict_columns({name: columns[name] for name in names})
-    ours, truth = as_answers(target, raw), encode_target(schema, columns)
+    ours, truth = as_answers(target, raw), transforms.target(schema, columns)
 
     def between(metric: str, confidence: float) -> Interval:
         return interval_of(target, metric, truth, (ours, theirs), confidence)

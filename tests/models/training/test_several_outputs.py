@@ -168,3 +168,21 @@ def test_one_output_has_its_loss_in_the_training_section(tmp_path: Path) -> None
 def test_a_family_has_no_class_at_each_place(tmp_path: Path) -> None:
     with pytest.raises(ModelsError, match=r"family 'mlp' answers one class a row.*my_model.py"):
         _trained(_prepared(tmp_path, ["mask"], "segmentation"), {"family": "mlp"})
+
+
+def test_a_model_without_a_target_learns_to_answer_its_input(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=X)
+    prepared = prepare(source=tmp_path / "d.npz", target=None, task="reconstruction")
+    assert (prepared.schema.target.names, prepared.schema.target.shape) == ((), (4,))
+    trained, history, (test, recipe) = _trained(prepared, {"family": "mlp", "hidden": [8]})
+    np.testing.assert_array_equal(test[0]["x"], test[1])
+    assert {"rmse", "mae", "val_loss"} <= set(history.epochs[0])
+    assert {"loss", "rmse", "mae"} <= set(recipe.metrics(predict(trained, test[0]), test[1]).values)
+
+
+def test_several_inputs_are_no_target(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=X, z=X, n=np.arange(ROWS))
+    with pytest.raises(
+        ModelsError, match=r"data.target is null.*the model gets .*expected one input of numbers"
+    ):
+        prepare(source=tmp_path / "d.npz", target=None, task="reconstruction")

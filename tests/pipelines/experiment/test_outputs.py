@@ -65,3 +65,19 @@ def test_a_gate_names_the_metric_of_an_output_and_knows_its_direction() -> None:
         check_name("test_animal_acuracy", "multioutput")
     assert lower_is_better("test_weight_rmse") and lower_is_better("test_animal_loss")
     assert not lower_is_better("test_animal_accuracy") and not lower_is_better("test_r2_loss")
+
+
+def test_a_target_of_null_is_a_task_and_one_that_is_not_stated_is_missing() -> None:
+    found = _experiment(None)
+    assert (found.data.task, found.data.target) == ("reconstruction", None)
+    assert Experiment.model_validate(found.model_dump(mode="json")) == found
+    with pytest.raises(ValueError, match="target: null learns to answer the input"):
+        Experiment.model_validate({"name": "a", "data": {"source": "./a.csv"}, "model": MODEL})
+    with pytest.raises(ValueError, match="then the input is the target"):
+        Experiment.model_validate(
+            {
+                "name": "a",
+                "data": {"source": "./a.csv", "target": "y", "task": "reconstruction"},
+                "model": MODEL,
+            }
+        )

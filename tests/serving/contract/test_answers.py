@@ -20,7 +20,8 @@ MASK = Target(names=("mask",), task="segmentation", classes=(0, 1, 2), shape=(2,
 ARRAY = Target(names=("clean",), task="regression", shape=(2, 3))
 WEIGHT = Target(names=("weight",), task="regression")
 SEVERAL = Target(names=("weight", "tags", "animal"), task="multioutput", outputs=(CLASS, LABELS, WEIGHT))
-FORMS = [CLASS, LABELS, MASK, ARRAY, WEIGHT, SEVERAL]
+ITSELF = Target(names=(), task="reconstruction", shape=(3,))
+FORMS = [CLASS, LABELS, MASK, ARRAY, WEIGHT, SEVERAL, ITSELF]
 
 
 def _served(target: Target) -> ServedModel:
