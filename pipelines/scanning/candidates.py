@@ -33,11 +33,12 @@ def transforms_among(modules: Iterable[Module], columns: Sequence[str]) -> list[
 
 
 def loaders_among(modules: Iterable[Module]) -> list[Function]:
-    """Functions that read files and return data."""
+    """Functions that give data: called load, or named so and opening files."""
     return [
         one
         for one in _public(modules)
-        if one.reads and _named(one, LOADS) and not (one.trains or one.makes_model or "model" in one.name)
+        if one.name == "load" or one.name.startswith("load_") or (one.reads and _named(one, LOADS))
+        if not (one.trains or one.makes_model or "model" in one.name or "weights" in one.name)
     ]
 
 

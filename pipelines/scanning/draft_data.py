@@ -9,6 +9,15 @@ from tidegate.pipelines.scanning.functions import Function
 from tidegate.pipelines.scanning.lines import SHOWN, UNSURE, Found, Line, few, yaml_value
 from tidegate.pipelines.scanning.training_calls import UNKNOWN, arguments_of
 
+PATHS = (
+    "path",
+    "folder",
+    "file",
+    "source",
+    "dir",
+    "root",
+)  # in the name of an argument that says where data is
+
 
 def data_lines(found: Found) -> Iterator[Line]:
     """`data`: the source, the target, the transform and the split."""
@@ -46,15 +55,18 @@ def _source(found: Found, chosen: Source | None, columns: dict[str, str]) -> Ite
 
 
 def _loaded(found: Found, loader: Function) -> Iterator[Line]:
-    """No reader's data, but a function that gives it: its first argument is the source, the others are options."""
+    """No reader's data, but a function that gives it; its first argument may be the source, the others are options."""
     given = arguments_of(loader, found.modules)
-    for name in loader.required[:1]:
+    first = loader.required[:1]
+    sources = [name for name in first if isinstance(given[name], str) or any(word in name for word in PATHS)]
+    for name in sources:
         known = isinstance(given[name], str)
         about = "as the project calls it" if known else f"{UNSURE}no call tells what {loader.name} reads"
         yield Line(f"  source: {yaml_value(found.path(given[name] if known else './data'))}", about)
-    yield Line(f"  load: {loader.reference}", f"{UNSURE}{loader.place} reads files")
-    if loader.required[1:]:
-        values = {name: None if given[name] is UNKNOWN else given[name] for name in loader.required[1:]}
+    yield Line(f"  load: {loader.reference}", f"{UNSURE}{loader.place} gives the rows")
+    others = [name for name in loader.required if name not in sources]
+    if others:
+        values = {name: None if given[name] is UNKNOWN else given[name] for name in others}
         yield Line(f"  options: {yaml_value(values)}", "as the project calls it; null where no call tells")
 
 
@@ -83,7 +95,7 @@ def _transform(found: Found, columns: dict[str, str]) -> Iterator[Line]:
     likely = transforms_among(found.modules, list(columns))
     for place, one in enumerate(likely[:SHOWN]):
         missing = set(one.columns) - set(columns)
-        fits = place == 0 and not missing
+        fits = place == 0 and (not missing or not columns)
         reads = f"{one.place} reads {few(one.columns)}" if one.columns else one.place
         about = (
             f"{UNSURE}{reads}" if fits else f"{reads}; the data has no {few(missing)}" if missing else reads

@@ -4,10 +4,12 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tidegate.models.config.metrics import OF_CLASSES, OF_NUMBERS, SPELLINGS
 from tidegate.pipelines.scanning.functions import Function, Module, called
 
 UNKNOWN = object()
-KEYS = ("epochs", "batch_size", "optimizer", "loss", "early_stopping")
+KEYS = ("epochs", "batch_size", "optimizer", "loss", "metrics", "early_stopping")
+LOSS = "val_loss"
 FIT = {"epochs": "epochs", "batch_size": "batch_size"}
 
 
@@ -22,17 +24,37 @@ def training_of(modules: Sequence[Module]) -> dict[str, Any]:
                 found |= _compiled(call, modules)
             elif called(call) == "EarlyStopping":
                 found |= _stopped(call, modules)
+    if "watched" in found and found["watched"] not in found.get(
+        "metrics", ()
+    ):  # what is not computed stops nothing
+        del found["early_stopping"]
     return {key: found[key] for key in KEYS if key in found}
 
 
 def _stopped(call: ast.Call, modules: Sequence[Module]) -> dict[str, Any]:
-    """Early stopping by the loss; another value is one of a metric, which may have another name here."""
+    """Early stopping by the loss, or by a metric that has the same name here."""
     given = {str(keyword.arg): value_of(keyword.value, modules) for keyword in call.keywords}
-    monitor = given.get("monitor", value_of(call.args[0], modules) if call.args else "val_loss")
+    monitor = given.get("monitor", value_of(call.args[0], modules) if call.args else LOSS)
     patience = given.get("patience")
-    if monitor != "val_loss" or type(patience) is not int or patience < 1:
+    if type(patience) is not int or patience < 1:
         return {}
-    return {"early_stopping": {"patience": patience}}
+    if monitor == LOSS:
+        return {"early_stopping": {"patience": patience}}
+    metric = _metric_of(str(monitor).removeprefix("val_")) if str(monitor).startswith("val_") else None
+    stopping = {"monitor": f"val_{metric}", "patience": patience}
+    return {"early_stopping": stopping, "watched": metric} if metric else {}
+
+
+def _metrics(node: ast.expr, modules: Sequence[Module]) -> list[str]:
+    """The metrics of `compile` that have a name here: "accuracy", `keras.metrics.AUC()`."""
+    listed = node.elts if isinstance(node, ast.List | ast.Tuple) else [node]
+    names = [called(one) if isinstance(one, ast.Call) else str(value_of(one, modules)) for one in listed]
+    return list(dict.fromkeys(name for word in names if (name := _metric_of(word))))
+
+
+def _metric_of(word: str) -> str | None:
+    name = SPELLINGS.get(word.lower().replace("_", ""))
+    return name if name in (*OF_CLASSES, *OF_NUMBERS) else None
 
 
 def _fitted(call: ast.Call, modules: Sequence[Module]) -> dict[str, Any]:
@@ -46,7 +68,10 @@ def _compiled(call: ast.Call, modules: Sequence[Module]) -> dict[str, Any]:
         str(keyword.arg): keyword.value for keyword in call.keywords if keyword.arg in ("optimizer", "loss")
     }
     found = {name: value_of(node, modules) for name, node in given.items()}
-    named = {name: value for name, value in found.items() if isinstance(value, str)}
+    named: dict[str, Any] = {name: value for name, value in found.items() if isinstance(value, str)}
+    metrics = next((keyword.value for keyword in call.keywords if keyword.arg == "metrics"), None)
+    if metrics is not None and (names := _metrics(metrics, modules)):
+        named |= {"metrics": names}
     optimizer = given.get("optimizer")
     if isinstance(optimizer, ast.Call):
         named |= {"optimizer": _optimizer(optimizer, modules)}

@@ -40,8 +40,8 @@ TRAIN = """
         frame = pd.read_parquet("data/2025")
         x, y = build_features(frame), frame["left"].astype("float32").to_numpy()
         model = make_model(len(SEGMENTS))
-        model.compile(keras.optimizers.SGD(1e-2), "binary_crossentropy")
-        stop = keras.callbacks.EarlyStopping(patience=4)
+        model.compile(keras.optimizers.SGD(1e-2), "binary_crossentropy", metrics=[keras.metrics.AUC(name="auc")])
+        stop = keras.callbacks.EarlyStopping("val_auc", patience=4)
         model.fit(x, y, epochs=12, batch_size=64, callbacks=[stop])
 """
 
@@ -97,7 +97,8 @@ def test_a_project_as_people_have_it(shop: Path) -> None:
         "batch_size": 64,
         "optimizer": {"name": "sgd", "learning_rate": 0.01},
         "loss": "binary_crossentropy",
-        "early_stopping": {"patience": 4},
+        "metrics": ["auc"],
+        "early_stopping": {"monitor": "val_auc", "patience": 4},
     }
     assert "3 parquet: customer, signup, segment, amount, visits, …" in text
     assert "# split: {time: signup, test: 0.2}" in text
@@ -160,7 +161,7 @@ def test_a_project_that_loads_its_data_itself(tmp_path: Path) -> None:
     assert document["data"]["load"] == "games.data:load_games"
     assert (document["data"]["source"], document["data"]["options"]) == ("raw", {"year": 2025})
     assert document["data"]["target"] == "won"
-    assert "games/data.py:4 reads files" in unsure[0]
+    assert "games/data.py:4 gives the rows" in unsure[0]
 
 
 def test_a_trained_model_and_two_tables(tmp_path: Path) -> None:
