@@ -1,13 +1,12 @@
 """The command line: every command, its arguments, and the function that does it. Imports only argparse."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any
+
+from tidegate.pipelines.run_arguments import Add, add_overrides, run_commands
 
 # Parsed for every command and not passed to its function.
 COMMON = ("command", "function", "quiet", "needs_home", "target", "home", "json", "debug")
-
-Add = Callable[..., argparse.ArgumentParser]
 
 
 class Version(argparse.Action):
@@ -43,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function, quiet=quiet, needs_home=needs_home)
         return command
 
-    for part in (_pipeline, _inspection, _endpoints, _workspace):
+    for part in (run_commands, _inspection, _endpoints, _workspace):
         part(add)
     return parser
 
@@ -57,55 +56,6 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _set(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a dotted key; repeatable",
-    )
-
-
-def _executor(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--executor",
-        default="local",
-        choices=["local", "inline"],
-        help="local: one process per step; inline: all steps in this process, for a debugger",
-    )
-
-
-def _pipeline(add: Add) -> None:
-    file: dict[str, Any] = {"metavar": "FILE_OR_NAME", "help": "experiment file, or an example's name"}
-    submit = add(
-        "submit",
-        "submit:submit",
-        "run an experiment: train, gate, package, deploy, verify, promote",
-        "tidegate submit digits --set training.epochs=5",
-    )
-    submit.add_argument("file", **file)
-    _set(submit)
-    _executor(submit)
-    submit.add_argument("--detach", action="store_true", help="return at once; the run continues")
-    plan = add("plan", "plan:plan", "show what submit would do", "tidegate plan digits")
-    plan.add_argument("file", nargs="?", **file)
-    _set(plan)
-    plan.add_argument("--manifests", action="store_true", help="print the Kubernetes objects")
-    plan.add_argument("--schema", action="store_true", help="print the experiment file's JSON Schema")
-    resume = add(
-        "resume", "submit:resume", "continue a run that did not finish", "tidegate resume digits-1a2b3c4d"
-    )
-    resume.add_argument("run", metavar="RUN")
-    _executor(resume)
-    resume.add_argument("--detach", action="store_true", help="return at once; the run continues")
-    cancel = add(
-        "cancel", "submit:cancel", "stop a run and all that it started", "tidegate cancel digits-1a2b3c4d"
-    )
-    cancel.add_argument("run", metavar="RUN")
-
-
 def _inspection(add: Add) -> None:
     data = add(
         "data",
@@ -116,7 +66,7 @@ def _inspection(add: Add) -> None:
     )
     data.add_argument("file", metavar="FILE", help="data, or an experiment's file or name")
     data.add_argument("column", metavar="COLUMN", nargs="?", help="of data, the column to predict")
-    _set(data)
+    add_overrides(data)
     data.add_argument(
         "--csv", action="append", default=[], metavar="KEY=VALUE", help="how a .csv is written, see predict"
     )

@@ -3,6 +3,7 @@
 The folder is laid out as `mlflow.tensorflow.load_model` and `mlflow.pyfunc` read it.
 """
 
+import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,17 @@ from typing import Any
 
 from tidegate.infra.mlflow.spool import Event
 
-DATA = "data"
+DATA, ONNX = "data", "model.onnx"
+CONTRACT = "tidegate.json"
 
 
 def write_model(
-    folder: Path, event: Event, keras_file: Path, onnx_file: Path | None, **identity: Any
+    folder: Path,
+    event: Event,
+    keras_file: Path | None,
+    onnx_file: Path | None,
+    contract: Mapping[str, Path] | None = None,
+    **identity: Any,
 ) -> None:
     """Write the model of a `model` event as an MLflow model folder.
 
@@ -24,8 +31,9 @@ def write_model(
         folder: created here.
         event: `inputs` and `outputs` (list of name, dtype, shape with -1 first), `input_example`
             (name -> rows), `requirements` (pip lines; nothing is inferred).
-        keras_file: the model.
+        keras_file: the model; None for one of another framework, which has an ONNX file only.
         onnx_file: its ONNX export, if there is one; it adds the onnx flavor.
+        contract: JSON files by name that say how its inputs are made of raw columns; they become one, CONTRACT.
         identity: `model_id`, `run_id`, `artifact_path` for MLflow's `MLmodel` file.
     """
     from mlflow.models import Model
@@ -35,14 +43,18 @@ def write_model(
     _example(model, event, folder)
     pins = (line.partition("==") for line in event.get("requirements") or [])
     trained_with = {name: version for name, _, version in pins}
-    _keras(model, folder, keras_file, trained_with)
+    if keras_file:
+        _keras(model, folder, keras_file, trained_with)
     if onnx_file:
         _onnx(model, folder, onnx_file, trained_with)
+    if contract:
+        whole = {name: json.loads(path.read_bytes()) for name, path in contract.items()}
+        (folder / CONTRACT).write_text(json.dumps(whole), "utf-8")
     model.add_flavor(
         "python_function",
-        loader_module="mlflow.tensorflow",
+        loader_module="mlflow.tensorflow" if keras_file else "mlflow.onnx",
         python_version=platform.python_version(),
-        data=DATA,
+        data=DATA if keras_file else ONNX,
         env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
     )
     _environment(folder, event.get("requirements") or [])
@@ -94,11 +106,11 @@ def _keras(model: Any, folder: Path, keras_file: Path, trained_with: Mapping[str
 
 
 def _onnx(model: Any, folder: Path, onnx_file: Path, trained_with: Mapping[str, str]) -> None:
-    shutil.copyfile(onnx_file, folder / "model.onnx")
+    shutil.copyfile(onnx_file, folder / ONNX)
     model.add_flavor(
         "onnx",
         onnx_version=_version("onnx", trained_with),
-        data="model.onnx",
+        data=ONNX,
         providers=["CPUExecutionProvider"],
         code=None,
     )

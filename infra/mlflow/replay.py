@@ -216,8 +216,9 @@ class Replay:
             onnx = event.get("onnx")
             source = {
                 "event": event,
-                "keras": self.fetch(event["ref"]),
+                "keras": self.fetch(event["ref"]) if event["ref"] else None,
                 "onnx": self.fetch(onnx) if onnx else None,
+                "contract": {name: self.fetch(ref) for name, ref in event.get("contract", {}).items()},
             }
             self.tracker.log_model(known.experiment_id, known.run_id, self.run, folder, source, summary)
 

@@ -216,7 +216,7 @@ class Tracker:
             run_id: the MLflow run's id.
             run: our run's id.
             folder: a scratch folder, created here.
-            source: `event`, and the files `keras` and `onnx` (or None).
+            source: `event`, and the files `keras` and `onnx` (or None), and `contract`, see `write_model`.
             batch: `params` and `points` that the model's page shows.
         """
         from mlflow.entities import Metric
@@ -224,7 +224,8 @@ class Tracker:
         from tidegate.infra.mlflow.model import write_model
 
         found = self.models(experiment_id, run).get(run_id)
-        model = found[0] if found else self._create_model(experiment_id, run_id, run, batch)
+        kind = "keras" if source["keras"] else "onnx"
+        model = found[0] if found else self._create_model(experiment_id, run_id, run, batch, kind)
         self.link_model(run_id, model.model_id)
         if model.status == "READY":
             return
@@ -232,13 +233,15 @@ class Tracker:
         for chunk in _chunks(points, POINTS):
             self.client.log_batch(run_id, chunk)
         identity = {"model_id": model.model_id, "run_id": run_id, "artifact_path": model.artifact_location}
-        write_model(folder, source["event"], source["keras"], source["onnx"], **identity)
+        write_model(
+            folder, source["event"], source["keras"], source["onnx"], source.get("contract"), **identity
+        )
         self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")
 
-    def _create_model(self, experiment_id: str, run_id: str, run: str, batch: events.Batch) -> Any:
+    def _create_model(self, experiment_id: str, run_id: str, run: str, batch: events.Batch, kind: str) -> Any:
         return self.client.create_logged_model(
-            experiment_id, "model", run_id, tags={RUN_TAG: run}, params=batch.params, model_type="keras"
+            experiment_id, "model", run_id, tags={RUN_TAG: run}, params=batch.params, model_type=kind
         )
 
     def link_model(self, run_id: str, model_id: str) -> None:

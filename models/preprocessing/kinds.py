@@ -67,6 +67,8 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
         SchemaError: an option does not fit the kind or the values.
     """
     options = {key: entry[key] for key in OPTIONS if entry.get(key) is not None}
+    if kind in OPTIONS["scale"] and entry.get("scale_of_all") is not None:
+        options.setdefault("scale", entry["scale_of_all"])
     rule = _rule_for_missing(kind, column, entry.get("missing_of_all"))
     options |= {} if "missing" in options or rule is None else {"missing": rule}
     wrong = [key for key in options if kind not in OPTIONS[key]]

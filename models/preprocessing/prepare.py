@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, as_strings, rows_of, take
 from tidegate.models.data.data_warnings import recorded
@@ -73,6 +74,8 @@ class Prepared:
         splits: "train", "validation" and "test" as raw columns; for streamed data "train" is a sample of the rows.
         learned: digests of the training and validation rows, whose order means nothing; see `row_identity`.
         held: for each test row the digest that `learned` has if the row, or one that stays with it, is among those.
+        places: of the rows of all splits, in the order of `splits`, which row of the source each one was; None for
+            streamed data.
         shards: for streamed data a reference to each shard of training rows, as `ShardWriter`'s `keep` returned it.
     """
 
@@ -83,6 +86,7 @@ class Prepared:
     summary: dict[str, Any]
     learned: Digests
     held: Digests
+    places: NDArray[np.int64] | None = None
     shards: list[Any] = field(default_factory=list)
 
 
@@ -103,6 +107,7 @@ def prepare(
     weight: str | None = None,
     files: Mapping[str, Path] | None = None,
     load: OwnLoad | None = None,
+    scale: str | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -132,6 +137,7 @@ def prepare(
         weight: the column of the rows' weights, which stays with them.
         files: by part, where the file is that `split` names.
         load: a function of the user's that gives the rows of the source and of each file, in place of a reader.
+        scale: of the numbers and images that do not state it.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -164,7 +170,7 @@ def prepare(
         hidden = [*names, *([weight] if weight else ())]
         made = transform and fit_transform(transform, columns, types, known, hidden, task)
         seen, inputs, known = made.encoded(columns, names, inputs) if made else (columns, inputs, known)
-        stated = with_kinds(known, seen, inputs, names, missing)
+        stated = with_kinds(known, seen, inputs, names, missing, scale)
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
             seen, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
@@ -201,7 +207,8 @@ def prepare(
         }
         summary |= split_summary(rules, aside, index)
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]
-        return Prepared(schema, transforms, splits, whole, summary, learned, held)
+        places = kept[np.concatenate(list(index.values()))]
+        return Prepared(schema, transforms, splits, whole, summary, learned, held, places)
 
 
 def whole_fingerprint(digests: Mapping[str, str]) -> str:

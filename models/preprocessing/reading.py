@@ -173,13 +173,19 @@ def with_kinds(
     inputs: Sequence[Mapping[str, Any]] | None,
     target: Sequence[str],
     missing: str | None = None,
+    scale: str | None = None,
 ) -> Sequence[Mapping[str, Any]] | None:
-    """The stated inputs, with known kinds and the rule for missing values added where none is stated."""
-    if not kinds and missing is None:
+    """The stated inputs, with known kinds and the rules for missing values and scale added where none is stated."""
+    if not kinds and missing is None and scale is None:
         return inputs
     stated = [{"name": name} for name in columns if name not in target] if inputs is None else inputs
     return [
-        {**entry, "kind": entry.get("kind") or kinds.get(entry["name"]), "missing_of_all": missing}
+        {
+            **entry,
+            "kind": entry.get("kind") or kinds.get(entry["name"]),
+            "missing_of_all": missing,
+            "scale_of_all": scale,
+        }
         for entry in stated
     ]
 

@@ -111,8 +111,10 @@ class Transforms:
         """The known categories of each raw column of categories, sorted."""
         if self.own is not None:
             return self.own.categories
-        kind, encoder = self._encoders.get("features", ("", None))
-        return dict(encoder.content["categories"]) if encoder and kind == "features" else {}
+        found: dict[str, list[str]] = {}
+        for _, encoder in self._encoders.values():
+            found |= encoder.content.get("categories", {})
+        return found
 
     def described(self) -> dict[str, str]:
         """By column that is encoded, what the model gets, in a few words."""
@@ -286,11 +288,16 @@ def _is_single(field: Field) -> bool:
     return field.kind in ("categorical", "date") or (field.kind == "numeric" and field.shape == ())
 
 
+def input_name(column: str) -> str:
+    """A column's name with the characters that Keras takes in the name of an input."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", column)
+    return safe if safe[:1].isalnum() else f"input{safe}"
+
+
 def _input_names(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for name in names:
-        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-        safe = safe if safe[:1].isalnum() else f"input{safe}"
+        safe = input_name(name)
         while safe in taken or safe in chosen.values():
             safe += "_"
         chosen[name] = safe

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,23 +42,61 @@ class Probes:
     scale: float
 
 
-def make_probes(model: Any, schema: Schema, transforms: Transforms, columns: Columns) -> Probes | None:
+class Answering(Protocol):
+    """A trained model that can be asked."""
+
+    def run(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """Its own outputs for model inputs by name, float32 `(n, ...)`."""
+
+    def before(self, inputs: Mapping[str, Array]) -> NDArray[np.float32] | None:
+        """What it computes before its last softmax or sigmoid; None: that is not known."""
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """The shape of a row of its output; None is any size."""
+
+
+@dataclass(frozen=True)
+class KerasAnswers:
+    """A Keras model that can be asked."""
+
+    model: Any
+
+    def run(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """See `networks.predict.predict`."""
+        from tidegate.models.networks.predict import predict
+
+        return predict(self.model, inputs)
+
+    def before(self, inputs: Mapping[str, Array]) -> NDArray[np.float32] | None:
+        """See `networks.last_activation.predict_before`."""
+        from tidegate.models.networks.last_activation import predict_before
+
+        return predict_before(self.model, inputs)
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """The shape of a row of its output; of several, how many numbers they have together."""
+        shapes = [tuple(answer.shape[1:]) for answer in self.model.outputs]
+        if len(shapes) == 1:
+            return shapes[0]
+        return (sum(math.prod(size or 1 for size in shape) for shape in shapes),)
+
+
+def make_probes(model: Answering, schema: Schema, transforms: Transforms, columns: Columns) -> Probes | None:
     """Choose the rows by the trained model, and ask it; what it cannot answer is left out.
 
     Args:
-        model: the trained Keras model.
+        model: the trained model.
         schema, transforms: of the data.
         columns: held-out raw rows.
 
     Returns:
         None if there are no rows.
     """
-    from tidegate.models.networks.last_activation import predict_before
-    from tidegate.models.networks.predict import predict
-
     if not rows_of(columns):
         return None
-    run = partial(predict, model)
+    run = model.run
 
     def labels(rows: Columns) -> NDArray[np.integer]:
         return class_of(run(transforms.apply(rows)))
@@ -76,7 +115,7 @@ def make_probes(model: Any, schema: Schema, transforms: Transforms, columns: Col
     if not kinds:
         return None
     answers = ask(run, transforms, rows)
-    before = predict_before(model, transforms.apply(_first(rows, model)))
+    before = model.before(transforms.apply(_first(rows, model)))
     good = _finite(answers)
     if before is not None:
         good[: len(before)] &= _finite(before)
@@ -136,11 +175,11 @@ def _finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
 
 
-def _numbers_of_a_row(model: Any, schema: Schema) -> int:
+def _numbers_of_a_row(model: Answering, schema: Schema) -> int:
     """How many numbers an answer has; a text's answer has only a few, which is kept of every row."""
     if schema.target.task == "generation":
         return 1
-    return sum(math.prod(size or 1 for size in answer.shape[1:]) for answer in model.outputs)
+    return math.prod(size or 1 for size in model.sizes)
 
 
 def _few(rows: Columns, kinds: list[str], numbers: int) -> tuple[Columns, list[str]]:
@@ -148,9 +187,9 @@ def _few(rows: Columns, kinds: list[str], numbers: int) -> tuple[Columns, list[s
     return {name: column[:most] for name, column in rows.items()}, kinds[:most]
 
 
-def _first(rows: Columns, model: Any) -> Columns:
+def _first(rows: Columns, model: Answering) -> Columns:
     """The rows of which is kept what stands before the last activation: for texts a number for each step and token."""
-    steps = math.prod(size or 64 for size in model.outputs[0].shape[1:])
+    steps = math.prod(size or 64 for size in model.sizes)
     return {name: column[: max(1, MOST_NUMBERS // steps)] for name, column in rows.items()}
 
 

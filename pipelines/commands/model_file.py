@@ -7,8 +7,12 @@ from pathlib import Path
 from tidegate.pipelines.errors import ExperimentError, nearest
 
 
-def check_model_file(file: str | None) -> None:
+def check_model_file(file: str | None, builds: bool = True) -> None:
     """Find a broken model file now, not after the data was prepared.
+
+    Args:
+        file: its path, or None.
+        builds: whether it must define `build`; beside a trained model it defines layers.
 
     Raises:
         ExperimentError: it cannot be read, is not Python, or has no `build`.
@@ -26,7 +30,7 @@ def check_model_file(file: str | None) -> None:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ExperimentError(f"model.file: {path}{line}: not Python: {error}") from error
     names = _names_bound(tree)
-    if "build" not in names:
+    if builds and "build" not in names:
         raise ExperimentError(
             f"model.file: {path} defines no build(){nearest('build', names)}; "
             "expected: def build(inputs, outputs, **options) that returns a keras.Model"

@@ -65,7 +65,7 @@ def _run_checks(checks: Iterable[Callable[[], object]]) -> None:
 def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]]:
     task = _task(experiment)
     yield partial(check_source, experiment.data, home.s3_endpoint)
-    yield partial(check_model_file, experiment.model.file)
+    yield partial(check_model_file, experiment.model.file, builds=experiment.model.trained is None)
     yield partial(check_own_code, experiment, home)
     yield from _part_checks(experiment)
     if home.target is None:  # a cluster's images bring their own
@@ -139,7 +139,8 @@ def _check_shared(experiment: Experiment) -> None:
 def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
     """The checks that each choice of a search must pass too."""
     model, training, task = experiment.model.options, experiment.training, _task(experiment)
-    yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
+    if experiment.model.trained is None:
+        yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
     yield partial(check_optimizer, training.optimizer)
     yield partial(_check_loss, experiment, task)
     yield partial(_check_monitors, experiment, task)

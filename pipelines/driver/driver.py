@@ -24,6 +24,7 @@ from tidegate.pipelines.executors.forking.servers import ForkServers
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.step import TRIALS
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
 
 SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
@@ -252,13 +253,15 @@ def _step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
     if record.step == "prepare":
         dropped = outputs["summary"]["dropped_rows"]
         return f"{dropped} rows without a target were dropped" if dropped else ""
-    if record.step == "train":
+    if record.step in TRIALS:
+        outputs = outputs if record.step == "train" else outputs["trained"]
         shown = {key: value for key, value in outputs["metrics"].items() if key.startswith("test_")}
         words = [f"{key}={value:.4g}" for key, value in list(shown.items())[:2]]
         words += [f"{key.rpartition('.')[2]}={value}" for key, value in outputs["params"].items()]
         return " ".join(words) + (" pruned" if outputs["pruned"] else "")
     if record.step == "package":
-        return f"{outputs['runtime']}, parity {outputs['parity']:.2g}, bento {outputs['bento']}"
+        near = "unproved" if outputs["parity"] is None else f"parity {outputs['parity']:.2g}"
+        return f"{outputs['runtime']}, {near}, bento {outputs['bento']}"
     if record.step in ("deploy", "promote"):
         return f"release {outputs['release']}"
     return ""

@@ -10,7 +10,9 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.planning.identity import content_of
 from tidegate.pipelines.planning.plan import Plan
+from tidegate.pipelines.planning.step import candidate_step
 from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.step_types.package import nearness
 from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.steps.trials.trial_log import log_datasets, parameters, undefined_tags, version_tags
 
@@ -36,7 +38,7 @@ class RunLog:
         name, described = plan.experiment.name, plan.experiment.description
         self._note = [described]
         tags = {"tidegate.run": plan.run, "tidegate.endpoint": plan.experiment.endpoint, **plan.facts.tags}
-        tags |= version_tags(plan.facts.versions["train"])
+        tags |= version_tags(plan.facts.versions[candidate_step(plan.experiment)])
         if described:
             tags["mlflow.note.content"] = described
         self._identity = {"name": plan.run, "experiment": name, "tags": tags}
@@ -71,6 +73,8 @@ class RunLog:
             self._datasets(Prepared.model_validate(outputs))
         elif step == "train":
             self._copy_trial(outputs)
+        elif step == "import":
+            self._copy_trial(outputs["trained"])
         elif step == "select":
             self._log_winner(outputs)
             undefined = undefined_tags(outputs.get("undefined", {}))
@@ -88,7 +92,7 @@ class RunLog:
         elif step == "package":
             tags = {key: outputs[key] for key in ("bundle", "bento", "runtime", "parity", "tolerance")}
             self.set_tags(**tags, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
-            near = f"within {outputs['parity']:.2g} of the trained model"
+            near = nearness(outputs["parity"], outputs.get("proof", "training"))
             self._add_note(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
         elif step == "promote":
             self.set_tags(release=outputs["release"], url=outputs["url"])

@@ -10,7 +10,8 @@ from tidegate.infra.store import Store
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.errors import StepError
 from tidegate.pipelines.executors.base import Executor, Handle, StepCall
-from tidegate.pipelines.planning.plan import Plan, Step
+from tidegate.pipelines.planning.plan import Plan
+from tidegate.pipelines.planning.step import Step
 from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
 from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus, read_json
 from tidegate.pipelines.step_types.base import From, StepPart

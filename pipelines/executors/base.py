@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, field_validator
 
-from tidegate.pipelines.planning.plan import INPUTS
+from tidegate.pipelines.planning.step import INPUTS
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.train import TrainInputs
 

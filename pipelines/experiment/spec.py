@@ -1,5 +1,6 @@
 """The experiment file: frozen, typed, and strict about unknown keys."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,9 +17,12 @@ from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.pipelines.experiment.serving import Serving
 
+# Keys of `Model` that are no options of what builds it.
+NOT_OPTIONS = {"from_", "freeze", "trained", "answers", "classes", "weights"}
+
 
 class Model(Part):
-    """A built-in family, or the user's own file or function; every other key is an option of it."""
+    """A built-in family, the user's own file or function, or a trained model; every other key is an option of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True)
     family: str | None = Field(None, description="a built-in model family")
@@ -33,11 +37,34 @@ class Model(Part):
         description="a reference such as churn.models.net:build to a function like build of `file`, in a module of the "
         "project, see code",
     )
+    trained: str | None = Field(
+        None,
+        description="a trained model, which is proved, gated and served as if it had been trained here: a .keras or "
+        ".onnx file, a SavedModel's folder, or of MLflow models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH; its "
+        "inputs get the columns as they are; `file` or `function` name the module of its own layers",
+    )
+    answers: str | None = Field(
+        None,
+        description="of a trained model: a file with its answers to each row of the data, in their order, as its own "
+        "framework gave them (.npy, .npz, or a table); the served model must give them",
+    )
+    classes: list[bool | int | str] | None = Field(
+        None,
+        min_length=2,
+        description="of a trained model: the classes in the order of its outputs; as its file says, or sorted, when "
+        "not given",
+    )
+    weights: str | None = Field(
+        None,
+        description="a file of pretrained weights, here or s3://BUCKET/KEY; build() gets its local path as the option "
+        "`weights`",
+    )
     from_: str | None = Field(
         None,
         alias="from",
         description="a run's id, or an experiment's name for its newest run: training starts from the "
-        "weights of its winner; a last layer of another shape starts from new ones",
+        "weights of its winner; a last layer of another shape starts from new ones. Or a .keras file, models:/… or "
+        "runs:/… of MLflow, or a .weights.h5 file, which Keras wrote for this very model",
     )
     freeze: Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=list[str] | str)] | None = (
         Field(
@@ -48,19 +75,48 @@ class Model(Part):
     @property
     def options(self) -> dict[str, Any]:
         """What the model is built from."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"from_", "freeze"})
+        return self.model_dump(mode="json", exclude_none=True, exclude=NOT_OPTIONS)
 
     def problems(self) -> Iterator[str]:
-        given = [name for name in ("family", "file", "function") if getattr(self, name) is not None]
-        if len(given) != 1:
-            yield (
-                "give either family (e.g. mlp), file (./my_model.py) or function (package.module:build); received "
-                f"{' and '.join(given) or 'none of them'}"
-            )
+        yield from self._problems_of_trained() if self.trained is not None else self._problems_of_source()
         if self.freeze and self.from_ is None:
             yield "freeze keeps layers of an earlier run; say which one: from: RUN"
         if self.from_ is not None and self.options.get("pretrain"):
             yield "from starts with trained weights, and pretrain would be lost; leave one of the two out"
+
+    def _problems_of_source(self) -> Iterator[str]:
+        given = [name for name in ("family", "file", "function") if getattr(self, name) is not None]
+        if len(given) != 1:
+            yield (
+                "give either family (e.g. mlp), file (./my_model.py), function (package.module:build) or trained "
+                f"(./model.keras); received {' and '.join(given) or 'none of them'}"
+            )
+        for key in ("answers", "classes"):
+            if getattr(self, key) is not None:
+                yield f"{key} is for a trained model; say which one: trained: ./model.keras"
+        if self.weights is not None and self.family is not None:
+            yield "weights is for a build() of yours, which loads them; name its file or function, or leave weights out"
+
+    def _problems_of_trained(self) -> Iterator[str]:
+        given = [key for key in ("family", "from_", "freeze", "weights") if getattr(self, key) is not None]
+        for key in [*given, *(self.model_extra or ())]:
+            yield f"{key.rstrip('_')} is for a model that is trained here, and trained names one that is; leave it out"
+
+    def resolved(self, folder: Path) -> "Model":
+        """The same with every path made absolute."""
+        paths = {key: getattr(self, key) for key in ("file", "answers", "trained", "weights")}
+        if self.from_ is not None and Path(self.from_).suffix in (".keras", ".h5"):
+            paths["from_"] = self.from_
+        found = {
+            key: str((folder / path).resolve())
+            for key, path in paths.items()
+            if path is not None and not ADDRESS.match(path)
+        }
+        return self.model_copy(update=found)
+
+
+# Where a model or its weights are that are no file here: models:/…, runs:/…, s3://…
+ADDRESS = re.compile(r"[a-z0-9]+:/")
 
 
 class Training(TrainingOptions):
@@ -173,6 +229,36 @@ class Experiment(Part):
             require_equal_shares(training.backend, resources.gpus, resources.nodes, training.batch_size)
         except OptionsError as error:
             yield str(error)
+        if self.model.trained is not None:
+            yield from self._not_trained_here()
+
+    def _not_trained_here(self) -> Iterator[str]:
+        """What has no effect on a trained model."""
+        usual = Training.model_validate({})
+        stated = [
+            key
+            for key in Training.model_fields
+            if key not in ("loss", "metrics") and getattr(self.training, key) != getattr(usual, key)
+        ]
+        if stated:
+            yield (
+                f"training has {', '.join(stated)}, and model.trained is trained already; expected loss and "
+                "metrics at most; leave the others out"
+            )
+        if self.search is not None:
+            yield "search is for models that are trained here, and model.trained is trained already; leave it out"
+        if self.data.split.folds is not None:
+            yield "data.split.folds trains further models, and model.trained is trained already; leave it out"
+        if self.data.stream is True:
+            yield "data.stream is for training, and model.trained is trained already; leave it out"
+        if self.serving.explain:
+            yield "serving.explain is for models that are trained here; leave it out, or train the model here"
+        for entry in self.data.inputs or ():
+            if entry.scale not in (None, "none") or entry.missing == "own":
+                yield (
+                    f"data.inputs: {entry.name} has a scale or missing: own, and model.trained gets its inputs as they "
+                    "are; leave it out"
+                )
 
     @property
     def endpoint(self) -> str:
@@ -181,9 +267,7 @@ class Experiment(Part):
 
     def resolved(self, folder: Path) -> "Experiment":
         """The same experiment with every path made absolute against its file's folder."""
-        data, model, code = self.data.resolved(folder), self.model, self.code
-        if model.file is not None:
-            model = model.model_copy(update={"file": str((folder / model.file).resolve())})
+        data, model, code = self.data.resolved(folder), self.model.resolved(folder), self.code
         if (
             model.file is not None
             or code != Code.model_validate({})

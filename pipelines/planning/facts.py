@@ -11,19 +11,19 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tidegate.infra.store import Ref
 from tidegate.models.tuning.search import grid_size
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.data_source import sources_of
-from tidegate.pipelines.planning.identity import Facts, Start, digest_of, run_id
-from tidegate.pipelines.planning.plan import STEPS, Plan
+from tidegate.pipelines.planning.identity import Facts, digest_of, run_id
+from tidegate.pipelines.planning.model_files import keep_files, model_files
+from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.planning.project.environment import environment_files, make_environment
 from tidegate.pipelines.planning.project.project import Project, keep_project, project_of
 from tidegate.pipelines.planning.project.served_packages import served_files
 from tidegate.pipelines.planning.project.snapshot import keep_archive
+from tidegate.pipelines.planning.step import steps_for
 from tidegate.pipelines.state.files_read import model_identity
-from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
 from tidegate.pipelines.state.targets import IN_POD
@@ -38,10 +38,12 @@ CHANGES_NO_RESULT = (
     "tidegate.pipelines.steps.context",
     "tidegate.pipelines.steps.trials.trial_log",
 )
+MODULES = {"import": "import_model"}  # where a step's module is not called as the step
 # The libraries whose versions a step's result depends on.
 LIBRARIES = {
     "prepare": ("numpy", "scikit-learn"),
     "train": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "tf2onnx", "optuna"),
+    "import": ("numpy", "keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime"),
     "select": ("numpy", "onnxruntime"),
     "package": ("numpy", "onnxruntime", "bentoml"),
 }
@@ -66,14 +68,18 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         size=sum(source.size() for source in sources.values()) if experiment.data.stream == "auto" else 0,
         model=model,
         changed=changed,
-        code={step: code_digest(step, project.of(step).ours if project else ()) for step in STEPS},
-        versions={step: _versions(LIBRARIES.get(step, ())) for step in STEPS},
+        code={step: code_digest(step, _ours(project, step)) for step in steps_for(experiment)},
+        versions={step: _versions(LIBRARIES.get(step, ())) for step in steps_for(experiment)},
         trials=_trial_count(experiment),
         project=project,
-        start=_start(experiment, home),
         tags=_tags(),
     )
-    return with_champion(facts, experiment, home)
+    return with_champion(model_files(experiment, home).into(facts), experiment, home)
+
+
+def _ours(project: Project | None, step: str) -> tuple[str, ...]:
+    """The modules of ours that the user's code imports which a step runs; layers of a trained model are train's."""
+    return project.of("train" if step == "import" else step).ours if project else ()
 
 
 def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
@@ -89,13 +95,17 @@ def no_code(experiment: Experiment, home: Home) -> list[Path]:
 
 
 def keep_project_of(plan: Plan, home: Home) -> None:
-    """Store the snapshot of a plan's project, and install what it requires; a pod finds both in the store.
+    """Store what a plan needs of this machine: the project's snapshot, with what it requires installed, and the files
+    of a model that the experiment names; a pod finds all in the store.
 
     Raises:
         PipelineError: the project changed since the run was planned, or a package cannot be had any more.
     """
     experiment, project = plan.experiment, plan.facts.project
-    if project is None or IN_POD in os.environ:
+    if IN_POD in os.environ:
+        return
+    keep_files(plan.facts.model_files, home.store)
+    if project is None:
         return
     keep_project(home.store, experiment, project, no_code(experiment, home))
     if experiment.code.requirements:
@@ -131,33 +141,6 @@ def _model(project: Project | None, home: Home) -> tuple[str, list[str]]:
         return "", []
     identity = digest_of(asdict(project.of("train")))
     return model_identity(home.store, identity) if home.target is None else (identity, [])
-
-
-def _start(experiment: Experiment, home: Home) -> Start | None:
-    """The winner of the run that training begins with.
-
-    Raises:
-        ExperimentError, UnknownNameError: there is no such run, or it has no winner yet.
-    """
-    asked = experiment.model.from_
-    if asked is None:
-        return None
-    if asked == experiment.name:
-        raise ExperimentError(
-            f"model.from is {asked}, this experiment's own name, whose newest run changes with each one; expected "
-            "the id of a run; name a run that `tidegate runs` lists"
-        )
-    done = [folder for folder in home.run_folders() if folder.read().status == "done"]
-    newest = next((folder.run for folder in done if folder.read().name == asked), asked)
-    record = home.run_folder(newest).read()
-    selected, prepared = (outputs_of(home, record, step) for step in ("select", "prepare"))
-    if not selected or not prepared:
-        raise ExperimentError(
-            f"model.from: run {newest} is {record.status} and its files are missing; expected a run that is done; "
-            "submit it again, or name another"
-        )
-    keras, transforms = selected[0]["winner"]["keras"], prepared[0]["transforms"]
-    return Start(newest, Ref.model_validate(keras), Ref.model_validate(transforms))
 
 
 def _champion(state: EndpointState, run: str, home: Home) -> str | None:
@@ -200,9 +183,10 @@ def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
         own: modules of ours that the user's code imports, which the step runs.
     """
     total = hashlib.sha256()
-    reached = import_closure([f"tidegate.pipelines.steps.{step}", *own], CHANGES_NO_RESULT, packages=False)
-    for module, file in reached.items():
-        total.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
+    module = MODULES.get(step, step)
+    reached = import_closure([f"tidegate.pipelines.steps.{module}", *own], CHANGES_NO_RESULT, packages=False)
+    for name, file in reached.items():
+        total.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()
 
 

@@ -10,6 +10,7 @@ from tidegate.models.config.quantities import memory_bytes
 from tidegate.pipelines.experiment.data import Data, TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.project.project import Project
+from tidegate.pipelines.planning.trained_file import LocalFile, TrainedFile
 from tidegate.pipelines.step_types.prepare import Kept
 
 # Rows that take more than 1/8 of the memory are streamed: encoded and as tensors they take up to nine times as much.
@@ -18,11 +19,12 @@ STREAM_PART = 8
 
 @dataclass(frozen=True)
 class Start:
-    """The winner of the earlier run that training begins with."""
+    """The weights that training begins with: of an earlier run's winner, or of a file; see `WarmStartInputs`."""
 
     run: str
     keras: Ref
-    transforms: Ref
+    transforms: Ref | None
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ class Facts:
         incarnation: how often the endpoint was deleted; a new one starts from scratch.
         project: the user's project, or None.
         size: about how many bytes the rows take in memory; 0 where it does not matter.
-        start: the earlier run that training begins with, or None.
+        start: the weights that training begins with, or None.
+        trained: the trained model that the run imports; None: it trains one.
+        answers: that model's answers to the rows of the data, or None.
+        weights: pretrained weights for the user's build(), or None.
+        model_files: the files of this machine that these are; they are put into the store before the first step.
         files: by part, the digest of the file that `data.split` names for it.
         source: the copy of the data in a store; None: it is where the experiment says.
         kept_files: the same of the files that `data.split` names, by part.
@@ -58,6 +64,10 @@ class Facts:
     incarnation: int = 0
     project: Project | None = None
     start: Start | None = None
+    trained: TrainedFile | None = None
+    answers: Ref | None = None
+    weights: Ref | None = None
+    model_files: list[LocalFile] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     source: Kept | None = None
     kept_files: dict[str, Kept] = field(default_factory=dict)
@@ -82,8 +92,10 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     del document["code"]  # what counts of it is what the steps reach
     if facts.model:
         document["model"]["file"] = facts.model
-    if facts.start is not None:
-        document["model"]["from"] = facts.start.keras.digest
+    known = {"answers": facts.answers, "weights": facts.weights}
+    known |= {"from": facts.start.keras if facts.start else None}
+    known |= {"trained": facts.trained.model.ref if facts.trained else None}
+    document["model"] |= {key: ref.digest for key, ref in known.items() if ref is not None}
     return document
 
 
@@ -102,6 +114,8 @@ def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
     It depends on the experiment and the data only, not on the machine, because the order of rows depends on it.
     """
     data, memory = experiment.data, memory_bytes(experiment.resources.memory)
+    if facts.trained is not None:
+        return None
     if data.stream == "auto":
         return memory if facts.size > memory // STREAM_PART and not _needs_all(data) else None
     return memory if data.stream else None
@@ -110,7 +124,8 @@ def streamed_memory(experiment: Experiment, facts: Facts) -> int | None:
 def memory_if_larger(experiment: Experiment) -> int | None:
     """Memory in bytes for streaming rows of which only `data.load` knows whether they fit; None where it may not be."""
     data = experiment.data
-    streams = data.load is not None and data.stream == "auto" and not _needs_all(data)
+    trains = experiment.model.trained is None
+    streams = trains and data.load is not None and data.stream == "auto" and not _needs_all(data)
     return memory_bytes(experiment.resources.memory) if streams else None
 
 

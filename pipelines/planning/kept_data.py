@@ -12,7 +12,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from tidegate.infra.errors import StoreError
-from tidegate.infra.store import Store
+from tidegate.infra.store import Ref, Store
 from tidegate.infra.system.files import translate_os_errors
 from tidegate.models.data.sources import existing, source_files
 from tidegate.pipelines.errors import PipelineError
@@ -69,6 +69,13 @@ def lay_out_source(store: Store, kept: Kept, folder: Path) -> Path:
         if kept.packed is not None:
             unpack(store.fetch(kept.packed), folder)
     return inside(folder, kept.name)
+
+
+def lay_out_file(store: Store, ref: Ref, folder: Path) -> Path:
+    """A stored file under its own name, which readers that look at it need; callers must not write to it."""
+    target = folder / Path(ref.name).name
+    _link(store.fetch(ref), target)
+    return target
 
 
 def _check_names(files: dict[str, Path]) -> None:

@@ -9,6 +9,14 @@ from tidegate.pipelines.step_types.prepare import Prepared
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.serving.bundle.measurements import Batching, Probed, Runtime
 
+Proof = Literal["training", "answers", "none"]
+PROVED_BY = {"training": "the trained model", "answers": "the given answers"}
+
+
+def nearness(parity: float | None, proof: str) -> str:
+    """How far the served model is from what proves it, in words."""
+    return "unproved" if parity is None else f"within {parity:.2g} of {PROVED_BY[proof]}"
+
 
 class PackageInputs(CodedInputs):
     """The winner, the data it is checked on, the runtime, the decoding settings, and whether it explains."""
@@ -31,7 +39,8 @@ class Packaged(StepPart):
         bento: tag in BentoML's store.
         runtime: which runtime serves it.
         reason: why it is not ONNX, or "".
-        parity: the largest absolute difference found.
+        parity: the largest absolute difference found; None: nothing says what a model of another framework answers.
+        proof: what it was compared with, see `step_types.train.Trained`.
         tolerance: the difference allowed.
         rows: held-out rows compared.
         batching: measurements of requests predicted in one batch.
@@ -43,9 +52,10 @@ class Packaged(StepPart):
     bento: str
     runtime: Runtime
     reason: str
-    parity: float
+    parity: float | None
     tolerance: float
     rows: int
     batching: Batching | None = None
     explained: float | None = None
     probed: Probed | None = None
+    proof: Proof = "training"

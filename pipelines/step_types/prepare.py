@@ -1,7 +1,7 @@
 """Inputs and outputs of `prepare`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,7 @@ class PrepareInputs(CodedInputs):
         kept_files, file_digests: the same of the files that `data.split` names, by part.
         memory: bytes of memory for streaming the rows in parts; None: all rows are held in memory.
         memory_if_larger: the same for rows of which only `data.load` knows whether they fit into memory.
+        scale: of numbers and images that do not state it.
     """
 
     data: Data
@@ -47,6 +48,7 @@ class PrepareInputs(CodedInputs):
     file_digests: Mapping[str, str] = Field(default_factory=dict)
     memory: int | None = None
     memory_if_larger: int | None = None
+    scale: Literal["none"] | None = None
 
 
 class Prepared(StepPart):
@@ -62,6 +64,8 @@ class Prepared(StepPart):
         learned: digests of the training and validation rows, `.npy`; None in outputs of older versions, as is `held`.
         held: of the test rows, in their order; see `models.preprocessing.prepare.Prepared`.
         summary: rows, classes, `columns`, an entry a column, and `warnings`, sentences about the data, for the user.
+        places: of the rows of train, validation and test, which row of the source each one was, `.npy`; None if
+            they are streamed, and in runs of earlier versions.
         columns: a line a column, as text; None in runs of earlier versions.
     """
 
@@ -77,3 +81,4 @@ class Prepared(StepPart):
     learned: Ref | None = None
     held: Ref | None = None
     columns: Ref | None = None
+    places: Ref | None = None

@@ -18,9 +18,11 @@ class Trained(StepPart):
     Attributes:
         id: the trial's step id; its spool has the same name.
         index: number of the trial.
-        keras: the model as Keras saves it.
+        keras: the model as Keras saves it; None for a trained model of another format.
         onnx: its ONNX export, or None with the reason in `export_error`.
         reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
+        proof: what its answers are compared with: those of the process that trained it, the given answers of its own
+            framework, or nothing.
         probes: rows that show a difference held-out ones hide, and the answers to them; None in older outputs, and
             where there are no held-out rows.
         report: history and predictions for the figures, .npz.
@@ -40,7 +42,7 @@ class Trained(StepPart):
 
     id: str
     index: int
-    keras: Ref
+    keras: Ref | None
     onnx: Ref | None
     export_error: str
     reference: Ref
@@ -59,14 +61,23 @@ class Trained(StepPart):
     read: dict[str, str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     probes: Ref | None = None
+    proof: Literal["training", "answers", "none"] = "training"
 
 
 class WarmStartInputs(StepPart):
-    """The run whose weights training starts from; see `networks.fine_tuning.WarmStart`."""
+    """The weights that training starts from; see `networks.fine_tuning.WarmStart`.
+
+    Attributes:
+        run: the run that made them, or the file's name.
+        keras: a .keras file, or weights alone (.weights.h5).
+        transforms: of the model's inputs; None: they are not known.
+        foreign: whether they are of no run, so that the rows they learned from are not known.
+    """
 
     run: str
     keras: Ref
-    transforms: Ref
+    transforms: Ref | None
+    foreign: bool = False
     freeze: list[str]
 
 
@@ -97,6 +108,7 @@ class TrainInputs(CodedInputs):
     nodes: int = 1
     member_timeout: str = "10m"
     start: WarmStartInputs | None = None
+    weights: Ref | None = None
     decoding: DecodingSettings | None = None
     explain: bool = False
     search: Draw | None

@@ -10,6 +10,7 @@ from tidegate.pipelines.steps.context import StepContext
 MODULES = {
     "prepare": "tidegate.pipelines.steps.prepare",
     "train": "tidegate.pipelines.steps.train",
+    "import": "tidegate.pipelines.steps.import_model",
     "select": "tidegate.pipelines.steps.select",
     "package": "tidegate.pipelines.steps.package",
     "deploy": "tidegate.pipelines.steps.deploy",

@@ -3,9 +3,10 @@
 from tidegate.infra.errors import ConflictError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Hosting
+from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.step_types.release import Deployed, DeployInputs
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.serving.bundle.measurements import Parity
+from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.deployment.release import EndpointState, load, reserve, update
 
 
@@ -29,7 +30,7 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
 def _reserve(inputs: DeployInputs, context: StepContext, place: Hosting) -> EndpointState:
     store, packaged = context.home.store, inputs.packaged
     port = place.choose_port(load(store, inputs.endpoint), inputs.serving.port)
-    parity = Parity(max_abs_difference=packaged.parity, tolerance=packaged.tolerance, rows=packaged.rows)
+    parity = open_bundle(fetch_bundle(context.home, packaged.bundle)).manifest.parity
 
     def change(state: EndpointState) -> EndpointState:
         return reserve(

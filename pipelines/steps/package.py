@@ -11,7 +11,7 @@ from tidegate.models.user_code.code_folder import DOCUMENT
 from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
-from tidegate.pipelines.step_types.package import Packaged, PackageInputs
+from tidegate.pipelines.step_types.package import Packaged, PackageInputs, nearness
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.project import code_reached, lay_out_packages
@@ -65,11 +65,15 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         slopes=context.work / SLOPES if inputs.explain and runtime == "onnx" else None,
         probes=context.store.fetch(inputs.winner.probes) if inputs.winner.probes else None,
         probed=probed,
+        proof=inputs.winner.proof,
     )
     digest = keep_bundle(context.home, folder, inputs.code.served_packages if inputs.code else None)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
     bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
-    print(f"bento {bento}, runtime {runtime}, parity {parity.max_abs_difference:.3g} on {parity.rows} rows")
+    difference = None if inputs.winner.proof == "none" else parity.max_abs_difference
+    print(
+        f"bento {bento}, runtime {runtime}, {nearness(difference, inputs.winner.proof)}, {parity.rows} rows"
+    )
     if probed is not None:
         print(f"proved beyond held-out rows: {probed.summary}")
     print(f"requests: {batching.summary}")
@@ -81,7 +85,8 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
         bento=bento,
         runtime=runtime,
         reason=reason,
-        parity=parity.max_abs_difference,
+        parity=difference,
+        proof=inputs.winner.proof,
         tolerance=parity.tolerance,
         rows=parity.rows,
         batching=batching,
@@ -110,7 +115,7 @@ def _export_slopes(inputs: PackageInputs, context: StepContext) -> str:
     fetch = context.store.fetch
     try:
         return export_saved_path_gradients(
-            saved=fetch(inputs.winner.keras),
+            saved=_model(inputs, context, "tensorflow"),
             transforms=fetch(inputs.prepared.transforms),
             columns=fetch(inputs.prepared.test),
             task=schema.target.task,
@@ -140,6 +145,8 @@ def _choose(inputs: PackageInputs, context: StepContext, no_slopes: str) -> tupl
 def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple[Parity | None, str]:
     if runtime == "onnx" and inputs.winner.onnx is None:
         return None, f"the model has no ONNX export: {inputs.winner.export_error}"
+    if runtime == "tensorflow" and inputs.winner.keras is None:
+        return None, "the model has no Keras file, which the tensorflow runtime needs"
     fetch = context.store.fetch
     try:
         parity = check_parity(
@@ -183,7 +190,7 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
 
 def _layer(inputs: PackageInputs, context: StepContext, probed: Probed | None) -> str:
     """The layer that the ONNX file computes otherwise, as the end of a sentence; "" if it cannot be named."""
-    if probed is None or inputs.winner.probes is None:
+    if probed is None or inputs.winner.probes is None or inputs.winner.keras is None:
         return ""
     clause = differing_layer(
         saved=_model(inputs, context, "tensorflow"),
@@ -207,7 +214,7 @@ def _explaining(inputs: PackageInputs, context: StepContext, runtime: Runtime) -
 
 def _model(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> Path:
     ref = inputs.winner.onnx if runtime == "onnx" else inputs.winner.keras
-    assert ref is not None  # without an ONNX file the onnx runtime is never tried
+    assert ref is not None  # a runtime without its file is never tried
     return context.store.fetch(ref)
 
 

@@ -44,6 +44,8 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         save_columns(context.work / f"{name}.npz", columns)
     np.save(context.work / "learned.npy", prepared.learned)
     np.save(context.work / "held.npy", prepared.held)
+    if prepared.places is not None:
+        np.save(context.work / "places.npy", prepared.places)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
     lines = column_lines(prepared.summary["columns"])
@@ -69,6 +71,7 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         memory=memory,
         learned=context.put(context.work / "learned.npy"),
         held=context.put(context.work / "held.npy"),
+        places=None if prepared.places is None else context.put(context.work / "places.npy"),
     )
 
 
@@ -100,7 +103,14 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     load, memory = _own_load(inputs, source)
     if memory is None or (source is None and load is None):
         return prepare(
-            dataset=data.dataset, source=source, task=task, tile=data.tile, files=files, load=load, **asked
+            dataset=data.dataset,
+            source=source,
+            task=task,
+            tile=data.tile,
+            files=files,
+            load=load,
+            scale=inputs.scale,
+            **asked,
         )
 
     def keep(path: Path) -> Ref:

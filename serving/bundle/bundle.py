@@ -50,6 +50,8 @@ class Manifest(BaseModel):
         versions: of the packages that trained and exported the model.
         batching: its measurement; None in older bundles, whose endpoints predict each request by itself.
         probed: how far its answers to probes are from the trained model's; None: there are no probes.
+        proof: what `parity` is a difference from: the answers of the process that trained the model, the given ones of
+            its own framework, or none, so that it only says that the file answers as it did when it was imported.
         explained: the parity of the explanations with the trained model's; None: predictions are not explained.
     """
 
@@ -69,6 +71,7 @@ class Manifest(BaseModel):
     batching: Batching | None = None
     explained: Parity | None = None
     probed: Probed | None = None
+    proof: Literal["training", "answers", "none"] = "training"
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def write_bundle(
     slopes: Path | None = None,
     probes: Path | None = None,
     probed: Probed | None = None,
+    proof: Literal["training", "answers", "none"] = "training",
 ) -> Manifest:
     """Write a bundle; it appears complete as `folder`, and replaces what was there.
 
@@ -173,6 +177,7 @@ def write_bundle(
         slopes: the ONNX file that explains predictions, where the runtime is ONNX; copied.
         probes: rows and the trained model's answers, as `save_probes` writes them; copied.
         probed: how far the model's own answers to them differ.
+        proof: what `parity` is a difference from, see `Manifest`.
 
     Raises:
         UntrustedModelError: an endpoint would refuse the model.
@@ -213,6 +218,7 @@ def write_bundle(
             batching=batching,
             explained=explained,
             probed=probed,
+            proof=proof,
         )
         _write(building / MANIFEST, manifest.model_dump(mode="json"))
         building.chmod(0o755)

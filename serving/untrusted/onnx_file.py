@@ -6,18 +6,16 @@ named. The file is read with protobuf, as ONNX Runtime reads it, with only the f
 package `onnx`.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tidegate.serving.untrusted import looks_like, refusal
+from tidegate.serving.untrusted.protobuf import NUMBER, TEXT, Messages, message_class, walk
 
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 EXTERNAL = 1  # TensorProto.DataLocation
-TEXT, NUMBER, MESSAGE = 9, 5, 11  # FieldDescriptorProto's TYPE_STRING, TYPE_INT32, TYPE_MESSAGE
-# message -> field -> (number, message or type, repeated)
-MESSAGES: dict[str, dict[str, tuple[int, str | int, bool]]] = {
+MESSAGES: Messages = {
     "Model": {
         "graph": (7, "Graph", False),
         "training": (20, "Training", True),
@@ -64,7 +62,7 @@ def check(model: Path, code: Path | None) -> None:
     if not parsed.HasField("graph") or not parsed.graph.node:
         raise refusal(model, "it has no graph", "an ONNX model with at least one operator")
     domains = DOMAINS | {function.domain for function in parsed.functions}
-    for kind, message in _walk(parsed):
+    for kind, message in walk(parsed):
         if kind == "Tensor" and (message.data_location == EXTERNAL or message.external_data):
             raise _external(model, message)
         if kind == "Node" and message.domain not in domains:
@@ -93,29 +91,6 @@ def _external(model: Path, tensor: Any) -> Exception:
     return refusal(model, found, "all data in the model file itself")
 
 
-def _walk(root: Any) -> Iterator[tuple[str, Any]]:
-    """Every message below `root`, with its name."""
-    waiting = [root]
-    while waiting:
-        message = waiting.pop()
-        yield message.DESCRIPTOR.name, message
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                waiting += value if field.is_repeated else [value]
-
-
 @cache
 def _model_class() -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    file = descriptor_pb2.FileDescriptorProto(name="tidegate_onnx.proto", package="tidegate", syntax="proto2")
-    for name, fields in MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field, (number, kind, repeated) in fields.items():
-            added = message.field.add(name=field, number=number, label=3 if repeated else 1)
-            added.type = kind if isinstance(kind, int) else MESSAGE
-            if isinstance(kind, str):
-                added.type_name = f".tidegate.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tidegate.Model"))
+    return message_class("Model", MESSAGES)

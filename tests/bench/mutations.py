@@ -26,7 +26,7 @@ from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.probing.probes import Probes, ask, make_probes
+from tidegate.models.probing.probes import KerasAnswers, Probes, ask, make_probes
 from tidegate.serving.bundle.measurements import Probed
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.inference.parity import measure
@@ -83,7 +83,7 @@ def make_case(name: str, folder: Path, fresh: int = FRESH) -> Case:
     if schema.target.task in ("classification", "generation"):
         network.layers[-1].set_weights([SURE * weight for weight in network.layers[-1].get_weights()])
     export_onnx(network, folder / f"{name}.onnx")
-    probes = make_probes(network, schema, transforms, columns)
+    probes = make_probes(KerasAnswers(network), schema, transforms, columns)
     assert probes is not None
     length = transforms.text_target.length if transforms.text_target else 0
     return Case(

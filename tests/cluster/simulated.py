@@ -15,7 +15,8 @@ from tidegate.pipelines.executors.base import Handle, StepCall
 from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.identity import Facts
-from tidegate.pipelines.planning.plan import STEPS, Plan, Step, make_plan
+from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.step import STEPS, Step
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 from tidegate.pipelines.step_types.prepare import Prepared
 

@@ -14,6 +14,7 @@ from tidegate.models.preprocessing.encoders import (
 )
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
+from tidegate.models.preprocessing.encoding.raw_encoder import RawEncoder
 
 ENCODERS: dict[str, Any] = {
     "features": FeaturesEncoder,
@@ -22,6 +23,7 @@ ENCODERS: dict[str, Any] = {
     "sequence": SequenceEncoder,
     "text": TextEncoder,
     "id": IdEncoder,
+    "raw": RawEncoder,
 }
 
 

@@ -167,7 +167,7 @@ class StreamSplitter:
             summary,
             learned,
             units["test"],
-            self._writer.kept,
+            shards=self._writer.kept,
         )
 
 

@@ -8,11 +8,12 @@ from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import run_url
 from tidegate.pipelines.commands.runs.winner import winner_of, winner_text
 from tidegate.pipelines.hosting import hosting
-from tidegate.pipelines.planning.plan import STEPS
+from tidegate.pipelines.planning.step import STEPS, TRIALS
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import find_outputs, outputs_of
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
+from tidegate.pipelines.step_types.package import nearness
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.measurements import Batching
 from tidegate.serving.deployment.release import EndpointState, load
@@ -49,7 +50,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "reason": record.reason,
         "metrics": selected["metrics"] if selected else {},
         "undefined": selected.get("undefined", {}) if selected else {},
-        "warnings": _warnings(prepared, outputs_of(home, record, "train"), selected),
+        "warnings": _warnings(prepared, candidates_of(home, record), selected),
         "compared": selected.get("compared", []) if selected else [],
         "trials": (trials := trials_of(home, record)),
         "winner": winner_of(trials, selected),
@@ -63,6 +64,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "runtime": packaged["runtime"] if packaged else None,
         "runtime_reason": packaged["reason"] if packaged else "",
         "parity": packaged["parity"] if packaged else None,
+        "proof": packaged.get("proof", "training") if packaged else "none",
         "batching": packaged.get("batching") if packaged else None,
         "bento": packaged["bento"] if packaged else None,
         "curl": curl_for(home, state, state.current) if live and state.current else None,
@@ -90,8 +92,9 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
     """Each trial: id, status, the values searched, metrics, and its MLflow run once it is known."""
     known = replay.state(home.spool / record.run)
     trials = []
-    for step in (step for step in _ordered(record) if step.step == "train"):
+    for step in (step for step in _ordered(record) if step.step in TRIALS):
         outputs = find_outputs(home.store, step.key) if step.status in ("done", "cached") else None
+        outputs = outputs["trained"] if outputs and step.step == "import" else outputs
         trials.append(
             {
                 "id": step.id,
@@ -105,6 +108,12 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
             }
         )
     return trials
+
+
+def candidates_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
+    """Outputs of the run's trials, or its imported model."""
+    imported = [found["trained"] for found in outputs_of(home, record, "import")]
+    return imported or outputs_of(home, record, "train")
 
 
 def _warnings(
@@ -149,7 +158,7 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     if data["status"] == "refused":
         rows.append(("refused", data["reason"]))
     if data["release"] is not None:
-        runtime = f"{data['runtime']}, within {data['parity']:.2g} of the trained model"
+        runtime = f"{data['runtime']}, {nearness(data['parity'], data['proof'])}"
         rows.append(("release", f"{data['release']}  {runtime}"))
         if data["live_release"] not in (None, data["release"]):
             back = f"`tidegate rollback {endpoint} --to {data['release']}` serves this one"

@@ -27,6 +27,7 @@ from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
 from tidegate.models.user_code.code_folder import FILES
+from tidegate.pipelines.planning.kept_data import lay_out_file
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
 from tidegate.pipelines.state.files_read import keep_files_read
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
@@ -86,6 +87,8 @@ class Trial:
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms, self.weight)
         file = model_file(inputs.code, context.work, model.get("file"))
         self.model_options = {**model, **({"file": file} if file else {})}
+        if inputs.weights is not None:
+            self.model_options["weights"] = str(lay_out_file(context.store, inputs.weights, context.work))
         code = (context.work / FILES, Path(inputs.code.folder)) if inputs.code else None
         self._recorder = FileRecorder(code, context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
@@ -98,7 +101,7 @@ class Trial:
             self.training,
             target,
             self.seed,
-            warm_start(inputs, context.store),
+            warm_start(inputs, context),
             tokens,
             grids,
         )

@@ -209,7 +209,11 @@ class TrialLog:
         self._spool.write(
             "model",
             "model",
-            ref=files.keras.model_dump(),
+            ref=files.keras.model_dump() if files.keras else None,
+            contract={
+                "schema": prepared.schema_.model_dump(),
+                "transforms": prepared.transforms.model_dump(),
+            },
             onnx=files.onnx.model_dump() if files.onnx else None,
             inputs=[
                 {

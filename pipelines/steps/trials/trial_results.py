@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.probing.probes import make_probes, save_probes
+from tidegate.models.probing.probes import Answering, KerasAnswers, make_probes, save_probes
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.steps.context import StepContext
@@ -33,10 +34,18 @@ if TYPE_CHECKING:
     from tidegate.models.training.fit import History
 
 
+class ModelFiles(NamedTuple):
+    """What serves a model: a .keras file, an .onnx file, or both; and why there is no .onnx file, or ""."""
+
+    keras: Path | None
+    onnx: Path | None
+    export_error: str
+
+
 class TrialFiles(NamedTuple):
     """The files for later steps; see `step_types.train.Trained`."""
 
-    keras: Ref
+    keras: Ref | None
     onnx: Ref | None
     export_error: str
     reference: Ref
@@ -131,24 +140,36 @@ class TrialResults:
         """Save the files for later steps; if the model has no ONNX export, the reason is in `export_error`."""
         from tidegate.models.export.onnx import export_saved
 
+        work = self._context.work
+        keras, onnx, export_error = work / "model.keras", work / "model.onnx", ""
+        model.save(keras, include_optimizer=False)
+        try:
+            export_saved(model, keras, onnx, project_document())
+        except ExportError as error:
+            export_error = str(error)
+        files = ModelFiles(keras, None if export_error else onnx, export_error)
+        return self.keep(KerasAnswers(model), files, raw, report)
+
+    def keep(self, model: Answering, files: ModelFiles, raw: Any, report: dict[str, Any]) -> TrialFiles:
+        """Put the files of a trained model of any format into the store, with its answers.
+
+        Args:
+            model: it, for the probes.
+            files: that serve it.
+            raw: its answers to the test rows.
+            report: see `report`.
+        """
         work, put = self._context.work, self._context.put
-        model.save(work / "model.keras", include_optimizer=False)
         np.save(work / "reference.npy", raw)
         facts = np.array(strict_json(report.pop("facts")))
         np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
         probes = make_probes(model, self._schema, self._transforms, self._columns("test"))
         if probes is not None:
             save_probes(work / "probes.npz", probes)
-        onnx, export_error = None, ""
-        try:
-            export_saved(model, work / "model.keras", work / "model.onnx", project_document())
-            onnx = put(work / "model.onnx")
-        except ExportError as error:
-            export_error = str(error)
         return TrialFiles(
-            keras=put(work / "model.keras"),
-            onnx=onnx,
-            export_error=export_error,
+            keras=put(files.keras) if files.keras else None,
+            onnx=put(files.onnx) if files.onnx else None,
+            export_error=files.export_error,
             reference=put(work / "reference.npy"),
             report=put(work / "report.npz"),
             probes=None if probes is None else put(work / "probes.npz"),

@@ -2,32 +2,51 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.infra.store import Store
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.fine_tuning import WarmStart
 from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.errors import PipelineError
-from tidegate.pipelines.step_types.train import TrainInputs
+from tidegate.pipelines.planning.kept_data import lay_out_file
+from tidegate.pipelines.step_types.train import TrainInputs, WarmStartInputs
 from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, too_few, unlearned
 from tidegate.pipelines.steps.context import StepContext
+from tidegate.serving.untrusted import check_model, refusal
+from tidegate.serving.untrusted.keras_weights import fault_in_weights
 
 
-def warm_start(inputs: TrainInputs, store: Store) -> WarmStart | None:
+def warm_start(inputs: TrainInputs, context: StepContext) -> WarmStart | None:
     """The weights to begin with; None: new ones.
 
     Args:
         inputs: of the train step.
-        store: where they are.
+        context: of the train step.
     """
-    earlier, fetch = inputs.start, store.fetch
+    earlier, store = inputs.start, context.store
     if earlier is None:
         return None
-    transforms = json.loads(fetch(earlier.transforms).read_bytes())
-    return WarmStart(earlier.run, fetch(earlier.keras), transforms, earlier.freeze, project_document())
+    path, code = store.fetch(earlier.keras), project_document()
+    if earlier.foreign:
+        _check(path, earlier, code)
+        path = lay_out_file(store, earlier.keras, context.work)
+    transforms = json.loads(store.fetch(earlier.transforms).read_bytes()) if earlier.transforms else None
+    return WarmStart(earlier.run, path, transforms, earlier.freeze, code)
+
+
+def _check(path: Path, start: WarmStartInputs, code: Path | None) -> None:
+    """Refuse a file of others that could do more than give weights, before Keras reads it.
+
+    Raises:
+        UntrustedModelError: says what it holds.
+    """
+    if path.suffix == ".keras":
+        check_model("tensorflow", path, code)
+    elif (fault := fault_in_weights(path.read_bytes())) is not None:
+        raise refusal(Path(start.run), *fault)
 
 
 def scored_rows(
@@ -49,6 +68,11 @@ def scored_rows(
     start = inputs.start
     if start is None:
         return None, ()
+    if start.foreign:
+        return None, (
+            f"the test_ metrics may be too good: which rows {start.run} learned from, with whose weights training "
+            "began, is not known",
+        )
     try:
         unseen = unlearned(context, inputs.prepared, start.run)
     except PipelineError as error:

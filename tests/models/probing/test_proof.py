@@ -18,7 +18,7 @@ from tidegate.models.networks.last_activation import predict_before
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.probing.probes import Probes, make_probes
+from tidegate.models.probing.probes import KerasAnswers, Probes, make_probes
 from tidegate.serving.bundle.measurements import Probed
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.inference.parity import measure
@@ -67,7 +67,7 @@ def _exported(folder: Path, *, area: bool) -> Exported:
     bias = -(means.mean(axis=0) @ kernel)
     model.get_layer("output").set_weights([SURE * kernel, SURE * bias])
     export_onnx(model, folder / "model.onnx")
-    probes = make_probes(model, SCHEMA, transforms, {"image": images})
+    probes = make_probes(KerasAnswers(model), SCHEMA, transforms, {"image": images})
     assert probes is not None
     return Exported(model, folder / "model.onnx", transforms, images, probes)
 
@@ -171,7 +171,7 @@ def test_rows_that_the_trained_model_does_not_take_are_left_out(capsys: pytest.C
         return answer(inputs, *others, **more)
 
     model.call = call
-    probes = make_probes(model, schema, Transforms.fit(schema, columns), columns)
+    probes = make_probes(KerasAnswers(model), schema, Transforms.fit(schema, columns), columns)
     assert probes is not None and set(probes.kinds) == {"held-out", "mixed", "near"}
     said = capsys.readouterr().out
     assert said.startswith("no extreme probes, because the model does not take them: ") and "\x1b" not in said

@@ -9,18 +9,23 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tidegate.infra.store import Ref
 from tidegate.models.errors import SourceError
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.facts import code_digest, gather
 from tidegate.pipelines.planning.identity import Facts, digest_of, streamed_memory
-from tidegate.pipelines.planning.plan import STEPS, Plan, make_plan
+from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.step import STEPS as ALL_STEPS
+from tidegate.pipelines.planning.trained_file import LocalFile, TrainedFile
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.base import From
 from tidegate.pipelines.step_types.release import PromoteInputs
+from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import TrainInputs
 
+STEPS = tuple(step for step in ALL_STEPS if step != "import")  # of a model that is trained here
 FACTS = Facts(
     data="d" * 64,
     model="",
@@ -233,3 +238,18 @@ def test_the_content_of_a_file_of_test_rows_counts_and_its_place_does_not(tmp_pa
 
     first = prepared("a", "x,y\n1,0\n")
     assert prepared("b", "x,y\n1,0\n") == first != prepared("c", "x,y\n1,1\n")
+
+
+def test_a_trained_models_steps_take_what_its_import_leaves() -> None:
+    ref = Ref(digest="a" * 64, size=1, name="model.onnx")
+    facts = replace(
+        FACTS,
+        trained=TrainedFile("onnx", LocalFile("model.onnx", ref)),
+        code=FACTS.code | {"import": "code"},
+        versions=FACTS.versions | {"import": {}},
+    )
+    plan = make_plan(experiment(model={"trained": "model.onnx"}), facts)
+    assert [step.step for step in plan.steps] == [step if step != "train" else "import" for step in STEPS]
+    imported, select = plan.steps[1].id, plan.steps[2].inputs
+    assert isinstance(select, SelectInputs)
+    assert (select.trials, select.prepared) == ([From(imported, "trained")], From(imported, "prepared"))

@@ -16,7 +16,8 @@ from tidegate.pipelines.executors.manifests import jobs_of
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.hosting.manifests import endpoint_objects_of
 from tidegate.pipelines.planning.identity import Facts
-from tidegate.pipelines.planning.plan import STEPS, Plan, make_plan
+from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.step import STEPS
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.deployment.release import EndpointState
 

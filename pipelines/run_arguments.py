@@ -1,0 +1,94 @@
+"""The arguments of the commands that run something: submit, release, plan, resume, cancel. Imports only argparse."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def run_commands(add: Add) -> None:
+    """Add these commands."""
+    file: dict[str, Any] = {"metavar": "FILE_OR_NAME", "help": "experiment file, or an example's name"}
+    submit = add(
+        "submit",
+        "submit:submit",
+        "run an experiment: train, gate, package, deploy, verify, promote",
+        "tidegate submit digits --set training.epochs=5",
+    )
+    submit.add_argument("file", **file)
+    add_overrides(submit)
+    _executor(submit)
+    submit.add_argument("--detach", action="store_true", help="return at once; the run continues")
+    _release(add)
+    plan = add("plan", "plan:plan", "show what submit would do", "tidegate plan digits")
+    plan.add_argument("file", nargs="?", **file)
+    add_overrides(plan)
+    plan.add_argument("--manifests", action="store_true", help="print the Kubernetes objects")
+    plan.add_argument("--schema", action="store_true", help="print the experiment file's JSON Schema")
+    resume = add(
+        "resume", "submit:resume", "continue a run that did not finish", "tidegate resume digits-1a2b3c4d"
+    )
+    resume.add_argument("run", metavar="RUN")
+    _executor(resume)
+    resume.add_argument("--detach", action="store_true", help="return at once; the run continues")
+    cancel = add(
+        "cancel", "submit:cancel", "stop a run and all that it started", "tidegate cancel digits-1a2b3c4d"
+    )
+    cancel.add_argument("run", metavar="RUN")
+
+
+def _release(add: Add) -> None:
+    release = add(
+        "release",
+        "release:release",
+        "prove, gate and deploy a trained model",
+        "tidegate release churn.onnx --rows held_out.csv --target-column churned --endpoint churn",
+    )
+    release.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a .keras or .onnx file, a SavedModel's folder, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID/PATH",
+    )
+    release.add_argument(
+        "--rows", required=True, metavar="FILE", help="rows with the target, which prove and gate the model"
+    )
+    release.add_argument(
+        "--target-column",
+        dest="columns",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="the column to predict; repeatable for a regression of several",
+    )
+    release.add_argument("--endpoint", required=True, metavar="NAME", help="the endpoint's name")
+    release.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="the model's answers to the rows by its own framework (.npy, .npz or a table); the served model must give "
+        "them",
+    )
+    add_overrides(release)
+    _executor(release)
+    release.add_argument("--detach", action="store_true", help="return at once; the run continues")
+
+
+def add_overrides(command: argparse.ArgumentParser) -> None:
+    """Add `--set`."""
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a dotted key; repeatable",
+    )
+
+
+def _executor(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--executor",
+        default="local",
+        choices=["local", "inline"],
+        help="local: one process per step; inline: all steps in this process, for a debugger",
+    )
