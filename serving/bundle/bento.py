@@ -19,6 +19,7 @@ from pathlib import Path
 from tidegate.models.user_code.code_folder import ENVIRONMENTS, installed_packages
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.bundle.import_closure import ROOT, import_closure, imports_in
+from tidegate.serving.bundle.own_packages import own_packages
 from tidegate.serving.errors import BentoError
 
 SERVICE = "tidegate.serving.server.service:Endpoint"
@@ -64,7 +65,9 @@ def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, s
     with _building() as folder:
         if not final.exists():
             _stage(opened, folder / "src")
-            _build(folder, name, version, dict(labels or {}), requirements(opened.manifest.runtime))
+            own = [f"{package}=={found}" for package, found in own_packages(opened).items()]
+            packages = list(dict.fromkeys([*requirements(opened.manifest.runtime), *own]))
+            _build(folder, name, version, dict(labels or {}), packages)
             final.parent.mkdir(parents=True, exist_ok=True)
             (folder / "bentos" / name / version).rename(final)
             _write_latest(final.parent, version)

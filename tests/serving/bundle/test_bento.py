@@ -83,6 +83,7 @@ def test_a_bento_carries_what_its_service_reaches_and_nothing_else(images: Path,
         "explaining",
         "networks",
         "preprocessing",
+        "user_code",
     }
 
 

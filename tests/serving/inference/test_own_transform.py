@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.serving.conftest import PROOF, write_onnx
@@ -13,6 +14,7 @@ from tidegate.models.preprocessing.prepare import Prepared, prepare
 from tidegate.models.user_code.code_folder import FILES, CodeFolder, write_code
 from tidegate.models.user_code.project import use_project
 from tidegate.serving.bundle.bundle import open_bundle, write_bundle
+from tidegate.serving.bundle.own_packages import own_packages
 from tidegate.serving.dialects import ServedModel
 from tidegate.serving.errors import ModelLoadError
 from tidegate.serving.inference.engine import InferenceEngine, Latency, Response
@@ -166,6 +168,11 @@ def test_a_transform_whose_code_is_gone_is_an_error_at_the_start(folder: Path) -
             Predictor.of(bundle)
     finally:
         (folder / "kept.py").rename(folder / "bundle" / FILES / "shop" / "features.py")
+
+
+def test_an_endpoint_gets_the_packages_that_it_imports(folder: Path) -> None:
+    found = own_packages(open_bundle(folder / "bundle"))
+    assert found == {"numpy": np.__version__, "pandas": pd.__version__}
 
 
 def test_two_bundles_whose_modules_have_the_same_names_keep_their_own(folder: Path, tmp_path: Path) -> None:
