@@ -20,12 +20,23 @@ from tidegate.models.config.metrics import monitor_named
 from tidegate.models.config.own_metrics import metric_entry
 from tidegate.models.config.quantities import seconds
 from tidegate.models.errors import OptionsError
+from tidegate.models.user_code.references import is_reference
 
 
 class FrozenOptions(BaseModel):
     """The base of option classes: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _callback(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    name = entry.get("name") if isinstance(entry, dict) else entry
+    if not is_reference(name):
+        raise ValueError(
+            f"callback {name!r} is no reference; expected one such as my_callbacks:Swa, in a module of your project; "
+            "for Keras' own use early_stopping, learning_rate_schedule and checkpoint"
+        )
+    return entry
 
 
 Monitor = Annotated[str, AfterValidator(monitor_named)]
@@ -189,6 +200,11 @@ class Training(FrozenOptions):
     )
     outputs: dict[str, OutputOptions] | None = Field(
         None, description="Of a model of several outputs, by name: loss, weight and metrics of each."
+    )
+    callbacks: tuple[Annotated[str | dict[str, Any], AfterValidator(_callback)], ...] | None = Field(
+        None,
+        description="Callbacks of Keras' fit, which then trains: references such as my_callbacks:Swa, or {name: "
+        "my_callbacks:Swa, ...options}.",
     )
     early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch.")
     learning_rate_schedule: Annotated[Schedule, Field(discriminator="name")] | None = Field(

@@ -39,8 +39,8 @@ FUSED = {
 }
 
 
-class Loop(Protocol):
-    """Runs over the same rows, epoch after epoch.
+class LoopState(Protocol):
+    """Rows that a training runs over, and the state of the loop that does it.
 
     Attributes:
         rows: the number of rows.
@@ -51,6 +51,19 @@ class Loop(Protocol):
     rows: int
     batches: int
     errors: tuple[type[Exception], ...]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What the next batch depends on besides the model's variables, by name."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from a `state`."""
+
+    def batches_a_call(self) -> int:
+        """The number of batches per call that fits the intended time of a call; 1 without such calls."""
+
+
+class Loop(LoopState, Protocol):
+    """Runs over the same rows, epoch after epoch."""
 
     def run(
         self, order: np.ndarray | None = None, start: int = 0, every: int | None = None
@@ -65,15 +78,6 @@ class Loop(Protocol):
             start: batches of this epoch that were done before.
             every: also yield after each multiple of this number of batches.
         """
-
-    def state(self) -> dict[str, np.ndarray]:
-        """What the next batch depends on besides the model's variables, by name."""
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from a `state`."""
-
-    def batches_a_call(self) -> int:
-        """The number of batches per call that fits the intended time of a call; 1 without such calls."""
 
 
 class WindowLoop(Loop, Protocol):

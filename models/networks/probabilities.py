@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.models.errors import UserModelError
 from tidegate.models.keras_private import operation_of
-from tidegate.models.networks.own_training import own_methods
+from tidegate.models.networks.own_training import own_methods, own_training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +50,8 @@ def require_logits(model: Any, where: str) -> None:
             f"{where}: the model ends with layer {layer.name!r}, a {ends}, and training.loss has from_logits: true; "
             "expected logits, which have no such activation; leave one of the two out"
         )
-    found = own_methods(model)
-    if found:
+    found, own = own_methods(model), own_training(model)
+    if (found and own is None) or (own is not None and not own.compiled):
         raise UserModelError(
             f"{where}: class {type(model).__name__} has its own {', '.join(found)}, and training.loss has from_logits: "
             "true, for which the model gets one more layer; expected a model that ends with that layer; end build() "

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.models.errors import UserModelError, one_line
 from tidegate.models.keras_private import all_layers
+from tidegate.models.networks.own_training import uncompiled
 from tidegate.models.networks.predict import predict
 from tidegate.models.user_code.model_source import custom_objects
 
@@ -36,7 +37,8 @@ def require_storable(model: Any, rows: Mapping[str, np.ndarray], path: Path) -> 
         warnings.simplefilter("ignore")  # what matters is compared below
         saved = Path(folder) / "model.keras"
         try:
-            model.save(saved)
+            with uncompiled(model):
+                model.save(saved, include_optimizer=False)
             again = keras.models.load_model(saved, custom_objects=custom_objects(path), compile=False)
             answers = predict(again, rows)
         except Exception as error:

@@ -11,11 +11,12 @@ from typing import Any
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError, UserModelError, one_line
 from tidegate.models.keras_private import all_layers
+from tidegate.models.networks.compiled_loss import as_compiled
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.output_shapes import require_output, with_named_outputs
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.own_training import require_no_own_training
+from tidegate.models.networks.own_training import keep_own_training, own_training, own_training_of
 from tidegate.models.networks.probabilities import require_logits
 from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
 from tidegate.models.networks.whole_model import has_named_inputs, makes_whole_model, on_columns
@@ -53,10 +54,12 @@ def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: AnyOutpu
         raise user_error(path, error, "build() raised", most) from error
     where = _where(build, path)
     made = _checked(made, inputs, given, where)
-    if isinstance(outputs, SeveralOutputs) or not logits:
+    own = own_training(made)
+    answered = own.outputs if own is not None and own.outputs is not None else outputs
+    if not isinstance(answered, Outputs) or not answered.logits:
         return made
     require_logits(made, where)
-    return outputs.with_probabilities(made)
+    return keep_own_training(answered.with_probabilities(made), own)
 
 
 def _build_in(path: Path) -> Callable[..., Any]:
@@ -108,9 +111,12 @@ def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str) -> Any
             f"{where}: build returned {_described(model)}; expected a keras.Model; write it as {SHAPE}"
         )
     whole = bool(getattr(model, "inputs", None)) and _known_inputs(model, inputs)
-    require_no_own_training(model, whole, where)
+    own = own_training_of(model, whole, where)
     if not whole:
         model = _wrapped(model, inputs, where)
+    if own is not None and own.compiled and isinstance(outputs, Outputs):
+        own = as_compiled(own, model, outputs)
+        outputs = own.outputs or outputs
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.Lambda):
             raise UserModelError(
@@ -118,13 +124,13 @@ def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str) -> Any
                 "stored safely with the weights; call functions of keras.ops on the tensors instead"
             )
     if isinstance(outputs, SeveralOutputs):
-        return with_named_outputs(model, outputs, where)
+        return keep_own_training(with_named_outputs(model, outputs, where), own)
     # A text model predicts the next token after each step.
     steps: tuple[int | None, ...] = (None,) if inputs.of_kind("prefix") else ()
     if outputs.grids:
         steps = (outputs.boxes(*next(iter(inputs.of_kind("image").values())).shape[1:3]),)
     require_output(model, outputs, steps, where)
-    return model
+    return keep_own_training(model, own)
 
 
 def _known_inputs(model: Any, inputs: Inputs) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tidegate.models.config.monitors import require_monitor
@@ -25,10 +26,28 @@ def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
     """
     import keras
 
+    found = keras_callbacks(options, validated, list(model.get_metrics_result()))
+    model.stop_training = False
+    return keras.callbacks.CallbackList(found, model=model)
+
+
+def keras_callbacks(options: Training, validated: bool, known: Sequence[str] | None) -> list[Any]:
+    """Return Keras' callbacks for early stopping and plateaus.
+
+    Args:
+        options: the experiment's `training` section.
+        validated: whether there are held-out rows.
+        known: the loss and metrics of each epoch; None where only a step of the user's knows them.
+
+    Raises:
+        OptionsError: a monitored value is not computed by the training.
+    """
+    import keras
+
     found: list[Any] = []
     stopping, plateau = options.early_stopping, options.learning_rate_schedule
     if stopping is not None:
-        monitor = _monitor(model, stopping.monitor, validated, "training.early_stopping.monitor")
+        monitor = _monitor(known, stopping.monitor, validated, "training.early_stopping.monitor")
         found.append(
             keras.callbacks.EarlyStopping(
                 monitor=monitor,
@@ -39,7 +58,7 @@ def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
             )
         )
     if isinstance(plateau, Plateau):
-        monitor = _monitor(model, plateau.monitor, validated, "training.learning_rate_schedule.monitor")
+        monitor = _monitor(known, plateau.monitor, validated, "training.learning_rate_schedule.monitor")
         found.append(
             keras.callbacks.ReduceLROnPlateau(
                 monitor=monitor,
@@ -49,16 +68,16 @@ def callbacks_for(model: Any, options: Training, validated: bool) -> Any:
                 min_lr=plateau.minimum,
             )
         )
-    model.stop_training = False
-    return keras.callbacks.CallbackList(found, model=model)
+    return found
 
 
 def _mode(monitor: str, options: Training) -> str:
     return "max" if higher_is_better(monitor, options.metrics) else "min"
 
 
-def _monitor(model: Any, name: str | None, validated: bool, where: str) -> str:
+def _monitor(known: Sequence[str] | None, name: str | None, validated: bool, where: str) -> str:
     if name is None:
         return "val_loss" if validated else "loss"
-    require_monitor(name, list(model.get_metrics_result()), validated, where)
+    if known is not None:
+        require_monitor(name, known, validated, where)
     return name

@@ -8,7 +8,7 @@ drawn again from the seed. Not included: random numbers that a user's layer draw
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tidegate.models.keras_private import global_seed
-from tidegate.models.loops import Loop
+from tidegate.models.loops import LoopState
+from tidegate.models.training.callback_state import pack, unpack
 
 # Attributes of Keras' callbacks that are part of the state.
 COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
@@ -70,21 +71,28 @@ class TrainingProgress:
     seconds: float = 0.0
 
 
-def write(path: Path, progress: TrainingProgress, model: Any, loop: Loop, callbacks: Any) -> None:
+def read_progress(path: Path) -> TrainingProgress:
+    """The progress that a file holds; raises as `read` does."""
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        return TrainingProgress(**json.loads(str(file["facts"]))["progress"])
+
+
+def write(path: Path, progress: TrainingProgress, model: Any, loop: LoopState, callbacks: Any) -> None:
     """Write the state to a new file."""
-    arrays = {name: np.asarray(variable) for name, variable in _variables(model).items()}
+    arrays = {name: np.asarray(variable) for name, variable in _variables(model, progress).items()}
     arrays |= {f"loop/{name}": array for name, array in loop.state().items()}
     counted = []
     for place, callback in enumerate(callbacks.callbacks):
         counted.append({name: getattr(callback, name) for name in COUNTED if hasattr(callback, name)})
         best = getattr(callback, "best_weights", None) or []
         arrays |= {f"best/{place}/{index}": np.asarray(array) for index, array in enumerate(best)}
-    facts = {"progress": vars(progress), "callbacks": counted}
+    own = pack(callbacks.callbacks, arrays)
+    facts = {"progress": vars(progress), "callbacks": counted, "own": own}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
-def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress:
+def read(path: Path, model: Any, loop: LoopState, callbacks: Any) -> TrainingProgress:
     """Restore model, loop and callbacks from a file, completely or not at all, and return the progress.
 
     Raises:
@@ -95,7 +103,7 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress
         arrays = dict(file)
     facts = json.loads(str(arrays.pop("facts")))
     progress = TrainingProgress(**facts["progress"])
-    variables = _variables(model)
+    variables = _variables(model, progress)
     _require_same(variables, arrays)
     for name, variable in variables.items():
         variable.assign(arrays[name])
@@ -107,6 +115,27 @@ def read(path: Path, model: Any, loop: Loop, callbacks: Any) -> TrainingProgress
         best = [name for name in arrays if name.startswith(f"best/{place}/")]
         if best:
             callback.best_weights = [arrays[f"best/{place}/{index}"] for index in range(len(best))]
+    unpack(callbacks.callbacks, facts.get("own") or [{}] * len(callbacks.callbacks), arrays)
+    return progress
+
+
+def write_variables(path: Path, progress: TrainingProgress, variables: Sequence[Any]) -> None:
+    """Write variables of a loop of the user's to a new file."""
+    arrays = {f"part/{place}": np.asarray(variable) for place, variable in enumerate(variables)}
+    with path.open("wb") as file:
+        facts = np.array(json.dumps({"progress": vars(progress)}))
+        np.savez(file, allow_pickle=False, facts=facts, **arrays)
+
+
+def read_variables(path: Path, variables: Sequence[Any]) -> TrainingProgress:
+    """Set what `write_variables` wrote, completely or not at all; raises as `read` does."""
+    progress = read_progress(path)
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files if name.startswith("part/")}
+    known = {f"part/{place}": variable for place, variable in enumerate(variables)}
+    _require_same(known, arrays, ("part",))
+    for name, variable in known.items():
+        variable.assign(arrays[name])
     return progress
 
 
@@ -115,20 +144,34 @@ def global_seeds() -> list[Any]:
     return [global_seed()]
 
 
-def _variables(model: Any) -> dict[str, Any]:
-    """All variables that a training changes, by a name that is the same in every process."""
+def _variables(model: Any, progress: TrainingProgress) -> dict[str, Any]:
+    """All variables that a training changes, by a name that is the same in every process.
+
+    At the beginning of an epoch metrics are reset, and those that a step creates may not be there yet.
+    """
     kinds = {
         "model": model.variables,
-        "optimizer": model.optimizer.variables,
-        "metrics": model.metrics_variables,
+        "optimizer": [variable for optimizer in optimizers_of(model) for variable in optimizer.variables],
+        "metrics": model.metrics_variables if progress.batch else [],
         "seeds": global_seeds(),
     }
     return {f"{kind}/{index}": each for kind, given in kinds.items() for index, each in enumerate(given)}
 
 
-def _require_same(variables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def optimizers_of(model: Any) -> list[Any]:
+    """A model's optimizer, and others that its class keeps for steps of its own, such as those of a GAN."""
+    import keras
+
+    first = getattr(model, "optimizer", None)
+    others = [one for one in vars(model).values() if isinstance(one, keras.optimizers.Optimizer)]
+    return [one for one in [first, *(other for other in others if other is not first)] if one is not None]
+
+
+def _require_same(
+    variables: dict[str, Any], arrays: dict[str, np.ndarray], kinds: tuple[str, ...] = KINDS
+) -> None:
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-    found = {name: array.shape for name, array in arrays.items() if name.partition("/")[0] in KINDS}
+    found = {name: array.shape for name, array in arrays.items() if name.partition("/")[0] in kinds}
     if found != expected:
         different = sorted(name for name in expected | found if found.get(name) != expected.get(name))
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from tidegate.models.config.own_metrics import Entry, metric_names, own_metrics
 from tidegate.models.config.training import Regularization, Training
 from tidegate.models.errors import OptionsError, TrainingError, UserCodeError, one_line
 from tidegate.models.networks.inputs import inputs_of
+from tidegate.models.networks.own_training import OwnTraining, own_methods, own_training
 from tidegate.models.networks.predict import as_numpy
 from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.training.class_metrics import class_metric
@@ -79,17 +81,19 @@ def compile_model(
         )
     named = loss_named(options.loss, dense_task(task, shape), classes)
     loss = with_label_smoothing(named, options.label_smoothing)
-    penalise(model, options.regularization)
+    own = own_training(model)
+    trained = model if own is None else own.model
+    penalise(trained, options.regularization)
     metrics = keras_metrics(options.metrics, task, classes)
     schedule, function = options.learning_rate_schedule, loss_function(loss)
-    model.compile(
+    trained.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
         loss=function,
         **{"weighted_metrics" if options.privacy else "metrics": metrics},
-        jit_compile=False,
+        jit_compile=own is not None and bool(options.xla),
     )
-    model.optimizer.build(model.trainable_variables)
-    _try_rows(model, train, loss, classes)
+    trained.optimizer.build(trained.trainable_variables)
+    _try_rows(model, trained, train, loss, classes)
     return loss
 
 
@@ -117,6 +121,22 @@ def keras_metrics(stated: Sequence[Entry] | None, task: str, classes: int) -> li
         require_top(names, classes)
     built_in = label_metric if task == "multilabel" else keras_metric
     return [own_metric(own[name]) if name in own else built_in(name, classes) for name in names]
+
+
+def build_metrics(own: OwnTraining, inputs: Mapping[str, Any], target: Any) -> None:
+    """Let a compiled model create the variables of its loss and metrics now, where Keras' own methods do.
+
+    A checkpoint can only be restored into variables that are there before the first batch.
+    """
+    model = own.model
+    if own_methods(model, ("compute_loss", "compute_metrics", "metrics")) or not own.tests:
+        return
+    some = {name: array[:TRIED] for name, array in inputs.items()}
+    answer = model(own.received(some))
+    with contextlib.suppress(Exception):  # `fit` will say it, with the line
+        model.compute_loss(some, target[:TRIED], answer)
+        model.compute_metrics(some, target[:TRIED], answer)
+    model.reset_metrics()
 
 
 def penalise(model: Any, penalty: Regularization | None) -> None:
@@ -153,7 +173,7 @@ def without_metrics(model: Any) -> None:
     model.compile(model.optimizer, model.loss, jit_compile=False)
 
 
-def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
+def _try_rows(model: Any, trained: Any, train: Rows, loss: Loss, classes: int) -> None:
     """Run the model, the loss and the metrics on a few rows, eagerly, before anything is compiled for all.
 
     Metrics create their variables with the first rows, which is not possible inside a compiled loop. A target of
@@ -172,16 +192,18 @@ def _try_rows(model: Any, train: Rows, loss: Loss, classes: int) -> None:
     try:
         target = as_learned(loss, train[1][rows], classes, model.outputs[0].shape)
         if is_reference(loss.name):
-            require_value_a_row(loss, model.loss, target, answer)
-        model.compute_loss(inputs, target, answer, training=False)
-        model.compute_metrics(inputs, target, answer)
+            require_value_a_row(loss, trained.loss, target, answer)
+        if not own_methods(trained, ("compute_loss",)):  # which may ask for more than these
+            trained.compute_loss(inputs, target, answer, training=False)
+        if not own_methods(trained, ("compute_metrics", "metrics")):
+            trained.compute_metrics(inputs, target, answer)
     except UserCodeError:
         raise
     except Exception as error:
         place = line_in_project(error.__traceback__)
         raise OptionsError(
-            f"{place + ': ' if place else ''}loss {loss.name!r} and metrics {[one.name for one in model.metrics]} "
+            f"{place + ': ' if place else ''}loss {loss.name!r} and metrics {[one.name for one in trained.metrics]} "
             f"cannot be computed on the model's outputs {tuple(model.outputs[0].shape)} and targets {target.shape}: "
             f"{one_line(error)[:300]}; expected ones that fit the outputs; change them"
         ) from error
-    model.reset_metrics()
+    trained.reset_metrics()

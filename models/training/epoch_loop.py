@@ -8,7 +8,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tidegate.models.config.training import Training
 from tidegate.models.distributed.devices import BACKEND_NAMES
 from tidegate.models.distributed.process_group import Group, member_lost_error
 from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError, one_line
-from tidegate.models.loops import Loop
+from tidegate.models.loops import Loop, LoopState
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
 from tidegate.models.training.callbacks import callbacks_for, is_better
@@ -39,6 +39,7 @@ class Hooks:
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
         on_batch: called with the epoch, batches done and batches per epoch, at most twice a second.
         on_resume: called with the progress of a killed training, and the batches per epoch.
+        on_loop: called with how Keras' own loop trains, in words, where it does.
         checkpoints: saves the state; None: it is not saved.
         group: the processes that train together; None: this one alone.
     """
@@ -46,6 +47,7 @@ class Hooks:
     on_epoch: OnEpoch = lambda *_: None
     on_batch: OnBatch = lambda *_: None
     on_resume: OnResume = lambda *_: None
+    on_loop: Callable[[str], None] = lambda _: None
     checkpoints: CheckpointManager | None = None
     group: Group | None = None
 
@@ -71,7 +73,7 @@ class EpochLoop:
     model: Any
     options: Training
     seed: int
-    loop: Loop
+    loop: LoopState
     check: Loop | None
     hooks: Hooks
     medians: Sequence[float | None]
@@ -120,6 +122,11 @@ class EpochLoop:
             values |= {f"val_{name}": value for name, value in self._validate(self.check).items()}
         self._require_finite(values)
         self.callbacks.on_epoch_end(progress.epoch, values)
+        self._record(values)
+
+    def _record(self, values: dict[str, float]) -> None:
+        """Report an epoch's values, decide whether to stop, and go on to the next one."""
+        progress = self.progress
         progress.epochs.append(values)
         progress.ended_ms.append(time.time_ns() // 1_000_000)
         self.hooks.on_epoch(progress.epoch, dict(values), progress.ended_ms[-1])
@@ -140,7 +147,7 @@ class EpochLoop:
 
     def _train(self) -> dict[str, float]:
         """Train on the rest of the epoch's rows, in the epoch's own order."""
-        progress, loop = self.progress, self.loop
+        progress, loop = self.progress, cast(Loop, self.loop)
         order = self._order(progress.epoch)
         if isinstance(loop, StreamedLoop) and progress.epoch + 1 < self.options.epochs:
             loop.prefetch(self._order(progress.epoch + 1))
@@ -153,7 +160,7 @@ class EpochLoop:
         try:
             for done, bad in self.hooks.with_heartbeats(loop.run(order, progress.batch, every)):
                 if bad is not None:
-                    raise _not_finite(progress.epoch, bad, loop.batches)
+                    raise not_finite(progress.epoch, bad, loop.batches)
                 progress.batch = done
                 self._save_if_due()
                 # The last batch is reported with the epoch.
@@ -257,7 +264,7 @@ class EpochLoop:
         )
 
 
-def _not_finite(epoch: int, batch: int, batches: int) -> NonFiniteLossError:
+def not_finite(epoch: int, batch: int, batches: int) -> NonFiniteLossError:
     return NonFiniteLossError(
         f"the loss became NaN or infinite in epoch {epoch + 1}, batch {batch + 1} of {batches}; expected a "
         "finite number; lower training.optimizer.learning_rate, set clipnorm: 1.0 there, or look for "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.compile import as_learned, compile_model, without_metrics
 from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
+from tidegate.models.training.keras_setup import by_keras, forget_training, keras_training
 from tidegate.models.training.several_losses import compile_several
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
@@ -49,6 +50,7 @@ class History:
         batches_a_call: batches per call at the end; it does not change the result.
         epsilon: the epsilon spent under `training.privacy`; None without it.
         resumed: epoch and batch that a killed training resumed from, both from 0; None: it was not killed.
+        loop: "keras" where Keras' own `fit` trained, "" where a loop of ours did.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
@@ -60,6 +62,7 @@ class History:
     batches_a_call: int = 1
     epsilon: float | None = None
     resumed: tuple[int, int] | None = None
+    loop: str = ""
 
 
 def fit(
@@ -77,12 +80,14 @@ def fit(
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
     on_resume: OnResume | None = None,
+    on_loop: Callable[[str], None] | None = None,
     weights: Array | None = None,
     validation_weights: Array | None = None,
     checkpoints: CheckpointManager | None = None,
     medians: Sequence[float | None] | None = None,
     gpus: int = 0,
     group: Group | None = None,
+    stated: Collection[str] = (),
 ) -> History:
     """Train `model` in place and return what happened.
 
@@ -105,6 +110,7 @@ def fit(
         on_epoch: called with the epoch from 0, its values, and the time it ended in ms since 1970.
         on_batch: called with the epoch, batches done and batches per epoch, at most twice a second.
         on_resume: called with the progress of a killed training, and the batches per epoch.
+        on_loop: called with how Keras' own loop trains, in words, where it does.
         weights, validation_weights: how much each row counts in the loss, float32 (rows,), as Keras' `sample_weight`;
             None: all the same. Rows that stay on disk bring their own.
         checkpoints: saves the state as the option `training.checkpoint` says; None: it is not saved.
@@ -112,6 +118,7 @@ def fit(
         gpus: devices of this process that share each batch, see `distributed.jax_sharding` and
             `distributed.tensorflow_replicas`; 0: one device, or on JAX all CPU devices.
         group: the other processes that share each batch, all called with the same arguments; None: none.
+        stated: options that the experiment states, though they have the default.
 
     Raises:
         OptionsError: a setting is unknown, wrong, or does not fit the model.
@@ -122,9 +129,37 @@ def fit(
     """
     options = parse_options(Training, training, "training")
     _require_keras_on(options.backend)
-    for option, used in _steps_of_ours(options).items():
-        require_steps(model, used, option)
+    require_steps(model, _steps_of_ours(options))
     make_deterministic(seed)
+    default = Hooks()
+    hooks = Hooks(
+        on_epoch or default.on_epoch,
+        on_batch or default.on_batch,
+        on_resume or default.on_resume,
+        on_loop or default.on_loop,
+        checkpoints,
+        group,
+    )
+    held_out = validation if validation is not None and len(validation[1]) else None
+    if by_keras(model, options):
+        by_fit = keras_training(
+            model,
+            train,
+            held_out,
+            options,
+            task,
+            classes,
+            seed,
+            hooks,
+            medians or (),
+            stated,
+            gpus,
+            (weights, validation_weights),
+            target,
+        )
+        by_fit.run()
+        forget_training(model)
+        return _history(by_fit, loop="keras")
     windows: ShuffleWindows | None = None
     some: Rows
     if isinstance(train, ShuffleWindows):
@@ -134,7 +169,6 @@ def fit(
         some, count = train, len(train[1])
     batches = -(-count // options.batch_size)
     sampling = Sampling(count, min(options.batch_size, count)) if options.privacy else None
-    held_out = validation if validation is not None and len(validation[1]) else None
     if options.augmentation is not None:
         model = augmented(model, images, options.augmentation, seed, grids)
     encode: Callable[[np.ndarray], Any]
@@ -174,28 +208,25 @@ def fit(
     validation_rows = held_out and (*rows(held_out), *of_validation)
     spec = LoopSpec(model, training_rows, validation_rows, options, loss, seed, xla, gpus, sampling)
     loop, check = make_loops(spec)
-    default = Hooks()
-    hooks = Hooks(
-        on_epoch or default.on_epoch,
-        on_batch or default.on_batch,
-        on_resume or default.on_resume,
-        checkpoints,
-        group,
-    )
     order = windows.order if windows else None if sampling is None else sampling.order
     epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order)
-    done = epoch_loop.run()
+    epoch_loop.run()
     without_metrics(model)
+    epsilon = spent_epsilon(options.privacy, sampling, model) if options.privacy and sampling else None
+    return _history(epoch_loop, xla=xla, epsilon=epsilon)
+
+
+def _history(trained: EpochLoop, **more: Any) -> History:
+    done = trained.progress
     return History(
         epochs=done.epochs,
-        monitor=epoch_loop.monitor,
+        monitor=trained.monitor,
         best_epoch=done.best_epoch,
-        stopped=epoch_loop.stopped,
+        stopped=trained.stopped,
         seconds=done.seconds,
-        xla=xla,
-        batches_a_call=loop.batches_a_call(),
-        epsilon=spent_epsilon(options.privacy, sampling, model) if options.privacy and sampling else None,
-        resumed=epoch_loop.resumed,
+        batches_a_call=trained.loop.batches_a_call(),
+        resumed=trained.resumed,
+        **more,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.losses import dense_task, encode_target, loss_named, with_label_smoothing
@@ -43,6 +43,8 @@ class Recipe:
         start: the earlier run whose weights the training starts from; None: random weights.
         tokens: the vocabulary's size for a generation, else 0.
         grids: the default boxes of a detection, else ().
+        stated: options of `training` that the experiment states, though they may have the default.
+        compiled: the outputs that compile() in the user's build made of the head, once a model was built.
     """
 
     model: Mapping[str, Any]
@@ -52,10 +54,17 @@ class Recipe:
     start: WarmStart | None = None
     tokens: int = 0
     grids: tuple[Grid, ...] = ()
+    stated: tuple[str, ...] = ()
+    compiled: list[AnyOutputs] = field(default_factory=list, compare=False)
 
     @property
     def head(self) -> AnyOutputs:
         """The model's outputs; OptionsError if the loss does not fit the target."""
+        return self.compiled[-1] if self.compiled else self.asked
+
+    @property
+    def asked(self) -> AnyOutputs:
+        """The outputs that build is asked for."""
         target = self.target
         if target.outputs is not None:
             return heads_of(target, parse_options(Training, self.training, "training"))
@@ -80,6 +89,7 @@ class Recipe:
         """
         from tidegate.models.families.build import as_float32, build_model, precision_scope
         from tidegate.models.networks.inference import require_answers
+        from tidegate.models.networks.own_training import own_training
         from tidegate.models.networks.pixel_range import require_pixels_in_range
         from tidegate.models.networks.storable import require_storable
         from tidegate.models.training.fit import fit
@@ -89,7 +99,10 @@ class Recipe:
         _require_no_weights(self.model, fit_options.get("weights"))
         specs = transforms.input_specs
         with precision_scope(self.training["precision"]):
-            model = build_model(self.model, specs, self.head, self.seed, self.training["precision"])
+            model = build_model(self.model, specs, self.asked, self.seed, self.training["precision"])
+            own = own_training(model)
+            if own is not None and own.outputs is not None:
+                self.compiled.append(own.outputs)
             source = own_source(self.model)
             if source is not None:
                 require_answers(model, _few(train), source)
@@ -115,9 +128,10 @@ class Recipe:
                 seed=self.seed,
                 images=[name for name, spec in specs.items() if spec.kind == "image"],
                 grids=self.grids,
+                stated=self.stated,
                 **fit_options,
             )
-        return as_float32(model, self.model, specs, self.head), history
+        return as_float32(model, self.model, specs, self.asked), history
 
     def require_explainable(self, transforms: Transforms) -> None:
         """Refuse a user's model that reads a text in a way that cannot be explained, before it is trained.
@@ -132,7 +146,7 @@ class Recipe:
         from tidegate.models.explaining.keras_gradients import embeddings
         from tidegate.models.families.build import build_model
 
-        model = build_model(self.model, specs, self.head, self.seed)
+        model = build_model(self.model, specs, self.asked, self.seed)
         embeddings(model, specs)
 
     def calibrate(self, model: Any, validation: Rows) -> float | None:

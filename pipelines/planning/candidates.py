@@ -48,6 +48,8 @@ def _trial(
     resources, settings = experiment.resources, experiment.serving.settings
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
     parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *settings_key(settings)]
+    stated = _stated(experiment)
+    parts += [stated] if stated else []
     buffer = experiment.data.shuffle_buffer
     parts += reached(facts, "train")
     streamed = streamed_memory(experiment, facts) or memory_if_larger(experiment)
@@ -67,6 +69,7 @@ def _trial(
         member_timeout=resources.member_timeout,
         code=code_inputs(experiment, facts),
         decoding=settings,
+        stated=stated,
         explain=experiment.serving.explain,  # changes no result, so it is not part of the key
         search=draw,
         history=[place_of(step.id, Trained) for step in seen],
@@ -111,6 +114,15 @@ def import_step(
         tags=facts.tags,
     )
     return make_step("import", facts, parts, inputs, after=(prepare.id,))
+
+
+def _stated(experiment: Experiment) -> tuple[str, ...]:
+    """The options of training that are stated, in the file or by the search, where a model of the user's is trained."""
+    if experiment.model.family is not None:
+        return ()
+    keys = experiment.search.space if experiment.search else {}
+    searched = {key.split(".")[1] for key in keys if key.startswith("training.")}
+    return tuple(sorted(experiment.training.model_fields_set | searched))
 
 
 def _draw(search: Search | None, index: int) -> Draw | None:

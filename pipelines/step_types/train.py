@@ -94,7 +94,8 @@ class Draw(StepPart):
 class TrainInputs(CodedInputs):
     """One trial's data, model, training, decoding settings and, in a search, the results of earlier trials.
 
-    If `explain` is true, a model that cannot be explained is refused before it is trained.
+    If `explain` is true, a model that cannot be explained is refused before it is trained. `stated` are the options of
+    `training` that the experiment states, which a model of the user's may contradict.
     """
 
     run: str
@@ -111,6 +112,7 @@ class TrainInputs(CodedInputs):
     weights: Ref | None = None
     decoding: DecodingSettings | None = None
     explain: bool = False
+    stated: tuple[str, ...] = ()
     search: Draw | None
     history: list[Later[Trained]]
     content: dict[str, Any]

@@ -23,6 +23,7 @@ from tidegate.models.distributed.devices import (
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.networks.probabilities import require_probabilities
+from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.tuning.search import medians
@@ -104,8 +105,8 @@ class Trial:
             warm_start(inputs, context),
             tokens,
             grids,
+            inputs.stated,
         )
-        self.head = self.recipe.head
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
         )
@@ -119,6 +120,11 @@ class Trial:
             pairs = zip(classes, weights_by_place(asked, classes), strict=True)
             shown = asked if isinstance(asked, str) else ", ".join(f"{name} {one:g}" for name, one in pairs)
             print(f"class weights: {shown}", flush=True)
+
+    @property
+    def head(self) -> AnyOutputs:
+        """The model's outputs; compile() in the user's build may change them."""
+        return self.recipe.head
 
     @property
     def log(self) -> TrialLog:
@@ -224,7 +230,12 @@ class Trial:
             self._fit(self._training_rows(), self.rows.encoded("validation"), keeper)
 
     def _train(self, train: Rows | ShuffleWindows, validation: Rows) -> tuple[Any, History]:
-        callbacks = {"on_epoch": self.log.epoch, "on_batch": self.log.batch, "on_resume": self._on_resume}
+        callbacks = {
+            "on_epoch": self.log.epoch,
+            "on_batch": self.log.batch,
+            "on_resume": self._on_resume,
+            "on_loop": self.log.by_keras,
+        }
         with self._keeper(self.context.key) as keeper:
             model, history = self._fit(train, validation, keeper, **callbacks)
         self.log.loop(self.training["backend"], history.xla, history.batches_a_call)

@@ -150,6 +150,11 @@ class TrialLog:
         values = {"backend": backend, "xla": xla, "batches_a_call": batches_a_call}
         self._spool.write("tags", "loop", values={f"loop.{key}": value for key, value in values.items()})
 
+    def by_keras(self, how: str) -> None:
+        """Keras' own loop trains: print how, write a tag."""
+        print(how, flush=True)
+        self._spool.write("tags", "loop.keras", values={"loop.keras": how})
+
     def batch(self, epoch: int, batch: int, batches: int) -> None:
         """Write the progress of the training, for the driver's bar."""
         share = (epoch + batch / max(1, batches)) / max(1, self._epochs)

@@ -133,43 +133,10 @@ WRONG_FILES = {
         "    x = keras.layers.Lambda(lambda t: t * 2)(x)\n    return keras.Model(inputs, outputs.layer(x))\n",
         "Lambda layer 'lambda'",
     ),
-    "compiled": (
-        "import keras\ndef build(inputs, outputs):\n"
-        "    model = keras.Model(inputs, outputs.layer(inputs['features']))\n"
-        "    model.compile('sgd', 'mae')\n    return model\n",
-        ":2: build compiled the model with optimizer SGD and loss mae, which would not be used",
-    ),
-    "compiled sequential": (
-        "import keras\ndef build(inputs, outputs):\n    model = keras.Sequential([keras.layers.Dense(3)])\n"
-        "    model.compile(loss=lambda a, b: b)\n    return model\n",
-        "with optimizer RMSprop and loss <lambda>, which would not be used",
-    ),
-    "own steps in a subclass": (
-        "import keras\nclass Mine(keras.Model):\n    def call(self, x):\n        return x\n"
-        "    def train_step(self, data):\n        return {}\n"
-        "    def compute_loss(self, **kw):\n        return 0\n\ndef build(inputs, outputs):\n    return Mine()\n",
-        ":5: class Mine has its own train_step, compute_loss, which would not be used",
-    ),
-    "own step in a sequential": (
-        "import keras\nclass Mine(keras.Sequential):\n    def test_step(self, data):\n        return {}\n\n"
-        "def build(inputs, outputs):\n    return Mine([keras.layers.Dense(3)])\n",
-        ":3: class Mine has its own test_step, which",
-    ),
     "own fit in a functional": (
         "import keras\nclass Mine(keras.Model):\n    def fit(self, *rows):\n        pass\n\n"
         "def build(inputs, outputs):\n    return Mine(inputs, outputs.layer(inputs['features']))\n",
         ":3: class Mine has its own fit, which would not be used",
-    ),
-    "own metrics of a mixin": (
-        "import keras\nclass Mixin:\n    @property\n    def metrics(self):\n        return []\n"
-        "class Mine(Mixin, keras.Model):\n    pass\n\n"
-        "def build(inputs, outputs):\n    return Mine(inputs, outputs.layer(inputs['features']))\n",
-        ":3: class Mine has its own metrics, which would not be used",
-    ),
-    "a step set on the model": (
-        "import keras\ndef build(inputs, outputs):\n    model = keras.Sequential([keras.layers.Dense(3)])\n"
-        "    model.train_step = lambda data: {}\n    return model\n",
-        "class Sequential has its own train_step, which would not be used",
     ),
 }
 
