@@ -282,6 +282,11 @@ class Data(Part):
                 "shuffle_buffer is for streamed rows, and these are held in memory and shuffled together; leave it "
                 "out, or stream: true"
             )
+        if self.stream is True and self.transform is not None:
+            yield (
+                f"stream is true, and transform {self.transform} needs all rows in memory; leave stream out, and set "
+                "resources.memory for all rows"
+            )
         if self.stream is True and self.dataset is not None:
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._targets_with_kind:

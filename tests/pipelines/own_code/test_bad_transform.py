@@ -1,5 +1,6 @@
 """Transforms of the user's own that no endpoint could run: each ends `prepare` with a sentence that names the cause."""
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ import pytest
 
 from tidegate.models.errors import DataError, UserCodeError
 from tidegate.models.preprocessing.prepare import prepare
+from tidegate.models.preprocessing.prepare_streamed import StreamedData
 from tidegate.models.user_code.project import use_project
+from tidegate.pipelines.experiment.data import ASKED, Data
 
 ROWS = 120
 number = itertools.count()
@@ -134,3 +137,13 @@ def test_a_slow_one_is_told(rows: Path, tmp_path: Path) -> None:
     assert any(
         "ms for one row, which each request of the endpoint waits for" in sentence for sentence in told
     )
+
+
+def test_streamed_rows_are_refused_before_a_run() -> None:
+    document = {"source": "rows.csv", "target": "bought", "transform": "features:transform", "stream": True}
+    with pytest.raises(ValueError, match="transform features:transform needs all rows in memory"):
+        Data.model_validate(document)
+
+
+def test_streamed_data_takes_every_other_key_that_is_passed_on() -> None:
+    assert ASKED - {"transform"} <= {field.name for field in dataclasses.fields(StreamedData)}
