@@ -52,6 +52,11 @@ def write_code(folder: Path, code: CodeFolder) -> Path:
     return document
 
 
+def read_code(document: Path) -> CodeFolder:
+    """The content of a `code.json`; raises OSError or ValueError where it is none."""
+    return CodeFolder.model_validate_json(document.read_bytes())
+
+
 def use_code(document: Path) -> CodeFolder:
     """Use the project that a `code.json` describes; nothing is compiled into its folder. A second call is free.
 
@@ -61,7 +66,7 @@ def use_code(document: Path) -> CodeFolder:
         OSError, ValueError: the document cannot be read.
         UserCodeError: a secret is missing.
     """
-    code = CodeFolder.model_validate_json(document.read_bytes())
+    code = read_code(document)
     if project_document() != document:
         sys.dont_write_bytecode = True  # a bundle may hold no files that its manifest does not list
         os.environ.update(code.env)
@@ -79,7 +84,7 @@ def installed_packages(document: Path) -> Path | None:
     """The folder of what a `code.json` needs installed: of the home, or beside the bundle; None where there is none."""
     if not is_code_folder(document):
         return None
-    digest = CodeFolder.model_validate_json(document.read_bytes()).environment
+    digest = read_code(document).environment
     places = [place / ENVIRONMENTS / digest for place in (_home(), document.parents[1])]
     return next((place for place in places if digest and place.is_dir()), None)
 

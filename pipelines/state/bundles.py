@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Ref, Store, open_store
-from tidegate.models.user_code.code_folder import ENVIRONMENTS, CodeFolder
+from tidegate.models.user_code.code_folder import ENVIRONMENTS, read_code
 from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import bundle_digest, may_hold, open_bundle
@@ -115,7 +115,7 @@ def _unpack_packages(store: Store, digest: str, folder: Path) -> None:
     archive = next((ref for ref in bundle_refs(store, digest) if ref.name == PACKAGES), None)
     code = open_bundle(folder).code
     if archive is not None and code is not None:
-        environment = CodeFolder.model_validate_json(code.read_bytes()).environment
+        environment = read_code(code).environment
         with zipfile.ZipFile(store.fetch(archive)) as packed:
             packed.extractall(folder.parent / ENVIRONMENTS / environment)
 

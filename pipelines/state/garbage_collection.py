@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from tidegate.infra.system.locks import is_held
+from tidegate.models.user_code.code_folder import DOCUMENT, ENVIRONMENTS, read_code
 from tidegate.pipelines.state.checkpoints import PREFIX, clear, step_key
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
@@ -40,6 +41,7 @@ def collect_garbage(home: Home, young_s: float = YOUNG_S, given_up: Collection[s
             home.store.remove(stored.digest)
             removed.add(f"object {stored.digest[:12]} ({stored.size} bytes)", stored.size)
     removed.names += home.store.sweep(young_s)
+    _remove_environments(home, young_s, removed)
     _remove_work(home, removed)
     return removed
 
@@ -92,6 +94,19 @@ def _remove_bundles(home: Home, releases: list[Release], removed: Removed) -> No
     for folder in home.bundles.iterdir():
         if folder.name not in needed:
             removed.add(f"folder bundles/{folder.name[:12]}", remove_folder(folder))
+
+
+def _remove_environments(home: Home, young_s: float, removed: Removed) -> None:
+    """Remove the packages of projects that no run's step and no bundle names."""
+    calls = [call for folder in home.run_folders() for call in (folder.path / "calls").glob("*.json")]
+    codes = [json.loads(call.read_bytes()).get("inputs", {}).get("code") for call in calls]
+    needed = {code["environment"] for code in codes if code}
+    for refs in _documents(home, "bundles/").values():
+        documents = [ref for ref in refs_in(refs) if ref.name == DOCUMENT and home.store.has(ref)]
+        needed |= {read_code(home.store.fetch(ref)).environment for ref in documents}
+    for folder in (home.path / ENVIRONMENTS).glob("[0-9a-f]*"):
+        if folder.is_dir() and folder.name not in needed and time.time() - folder.stat().st_mtime >= young_s:
+            removed.add(f"packages {folder.name[:12]}", remove_folder(folder))
 
 
 def needed_digests(home: Home) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tidegate.models.user_code.code_folder import FILES, CodeFolder, is_code_folder
+from tidegate.models.user_code.code_folder import FILES, is_code_folder, read_code
 
 # The names under which training and the endpoint import the experiment's model file.
 OWN_MODULES = {"tidegate_user_model", "my_model"}
@@ -83,7 +83,7 @@ def _packages(code: Path | None) -> set[str]:
     found = set(OWN_MODULES)
     files = sorted((code.parent / FILES).rglob("*.py")) if is_code_folder(code) else [code]
     if is_code_folder(code):
-        roots = CodeFolder.model_validate_json(code.read_bytes()).roots
+        roots = read_code(code).roots
         found |= {path.stem for root in roots for path in (code.parent / FILES / root).iterdir()}
     for node in (node for file in files for node in ast.walk(ast.parse(file.read_bytes()))):
         if isinstance(node, ast.Import):

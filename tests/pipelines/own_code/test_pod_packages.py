@@ -17,7 +17,8 @@ from tidegate.pipelines.planning.project.lock import lock_of
 from tidegate.pipelines.planning.project.served_packages import image_packages, lacking
 from tidegate.pipelines.planning.project.snapshot import keep_archive, keep_snapshot, snapshot_of
 from tidegate.pipelines.state.bundles import keep_bundle
-from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.garbage_collection import collect_garbage
+from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.pipelines.step_types.code import CodeInputs
 from tidegate.serving.bundle.bundle import MANIFEST, open_bundle
 from tidegate.serving.bundle.bundle_files import FileEntry, bundle_files
@@ -83,7 +84,8 @@ ENTER = """
 import sys
 from pathlib import Path
 from tidegate.models.user_code.references import load_reference
-from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.garbage_collection import collect_garbage
+from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.steps.project import enter_project
 inputs = CodedInputs.model_validate_json('{"code": ' + sys.argv[1] + '}')
@@ -114,6 +116,19 @@ def test_a_bundle_with_more_code_than_it_lists_is_refused(name: str, tmp_path: P
     (bundle / name).write_text("x = 1\n")
     with pytest.raises(BundleError, match="which its manifest does not list"):
         open_bundle(bundle)
+
+
+def test_packages_go_with_the_runs_that_needed_them(home: Home) -> None:
+    folder = home.folder_of("shop-1")
+    folder.create()
+    record = {"run": "shop-1", "name": "shop", "endpoint": "shop", "status": "done", "created": 1.0}
+    folder.write(RunRecord(**record, experiment={}))
+    folder.call("train-0").write_text(json.dumps({"inputs": {"code": {"environment": "aa"}}}))
+    for name in ("aa", "bb"):
+        (home.path / "environments" / name).mkdir(parents=True)
+    assert collect_garbage(home, 3600.0).names == []
+    assert collect_garbage(home, 0.0).names == ["packages bb"]
+    assert [path.name for path in (home.path / "environments").iterdir()] == ["aa"]
 
 
 def test_what_the_serving_image_lacks_comes_with_what_it_requires() -> None:
