@@ -1,9 +1,12 @@
 """The command line as users run it: a process, in a home of its own."""
 
+import contextlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,11 +18,29 @@ import psutil
 import pytest
 
 from tests.s3_server import S3Server
+from tidegate.pipelines import commands
 from tidegate.pipelines.executors.base import step_environment
-from tidegate.pipelines.executors.forking.imports import KINDS
-from tidegate.pipelines.executors.forking.servers import VARIABLE, can_fork, end_servers, start_server
+from tidegate.pipelines.executors.forking.imports import STEPS, SYNC, TRAIN, Kind
+from tidegate.pipelines.executors.forking.servers import (
+    VARIABLE,
+    ForkServers,
+    can_fork,
+    end_servers,
+    start_server,
+)
 
 ROOT = Path(__file__).parent.parent
+# Commands of the tests' homes: forked with all of a command's imports done, but none of a framework.
+COMMANDS = Kind(
+    name="commands",
+    module="tidegate.pipelines.cli",
+    function="main",
+    before=(
+        "tidegate.pipelines.cli",
+        "numpy",
+        *(found.name for found in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}.")),
+    ),
+)
 
 
 # Files of these folders take a minute or two: one that begins last leaves the other process of `make test` idle.
@@ -80,9 +101,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
         return
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "2"
+    )  # else TensorFlow sets it in whatever process imports it
     os.environ[VARIABLE] = f"tests-{os.getpid()}"
-    for kind in KINDS:
-        server = start_server(kind, os.environ[VARIABLE], step_environment(), 2, own_code=True)
+    for kind in (STEPS, TRAIN, SYNC, COMMANDS):
+        environment = dict(os.environ) if kind is COMMANDS else step_environment()
+        server = start_server(kind, os.environ[VARIABLE], environment, 2, own_code=True)
         config.add_cleanup(partial(end_servers, [server]))
 
 
@@ -113,18 +138,23 @@ class Cli:
         return {**os.environ, "BENTOML_HOME": str(self.home.parent / "bentoml"), **self.env}
 
     def __call__(self, *args: str, stdin: str = "", cwd: Path = ROOT, timeout: float = 300) -> Ran:
-        """Run a command to its end."""
-        done = subprocess.run(
-            self.argv(*args),
-            input=stdin,
-            cwd=cwd,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        """Run a command to its end, in a process that is forked where its imports are done."""
+        with contextlib.ExitStack() as stack:
+            given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            given.write(stdin.encode())
+            given.seek(0)
+            files = [os.dup(file.fileno()) for file in (given, out, err)]
+            argv = self.argv(*args)
+            kind = COMMANDS if COMMANDS.module in argv else None
+            process = ForkServers(own=False).start_on(files, given, kind, argv, self.environment(), cwd)
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill_group()
+                raise
+            out.seek(0)
+            err.seek(0)
+            return Ran(code, out.read().decode(), err.read().decode())
 
     def ok(self, *args: str, stdin: str = "") -> Any:
         """Run a command with --json that must end well; return its document."""

@@ -13,7 +13,7 @@ from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.mlflow_run import RunLog
-from tidegate.pipelines.driver.mlflow_sync import sync_arguments, sync_command
+from tidegate.pipelines.driver.mlflow_sync import sync_command
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
@@ -192,10 +192,8 @@ class Driver:
     @contextlib.contextmanager
     def _sync(self) -> Iterator[None]:
         """Sync to MLflow in the background; at the end wait for the rest, for a limited time."""
-        arguments = sync_arguments(self._home, self._folder.run)
-        process = ForkServers(own=False).start(
-            "sync", SYNC, arguments, step_environment(), self._folder.log("sync")
-        )
+        argv = sync_command(self._home, self._folder.run)
+        process = ForkServers(own=False).start(SYNC, argv, step_environment(), self._folder.log("sync"))
         self._syncing = process
         try:
             yield
@@ -207,7 +205,6 @@ class Driver:
                 name = f"sync-{self._folder.run}"
                 log_file = self._folder.log("sync")
                 with contextlib.suppress(InfraError):
-                    argv = sync_command(self._home, self._folder.run)
                     processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
             elif not self._record.synced:
                 self._progress.say(

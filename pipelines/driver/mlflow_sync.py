@@ -126,12 +126,15 @@ def unsynced(home: Home) -> list[str]:
 
 def sync_command(home: Home, run: str | None) -> list[str]:
     """The command line of the process that syncs a run; None: only what could not be done before."""
-    return [sys.executable, "-P", "-m", SYNC, *sync_arguments(home, run)]
-
-
-def sync_arguments(home: Home, run: str | None) -> list[str]:
-    """The arguments of that process."""
-    return ["--home", str(home.path), *(("--run", run) if run is not None else ())]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        SYNC.module,
+        "--home",
+        str(home.path),
+        *(("--run", run) if run is not None else ()),
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

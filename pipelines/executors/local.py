@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,8 +139,7 @@ class LocalExecutor:
         code = code_of(call)
         process = self._servers.start(
             kind_of(call),
-            WORKER,
-            step_arguments(call),
+            [sys.executable, "-P", "-m", WORKER, *step_arguments(call)],
             {**step_environment(), **environment},
             call.log.with_name(f"{member_name(call.id, rank)}.log"),
             None if code is None else sorted(set(module_names(code))),

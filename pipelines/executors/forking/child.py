@@ -18,27 +18,26 @@ def run_child(kind: Kind, asked: dict[str, Any], files: list[int]) -> NoReturn:
     Args:
         kind: whose process it is.
         asked: `arguments` of its module, `variables` of its environment, its `folder`, and `argv` to show.
-        files: its standard input and its log.
+        files: its standard input, output and error.
     """
     try:
         _become(asked, files)
         code = getattr(import_module(kind.module), kind.function)(asked["arguments"])
-        sys.stdout.flush()
-        os._exit(code)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
+        code = 1
     finally:
-        os._exit(1)
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def _become(asked: dict[str, Any], files: list[int]) -> None:
     os.setsid()
-    stdin, log = files
-    os.dup2(stdin, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(stdin)
-    os.close(log)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(asked["variables"])

@@ -3,23 +3,22 @@
 import gc
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from tidegate.infra.mlflow.tracking import import_client
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.pipelines.executors.base import WORKER
 from tidegate.pipelines.steps import MODULES
 
-SYNC = "tidegate.pipelines.driver.mlflow_sync"
 
-
-@dataclass(frozen=True)
-class Kind:
+class Kind(BaseModel):
     """One kind of processes.
 
     Attributes:
+        name: of its server.
         module: the one that the process runs.
         function: of the module: it takes the arguments, and returns the exit code or ends the process.
         before: modules whose libraries make threads that a fork does no harm to: OpenBLAS' and jemalloc's.
@@ -28,6 +27,8 @@ class Kind:
         after: modules that must make no thread.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
     module: str
     function: str
     before: tuple[str, ...]
@@ -36,36 +37,44 @@ class Kind:
     after: tuple[str, ...] = ()
 
 
-KINDS = {
-    "steps": Kind(
-        WORKER, "run_process", (WORKER, *(module for step, module in MODULES.items() if step != "train"))
+STEPS = Kind(
+    name="steps",
+    module=WORKER,
+    function="run_process",
+    before=(WORKER, *(module for step, module in MODULES.items() if step != "train")),
+)
+TRAIN = Kind(
+    name="train",
+    module=WORKER,
+    function="run_process",
+    before=(WORKER, "scipy.linalg", "pyarrow", MODULES["train"]),
+    keras=True,
+    after=(
+        "tidegate.models.export.onnx",
+        "tidegate.models.loops.tensorflow",
+        "tidegate.models.training.fit",
+        "tf2onnx",
     ),
-    "train": Kind(
-        WORKER,
-        "run_process",
-        (WORKER, "scipy.linalg", "pyarrow", MODULES["train"]),
-        keras=True,
-        after=(
-            "tidegate.models.export.onnx",
-            "tidegate.models.loops.tensorflow",
-            "tidegate.models.training.fit",
-            "tf2onnx",
-        ),
-    ),
-    "sync": Kind(SYNC, "main", (SYNC, "pyarrow", "matplotlib.backends.backend_agg"), mlflow=True),
-}
+)
+SYNC = Kind(
+    name="sync",
+    module="tidegate.pipelines.driver.mlflow_sync",
+    function="main",
+    before=("tidegate.pipelines.driver.mlflow_sync", "pyarrow", "matplotlib.backends.backend_agg"),
+    mlflow=True,
+)
 
 
 class Imports:
     """The imports of one server, made when the first step comes.
 
     Args:
-        kind: a key of KINDS.
+        kind: of the processes that are forked.
         own_code: whether Keras is imported with what only a user's code may need.
     """
 
-    def __init__(self, kind: str, own_code: bool) -> None:
-        self.kind, self._own_code = KINDS[kind], own_code
+    def __init__(self, kind: Kind, own_code: bool) -> None:
+        self.kind, self._own_code = kind, own_code
         self._threads: int | None = None
 
     def refusal(self, own_code: bool, names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from tidegate.pipelines.executors.base import StepCall
 from tidegate.pipelines.executors.forking.circumstances import is_early
+from tidegate.pipelines.executors.forking.imports import STEPS, TRAIN, Kind
 from tidegate.pipelines.step_types.code import CodedInputs, CodeInputs
 from tidegate.pipelines.step_types.train import TrainInputs
 
@@ -12,7 +13,7 @@ from tidegate.pipelines.step_types.train import TrainInputs
 LIGHT = ("prepare", "select", "package", "deploy", "verify", "promote")
 
 
-def kind_of(call: StepCall) -> str | None:
+def kind_of(call: StepCall) -> Kind | None:
     """The kind of server that forks a step; None: it needs a process of its own.
 
     So do several processes that learn together, GPUs, whose drivers are not made for forks, other backends than
@@ -22,8 +23,8 @@ def kind_of(call: StepCall) -> str | None:
     if call.members > 1 or (code is not None and any(is_early(name) for name in code.env)):
         return None
     if isinstance(call.inputs, TrainInputs):
-        return "train" if not call.inputs.gpus and _on_tensorflow(call.inputs) else None
-    return "steps" if call.step in LIGHT else None
+        return TRAIN if not call.inputs.gpus and _on_tensorflow(call.inputs) else None
+    return STEPS if call.step in LIGHT else None
 
 
 def code_of(call: StepCall) -> CodeInputs | None:

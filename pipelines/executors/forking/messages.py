@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 HEAD = 4  # bytes of a document's length
-MAX_FILES = 2
+MAX_FILES = 3
 
 
 def listen(address: str) -> socket.socket:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 from tidegate.pipelines.executors.forking.messages import receive, send
 
@@ -18,27 +20,29 @@ class ForkedProcess:
 
     Args:
         connection: to the server, which was asked.
-        files: the process's standard input and its log, for a process of its own; closed once they are not needed.
+        files: standard input, output and error, for a process of its own; closed once they are not needed.
         argv: the command line of a process of its own.
         environment: its variables.
+        folder: its working folder.
         stdin: the writing end of its standard input.
     """
 
     def __init__(
         self,
         connection: socket.socket | None,
-        files: tuple[int, int],
+        files: Sequence[int],
         argv: Sequence[str],
         environment: dict[str, str],
-        stdin: int,
+        folder: Path,
+        stdin: BinaryIO,
     ) -> None:
         self._connection, self._files = connection, list(files)
-        self._argv, self._environment = argv, environment
+        self._argv, self._environment, self._folder = argv, environment, folder
         self._fresh: subprocess.Popen[bytes] | None = None
         self._process: int | None = None  # a pidfd
         self.pid: int | None = None
         self.returncode: int | None = None
-        self.stdin = os.fdopen(stdin, "wb")
+        self.stdin = stdin
         if connection is None:
             self._start_fresh()
 
@@ -108,7 +112,7 @@ class ForkedProcess:
         elif "code" in told:
             self._end(told["code"])
         else:
-            os.write(self._files[1], f"a process of its own: {told['refused']}\n".encode())
+            os.write(self._files[2], f"a process of its own: {told['refused']}\n".encode())
             self._start_fresh()
         return True
 
@@ -123,9 +127,15 @@ class ForkedProcess:
         self._end(-signal.SIGKILL)
 
     def _start_fresh(self) -> None:
-        stdin, log = self._files
+        stdin, stdout, stderr = self._files
         self._fresh = subprocess.Popen(
-            self._argv, stdin=stdin, stdout=log, stderr=log, start_new_session=True, env=self._environment
+            self._argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            env=self._environment,
+            cwd=self._folder,
         )
         self.pid = self._fresh.pid
         self._close_files()

@@ -1,4 +1,4 @@
-"""A fork server: `python -m tidegate.pipelines.executors.forking.server --fd N --kind train` forks a process a step.
+"""A fork server: `python -m tidegate.pipelines.executors.forking.server --fd N --kind JSON` forks processes.
 
 A process that has imported TensorFlow and Keras and run no operation can be forked: its child builds and trains at
 once, to the same bits as a fresh process. After the first operation TensorFlow has threads that a child would lack, and
@@ -20,7 +20,7 @@ from typing import Any
 
 from tidegate.pipelines.executors.forking.child import run_child
 from tidegate.pipelines.executors.forking.circumstances import circumstances, differences
-from tidegate.pipelines.executors.forking.imports import KINDS, Imports
+from tidegate.pipelines.executors.forking.imports import Imports, Kind
 from tidegate.pipelines.executors.forking.messages import receive, require_same_user, send
 
 
@@ -137,14 +137,15 @@ def main() -> None:
         prog="python -m tidegate.pipelines.executors.forking.server", description=__doc__
     )
     parser.add_argument("--fd", type=int, required=True, help="a socket that listens")
-    parser.add_argument("--kind", choices=KINDS, required=True, help="which processes it forks")
+    parser.add_argument("--kind", required=True, help="which processes it forks, as JSON")
     parser.add_argument(
         "--own-code", action="store_true", help="import what only a user's code may need, too"
     )
     parser.add_argument("--room", help="makes room for the command lines of the steps")
     given = parser.parse_args()
     end_with_parent()
-    ForkServer(socket.socket(fileno=given.fd), Imports(given.kind, given.own_code), sys.stdin.fileno()).run()
+    imports = Imports(Kind.model_validate_json(given.kind), given.own_code)
+    ForkServer(socket.socket(fileno=given.fd), imports, sys.stdin.fileno()).run()
     os._exit(0)
 
 

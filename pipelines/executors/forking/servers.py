@@ -7,9 +7,10 @@ import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tidegate.pipelines.executors.forking.circumstances import circumstances
+from tidegate.pipelines.executors.forking.imports import Kind
 from tidegate.pipelines.executors.forking.messages import connect, listen, send
 from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.executors.forking.process_title import ROOM
@@ -25,19 +26,28 @@ def can_fork() -> bool:
 
 
 def start_server(
-    kind: str, name: str, environment: dict[str, str], log: int, own_code: bool = False
+    kind: Kind, name: str, environment: dict[str, str], log: int, own_code: bool = False
 ) -> "subprocess.Popen[bytes]":
     """Start a fork server at `NAME-KIND`; it ends when its standard input is closed, and with the thread that called.
 
     Args:
-        kind: a key of `imports.KINDS`.
+        kind: which processes it forks.
         name: unique on this machine.
         environment: its variables; processes with other early ones are not forked.
         log: an open file for what it prints.
         own_code: whether it imports what only a user's code may need.
     """
-    with listen(f"{name}-{kind}") as listener:
-        argv = [sys.executable, "-P", "-m", SERVER, "--fd", str(listener.fileno()), "--kind", kind]
+    with listen(f"{name}-{kind.name}") as listener:
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            SERVER,
+            "--fd",
+            str(listener.fileno()),
+            "--kind",
+            kind.model_dump_json(),
+        ]
         return subprocess.Popen(
             [*argv, *(("--own-code",) if own_code else ()), "--room", ROOM],
             stdin=subprocess.PIPE,
@@ -65,9 +75,8 @@ class ForkServers:
 
     def start(
         self,
-        kind: str | None,
-        module: str,
-        arguments: Sequence[str],
+        kind: Kind | None,
+        argv: Sequence[str],
         environment: dict[str, str],
         log: Path,
         names: Sequence[str] | None = None,
@@ -75,9 +84,8 @@ class ForkServers:
         """Start a process and return at once; one that is not forked is started anew.
 
         Args:
-            kind: a key of `imports.KINDS`; None: it is not forked.
-            module: that kind's.
-            arguments: of the module.
+            kind: of the process; None: it is not forked.
+            argv: its command line, `python -P -m MODULE` and the arguments.
             environment: its variables.
             log: what it prints is appended to this file.
             names: of the user's modules that it may import; None: no code of the user's runs in it.
@@ -85,28 +93,41 @@ class ForkServers:
         Raises:
             OSError: it cannot be started.
         """
-        argv = [sys.executable, "-P", "-m", module, *arguments]
         reading, writing = os.pipe()
         file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        files = (reading, file, os.dup(file))
+        return self.start_on(files, os.fdopen(writing, "wb"), kind, argv, environment, Path.cwd(), names)
+
+    def start_on(
+        self,
+        files: Sequence[int],
+        stdin: BinaryIO,
+        kind: Kind | None,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        folder: Path,
+        names: Sequence[str] | None = None,
+    ) -> ForkedProcess:
+        """The same on open files: standard input, output and error; `stdin` is what writes to the first one."""
         connection = None
         if kind is not None and (self._starts or self._shared):
-            self._require_server(kind, environment, file, names is not None)
+            self._require_server(kind, environment, files[2], names is not None)
             asked = {
                 "own_code": names is not None,
                 "names": list(names or ()),
-                "arguments": list(arguments),
+                "arguments": list(argv[argv.index(kind.module) + 1 :]),
                 "variables": environment,
-                "folder": str(Path.cwd()),
-                "argv": argv,
+                "folder": str(folder),
+                "argv": list(argv),
             }
-            connection = _ask(f"{self._name}-{kind}", asked, environment, [reading, file])
-        return ForkedProcess(connection, (reading, file), argv, environment, writing)
+            connection = _ask(f"{self._name}-{kind.name}", asked, environment, files)
+        return ForkedProcess(connection, files, argv, environment, folder, stdin)
 
-    def _require_server(self, kind: str, environment: dict[str, str], log: int, own_code: bool) -> None:
-        known = self._own.get(kind)
+    def _require_server(self, kind: Kind, environment: dict[str, str], log: int, own_code: bool) -> None:
+        known = self._own.get(kind.name)
         if self._starts and (known is None or known.poll() is not None):
             end_servers([known] if known else [])
-            self._own[kind] = start_server(kind, self._name, environment, log, own_code)
+            self._own[kind.name] = start_server(kind, self._name, environment, log, own_code)
 
 
 def _ask(

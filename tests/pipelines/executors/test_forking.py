@@ -20,7 +20,7 @@ import pytest
 from tidegate.infra.store import Ref
 from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.executors.base import WORKER, StepCall, step_arguments
-from tidegate.pipelines.executors.forking.imports import Imports
+from tidegate.pipelines.executors.forking.imports import STEPS, TRAIN, Imports, Kind
 from tidegate.pipelines.executors.forking.kinds import kind_of
 from tidegate.pipelines.executors.forking.servers import VARIABLE
 from tidegate.pipelines.executors.local import LocalExecutor, LocalHandle
@@ -180,7 +180,7 @@ def test_a_variable_that_is_read_at_an_import_needs_a_process_of_its_own(
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({}, "train"),
+        ({}, TRAIN),
         ({"training": {"backend": "jax"}}, None),
         ({"resources": {"gpus": 1}}, None),
         ({"training": {"backend": "jax"}, "resources": {"nodes": 2}}, None),
@@ -190,7 +190,7 @@ def test_a_variable_that_is_read_at_an_import_needs_a_process_of_its_own(
         ),
     ],
 )
-def test_what_is_forked(tmp_path: Path, changes: dict[str, Any], kind: str | None) -> None:
+def test_what_is_forked(tmp_path: Path, changes: dict[str, Any], kind: Kind | None) -> None:
     document = {**DOCUMENT, **changes, "training": {**DOCUMENT["training"], **changes.get("training", {})}}
     experiment = validate(document, "here")
     step = make_plan(experiment, gather(experiment, Home(tmp_path / "home"))).of("train")[0]
@@ -202,7 +202,7 @@ def test_what_is_forked(tmp_path: Path, changes: dict[str, Any], kind: str | Non
 
 
 def test_one_thread_more_and_nothing_is_forked() -> None:
-    imports = Imports("steps", own_code=False)
+    imports = Imports(STEPS, own_code=False)
     assert imports.refusal(False, []) == ""
     assert "the project's own json has the name of" in imports.refusal(True, ["no_such_module", "json"])
     done = threading.Event()
