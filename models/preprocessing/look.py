@@ -73,7 +73,8 @@ def look(
         DataError: the data cannot be read, or the target cannot be learned.
     """
     named, text_options, task = parse_target(target, task)
-    if dataset is not None or text_options or task in ("generation", "detection"):
+    whole = dataset is not None or others.get("transform") is not None
+    if whole or text_options or task in ("generation", "detection"):
         prepared = prepare(
             dataset=dataset, source=source, format=format, inputs=inputs, target=target, task=task, **others
         )

@@ -56,7 +56,8 @@ def _part(file: str, column: str | None, overrides: Sequence[str]) -> tuple[Data
                 f"{file} is an experiment, and COLUMN is {column}; expected COLUMN only for a file of data; leave it "
                 "out, or give --set data.target=COLUMN"
             )
-        if experiment.data.load is not None and experiment.code.path is not None:
+        own = experiment.data.load or experiment.data.transform
+        if own is not None and experiment.code.path is not None:
             use_project([Path(experiment.code.path), Path(experiment.code.path, "src")])
         return experiment.data, experiment.training.loss
     if overrides:
