@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TEXTS = ("categorical", "text", "date", "labels")  # kinds that are read as the strings that stand in the file
+TEXTS = (
+    "categorical",
+    "text",
+    "string",
+    "date",
+    "labels",
+)  # kinds that are read as the strings that stand in the file
 NUMBERS = ("numeric", "integer", "number")
 
 
@@ -98,6 +104,6 @@ class ReadOptions:
             typed: whether the format has types of its own, so that numbers are no texts (kind: text).
         """
         kind = self.kinds.get(name)
-        if kind in TEXTS and not (typed and kind == "text"):
+        if kind in TEXTS and not (typed and kind in ("text", "string")):
             return "texts"
         return "numbers" if kind in NUMBERS else "sequence" if kind == "sequence" else ""

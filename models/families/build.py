@@ -115,9 +115,27 @@ def precision_scope(precision: str) -> Iterator[None]:
         yield
 
 
+def _check_strings(options: Mapping[str, Any], inputs: Inputs) -> None:
+    """Refuse strings where a model cannot take them: in a family, and outside of TensorFlow."""
+    import keras
+
+    for name in inputs.of_kind("string"):
+        if "family" in options:
+            raise OptionsError(
+                f"family {options['family']!r} cannot take input {name!r}, which is strings; expected another kind; "
+                "set kind: text, or use a model of your own with a TextVectorization layer"
+            )
+        if keras.backend.backend() != "tensorflow":
+            raise OptionsError(
+                f"input {name!r} is strings, and training.backend is {keras.backend.backend()!r}; expected tensorflow, "
+                "because the others have no strings; set it, or kind: text"
+            )
+
+
 def _built(options: dict[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
     from tidegate.models.networks.user_model import build_user_model
 
+    _check_strings(options, inputs)
     if "family" not in options:
         return build_user_model(options, inputs, outputs)
     name = str(options.pop("family"))

@@ -23,6 +23,8 @@ from tidegate.models.networks.whole_model import has_named_inputs, makes_whole_m
 from tidegate.models.user_code.model_source import SHAPE, model_module, own_source, user_error
 from tidegate.models.user_code.references import load_reference
 
+STRING_LAYERS = ("TextVectorization", "StringLookup")
+
 
 def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
     """Return the `keras.Model` from the user's `build(inputs, outputs, **options)`.
@@ -60,6 +62,23 @@ def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: AnyOutpu
         return made
     require_logits(made, where)
     return keep_own_training(answered.with_probabilities(made), own)
+
+
+def _require_strings(layer: Any, inputs: Inputs, where: str) -> None:
+    """Refuse a layer that reads strings and is given the ids of a text, which it takes without a word until it runs."""
+    texts = list(inputs.of_kind("text"))
+    if not texts or type(layer).__name__ not in STRING_LAYERS:
+        return
+    try:
+        given = str(layer.input.dtype)
+    except (AttributeError, ValueError):  # it is called several times
+        return
+    if given != "string":
+        raise UserModelError(
+            f"{where}: layer {layer.name!r} ({type(layer).__name__}) reads strings, and input {texts[0]!r} has the "
+            f"ids of its words ({given}); expected the strings themselves; set data.inputs: "
+            f"[{{name: {texts[0]}, kind: string}}]"
+        )
 
 
 def _build_in(path: Path) -> Callable[..., Any]:
@@ -118,6 +137,7 @@ def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str) -> Any
         own = as_compiled(own, model, outputs)
         outputs = own.outputs or outputs
     for layer in all_layers(model):
+        _require_strings(layer, inputs, where)
         if isinstance(layer, keras.layers.Lambda):
             raise UserModelError(
                 f"{where}: the model has the Lambda layer {layer.name!r}; expected none, because its code cannot be "

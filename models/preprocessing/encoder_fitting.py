@@ -127,6 +127,8 @@ class TextFitter:
 
     def add(self, columns: Columns) -> None:
         """Add training rows."""
+        if self._tokens == "whole":
+            return
         texts = [TOKENIZERS[self._tokens](text) for text in columns[self._field.name].tolist()]
         self._counts.add(word for words in texts for word in words)
         self._lengths.update(len(words) for words in texts)
@@ -134,6 +136,8 @@ class TextFitter:
     def encoder(self) -> TextEncoder:
         """The fitted encoder."""
         field = self._field
+        if self._tokens == "whole":
+            return TextEncoder(field.name, [], 1, self._tokens)
         length = field.length or min(max(math.ceil(quantile(self._lengths, UNCUT)), 1), LONGEST_TEXT)
         words = self._counts.ranked()[: field.vocabulary or MOST_WORDS]
         return TextEncoder(field.name, words, length, self._tokens)

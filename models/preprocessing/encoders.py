@@ -219,17 +219,25 @@ class ImageEncoder:
 
 
 class TextEncoder:
-    """Words or characters as token ids: 0 is padding, 1 an unseen token; longer texts are cut at the end."""
+    """Words or characters as token ids: 0 is padding, 1 an unseen token; longer texts are cut at the end.
+
+    With tokens `whole` the model gets the strings themselves, `(n, 1)`, a missing one as an empty string.
+    """
 
     def __init__(self, name: str, words: list[str], length: int, tokens: str = "words") -> None:
         self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
         self._name, self._length, self._cut = name, length, TOKENIZERS[tokens]
         self._numbers = {word: number for number, word in enumerate(words, 2)}
+        self._whole = tokens == "whole"
         self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
+        if self._whole:
+            self.spec = InputSpec((1,), "string", "string")
 
-    def apply(self, columns: Columns) -> NDArray[np.int32]:
+    def apply(self, columns: Columns) -> Array:
         """Encode `n` rows as `(n, length)`; a missing text is all padding."""
         column = columns[self._name].tolist()
+        if self._whole:
+            return np.array([text or "" for text in column], object).reshape(-1, 1)
         encoded = np.zeros((len(column), self._length), np.int32)
         number = self._numbers.get
         for row, text in enumerate(column):
@@ -245,6 +253,8 @@ class TextEncoder:
     def described(self) -> dict[str, str]:
         """What the model gets."""
         tokens = self.content["tokens"]
+        if self._whole:
+            return {self._name: "the string itself"}
         return {
             self._name: f"ids of {self._length} {tokens}, 0…{self.spec.vocabulary - 1}, 1 is an unseen one"
         }
@@ -264,11 +274,15 @@ def _characters(text: str | None) -> list[str]:
     return list(text or "")
 
 
+def _whole(text: str | None) -> list[str]:
+    return [text or ""]
+
+
 def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-TOKENIZERS = {"words": _words, "characters": _characters}
+TOKENIZERS = {"words": _words, "characters": _characters, "whole": _whole}
 
 
 def signed_log(values: Array) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "dat
 Scale = Literal["none", "standard", "minmax", "robust", "log"]
 Missing = Literal["mean", "zero", "own"]
 DatePart = Literal["days", "day", "weekday", "month", "year", "hour", "age"]
-Tokens = Literal["words", "characters"]
+Tokens = Literal["words", "characters", "whole"]
 Task = Literal[
     "classification",
     "regression",
@@ -25,7 +25,8 @@ Task = Literal[
 Class = bool | int | str
 
 NUMBERS = ("integer", "number")  # may be stated too: a numeric column, `integer` of whole numbers
-KINDS: tuple[str, ...] = (*get_args(Kind), *NUMBERS)
+STRING = "string"  # a text that the model gets as it is: kind `text` with tokens `whole`
+KINDS: tuple[str, ...] = (*get_args(Kind), *NUMBERS, STRING)
 TEXT_OPTIONS = ("tokens", "length", "vocabulary")
 
 
@@ -35,7 +36,7 @@ class Field(BaseModel):
     For a sequence the first number of `shape` is the largest number of steps, see `data.sequences`.
 
     Attributes:
-        tokens, length: of a text, what a token is and how many are read.
+        tokens, length: of a text, what a token is and how many are read; `whole`: the model gets the string itself.
         vocabulary: of a text or an id, how many distinct ones are known.
         scale: of a number; None is `standard`, by mean and deviation. Of an image `none`: the stored numbers.
         limit: of a category, how many are known, the most frequent ones; None: 1000.

@@ -15,6 +15,7 @@ from tidegate.models.preprocessing.kinds import inferred_kind, stated_options, w
 from tidegate.models.preprocessing.schema import (
     KINDS,
     NUMBERS,
+    STRING,
     Class,
     Field,
     Schema,
@@ -100,8 +101,15 @@ def _field(entry: Mapping[str, Any], column: Array, counts: Mapping[str, tuple[i
     name, shape = entry["name"], tuple(column.shape[1:])
     stated = entry.get("kind") or inferred_kind(name, column, counts.get(name))
     _check_kind(name, stated, column)
-    kind = "numeric" if stated in NUMBERS else stated
+    kind = "numeric" if stated in NUMBERS else "text" if stated == STRING else stated
     options = stated_options(name, kind, entry, column)
+    if stated == STRING:
+        if options:
+            raise SchemaError(
+                f"input {name!r} has kind string and {', '.join(options)}; expected no options, because the model gets "
+                "the strings as they are; leave them out, or set kind: text"
+            )
+        options = {"tokens": "whole"}
     texts = column.dtype == object or kind == "categorical"
     dtype = "str" if texts else whole_dtype(name, stated, column)
     return Field.model_validate({"name": name, "kind": kind, "dtype": dtype, "shape": shape, **options})
@@ -134,6 +142,7 @@ def _check_kind(name: str, kind: str, column: Array) -> None:
         "integer": number,
         "categorical": (dimensions == 1, "one value per row", "set kind: numeric"),
         "text": (not numbers, "strings", "set kind: categorical or numeric"),
+        STRING: (not numbers, "strings", "set kind: categorical or numeric"),
         "image": (
             numbers and dimensions in (3, 4),
             "rows of shape (h, w) or (h, w, c)",

@@ -21,12 +21,15 @@ class InputSpec(Part):
 
     name: str = Field(description="the column's name")
     kind: (
-        Literal["numeric", "integer", "number", "categorical", "id", "date", "text", "image", "sequence"]
+        Literal[
+            "numeric", "integer", "number", "categorical", "id", "date", "text", "string", "image", "sequence"
+        ]
         | None
     ) = Field(
         None,
         description="how the column is read; inferred from its values when not given; integer: whole numbers; id: an "
-        "index for an Embedding; date: dates as text, which become numbers",
+        "index for an Embedding; date: dates as text, which become numbers; string: a text as it "
+        "is, for a TextVectorization layer",
     )
     scale: Literal["none", "standard", "minmax", "robust", "log"] | None = Field(
         None,

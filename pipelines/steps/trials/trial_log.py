@@ -223,7 +223,7 @@ class TrialLog:
             inputs=[
                 {
                     "name": name,
-                    "dtype": spec.dtype,
+                    "dtype": "str" if spec.dtype == "string" else spec.dtype,
                     "shape": [-1, *([-1] if spec.kind == "prefix" else spec.shape)],
                 }
                 for name, spec in transforms.input_specs.items()
