@@ -20,6 +20,8 @@ def _reference(value: str) -> str:
 
 
 Reference = Annotated[str, AfterValidator(_reference)]
+# Beginnings of variables that a step's process has read already when the project's come.
+READ_BEFORE = ("PYTHON", "LD_", "TF_", "XLA_", "JAX_", "CUDA_", "KERAS_BACKEND", "TIDEGATE_")
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -45,6 +47,14 @@ class Code(Part):
         description="names of secrets, whose variables the code gets too: HOME/secrets/NAME.env with mode 0600 here, a "
         "Secret of the namespace on a cluster",
     )
+
+    def problems(self) -> Iterator[str]:
+        for name in self.env:
+            if name.startswith(READ_BEFORE):
+                yield (
+                    f"env: {name} is read when Python or TensorFlow starts, before the project gets its variables, and "
+                    "would be ignored; expected variables that the code reads; set it where tidegate is called"
+                )
 
     def resolved(self, folder: Path, file: str | None) -> "Code":
         """The same with every path made absolute.

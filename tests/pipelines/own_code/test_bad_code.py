@@ -149,6 +149,11 @@ BEFORE_A_RUN: dict[str, tuple[Change, dict[str, Any], str]] = {
         {"code": {"requirements": "none.txt"}},
         r"none\.txt cannot be read",
     ),
+    "a variable that comes too late": (
+        lambda _: 0,
+        {"code": {"env": {"TF_ENABLE_ONEDNN_OPTS": "0"}}},
+        r"TF_ENABLE_ONEDNN_OPTS is read when Python or TensorFlow starts",
+    ),
     "a variable's name": (lambda _: 0, {"code": {"env": {"A-B": "1"}}}, r"code\.env"),
 }
 
