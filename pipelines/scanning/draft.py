@@ -84,7 +84,9 @@ def _model(found: Found) -> Iterator[Line]:
 
 
 def _function(function: Function, found: Found) -> Iterator[Line]:
-    yield Line(f"  function: {function.reference}", function.place)
+    trains = "an import of that file trains; put the function into a file of its own"
+    about = f"{UNSURE}{function.place}; {trains}" if function.in_script else function.place
+    yield Line(f"  function: {function.reference}", about)
     given = arguments_of(function, found.modules)
     for name in (name for name in function.required if name not in ("inputs", "outputs")):
         known = given[name] is not UNKNOWN

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Function:
         columns: texts by which its first argument is subscripted.
         uses_keras: whether its module imports Keras or TensorFlow.
         models: classes of its module that are models.
+        in_script: whether an import of its module would train.
     """
 
     module: str
@@ -51,6 +52,7 @@ class Function:
     columns: tuple[str, ...]
     uses_keras: bool
     models: tuple[str, ...] = ()
+    in_script: bool = False
 
     @property
     def reference(self) -> str:
@@ -121,11 +123,20 @@ def _parsed(file: Path, place: str, name: str) -> list[Module]:
     classes = tuple(node.name for node in tree.body if isinstance(node, ast.ClassDef) and _is_model(node))
     nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     functions = [_function(node, name, place, uses_keras, classes) for node in nodes]
+    if _trains_on_import(tree):
+        functions = [replace(function, in_script=True) for function in functions]
     makers = [node for node, function in zip(nodes, functions, strict=True) if function.makes_model]
     others = [node for node in tree.body if node not in makers]
     calls = tuple(inner for node in others for inner in ast.walk(node) if isinstance(inner, ast.Call))
     targets = tuple(dict.fromkeys(_targets(tree)))
     return [Module(name, tuple(functions), calls, dict(_constants(tree)), targets)]
+
+
+def _trains_on_import(tree: ast.Module) -> bool:
+    """Whether `fit` is called outside of functions, classes and `if` blocks such as that of `__main__`."""
+    lines = (node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If))
+    calls = (inner for node in lines for inner in ast.walk(node) if isinstance(inner, ast.Call))
+    return any(called(call) == "fit" for call in calls)
 
 
 def _is_model(node: ast.ClassDef) -> bool:

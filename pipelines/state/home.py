@@ -229,9 +229,11 @@ def open_home(path: str | Path | None = None, target: str = "local") -> Home:
 @contextlib.contextmanager
 def mlflow_of(home: Home) -> Iterator[Home]:
     """For the time of a call, a target's own MLflow is the one that `$MLFLOW_TRACKING_URI` names."""
+    if home.target is None:
+        yield home
+        return
     before = os.environ.get(TRACKING)
-    if home.target is not None:
-        os.environ[TRACKING] = home.target.mlflow
+    os.environ[TRACKING] = home.target.mlflow
     try:
         yield home
     finally:

@@ -164,6 +164,30 @@ def test_a_project_that_loads_its_data_itself(tmp_path: Path) -> None:
     assert "games/data.py:4 gives the rows" in unsure[0]
 
 
+def test_a_script_that_trains_when_it_is_imported(tmp_path: Path) -> None:
+    script = """
+        import keras, pandas as pd
+
+        table = pd.read_csv("rows.csv")
+        y = table.pop("quality")
+
+        def get_model():
+            return keras.Sequential([keras.layers.Dense(1)])
+
+        model = get_model()
+        model.compile(loss="mse", optimizer="sgd")
+        model.fit(table, y, epochs=3)
+    """
+    document, _, unsure = _drafted(
+        _write(tmp_path / "p", {"train.py": script, "rows.csv": "a;quality\n1;2\n"})
+    )
+    assert (document["model"], document["data"]["target"]) == ({"function": "train:get_model"}, "quality")
+    assert document["training"] == {"epochs": 3, "optimizer": "sgd", "loss": "mse"}
+    assert unsure == [
+        "train.py:7; an import of that file trains; put the function into a file of its own",
+    ]
+
+
 def test_a_trained_model_and_two_tables(tmp_path: Path) -> None:
     files = {
         "pyproject.toml": "[tool.ruff]",
