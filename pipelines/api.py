@@ -7,6 +7,7 @@
     run.metrics["test_auc"], run.trials, run.steps, run.logs("train"), run.mlflow_url, run.result
     run.endpoint.predict([{"age": 33, "city": "Pune"}])    # or a table, columns, arrays
     tidegate.endpoint("churn").rollback()
+    tidegate.release("churn.keras", rows="rows.csv", column="churned", endpoint="churn")    # a model that is trained
     tidegate.runs(since="7d"), tidegate.compare(run, "churn-1a2b3c4d"), tidegate.plan("digits"), tidegate.check()
 
 What is returned is what the command line prints with `--json`, as typed objects. A submitted run has a driver of its
@@ -55,7 +56,8 @@ if TYPE_CHECKING:
         StepState,
         Trial,
     )
-    from tidegate.pipelines.python_api.runs import Run, Runs, run, runs, submit
+    from tidegate.pipelines.python_api.runs import Run, Runs, run, runs
+    from tidegate.pipelines.python_api.submission import release, submit
 
     __version__: str
 else:  # a type checker knows the names, and refuses others
@@ -102,12 +104,13 @@ __all__ = [
     "endpoint",
     "endpoints",
     "plan",
+    "release",
     "run",
     "runs",
     "submit",
     "ui",
 ]
-MODULES = ("errors", "results", "runs", "endpoints", "overview")
+MODULES = ("errors", "results", "runs", "submission", "endpoints", "overview")
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.pipelines.commands.submit import submit
+from tidegate.pipelines.experiment.load import Overrides
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.home import Home
 
@@ -19,7 +20,7 @@ def release(
     columns: Sequence[str],
     endpoint: str,
     answers: str | None,
-    overrides: Sequence[str],
+    overrides: Overrides,
     *,
     detach: bool = False,
     executor: str = "local",
@@ -33,7 +34,7 @@ def release(
         columns: the column to predict, or several for a regression.
         endpoint: the endpoint's name, which is the experiment's too.
         answers: a file with the model's answers to the rows, see `model.answers`.
-        overrides: `key=value` strings, of any key of an experiment.
+        overrides: `key=value` strings, or values by dotted key, of any key of an experiment.
         detach: leave the driver in the background and return at once.
         executor: "local" or "inline".
 

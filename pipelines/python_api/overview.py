@@ -6,7 +6,8 @@ from tidegate.pipelines.commands.workspace import check as check_target
 from tidegate.pipelines.commands.workspace import ui as start_ui
 from tidegate.pipelines.python_api.errors import UsageError, public
 from tidegate.pipelines.python_api.results import Checked, Comparison, Planned
-from tidegate.pipelines.python_api.runs import Experiment, Folder, Run, Settings, settings_of, source_of
+from tidegate.pipelines.python_api.runs import Folder, Run
+from tidegate.pipelines.python_api.submission import Experiment, Settings, settings_of, source_of
 from tidegate.pipelines.state.home import mlflow_of, open_home
 
 

@@ -61,6 +61,7 @@ class RunResult(Document):
         endpoint: the endpoint's base URL; None while nothing is live there.
         release: the number of its release; None where it was not released.
         parity: the largest difference between the served and the trained model's answers to held-out rows.
+        proof: what the served model was compared with: training, answers that were given, or none.
         curl: a command that the endpoint answers.
     """
 
@@ -83,6 +84,7 @@ class RunResult(Document):
     runtime: str | None = None
     runtime_reason: str = ""
     parity: float | None = None
+    proof: str = "none"
     batching: dict[str, Any] | None = None
     bento: str | None = None
     curl: str | None = None
@@ -125,13 +127,15 @@ class Comparison(Document):
 
 
 class PlannedStep(Document):
-    """A step that a submit would do, unless it is `cached`."""
+    """A step that a submit would do, unless it is `cached`. `files`, `packages`: what it reaches of a project."""
 
     id: str
     step: str
     cached: bool
     gpus: int = 0
     nodes: int = 1
+    files: list[str] = []
+    packages: dict[str, str] = {}
 
 
 class Change(Document):

@@ -1,9 +1,8 @@
-"""Runs: submitted, found and waited for."""
+"""Runs: found, waited for, stopped and gone on with."""
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -12,10 +11,8 @@ from tidegate.pipelines.commands.removal import delete
 from tidegate.pipelines.commands.runs.listing import runs as list_runs
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.commands.submit import cancel, resume
-from tidegate.pipelines.commands.submit import submit as submit_run
 from tidegate.pipelines.commands.wait import wait_for_end
 from tidegate.pipelines.python_api import notebook
-from tidegate.pipelines.python_api.documents import plain_document
 from tidegate.pipelines.python_api.endpoints import Endpoint
 from tidegate.pipelines.python_api.errors import (
     GateRefusedError,
@@ -32,53 +29,7 @@ from tidegate.pipelines.state.endpoint_names import known_endpoints
 from tidegate.pipelines.state.home import Home, RunRecord, Status, mlflow_of, open_home, read_json
 from tidegate.pipelines.state.mirror import refresh
 
-Experiment: TypeAlias = str | PathLike[str] | Mapping[str, Any]
-Settings: TypeAlias = Mapping[str, Any] | Sequence[str]
 Folder: TypeAlias = str | Path | None
-
-
-@public
-def submit(
-    experiment: Experiment, *, set: Settings = (), target: str = "local", home: Folder = None
-) -> "Run":
-    """Start an experiment and return at once; its driver is a process of its own, which outlives this one.
-
-    Args:
-        experiment: a path of an experiment file or of its folder, an example's name, or the experiment as a dict. Paths
-            in a dict are relative to the current folder; a function of a module may stand for its reference.
-        set: values by dotted key, or `key=value` texts, which replace those of the experiment.
-        target: where work runs: local, or a name in targets.yaml.
-        home: the state's folder; `$TIDEGATE_HOME` or `.tidegate` when not given.
-
-    Raises:
-        ExperimentError, UsageError: nothing was started.
-
-    Example:
-        >>> run = tidegate.submit("digits", set={"training.epochs": 5})
-        >>> run.wait().metrics["test_accuracy"]
-        0.9694
-    """
-    with mlflow_of(open_home(home, target)) as place:
-        found = submit_run(place, source_of(experiment), settings_of(set), detach=True)
-    return Run(place, found.data["run"])
-
-
-def source_of(experiment: Experiment) -> str | dict[str, Any]:
-    """An experiment as the commands take it."""
-    if isinstance(experiment, Mapping):
-        return dict(plain_document(experiment))
-    if isinstance(experiment, str | PathLike):
-        return fspath(experiment)
-    raise UsageError(
-        f"the experiment is a {type(experiment).__name__}; expected a path, an example's name or a dict"
-    )
-
-
-def settings_of(given: Settings) -> dict[str, Any] | list[str]:
-    """The settings as the commands take them."""
-    if isinstance(given, Mapping):
-        return {str(key): plain_document(value, str(key)) for key, value in given.items()}
-    return [given] if isinstance(given, str) else list(given)
 
 
 class Run:

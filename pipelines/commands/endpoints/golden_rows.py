@@ -54,9 +54,10 @@ def _held_out(home: Home, release: Release) -> tuple[Columns, Any] | None:
         record = home.run_folder(release.run).read()
     except UnknownNameError:
         return None
-    prepared = next(iter(outputs_of(home, record, "prepare")), None)
+    imported = next(iter(outputs_of(home, record, "import")), None)
+    prepared = imported["prepared"] if imported else next(iter(outputs_of(home, record, "prepare")), None)
     key = next((step.key for step in record.steps if step.id == release.trial), "")
-    trained = find_outputs(home.store, key) if key else None
+    trained = imported["trained"] if imported else find_outputs(home.store, key) if key else None
     if prepared is None or trained is None:
         return None
     columns = load_columns(home.store.fetch(Ref.model_validate(prepared["test"])))

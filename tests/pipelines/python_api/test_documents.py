@@ -10,7 +10,7 @@ import pytest
 import tidegate
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.python_api.documents import plain_document
-from tidegate.pipelines.python_api.runs import settings_of
+from tidegate.pipelines.python_api.submission import settings_of
 
 
 def test_values_become_those_of_a_file() -> None:

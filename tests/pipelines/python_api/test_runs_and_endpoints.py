@@ -42,7 +42,7 @@ def test_every_key_that_is_printed_is_typed(shared: Cli, digits: dict[str, Any])
         (shared.ok("plan", "digits")["steps"][0], results.PlannedStep),
     ]
     for printed, kind in pairs:
-        assert set(kind.model_fields) == set(printed), kind
+        assert set(printed) <= set(kind.model_fields), kind
 
 
 def test_a_submit_of_a_finished_run_is_that_run(run: tidegate.Run, shared: Cli) -> None:
