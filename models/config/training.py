@@ -174,6 +174,20 @@ class Privacy(FrozenOptions):
     )
 
 
+# What a loop of the user's decides by itself.
+NOT_OF_A_FUNCTION = (
+    *(
+        "optimizer",
+        "callbacks",
+        "early_stopping",
+        "learning_rate_schedule",
+        "class_weights",
+        "label_smoothing",
+    ),
+    *("regularization", "augmentation", "privacy", "precision", "xla"),
+)
+
+
 class Training(FrozenOptions):
     """How a model is trained."""
 
@@ -201,6 +215,12 @@ class Training(FrozenOptions):
     outputs: dict[str, OutputOptions] | None = Field(
         None, description="Of a model of several outputs, by name: loss, weight and metrics of each."
     )
+    function: str | None = Field(
+        None,
+        description="A loop of your own in place of Keras': a reference such as my_train:train to train(trial), which "
+        "returns the trained model; see models/training/own_trial.py.",
+    )
+    options: dict[str, Any] | None = Field(None, description="What `function` finds in trial.options.")
     callbacks: tuple[Annotated[str | dict[str, Any], AfterValidator(_callback)], ...] | None = Field(
         None,
         description="Callbacks of Keras' fit, which then trains: references such as my_callbacks:Swa, or {name: "
@@ -243,6 +263,26 @@ class Training(FrozenOptions):
     checkpoint: Checkpoint | None = Field(
         Checkpoint(every="30s"), description="How often the training's state is saved; null: never."
     )
+
+    @model_validator(mode="after")
+    def _trained_once(self) -> Training:
+        if self.function is None:
+            if self.options is not None:
+                raise ValueError("options are for training.function, and there is none; leave one out")
+            return self
+        if not is_reference(self.function):
+            raise ValueError(
+                f"function {self.function!r} is no reference; expected one such as my_train:train, in a module of your "
+                "project"
+            )
+        default = type(self).model_fields
+        found = [name for name in NOT_OF_A_FUNCTION if getattr(self, name) != default[name].default]
+        if found:
+            raise ValueError(
+                f"function {self.function} trains, and {', '.join(found)} would not be used; expected one of the two; "
+                "write it in training.options, where trial.options has it"
+            )
+        return self
 
     @field_validator("class_weights")
     @classmethod

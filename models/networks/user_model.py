@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError, UserModelError, one_line
@@ -22,6 +22,9 @@ from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
 from tidegate.models.networks.whole_model import has_named_inputs, makes_whole_model, on_columns
 from tidegate.models.user_code.model_source import SHAPE, model_module, own_source, user_error
 from tidegate.models.user_code.references import load_reference
+
+if TYPE_CHECKING:
+    from tidegate.models.preprocessing.transforms import InputSpec
 
 STRING_LAYERS = ("TextVectorization", "StringLookup")
 
@@ -122,7 +125,25 @@ def _check_options(
             )
 
 
-def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str) -> Any:
+def adopt_model(model: Any, specs: Mapping[str, InputSpec], outputs: AnyOutputs, where: str) -> Any:
+    """A trained model of a user's own loop as a model of the named inputs, with probabilities for logits.
+
+    Args:
+        model: what the loop returned.
+        specs: of the model inputs.
+        outputs: what the model must answer.
+        where: the loop, for messages.
+
+    Raises:
+        UserModelError: it is no model, or of other inputs or outputs.
+    """
+    logits = isinstance(outputs, Outputs) and outputs.logits
+    given = replace(outputs, activation="linear", logits=False) if logits else outputs
+    made = _checked(model, Inputs(specs), given, where, trained=True)
+    return outputs.with_probabilities(made) if isinstance(outputs, Outputs) and logits else made
+
+
+def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str, trained: bool = False) -> Any:
     import keras
 
     if not isinstance(model, keras.Model):
@@ -130,7 +151,7 @@ def _checked(model: Any, inputs: Inputs, outputs: AnyOutputs, where: str) -> Any
             f"{where}: build returned {_described(model)}; expected a keras.Model; write it as {SHAPE}"
         )
     whole = bool(getattr(model, "inputs", None)) and _known_inputs(model, inputs)
-    own = own_training_of(model, whole, where)
+    own = None if trained else own_training_of(model, whole, where)
     if not whole:
         model = _wrapped(model, inputs, where)
     if own is not None and own.compiled and isinstance(outputs, Outputs):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.losses import dense_task, encode_target, loss_named, with_label_smoothing
@@ -11,7 +12,7 @@ from tidegate.models.config.metrics import top_k
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.own_metrics import OwnMetric, metric_names, own_metrics
 from tidegate.models.config.training import Training, check_privacy
-from tidegate.models.data.columns import Array
+from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
@@ -19,7 +20,7 @@ from tidegate.models.evaluation.targets import evaluate_target
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.several_outputs import AnyOutputs
-from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.training.several_losses import heads_of
 from tidegate.models.user_code.model_source import own_source
@@ -44,6 +45,7 @@ class Recipe:
         tokens: the vocabulary's size for a generation, else 0.
         grids: the default boxes of a detection, else ().
         stated: options of `training` that the experiment states, though they may have the default.
+        schema, columns: of the data, and a split's raw rows, for a loop of the user's.
         compiled: the outputs that compile() in the user's build made of the head, once a model was built.
     """
 
@@ -55,6 +57,8 @@ class Recipe:
     tokens: int = 0
     grids: tuple[Grid, ...] = ()
     stated: tuple[str, ...] = ()
+    schema: Schema | None = None
+    columns: Callable[[str], Columns] | None = None
     compiled: list[AnyOutputs] = field(default_factory=list, compare=False)
 
     @property
@@ -95,6 +99,8 @@ class Recipe:
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
 
+        if self.training.get("function"):
+            return self._train_by_function(transforms, train, validation, **fit_options)
         check_privacy(self.model, self.training)
         _require_no_weights(self.model, fit_options.get("weights"))
         specs = transforms.input_specs
@@ -132,6 +138,31 @@ class Recipe:
                 **fit_options,
             )
         return as_float32(model, self.model, specs, self.asked), history
+
+    def _train_by_function(
+        self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **fit_options: Any
+    ) -> tuple[Any, History]:
+        from tidegate.models.networks.inference import require_answers
+        from tidegate.models.networks.storable import require_storable
+        from tidegate.models.training.epoch_loop import Hooks
+        from tidegate.models.training.fit import History
+        from tidegate.models.training.own_function import train_by_function
+
+        known = {key: fit_options[key] for key in vars(Hooks()) if fit_options.get(key) is not None}
+        weights = fit_options.get("weights"), fit_options.get("validation_weights")
+        model, trial = train_by_function(
+            self,
+            transforms,
+            train,
+            validation,
+            hooks=Hooks(**known),
+            medians=fit_options.get("medians") or (),
+            weights=weights,
+        )
+        source = own_source({"function": self.training["function"]}) or Path()
+        require_answers(model, _few(train), source)
+        require_storable(model, _few(train), source)
+        return model, History(**trial.history())
 
     def require_explainable(self, transforms: Transforms) -> None:
         """Refuse a user's model that reads a text in a way that cannot be explained, before it is trained.

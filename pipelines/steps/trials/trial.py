@@ -106,6 +106,8 @@ class Trial:
             tokens,
             grids,
             inputs.stated,
+            self.schema,
+            self.rows.columns,
         )
         self.results = TrialResults(
             context, self.schema, self.transforms, self.recipe, self.rows.columns, inputs.decoding
