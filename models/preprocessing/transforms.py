@@ -29,9 +29,9 @@ from tidegate.models.preprocessing.encoder_fitting import (
     EncoderFitter,
     in_parts,
 )
-from tidegate.models.preprocessing.encoders import ColumnPart, Encoder, InputSpec
+from tidegate.models.preprocessing.encoders import Encoder, InputSpec
 from tidegate.models.preprocessing.encoding.encoder_types import build
-from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
+from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder, columns_in
 from tidegate.models.preprocessing.encoding.features_fitting import FeaturesFitter
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
 from tidegate.models.preprocessing.encoding.id_fitting import IdFitter
@@ -101,7 +101,7 @@ class Transforms:
     def input_specs(self) -> dict[str, InputSpec]:
         """Shape, dtype and kind of each model input, in the model's order."""
         specs = {
-            name: replace(encoder.spec, columns=_columns_in(encoder))
+            name: replace(encoder.spec, columns=columns_in(encoder))
             for name, (_, encoder) in self._encoders.items()
         }
         return specs | ({PREFIX: self.text_target.spec} if self.text_target else {})
@@ -273,15 +273,6 @@ def _fate(encoders: Mapping[str, tuple[str, Encoder]], name: str) -> str:
     if features is None or name not in features[1].content["categories"]:
         return "and get the unknown id"
     return "and share `other`" if name in features[1].content.get("other", ()) else "and get no category"
-
-
-def _columns_in(encoder: Encoder) -> tuple[ColumnPart, ...]:
-    places = encoder.places if isinstance(encoder, FeaturesEncoder) else {}
-    categories = encoder.content["categories"] if places else {}
-    return tuple(
-        ColumnPart(name, tuple(places[name]) if name in places else None, words, name in categories)
-        for name, words in encoder.described().items()
-    )
 
 
 def _is_single(field: Field) -> bool:

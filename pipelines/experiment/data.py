@@ -8,106 +8,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.pipelines.experiment.code import Reference
+from tidegate.pipelines.experiment.columns import InputSpec, Missing, OutputSpec, TargetSpec, Task
 from tidegate.pipelines.experiment.csv import Csv
 from tidegate.pipelines.experiment.part import Part, as_list
 from tidegate.pipelines.experiment.split import Split
-
-Missing = Literal["mean", "zero", "own"]
-Task = Literal["classification", "regression", "multilabel", "segmentation"]  # of any output
-
-
-class InputSpec(Part):
-    """One input column and, where the data does not show it, its kind."""
-
-    name: str = Field(description="the column's name")
-    kind: (
-        Literal[
-            "numeric", "integer", "number", "categorical", "id", "date", "text", "string", "image", "sequence"
-        ]
-        | None
-    ) = Field(
-        None,
-        description="how the column is read; inferred from its values when not given; integer: whole numbers; id: an "
-        "index for an Embedding; date: dates as text, which become numbers; string: a text as it "
-        "is, for a TextVectorization layer",
-    )
-    scale: Literal["none", "standard", "minmax", "robust", "log"] | None = Field(
-        None,
-        description="of a number: as it is; by mean and deviation (when not given); to 0…1; by median and quartiles; "
-        "its logarithm by mean and deviation; of an image only none: the stored numbers, such as 0 to 255; 0 to 1 when "
-        "not given",
-    )
-    limit: int | None = Field(
-        None, ge=1, le=100_000, description="categories known, the most frequent ones; 1000 when not given"
-    )
-    other: bool | None = Field(
-        None,
-        description="whether categories beyond the limit, and unseen ones, share one of their own; true where training "
-        "rows have some, when not given",
-    )
-    unknown: int | None = Field(
-        None,
-        ge=0,
-        description="of lists of ids: the id in place of one that is out of range; 0 when not given",
-    )
-    format: str | None = Field(
-        None,
-        description="of a date: year_first, day_first, month_first or a pattern such as '%d %b %Y'; told "
-        "from its values when not given",
-    )
-    encode: list[Literal["days", "day", "weekday", "month", "year", "hour", "age"]] | None = Field(
-        None,
-        description="of a date: what the model gets of it; weekday and month are one-hot, hour is a sine and a cosine, "
-        "age is counted from the newest training row; days, day, weekday, month, and hour where there are times, when "
-        "not given",
-    )
-    missing: Missing | None = Field(
-        None,
-        description="what a missing value becomes, and that a request may leave it out: the mean; zero (of a category: "
-        "none); own: a feature of its own; when not given the mean, and only where rows of the data lack the value",
-    )
-    tokens: Literal["words", "characters"] | None = Field(
-        None, description="what a text is split into; words when not given"
-    )
-    length: int | None = Field(
-        None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
-    )
-    vocabulary: int | None = Field(
-        None,
-        ge=1,
-        description="distinct tokens, or ids, known: the most frequent ones; of lists of ids: their number",
-    )
-
-
-class TargetSpec(Part):
-    """One target column and, where its values do not show it, its kind."""
-
-    name: str = Field(description="the column's name")
-    kind: Literal["text", "boxes", "labels"] | None = Field(
-        None,
-        description="text: a text that the model writes; boxes: objects to find in an image; labels: a set of labels a "
-        "row, as a list or a text with | ; or , between them",
-    )
-    task: Task | None = Field(
-        None, description="of one of several outputs, what it is; inferred from its values when not given"
-    )
-    tokens: Literal["words", "characters"] | None = Field(
-        None, description="what a text is written in; characters when not given"
-    )
-    length: int | None = Field(
-        None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"
-    )
-    vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
-
-
-class OutputSpec(Part):
-    """One of several outputs of a model, by the name of its column."""
-
-    kind: Literal["labels"] | None = Field(None, description="labels: a set of labels a row")
-    task: Task | None = Field(None, description="what it is; inferred from its values when not given")
-    loss: str | dict[str, Any] | None = Field(None, description="as training.loss")
-    weight: float = Field(1.0, gt=0, description="what its loss counts in the sum of all")
-    metrics: list[Any] | None = Field(None, description="as training.metrics")
 
 
 def are_outputs(target: Any) -> bool:

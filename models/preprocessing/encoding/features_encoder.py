@@ -18,6 +18,8 @@ from tidegate.models.preprocessing.encoders import (
     LARGEST,
     LARGEST_RAW,
     SCALED,
+    ColumnPart,
+    Encoder,
     InputSpec,
     signed_log,
     standardised,
@@ -146,3 +148,13 @@ class FeaturesEncoder:
         if self._fill is not None:
             encoded = np.where(np.isfinite(block), encoded, self._fill)
         return encoded
+
+
+def columns_in(encoder: Encoder) -> tuple[ColumnPart, ...]:
+    """The columns that an encoder reads, and where they are in what it makes."""
+    places = encoder.places if isinstance(encoder, FeaturesEncoder) else {}
+    categories = encoder.content["categories"] if places else {}
+    return tuple(
+        ColumnPart(name, tuple(places[name]) if name in places else None, words, name in categories)
+        for name, words in encoder.described().items()
+    )
