@@ -8,8 +8,10 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gaierror
 from types import ModuleType, TracebackType
 from typing import Any
+from urllib.error import URLError
 
 from tidegate.models.errors import UserCodeError, UserModelError, one_line
 from tidegate.models.user_code.code_folder import FILES, is_code_folder, use_code
@@ -17,6 +19,10 @@ from tidegate.models.user_code.importing import importing
 from tidegate.models.user_code.project import in_project, project_modules, project_roots
 from tidegate.models.user_code.references import is_reference, load_reference
 
+NO_DOWNLOAD = (
+    "; a step should download nothing: put the weights' file beside the code and load it from there, or name it as "
+    "model.weights, here or in S3, and build() gets its path"
+)
 SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outputs.layer(x))"
 MODULE = "tidegate_user_model"  # the name of a model file's module where its package gives it none
 
@@ -134,7 +140,17 @@ def user_error(path: Path, error: BaseException, what: str, most: int = 500) -> 
         most: characters of the message.
     """
     cause = one_line(error)[:most] or "no message"
-    return UserModelError(f"{_place(path, error.__traceback__)}: {what} {type(error).__name__}: {cause}")
+    fix = NO_DOWNLOAD if _is_download(error) else ""
+    return UserModelError(f"{_place(path, error.__traceback__)}: {what} {type(error).__name__}: {cause}{fix}")
+
+
+def _is_download(error: BaseException | None) -> bool:
+    """Whether something could not be downloaded, which libraries raise as errors of many kinds."""
+    while error is not None:
+        if isinstance(error, URLError | ConnectionError | gaierror) or "URL fetch failure" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _place(path: Path, trace: TracebackType | None) -> str:
