@@ -27,7 +27,11 @@ def download_model(uri: str, address: str, folder: Path) -> Path:
     for name, value in CLIENT.items():
         os.environ.setdefault(name, value)
     with gc_paused():
+        import mlflow
         from mlflow.artifacts import download_artifacts
+    # The two arguments of these names do not reach the registry: MLflow 3.17 looks for aliases in a database here.
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
     # A bar for each file would stand between lines of ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:

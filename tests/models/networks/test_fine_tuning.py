@@ -113,3 +113,20 @@ def test_words_and_features_must_mean_the_same(start: WarmStart) -> None:
         warm_start(built(2), earlier, made_of("text", words=["bad", "good"]))
     with pytest.raises(OptionsError, match=r"whose inputs are x, without input 'x' \(array\)"):
         warm_start(built(2), earlier, made_of())
+
+
+def test_a_file_of_weights_is_for_the_same_layers(tmp_path: Path) -> None:
+    earlier = trained(built(3, seed=1), 3)
+    earlier.save_weights(tmp_path / "own.weights.h5")
+    start, model = WarmStart("own.weights.h5", tmp_path / "own.weights.h5", None, ["dense*"]), built(3)
+    assert warm_start(model, start, made_of())
+    assert all(equal(one, two) for one, two in zip(layers(model), layers(earlier), strict=True))
+    with pytest.raises(OptionsError, match=r"'model.from' is own.weights.h5, whose weights do not fit"):
+        warm_start(built(2), start, made_of())
+
+
+def test_what_the_inputs_of_a_file_of_others_meant_is_not_asked(start: WarmStart) -> None:
+    foreign, model = WarmStart("theirs.keras", start.keras, None), built(3)
+    warm_start(model, foreign, made_of("text", words=["a"]))
+    with pytest.raises(OptionsError, match=r"'model.from' is theirs.keras, whose layers do not fit"):
+        warm_start(built(3, hidden=[6]), foreign, made_of())
