@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.mlflow_database import give_database
 from tests.s3_server import S3Server
 from tidegate.pipelines import commands
 from tidegate.pipelines.executors.base import step_environment
@@ -144,7 +145,7 @@ class Cli:
             given.write(stdin.encode())
             given.seek(0)
             files = [os.dup(file.fileno()) for file in (given, out, err)]
-            argv = self.argv(*args)
+            argv = self._ready(*args)
             kind = COMMANDS if COMMANDS.module in argv else None
             process = ForkServers(own=False).start_on(files, given, kind, argv, self.environment(), cwd)
             try:
@@ -156,6 +157,13 @@ class Cli:
             err.seek(0)
             return Ran(code, out.read().decode(), err.read().decode())
 
+    def _ready(self, *args: str) -> list[str]:
+        """The command line; a local home that is submitted from has MLflow's tables from then on."""
+        argv = self.argv(*args)
+        if args[0] == "submit" and "--target" not in argv:
+            give_database(self.home)
+        return argv
+
     def ok(self, *args: str, stdin: str = "") -> Any:
         """Run a command with --json that must end well; return its document."""
         ran = self(*args, "--json", stdin=stdin)
@@ -165,7 +173,7 @@ class Cli:
     def start(self, *args: str) -> "subprocess.Popen[str]":
         """Start a command and return at once."""
         return subprocess.Popen(
-            self.argv(*args),
+            self._ready(*args),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
