@@ -58,11 +58,19 @@ INSTEAD = {
     ),
     **dict.fromkeys(("loss", "optimizer"), "give it to compile() in build, or to the training section"),
 }
+# Names that only a caller of one's own uses, or that are about what is not done here: quantization, compiled files.
+OF_CALLERS = (
+    *("add_metric", "compile_from_config", "compiled_loss", "compiled_metrics", "count_params"),
+    *("distribute_reduction_method", "distribute_strategy", "get_compile_config", "get_layer"),
+    *("get_quantization_layer_structure", "jit_compile", "quantization_mode", "quantize", "quantized_build"),
+    *("quantized_call", "rematerialized_call", "run_eagerly", "summary"),
+)
 # Which of the public names of `keras.Model` is honoured where a class of the user's defines it.
 HOOKS: dict[str, str] = {
     **dict.fromkeys(BY_FIT, "fit"),
     **dict.fromkeys(BY_LAYERS, "layers"),
     **dict.fromkeys(INSTEAD, "refused"),
+    **dict.fromkeys(OF_CALLERS, "without effect"),
 }
 
 

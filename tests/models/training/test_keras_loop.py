@@ -216,6 +216,17 @@ def test_stopped_at_any_batch_it_ends_with_the_same_bits(model: str, tmp_path: P
     assert history.epochs == course.epochs
 
 
+def test_every_public_name_of_a_model_is_honoured_refused_or_without_effect() -> None:
+    """A name that a later Keras adds fails here, and is then looked at."""
+    import keras
+
+    from tidegate.models.networks.own_training import HOOKS
+
+    known = {name for name in dir(keras.Model) if not name.startswith("_")}
+    assert known - set(HOOKS) == set()
+    assert set(HOOKS.values()) == {"fit", "layers", "refused", "without effect"}
+
+
 def test_a_callback_stops_the_training() -> None:
     _, history = trained({"family": "linear"}, callbacks=["mine:Enough"])
     assert (history.loop, history.stopped, len(history.epochs)) == ("keras", "early", 1)
