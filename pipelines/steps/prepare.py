@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,11 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         np.save(context.work / "places.npy", prepared.places)
     rows = {name: prepared.summary["rows"][name] for name in prepared.splits}
     print(f"rows {rows}, fingerprint {prepared.fingerprint[:12]}")
+    divided = dict(prepared.summary.get("split", {}))
+    if divided:
+        by = next(iter(divided))
+        parts = (f"{part} {_span(of)}" for part, of in divided.items() if part != by)
+        print(f"divided by {by} {divided[by]!r}: {', '.join(parts)}")
     lines = column_lines(prepared.summary["columns"])
     for line in lines:
         print(f"column {line}")
@@ -73,6 +79,11 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
         held=context.put(context.work / "held.npy"),
         places=None if prepared.places is None else context.put(context.work / "places.npy"),
     )
+
+
+def _span(of: Any) -> str:
+    """The first and the last time of a part, or its number of groups."""
+    return " to ".join(map(str, of)) if isinstance(of, list) else f"{of} groups"
 
 
 def _memory(inputs: PrepareInputs, prepared: Rows) -> int | None:

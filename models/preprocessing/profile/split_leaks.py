@@ -27,6 +27,8 @@ GROUP = re.compile(
 GROUP_CAMEL = re.compile(r"[a-z]+Id")
 TIME = re.compile(r"(.*[_ .-])?(date|datetime|time|timestamp|day|month|year)([_ .-].*)?|.*_(at|on)", re.I)
 DATE = re.compile(r"\d{4}-\d\d(-\d\d)?([T ]\d\d:\d\d.*)?")
+FEWEST_STEPS = 4  # of a window
+LOOKED_AT = 2_000  # rows whose overlap is looked for
 FEWEST_VALUES = 20  # of a column of groups or of times
 LARGEST_GROUPS = 100  # of so many rows on average, above which a column names kinds rather than groups
 
@@ -61,6 +63,8 @@ def tell_leaks(
         if field.kind not in ("image", "sequence") and column.ndim == 1:
             _tell_group(field.name, column, parts)
             _tell_time(field.name, column)
+        if column.dtype.kind == "f" and column.ndim > 1:
+            _tell_windows(field.name, column[:LOOKED_AT])
 
 
 class FirstRows:
@@ -151,7 +155,8 @@ def _tell_group(name: str, column: Array, parts: Mapping[str, Rows]) -> None:
         tell(
             f"column {name!r} has {distinct:,} values in {len(values):,} rows, and {100 * shared:.0f} % of the test "
             f"rows have one that training rows have too; if the rows of one {name} resemble each other, the test "
-            f"figures are too good for a new {name}; judge the model by rows whose {name} is in no training row"
+            f"figures are too good for a new {name}; judge the model by rows whose {name} is in no training row: state "
+            f"data.split: {{group: {name}}}"
         )
 
 
@@ -173,7 +178,21 @@ def _tell_time(name: str, column: Array) -> None:
         tell(
             f"the rows are in the order of {name!r}, from {values[0]} to {values[-1]}, and the parts are drawn at "
             "random: the model is tested between rows that it learned from; if it will be asked about later ones, the "
-            "test figures are too good; keep the last rows apart, and judge it by those"
+            f"test figures are too good; keep the last rows apart: state data.split: {{time: {name}}}"
+        )
+
+
+def _tell_windows(name: str, column: Array) -> None:
+    """Tell rows that are windows of one series, each a step later than the row before."""
+    if len(column) <= FEWEST_VALUES or column.shape[1] < FEWEST_STEPS:
+        return
+    same = np.isclose(column[1:, :-1], column[:-1, 1:], equal_nan=True)
+    steps = np.abs(np.diff(column.astype(np.float64), axis=1))
+    if same.reshape(len(same), -1).all(axis=1).mean() > 0.9 and np.nan_to_num(steps).max(initial=0.0) > 0:
+        tell(
+            f"column {name!r}: the rows are windows of one series, each a step later than the row before, and the "
+            "parts are drawn at random: test rows overlap with rows that the model learned from, and the test figures "
+            "are too good; state data.split: {time: true}, which tests the last rows"
         )
 
 

@@ -58,6 +58,15 @@ def test_groups_and_times(more: dict[str, Any], sentence: str) -> None:
     assert sentence in "".join(found)
 
 
+def test_windows_of_one_series_overlap() -> None:
+    series = np.cumsum(RANDOM.normal(size=400))
+    windows = np.stack([series[start : start + 24] for start in range(300)])
+    (sentence,) = told({"window": windows, "y": Y})
+    assert "windows of one series" in sentence and "{time: true}" in sentence
+    assert told({"window": windows[RANDOM.permutation(300)], "y": Y}) == []
+    assert told({"window": np.ones((300, 24)), "y": Y, "x": X}) == []
+
+
 def test_rows_that_contradict_each_other() -> None:
     columns = {"x": np.append(X, [X[3], X[3]]), "y": np.append(Y, [1 - Y[3], Y[3]])}
     (sentence,) = told(columns)
