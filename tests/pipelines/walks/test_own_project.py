@@ -20,7 +20,7 @@ import tidegate
 
 def build(inputs, outputs):
     assert tidegate.__version__
-    width = json.loads(Path("SIZES").read_text())["width"]
+    width = json.loads((Path("FOLDER") / ("sizes" + ".json")).read_text())["width"]
     (x,) = inputs.values()
     return keras.Model(inputs, outputs.layer(keras.layers.Dense(width, activation="relu")(x)))
 """
@@ -42,7 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name / "__init__.py").write_text(RAISES)
         (root / name / "data.py").write_text(RAISES)
     (root / "sizes.json").write_text('{"width": 8}')
-    (root / "models" / "my_model.py").write_text(MODEL.replace("SIZES", str(root / "sizes.json")))
+    (root / "models" / "my_model.py").write_text(MODEL.replace("FOLDER", str(root)))
     rows = [f"{20 + row % 50},{100 + 3 * row % 90},{'yes' if row % 3 else 'no'}" for row in range(120)]
     (root / "people.csv").write_text("\n".join(["age,weight,healthy", *rows]) + "\n")
     (root / "below").mkdir()
