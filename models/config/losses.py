@@ -202,8 +202,8 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     name = loss.get("name") if isinstance(loss, Mapping) else loss
     if task_of(loss) is None and not is_reference(name):
         raise OptionsError(
-            f"unknown loss {name!r}{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])} "
-            "One of your own is named with its module: my_losses:name"
+            f"unknown loss {name!r}; one of your own has its module before it, as in my_losses:{name}"
+            f"{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])}"
         )
     if task is not None:
         loss_named(loss, task, classes=2)

@@ -89,8 +89,8 @@ def metric_named(name: str) -> str:
     found = spelled(name)
     if found is None:
         raise ValueError(
-            f"unknown metric {name!r} in 'training.metrics'{did_you_mean(name, [*KNOWN, 'top_5_accuracy'])} "
-            "One of your own is named with its module: my_metrics:name"
+            f"unknown metric {name!r} in 'training.metrics'; one of your own has its module before it, as in "
+            f"my_metrics:{name}{did_you_mean(name, [*KNOWN, 'top_5_accuracy'])}"
         )
     return found
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tidegate.models.config.metrics import DEFAULT_METRICS, HIGHER, PREFIXES, spelled
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.own_metrics import metric_names, own_metric
-from tidegate.models.config.training import Plateau, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Plateau
 from tidegate.models.errors import OptionsError
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.config.training import Privacy, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Privacy
 from tidegate.models.errors import OptionsError
 from tidegate.models.keras_private import all_layers
 from tidegate.models.loops.privacy_accounting import epsilon

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.training import Augmentation
+from tidegate.models.config.training_parts import Augmentation
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tidegate.models.config.monitors import require_monitor
 from tidegate.models.config.own_metrics import higher_is_better
-from tidegate.models.config.training import Plateau, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Plateau
 
 
 def is_better(value: float, than: float, higher: bool) -> bool:

@@ -25,7 +25,8 @@ from tidegate.models.config.metrics import (
     require_top,
 )
 from tidegate.models.config.own_metrics import Entry, metric_names, own_metrics
-from tidegate.models.config.training import Regularization, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Regularization
 from tidegate.models.errors import OptionsError, TrainingError, UserCodeError, one_line
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.own_training import OwnTraining, own_methods, own_training

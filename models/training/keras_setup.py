@@ -10,7 +10,8 @@ import numpy as np
 
 from tidegate.models.config.class_weights import class_weights
 from tidegate.models.config.losses import Loss, dense_task, loss_named
-from tidegate.models.config.training import Plateau, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Plateau
 from tidegate.models.errors import OptionsError, UserModelError
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.own_training import OwnTraining, own_training

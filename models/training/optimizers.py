@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tidegate.models.config.options import did_you_mean
-from tidegate.models.config.training import Cosine, Exponential, Plateau, Schedule
+from tidegate.models.config.training_parts import Cosine, Exponential, Plateau, Schedule
 from tidegate.models.errors import OptionsError
 from tidegate.models.training.own_objects import own_optimizer
 from tidegate.models.user_code.references import is_reference

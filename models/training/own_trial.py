@@ -227,7 +227,7 @@ class OwnTrial:
 
 def checkpoint_options(given: Mapping[str, Any]) -> Any:
     """The option `training.checkpoint`."""
-    from tidegate.models.config.training import Checkpoint
+    from tidegate.models.config.training_parts import Checkpoint
 
     return Checkpoint.model_validate(given)
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.losses import Loss, dense_task, loss_named
-from tidegate.models.config.training import OutputOptions, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import OutputOptions
 from tidegate.models.errors import OptionsError, one_line
 from tidegate.models.keras_private import answers_of
 from tidegate.models.networks.inputs import inputs_of

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from tidegate.models.config.options import parse_options
-from tidegate.models.config.training import FrozenOptions
+from tidegate.models.config.training_parts import FrozenOptions
 from tidegate.models.errors import OptionsError
 
 

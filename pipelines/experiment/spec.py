@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from tidegate.models.config.training import OutputOptions
 from tidegate.models.config.training import Training as TrainingOptions
+from tidegate.models.config.training_parts import OutputOptions
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.code import Code, Reference, references_in

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tidegate.models.config.options import parse_options
-from tidegate.models.config.training import Checkpoint, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Checkpoint
 from tidegate.models.errors import OptionsError, StoppedError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for

@@ -344,7 +344,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "metric": (
         {"metrics": ["acuracy"]},
-        "unknown metric 'acuracy' in 'training.metrics'; expected one of: .*did you mean 'accuracy'",
+        "unknown metric 'acuracy' in 'training.metrics'; .*expected one of: .*did you mean 'accuracy'",
     ),
     "metric that does not fit": (
         {"metrics": ["true_positives"]},

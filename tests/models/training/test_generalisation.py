@@ -15,7 +15,8 @@ from tests.models.on_backend import printed_on
 from tests.models.resumed import SPECS, X, Y, digests, trained
 from tidegate.models.config.losses import check_smoothing, loss_named, with_label_smoothing
 from tidegate.models.config.options import parse_options
-from tidegate.models.config.training import Augmentation, Training
+from tidegate.models.config.training import Training
+from tidegate.models.config.training_parts import Augmentation
 from tidegate.models.errors import OptionsError, SplitError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tidegate.models.config.losses import loss_named
-from tidegate.models.config.training import Augmentation
+from tidegate.models.config.training_parts import Augmentation
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.networks.outputs import Outputs

@@ -174,7 +174,7 @@ def test_a_metric_without_a_value_says_so() -> None:
         ({"metrics": ["mine:Named"]}, "mine:Named has the name 'another'; expected 'named'"),
         ({"metrics": [{"name": "mae", "higher_is_better": True}]}, "metric 'mae' has options"),
         ({"metrics": [{"name": "mine:bias", "higher_is_better": "yes"}]}, "expected true or false"),
-        ({"metrics": ["specificity"]}, "unknown metric 'specificity'.* my_metrics:name"),
+        ({"metrics": ["specificity"]}, "unknown metric 'specificity'.* my_metrics:specificity"),
         ({"optimizer": "mine:NUMBER"}, "training.optimizer: mine:NUMBER is int 3"),
         ({"optimizer": {"name": "mine:Slow", "momentum": 1}}, "unexpected keyword argument 'momentum'"),
     ],
