@@ -108,7 +108,8 @@ def _start(experiment: Experiment, home: Home) -> tuple[Start | None, LocalFile 
                 f"model.from: {asked} is of the format {found.format}; expected a Keras model, whose weights a model "
                 "here can begin with; name a .keras file"
             )
-        return Start(Path(asked).name, found.model.ref, None, foreign=True), found.model
+        name = asked if asked.startswith(SCHEMES) else Path(asked).name
+        return Start(name, found.model.ref, None, foreign=True), found.model
     if asked.endswith(WEIGHTS):
         file = local_file(Path(asked), "model.from")
         return Start(file.ref.name, file.ref, None, foreign=True), file
