@@ -121,7 +121,7 @@ def _told(own: OwnTraining | None, training: KerasFit, untested: bool) -> Iterat
     yield f"trained by Keras' own fit (loop: keras), because {why}"
     anew = lost(list(training.own_callbacks))
     but = f", except that {', '.join(anew)} begins anew" if anew else ""
-    yield f"a killed training resumes at the {'batch' if training.by_batch else 'epoch'}{but}"
+    yield f"A killed training resumes at the {'batch' if training.by_batch else 'epoch'}{but}"
     if untested:
         yield "epochs have no values of validation rows: it was compiled without a loss and has no test_step of its own"
 

@@ -181,7 +181,7 @@ def test_what_build_compiled_is_used() -> None:
     assert predict(model, {"x": X}).mean() == pytest.approx(7, abs=0.2)
     assert {"loss", "mape", "val_loss", "val_mape"} <= set(history.epochs[0])
     assert told == [
-        "trained by Keras' own fit (loop: keras), because build compiled it with optimizer SGD and loss seven. a "
+        "trained by Keras' own fit (loop: keras), because build compiled it with optimizer SGD and loss seven. A "
         "killed training resumes at the batch"
     ]
 
