@@ -92,6 +92,7 @@ TABLE = {
             "self, inputs, operation_fn=lambda op: op, call_fn=None",
             KERAS,
         ),
+        Use("keras.src.ops.function", "_outputs_struct", "", KERAS),
         Use("keras.src.tree.tree_api", "register_tree_node_class", "cls", KERAS),
         # Names of classes as they stand in .keras files.
         Use("keras.src.models.functional", "", "", CONFIG),

@@ -215,7 +215,7 @@ class EpochLoop:
         else:
             due = time.monotonic() - self._saved_at >= self._pause
         if (due or ending) and checkpoints.writes:
-            self._save(checkpoints)
+            self.save(checkpoints)
         if ending:
             raise StoppedError(
                 f"the process received SIGTERM in epoch {self.progress.epoch + 1}, after batch "
@@ -223,7 +223,8 @@ class EpochLoop:
                 "resume from it"
             )
 
-    def _save(self, checkpoints: CheckpointManager) -> None:
+    def save(self, checkpoints: CheckpointManager) -> None:
+        """Write a checkpoint with everything that the training goes on from."""
         began = time.monotonic()
         self.progress.seconds = began - self._began
         path = checkpoints.work / f"checkpoint-{os.getpid()}.npz"

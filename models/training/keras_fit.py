@@ -199,11 +199,12 @@ class KerasFit(EpochLoop):
             if monitor is not None and monitor not in values:
                 require_monitor(monitor, names, self.held_out is not None, f"training.{key}.monitor")
 
-    def _save(self, checkpoints: checkpoint.CheckpointManager) -> None:
+    def save(self, checkpoints: checkpoint.CheckpointManager) -> None:
+        """Write a checkpoint, with the variables as they are now."""
         sync = getattr(self.model, "jax_state_sync", None)
         if sync is not None:
             sync()  # on JAX the variables are elsewhere during an epoch
-        super()._save(checkpoints)
+        super().save(checkpoints)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

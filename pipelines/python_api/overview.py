@@ -6,7 +6,7 @@ from tidegate.pipelines.commands.workspace import check as check_target
 from tidegate.pipelines.commands.workspace import ui as start_ui
 from tidegate.pipelines.python_api.errors import UsageError, public
 from tidegate.pipelines.python_api.results import Checked, Comparison, Planned
-from tidegate.pipelines.python_api.runs import Folder, Run
+from tidegate.pipelines.python_api.runs import Folder, Run, home_of
 from tidegate.pipelines.python_api.submission import Experiment, Settings, settings_of, source_of
 from tidegate.pipelines.state.home import mlflow_of, open_home
 
@@ -41,7 +41,7 @@ def compare(*runs: Run | str, target: str = "local", home: Folder = None) -> Com
     """
     if not runs:
         raise UsageError("compare received no run; expected several, or one with a search")
-    own = next((one._home for one in runs if isinstance(one, Run)), None)
+    own = next((home_of(one) for one in runs if isinstance(one, Run)), None)
     with mlflow_of(own or open_home(home, target)) as place:
         return Comparison.of(compare_runs(place, [one.id if isinstance(one, Run) else one for one in runs]))
 

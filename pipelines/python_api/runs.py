@@ -231,6 +231,11 @@ def runs(
     return Runs(place, [RunRow.model_validate(row) for row in found.data])
 
 
+def home_of(run: Run) -> Home:
+    """Where a run is kept; for the functions of this package."""
+    return run._home
+
+
 def _several(given: str | Sequence[str]) -> Sequence[str]:
     return [given] if isinstance(given, str) else given
 

@@ -115,7 +115,8 @@ def test_all_mistakes_of_a_part_are_told_at_once() -> None:
         validate(GOOD | {"model": part, "search": {"space": {"a.b": [1], "c": [2]}}}, "here")
     told = [line.strip().removeprefix("here: ").split(";")[0] for line in str(raised.value).splitlines()]
     assert told == [
-        "model: give either family (e.g. mlp), file (./my_model.py) or function (package.module:build)",
+        "model: give either family (e.g. mlp), file (./my_model.py), function (package.module:build) or trained "
+        "(./model.keras)",
         "model: freeze keeps layers of an earlier run",
         'search: space key "a.b" must begin with model. or training.',
         'search: space key "c" must begin with model. or training.',
