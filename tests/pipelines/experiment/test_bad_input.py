@@ -109,7 +109,11 @@ CASES = {
     "unknown key below": wrong("training.epoch", 'did you mean "epochs"', training__epoch=3),
     "wrong type": wrong("training.epochs", "valid integer", "received str 'ten'", training__epochs="ten"),
     "out of range": wrong("training.epochs", "greater than or equal to 1", "int 0", training__epochs=0),
-    "target not named": wrong("target is missing", "target: label", data__target=None),
+    "target not named": file(
+        "name: bad-input\ndata: {source: ./rows.csv}\nmodel: {family: mlp}\n",
+        "target is missing",
+        "target: label",
+    ),
     "two origins of data": wrong("source", "dataset", "received both", data__dataset="digits"),
     "unknown dataset": wrong("data.dataset", "did you mean 'wine'", data__source=None, data__dataset="wines"),
     "name with a slash": wrong("name", "lower-case letters", "bad/input", name="bad/input"),
