@@ -8,7 +8,8 @@ from pathlib import Path
 from tidegate.infra.system.locks import lock as locked
 from tidegate.models.user_code.code_folder import ENVIRONMENTS
 from tidegate.pipelines.planning.project.installer import install
-from tidegate.pipelines.planning.project.lock import Lock, index_options, requirement_lines
+from tidegate.pipelines.planning.project.lock import Lock
+from tidegate.pipelines.planning.project.requirements_file import read_requirements
 from tidegate.pipelines.state.home import Home
 
 
@@ -40,7 +41,7 @@ def make_environment(home: Home, lock: Lock, requirements: Path) -> None:
         print(f"installing what the project requires, once: {shown}{more}", file=sys.stderr, flush=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent)) / "packages"
         try:
-            install(lock.pins, index_options(requirement_lines(requirements)), building)
+            install(lock.pins, read_requirements(requirements).options, building)
             building.rename(folder)
         finally:
             shutil.rmtree(building.parent, ignore_errors=True)

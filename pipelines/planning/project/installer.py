@@ -45,6 +45,7 @@ def planned(requirements: Path, options: Sequence[str]) -> list[Pin]:
             "--python",
             sys.executable,
             *WHEELS,
+            *_for_uv(options),
             "-r",
             str(requirements),
         ]
@@ -68,7 +69,7 @@ def install(pins: Sequence[Pin], options: Sequence[str], folder: Path) -> None:
     how = ["--no-deps", "--require-hashes", *WHEELS, "--target", str(folder), "-r", str(lock)]
     uv = shutil.which("uv")
     tool = (
-        [uv, "pip", "install", "--quiet", "--python", sys.executable]
+        [uv, "pip", "install", "--quiet", "--python", sys.executable, *_for_uv(options)]
         if uv
         else [*_pip(), "install", "--quiet"]
     )
@@ -78,11 +79,18 @@ def install(pins: Sequence[Pin], options: Sequence[str], folder: Path) -> None:
         lock.unlink()
 
 
+def _for_uv(options: Sequence[str]) -> list[str]:
+    """What uv takes as arguments only; in a file it warns of them and goes on."""
+    hosts = [line.split(None, 1)[1] for line in options if line.startswith("--trusted-host")]
+    pre = ["--prerelease", "allow"] if "--pre" in options else []
+    return [*pre, *(word for host in hosts for word in ("--allow-insecure-host", host))]
+
+
 def _with_hashes(uv: str, pins: Sequence[Pin], folder: Path, options: Sequence[str]) -> list[Pin]:
     lock = folder / "pins.txt"
     lock.write_text("\n".join([*options, *(f"{pin.name}=={pin.version}" for pin in pins), ""]), "utf-8")
     argv = [uv, "pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "--no-header", "--no-annotate"]
-    text = _run([*argv, "--python", sys.executable, *WHEELS, str(lock)], folder).stdout
+    text = _run([*argv, "--python", sys.executable, *WHEELS, *_for_uv(options), str(lock)], folder).stdout
     found: list[Pin] = []
     for name, version, digest in PINNED.findall(text):
         last = found[-1] if found and not name else Pin(name, version)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.own_code.wheels import project_with_wheels
+from tests.pipelines.own_code.wheels import make_wheel, project_with_wheels
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.planning.project import installer
 from tidegate.pipelines.planning.project.environment import environment_folder, make_environment
@@ -28,7 +28,7 @@ def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.usefixtures("tool")
 def test_what_is_not_installed_is_pinned_and_installed_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    file = project_with_wheels(tmp_path, "tinyone  # a comment", "numpy", "-e .")
+    file = project_with_wheels(tmp_path, "tinyone  # a comment", "numpy")
     lock = lock_of(file, home)
     assert lock.versions == {"tinyone": "1.2.0", "tinytwo": "1.5.0"}
     assert all(len(pin.hashes) == 1 and pin.hashes[0].startswith("sha256:") for pin in lock.pins)
@@ -95,3 +95,17 @@ def test_included_files_count(tmp_path: Path) -> None:
     file = project_with_wheels(tmp_path, "-r more.txt")
     (tmp_path / "more.txt").write_text("tinytwo\n")
     assert lock_of(file, home).versions == {"tinytwo": "1.5.0"}
+
+
+@pytest.mark.usefixtures("tool")
+def test_constraints_and_prereleases_count(tmp_path: Path) -> None:
+    make_wheel(tmp_path / "wheels", "tinytwo", "1.4.0")
+    make_wheel(tmp_path / "wheels", "tinytwo", "1.6.0rc1")
+    bounds = tmp_path / "bounds" / "constraints.txt"
+    bounds.parent.mkdir()
+    bounds.write_text("tinytwo<1.5\n")
+    versions = []
+    for line in ("-c bounds/constraints.txt", "", "--pre"):
+        lock = lock_of(project_with_wheels(tmp_path, line, "tinyone"), Home(tmp_path / "home"))
+        versions.append(lock.versions["tinytwo"])
+    assert versions == ["1.4.0", "1.5.0", "1.6.0rc1"]
