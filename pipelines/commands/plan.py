@@ -21,6 +21,7 @@ from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.identity import streamed_memory
 from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.project.shadowing import left_out_lines
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import load
@@ -80,6 +81,7 @@ def plan(
         "rollout": hosting(home).describe(experiment.serving),
         "changes": changes(home, plan),
         "changed_files": plan.facts.changed,
+        "left_out": plan.facts.project.left_out if plan.facts.project else {},
     }
     return Result(data, _text(data))
 
@@ -143,6 +145,7 @@ def _text(data: dict[str, Any]) -> str:
     lines += [f"data is read as {data['format']}"] if data["format"] else []
     lines += ["training rows stay on the disk: data.stream"] if data["streamed"] else []
     lines += [f"{path}, which the project's code reads, was changed" for path in data["changed_files"]]
+    lines += left_out_lines(data["left_out"])
     lines += [line for step in data["steps"] if "files" in step for line in _reached_lines(step)]
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]

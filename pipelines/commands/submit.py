@@ -20,6 +20,7 @@ from tidegate.pipelines.experiment.load import Overrides, Source, load_experimen
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.project.shadowing import left_out_lines
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
 
@@ -45,6 +46,8 @@ def submit(
     experiment = load_experiment(file, overrides)
     check(experiment, home)
     plan = make_plan(experiment, gather(experiment, home))
+    for line in left_out_lines(plan.facts.project.left_out if plan.facts.project else {}):
+        print(line, file=sys.stderr)
     if home.target is not None:
         return remote.submit(home, plan, _record(plan), detach=detach)
     folder = _recorded(home, plan)

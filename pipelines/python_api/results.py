@@ -147,7 +147,8 @@ class Change(Document):
 
 
 class Planned(Document):
-    """What a submit would do. `rollout`: how a release would take over; `changed_files`: read by the model's code."""
+    """What a submit would do. `rollout`: how a release would take over; `changed_files`: read by the model's code;
+    `left_out`: files of the project that are not taken along, with the module that each would hide."""
 
     run: str
     steps: list[PlannedStep]
@@ -157,6 +158,7 @@ class Planned(Document):
     rollout: str = ""
     changes: list[Change] = []
     changed_files: list[str] = []
+    left_out: dict[str, str] = {}
 
 
 class Checked(Document):

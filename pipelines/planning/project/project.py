@@ -50,6 +50,7 @@ class Project:
         env: variables of the environment.
         lock: what it needs beside what is installed.
         files: names of the snapshot's files.
+        left_out: a file or folder/ that is no part of the snapshot -> the module that it would hide from libraries.
     """
 
     folder: str
@@ -61,6 +62,7 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
     files: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def of(self, step: str) -> Reach:
         """What a step reaches; nothing where no reference of its own is given."""
@@ -96,9 +98,9 @@ def project_of(experiment: Experiment, home: Home, leave_out: Sequence[Path]) ->
     transform = next(iter(references.get("data.transform", ())), "")
     lock = lock_of(Path(experiment.code.requirements), home) if experiment.code.requirements else Lock()
     env = dict(experiment.code.env)
-    kept = _without_shadows(files, taken, reach)
+    kept, hiding = _without_shadows(files, taken, reach)
     return Project(
-        str(folder), snapshot_of(kept), tuple(taken), model, transform, reach, env, lock, tuple(kept)
+        str(folder), snapshot_of(kept), tuple(taken), model, transform, reach, env, lock, tuple(kept), hiding
     )
 
 
@@ -143,22 +145,23 @@ def roots_of(files: Mapping[str, Path]) -> tuple[str, ...]:
 
 def _without_shadows(
     files: dict[str, Path], roots: Sequence[str], reach: Mapping[str, Reach]
-) -> dict[str, Path]:
-    """The files without those that would hide a module of a library from it; none of them may be reached.
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The files without those that would hide a module of a library from it, and these; none of them may be reached.
 
     Raises:
         ExperimentError: one is.
     """
     reached = {name for one in reach.values() for name in one.files}
-    left_out = set[str]()
+    left_out, hiding = set[str](), dict[str, str]()
     for file, module in shadowing(files, roots).items():
         if file in reached:
             raise ExperimentError(
                 f"code.path: {file} of the project hides the module {module}, which libraries import, from them; "
                 "expected another name; rename it"
             )
-        left_out |= set(of_packages(file, files))
-    return {name: path for name, path in files.items() if name not in left_out or name in reached}
+        left_out |= set(of_packages(file, files)) - reached
+        hiding[file.removesuffix("__init__.py")] = module
+    return {name: path for name, path in files.items() if name not in left_out}, hiding
 
 
 def _inside(folder: Path, file: str) -> str:

@@ -4,7 +4,7 @@ A project's folders come first on the import path, as when its scripts are run.
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
 # What the steps themselves import; of other installed packages the project may have a module of the same name.
@@ -48,6 +48,15 @@ def shadowing(files: Collection[str], roots: Collection[str]) -> dict[str, str]:
             if name in needed:
                 found[file] = name
     return found
+
+
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """What is said of files and folders that are left out, with the modules that they would hide."""
+    return [
+        f"{file} of the project is left out of the run's copy: it would hide the module {module} from the libraries "
+        "that import it; rename it if your code needs it"
+        for file, module in left_out.items()
+    ]
 
 
 def of_packages(file: str, files: Collection[str]) -> Iterator[str]:

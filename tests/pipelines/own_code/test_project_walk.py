@@ -66,6 +66,7 @@ class Scaled(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), "units": self.units}
 """,
+    "random.py": "raise SystemExit('what hides the standard library was imported')\n",
     "tests/test_net.py": "raise SystemExit('the project\\'s tests were imported')\n",
     "experiment.yaml": """
 name: shop
@@ -112,6 +113,7 @@ def submitted(project: Path, cli: Cli) -> dict[str, Any]:
     ran = cli("submit", str(project / "experiment.yaml"), "--json")
     assert ran.code == 0, ran.stderr
     assert "installing what the project requires, once: tinyone 1.2.0, tinytwo 1.5.0" in ran.stderr
+    assert "random.py of the project is left out of the run's copy" in ran.stderr
     answer: dict[str, Any] = json.loads(ran.stdout)
     return answer
 

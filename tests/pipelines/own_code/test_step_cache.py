@@ -1,11 +1,13 @@
 """Which edits of a project repeat which steps: a table, planned and not run."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tidegate.pipelines.commands.plan import plan
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
@@ -94,6 +96,19 @@ def test_the_snapshot_holds_what_git_does_not_ignore_and_no_data(tmp_path: Path)
     assert project is not None
     assert set(project.files) == PROJECT.keys() - {"rows.csv", "ignored/large.bin", "random.py"}
     assert set(project.of("train").packages) == {"numpy"}
+    assert project.left_out == {"random.py": "random"}
+
+
+def test_plan_says_what_is_left_out_and_why(tmp_path: Path) -> None:
+    folder = written(tmp_path / "project")
+    (folder / "keras").mkdir()
+    for name in ("__init__.py", "layers.py"):
+        (folder / "keras" / name).write_text("")
+    (folder / "experiment.yaml").write_text(json.dumps(WANTED))
+    found = plan(Home(tmp_path / "home"), str(folder / "experiment.yaml"))
+    assert isinstance(found.data, dict)
+    assert found.data["left_out"] == {"keras/": "keras", "random.py": "random"}
+    assert "keras/ of the project is left out of the run's copy: it would hide the module keras" in found.text
 
 
 def test_a_variable_is_in_no_id_by_its_value(tmp_path: Path) -> None:
