@@ -6,6 +6,7 @@ A family that this module does not know yet gets series of numbers, as the mlp, 
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.user_code.code_folder import FILES, CodeFolder, write_code
 from tidegate.serving.bundle.bundle import write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity
 from tidegate.serving.inference.predictor import Predictor, sample_rows
@@ -108,6 +110,13 @@ def _texts(random: np.random.Generator, **model: Any) -> Case:
     return model, schema, columns, Outputs(1, "sigmoid")
 
 
+def _project(folder: Path) -> Path:
+    """The model file as a project's part, as a step lays it out."""
+    (folder / FILES).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(USER, folder / FILES / USER.name)
+    return write_code(folder, CodeFolder(model=USER.name))
+
+
 def build(family: str, folder: Path) -> None:
     """Write `folder/FAMILY-RUNTIME` for each runtime, and rows and answers beside it."""
     model, schema, columns, outputs = case(family)
@@ -138,7 +147,7 @@ def build(family: str, folder: Path) -> None:
                 parity=Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
                 sample=rows[:3],
                 versions={},
-                code=USER if family == "user" else None,
+                code=_project(folder / "project") if family == "user" else None,
                 batching=batching,
             )
         # TensorFlow's own bundle cannot be loaded where TensorFlow trained: there the network itself answers.
