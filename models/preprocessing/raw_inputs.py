@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate.models.data.columns import Columns
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.encoding.raw_encoder import TEXTS, RawEncoder
+from tidegate.models.preprocessing.own_transform.function import OwnTransform
 from tidegate.models.preprocessing.schema import Field, Schema
 from tidegate.models.preprocessing.transforms import Transforms, input_name
 
@@ -43,7 +45,7 @@ def raw_transforms(
     `data.inputs`; else inputs and columns are paired by their shapes, where that leaves no choice.
 
     Args:
-        schema: of the data.
+        schema: of the data; with a transform of the user's, `returned_schema`.
         fitted: by `prepare`, with `scale: none`; what a missing number becomes, and the categories.
         inputs: the model's, at least one.
 
@@ -51,7 +53,9 @@ def raw_transforms(
         SchemaError: columns and inputs do not fit; both are listed.
     """
     paired = _paired(schema, inputs)
-    fill = _fill(fitted)
+    fill, own = _fill(fitted), fitted.own
+    categories = fitted.categories if own is None else {}  # a client sends those of raw columns
+    source = "in the data" if own is None else f"{own.content.reference} returns it"
     encoders, told = {}, []
     for one in inputs:
         fields = paired[one.name]
@@ -60,12 +64,32 @@ def raw_transforms(
             _check_values(field, one)
         sizes = [size for size in one.shape if size is not None]
         shape = sizes if len(sizes) == len(one.shape) else _own_shape(fields)
-        known = {name: list(fitted.categories[name]) for name in names if name in fitted.categories}
+        known = {name: list(categories[name]) for name in names if name in categories}
         missing = {name: fill[name] for name in names if fill.get(name)}
         encoders[one.name] = ("raw", RawEncoder(names, shape, one.dtype, missing, known))
         how = ", in this order" if len(names) > 1 else ""
-        told.append(f"the model's input {one} gets {', '.join(names)}{how}, as in the data")
-    return Transforms(encoders), told
+        told.append(f"the model's input {one} gets {', '.join(names)}{how}, as {source}")
+    return Transforms(encoders, own=own), told
+
+
+def returned_schema(schema: Schema, own: OwnTransform, columns: Columns) -> Schema:
+    """The columns that a transform of the user's returns, in place of the raw ones.
+
+    Args:
+        schema: of the raw columns.
+        own: the transform.
+        columns: some raw rows, which show the dtypes.
+
+    Raises:
+        TransformError: it fails for them.
+    """
+    found = own.apply(columns)
+    dtypes = {name: "str" if array.dtype == object else str(array.dtype) for name, array in found.items()}
+    fields = tuple(
+        Field(name=one.name, kind=one.kind, dtype=dtypes[one.name], shape=one.shape)
+        for one in own.content.returns
+    )
+    return schema.model_copy(update={"inputs": fields})
 
 
 def _own_shape(fields: Sequence[Field]) -> list[int]:

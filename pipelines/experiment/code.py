@@ -85,6 +85,7 @@ REFERENCES = {
     "training.optimizer": "train",
     "training.loss": "train",
     "training.metrics": "train",
+    "training.outputs": "train",
     "training.callbacks": "train",
     "training.function": "train",
 }
@@ -100,6 +101,8 @@ def references_in(experiment: Mapping[str, Any]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key in REFERENCES:
         values = [value_at(experiment, key), space.get(key), space.get(f"{key}.name")]
+        if key == "training.outputs":
+            values = [one.get(part) for one in (values[0] or {}).values() for part in ("loss", "metrics")]
         names = list(dict.fromkeys(name for value in values for name in _names(value)))
         found |= {key: names} if names else {}
     return found

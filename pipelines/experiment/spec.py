@@ -201,7 +201,15 @@ class Experiment(Part):
             target[name] = options
         training = dict(document.get("training") or {})
         known = training.get("outputs") or {}
+        for name, found in learned.items():
+            twice = [key for key in found if key in known.get(name, {})]
+            if twice:
+                raise ValueError(
+                    f"data.target.{name} and training.outputs.{name} both have {', '.join(twice)}; expected one of the "
+                    "two; leave one out"
+                )
         outputs = {name: {**found, **known.get(name, {})} for name, found in learned.items()}
+        outputs |= {name: found for name, found in known.items() if name not in outputs}
         training["outputs"] = {name: found for name, found in outputs.items() if found} or None
         return {**document, "data": {**data, "target": target}, "training": training}
 
@@ -231,6 +239,13 @@ class Experiment(Part):
             yield str(error)
         if self.model.trained is not None:
             yield from self._not_trained_here()
+        usual = Code.model_validate({})
+        stated = [key for key in Code.model_fields if getattr(self.code, key) != getattr(usual, key)]
+        if stated and self.model.file is None and not references_in(self.model_dump(mode="json")):
+            yield (
+                f"code has {', '.join(stated)}, and nothing of a project is used; expected a reference such as "
+                "model.function: my_model:build, or model.file; name one, or leave code out"
+            )
 
     def _not_trained_here(self) -> Iterator[str]:
         """What has no effect on a trained model."""
@@ -249,6 +264,10 @@ class Experiment(Part):
             yield "search is for models that are trained here, and model.trained is trained already; leave it out"
         if self.data.split.folds is not None:
             yield "data.split.folds trains further models, and model.trained is trained already; leave it out"
+        if (self.resources.gpus, self.resources.nodes) != (0, 1):
+            yield (
+                "resources.gpus and nodes are for training, and model.trained is trained already; leave them out"
+            )
         if self.data.stream is True:
             yield "data.stream is for training, and model.trained is trained already; leave it out"
         if self.serving.explain:

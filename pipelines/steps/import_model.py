@@ -18,7 +18,7 @@ from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.imported.answers import read_answers, require_answers, require_rows
 from tidegate.models.imported.heads import head_of, loss_of, with_classes
 from tidegate.models.networks.probabilities import require_probabilities
-from tidegate.models.preprocessing.raw_inputs import as_raw, raw_transforms
+from tidegate.models.preprocessing.raw_inputs import as_raw, raw_transforms, returned_schema
 from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.training.fit import History
@@ -128,7 +128,12 @@ class _Import:
         if self._inputs.contract is not None:
             return self._own_contract(schema)
         schema, order = with_classes(schema, self._inputs.classes, model.classes)
-        transforms, told = raw_transforms(schema, fitted, model.inputs)
+        seen = schema
+        if fitted.own is not None:
+            columns = TrialRows(self._context.store, self._inputs.prepared, schema, fitted).columns("test")
+            few = take(columns, np.arange(min(PART, rows_of(columns))))
+            seen = returned_schema(schema, fitted.own, few)
+        transforms, told = raw_transforms(seen, fitted, model.inputs)
         return as_raw(schema), transforms, [*told, *order]
 
     def _own_contract(self, schema: Schema) -> tuple[Schema, Transforms, list[str]]:

@@ -113,7 +113,7 @@ def parts_of_column(rules: SplitRules, columns: Columns, parts: Parts) -> Parts:
     """The parts, with those that the column names where no file gave one.
 
     Raises:
-        SplitError: a value that names no part.
+        SplitError: a value that names no part, or a stated share of rows that the column names.
     """
     if rules.column is None:
         return parts
@@ -126,8 +126,20 @@ def parts_of_column(rules: SplitRules, columns: Columns, parts: Parts) -> Parts:
             f"data.split.column {rules.column!r} holds {values[wrong[0]]!r} in row {wrong[0] + 1} and names no part in "
             f"{len(wrong)} of {len(values)} rows; expected train, validation or test; correct it"
         )
+    _require_used(rules, found[parts == FREE])
     # Rows of training are divided further where the column names no validation or no test rows.
     return np.where(parts == FREE, np.where(found == 0, FREE, found), parts).astype(np.int8)
+
+
+def _require_used(rules: SplitRules, found: Parts) -> None:
+    """Refuse a share of rows that the column names; the usual one may be what nobody stated."""
+    for place, part in enumerate(NAMES):
+        share, usual = getattr(rules, part, None), getattr(SplitRules, part, None)
+        if part not in rules.files and share != usual and (found == place).any():
+            raise SplitError(
+                f"data.split.{part} is {share}, and column {rules.column!r} names the {part} rows; expected one of the "
+                f"two; leave {part} out, or divide by shares alone"
+            )
 
 
 def divide(

@@ -107,6 +107,15 @@ def test_a_column_names_the_parts(tmp_path: Path) -> None:
     assert prepared.summary["rows"] == {"train": 270, "validation": 30, "test": 100}
 
 
+@pytest.mark.parametrize("stated", [{"validation": 0.2}, {"validation": 0}, {"test": 0.3}])
+def test_a_share_of_rows_that_the_column_names_is_refused(stated: dict[str, Any], tmp_path: Path) -> None:
+    words = np.array(["train", "test", "train", "dev"], object)[np.arange(ROWS) % 4]
+    path = written(tmp_path, "rows.csv", {"x": X, "part": words, "y": Y})
+    (part,) = stated
+    with pytest.raises(SplitError, match=rf"data\.split\.{part} is .*column 'part' names the {part} rows"):
+        prepare(source=path, target=["y"], split={"column": "part", **stated})
+
+
 def files(folder: Path, test: Columns, **more: Any) -> Prepared:
     source = written(folder, "train.csv", {"id": np.arange(ROWS) // 2, "x": X, "y": Y})
     path = written(folder, "test.csv", test)

@@ -50,12 +50,18 @@ def test_a_column_with_options_is_no_mapping_of_outputs() -> None:
     [
         ({"animal": {"los": "mse"}, "weight": None}, "los"),
         ({"animal": {"weight": 0}, "weight": None}, "weight"),
+        ({"animal": {"weight": 2.0}, "weight": None}, r"both have weight; expected one of the two"),
         ({"animal": {"task": "clasification"}, "weight": None}, "classification"),
     ],
 )
 def test_a_wrong_key_of_an_output_is_named(stated: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        _experiment(stated)
+        _experiment(stated, outputs={"animal": {"weight": 0.5}})
+
+
+def test_what_the_training_section_says_of_an_output_is_kept() -> None:
+    found = _experiment({"animal": None, "weight": None}, outputs={"weight": {"weight": 0.5}})
+    assert found.training.outputs is not None and found.training.outputs["weight"].weight == 0.5
 
 
 def test_a_gate_names_the_metric_of_an_output_and_knows_its_direction() -> None:

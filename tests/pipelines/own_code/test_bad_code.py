@@ -154,6 +154,22 @@ BEFORE_A_RUN: dict[str, tuple[Change, dict[str, Any], str]] = {
         {"code": {"env": {"TF_ENABLE_ONEDNN_OPTS": "0"}}},
         r"TF_ENABLE_ONEDNN_OPTS is read when Python or TensorFlow starts",
     ),
+    "code that nothing uses": (
+        lambda _: 0,
+        {"model": {"family": "mlp"}, "code": {"requirements": "requirements.txt", "env": {"A": "1"}}},
+        r"code has requirements, env, and nothing of a project is used; .*leave code out",
+    ),
+    "a time with nothing to divide": (
+        lambda _: 0,
+        {
+            "data": {
+                "source": "rows.csv",
+                "target": "y",
+                "split": {"time": "a", "validation": 0, "test": "rows.csv"},
+            }
+        },
+        r"time a is stated, and no rows are left for it to divide",
+    ),
     "a variable's name": (lambda _: 0, {"code": {"env": {"A-B": "1"}}}, r"code\.env"),
 }
 

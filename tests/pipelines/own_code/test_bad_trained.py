@@ -29,6 +29,7 @@ def found(folder: Path, model: dict[str, Any], **more: Any) -> Any:
         (TRAINED | {"hidden": [8]}, {}, "hidden is for a model that is trained here"),
         (TRAINED, {"training": {"epochs": 3}}, "training has epochs, and model.trained is trained already"),
         (TRAINED, {"search": {"trials": 2, "space": {"training.batch_size": [8]}}}, "search is for models"),
+        (TRAINED, {"resources": {"gpus": 1}}, "resources.gpus and nodes are for training"),
         (TRAINED, {"serving": {"explain": True}}, "serving.explain is for models that are trained here"),
         ({"family": "mlp", "answers": "a.npy"}, {}, "answers is for a trained model"),
         ({"family": "mlp", "classes": ["a", "b"]}, {}, "classes is for a trained model"),

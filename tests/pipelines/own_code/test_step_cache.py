@@ -115,3 +115,11 @@ def test_a_variable_is_in_no_id_by_its_value(tmp_path: Path) -> None:
     plan = planned(written(tmp_path / "project"), Home(tmp_path / "home"), code={"env": {"KEY": "hunter2"}})
     trained = plan.of("train")[0].inputs.model_dump(mode="json", exclude={"prepared", "history", "code"})
     assert "hunter2" not in str(trained)
+
+
+def test_losses_and_metrics_of_outputs_are_reached(tmp_path: Path) -> None:
+    target = {"y": {"loss": "churn.blocks:loss"}, "a": {"metrics": ["churn.report:lift"]}}
+    more = {"data": {"source": "rows.csv", "target": target}, "model": {"family": "mlp"}}
+    project = planned(written(tmp_path / "project"), Home(tmp_path / "home"), **more).facts.project
+    assert project is not None
+    assert set(project.of("train").files) == {f"churn/{name}.py" for name in ("__init__", "blocks", "report")}

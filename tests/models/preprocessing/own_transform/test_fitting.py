@@ -10,6 +10,7 @@ from tidegate.models.data.read_options import OwnLoad
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.look import look
 from tidegate.models.preprocessing.prepare import Prepared, prepare
+from tidegate.models.preprocessing.raw_inputs import ModelInput, raw_transforms, returned_schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.user_code.project import use_project
 
@@ -118,3 +119,18 @@ def test_its_columns_are_looked_at_without_a_run() -> None:
         ("square", "input"),
         ("bought", "target"),
     ]
+
+
+def test_a_trained_model_gets_what_the_transform_returns() -> None:
+    prepared = _prepared("arrays", scale="none")
+    few = {name: column[:5] for name, column in prepared.splits["test"].items()}
+    own = prepared.transforms.own
+    assert own is not None
+    seen = returned_schema(prepared.schema, own, few)
+    found, told = raw_transforms(seen, prepared.transforms, [ModelInput("x", (2,), "float32")])
+    again = Transforms.from_dict(found.to_dict())
+    visits = np.nan_to_num(few["visits"])
+    np.testing.assert_array_equal(again.apply(few)["x"][:, 0], visits.astype(np.float32))
+    assert "gets visits, square, in this order, as fitting_own:arrays returns it" in told[0]
+    with pytest.raises(SchemaError, match=r"the columns left are visits \(one value\), square"):
+        raw_transforms(seen, prepared.transforms, [ModelInput("x", (3,), "float32")])
