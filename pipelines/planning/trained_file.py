@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.artifacts import SCHEMES, download_model
 from tidegate.infra.mlflow.model import CONTRACT
 from tidegate.infra.store import Ref
@@ -102,6 +101,10 @@ def trained_file(address: str, home: Home, option: str = "model.trained") -> Tra
 
 def _of_mlflow(address: str, home: Home, option: str) -> TrainedFile:
     """Download it again each time: an alias moves. The files are the same where the content is."""
+    from tidegate.infra.mlflow import (
+        server as mlflow_server,
+    )  # every plan reads this module, and psutil is slow
+
     uri = home.target.mlflow if home.target is not None and home.target.mlflow else None
     if uri is None:
         uri = mlflow_server.ensure(home.path)

@@ -171,10 +171,15 @@ def test_other_rows_in_a_later_pass_of_streamed_rows(tmp_path: Path) -> None:
         ),
         ({"load": "a:b", "options": {"source": 1}}, "options has source, which load gets from data.source"),
         ({"source": "a.csv", "options": {"since": 1}}, "options since are of load, which is not given"),
-        ({"load": "a:b", "target": None}, "target is missing"),
     ],
 )
 def test_what_does_not_go_with_load(data: dict[str, Any], sentence: str) -> None:
     document = {"name": "own", "data": {"target": "y", **data}, "model": {"family": "mlp"}}
     with pytest.raises(ExperimentError, match=sentence):
+        validate(document, "own.yaml")
+
+
+def test_load_needs_a_target_or_null() -> None:
+    document = {"name": "own", "data": {"load": "a:b"}, "model": {"family": "mlp"}}
+    with pytest.raises(ExperimentError, match="target is missing"):
         validate(document, "own.yaml")

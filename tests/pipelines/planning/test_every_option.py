@@ -201,6 +201,10 @@ CHANGED: dict[str, Change] = {
     "data.missing": data({"missing": "zero"}, {"inputs": ["num"]}),
     "data.target.name": target({"name": "day"}),
     "data.target.kind": target({"kind": None}),
+    "data.target.task": data(
+        {"target": [{"name": "ids", "task": "regression"}, "y"]},
+        {"target": [{"name": "ids"}, "y"], "inputs": ["city"]},
+    ),
     "data.target.tokens": target({"tokens": "words"}),
     "data.target.length": target({"length": 3}),
     "data.target.vocabulary": target({"vocabulary": 4}),
