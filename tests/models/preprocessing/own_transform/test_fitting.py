@@ -134,3 +134,15 @@ def test_a_trained_model_gets_what_the_transform_returns() -> None:
     assert "gets visits, square, in this order, as fitting_own:arrays returns it" in told[0]
     with pytest.raises(SchemaError, match=r"the columns left are visits \(one value\), square"):
         raw_transforms(seen, prepared.transforms, [ModelInput("x", (3,), "float32")])
+
+
+def test_a_split_without_rows_is_not_given_to_the_function() -> None:
+    own = _prepared("typed").transforms.own
+    assert own is not None
+    none = own.apply({name: np.zeros(0, object) for name in ("day", "plan", "visits")})
+    assert {name: (len(array), array.dtype.name) for name, array in none.items()} == {
+        "plan_free": (0, "float64"),
+        "plan_gold": (0, "float64"),
+        "visits": (0, "float64"),
+        "month": (0, "object"),
+    }
