@@ -101,9 +101,8 @@ def trained_file(address: str, home: Home, option: str = "model.trained") -> Tra
 
 def _of_mlflow(address: str, home: Home, option: str) -> TrainedFile:
     """Download it again each time: an alias moves. The files are the same where the content is."""
-    from tidegate.infra.mlflow import (
-        server as mlflow_server,
-    )  # every plan reads this module, and psutil is slow
+    # Every plan imports this module, and the server's module psutil, which is slow.
+    from tidegate.infra.mlflow import server as mlflow_server
 
     uri = home.target.mlflow if home.target is not None and home.target.mlflow else None
     if uri is None:
