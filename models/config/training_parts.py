@@ -46,7 +46,8 @@ class OutputOptions(FrozenOptions):
     )
     weight: float = Field(1.0, gt=0, description="What its loss counts in the sum of all.")
     metrics: tuple[Metric, ...] | None = Field(
-        None, description="As training.metrics; None is its task's default."
+        None,
+        description="As training.metrics; None is its task's default; one of your own is computed in epochs alone.",
     )
 
 

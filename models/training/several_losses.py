@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.losses import Loss, dense_task, loss_named
+from tidegate.models.config.own_metrics import own_metrics
 from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import OutputOptions
 from tidegate.models.errors import OptionsError, one_line
@@ -100,6 +101,7 @@ def compile_several(
     """
     losses, outputs = losses_of(target, options), target.outputs or ()
     own = {output.name: options_of(options, output.name) for output in outputs}
+    _tell_epochs_only(own)
     penalise(model, options.regularization)
     model.compile(
         optimizer=build_optimizer(options.optimizer, options.learning_rate_schedule, batches, options.epochs),
@@ -115,6 +117,17 @@ def compile_several(
     encode = partial(targets_by_output, target, losses, shapes)
     _try_rows(model, train, losses, encode)
     return next(iter(losses.values())), encode
+
+
+def _tell_epochs_only(own: Mapping[str, OutputOptions]) -> None:
+    """Print which metrics the test rows will not have: whole splits are measured as the evaluation does."""
+    for name, one in own.items():
+        for metric in own_metrics(one.metrics):
+            print(
+                f"metric {name}_{metric} is computed in each epoch, and not of the test rows: of several outputs these "
+                "have built-in metrics alone",
+                flush=True,
+            )
 
 
 def _try_rows(

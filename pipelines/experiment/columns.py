@@ -101,4 +101,6 @@ class OutputSpec(Part):
     task: Task | None = Field(None, description="what it is; inferred from its values when not given")
     loss: str | dict[str, Any] | None = Field(None, description="as training.loss")
     weight: float = Field(1.0, gt=0, description="what its loss counts in the sum of all")
-    metrics: list[Any] | None = Field(None, description="as training.metrics")
+    metrics: list[Any] | None = Field(
+        None, description="as training.metrics; one of your own is computed in epochs alone"
+    )

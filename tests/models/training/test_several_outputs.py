@@ -11,6 +11,7 @@ from tidegate.models.export.onnx import export_onnx
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.prepare import Prepared, prepare
 from tidegate.models.training.recipe import Recipe
+from tidegate.models.user_code.project import use_project
 from tidegate.serving.runtimes import load_model
 
 ROWS = 64
@@ -186,3 +187,18 @@ def test_several_inputs_are_no_target(tmp_path: Path) -> None:
         ModelsError, match=r"data.target is null.*the model gets .*expected one input of numbers"
     ):
         prepare(source=tmp_path / "d.npz", target=None, task="reconstruction")
+
+
+def test_a_metric_of_ones_own_counts_in_epochs_and_says_so(
+    several: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "far_own.py").write_text("def far(y_true, y_pred):\n    return abs(y_true - y_pred)\n")
+    use_project([tmp_path])
+    try:
+        _, history, _ = _trained(
+            several, {"family": "mlp", "hidden": [4]}, outputs={"weight": {"metrics": ["far_own:far"]}}
+        )
+    finally:
+        use_project([])
+    assert {"weight_far", "val_weight_far"} <= set(history.epochs[0])
+    assert "metric weight_far is computed in each epoch, and not of the test rows" in capsys.readouterr().out
