@@ -6,7 +6,7 @@ class at each place as `evaluation.dense_metrics`, arrays of numbers as one colu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,15 +76,31 @@ def interval_of(
     """
     if target.task in ("classification", "regression") and target.shape is None:
         return interval(metric, target.task, truth, answers, confidence, target.names)
-    rows, count = np.arange(len(truth)), min(GROUPS, len(truth))
 
-    def difference(kept: NDArray[np.bool_]) -> float:
+    def both(kept: NDArray[np.bool_]) -> tuple[float, float]:
         ours, theirs = (
             evaluate_target(target, truth[kept], one[kept], top_k([metric])).values for one in answers
         )
-        return ours.get(metric, np.nan) - theirs.get(metric, np.nan)
+        return ours.get(metric, np.nan), theirs.get(metric, np.nan)
 
-    without = [difference(rows % count != group) for group in range(count)]
-    if count < 2 or not np.isfinite(without).all():
+    return interval_by_groups(len(truth), both, confidence)
+
+
+def interval_by_groups(
+    count: int, both: Callable[[NDArray[np.bool_]], tuple[float, float]], confidence: float
+) -> Interval:
+    """The interval of a difference of any two numbers of the same rows: each of GROUPS groups is left out once.
+
+    Args:
+        count: the number of rows.
+        both: from the rows that are kept, bool `(count,)`, to the two numbers.
+        confidence: see `paired_difference.interval`.
+
+    Returns:
+        Lower and upper end; NaN where one of the numbers is not defined.
+    """
+    rows, groups = np.arange(count), min(GROUPS, count)
+    without = [np.subtract(*both(rows % groups != group)) for group in range(groups)]
+    if groups < 2 or not np.isfinite(without).all():
         return UNKNOWN
-    return jackknife(without, difference(rows >= 0), confidence)
+    return jackknife(without, float(np.subtract(*both(rows >= 0))), confidence)

@@ -16,6 +16,7 @@ from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.own_training import uncompiled
 from tidegate.models.networks.predict import predict
 from tidegate.models.user_code.model_source import custom_objects
+from tidegate.models.user_code.own_classes import is_by_arguments
 
 TOLERANCE = 1e-4  # of answers, relative to the largest: the same network gives the same to rounding
 
@@ -73,7 +74,7 @@ def _why(model: Any, path: Path, error: Exception) -> str:
     """The class that cannot be stored, where it is one of the user's without a `get_config`."""
     for layer in all_layers(model):
         kind = type(layer)
-        if kind.__module__.startswith("keras.") or "get_config" in vars(kind):
+        if kind.__module__.startswith("keras.") or ("get_config" in vars(kind) and not is_by_arguments(kind)):
             continue
         try:
             kind.from_config(layer.get_config())
@@ -81,7 +82,7 @@ def _why(model: Any, path: Path, error: Exception) -> str:
             arguments = list(inspect.signature(kind.__init__).parameters)[1:]
             own = [name for name in arguments if name not in ("args", "kwargs")]
             pairs = "".join(f', "{name}": self.{name}' for name in own)
-            line = kind.__init__.__code__.co_firstlineno if "__init__" in vars(kind) else 1
+            line = inspect.unwrap(kind.__init__).__code__.co_firstlineno if "__init__" in vars(kind) else 1
             return (
                 f"{path}:{line}: class {kind.__name__} has no get_config(), so that the trained model could not be "
                 "loaded again; expected one that returns the arguments of __init__; let __init__ take **kwargs and "

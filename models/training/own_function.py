@@ -13,6 +13,8 @@ from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.errors import OptionsError, StoppedError, UserCodeError
 from tidegate.models.training.epoch_loop import Hooks
 from tidegate.models.training.own_trial import SPLITS, OwnTrial, Rows
+from tidegate.models.user_code.own_classes import make_loadable
+from tidegate.models.user_code.project import project_modules
 from tidegate.models.user_code.references import load_reference, user_code
 
 
@@ -51,6 +53,7 @@ def train_by_function(
             "data.stream: false and resources.memory for all rows, and resources.nodes: 1"
         )
     function = load_reference(reference, "training.function")
+    make_loadable(*project_modules())
     _require_one_argument(function, reference)
     make_deterministic(recipe.seed)
     trial = OwnTrial(

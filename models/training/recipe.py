@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.models.config.losses import dense_task, encode_target, loss_named, with_label_smoothing
 from tidegate.models.config.metrics import top_k
 from tidegate.models.config.options import parse_options
-from tidegate.models.config.own_metrics import OwnMetric, metric_names, own_metrics
+from tidegate.models.config.own_metrics import metric_names, own_metrics
 from tidegate.models.config.training import Training, check_privacy
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.default_boxes import Grid
@@ -206,20 +205,11 @@ class Recipe:
             return evaluate_tokens(truth, raw)
         asked = self.training["metrics"] or ()
         found = evaluate_target(target, truth, as_answers(target, raw), top_k(metric_names(asked)))
-        own = own_metrics(asked)
-        return found | self._own_metrics(own.values(), raw, truth) if own else found
+        if not own_metrics(asked):
+            return found
+        from tidegate.models.training.own_scores import own_scores
 
-    def _own_metrics(self, metrics: Iterable[OwnMetric], raw: Array, truth: Array) -> Evaluation:
-        """The user's metrics, each called once with all rows, as the loss sees them."""
-        from tidegate.models.training.own_objects import measure
-
-        target = self.target
-        loss = with_label_smoothing(
-            loss_named(self.training["loss"], dense_task(target.task, target.shape), len(target.classes)),
-            self.training["label_smoothing"],
-        )
-        encoded = encode_target(loss.target, truth, len(target.classes))
-        return Evaluation.of({one.name: measure(one, encoded, raw) for one in metrics})
+        return found | own_scores(self.training, target, raw, truth)
 
 
 def _require_no_weights(model: Mapping[str, Any], weights: Array | None) -> None:

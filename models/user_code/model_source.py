@@ -16,6 +16,7 @@ from urllib.error import URLError
 from tidegate.models.errors import UserCodeError, UserModelError, one_line
 from tidegate.models.user_code.code_folder import FILES, is_code_folder, use_code
 from tidegate.models.user_code.importing import importing
+from tidegate.models.user_code.own_classes import make_loadable
 from tidegate.models.user_code.project import in_project, project_modules, project_roots
 from tidegate.models.user_code.references import is_reference, load_reference
 
@@ -53,6 +54,7 @@ def own_source(model: Mapping[str, Any]) -> Path | None:
         return Path(model["file"])
     if model.get("function"):
         load_reference(model["function"], "model.function")
+        make_loadable(*project_modules())
         module = sys.modules[str(model["function"]).partition(":")[0]]
         return Path(module.__file__ or "")
     return None
@@ -71,13 +73,15 @@ def model_module(path: Path) -> ModuleType:
     try:
         name = _full_name(path) if _imports_relatively(path) else ""
         with importing(f"importing {path.name}"):
-            return importlib.import_module(name) if name else _run(path)
+            module = importlib.import_module(name) if name else _run(path)
     except UserCodeError:
         raise
     except SyntaxError as error:
         raise UserModelError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise user_error(path, error, "importing the file raised") from error
+    make_loadable(module, *project_modules())
+    return module
 
 
 def custom_objects(code: Path) -> dict[str, Any]:
@@ -103,6 +107,7 @@ def _model_of(code: Path) -> ModuleType | None:
     source = use_code(code).model
     if is_reference(source):
         load_reference(source, "model.function")
+        make_loadable(*project_modules())
         return None  # it is one of the project's modules
     return model_module(code.parent / FILES / source) if source else None
 

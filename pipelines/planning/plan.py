@@ -115,9 +115,16 @@ def _select(
         start=facts.start.run if facts.start and not facts.start.foreign else None,
         code=code_inputs(experiment, facts),
         own_lower=tuple(name for name in own_metrics(asked) if not higher_is_better(name, asked)),
+        own_scored=_own_scored(experiment),
     )
     after = tuple(step.id for step in trials)
     return make_step("select", facts, parts, inputs, after=after)
+
+
+def _own_scored(experiment: Experiment) -> dict[str, Any]:
+    training = experiment.training
+    known = {"metrics", "loss", "label_smoothing", "backend"}
+    return training.model_dump(mode="json", include=known) if own_metrics(training.metrics) else {}
 
 
 def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepared, run: str) -> list[Step]:

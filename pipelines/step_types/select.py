@@ -1,5 +1,7 @@
 """Inputs and outputs of `select`."""
 
+from typing import Any
+
 from pydantic import Field
 
 from tidegate.models.decoding.settings import DecodingSettings
@@ -12,7 +14,8 @@ from tidegate.pipelines.step_types.train import Trained
 
 class SelectInputs(CodedInputs):
     """The trials that succeeded, the gate, the digest of the champion's bundle, the decoding settings, the run that
-    training began with, and the metrics of the user's of which lower values are better.
+    training began with, the metrics of the user's of which lower values are better, and what computes them: `metrics`,
+    `loss`, `label_smoothing` and `backend` of the training; {} where the user has none.
     """
 
     run: str
@@ -24,6 +27,7 @@ class SelectInputs(CodedInputs):
     decoding: DecodingSettings | None = None
     start: str | None = None
     own_lower: tuple[str, ...] = ()
+    own_scored: dict[str, Any] = Field(default_factory=dict)
 
 
 class Selected(StepPart):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.config.own_metrics import own_metrics
 from tidegate.models.data.columns import load_columns, rows_of, take
-from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.distributed.devices import configure_backend
+from tidegate.models.networks.keras_import import import_keras
+from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.experiment.gate import Compared, Criterion, lower_is_better
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, strangers, too_few, unlearned
-from tidegate.pipelines.steps.comparison.paired_scores import PairedScores, paired_scores
+from tidegate.pipelines.steps.comparison.paired_scores import OwnScores, PairedScores, paired_scores
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.serving.bundle.bundle import open_bundle
@@ -76,7 +80,8 @@ def _compared(
         return Comparison(problem=_too_few(inputs, len(chosen), len(unseen)))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)[chosen]
     rows, asked = take(columns, chosen), [one.metric for one in criteria]
-    scores = paired_scores(schema, transforms, predictor, rows, raw, inputs.decoding, asked)
+    own = _own_scores(inputs, winner, criteria, schema.target)
+    scores = paired_scores(schema, transforms, predictor, rows, raw, inputs.decoding, asked, own)
     known = {**(winner.metrics if unseen.all() else {}), **scores.candidate.values}
     compared: dict[str, Compared] = {}
     for one in criteria:
@@ -89,8 +94,35 @@ def _compared(
         problem = _unknown(one.metric, known, scores, len(chosen))
         if problem:
             return Comparison(scores.champion.values, problem=problem, warnings=warnings)
-        compared[one.metric] = _metric(one, known[one.metric], scores, len(chosen), inputs.own_lower)
+        found = _metric(one, known[one.metric], scores, len(chosen), inputs.own_lower)
+        compared[one.metric] = found
+        if own is not None and one.confidence is not None and found.confidence is None:
+            warnings += (_without_interval(found),)
     return Comparison(scores.champion.values, compared, warnings=warnings)
+
+
+def _own_scores(
+    inputs: SelectInputs, winner: Trained, criteria: Sequence[Criterion], target: Target
+) -> OwnScores | None:
+    """What computes the user's metrics that candidate and champion are compared by; None where there are none."""
+    training = inputs.own_scored
+    compared = {one.metric.removeprefix("test_") for one in criteria if one.improve_on_champion is not None}
+    asked = [one for one in training.get("metrics", ()) if compared & set(own_metrics([one]))]
+    if not asked:
+        return None
+    configure_backend(training["backend"])
+    import_keras(own_code=True)
+    from tidegate.models.training.own_scores import own_scores
+
+    loss = winner.params.get("training.loss", training["loss"])
+    return partial(own_scores, {**training, "loss": loss, "metrics": asked}, target)
+
+
+def _without_interval(found: Compared) -> str:
+    return (
+        f"how far chance moves {found.metric} is not known, because it has no value without some of the {found.rows:,} "
+        "rows; the numbers of candidate and champion were compared as they are"
+    )
 
 
 def _unknown(metric: str, known: Mapping[str, float], scores: PairedScores, rows: int) -> str:

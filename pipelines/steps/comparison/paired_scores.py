@@ -21,12 +21,14 @@ from tidegate.models.evaluation.paired_difference import (
     jackknife,
     token_interval,
 )
-from tidegate.models.evaluation.targets import evaluate_target, interval_of
+from tidegate.models.evaluation.targets import evaluate_target, interval_by_groups, interval_of
 from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_tokens, token_sums
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import Predictor
+
+OwnScores = Callable[[NDArray[Any], NDArray[Any]], Evaluation]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def paired_scores(
     raw: NDArray[Any],
     settings: DecodingSettings | None,
     metrics: Sequence[str] = (),
+    own: OwnScores | None = None,
 ) -> PairedScores:
     """Score both models on the same rows.
 
@@ -60,6 +63,7 @@ def paired_scores(
         raw: the candidate's reference outputs for them, see `step_types.train.Trained`.
         settings: how the candidate's texts or boxes are chosen.
         metrics: that are asked for; top_K_accuracy is computed for these only.
+        own: the user's metrics, from a model's raw outputs and the encoded target.
 
     Raises:
         ServingError, KeyError: the champion cannot predict these rows.
@@ -69,7 +73,7 @@ def paired_scores(
     elif champion.contract.detection is not None:
         ours, theirs, between = _boxes(transforms, champion, columns, raw, settings)
     else:
-        ours, theirs, between = _plain(schema, transforms, champion, columns, raw, metrics)
+        ours, theirs, between = _plain(schema, transforms, champion, columns, raw, metrics, own)
     return PairedScores(ours.prefixed("test_"), theirs.prefixed("test_"), between)
 
 
@@ -83,17 +87,35 @@ def _plain(
     columns: Columns,
     raw: NDArray[Any],
     metrics: Sequence[str],
+    own: OwnScores | None,
 ) -> Scored:
     target = schema.target
     names = [field.name for field in champion.contract.inputs]
     theirs = champion.predict_columns({name: columns[name] for name in names})
     ours, truth = as_answers(target, raw), transforms.target(schema, columns)
 
-    def between(metric: str, confidence: float) -> Interval:
-        return interval_of(target, metric, truth, (ours, theirs), confidence)
+    mine = [evaluate_target(target, truth, one, top_k(metrics)) for one in (ours, theirs)]
+    raws = raw, _like(raw, theirs)
+    users = [own(one, truth) if own else Evaluation() for one in raws]
 
-    both = [evaluate_target(target, truth, one, top_k(metrics)) for one in (ours, theirs)]
-    return both[0], both[1], between
+    def between(metric: str, confidence: float) -> Interval:
+        if own is None or metric not in users[0].values:
+            return interval_of(target, metric, truth, (ours, theirs), confidence)
+
+        def both(kept: NDArray[np.bool_]) -> tuple[float, float]:
+            first, second = (own(one[kept], truth[kept]).values.get(metric, np.nan) for one in raws)
+            return first, second
+
+        return interval_by_groups(len(truth), both, confidence)
+
+    return mine[0] | users[0], mine[1] | users[1], between
+
+
+def _like(raw: NDArray[Any], answers: NDArray[Any]) -> NDArray[Any]:
+    """A model's answers in the form of another's raw outputs: of two classes these may be one sigmoid."""
+    if answers.size == raw.size:
+        return answers.reshape(raw.shape)
+    return answers.reshape(*raw.shape[:-1], -1, 2)[..., 1].reshape(raw.shape)
 
 
 def _texts(

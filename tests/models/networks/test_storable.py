@@ -44,13 +44,26 @@ COUNTED = {
 CASES: dict[str, tuple[dict[str, str], str]] = {
     "a model with its config": (REGISTERED, ""),
     "a layer with its config": ({**REGISTERED, "base": "keras.layers.Layer", "built": LAYER}, ""),
-    "as tutorials write it": (
-        {},
-        r":4: class Net has no get_config\(\).*\"units\": self.units, \"deep\": self.deep",
+    "as tutorials write it": ({}, ""),
+    "a layer as tutorials write it": ({"base": "keras.layers.Layer", "built": LAYER}, ""),
+    "two of them, frozen and named": (
+        {
+            "base": "keras.layers.Layer",
+            "built": "net, other = Net(4), Net(units=outputs.units, deep=[3, 'x']); net.trainable = False; "
+            "return keras.Model(inputs, other(net(inputs['x'])))",
+        },
+        "",
     ),
-    "a layer as tutorials write it": (
-        {"base": "keras.layers.Layer", "built": LAYER},
-        r":4: class Net has no get_config\(\), so that the trained model could not be loaded",
+    "a layer as its argument": (
+        {
+            "built": "return Net(outputs.units, deep=keras.layers.Dense(2))",
+            "config": "    def call(self, x):\n        return self.out(self.deep(x))\n",
+        },
+        "",
+    ),
+    "an argument that Keras does not store": (
+        {"built": "return Net(outputs.units, deep=object())"},
+        r":4: class Net has no get_config\(\).*\"units\": self.units, \"deep\": self.deep",
     ),
     "a config that forgets an argument": (
         {**REGISTERED, "config": "    def get_config(self):\n        return {'name': self.name}\n"},

@@ -112,6 +112,7 @@ class Nights:
         noise: float = 0.1,
         start: str | None = None,
         trials: list[dict[str, float]] | None = None,
+        own: dict[str, Any] | None = None,
         **gate: Any,
     ) -> Selected:
         """The gate's decision on a candidate that is wrong by `noise`."""
@@ -119,10 +120,11 @@ class Nights:
         truth = load_columns(self.home.store.fetch(prepared.test))["y"]
         answers = truth + noise * np.random.default_rng(0).normal(size=len(truth))
         np.save(context.work / "reference.npy", answers.astype(np.float32)[:, None])
+        known_metrics = {"test_rmse": noise, "test_r2": 0.5, "test_within": 0.9, "test_found": 1.0}
         trained = Trained(
             id="train-0", index=0, keras=NOTHING, onnx=None, export_error="", report=NOTHING, events=NOTHING,
             reference=context.put(context.work / "reference.npy"), activation="linear", params={}, monitor="loss",
-            metrics={"test_rmse": noise, "test_r2": 0.5}, value=0.0, curve=[], pruned=False, epochs=1,
+            metrics=known_metrics, value=0.0, curve=[], pruned=False, epochs=1,
         )  # fmt: skip
         criterion = Criterion.model_validate({"metric": "test_rmse", **gate})
         known = [
@@ -137,6 +139,7 @@ class Nights:
             champion=champion,
             prepared=prepared,
             start=start,
+            own_scored=own or {},
         )
         return select.run(inputs, context)
 
@@ -144,6 +147,34 @@ class Nights:
 @pytest.fixture
 def nights(tmp_path: Path) -> Nights:
     return Nights(tmp_path)
+
+
+def test_a_metric_of_ones_own_compares_too(
+    nights: Nights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the user's function, for the candidate and for the champion on the same rows."""
+    (tmp_path / "within.py").write_text(
+        "from keras import ops\n"
+        "def within(y_true, y_pred, width=1.0):\n"
+        "    return ops.mean(ops.cast(ops.abs(y_true - y_pred) < width, 'float32'), axis=-1)\n"
+        "def found(y_true, y_pred, above):\n"
+        "    return ops.mean(ops.abs(y_true - y_pred)) / ops.max(ops.cast(y_true > above, 'float32'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    prepared = nights.prepared(table(500))
+    champion = nights.release(prepared)
+    highest = np.sort(load_columns(nights.home.store.fetch(prepared.test))["y"])[-2:].mean()
+    asked = [{"name": "within:within", "width": 0.2}, {"name": "within:found", "above": float(highest)}]
+    own = {"metrics": asked, "loss": None, "label_smoothing": 0.0, "backend": "tensorflow"}
+    better = nights.select(prepared, champion, own=own, metric="test_within", improve_on_champion=0.1)
+    assert better.refused == [] and better.warnings == ()
+    assert better.compared[0].startswith("test_within 0.97 against 0.05 of the champion on 100 rows")
+    assert "95 % interval" in better.compared[0]
+    one_row = nights.select(prepared, champion, own=own, metric="test_found", improve_on_champion=0.1)
+    assert one_row.refused[0].endswith(
+        "expected an improvement of 0.1"
+    )  # more is better, and its error is smaller
+    assert "no value without some of the 100 rows; the numbers" in one_row.warnings[0]
 
 
 def test_a_better_candidate_passes_and_a_worse_one_does_not(nights: Nights) -> None:
