@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow.address import LOG_IN
-from tidegate.infra.mlflow.tracking import CLIENT, code, gc_paused
+from tidegate.infra.mlflow.failures import code
+from tidegate.infra.mlflow.tracking import CLIENT, gc_paused
 
 SCHEMES = ("models:/", "runs:/")
 

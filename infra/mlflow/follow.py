@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.infra.errors import LockedError, TrackingError
-from tidegate.infra.mlflow import tracking
+from tidegate.infra.mlflow import failures
 from tidegate.infra.mlflow.replay import Fetch, Progress, Render, Replay, progress
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.system.backoff import pauses
@@ -70,6 +70,6 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:
-                return tracking.explain(replay.tracker.uri, error)
+                return failures.explain(replay.tracker.uri, error)
             pause = min(next(waits), left)
         time.sleep(pause)

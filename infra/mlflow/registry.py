@@ -5,7 +5,8 @@ from typing import Any
 
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow.events import tags as as_tags
-from tidegate.infra.mlflow.tracking import RUN_TAG, Tracker, code
+from tidegate.infra.mlflow.failures import code
+from tidegate.infra.mlflow.tracking import RUN_TAG, Tracker
 
 ALIAS = "champion"
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tidegate.infra.errors import TrackingError
-from tidegate.infra.mlflow import events, spool, tracking
+from tidegate.infra.mlflow import events, failures, spool
 from tidegate.infra.mlflow.spool import Event
 from tidegate.infra.mlflow.tracking import GoneError, Tracker
 from tidegate.infra.system.files import translate_os_errors, write_atomic
@@ -233,11 +233,11 @@ class Replay:
         try:
             send()
         except Exception as error:
-            if tracking.code(error) == "RESOURCE_DOES_NOT_EXIST":
+            if failures.code(error) == "RESOURCE_DOES_NOT_EXIST":
                 raise GoneError(str(error)) from error
-            if tracking.code(error) == "INVALID_PARAMETER_VALUE" and self.tracker.restore(run_id):
+            if failures.code(error) == "INVALID_PARAMETER_VALUE" and self.tracker.restore(run_id):
                 raise GoneError(f"run {run_id} was deleted in MLflow and is restored") from error
-            if tracking.is_transient(error):
+            if failures.is_transient(error):
                 raise
             refused = f"{what}: {error}"
             if refused not in self.refused:  # the same events may be sent again

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import events
-from tidegate.infra.mlflow.address import LOG_IN, TOKEN, USER
+from tidegate.infra.mlflow.failures import code, explain
 from tidegate.infra.mlflow.spool import Event
 
 RUN_TAG = "tidegate.run"  # our run's id, on the parent, its children and their models
@@ -261,25 +261,6 @@ def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def code(error: Exception) -> str:
-    """Return MLflow's error code if its server responded with an error, "" for any other error."""
-    from mlflow.exceptions import RestException
-
-    return str(error.error_code) if isinstance(error, RestException) else ""
-
-
-def explain(uri: str, error: Exception) -> str:
-    """Say why MLflow at `uri` does not do what was asked: a refused login is told from silence."""
-    from mlflow.exceptions import MlflowException
-
-    status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
-    if status in (401, 403):
-        who = "no user" if not os.environ.get(USER) else f"the user {os.environ[USER]}"
-        who = "the token" if os.environ.get(TOKEN) else who
-        return f"MLflow at {uri} refuses {who} with HTTP {status}; expected one that may write; {LOG_IN}"
-    return f"MLflow at {uri} cannot be updated: {error}"
-
-
 def check_login(uri: str) -> None:
     """Ask MLflow for its experiments as every command does: with the same login, certificates and path.
 
@@ -290,19 +271,3 @@ def check_login(uri: str) -> None:
         Tracker(uri).client.search_experiments(max_results=1)
     except Exception as error:
         raise TrackingError(explain(uri, error)) from error
-
-
-def is_transient(error: Exception) -> bool:
-    """Return whether the same call may succeed later: MLflow or the disk failed, not the content."""
-    from mlflow.exceptions import MlflowException, RestException
-    from requests import HTTPError
-
-    if isinstance(error, HTTPError) and error.response is not None:
-        return _is_transient_status(error.response.status_code)
-    if isinstance(error, RestException):
-        return _is_transient_status(error.get_http_status_code())
-    return isinstance(error, (MlflowException, OSError))
-
-
-def _is_transient_status(status: int) -> bool:
-    return status >= 500 or status in (408, 425, 429)

@@ -6,7 +6,8 @@ from pathlib import Path
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
-from tidegate.infra.mlflow.tracking import Tracker, code
+from tidegate.infra.mlflow.failures import code
+from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.state.home import Home, read_json
 from tidegate.pipelines.state.removed import remove_folder
