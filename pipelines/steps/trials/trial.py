@@ -90,7 +90,9 @@ class Trial:
         self.model_options = {**model, **({"file": file} if file else {})}
         if inputs.weights is not None:
             self.model_options["weights"] = str(lay_out_file(context.store, inputs.weights, context.work))
-        code = (context.work / FILES, Path(inputs.code.folder)) if inputs.code else None
+        # Without an identity training reaches none of the project: what `prepare` runs again here counts there.
+        learned = inputs.code if inputs.code is not None and inputs.code.identity else None
+        code = (context.work / FILES, Path(learned.folder)) if learned else None
         self._recorder = FileRecorder(code, context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
         self._tell_weights(target.classes)

@@ -76,3 +76,19 @@ def test_a_change_of_what_the_model_file_reads_trains_again(project: Path, own: 
     after = json.loads(own("plan", "experiment.yaml", "--json", cwd=project).stdout)
     assert after["changed_files"] == [str(project / "sizes.json")] and after["run"] != before["run"]
     assert [step["step"] for step in after["steps"] if step["cached"]] == ["prepare"]
+
+
+def test_a_family_learns_from_what_a_transform_returns(tmp_path: Path, own: Cli) -> None:
+    """Training reaches nothing of the project then, and imports the transform all the same."""
+    (tmp_path / "features.py").write_text(
+        "def ages(columns):\n    return {'decades': columns['age'] / 10, 'weight': columns['weight'] * 1.0}\n"
+    )
+    rows = [f"{20 + row % 50},{100 + 3 * row % 90},{'yes' if row % 3 else 'no'}" for row in range(120)]
+    (tmp_path / "people.csv").write_text("\n".join(["age,weight,healthy", *rows]) + "\n")
+    (tmp_path / "experiment.yaml").write_text(
+        "name: transformed\n"
+        "data: {source: ./people.csv, target: healthy, transform: 'features:ages'}\n"
+        "model: {family: mlp}\ntraining: {epochs: 1}\ngate: none\n"
+    )
+    ran = own("submit", "experiment.yaml", "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.stderr
