@@ -18,9 +18,12 @@ def run(shared: Cli, digits: dict[str, Any]) -> tidegate.Run:
 
 def test_a_run_is_what_submit_printed(run: tidegate.Run, digits: dict[str, Any]) -> None:
     result = run.result.to_dict()
-    assert {key: result[key] for key in digits if key not in ("steps", "synced", "curl")} == {
-        key: digits[key] for key in digits if key not in ("steps", "synced", "curl")
-    }
+    # Steps and trials are "cached" where another test submitted the same in this home.
+    printed = {key: digits[key] for key in digits if key not in ("steps", "synced", "curl", "trials")}
+    assert {key: result[key] for key in printed} == printed
+    assert [trial["metrics"] for trial in result["trials"]] == [
+        trial["metrics"] for trial in digits["trials"]
+    ]
     assert (run.status, run.metrics, run.mlflow_url) == ("done", digits["metrics"], digits["mlflow_url"])
     assert [step.id for step in run.steps] == [step["id"] for step in digits["steps"]]
     assert run.trials[0].metrics["test_accuracy"] == run.metrics["test_accuracy"]
@@ -71,7 +74,7 @@ def test_an_endpoint_answers_rows_of_any_kind(run: tidegate.Run, shared: Cli, di
     assert answers == tidegate.endpoint(endpoint.url).predict(images)
     assert set(answers[0]) == {"label", "probability", "probabilities"} and field["name"] == "image"
     assert endpoint.release in [known.release for known in endpoint.releases if known.state == "live"]
-    assert [one.name for one in tidegate.endpoints(home=shared.home)] == ["digits"]
+    assert "digits" in [one.name for one in tidegate.endpoints(home=shared.home)]
 
 
 def test_tables_for_a_notebook(run: tidegate.Run, shared: Cli) -> None:
