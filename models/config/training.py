@@ -73,7 +73,7 @@ class Training(FrozenOptions):
     function: str | None = Field(
         None,
         description="A loop of your own in place of Keras': a reference such as my_train:train to train(trial), which "
-        "returns the trained model; see models/training/own_trial.py.",
+        "returns the trained model; see models/training/own/own_trial.py.",
     )
     options: dict[str, Any] | None = Field(None, description="What `function` finds in trial.options.")
     callbacks: tuple[Annotated[str | dict[str, Any], AfterValidator(callback_entry)], ...] | None = Field(

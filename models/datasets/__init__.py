@@ -15,7 +15,7 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import check_format, check_tile, dataset_files, existing, guess_format
 from tidegate.models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
 from tidegate.models.readers import read, readable
-from tidegate.models.readers.own_load import read_own
+from tidegate.models.readers.own.own_load import read_own
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _check_strings(options: Mapping[str, Any], inputs: Inputs) -> None:
 
 
 def _built(options: dict[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
-    from tidegate.models.networks.user_model import build_user_model
+    from tidegate.models.networks.user_models.user_model import build_user_model
 
     _check_strings(options, inputs)
     if "family" not in options:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.models.config.losses import Target
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.own_training import OwnTraining, loss_name
+from tidegate.models.networks.user_models.own_training import OwnTraining, loss_name
 
 
 def as_compiled(own: OwnTraining, model: Any, outputs: Outputs) -> OwnTraining:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # `plan` imports this to check a family's options, and must n
 class Inputs:
     """The model inputs by name, as `keras.Input` tensors, and what each of them is.
 
-    A user's `build` receives them as `networks.model_inputs.ModelInputs`. A text's or an id's tensor has an attribute
-    `vocabulary`, the number of ids, which an Embedding layer needs: `inputs["review"].vocabulary`.
+    A user's `build` receives them as `networks.user_models.model_inputs.ModelInputs`. A text's or an id's tensor has an
+    attribute `vocabulary`, the number of ids, which an Embedding layer needs: `inputs["review"].vocabulary`.
 
     Args:
         specs: shape of a row, dtype, kind and vocabulary by input name.

@@ -7,8 +7,8 @@ from typing import Any
 from tidegate.models.errors import UserModelError
 from tidegate.models.keras_private import answers_of
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.own_training import own_methods
 from tidegate.models.networks.several_outputs import SeveralOutputs, by_name
+from tidegate.models.networks.user_models.own_training import own_methods
 
 Shape = tuple[int | None, ...]
 

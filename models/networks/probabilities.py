@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.models.errors import UserModelError
 from tidegate.models.keras_private import operation_of
-from tidegate.models.networks.own_training import own_methods, own_training
+from tidegate.models.networks.user_models.own_training import own_methods, own_training
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.dates import ORDERS, date_format, seconds_of, usual_order
 from tidegate.models.errors import SchemaError, nearest_name
-from tidegate.models.preprocessing.date_columns import check_nearly_dates
+from tidegate.models.preprocessing.encoding.date_columns import check_nearly_dates
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
 from tidegate.models.preprocessing.schema import DatePart
 from tidegate.models.preprocessing.text_kinds import hardly_repeats, refuse_hardly_repeating

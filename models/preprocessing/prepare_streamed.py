@@ -26,7 +26,7 @@ from tidegate.models.data.shards import bytes_of
 from tidegate.models.datasets import chunks
 from tidegate.models.errors import SchemaError, SplitError
 from tidegate.models.preprocessing.column_scan import ColumnScan
-from tidegate.models.preprocessing.encoder_fitting import CHUNK, in_parts
+from tidegate.models.preprocessing.encoding.encoder_fitting import CHUNK, in_parts
 from tidegate.models.preprocessing.kinds import check_dates
 from tidegate.models.preprocessing.prepare import Prepared, conformed
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.encoder_fitting import (
+from tidegate.models.preprocessing.encoding.encoder_fitting import (
     FITTERS,
     EncoderFitter,
     in_parts,
 )
-from tidegate.models.preprocessing.encoders import Encoder, InputSpec
 from tidegate.models.preprocessing.encoding.encoder_types import build
+from tidegate.models.preprocessing.encoding.encoders import Encoder, InputSpec
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder, columns_in
 from tidegate.models.preprocessing.encoding.features_fitting import FeaturesFitter
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
@@ -247,7 +247,7 @@ class TransformsFitter:
         return found
 
     def encoders(self) -> dict[str, tuple[str, Encoder]]:
-        """By model input, the key in `preprocessing.encoders.ENCODERS` and the fitted encoder.
+        """By model input, the key in `preprocessing.encoding.encoders.ENCODERS` and the fitted encoder.
 
         Raises:
             SchemaError: no field has a value.

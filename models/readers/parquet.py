@@ -12,7 +12,7 @@ from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import INDEX, readable, rows_per_chunk
 from tidegate.models.readers.arrow_columns import is_decimal, may_lose_digits
-from tidegate.models.readers.arrow_scan import ArrowFacts, Scan, column_as_scanned
+from tidegate.models.readers.own.arrow_scan import ArrowFacts, Scan, column_as_scanned
 
 ROWS = 50_000  # per chunk, or fewer if rows are large
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tidegate.models.keras_private import global_seed
 from tidegate.models.loops import LoopState
-from tidegate.models.training.callback_state import pack, unpack
+from tidegate.models.training.keras_loop.callback_state import pack, unpack
 
 # Attributes of Keras' callbacks that are part of the state.
 COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")

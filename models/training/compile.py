@@ -29,14 +29,14 @@ from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import Regularization
 from tidegate.models.errors import OptionsError, TrainingError, UserCodeError, one_line
 from tidegate.models.networks.inputs import inputs_of
-from tidegate.models.networks.own_training import OwnTraining, own_methods, own_training
 from tidegate.models.networks.predict import as_numpy
 from tidegate.models.networks.probabilities import require_probabilities
-from tidegate.models.training.class_metrics import class_metric
-from tidegate.models.training.label_metrics import label_metric
-from tidegate.models.training.loss_functions import loss_function
+from tidegate.models.networks.user_models.own_training import OwnTraining, own_methods, own_training
+from tidegate.models.training.measures.class_metrics import class_metric
+from tidegate.models.training.measures.label_metrics import label_metric
+from tidegate.models.training.measures.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
-from tidegate.models.training.own_objects import own_metric, require_value_a_row
+from tidegate.models.training.own.own_objects import own_metric, require_value_a_row
 from tidegate.models.user_code.project import line_in_project
 from tidegate.models.user_code.references import is_reference
 

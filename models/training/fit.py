@@ -22,7 +22,7 @@ from tidegate.models.loops.dp_sgd import Sampling, require_private_model, spent_
 from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
 from tidegate.models.networks.inputs import inputs_of
-from tidegate.models.networks.own_training import require_steps
+from tidegate.models.networks.user_models.own_training import require_steps
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.windows import Rows as WindowRows
 from tidegate.models.preprocessing.windows import ShuffleWindows
@@ -30,8 +30,8 @@ from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.compile import as_learned, compile_model, without_metrics
 from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
-from tidegate.models.training.keras_setup import by_keras, forget_training, keras_training
-from tidegate.models.training.several_losses import compile_several
+from tidegate.models.training.keras_loop.keras_setup import by_keras, forget_training, keras_training
+from tidegate.models.training.measures.several_losses import compile_several
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 

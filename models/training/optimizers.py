@@ -10,7 +10,7 @@ from typing import Any
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training_parts import Cosine, Exponential, Plateau, Schedule
 from tidegate.models.errors import OptionsError
-from tidegate.models.training.own_objects import own_optimizer
+from tidegate.models.training.own.own_objects import own_optimizer
 from tidegate.models.user_code.references import is_reference
 
 # Keras' optimizers and the options that only some of them have, written out so that a wrong name is found without

@@ -21,7 +21,7 @@ from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.target.answers import as_answers
-from tidegate.models.training.several_losses import heads_of
+from tidegate.models.training.measures.several_losses import heads_of
 from tidegate.models.user_code.model_source import own_source
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class Recipe:
         """
         from tidegate.models.families.build import as_float32, build_model, precision_scope
         from tidegate.models.networks.inference import require_answers
-        from tidegate.models.networks.own_training import own_training
-        from tidegate.models.networks.pixel_range import require_pixels_in_range
-        from tidegate.models.networks.storable import require_storable
+        from tidegate.models.networks.user_models.own_training import own_training
+        from tidegate.models.networks.user_models.pixel_range import require_pixels_in_range
+        from tidegate.models.networks.user_models.storable import require_storable
         from tidegate.models.training.fit import fit
         from tidegate.models.training.masked_pretraining import pretrain
 
@@ -142,10 +142,10 @@ class Recipe:
         self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **fit_options: Any
     ) -> tuple[Any, History]:
         from tidegate.models.networks.inference import require_answers
-        from tidegate.models.networks.storable import require_storable
+        from tidegate.models.networks.user_models.storable import require_storable
         from tidegate.models.training.epoch_loop import Hooks
         from tidegate.models.training.fit import History
-        from tidegate.models.training.own_function import train_by_function
+        from tidegate.models.training.own.own_function import train_by_function
 
         known = {key: fit_options[key] for key in vars(Hooks()) if fit_options.get(key) is not None}
         weights = fit_options.get("weights"), fit_options.get("validation_weights")
@@ -207,7 +207,7 @@ class Recipe:
         found = evaluate_target(target, truth, as_answers(target, raw), top_k(metric_names(asked)))
         if not own_metrics(asked):
             return found
-        from tidegate.models.training.own_scores import own_scores
+        from tidegate.models.training.own.own_scores import own_scores
 
         return found | own_scores(self.training, target, raw, truth)
 

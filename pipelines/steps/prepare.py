@@ -17,7 +17,7 @@ from tidegate.models.preprocessing.prepare import Prepared as Rows
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.profile.column_lines import column_lines
-from tidegate.models.readers.own_load import held_parts
+from tidegate.models.readers.own.own_load import held_parts
 from tidegate.pipelines.experiment.data import ASKED
 from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.planning.identity import STREAM_PART

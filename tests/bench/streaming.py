@@ -16,7 +16,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Columns, concat, load_columns
 from tidegate.models.data.shards import ShardWriter
-from tidegate.models.preprocessing.encoder_fitting import in_parts
+from tidegate.models.preprocessing.encoding.encoder_fitting import in_parts
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 

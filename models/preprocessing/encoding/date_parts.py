@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array
 from tidegate.models.data.dates import DAY, seconds
-from tidegate.models.preprocessing.encoders import LARGEST
+from tidegate.models.preprocessing.encoding.encoders import LARGEST
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tidegate.models.preprocessing.encoders import (
+from tidegate.models.preprocessing.encoding.encoders import (
     ArrayEncoder,
     Encoder,
     ImageEncoder,

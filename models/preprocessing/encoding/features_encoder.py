@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.cells.spellings import spellings
 from tidegate.models.data.columns import Array, Columns, missing
-from tidegate.models.preprocessing.encoders import (
+from tidegate.models.preprocessing.encoding.date_parts import described_date, encode_dates, labels_of
+from tidegate.models.preprocessing.encoding.encoders import (
     LARGEST,
     LARGEST_RAW,
     SCALED,
@@ -24,7 +25,6 @@ from tidegate.models.preprocessing.encoders import (
     signed_log,
     standardised,
 )
-from tidegate.models.preprocessing.encoding.date_parts import described_date, encode_dates, labels_of
 
 OTHER = "other"
 

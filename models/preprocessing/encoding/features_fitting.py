@@ -9,8 +9,8 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.dates import DAY, YEAR_FIRST, has_time, seconds
-from tidegate.models.preprocessing.encoders import MOST_CATEGORIES
 from tidegate.models.preprocessing.encoding.date_parts import years_of
+from tidegate.models.preprocessing.encoding.encoders import MOST_CATEGORIES
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
 from tidegate.models.preprocessing.encoding.frequencies import Frequencies
 from tidegate.models.preprocessing.encoding.number_scale import Moments, NumberScale

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
-from tidegate.models.preprocessing.encoders import InputSpec
+from tidegate.models.preprocessing.encoding.encoders import InputSpec
 
 UNKNOWN = 0  # a single id that was not in the training rows
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.encoders import LARGEST_RAW, signed_log
+from tidegate.models.preprocessing.encoding.encoders import LARGEST_RAW, signed_log
 
 # By scale, how large the largest magnitude of a column may be, and must be unless it is 0: squares of deviations are
 # summed in float64, and a number that is not scaled becomes a float32.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, missing
-from tidegate.models.preprocessing.encoders import InputSpec
+from tidegate.models.preprocessing.encoding.encoders import InputSpec
 
 TEXTS = "str"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.dates import YEAR_FIRST, date_format
-from tidegate.models.preprocessing.encoders import MOST_CATEGORIES
+from tidegate.models.preprocessing.encoding.encoders import MOST_CATEGORIES
 from tidegate.models.preprocessing.kinds import TEXT_WORDS
 from tidegate.models.preprocessing.own_transform.given import DATE, TIMESTAMP, RawColumn
 from tidegate.models.preprocessing.schema import Field, Kind

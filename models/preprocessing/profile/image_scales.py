@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.preprocessing.encoders import ImageEncoder
+from tidegate.models.preprocessing.encoding.encoders import ImageEncoder
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 

@@ -112,7 +112,7 @@ def _own_scores(
         return None
     configure_backend(training["backend"])
     import_keras(own_code=True)
-    from tidegate.models.training.own_scores import own_scores
+    from tidegate.models.training.own.own_scores import own_scores
 
     loss = winner.params.get("training.loss", training["loss"])
     return partial(own_scores, {**training, "loss": loss, "metrics": asked}, target)

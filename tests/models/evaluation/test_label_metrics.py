@@ -53,7 +53,7 @@ def test_a_model_that_looks_is_better_than_guessing_and_one_that_does_not_is_tol
 
 
 def test_those_of_an_epoch_are_the_same() -> None:
-    from tidegate.models.training.label_metrics import label_metric
+    from tidegate.models.training.measures.label_metrics import label_metric
 
     expected = evaluate_target(TARGET, TRUTH, SCORES).values
     for name in OF_LABELS:

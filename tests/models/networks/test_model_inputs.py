@@ -13,11 +13,11 @@ from tidegate.models.data.columns import Columns
 from tidegate.models.errors import UserModelError
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.families.build import build_model
-from tidegate.models.networks.model_inputs import runs
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.pixel_range import require_pixels_in_range
 from tidegate.models.networks.predict import predict
-from tidegate.models.networks.storable import require_storable
+from tidegate.models.networks.user_models.model_inputs import runs
+from tidegate.models.networks.user_models.pixel_range import require_pixels_in_range
+from tidegate.models.networks.user_models.storable import require_storable
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 

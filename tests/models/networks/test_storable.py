@@ -11,7 +11,7 @@ import pytest
 from tidegate.models.errors import UserModelError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.storable import require_storable
+from tidegate.models.networks.user_models.storable import require_storable
 from tidegate.models.preprocessing.transforms import InputSpec
 
 SPECS = {"x": InputSpec((4,), "float32", "numeric", 0)}

@@ -10,7 +10,7 @@ from tidegate.models.errors import OptionsError, UserModelError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.predict import predict
-from tidegate.models.preprocessing.encoders import ColumnPart, InputSpec
+from tidegate.models.preprocessing.encoding.encoders import ColumnPart, InputSpec
 from tidegate.models.user_code.project import use_project
 
 NET = """import keras

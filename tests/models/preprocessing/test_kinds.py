@@ -3,7 +3,7 @@ import pytest
 
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.encoders import InputSpec
+from tidegate.models.preprocessing.encoding.encoders import InputSpec
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 

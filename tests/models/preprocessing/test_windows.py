@@ -17,7 +17,7 @@ import pytest
 from tests.models.on_backend import printed_on
 from tidegate.models.data.shards import Shards, ShardWriter
 from tidegate.models.errors import OptionsError
-from tidegate.models.preprocessing.encoder_fitting import in_parts
+from tidegate.models.preprocessing.encoding.encoder_fitting import in_parts
 from tidegate.models.preprocessing.schema_inference import infer_schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.preprocessing.windows import ShuffleWindows

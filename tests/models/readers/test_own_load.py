@@ -21,7 +21,7 @@ from tidegate.models.data.read_options import OwnLoad, ReadOptions
 from tidegate.models.datasets import chunks
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
-from tidegate.models.readers.own_load import held_parts
+from tidegate.models.readers.own.own_load import held_parts
 from tidegate.models.user_code.project import use_project
 
 ROWS = 120

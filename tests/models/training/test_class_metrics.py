@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.models.config.losses import Target, encode_target
 from tidegate.models.evaluation.metrics import evaluate
-from tidegate.models.training.class_metrics import class_metric
+from tidegate.models.training.measures.class_metrics import class_metric
 
 NAMES = ("auc", "pr_auc", "precision", "recall", "f1", "balanced_accuracy", "top_2_accuracy")
 RANDOM = np.random.default_rng(0)

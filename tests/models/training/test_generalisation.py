@@ -26,7 +26,7 @@ from tidegate.models.preprocessing.splitting.splits import fold_rows
 from tidegate.models.training.augmentation import augmented
 from tidegate.models.training.compile import compile_model
 from tidegate.models.training.cross_validation import cross_validate
-from tidegate.models.training.loss_functions import loss_function
+from tidegate.models.training.measures.loss_functions import loss_function
 from tidegate.models.training.recipe import Recipe
 
 # Keras' own, under NumPy 2.

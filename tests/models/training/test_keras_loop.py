@@ -14,8 +14,8 @@ from tests.models.training.test_checkpoint import Files, state
 from tidegate.models.errors import ModelsError, StoppedError
 from tidegate.models.families.build import build_model
 from tidegate.models.networks.outputs import outputs_for
-from tidegate.models.networks.own_training import own_training
 from tidegate.models.networks.predict import predict
+from tidegate.models.networks.user_models.own_training import own_training
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.models.training.fit import History, fit
 from tidegate.models.user_code.project import use_project
@@ -194,7 +194,7 @@ def test_a_step_that_applies_no_gradients_learns_nothing() -> None:
 
 
 def test_every_hook_of_fit_is_called() -> None:
-    from tidegate.models.networks.own_training import BY_FIT
+    from tidegate.models.networks.user_models.own_training import BY_FIT
 
     _, history = trained({"function": "steps:build"})
     called = sys.modules["steps"].CALLED
@@ -220,7 +220,7 @@ def test_every_public_name_of_a_model_is_honoured_refused_or_without_effect() ->
     """A name that a later Keras adds fails here, and is then looked at."""
     import keras
 
-    from tidegate.models.networks.own_training import HOOKS
+    from tidegate.models.networks.user_models.own_training import HOOKS
 
     known = {name for name in dir(keras.Model) if not name.startswith("_")}
     assert known - set(HOOKS) == set()

@@ -16,8 +16,8 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.preprocessing.target.box_target import apply_offsets, default_boxes
 from tidegate.models.training.augmentation import augmented
-from tidegate.models.training.loss_functions import loss_function
-from tidegate.models.training.multibox_loss import LEAST, multibox
+from tidegate.models.training.measures.loss_functions import loss_function
+from tidegate.models.training.measures.multibox_loss import LEAST, multibox
 
 SIZE = (12, 20)
 GRIDS = (Grid(4, ((5.0, 3.0), (4.0, 4.0))), Grid(8, ((9.0, 7.0),)))  # 20 is no multiple of 8

@@ -17,7 +17,7 @@ from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.models.training.fit import fit
-from tidegate.models.training.own_objects import measure
+from tidegate.models.training.own.own_objects import measure
 from tidegate.models.user_code.project import use_project
 
 X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)

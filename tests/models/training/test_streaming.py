@@ -15,7 +15,7 @@ from tests.models.readers.test_readers_folders import png, recording, records
 from tidegate.models.data.columns import Columns, concat, load_columns, rows_of
 from tidegate.models.data.shards import Shards, ShardWriter
 from tidegate.models.errors import DataError, SchemaError, SplitError
-from tidegate.models.preprocessing.encoder_fitting import Moments, in_parts, quantile
+from tidegate.models.preprocessing.encoding.encoder_fitting import Moments, in_parts, quantile
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.transforms import Transforms

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, rows_between, rows_of
-from tidegate.models.preprocessing.encoders import (
+from tidegate.models.preprocessing.encoding.encoders import (
     LONGEST_TEXT,
     MOST_WORDS,
     TOKENIZERS,

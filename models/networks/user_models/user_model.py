@@ -13,13 +13,13 @@ from tidegate.models.errors import OptionsError, UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.compiled_loss import as_compiled
 from tidegate.models.networks.inputs import Inputs
-from tidegate.models.networks.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.output_shapes import require_output, with_named_outputs
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.own_training import keep_own_training, own_training, own_training_of
 from tidegate.models.networks.probabilities import require_logits
 from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
-from tidegate.models.networks.whole_model import has_named_inputs, makes_whole_model, on_columns
+from tidegate.models.networks.user_models.model_inputs import ModelInputs, UnknownInputError
+from tidegate.models.networks.user_models.own_training import keep_own_training, own_training, own_training_of
+from tidegate.models.networks.user_models.whole_model import has_named_inputs, makes_whole_model, on_columns
 from tidegate.models.user_code.model_source import SHAPE, model_module, own_source, user_error
 from tidegate.models.user_code.references import load_reference
 
@@ -32,7 +32,8 @@ STRING_LAYERS = ("TextVectorization", "StringLookup")
 def build_user_model(model: Mapping[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
     """Return the `keras.Model` from the user's `build(inputs, outputs, **options)`.
 
-    A function of the project without these two arguments makes a model by itself, see `networks.whole_model`.
+    A function of the project without these two arguments makes a model by itself, see
+    `networks.user_models.whole_model`.
 
     Args:
         model: {"file": path, **options} or {"function": "package.module:name", **options}.

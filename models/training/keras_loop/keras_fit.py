@@ -25,7 +25,7 @@ from tidegate.models.training import checkpoint
 from tidegate.models.training.callbacks import keras_callbacks
 from tidegate.models.training.checkpoint import TrainingProgress
 from tidegate.models.training.epoch_loop import SECONDS_A_REPORT, EpochLoop, not_finite
-from tidegate.models.training.keras_rows import KerasRows, callback_list
+from tidegate.models.training.keras_loop.keras_rows import KerasRows, callback_list
 from tidegate.models.user_code.project import line_in_project
 
 UNUSABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)

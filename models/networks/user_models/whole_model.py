@@ -12,7 +12,7 @@ from typing import Any
 
 from tidegate.models.errors import UserModelError, nearest_name
 from tidegate.models.networks.inputs import Inputs
-from tidegate.models.networks.model_inputs import ColumnTensors, described
+from tidegate.models.networks.user_models.model_inputs import ColumnTensors, described
 
 UNNAMED = re.compile(
     r"keras_tensor(?:_\d+)?|input(?:_layer)?(?:_\d+)?"

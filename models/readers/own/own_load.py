@@ -17,8 +17,8 @@ from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.read_options import OwnLoad, ReadOptions
 from tidegate.models.errors import FormatError, UserCodeError
 from tidegate.models.readers.arrow_columns import is_decimal, may_lose_digits
-from tidegate.models.readers.arrow_scan import ArrowFacts, Scan, column_as_scanned
-from tidegate.models.readers.loaded_columns import Part, columns_of_part, length_of
+from tidegate.models.readers.own.arrow_scan import ArrowFacts, Scan, column_as_scanned
+from tidegate.models.readers.own.loaded_columns import Part, columns_of_part, length_of
 from tidegate.models.user_code.references import load_reference, user_code
 
 EXPECTED = (

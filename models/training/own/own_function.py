@@ -12,7 +12,7 @@ from typing import Any
 from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.errors import OptionsError, StoppedError, UserCodeError
 from tidegate.models.training.epoch_loop import Hooks
-from tidegate.models.training.own_trial import SPLITS, OwnTrial, Rows
+from tidegate.models.training.own.own_trial import SPLITS, OwnTrial, Rows
 from tidegate.models.user_code.own_classes import make_loadable
 from tidegate.models.user_code.project import project_modules
 from tidegate.models.user_code.references import load_reference, user_code
@@ -43,7 +43,7 @@ def train_by_function(
         UserCodeError: `train` raises, or returns something else than a model that fits the data.
     """
     from tidegate.models.families.build import build_model, make_deterministic
-    from tidegate.models.networks.user_model import adopt_model
+    from tidegate.models.networks.user_models.user_model import adopt_model
 
     reference, training = recipe.training["function"], recipe.training
     if not isinstance(train, tuple) or hooks.group is not None:

@@ -10,7 +10,7 @@ from tidegate.models.config.own_metrics import own_metrics
 from tidegate.models.data.columns import Array
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.preprocessing.schema import Target
-from tidegate.models.training.own_objects import measure
+from tidegate.models.training.own.own_objects import measure
 
 
 def own_scores(training: Mapping[str, Any], target: Target, raw: Array, truth: Array) -> Evaluation:

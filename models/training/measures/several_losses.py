@@ -23,7 +23,7 @@ from tidegate.models.networks.several_outputs import SeveralOutputs
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import truths_of
 from tidegate.models.training.compile import ACTIVATIONS, TRIED, Rows, as_learned, keras_metrics, penalise
-from tidegate.models.training.loss_functions import loss_function
+from tidegate.models.training.measures.loss_functions import loss_function
 from tidegate.models.training.optimizers import build_optimizer
 
 Arrays = dict[str, np.ndarray]

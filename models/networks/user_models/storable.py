@@ -13,8 +13,8 @@ import numpy as np
 
 from tidegate.models.errors import UserModelError, one_line
 from tidegate.models.keras_private import all_layers
-from tidegate.models.networks.own_training import uncompiled
 from tidegate.models.networks.predict import predict
+from tidegate.models.networks.user_models.own_training import uncompiled
 from tidegate.models.user_code.model_source import custom_objects
 from tidegate.models.user_code.own_classes import is_by_arguments
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from tidegate.models.config.losses import Loss
 from tidegate.models.keras_private import logits_beside
-from tidegate.models.training.multibox_loss import multibox
+from tidegate.models.training.measures.multibox_loss import multibox
 from tidegate.models.training.optimizers import construct
-from tidegate.models.training.own_objects import own_loss
+from tidegate.models.training.own.own_objects import own_loss
 from tidegate.models.user_code.references import is_reference
 
 # On TensorFlow Keras uses the logits before the softmax or sigmoid. On other backends it clips probabilities at 1e-7,

@@ -14,14 +14,14 @@ from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import Plateau
 from tidegate.models.errors import OptionsError, UserModelError
 from tidegate.models.networks.inputs import inputs_of
-from tidegate.models.networks.own_training import OwnTraining, own_training
+from tidegate.models.networks.user_models.own_training import OwnTraining, own_training
 from tidegate.models.preprocessing.schema import Target
-from tidegate.models.training.callback_state import lost
 from tidegate.models.training.compile import as_learned, build_metrics, compile_model, penalise
 from tidegate.models.training.epoch_loop import Hooks
-from tidegate.models.training.keras_fit import KerasFit
-from tidegate.models.training.keras_rows import KerasRows
-from tidegate.models.training.own_objects import own_callback
+from tidegate.models.training.keras_loop.callback_state import lost
+from tidegate.models.training.keras_loop.keras_fit import KerasFit
+from tidegate.models.training.keras_loop.keras_rows import KerasRows
+from tidegate.models.training.own.own_objects import own_callback
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.windows import ShuffleWindows

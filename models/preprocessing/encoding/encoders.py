@@ -1,7 +1,7 @@
 """How each kind of column becomes a model input. Arrays are prepared once, so that encoding one row is cheap.
 
-Each encoder is built from its `content`, which is JSON: `preprocessing.encoder_fitting` fits it on the training rows,
-the content is stored, and the endpoint builds the encoder again.
+Each encoder is built from its `content`, which is JSON: `preprocessing.encoding.encoder_fitting` fits it on the
+training rows, the content is stored, and the endpoint builds the encoder again.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tidegate.models.errors import nearest_name
 from tidegate.models.keras_private import register_tree
 
 if TYPE_CHECKING:
-    from tidegate.models.preprocessing.encoders import ColumnPart
+    from tidegate.models.preprocessing.encoding.encoders import ColumnPart
     from tidegate.models.preprocessing.transforms import InputSpec
 
 
