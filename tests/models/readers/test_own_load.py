@@ -51,7 +51,7 @@ def loading(tmp_path: Path) -> Iterator[Callable[[Any], OwnLoad]]:
         )
         use_project([tmp_path])
         __import__(module)
-        sys.modules[module].give = give  # type: ignore[attr-defined]
+        vars(sys.modules[module])["give"] = give
         modules.append(module)
         return OwnLoad(f"{module}:load", options)
 
@@ -65,7 +65,7 @@ def rows(load: OwnLoad, columns: list[str] | None = None, **options: Any) -> Col
 
 
 def test_columns_of_numpy_stay_as_they_are(loading: Callable[..., OwnLoad]) -> None:
-    given = {
+    given: dict[str, Any] = {
         "image": np.zeros((3, 4, 4, 3), np.uint8),
         "small": np.array([1, 2, 3], np.int8),
         "half": np.array([0.1, 0.2, 0.3], np.float32),
@@ -80,7 +80,7 @@ def test_columns_of_numpy_stay_as_they_are(loading: Callable[..., OwnLoad]) -> N
     }
     found = rows(loading(lambda: given))
     for name in ("image", "small", "half", "big", "yes"):
-        assert found[name].dtype == given[name].dtype and (found[name] == given[name]).all()  # type: ignore[attr-defined]
+        assert found[name].dtype == given[name].dtype and (found[name] == given[name]).all()
     assert found["swapped"].tolist() == [1.0, 2.0, 3.0] and found["swapped"].dtype == "float64"
     assert found["text"].tolist() == ["a", "b", "c"] and found["object"].tolist() == ["a", None, "c"]
     assert found["when"].tolist() == ["2025-03-01 10:30:00", None, "2025-03-02 00:00:00"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tidegate.pipelines.step_types.base import StepPart
 
 
 class Left(StepPart):
     value: float = 0.0
-    metrics: dict[str, float] = {}  # noqa: RUF012
+    metrics: dict[str, float] = Field({})
     curve: tuple[float, ...] = ()
 
 

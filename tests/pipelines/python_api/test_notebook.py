@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning import LocalProvisioner
 
 import tidegate
 from tests.conftest import ROOT, Cli
@@ -59,7 +60,9 @@ def test_a_run_outlives_its_kernel_and_another_one_shows_its_progress_and_table(
     kernels[0].run(
         f"import tidegate; run = tidegate.submit('digits', set={settings}, home={str(shared.home)!r})"
     )
-    process = kernels[0].manager.provisioner.process  # type: ignore[union-attr]
+    provisioner = kernels[0].manager.provisioner
+    assert isinstance(provisioner, LocalProvisioner)
+    process = provisioner.process
     kernels[0].stop()
     assert process is None or process.poll() is not None
     kernels.append(Kernel(shared))
