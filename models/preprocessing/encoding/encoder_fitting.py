@@ -16,19 +16,21 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, rows_between, rows_of
 from tidegate.models.preprocessing.encoding.encoders import (
-    LONGEST_TEXT,
-    MOST_WORDS,
-    TOKENIZERS,
     WHITES,
     ArrayEncoder,
     Encoder,
     ImageEncoder,
     SequenceEncoder,
-    TextEncoder,
 )
 from tidegate.models.preprocessing.encoding.frequencies import Frequencies
 from tidegate.models.preprocessing.encoding.id_fitting import IdFitter
 from tidegate.models.preprocessing.encoding.number_scale import Moments, NumberScale
+from tidegate.models.preprocessing.encoding.text_encoder import (
+    LONGEST_TEXT,
+    MOST_WORDS,
+    TOKENIZERS,
+    TextEncoder,
+)
 from tidegate.models.preprocessing.schema import Field
 
 CHUNK = 8192  # rows whose float64 copy is in memory at once

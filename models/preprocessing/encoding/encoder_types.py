@@ -10,11 +10,11 @@ from tidegate.models.preprocessing.encoding.encoders import (
     Encoder,
     ImageEncoder,
     SequenceEncoder,
-    TextEncoder,
 )
 from tidegate.models.preprocessing.encoding.features_encoder import FeaturesEncoder
 from tidegate.models.preprocessing.encoding.id_encoder import IdEncoder
 from tidegate.models.preprocessing.encoding.raw_encoder import RawEncoder
+from tidegate.models.preprocessing.encoding.text_encoder import TextEncoder
 
 ENCODERS: dict[str, Any] = {
     "features": FeaturesEncoder,

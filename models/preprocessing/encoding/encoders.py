@@ -7,7 +7,6 @@ training rows, the content is stored, and the endpoint builds the encoder again.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,8 +17,6 @@ from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.sequences import lengths, present
 
 MOST_CATEGORIES = 1000  # per field, the most frequent ones; all others count as unseen
-MOST_WORDS = 20_000
-LONGEST_TEXT = 512  # words
 LARGEST = 1e6  # standard deviations: a limit that keeps any finite number finite in float32
 LARGEST_RAW = 3e38  # of a number that is not scaled: what float32 can hold
 # `scale` of a number, and what the model gets.
@@ -31,7 +28,6 @@ SCALED = {
     "none": "as it is",
 }
 WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))  # the brightest pixel of each depth
-WORD = re.compile(r"\w+")
 VALUES = 1 << 15  # values whose float64 copy is in memory at once: they fit into a core's own cache
 
 
@@ -218,71 +214,8 @@ class ImageEncoder:
         return " to ".join(f"{end / self.content['divisor']:.3g}" for end in self.content["between"])
 
 
-class TextEncoder:
-    """Words or characters as token ids: 0 is padding, 1 an unseen token; longer texts are cut at the end.
-
-    With tokens `whole` the model gets the strings themselves, `(n, 1)`, a missing one as an empty string.
-    """
-
-    def __init__(self, name: str, words: list[str], length: int, tokens: str = "words") -> None:
-        self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
-        self._name, self._length, self._cut = name, length, TOKENIZERS[tokens]
-        self._numbers = {word: number for number, word in enumerate(words, 2)}
-        self._whole = tokens == "whole"
-        self.spec = InputSpec((length,), "int32", "text", len(words) + 2)
-        if self._whole:
-            self.spec = InputSpec((1,), "string", "string")
-
-    def apply(self, columns: Columns) -> Array:
-        """Encode `n` rows as `(n, length)`; a missing text is all padding."""
-        column = columns[self._name].tolist()
-        if self._whole:
-            return np.array([text or "" for text in column], object).reshape(-1, 1)
-        encoded = np.zeros((len(column), self._length), np.int32)
-        number = self._numbers.get
-        for row, text in enumerate(column):
-            words = self._cut(text)[: self._length]
-            encoded[row, : len(words)] = [number(word, 1) for word in words]
-        return encoded
-
-    def attributions_by_column(self, columns: Columns, parts: Array) -> dict[str, list[Any]]:
-        """Each token that the model reads, as it is in the text, with one number."""
-        rows = zip(columns[self._name].tolist(), parts.tolist(), strict=True)
-        return {self._name: [self._tokens(text, numbers) for text, numbers in rows]}
-
-    def described(self) -> dict[str, str]:
-        """What the model gets."""
-        tokens = self.content["tokens"]
-        if self._whole:
-            return {self._name: "the string itself"}
-        return {
-            self._name: f"ids of {self._length} {tokens}, 0…{self.spec.vocabulary - 1}, 1 is an unseen one"
-        }
-
-    def _tokens(self, text: str | None, numbers: list[float]) -> list[dict[str, Any]]:
-        return [
-            {"token": token, "attribution": number}
-            for token, number in zip(self._cut(text), numbers, strict=False)
-        ]
-
-
-def _words(text: str | None) -> list[str]:
-    return WORD.findall(text.lower()) if text else []
-
-
-def _characters(text: str | None) -> list[str]:
-    return list(text or "")
-
-
-def _whole(text: str | None) -> list[str]:
-    return [text or ""]
-
-
 def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-TOKENIZERS = {"words": _words, "characters": _characters, "whole": _whole}
 
 
 def signed_log(values: Array) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.data.columns import Columns
-from tidegate.models.preprocessing.encoding.encoders import LONGEST_TEXT, MOST_WORDS, InputSpec
+from tidegate.models.preprocessing.encoding.encoders import InputSpec
+from tidegate.models.preprocessing.encoding.text_encoder import LONGEST_TEXT, MOST_WORDS
 from tidegate.models.preprocessing.schema import Target
 
 PREFIX = "prefix"  # the model input

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.config.class_weights import weights_by_place
-from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
     configure_backend,
@@ -26,7 +25,6 @@ from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.recipe import Recipe, Rows
-from tidegate.models.tuning.search import medians
 from tidegate.models.user_code.code_folder import FILES
 from tidegate.pipelines.planning.kept_data import lay_out_file
 from tidegate.pipelines.state.checkpoints import ReadOnlyKeeper, StoreKeeper, fold_key
@@ -37,6 +35,7 @@ from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.project import model_file
 from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
 from tidegate.pipelines.steps.trials.group import join_group
+from tidegate.pipelines.steps.trials.pruning import medians_of
 from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trials.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trials.trial_results import TrialResults
@@ -255,7 +254,7 @@ class Trial:
             weights=self.rows.weights("train"),
             validation_weights=self.rows.weights("validation"),
             checkpoints=keeper,
-            medians=_medians(self.inputs),
+            medians=medians_of(self.inputs),
             gpus=self.inputs.gpus,
             group=self.group,
             **callbacks,
@@ -301,13 +300,3 @@ class Trial:
             )
             print(f"calibration: temperature {fitted}", flush=True)
         return temperature
-
-
-def _medians(inputs: TrainInputs) -> list[float | None] | None:
-    """The median rule's limits by epoch, once enough trials have run to the end; else None."""
-    pruning = inputs.search.pruning if inputs.search else None
-    finished = [trial for trial in inputs.history if not trial.pruned]
-    if pruning is None or len(finished) < pruning.minimum_trials:
-        return None
-    higher = higher_is_better(finished[0].monitor, inputs.training["metrics"])
-    return medians([trial.curve for trial in finished], pruning.warmup_epochs, higher)
