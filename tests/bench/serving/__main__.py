@@ -8,17 +8,21 @@ import os
 import platform
 import statistics
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.serving import requests, servers
-from tests.bench.serving.interleaved import HEAD, one_by_one, show, slices
+from tests.bench.serving.interleaved import head, one_by_one, show, slices
 from tests.bench.serving.load import Request, Result, load, require_wrk
-from tests.bench.serving.models import MODELS, images, make_bundle
+from tests.bench.serving.models import MODELS, make_bundle
+from tests.bench.serving.native import build, native
 from tests.bench.serving.servers import Server
+from tidegate.models.data.columns import Columns
 
 CONNECTIONS = (1, 16, 64)
-BASE = "bare"
+BASES = ("bare", "native")
 PARTS = ("starts", "alternating", "wrk", "memory")
 
 
@@ -28,7 +32,7 @@ class Lane:
 
     name: str
     server: Server
-    request: Request
+    ask: Callable[[Columns], Request]
 
 
 @dataclass(frozen=True)
@@ -39,37 +43,36 @@ class Measured:
     cpu: float
 
 
-def measure(lane: Lane, connections: int, seconds: int, folder: Path) -> Measured:
+def measure(lane: Lane, rows: Columns, connections: int, seconds: int, folder: Path) -> Measured:
     """One lane, once."""
     before = lane.server.cpu()
-    result = load(lane.request, connections, seconds, folder)
+    result = load(lane.ask(rows), connections, seconds, folder)
     return Measured(result, (lane.server.cpu() - before) / max(1, result.requests) * 1e6)
 
 
-def compare(title: str, lanes: list[Lane], connections: int, args: argparse.Namespace, folder: Path) -> None:
+def compare(model: str, lanes: list[Lane], connections: int, args: argparse.Namespace, folder: Path) -> None:
     """All lanes in turn, `args.rounds` times, so that a slow minute of the machine hits all; print their medians."""
+    row = MODELS[model].columns(1)
     rounds = [
-        [measure(lane, connections, args.seconds, folder) for lane in lanes] for _ in range(args.rounds)
+        [measure(lane, row, connections, args.seconds, folder) for lane in lanes] for _ in range(args.rounds)
     ]
-    for place, lane in enumerate(lanes):
-        own = [measured[place] for measured in rounds]
-        ratios = [measured[place].result.rps / max(measured[0].result.rps, 0.01) for measured in rounds]
-        work = [measured[0].cpu / max(measured[place].cpu, 0.01) for measured in rounds]
+    found = {lane.name: [measured[place] for measured in rounds] for place, lane in enumerate(lanes)}
+    for name, own in found.items():
+        rates, work = [], []
+        for base in BASES:
+            pairs = list(zip(own, found.get(base, ()), strict=False))
+            rates.append(_median([one.result.rps / max(other.result.rps, 0.01) for one, other in pairs]))
+            work.append(_median([other.cpu / max(one.cpu, 0.01) for one, other in pairs]))
+        cells = [f"{model}, 1 row, wrk", str(connections), name]
+        cells += [f"{statistics.median(one.result.rps for one in own):.0f}", *rates]
+        cells += [f"{statistics.median(one.cpu for one in own):.0f}", *work]
+        for share in ("p50", "p99", "p999"):
+            cells.append(f"{statistics.median(getattr(one.result, share) for one in own):.2f}")
+        print(f"| {' | '.join([*cells, str(sum(one.result.failed for one in own))])} |", flush=True)
 
-        def median(name: str, own: list[Measured] = own) -> float:
-            return statistics.median(getattr(measured.result, name) for measured in own)
 
-        failed = sum(measured.result.failed for measured in own)
-        cells = [
-            title,
-            str(connections),
-            lane.name,
-            f"{median('rps'):.0f}",
-            f"{statistics.median(ratios):.2f}x",
-        ]
-        cells += [f"{statistics.median(m.cpu for m in own):.0f}", f"{statistics.median(work):.2f}x"]
-        cells += [f"{median(name):.2f}" for name in ("p50", "p99", "p999")]
-        print(f"| {' | '.join([*cells, str(failed)])} |", flush=True)
+def _median(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f}x" if ratios else ""
 
 
 def starts(lanes: list[Server], times: int) -> None:
@@ -96,46 +99,66 @@ def memory(server: Server, request: Request, count: int, folder: Path) -> None:
     )
 
 
-def alternating(model: str, bare: Server, ours: Server, args: argparse.Namespace) -> None:
-    """Every dialect and the bare server in turn: the table that the goals are about."""
-    print(f"\n{HEAD}")
+def alternating(model: str, lanes: list[Lane], args: argparse.Namespace) -> None:
+    """Every dialect and the bare servers in turn: the table that the goals are about."""
+    print(f"\n{head(BASES)}")
     for rows, connections in ((1, 1), (1, 16), (1, 64), (256, 1)):
-        asked = {BASE: requests.rows(bare.url, images(rows))}
-        asked |= requests.dialects(ours.url, model, images(rows))
+        columns = MODELS[model].columns(rows)
+        asked = {lane.name: lane.ask(columns) for lane in lanes}
         if connections == 1:
-            found = one_by_one(asked, args.asked if rows == 1 else args.asked // 20, BASE)
+            found = one_by_one(asked, args.asked if rows == 1 else args.asked // 20)
         else:
-            found = slices(asked, connections, args.slices, BASE)
-        show(f"{model}, {rows} row{'s' if rows > 1 else ''}", connections, found)
+            found = slices(asked, connections, args.slices)
+        show(f"{model}, {rows} row{'s' if rows > 1 else ''}", connections, found, BASES)
 
 
 def with_wrk(model: str, lanes: list[Lane], args: argparse.Namespace, folder: Path) -> None:
     """All servers, others too, in turn."""
-    heads = "what, connections, server, requests/s, of bare, CPU us a request, of bare, p50 ms, p99, p99.9, failed"
-    print(f"\n| {heads.replace(', ', ' | ')} |\n|{'---|' * 11}")
+    heads = ["what", "connections", "server", "requests/s", *(f"of {base}" for base in BASES)]
+    heads += ["CPU us a request", *(f"of {base}" for base in BASES), "p50 ms", "p99", "p99.9", "failed"]
+    print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for connections in CONNECTIONS:
-        compare(f"{model}, 1 row, wrk", lanes, connections, args, folder)
+        compare(model, lanes, connections, args, folder)
 
 
-def bench(model: str, folder: Path, args: argparse.Namespace) -> None:
+def lanes_of(model: str, graph: Path, ours: Server, program: Path | None) -> list[Lane]:
+    """The bare servers, and ours in each dialect."""
+    bare = [servers.bare(graph), *([] if program is None else [native(program, graph)])]
+    lanes = [Lane(server.name, server, partial(requests.rows, server.url)) for server in bare]
+
+    def ask(name: str, columns: Columns) -> Request:
+        return requests.dialects(ours.url, model, columns)[name]
+
+    names = requests.dialects(ours.url, model, MODELS[model].columns(1))
+    return lanes + [Lane(name, ours, partial(ask, name)) for name in names]
+
+
+def others(model: str, graph: Path, folder: Path) -> list[Lane]:
+    """BentoML's guide and mlflow, which are there for images."""
+    guide, mlflow = servers.guide(graph), servers.mlflow(model, folder / f"{model}-mlflow")
+    return [
+        Lane(guide.name, guide, partial(requests.rows, guide.url)),
+        Lane(mlflow.name, mlflow, partial(requests.invocations, mlflow.url)),
+    ]
+
+
+def bench(model: str, program: Path | None, folder: Path, args: argparse.Namespace) -> None:
     """The parts asked for, for one model."""
-    bundle, graph, one = make_bundle(model, folder), folder / f"{model}.onnx", images(1)
-    bare, ours = servers.bare(graph), servers.ours(model, bundle)
-    lanes = [Lane(BASE, bare, requests.rows(bare.url, one))]
-    lanes += [Lane(name, ours, asked) for name, asked in requests.dialects(ours.url, model, one).items()]
-    if not args.only_bare and {"starts", "wrk"} & set(args.parts):
-        guide, mlflow = servers.guide(graph), servers.mlflow(model, folder / f"{model}-mlflow")
-        lanes.append(Lane(guide.name, guide, requests.rows(guide.url, one)))
-        lanes.append(Lane(mlflow.name, mlflow, requests.invocations(mlflow.url, one)))
+    bundle, graph = make_bundle(model, folder), folder / f"{model}.onnx"
+    ours = servers.ours(model, bundle)
+    ask = lanes_of(model, graph, ours, program)
+    beside = not args.only_bare and MODELS[model].is_of_images and {"starts", "wrk"} & set(args.parts)
+    lanes = [*ask, *(others(model, graph, folder) if beside else ())]
     started = list(dict.fromkeys(lane.server for lane in lanes))
     try:
         starts(started, 3 if "starts" in args.parts else 1)
         if "alternating" in args.parts:
-            alternating(model, bare, ours, args)
+            alternating(model, ask, args)
         if "wrk" in args.parts:
             with_wrk(model, lanes, args, folder)
         if "memory" in args.parts:
-            memory(ours, requests.dialects(ours.url, model, one)["/predict"], args.requests, folder)
+            request = next(lane.ask(MODELS[model].columns(1)) for lane in lanes if lane.server is ours)
+            memory(ours, request, args.requests, folder)
     finally:
         for server in started:
             server.stop()
@@ -162,9 +185,10 @@ def main() -> None:
     busy = os.getloadavg()[0]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}, load {busy:.1f} at the start")
+    program = build()
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         for model in args.models:
-            bench(model, Path(folder), args)
+            bench(model, program, Path(folder), args)
 
 
 if __name__ == "__main__":

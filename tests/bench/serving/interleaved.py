@@ -7,7 +7,7 @@ for a moment hits all of them alike.
 import asyncio
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -23,11 +23,15 @@ WARM = 0.5
 
 @dataclass(frozen=True)
 class Measured:
-    """What one server did: requests a second, times the base's in the same round, milliseconds of each request."""
+    """What one server did: requests a second, the same round by round, milliseconds of each request."""
 
     rate: float
-    ratio: float
+    rounds: list[float]
     taken: list[float]
+
+    def times(self, base: "Measured") -> float:
+        """How many times as fast as another one it was, in the median of the rounds."""
+        return statistics.median(own / other for own, other in zip(self.rounds, base.rounds, strict=True))
 
 
 def content(request: Request) -> bytes:
@@ -43,13 +47,11 @@ def port(request: Request) -> int:
     return urlsplit(request.url).port or 80
 
 
-def one_by_one(requests: Mapping[str, Request], count: int, base: str) -> dict[str, Measured]:
-    """Ask each `count` times over one connection, in random order."""
-    taken = uvloop.run(_one_by_one(requests, count))
-    middle = {name: statistics.median(values) for name, values in taken.items()}
+def one_by_one(requests: Mapping[str, Request], count: int) -> dict[str, Measured]:
+    """Ask each `count` times over one connection, in random order; the median request is the one round."""
     return {
-        name: Measured(1000 / statistics.mean(values), middle[base] / middle[name], values)
-        for name, values in taken.items()
+        name: Measured(1000 / statistics.mean(taken), [1000 / statistics.median(taken)], taken)
+        for name, taken in uvloop.run(_one_by_one(requests, count)).items()
     }
 
 
@@ -91,14 +93,12 @@ class _Alone:
         self._answered.set_result(None)
 
 
-def slices(requests: Mapping[str, Request], connections: int, rounds: int, base: str) -> dict[str, Measured]:
+def slices(requests: Mapping[str, Request], connections: int, rounds: int) -> dict[str, Measured]:
     """Ask each over so many connections at once, `rounds` times a slice, in random order."""
-    return uvloop.run(_slices(requests, connections, rounds, base))
+    return uvloop.run(_slices(requests, connections, rounds))
 
 
-async def _slices(
-    requests: Mapping[str, Request], connections: int, rounds: int, base: str
-) -> dict[str, Measured]:
+async def _slices(requests: Mapping[str, Request], connections: int, rounds: int) -> dict[str, Measured]:
     lanes = [ClosedLoop(name, port(request), content(request)) for name, request in requests.items()]
     rates: dict[str, list[float]] = {lane.name: [] for lane in lanes}
     for lane in lanes:
@@ -109,22 +109,23 @@ async def _slices(
             rates[lane.name].append(await lane.slice(SLICE, connections))
     for lane in lanes:
         lane.close()
-    ratios = {
-        name: statistics.median(own / bare for own, bare in zip(found, rates[base], strict=True))
-        for name, found in rates.items()
-    }
     return {
-        lane.name: Measured(statistics.median(rates[lane.name]), ratios[lane.name], lane.taken)
+        lane.name: Measured(statistics.median(rates[lane.name]), rates[lane.name], lane.taken)
         for lane in lanes
     }
 
 
-HEAD = "| what | connections | server | requests/s | of bare | p50 ms | p99 ms | p99.9 ms |\n|" + 8 * "---|"
-
-
-def show(what: str, connections: int, found: Mapping[str, Measured]) -> None:
-    """Print a line a server."""
+def show(what: str, connections: int, found: Mapping[str, Measured], bases: Sequence[str]) -> None:
+    """Print a line a server, with its rate in those of the bases; "" for a base that is not there."""
     for name, measured in found.items():
         shares = [f"{value:.2f}" for value in np.percentile(measured.taken, (50, 99, 99.9))]
-        cells = [what, str(connections), name, f"{measured.rate:.0f}", f"{measured.ratio:.2f}x", *shares]
+        ratios = [f"{measured.times(found[base]):.2f}x" if base in found else "" for base in bases]
+        cells = [what, str(connections), name, f"{measured.rate:.0f}", *ratios, *shares]
         print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def head(bases: Sequence[str]) -> str:
+    """The head of the table of `show`."""
+    ratios = [f"of {base}" for base in bases]
+    cells = ["what", "connections", "server", "requests/s", *ratios, "p50 ms", "p99 ms", "p99.9 ms"]
+    return f"| {' | '.join(cells)} |\n|{len(cells) * '---|'}"

@@ -104,9 +104,10 @@ def ours(name: str, bundle: Path) -> Server:
 
 
 def bare(model: Path) -> Server:
-    """The bare server."""
-    port = free_port()
-    return Server("bare", [sys.executable, "-m", "tests.bench.serving.bare", str(model), str(port)], port)
+    """The bare server; the model's description lies beside it."""
+    port, described = free_port(), model.with_suffix(".json")
+    argv = [sys.executable, "-m", "tests.bench.serving.bare", str(model), str(described), str(port)]
+    return Server("bare", argv, port)
 
 
 def guide(model: Path) -> Server:
