@@ -12,6 +12,7 @@ from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
+from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
 from tidegate.pipelines.driver.progress import Progress
@@ -50,7 +51,7 @@ class Driver:
         self._home = home
         self._folder = folder
         self._progress = Progress(folder)
-        self._record = folder.read()
+        self._record = KeptRecord(folder)
         self._log: RunLog | None = None
         self._cancelled = False
         self._syncing: ForkedProcess | None = None
@@ -97,21 +98,18 @@ class Driver:
     def _is_finished(self, plan: Plan) -> bool:
         """Whether the run is done, synced and complete; then only the status of its steps is updated."""
         store = self._home.store
-        over = (
-            self._record.status == "done"
-            and self._record.synced
-            and not mlflow_server.database_lost(self._home.path)
-        )
+        record = self._record.run
+        over = record.status == "done" and record.synced and not mlflow_server.database_lost(self._home.path)
         if over and all(is_cached(plan, step, store) for step in plan.steps):
             steps = [
                 StepRecord(id=step.id, step=step.step, status="cached", key=step.key) for step in plan.steps
             ]
-            self._update(steps=steps)
+            self._record.update(steps=steps)
             return True
         return False
 
     def _begin(self, plan: Plan) -> None:
-        self._update(
+        self._record.update(
             status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
         )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
@@ -130,12 +128,11 @@ class Driver:
                 self._progress.say(f"{error.message}; comparing again")
                 abandon(self._home, plan.run, plan.experiment.endpoint)
                 plan = make_plan(plan.experiment, with_champion(plan.facts, plan.experiment, self._home))
-                self._update(champion=plan.facts.champion, steps=[])
+                self._record.update(champion=plan.facts.champion, steps=[])
 
     def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
         """A step changed: record it, show it, log it to MLflow; a refusal by the gate ends the run here."""
-        others = [known for known in self._record.steps if known.id != record.id]
-        self._update(steps=[*others, record])
+        self._record.set_step(record)
         self._progress.show_step(record, _step_summary(record, outputs))
         for line in _told(record, outputs):
             self._progress.say(line)
@@ -153,6 +150,10 @@ class Driver:
         """Cancel the run at the next poll."""
         self._cancelled = True
 
+    def save(self) -> None:
+        """Write the run's record as it is now, before this process ends."""
+        self._record.write()
+
     def on_retry(self, step_id: str, signal: int) -> None:
         """A step's process was killed: show it."""
         self._progress.say(f"{step_id:<24} was killed by signal {signal}; it starts again")
@@ -161,16 +162,13 @@ class Driver:
         """Show progress; stop if the run was cancelled."""
         if self._syncing is not None:
             self._syncing.poll()  # it may have to start a process after all
+        self._record.write_if_due()
         self._progress.refresh()
         if self._cancelled:
             raise CancelledError(f"cancelled; `tidegate resume {self._folder.run}` continues it")
 
-    def _update(self, **changes: Any) -> None:
-        self._record = self._record.model_copy(update=changes)
-        self._folder.write(self._record)
-
     def _end(self, status: Status, reason: str = "") -> None:
-        self._update(status=status, reason=reason[:MAX_REASON], finished=time.time())
+        self._record.update(status=status, reason=reason[:MAX_REASON], finished=time.time())
         if self._log is not None:
             self._log.end(status, reason[:MAX_REASON])
 
@@ -199,14 +197,14 @@ class Driver:
             yield
         finally:
             # Still "running": not even the failure could be recorded, as on a full disk.
-            failed = self._record.status in ("failed", "running")
-            self._update(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
-            if failed and not self._record.synced:
+            failed = self._record.run.status in ("failed", "running")
+            self._record.update(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
+            if failed and not self._record.run.synced:
                 name = f"sync-{self._folder.run}"
                 log_file = self._folder.log("sync")
                 with contextlib.suppress(InfraError):
                     processes.start(self._home.processes, name, argv, log=log_file, cwd=self._home.path)
-            elif not self._record.synced:
+            elif not self._record.run.synced:
                 self._progress.say(
                     f"trained, not synced: MLflow did not receive everything; `tidegate resume {self._folder.run}` "
                     f"syncs it later; see {self._folder.log('sync')}"

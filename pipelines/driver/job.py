@@ -11,7 +11,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -99,13 +101,30 @@ def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
 def _run(home: Home, mirror: Mirror, plan: Plan) -> None:
     job = home.cluster.get("Job", driver_name(mirror.run))
     executor = KubernetesExecutor(home, mirror.run, plan.experiment.resources, owner_of(job) if job else None)
-    with Driver.exclusive(home, home.folder_of(mirror.run), cancel_on_signal=False) as driver:
+    with Driver.exclusive(home, home.folder_of(mirror.run), cancel_on_signal=False) as driver, _saved(driver):
         watcher = threading.Thread(target=_watch_for_cancel, args=(mirror, driver), daemon=True)
         watcher.start()
         try:
             driver.run(plan, executor)
         finally:
             clean_up(home, mirror.run)
+
+
+@contextlib.contextmanager
+def _saved(driver: Driver) -> Iterator[None]:
+    """On SIGTERM the record is written first, so that it is pushed as it is."""
+    leave = signal.getsignal(signal.SIGTERM)
+    assert callable(leave)
+
+    def save(number: int, frame: FrameType | None) -> None:
+        driver.save()
+        leave(number, frame)
+
+    signal.signal(signal.SIGTERM, save)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, leave)
 
 
 def _watch_for_cancel(mirror: Mirror, driver: Driver) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tidegate.infra.store import Store
 from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.driver.ready_steps import ReadySteps
 from tidegate.pipelines.errors import StepError
 from tidegate.pipelines.executors.base import Executor, Handle, StepCall
 from tidegate.pipelines.planning.plan import Plan
@@ -49,8 +50,8 @@ class _Running:
 
 def is_cached(plan: Plan, step: Step, store: Store) -> bool:
     """Whether a step need not run again. The releasing steps count together: all are done, or none is."""
-    key = plan.of("promote")[0].key if step.step in RELEASING else step.key
-    return find_outputs(store, key) is not None and find_outputs(store, step.key) is not None
+    keys = {plan.of("promote")[0].key, step.key} if step.step in RELEASING else {step.key}
+    return all(find_outputs(store, key) is not None for key in keys)
 
 
 def run_plan(
@@ -96,27 +97,20 @@ class _Execution:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, StepError] = field(default_factory=dict)
     running: dict[str, _Running] = field(default_factory=dict)
-    waiting: dict[str, Step] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.waiting = {step.id: step for step in self.plan.steps}
+        self.waiting = ReadySteps(self.plan.steps)
 
     def is_done(self) -> bool:
         return not self.waiting and not self.running
 
-    def _has_ended(self, step_id: str) -> bool:
-        return step_id in self.outputs or step_id in self.failed
-
     def start_ready(self) -> None:
         search = self.plan.experiment.search
-        for step in list(self.waiting.values()):
-            if len(self.running) >= (search.parallelism if search else 1):
-                return
-            if all(self._has_ended(before) for before in step.after):
-                self._start(step)
+        parallelism = search.parallelism if search else 1
+        while len(self.running) < parallelism and (step := self.waiting.take()) is not None:
+            self._start(step)
 
     def _start(self, step: Step) -> None:
-        del self.waiting[step.id]
         if is_cached(self.plan, step, self.store):
             self._finish(step, "cached", 0.0)
             return
@@ -183,6 +177,7 @@ class _Execution:
                 "its process ended before the step did, as after os._exit() in the project's code; it left no outputs",
             )
         self.outputs[step.id] = outputs
+        self.waiting.has_ended(step.id)
         self._report(step, status, seconds, outputs)
 
     def _fail(self, step: Step, code: int, seconds: float) -> None:
@@ -191,6 +186,7 @@ class _Execution:
         if not step.optional:
             raise error
         self.failed[step.id] = error
+        self.waiting.has_ended(step.id)
 
     def _report(
         self, step: Step, status: StepStatus, seconds: float, outputs: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from tidegate.infra.store import Ref
 from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.executors.base import Handle, StepCall
 from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 from tidegate.pipelines.experiment.spec import Experiment
@@ -91,15 +92,13 @@ class Recorder:
     """Keeps the run's record as the driver does."""
 
     folder: RunFolder
-    record: RunRecord
+    record: KeptRecord
     notices: list[str] = field(default_factory=list)
     done: int = 0
 
     def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
         """A step changed."""
-        others = [known for known in self.record.steps if known.id != record.id]
-        self.record = self.record.model_copy(update={"steps": [*others, record]})
-        self.folder.write(self.record)
+        self.record.set_step(record)
         self.done += outputs is not None
 
     def on_retry(self, step_id: str, signal: int) -> None:
@@ -112,6 +111,7 @@ class Recorder:
 
     def on_poll(self) -> None:
         """Nothing to show."""
+        self.record.write_if_due()
 
 
 def recorder(home: Home, plan: Plan) -> Recorder:
@@ -126,7 +126,7 @@ def recorder(home: Home, plan: Plan) -> Recorder:
         created=0.0,
         experiment=plan.experiment.model_dump(mode="json"),
     )
-    return Recorder(folder, record)
+    return Recorder(folder, KeptRecord(folder, record))
 
 
 def home_on_testbed(path: Path) -> Home:
