@@ -42,6 +42,7 @@ class Batch:
     artifacts: list[Event] = field(default_factory=list)
     models: list[Event] = field(default_factory=list)
     of_children: dict[str, dict[str, str]] = field(default_factory=dict)
+    files_of_children: list[Event] = field(default_factory=list)
     end: Event | None = None
     reopened: bool = False
 
@@ -63,6 +64,8 @@ def gather(events: Iterable[Event]) -> Batch:
                 batch.points += points(event)
             case "dataset":
                 batch.datasets.append(event)
+            case "figures" | "model" if "child" in event:
+                batch.files_of_children.append(event)
             case "artifact" | "figures":
                 batch.artifacts.append(event)
             case "model":

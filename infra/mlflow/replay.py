@@ -174,6 +174,8 @@ class Replay:
                 self._files(run_id, batch.artifacts, Path(scratch) / "artifacts")
             for number, event in enumerate(batch.models):
                 self._model(name, known, event, Path(scratch) / f"model-{number}")
+            for number, event in enumerate(batch.files_of_children):
+                self._file_of_child(event, Path(scratch) / f"child-{number}")
         for child, tags in batch.of_children.items():
             self._tag_child(child, tags)
         if batch.end:
@@ -181,11 +183,25 @@ class Replay:
 
     def _tag_child(self, name: str, tags: dict[str, str]) -> None:
         """Log what the parent says of a child; a child that was not sent yet is created now, its events follow."""
+        known = self._child(name)
+        if known is not None:
+            run_id = known.run_id
+            self._try(run_id, f"tags of {name}", lambda: self.tracker.log(run_id, events.Batch(tags=tags)))
+
+    def _child(self, name: str) -> State | None:
         first = next(spool.read(spool.path_of(self.folder, name)), None)
-        if first is None:
-            return
-        run_id = (self._known(name) or self._find_or_create_run(name, first[0])).run_id
-        self._try(run_id, f"tags of {name}", lambda: self.tracker.log(run_id, events.Batch(tags=tags)))
+        return None if first is None else self._known(name) or self._find_or_create_run(name, first[0])
+
+    def _file_of_child(self, event: Event, folder: Path) -> None:
+        """Log the figures of a child that the parent has, or the child's model again, with its ONNX file."""
+        name = event["child"]
+        known = self._child(name)
+        if known is not None and event["kind"] == "figures":
+            self._files(known.run_id, [event], folder)
+        elif known is not None:
+            of_child = [one for one in spool.events(self.folder, name) if one["kind"] == "model"]
+            for own in of_child[-1:]:
+                self._model(name, known, own | {"onnx": event["onnx"], "again": True}, folder)
 
     def _files(self, run_id: str, files: list[Event], folder: Path) -> None:
         folder.mkdir()

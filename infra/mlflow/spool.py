@@ -44,7 +44,8 @@ class Spool:
         Args:
             kind: run, params, tags, metrics, system, dataset, artifact, figures, model or end.
             id: unique in this spool, and the same whenever the same event is written: "epoch-3".
-            payload: the kind's keys, JSON values, NumPy values or pydantic models; `t` (ms) defaults to now.
+            payload: the kind's keys, JSON values, NumPy values or pydantic models; `t` (ms) defaults to now. Figures
+                and models of the parent's spool may be a `child`'s.
 
         Raises:
             SpoolError: the disk is full or not writable; the spool is unchanged.

@@ -209,7 +209,8 @@ class Tracker:
         source: Mapping[str, Any],
         batch: events.Batch,
     ) -> None:
-        """Log a model of the run; one that exists already is completed, not created again.
+        """Log a model of the run; one that exists already is completed, not created again; with `again` in its event
+        its files are replaced.
 
         Args:
             experiment_id: the run's experiment.
@@ -227,17 +228,19 @@ class Tracker:
         kind = "keras" if source["keras"] else "onnx"
         model = found[0] if found else self._create_model(experiment_id, run_id, run, batch, kind)
         self.link_model(run_id, model.model_id)
-        if model.status == "READY":
+        ready = model.status == "READY"
+        if ready and not source["event"].get("again"):
             return
         points = [Metric(p.key, p.value, p.t, p.step, model.model_id, run_id=run_id) for p in batch.points]
-        for chunk in _chunks(points, POINTS):
+        for chunk in () if ready else _chunks(points, POINTS):
             self.client.log_batch(run_id, chunk)
         identity = {"model_id": model.model_id, "run_id": run_id, "artifact_path": model.artifact_location}
         write_model(
             folder, source["event"], source["keras"], source["onnx"], source.get("contract"), **identity
         )
         self.client.log_model_artifacts(model.model_id, str(folder))
-        self.client.finalize_logged_model(model.model_id, "READY")
+        if not ready:
+            self.client.finalize_logged_model(model.model_id, "READY")
 
     def _create_model(self, experiment_id: str, run_id: str, run: str, batch: events.Batch, kind: str) -> Any:
         return self.client.create_logged_model(

@@ -16,8 +16,8 @@ from typing import Any
 
 from tidegate.models.errors import ExportError, one_line
 from tidegate.models.export.onnx_rewrites import rewrite
+from tidegate.models.export.saved_keras import load_saved
 from tidegate.models.keras_private import answers_of
-from tidegate.models.networks.keras_import import import_keras
 
 OPSET = 18
 
@@ -91,14 +91,8 @@ def export_saved(model: Any, saved: Path, path: Path, code: Path | None = None) 
 
 def main(saved: str, path: str, code: str | None = None) -> None:
     """The separate process: `python -m tidegate.models.export.onnx KERAS ONNX [CODE]`."""
-    import_keras(own_code=code is not None)
-    import keras
-
-    from tidegate.models.user_code.model_source import custom_objects
-
-    own = custom_objects(Path(code)) if code else {}
     try:
-        export_onnx(keras.models.load_model(saved, custom_objects=own, compile=False), Path(path))
+        export_onnx(load_saved(Path(saved), Path(code) if code else None), Path(path))
     except Exception as error:
         sys.exit(one_line(error))
 

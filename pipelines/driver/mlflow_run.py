@@ -112,9 +112,20 @@ class RunLog:
         self._spool.write("metrics", f"metrics-{outputs['trial']}", step=0, values=first | metrics)
         values = self._parameters(outputs["winner"]["params"])
         self._spool.write("params", f"winner-{outputs['trial']}", values=values)
+        self._complete_winner(outputs["winner"])
         for rank, trial in enumerate(outputs["ranking"], start=1):
             tags = {"tidegate.winner": rank == 1, "tidegate.rank": rank}
             self._spool.write("child_tags", f"rank-{trial}-{rank}", child=trial, values=tags)
+
+    def _complete_winner(self, winner: Mapping[str, Any]) -> None:
+        """The figures and the ONNX file of a search's winner; the other trials have none."""
+        trial, report, onnx = winner["id"], winner["report"], winner["onnx"]
+        written = events(self._folder, trial)
+        if any(event["kind"] == "figures" for event in written):
+            return
+        self._spool.write("figures", f"figures-{trial}-{report['digest']}", child=trial, ref=report)
+        if onnx:
+            self._spool.write("model", f"model-{trial}-{onnx['digest']}", child=trial, onnx=onnx)
 
     def _add_note(self, paragraph: str) -> None:
         """Add to the description on the run's page, the newest first, because the page folds long ones."""

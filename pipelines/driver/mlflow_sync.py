@@ -51,7 +51,7 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         folder,
         uri,
         fetch=lambda ref: home.store.fetch(Ref.model_validate(ref)),
-        render=lambda ref: pictures(home.store.fetch(Ref.model_validate(ref))),
+        render=_Pictures(home),
         finished=lambda: driver_left is None or driver_left.is_set(),
         ready=lambda: _wait_for_server(home, uri),
         patience_s=PATIENCE_S,
@@ -62,6 +62,19 @@ def _wait_for_server(home: Home, uri: str) -> None:
     """Wait for a server of ours that is still starting, which can take long on a busy machine."""
     if mlflow_server.runs_locally(home.path):
         mlflow_server.wait_ready(uri, home=home.path)
+
+
+class _Pictures:
+    """Draws the figures of a report. The run and its winner have the same ones, which are drawn once."""
+
+    def __init__(self, home: Home) -> None:
+        self._home, self._last = home, ("", [("", b"")])
+
+    def __call__(self, ref: Any) -> Iterable[tuple[str, bytes]]:
+        found = Ref.model_validate(ref)
+        if self._last[0] != found.digest:
+            self._last = found.digest, list(pictures(self._home.store.fetch(found)))
+        return self._last[1]
 
 
 def pictures(report: Path) -> Iterable[tuple[str, bytes]]:

@@ -116,6 +116,7 @@ def _select(
         code=code_inputs(experiment, facts),
         own_lower=tuple(name for name in own_metrics(asked) if not higher_is_better(name, asked)),
         own_scored=_own_scored(experiment),
+        training=experiment.training.model_dump(mode="json"),
     )
     after = tuple(step.id for step in trials)
     return make_step("select", facts, parts, inputs, after=after)

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from tidegate.models.decoding.settings import DecodingSettings
+from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import Gate
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.code import CodedInputs
@@ -15,7 +16,8 @@ from tidegate.pipelines.step_types.train import Trained
 class SelectInputs(CodedInputs):
     """The trials that succeeded, the gate, the digest of the champion's bundle, the decoding settings, the run that
     training began with, the metrics of the user's of which lower values are better, and what computes them: `metrics`,
-    `loss`, `label_smoothing` and `backend` of the training; {} where the user has none.
+    `loss`, `label_smoothing` and `backend` of the training; {} where the user has none. `training` is the experiment's:
+    with it the winner of a search is exported.
     """
 
     run: str
@@ -28,13 +30,21 @@ class SelectInputs(CodedInputs):
     start: str | None = None
     own_lower: tuple[str, ...] = ()
     own_scored: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    def training_of(self, trial: Trained) -> dict[str, Any]:
+        """The training section with a trial's values."""
+        values: dict[str, Any] = with_values({"model": {}, "training": self.training}, trial.params)[
+            "training"
+        ]
+        return values
 
 
 class Selected(StepPart):
     """The winner and the gate's decision.
 
     Attributes:
-        winner: the best trial.
+        winner: the best trial, exported unless the gate refuses it.
         trial: its id.
         ranking: trial ids, the best first.
         metric: the gate's, which the winner's figure is of.

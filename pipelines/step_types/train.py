@@ -20,6 +20,8 @@ class Trained(StepPart):
         index: number of the trial.
         keras: the model as Keras saves it; None for a trained model of another format.
         onnx: its ONNX export, or None with the reason in `export_error`.
+        exported: False for a trial of a search, which is not exported and has no probes; `select` does that for the
+            winner alone.
         reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
         proof: what its answers are compared with: those of the process that trained it, the given answers of its own
             framework, or nothing.
@@ -62,6 +64,7 @@ class Trained(StepPart):
     warnings: tuple[str, ...] = ()
     probes: Ref | None = None
     proof: Literal["training", "answers", "none"] = "training"
+    exported: bool = True
 
 
 class WarmStartInputs(StepPart):
@@ -118,3 +121,12 @@ class TrainInputs(CodedInputs):
     content: dict[str, Any]
     versions: dict[str, str]
     tags: dict[str, str]
+
+    @property
+    def export_later(self) -> bool:
+        """Whether only the winner is exported and explained, by `select`.
+
+        Not where the process that trained has what `select` lacks: a GPU, whose answers are the proof, and the test
+        rows that the run to begin with did not learn from.
+        """
+        return self.search is not None and not self.gpus and self.nodes == 1 and self.start is None

@@ -1,4 +1,4 @@
-"""select: rank the trials by the gate's metric, and compare the winner with the gate and the champion."""
+"""select: rank the trials by the gate's metric, compare the winner with the gate and the champion, and export it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +21,7 @@ from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.comparison.champion import compare
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.winner import exported
 
 
 def run(inputs: SelectInputs, context: StepContext) -> Selected:
@@ -48,6 +49,7 @@ def run(inputs: SelectInputs, context: StepContext) -> Selected:
         refused += _no_better_than_guessing(inputs, context, winner)
     if comparison.problem and any(criterion.improve_on_champion is not None for criterion in criteria):
         refused.append(comparison.problem)
+    winner = winner if refused else exported(inputs, winner, context)
     compared = tuple(map(str, comparison.compared.values()))
     warnings = (
         *comparison.warnings,

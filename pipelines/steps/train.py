@@ -1,6 +1,7 @@
-"""train: one trial. Writes the Keras file, its ONNX export and its predictions of the held-out rows.
+"""train: one trial. Writes the Keras file, its predictions of the held-out rows and, without a search, its ONNX export.
 
-Only this step imports TensorFlow: every later step works from the files that this one writes.
+Only this step imports TensorFlow, and `select` where it exports the winner of a search: every later step works from
+their files.
 """
 
 from typing import Any

@@ -7,6 +7,7 @@ from tidegate.pipelines.executors.base import StepCall
 from tidegate.pipelines.executors.forking.circumstances import is_early
 from tidegate.pipelines.executors.forking.imports import STEPS, TRAIN, Kind
 from tidegate.pipelines.step_types.code import CodedInputs, CodeInputs
+from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import TrainInputs
 
 # Steps of ours that import no framework: their server has none either.
@@ -24,6 +25,9 @@ def kind_of(call: StepCall) -> Kind | None:
         return None
     if isinstance(call.inputs, TrainInputs):
         return TRAIN if not call.inputs.gpus and _on_tensorflow(call.inputs) else None
+    if isinstance(call.inputs, SelectInputs) and not all(trial.exported for trial in call.inputs.trials):
+        backends = {call.inputs.training_of(trial)["backend"] for trial in call.inputs.trials}
+        return TRAIN if backends == {"tensorflow"} else None  # the winner is exported
     return STEPS if call.step in LIGHT else None
 
 

@@ -19,7 +19,7 @@ from tidegate.models.networks.outputs import Outputs
 from tidegate.models.preprocessing.raw_inputs import ModelInput
 from tidegate.models.preprocessing.schema import Class
 from tidegate.models.probing.probes import Answering, KerasAnswers
-from tidegate.pipelines.steps.trials.trial_results import ModelFiles
+from tidegate.pipelines.steps.trials.exports import ModelFiles
 from tidegate.serving.errors import ServingError
 from tidegate.serving.runtimes import load_before, load_model
 from tidegate.serving.untrusted import check_model

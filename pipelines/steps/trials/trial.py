@@ -33,6 +33,7 @@ from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.project import model_file
+from tidegate.pipelines.steps.trials.attributions import explain_rows
 from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
 from tidegate.pipelines.steps.trials.group import join_group
 from tidegate.pipelines.steps.trials.pruning import medians_of
@@ -177,8 +178,10 @@ class Trial:
         if history.epsilon is not None:
             measured |= Evaluation.of({"epsilon": history.epsilon})
         report = results.report(raw["test"], before["test"], history, rows["test"][1])
-        report |= results.explain(model, rows["test"], report["facts"])
-        files = results.files(model, raw["test"], report)
+        later = self.inputs.export_later
+        if not later:
+            report |= self._explain(model, rows["test"], report["facts"])
+        files = results.files(model, raw["test"], report, later)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
         pruned = history.stopped == "pruned"
@@ -202,6 +205,7 @@ class Trial:
             reference=files.reference,
             report=files.report,
             probes=files.probes,
+            exported=files.exported,
             events=self.log.store_events(),
             activation=self.head.activation,
             params=params,
@@ -216,6 +220,11 @@ class Trial:
             read=self._keep_files_read(),
             warnings=(*self._recorder.unwatched(self.context.home.target is not None), *told),
         )
+
+    def _explain(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
+        """See `attributions.explain_rows`."""
+        count = self.training["explain"]
+        return explain_rows(model, self.schema, self.transforms, test, count, self.head.activation, facts)
 
     def _keep_files_read(self) -> dict[str, str]:
         """Path -> SHA-256 of what the user's code read so far; the next submit looks whether it is the same.

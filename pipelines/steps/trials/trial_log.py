@@ -195,7 +195,8 @@ class TrialLog:
     ) -> None:
         """Training succeeded: log the final metrics, the datasets, the figures and the model.
 
-        `pruned` is None where trials are not pruned, because there is no search.
+        The driver logs the figures of a search's winner; they are drawn of no other trial. `pruned` is None where
+        trials are not pruned, because there is no search.
         """
         if pruned is not None:
             self._spool.write("tags", "pruned", values={"tidegate.pruned": pruned})
@@ -208,7 +209,8 @@ class TrialLog:
                 values={f"tidegate.{name}": one for name, one in undefined_tags(measured.undefined).items()},
             )
         log_datasets(self._spool, self._data, schema, prepared)
-        self._spool.write("figures", "figures", ref=files.report.model_dump())
+        if files.exported:
+            self._spool.write("figures", "figures", ref=files.report.model_dump())
         columns = load_columns(self._context.store.fetch(prepared.test))
         example = transforms.apply(take(columns, np.arange(min(EXAMPLE_ROWS, rows_of(columns)))))
         self._spool.write(

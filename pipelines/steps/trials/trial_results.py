@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,28 +17,17 @@ from tidegate.models.decoding.settings import (
     DecodingSettings,
     Detection,
 )
-from tidegate.models.errors import ExportError, OptionsError
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
-from tidegate.models.evaluation.metrics import to_predictions
-from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.probing.probes import Answering, KerasAnswers, make_probes, save_probes
+from tidegate.models.probing.probes import Answering, KerasAnswers
 from tidegate.models.training.recipe import Recipe, Rows
-from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.steps.context import StepContext
+from tidegate.pipelines.steps.trials.exports import ModelFiles, export_model, put_probes
 
 if TYPE_CHECKING:
     from tidegate.models.training.fit import History
-
-
-class ModelFiles(NamedTuple):
-    """What serves a model: a .keras file, an .onnx file, or both; and why there is no .onnx file, or ""."""
-
-    keras: Path | None
-    onnx: Path | None
-    export_error: str
 
 
 class TrialFiles(NamedTuple):
@@ -50,7 +38,8 @@ class TrialFiles(NamedTuple):
     export_error: str
     reference: Ref
     report: Ref
-    probes: Ref | None
+    probes: Ref | None = None
+    exported: bool = True
 
 
 class TrialResults:
@@ -136,18 +125,20 @@ class TrialResults:
         detection = self._decoding if isinstance(self._decoding, Detection) else DEFAULT_DETECTION
         return evaluate_answers(answers, boxes, self._columns(split), detection)
 
-    def files(self, model: Any, raw: Any, report: dict[str, Any]) -> TrialFiles:
-        """Save the files for later steps; if the model has no ONNX export, the reason is in `export_error`."""
-        from tidegate.models.export.onnx import export_saved
+    def files(self, model: Any, raw: Any, report: dict[str, Any], later: bool = False) -> TrialFiles:
+        """Save the files for later steps; if the model has no ONNX export, the reason is in `export_error`.
 
-        work = self._context.work
-        keras, onnx, export_error = work / "model.keras", work / "model.onnx", ""
+        Args:
+            model: the trained model.
+            raw: its answers to the test rows.
+            report: see `report`.
+            later: whether it is not exported and gets no probes, see `TrainInputs.export_later`.
+        """
+        keras = self._context.work / "model.keras"
         model.save(keras, include_optimizer=False)
-        try:
-            export_saved(model, keras, onnx, project_document())
-        except ExportError as error:
-            export_error = str(error)
-        files = ModelFiles(keras, None if export_error else onnx, export_error)
+        if later:
+            return self._put(ModelFiles(keras, None, ""), raw, report)._replace(exported=False)
+        files = export_model(model, keras, self._context.work / "model.onnx")
         return self.keep(KerasAnswers(model), files, raw, report)
 
     def keep(self, model: Answering, files: ModelFiles, raw: Any, report: dict[str, Any]) -> TrialFiles:
@@ -159,20 +150,21 @@ class TrialResults:
             raw: its answers to the test rows.
             report: see `report`.
         """
+        columns = self._columns("test")
+        probes = put_probes(model, self._schema, self._transforms, columns, self._context)
+        return self._put(files, raw, report)._replace(probes=probes)
+
+    def _put(self, files: ModelFiles, raw: Any, report: dict[str, Any]) -> TrialFiles:
         work, put = self._context.work, self._context.put
         np.save(work / "reference.npy", raw)
         facts = np.array(strict_json(report.pop("facts")))
         np.savez(work / "report.npz", allow_pickle=False, facts=facts, **report)
-        probes = make_probes(model, self._schema, self._transforms, self._columns("test"))
-        if probes is not None:
-            save_probes(work / "probes.npz", probes)
         return TrialFiles(
             keras=put(files.keras) if files.keras else None,
             onnx=put(files.onnx) if files.onnx else None,
             export_error=files.export_error,
             reference=put(work / "reference.npy"),
             report=put(work / "report.npz"),
-            probes=None if probes is None else put(work / "probes.npz"),
         )
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
@@ -191,27 +183,3 @@ class TrialResults:
         raw, before, truth = (self._of_scored("test", array) for array in (raw, before, truth))
         uncalibrated = {} if not changed else {"y_uncalibrated": as_answers(target, before)}
         return {"facts": facts, "y_true": truth, "y_pred": as_answers(target, raw), **uncalibrated}
-
-    def explain(self, model: Any, test: Rows, facts: dict[str, Any]) -> dict[str, Any]:
-        """Attributions of some test rows, described in `facts`; {} if the model cannot be explained."""
-        count = self._recipe.training["explain"]
-        if not count:
-            return {}
-        from tidegate.models.explaining.integrated_gradients import attribution_report, integrated_gradients
-        from tidegate.models.explaining.keras_gradients import KerasPathGradients
-        from tidegate.models.networks.predict import predict
-
-        some = inputs_of(model, {name: array[:count] for name, array in test[0].items()})
-        activation = self._recipe.head.activation
-        try:
-            slopes = KerasPathGradients(model, self._transforms.input_specs)
-            values = to_predictions(predict(model, some), activation)
-            found = integrated_gradients(slopes, some, values, activation != "linear")
-        except OptionsError as error:
-            print(f"not explained: {error}", flush=True)
-            return {}
-        facts["explained"], arrays = attribution_report(
-            found, self._transforms, test[1][:count], self._schema.target
-        )
-        print(f"explained {len(found.chosen)} rows, largest gap {np.abs(found.gaps).max():.2g}", flush=True)
-        return arrays

@@ -1,5 +1,6 @@
 """The replay against a real MLflow server, one that loses answers, hangs or is gone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -46,6 +47,37 @@ def test_everything_arrives_once(mlflow: Server, tracker: tracking.Tracker, told
     assert replay.state(run.folder) == {}
     assert run.follow(mlflow.url).synced
     run.check(tracker)
+
+
+def test_a_parent_gives_a_child_its_figures_and_its_onnx_file(
+    mlflow: Server, tracker: tracking.Tracker, told: Make
+) -> None:
+    """As of a search's winner, whose trial has ended, and was sent, long before."""
+    run = told()
+    run.write()
+    child, parent = Spool(run.folder, "trial-0").path, Spool(run.folder)
+    lines = [json.loads(line) for line in child.read_text().splitlines()]
+    kept = [
+        one | {"onnx": None} if one["kind"] == "model" else one for one in lines if one["kind"] != "figures"
+    ]
+    child.write_text("".join(f"{json.dumps(one)}\n" for one in kept))
+    assert run.follow(mlflow.url).synced
+    experiment = tracker.client.get_experiment_by_name("digits").experiment_id
+    (child_id,) = tracker.runs(experiment, run.run)["trial-0"]
+    (model,) = tracker.models(experiment, run.run)[child_id]
+
+    def files() -> set[str]:
+        return {file.path for file in tracker.client.list_logged_model_artifacts(model.model_id)}
+
+    assert not tracker.client.list_artifacts(child_id, "figures")
+    assert "model.onnx" not in files()
+    parent.write("figures", "figures-trial-0", child="trial-0", ref=run.put("report.json", b"{}"))
+    parent.write("model", "model-trial-0", child="trial-0", onnx=run.put("model.onnx", b"neither"))
+    for _ in range(2):  # again after MLflow has lost what was sent
+        assert run.follow(mlflow.url).synced
+        run.check(tracker)
+        assert "model.onnx" in files()
+        replay.forget(run.folder)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.state.finished_steps import find_outputs
 from tidegate.pipelines.state.home import Home, StepRecord
+from tidegate.pipelines.step_types.select import SelectInputs
+from tidegate.pipelines.step_types.train import Trained
 
 DOCUMENT: dict[str, Any] = {
     "name": "forked",
@@ -197,6 +199,26 @@ def test_what_is_forked(tmp_path: Path, changes: dict[str, Any], kind: Kind | No
     inputs = step.inputs.model_copy(update={"prepared": None, "history": []})
     call = StepCall.model_construct(
         run="r", id=step.id, step="train", key="k", inputs=inputs, log=tmp_path / "log"
+    )
+    assert kind_of(call) == kind
+
+
+@pytest.mark.parametrize(
+    ("exported", "backend", "params", "kind"),
+    [
+        (True, "tensorflow", {}, STEPS),
+        (False, "tensorflow", {}, TRAIN),
+        (False, "jax", {}, None),
+        (False, "tensorflow", {"training.backend": "jax"}, None),
+    ],
+)
+def test_a_selection_that_exports_is_forked_as_a_training(
+    tmp_path: Path, exported: bool, backend: str, params: dict[str, Any], kind: Kind | None
+) -> None:
+    trial = Trained.model_construct(exported=exported, params=params)
+    inputs = SelectInputs.model_construct(trials=[trial], training={"backend": backend}, code=None)
+    call = StepCall.model_construct(
+        run="r", id="select", step="select", key="k", inputs=inputs, log=tmp_path / "log"
     )
     assert kind_of(call) == kind
 
