@@ -28,7 +28,7 @@ from tidegate.pipelines.state.files_read import model_identity
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import known_run
 from tidegate.pipelines.state.targets import IN_POD
-from tidegate.serving.bundle.import_closure import import_closure
+from tidegate.serving.bundle.import_closure import content_of_file, import_closure
 from tidegate.serving.deployment.release import EndpointState, load
 
 # Modules that move a step's files and report on it, but do not change its result: an edit there repeats no step.
@@ -193,7 +193,7 @@ def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
         packages=False,
     )
     for name, file in reached.items():
-        total.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
+        total.update(name.encode() + b"\0" + content_of_file(file) + b"\0")
     return total.hexdigest()
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[
     2
 ]  # `import tidegate` would make the text of the Python API count for each step
-IMPORT = re.compile(r"^[ \t]*from (tidegate[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
-PLAIN = re.compile(r"^[ \t]*import (tidegate[\w.]*)", re.MULTILINE)
+# A pattern that begins with plain text is looked for ten times as fast as one that begins with the start of a line.
+IMPORT = re.compile(r"from (tidegate[\w.]*) import (\([^)]*\)|[^\n]*)")
+PLAIN = re.compile(r"import (tidegate[\w.]*)")
 NAMED = re.compile(r'"(tidegate\.[\w.]+)"')
 WORD = re.compile(r"\w+")
 FOR_TYPES = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+[^\n]*\n|\n)*", re.MULTILINE)  # never run
@@ -38,11 +39,14 @@ def import_closure(
             raise ValueError(f"module {name!r} does not exist below {ROOT}; expected one of ours")
     found: dict[str, Path] = {}
     explicit: set[str] = set()
+    inside_of_stop = tuple(f"{name}." for name in stop)
     waiting = [(name, True) for name in modules]
     while waiting:
         name, asked = waiting.pop()
+        if name in explicit or (name in found and not asked):
+            continue
         file = file_of(name)
-        if file is None or _within(name, stop) or name in explicit or (name in found and not asked):
+        if file is None or name in stop or name.startswith(inside_of_stop):
             continue
         found[name] = file
         if asked:
@@ -56,23 +60,47 @@ def import_closure(
 @cache
 def file_of(module: str) -> Path | None:
     """Return the file of a module of ours, or None where there is none of that name."""
-    path = ROOT.joinpath(*module.split(".")[1:])
-    choices = (path / "__init__.py", path.with_suffix(".py"))
-    return next((choice for choice in choices if choice.is_file()), None)
+    _, *parts = module.split(".")
+    folder = "/".join([str(ROOT), *parts[:-1]])
+    if not parts:
+        choices = [(folder, "__init__.py")]
+    elif parts[-1] in _listed(folder):
+        choices = [(f"{folder}/{parts[-1]}", "__init__.py"), (folder, f"{parts[-1]}.py")]
+    else:
+        choices = [(folder, f"{parts[-1]}.py")]
+    return next((Path(place, name) for place, name in choices if name in _listed(place)), None)
+
+
+@cache
+def _listed(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(entry.name for entry in Path(folder).iterdir())
+    except OSError:
+        return frozenset()
+
+
+@cache
+def content_of_file(file: Path) -> bytes:
+    """Return the content of a file of ours, as it was when it was first asked for."""
+    return file.read_bytes()
 
 
 @cache
 def _scanned(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The modules that a file imports, and those that its strings name."""
-    text = file.read_text("utf-8")
+    text = content_of_file(file).decode()
     return tuple(imports_in(text)), tuple(name for name in NAMED.findall(text) if file_of(name))
 
 
 def imports_in(text: str) -> Iterator[str]:
     """Yield the modules of ours that a Python file's text imports, anywhere in it but for type checkers."""
-    text = FOR_TYPES.sub("", text)
-    yield from (name for name in PLAIN.findall(text) if file_of(name))
-    for module, names in IMPORT.findall(text):
+    if "TYPE_CHECKING" in text:
+        text = FOR_TYPES.sub("", text)
+    yield from (found[1] for found in PLAIN.finditer(text) if _begins_line(text, found) and file_of(found[1]))
+    for found in IMPORT.finditer(text):
+        if not _begins_line(text, found):
+            continue
+        module, names = found.groups()
         inside = [f"{module}.{name}" for name in WORD.findall(names)]
         modules = [name for name in inside if file_of(name)]
         yield from modules
@@ -80,10 +108,10 @@ def imports_in(text: str) -> Iterator[str]:
             yield module
 
 
+def _begins_line(text: str, found: re.Match[str]) -> bool:
+    return not text[text.rfind("\n", 0, found.start()) + 1 : found.start()].strip(" \t")
+
+
 def _parents(module: str) -> Iterator[str]:
     parts = module.split(".")
     return (".".join(parts[:count]) for count in range(1, len(parts)))
-
-
-def _within(module: str, packages: Collection[str]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
