@@ -77,6 +77,8 @@ class Driver:
         """
         with self._signals():
             if not self._is_finished(plan):
+                left = (step for step in plan.steps if not is_cached(plan, step, self._home.store))
+                executor.expect(left, self._folder.log)
                 with self._sync():
                     self._run(plan, executor)
 

@@ -1,12 +1,13 @@
 """The contract between the driver and the place where a step runs."""
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, field_validator
 
-from tidegate.pipelines.planning.step import INPUTS
+from tidegate.pipelines.planning.step import INPUTS, Step
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.train import TrainInputs
 
@@ -72,6 +73,15 @@ class Executor(Protocol):
     """
 
     poll_s: float
+
+    def expect(self, steps: Iterable[Step], log: Callable[[str], Path]) -> None:
+        """Learn which steps will be started, in their order, to make ready what takes long; it has no other effect.
+
+        Args:
+            steps: those that are not finished; their inputs are those of the plan.
+            log: the log file of a step, by its id.
+        """
+        ...
 
     def start(self, call: StepCall) -> Handle:
         """Start a step and return at once.

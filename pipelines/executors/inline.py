@@ -1,9 +1,12 @@
 """Run each step in this process, one after another: for a debugger and for tests."""
 
 import contextlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tidegate.pipelines.executors.base import StepCall, step_arguments
+from tidegate.pipelines.planning.step import Step
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class InlineExecutor:
     """Runs the worker's main function here."""
 
     poll_s = 0.01
+
+    def expect(self, steps: Iterable[Step], log: Callable[[str], Path]) -> None:
+        """Nothing: each step is imported when it starts."""
 
     def start(self, call: StepCall) -> InlineHandle:
         """Run the step to its end."""

@@ -6,6 +6,8 @@ processes in the driver's own pod. If one member of a group is lost, the Job end
 
 import json
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from tidegate.infra.cluster.jobs import (
     LABEL,
@@ -25,6 +27,7 @@ from tidegate.pipelines.executors.base import Handle, StepCall, member_name
 from tidegate.pipelines.executors.local import LocalExecutor
 from tidegate.pipelines.executors.manifests import job_of, secrets_of
 from tidegate.pipelines.experiment.spec import Resources
+from tidegate.pipelines.planning.step import Step
 from tidegate.pipelines.state.finished_steps import RELEASING
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import Mirror
@@ -58,6 +61,9 @@ class KubernetesExecutor:
         self.mirror = Mirror(home, run)
         self.watcher = ObjectWatcher(home.cluster, selector(run_labels(run)), f"{LABEL}/step-id")
         self.running = 0
+
+    def expect(self, steps: Iterable[Step], log: Callable[[str], Path]) -> None:
+        """Nothing: a Job is made when its step starts."""
 
     def start(self, call: StepCall) -> Handle:
         """Create the step's Job, or adopt the one that exists.

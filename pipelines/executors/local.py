@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tidegate.models.distributed.process_group import EXIT_MEMBER_LOST, Member, free_local_address
@@ -20,6 +20,7 @@ from tidegate.pipelines.executors.base import (
 from tidegate.pipelines.executors.forking.kinds import code_of, kind_of, module_names
 from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.executors.forking.servers import ForkServers
+from tidegate.pipelines.planning.step import Step
 
 GRACE_S = 5.0
 SETTLE_S = 8.0  # after one member has failed, the others notice it themselves within this time
@@ -124,6 +125,19 @@ class LocalExecutor:
     def __init__(self) -> None:
         """Have fork servers where processes can be forked."""
         self._servers = ForkServers()
+
+    def expect(self, steps: Iterable[Step], log: Callable[[str], Path]) -> None:
+        """Have the fork server of the first training import TensorFlow while earlier steps run."""
+        step = next((step for step in steps if step.step == "train"), None)
+        if step is None:
+            return
+        call = StepCall.model_construct(
+            run="", id=step.id, step=step.step, key=step.key, inputs=step.inputs, log=log(step.id)
+        )
+        kind = kind_of(call)
+        if kind is not None:
+            with contextlib.suppress(OSError), call.log.open("ab") as file:  # then the step's start says so
+                self._servers.ready(kind, step_environment(), file.fileno(), code_of(call) is not None)
 
     def start(self, call: StepCall) -> Handle:
         """Start the step's process or processes, each in a session of its own: Ctrl-C reaches the driver only."""

@@ -66,7 +66,7 @@ SYNC = Kind(
 
 
 class Imports:
-    """The imports of one server, made when the first step comes.
+    """The imports of one server, made when the first step comes, or before.
 
     Args:
         kind: of the processes that are forked.
@@ -77,6 +77,11 @@ class Imports:
         self.kind, self._own_code = kind, own_code
         self._threads: int | None = None
 
+    def make(self) -> None:
+        """Import everything. A second call is free."""
+        if self._threads is None:
+            self._threads = self._import()
+
     def refusal(self, own_code: bool, names: Sequence[str]) -> str:
         """Why a step can not be forked; "" if it can.
 
@@ -86,18 +91,15 @@ class Imports:
         """
         if self._threads is None:
             self._own_code |= own_code
-            self._threads = self._import()
+            self.make()
         if own_code and self.kind.keras and not self._own_code:
             return "the fork server has Keras without what only a user's code may need"
         same = [name for name in names if name in sys.modules]
         if same:
             return f"the project's own {same[0]} has the name of a module that the fork server has imported"
         found = _threads()
-        return (
-            f"the fork server has {found} threads and expected {self._threads}"
-            if found > self._threads
-            else ""
-        )
+        expected = self._threads or 0
+        return f"the fork server has {found} threads and expected {expected}" if found > expected else ""
 
     def _import(self) -> int:
         """Import everything; return the number of threads that there may be."""

@@ -141,11 +141,15 @@ def main() -> None:
     parser.add_argument(
         "--own-code", action="store_true", help="import what only a user's code may need, too"
     )
+    parser.add_argument("--now", action="store_true", help="import before the first step comes")
     parser.add_argument("--room", help="makes room for the command lines of the steps")
     given = parser.parse_args()
     end_with_parent()
     imports = Imports(Kind.model_validate_json(given.kind), given.own_code)
-    ForkServer(socket.socket(fileno=given.fd), imports, sys.stdin.fileno()).run()
+    server = ForkServer(socket.socket(fileno=given.fd), imports, sys.stdin.fileno())
+    if given.now:
+        imports.make()
+    server.run()
     os._exit(0)
 
 

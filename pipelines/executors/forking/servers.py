@@ -26,7 +26,7 @@ def can_fork() -> bool:
 
 
 def start_server(
-    kind: Kind, name: str, environment: dict[str, str], log: int, own_code: bool = False
+    kind: Kind, name: str, environment: dict[str, str], log: int, own_code: bool = False, now: bool = False
 ) -> "subprocess.Popen[bytes]":
     """Start a fork server at `NAME-KIND`; it ends when its standard input is closed, and with the thread that called.
 
@@ -36,6 +36,7 @@ def start_server(
         environment: its variables; processes with other early ones are not forked.
         log: an open file for what it prints.
         own_code: whether it imports what only a user's code may need.
+        now: whether it imports at once, not when its first process is asked for.
     """
     with listen(f"{name}-{kind.name}") as listener:
         argv = [
@@ -48,8 +49,9 @@ def start_server(
             "--kind",
             kind.model_dump_json(),
         ]
+        options = [*(("--own-code",) if own_code else ()), *(("--now",) if now else ())]
         return subprocess.Popen(
-            [*argv, *(("--own-code",) if own_code else ()), "--room", ROOM],
+            [*argv, *options, "--room", ROOM],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -111,7 +113,7 @@ class ForkServers:
         """The same on open files: standard input, output and error; `stdin` is what writes to the first one."""
         connection = None
         if kind is not None and (self._starts or self._shared):
-            self._require_server(kind, environment, files[2], names is not None)
+            self.ready(kind, environment, files[2], names is not None)
             asked = {
                 "own_code": names is not None,
                 "names": list(names or ()),
@@ -123,11 +125,19 @@ class ForkServers:
             connection = _ask(f"{self._name}-{kind.name}", asked, environment, files)
         return ForkedProcess(connection, files, argv, environment, folder, stdin)
 
-    def _require_server(self, kind: Kind, environment: dict[str, str], log: int, own_code: bool) -> None:
+    def ready(self, kind: Kind, environment: dict[str, str], log: int, own_code: bool) -> None:
+        """Have a server of this kind, which imports at once if it is new.
+
+        Args:
+            kind: which processes it forks.
+            environment: their variables.
+            log: an open file for what it prints.
+            own_code: whether a user's code is to run in them.
+        """
         known = self._own.get(kind.name)
         if self._starts and (known is None or known.poll() is not None):
             end_servers([known] if known else [])
-            self._own[kind.name] = start_server(kind, self._name, environment, log, own_code)
+            self._own[kind.name] = start_server(kind, self._name, environment, log, own_code, now=True)
 
 
 def _ask(
