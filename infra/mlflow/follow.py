@@ -23,6 +23,7 @@ def follow(
     render: Render,
     finished: Callable[[], bool] = lambda: True,
     ready: Callable[[], None] = lambda: None,
+    wait: Callable[[float], object] = time.sleep,
     patience_s: float = 30.0,
     poll_s: float = 0.3,
 ) -> Progress:
@@ -35,6 +36,7 @@ def follow(
         render: draws the pictures of a report.
         finished: returns whether all writers to the spools have ended.
         ready: waits for a server that was just started; may raise TrackingError.
+        wait: waits so many seconds, or until `finished` has become true.
         patience_s: seconds to wait for MLflow, or for another process that replays, once `finished`.
         poll_s: seconds between two checks for new events.
     """
@@ -43,7 +45,7 @@ def follow(
             replay = Replay(folder, _connect(uri), fetch, render)
             with suppress(TrackingError):  # then patience decides
                 ready()
-            return progress(folder, _until(replay, finished, patience_s, poll_s), replay.refused)
+            return progress(folder, _until(replay, finished, wait, patience_s, poll_s), replay.refused)
     except (LockedError, TrackingError) as error:
         return progress(folder, str(error))
 
@@ -55,7 +57,13 @@ def _connect(uri: str) -> Tracker:
         raise TrackingError(f"MLflow at {uri} cannot be used: {error}; check $MLFLOW_TRACKING_URI") from error
 
 
-def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll_s: float) -> str:
+def _until(
+    replay: Replay,
+    finished: Callable[[], bool],
+    wait: Callable[[float], object],
+    patience_s: float,
+    poll_s: float,
+) -> str:
     """Step until all is sent and the run is finished, or until patience ends; return the problem, or ""."""
     waits, give_up = pauses(FIRST_S, LONGEST_S), None
     while True:
@@ -65,11 +73,11 @@ def _until(replay: Replay, finished: Callable[[], bool], patience_s: float, poll
         try:
             if not replay.step() and done:
                 return ""
-            pause, give_up = 0.0 if done else poll_s, None
-            waits = pauses(FIRST_S, LONGEST_S)
+            give_up, waits = None, pauses(FIRST_S, LONGEST_S)
+            if not done:
+                wait(poll_s)
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:
                 return failures.explain(replay.tracker.uri, error)
-            pause = min(next(waits), left)
-        time.sleep(pause)
+            time.sleep(min(next(waits), left))

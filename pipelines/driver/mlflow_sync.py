@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         render=_Pictures(home),
         finished=lambda: driver_left is None or driver_left.is_set(),
         ready=lambda: _wait_for_server(home, uri),
+        wait=time.sleep if driver_left is None else driver_left.wait,
         patience_s=PATIENCE_S,
     )
 

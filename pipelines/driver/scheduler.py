@@ -80,9 +80,10 @@ def run_plan(
     try:
         while not execution.is_done():
             execution.start_ready()
-            execution.collect()
+            ended = execution.collect()
             listener.on_poll()
-            time.sleep(executor.poll_s)
+            if not ended:  # else the next step may start at once
+                time.sleep(executor.poll_s)
     except BaseException:
         execution.cancel()
         raise
@@ -157,13 +158,16 @@ class _Execution:
             return [self._resolve(inner) for inner in there]
         return value
 
-    def collect(self) -> None:
+    def collect(self) -> bool:
+        """Take what ended; return whether a step did."""
+        before = len(self.running)
         for running in list(self.running.values()):
             code = running.handle.poll()
             for text in running.handle.notices():
                 self.listener.on_notice(running.step.id, text)
             if code is not None:
                 self._handle_exit(running, code)
+        return len(self.running) < before
 
     def _handle_exit(self, running: _Running, code: int) -> None:
         step, seconds = running.step, time.monotonic() - running.began

@@ -15,7 +15,7 @@ from tidegate.pipelines.step_types.package import Packaged, PackageInputs, nearn
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.project import code_reached, lay_out_packages
-from tidegate.serving.bundle.bento import build_bento
+from tidegate.serving.bundle.bento import BentoBuilder, build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
 from tidegate.serving.errors import ServingError
@@ -32,6 +32,11 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
     Raises:
         PipelineError: no runtime, or not the requested one, serves the model as it was trained.
     """
+    with BentoBuilder() as builder:  # it imports BentoML while the model is checked
+        return _package(inputs, context, builder)
+
+
+def _package(inputs: PackageInputs, context: StepContext, builder: BentoBuilder) -> Packaged:
     no_slopes = _export_slopes(inputs, context) if inputs.explain else ""
     runtime, reason, parity = _choose(inputs, context, no_slopes)
     if reason:
@@ -69,7 +74,7 @@ def run(inputs: PackageInputs, context: StepContext) -> Packaged:
     )
     digest = keep_bundle(context.home, folder, inputs.code.served_packages if inputs.code else None)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
-    bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels)
+    bento = build_bento(folder, name=inputs.endpoint, version=digest[:16], labels=labels, builder=builder)
     difference = None if inputs.winner.proof == "none" else parity.max_abs_difference
     print(
         f"bento {bento}, runtime {runtime}, {nearness(difference, inputs.winner.proof)}, {parity.rows} rows"

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from tidegate.models.user_code.code_folder import ENVIRONMENTS, installed_packages
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
@@ -42,7 +43,51 @@ REQUIRED = (
 REQUIRED_BY = {"onnx": (("onnxruntime",),), "tensorflow": (("tensorflow-cpu", "tensorflow"), ("keras",))}
 
 
-def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, str] | None = None) -> str:
+class BentoBuilder:
+    """A process that imports BentoML while its caller does something else, and then builds one bento.
+
+    It ends when it has nothing to build: at the end of the `with` block, or with this process.
+
+    Attributes:
+        process: the process.
+    """
+
+    def __init__(self) -> None:
+        """Start the process."""
+        environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "True", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.pop("PYTHONPATH", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(BUILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def __enter__(self) -> "BentoBuilder":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+    def build(self, **asked: Any) -> tuple[int, str]:
+        """Build a bento, see `bento_build.py`; return the exit code, and what it wrote to standard error."""
+        _, told = self.process.communicate(json.dumps(asked) + "\n")
+        return self.process.returncode, told
+
+
+def build_bento(
+    bundle: Path,
+    *,
+    name: str,
+    version: str,
+    labels: Mapping[str, str] | None = None,
+    builder: BentoBuilder | None = None,
+) -> str:
     """Build the bento of a bundle into the store of `$BENTOML_HOME`, return its tag `name:version`.
 
     It appears complete or not at all, and an existing tag is left as it is: building again after a crash, or twice at
@@ -53,6 +98,7 @@ def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, s
         name: name of the bento, the endpoint's.
         version: version of the bento.
         labels: any labels, which `bentoml get` shows.
+        builder: builds it; default: one that is started now.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -67,7 +113,8 @@ def build_bento(bundle: Path, *, name: str, version: str, labels: Mapping[str, s
             _stage(opened, folder / "src")
             own = [f"{package}=={found}" for package, found in own_packages(opened).items()]
             packages = list(dict.fromkeys([*requirements(opened.manifest.runtime), *own]))
-            _build(folder, name, version, dict(labels or {}), packages)
+            with builder or BentoBuilder() as started:
+                _build(started, folder, name, version, dict(labels or {}), packages)
             final.parent.mkdir(parents=True, exist_ok=True)
             (folder / "bentos" / name / version).rename(final)
             _write_latest(final.parent, version)
@@ -152,30 +199,28 @@ def _stage(bundle: Bundle, folder: Path) -> None:
         shutil.copytree(packages, folder / ENVIRONMENTS / packages.name)
 
 
-def _build(folder: Path, name: str, version: str, labels: dict[str, str], packages: list[str]) -> None:
+def _build(
+    builder: BentoBuilder, folder: Path, name: str, version: str, labels: dict[str, str], packages: list[str]
+) -> None:
     # BentoML installs uv from the network if it finds none, but would run it only to lock packages, which are pinned
     # here. So it finds one that does nothing.
     (folder / "bin").mkdir()
     (folder / "bin" / "uv").symlink_to(shutil.which("false") or sys.executable)
-    environment = {
-        **os.environ,
+    variables = {
         "PATH": os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", "")]),
         "BENTOML_HOME": str(folder),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
-    environment.pop("PYTHONPATH", None)
-    argv = [sys.executable, "-P", str(BUILD), "--service", SERVICE, "--name", name, "--version", version]
-    done = subprocess.run(
-        [*argv, "--labels", json.dumps(labels), "--packages", *packages],
-        check=False,
-        cwd=folder / "src",
-        env=environment,
-        capture_output=True,
-        text=True,
+    code, told = builder.build(
+        variables=variables,
+        folder=str(folder / "src"),
+        service=SERVICE,
+        name=name,
+        version=version,
+        labels=labels,
+        packages=packages,
     )
-    if done.returncode != 0:
-        words = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    if code != 0:
+        words = told.strip().splitlines()[-1:] or [f"exit code {code}"]
         raise BentoError(
             f"BentoML cannot build {name}:{version}: {words[0]}; expected a bento in "
             f"{_home()}; check that the folder is writable and its disk is not full"

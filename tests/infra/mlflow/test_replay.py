@@ -209,6 +209,22 @@ def test_a_run_is_told_while_it_goes_on(mlflow: Server, tracker: tracking.Tracke
     run.check(tracker)
 
 
+def test_the_end_of_a_run_is_seen_at_once(mlflow: Server, told: Make) -> None:
+    run, over = told(), threading.Event()
+    run.write()
+    results: list[replay.Progress] = []
+
+    def follow() -> None:
+        results.append(run.follow(mlflow.url, finished=over.is_set, wait=over.wait, poll_s=3600.0))
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    _until(lambda: _has(run, 2) and all(one["synced"] for one in replay.state(run.folder).values()))
+    over.set()
+    follower.join(60)
+    assert [done.synced for done in results] == [True]
+
+
 def _has(run: Told, count: int) -> bool:
     return len(replay.state(run.folder)) == count
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.serving.bundle.bento import build_bento, delete_bento, requirements
+from tidegate.serving.bundle.bento import BentoBuilder, build_bento, delete_bento, requirements
 from tidegate.serving.bundle.bundle import open_bundle
 
 ROOT = str(Path(__file__).resolve().parents[3])
@@ -45,6 +45,17 @@ def building(images: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def test_a_builder_that_gets_nothing_to_build_ends(home: Path) -> None:
+    with BentoBuilder() as builder:
+        process = builder.process
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGKILL
+    with BentoBuilder() as alone:
+        alone.process.communicate(timeout=120)  # closes its standard input, as when its caller is killed
+        assert alone.process.returncode == 0
+    assert not home.exists()
 
 
 def test_a_bento_is_built_once_and_deleted(images: Path, home: Path) -> None:
