@@ -60,9 +60,9 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     if len(head) < HEAD:
         raise EOFError
     connection.setblocking(True)
-    body = b""
-    while len(body) < int.from_bytes(head, "big"):
-        part = connection.recv(1 << 16)
+    body, size = b"", int.from_bytes(head, "big")
+    while len(body) < size:
+        part = connection.recv(size - len(body))  # and no byte of the next one
         if not part:
             raise EOFError
         body += part
