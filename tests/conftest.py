@@ -29,6 +29,7 @@ from tidegate.pipelines.executors.forking.servers import (
     end_servers,
     start_server,
 )
+from tidegate.pipelines.executors.forking.warm import VARIABLE as WARM
 
 ROOT = Path(__file__).parent.parent
 # Commands of the tests' homes: forked with all of a command's imports done, but none of a framework.
@@ -98,8 +99,10 @@ def _place(item: pytest.Item) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Fork servers for all that is submitted in this session; nothing is imported in them before a step comes.
 
-    A test that is about them, or about processes of their own, sets the variable for itself.
+    A test that is about them, or about processes of their own, sets the variable for itself. No server stays behind a
+    submit unless its test asks for it.
     """
+    os.environ.setdefault(WARM, "0")
     if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
         return
     os.environ.setdefault(

@@ -16,6 +16,7 @@ from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors import make_executor
+from tidegate.pipelines.executors.forking.warm import warm_seconds
 from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment, validate
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.facts import gather
@@ -41,6 +42,7 @@ def submit(
 
     Raises:
         ExperimentError, ModelsError: the experiment is wrong.
+        UsageError: $TIDEGATE_WARM is no time.
         StepError: a step failed.
     """
     experiment = load_experiment(file, overrides)
@@ -50,6 +52,7 @@ def submit(
         print(line, file=sys.stderr)
     if home.target is not None:
         return remote.submit(home, plan, _record(plan), detach=detach)
+    warm_seconds()
     folder = _recorded(home, plan)
     if detach:
         return _detach(home, folder)
@@ -66,10 +69,12 @@ def resume(home: Home, run: str, *, executor: str = "local", detach: bool = Fals
         detach: leave the driver in the background and return at once.
 
     Raises:
-        UsageError: its data or the code has changed since, so that it would be another run.
+        UsageError: its data or the code has changed since, so that it would be another run; or $TIDEGATE_WARM is no
+            time.
     """
     if home.target is not None:
         return remote.resume(home, run, detach=detach)
+    warm_seconds()
     folder = home.run_folder(run)
     experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
     plan = make_plan(experiment, gather(experiment, home))
@@ -154,7 +159,7 @@ def _detach(home: Home, folder: RunFolder) -> Result:
 def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
     with Driver.exclusive(home, folder) as driver:
         try:
-            driver.run(plan, make_executor(executor))
+            driver.run(plan, make_executor(executor, home.processes))
         except PipelineError as error:
             error.data = run_result(home, folder).data
             raise

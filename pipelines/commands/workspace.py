@@ -18,6 +18,7 @@ from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
+from tidegate.pipelines.commands.checking.fork_servers import check_fork_servers
 from tidegate.pipelines.commands.submit import cancel
 from tidegate.pipelines.driver.mlflow_deletion import has_pending
 from tidegate.pipelines.driver.mlflow_sync import sync_command, unsynced
@@ -62,6 +63,7 @@ def check(home: Home) -> Result:
         return checked([_check_python(), *check_target(home)])
     items = [_check_python(), *(_check_library(names) for names in LIBRARIES)]
     items += [_check_store(home), _check_disk(home), _check_memory(), _check_gpu(), _check_mlflow(home)]
+    items += check_fork_servers(home)
     return checked(items)
 
 

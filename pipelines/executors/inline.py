@@ -48,6 +48,6 @@ class InlineExecutor:
             return InlineHandle(main(step_arguments(call)), call)
 
 
-def make() -> InlineExecutor:
-    """The executor."""
+def make(_: Path | None = None) -> InlineExecutor:
+    """The executor; it starts no process that could stay."""
     return InlineExecutor()

@@ -122,9 +122,13 @@ class LocalExecutor:
 
     poll_s = 0.01
 
-    def __init__(self) -> None:
-        """Have fork servers where processes can be forked."""
-        self._servers = ForkServers()
+    def __init__(self, records: Path | None = None) -> None:
+        """Have fork servers where processes can be forked.
+
+        Args:
+            records: the home's folder of processes, where fork servers stay for the next submit; None: none stays.
+        """
+        self._servers = ForkServers(records=records)
 
     def expect(self, steps: Iterable[Step], log: Callable[[str], Path]) -> None:
         """Have the fork server of the first training import TensorFlow while earlier steps run."""
@@ -166,6 +170,10 @@ def _error_path(call: StepCall, rank: int) -> Path:
     return call.log.parents[1] / "errors" / f"{member_name(call.id, rank)}.json"
 
 
-def make() -> LocalExecutor:
-    """The executor."""
-    return LocalExecutor()
+def make(records: Path | None = None) -> LocalExecutor:
+    """The executor.
+
+    Args:
+        records: see `LocalExecutor`.
+    """
+    return LocalExecutor(records)

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tidegate.infra.system import processes
+from tidegate.pipelines.executors.forking.warm import SERVER, living
 
 from ..conftest import Cli, Ran
 
@@ -78,9 +79,10 @@ def workers(cli: Cli) -> list[psutil.Process]:
 
 
 def fork_servers(submit: "subprocess.Popen[str]") -> list[psutil.Process]:
-    """The fork servers that a submit has started for itself so far."""
+    """The fork servers that a submit has started so far and that end with it."""
     found = psutil.Process(submit.pid).children()
-    return [one for one in found if "tidegate.pipelines.executors.forking.server" in words_of(one)]
+    words = [words_of(one) for one in found]
+    return [one for one, said in zip(found, words, strict=True) if SERVER in said and "--stay" not in said]
 
 
 def words_of(process: psutil.Process) -> list[str]:
@@ -107,8 +109,8 @@ def endpoint_state(cli: Cli, name: str = "digits") -> dict[str, Any]:
 
 
 def strays(cli: Cli) -> list[str]:
-    """Processes of the home that are neither the MLflow server nor the server of a live release."""
-    allowed = {"mlflow"}
+    """Processes of the home that are no MLflow server, no server of a live release and no fork server that stays."""
+    allowed = {"mlflow", *(record.name for record in living(cli.home / "processes"))}
     for path in cli.home.glob("store/docs/endpoints/*.json"):
         state = json.loads(path.read_bytes())
         allowed.add(f"endpoint-{state['name']}.{state['incarnation']}.{state['current']}")

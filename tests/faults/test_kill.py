@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tidegate.pipelines.executors.forking.servers import VARIABLE
+from tidegate.pipelines.executors.forking.warm import VARIABLE as WARM
 
 from ..conftest import Cli
 from .conftest import (
@@ -30,8 +31,14 @@ from .conftest import (
 
 SEED = 20260
 # The first begins in an empty home; three retrain; the others find the first one's model, and release it anew.
-# How steps get their processes: from fork servers of this test session, from the submit's own ones, or each anew.
-WAYS: tuple[dict[str, str], ...] = ({}, {VARIABLE: ""}, {VARIABLE: "0"})
+# How steps get their processes: from fork servers of this test session, from the submit's own ones, each anew, or from
+# those that an earlier submit of the home has left.
+WAYS: tuple[dict[str, str], ...] = (
+    {},
+    {VARIABLE: ""},
+    {VARIABLE: "0"},
+    {VARIABLE: "", WARM: "5m"},
+)
 STEPS = ("prepare", "train", "train", "train", "select", "package", "deploy", "verify", "promote", "end")
 
 

@@ -4,58 +4,71 @@ import os
 import resource
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import tidegate
+from tidegate.infra.mlflow.tracking import CLIENT
+from tidegate.pipelines.executors.forking.code_version import configured, digest, first_seen
 
-# Variables that are read when a program starts or a library is loaded, so that a forked process would not see its own.
-# XLA_FLAGS and TensorFlow's numbers of threads are read later, at the first operation.
+# Variables that are read when a program starts or a library is imported, so that a forked process would not see its
+# own. XLA_FLAGS and TensorFlow's numbers of threads are read later, at the first operation.
 EARLY = (
-    "ARROW_", "CUDA_", "GLIBC_", "JAX_", "KERAS_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "MPLBACKEND",
-    "NVIDIA_", "OMP_", "OPENBLAS_", "PYTHON", "TF_", "TIDEGATE_LIMIT",
+    "ABSL_", "ACC_", "ARROW_", "AWS_CA_BUNDLE", "AZURE_LOG_LEVEL", "CHECK_VMA", "CUDA_", "CURL_CA_BUNDLE",
+    "DISABLE_HOST_SEND_RECV", "DO_NOT_TRACK", "EAGER_CONSTANT_FOLDING", "ENABLE_RUNTIME_UPTIME", "FREETYPE_", "GCS_",
+    "GFORTRAN_", "GLIBC_", "GOMP_", "GOTO_", "GRPC_", "HDF5_", "HOME", "JAX", "JE_ARROW_", "JOBLIB_", "KERAS_", "KMP_",
+    "LANG", "LC_", "LD_", "LLVM_", "LOCALTIME", "LOKY_", "MALLOC_", "MATPLOTLIBRC", "MKL_", "MLFLOW_", "MPITRAMPOLINE_",
+    "MPL", "NPY_", "NUMPY_", "NVIDIA_", "NVPL_", "OMP_", "OPENBLAS_", "OPENSSL_", "OTEL_", "PANDAS_", "PILLOW_",
+    "PROTOCOL_BUFFERS_", "PSUTIL_", "PYDANTIC_", "PYPARSING", "PYTHON", "PY_SAX_PARSER", "REQUESTS_CA_BUNDLE", "SCIPY_",
+    "SKLEARN_", "SOURCE_DATE_EPOCH", "SQLITE_", "SSL", "TEMP", "TF_", "TIDEGATE_LIMIT", "TMP", "TPU_", "TRAITLETS_",
+    "TZ", "WRAPT_", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "_MLFLOW_",
 )  # fmt: skip
-LATE = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+LATE = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
 # scikit-learn gives them these values in every process that imports it.
 SET_BY_LIBRARIES = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
+# Lines of /proc/self/status: what this process may do, and what its files are created with.
+RIGHTS = ("CapBnd", "CapEff", "CapPrm", "NoNewPrivs", "Seccomp:", "Umask")
 
 
-def circumstances(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Code, interpreter, limits and early variables of this process, as plain values that can be compared.
+def circumstances(environment: Mapping[str, str]) -> dict[str, str]:
+    """Code, interpreter, rights, limits and early variables of this process, by name; the values are digests.
 
     Args:
         environment: the variables that the step's process would get.
     """
-    return {
-        "code": code_version(),
+    found: dict[str, object] = {
+        **first_seen(),
         "python": [sys.executable, sys.version],
-        "variables": {name: environment[name] for name in sorted(environment) if is_early(name)},
-        "limits": {name: list(resource.getrlimit(getattr(resource, name))) for name in LIMITS},
+        "settings of Keras or Matplotlib": configured(environment),
         "cgroup": _text("cgroup"),
         "oom_score_adj": _text("oom_score_adj"),
-        "umask": next((line for line in _text("status").splitlines() if line.startswith("Umask")), ""),
+        "rights": [line for line in _text("status").splitlines() if line.startswith(RIGHTS)],
+        "namespaces": _namespaces(),
+        "root folder": str(Path("/proc/self/root").readlink()),
         "cpus": sorted(os.sched_getaffinity(0)),
         "nice": os.nice(0),
         "groups": sorted(os.getgroups()),
+        **{f"limits {name}": resource.getrlimit(getattr(resource, name)) for name in LIMITS},
+        # Of MLflow's client, only what is not set for it anyway, by whoever imports it first.
+        **{f"variables {key}": environment[key] for key in environment if is_early(key)}
+        | {f"variables {key}": None for key in CLIENT if environment.get(key, CLIENT[key]) == CLIENT[key]},
     }
+    return {name: digest(value) for name, value in found.items()}
 
 
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What two processes' circumstances differ in, in words; variables and limits by name."""
-    found = []
-    for name in mine:
-        one, other = mine[name], theirs[name]
-        if isinstance(one, dict):
-            found += [f"{name} {key}" for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
-        elif one != other:
-            found.append(name)
-    return found
+def differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+    """The names of what two processes' circumstances differ in."""
+    return [name for name in dict.fromkeys([*mine, *theirs]) if mine.get(name) != theirs.get(name)]
 
 
 def is_early(name: str) -> bool:
-    """Whether a variable is read when a program starts or a library is loaded."""
+    """Whether a variable is read when a program starts or a library is imported."""
     return name.startswith(EARLY) and name not in (*LATE, *SET_BY_LIBRARIES)
 
 
@@ -63,9 +76,7 @@ def _text(name: str) -> str:
     return Path("/proc/self", name).read_text()
 
 
-@cache
-def code_version() -> str:
-    """Our source files as they were when this process first asked: a newest one, and how many there are."""
-    files = [path.stat() for root in tidegate.__path__ for path in Path(root).glob("*/**/*.py")]
-    newest = max(found.st_mtime_ns for found in files)
-    return f"{list(tidegate.__path__)} {len(files)} files, {sum(found.st_size for found in files)} bytes, {newest}"
+def _namespaces() -> list[str]:
+    """What this process sees of mounts, networks, users and the like."""
+    found = sorted(Path("/proc/self/ns").iterdir())
+    return [str(path.readlink()) for path in found if "_for_children" not in path.name]

@@ -1,6 +1,7 @@
 """What a fork server imports before its first fork, and whether its process can still be forked."""
 
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +13,8 @@ from tidegate.infra.mlflow.tracking import import_client
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.pipelines.executors.base import WORKER
 from tidegate.pipelines.steps import MODULES
+
+HANG_S = 900  # many times what an import takes on a busy machine
 
 
 class Kind(BaseModel):
@@ -78,9 +81,13 @@ class Imports:
         self._threads: int | None = None
 
     def make(self) -> None:
-        """Import everything. A second call is free."""
+        """Import everything. A second call is free; one that hangs ends this process."""
         if self._threads is None:
-            self._threads = self._import()
+            signal.alarm(HANG_S)
+            try:
+                self._threads = self._import()
+            finally:
+                signal.alarm(0)
 
     def refusal(self, own_code: bool, names: Sequence[str]) -> str:
         """Why a step can not be forked; "" if it can.

@@ -1,4 +1,4 @@
-"""A fork server: `python -m tidegate.pipelines.executors.forking.server --fd N --kind JSON` forks processes.
+"""A fork server: it forks the processes that it is asked for.
 
 A process that has imported TensorFlow and Keras and run no operation can be forked: its child builds and trains at
 once, to the same bits as a fresh process. After the first operation TensorFlow has threads that a child would lack, and
@@ -6,22 +6,24 @@ the child would wait for them for ever. So nothing of the user's is imported her
 fork the threads are counted: with one too many, the step is refused and its caller starts a process.
 """
 
-import argparse
 import contextlib
-import ctypes
 import os
 import selectors
-import signal
 import socket
-import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from tidegate.pipelines.executors.forking.child import run_child
 from tidegate.pipelines.executors.forking.circumstances import circumstances, differences
-from tidegate.pipelines.executors.forking.imports import Imports, Kind
+from tidegate.pipelines.executors.forking.code_version import first_seen, installed
+from tidegate.pipelines.executors.forking.idle_memory import give_back
+from tidegate.pipelines.executors.forking.imports import Imports
 from tidegate.pipelines.executors.forking.messages import receive, require_same_user, send
+from tidegate.pipelines.executors.forking.staying import Stay
+
+LOOK_S = 1.0  # between two looks at the files of our code
 
 
 class ForkServer:
@@ -30,24 +32,47 @@ class ForkServer:
     Args:
         listener: of `messages.listen`.
         imports: what is imported before the first fork.
-        owner: an open file; once its other end is closed, `run` returns.
+        stay: when it ends if it has no owner.
     """
 
-    def __init__(self, listener: socket.socket, imports: Imports, owner: int) -> None:
+    def __init__(self, listener: socket.socket, imports: Imports, stay: Stay | None = None) -> None:
         self._mine = circumstances(os.environ)
-        self._imports = imports
+        self._looked = time.monotonic()
+        self._imports, self._stay = imports, stay
         self._selector = selectors.DefaultSelector()
         self._serving = True
+        self._users = self._steps = 0
         self._watch(listener, lambda: self._accept(listener))
-        self._watch(owner, self._leave)
 
     def run(self) -> None:
-        """Serve until the owner is gone; each step that still runs has a pipe of its own to its driver."""
+        """Serve until the owner is gone, or nobody has come for long; each step has a pipe to its own driver."""
         while self._serving:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(self._stay.wait_s if self._stay else None)
+            for key, _ in ready:
                 key.data()
+            if self._stay and not ready and not self._users and not self._steps:
+                self._rest(self._stay)
 
-    def _leave(self) -> None:
+    def end_with(self, owner: int) -> None:
+        """Have `run` return once the other end of this open file is closed."""
+        self._watch(owner, self._end)
+
+    def _rest(self, stay: Stay) -> None:
+        """Nobody uses it: end, or be small."""
+        if stay.is_over():
+            self._try_to_end(stay)
+        elif not stay.resting:
+            stay.resting = True
+            give_back()
+
+    def _try_to_end(self, stay: Stay) -> None:
+        """End, unless somebody looks for a server just now, or has connected already."""
+        with stay.last_look() as nobody_looks:
+            if nobody_looks and not self._selector.select(0):
+                stay.forget()
+                self._end()
+
+    def _end(self) -> None:
         self._serving = False
 
     def _watch(self, file: Any, act: Callable[[], None]) -> None:
@@ -60,34 +85,78 @@ class ForkServer:
         except OSError:
             connection.close()
             return
-        self._watch(connection, lambda: self._start(connection))
+        self._watch(connection, lambda: self._begin(connection))
 
-    def _start(self, connection: socket.socket) -> None:
-        """The first document of a connection: fork, or say why not."""
+    def _begin(self, connection: socket.socket) -> None:
+        """The first document of a connection says what is asked."""
         self._selector.unregister(connection)
         files: list[int] = []
         try:
             asked, files = receive(connection)
-            why = self._refusal(asked)
-            if why:
-                send(connection, {"refused": why})
-                connection.close()
+            if asked["ask"] == "fork":
+                self._start(connection, asked, files)
+            elif asked["ask"] == "stay":
+                self._attend(connection, asked["seconds"])
             else:
-                self._fork(connection, asked, files)
+                self._answer(connection, asked["ask"])
         except (EOFError, OSError):  # the caller is gone, or there is no room for a process
             connection.close()
         finally:
             for file in files:
                 os.close(file)
 
+    def _attend(self, connection: socket.socket, seconds: float) -> None:
+        """Stay while this connection is open, and `seconds` longer."""
+        self._users += 1
+        self._used()
+        self._watch(connection, lambda: self._leave(connection, seconds))
+
+    def _leave(self, connection: socket.socket, seconds: float) -> None:
+        self._selector.unregister(connection)
+        connection.close()
+        self._users -= 1
+        self._used(seconds)
+
+    def _used(self, seconds: float | None = None) -> None:
+        if self._stay:
+            self._stay.use(seconds)
+
+    def _answer(self, connection: socket.socket, asked: str) -> None:
+        """Tell the state of this server; if it is asked to retire, it ends once nobody uses it."""
+        with connection:
+            if self._stay:
+                self._stay.retired |= asked == "retire"
+                state = {"users": self._users, "steps": self._steps, "retired": self._stay.retired}
+                send(connection, {**state, "idle_s": self._stay.idle_s, "left_s": self._stay.left_s})
+
+    def _start(self, connection: socket.socket, asked: dict[str, Any], files: list[int]) -> None:
+        """Fork, or say why not."""
+        why = self._refusal(asked)
+        if why:
+            send(connection, {"refused": why})
+            connection.close()
+        else:
+            self._fork(connection, asked, files)
+
     def _refusal(self, asked: dict[str, Any]) -> str:
         """Why a step must have a process of its own; "" if it may be forked."""
-        other = differences(self._mine, asked["circumstances"])
+        other = differences(self._mine, asked["circumstances"]) or self._changed()
         return (
             f"the fork server has other {', '.join(other)}"
             if other
             else self._imports.refusal(asked["own_code"], asked["names"])
         )
+
+    def _changed(self) -> list[str]:
+        """What is another one on disk than here; a step would import the rest of it from there."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return []
+        changed = differences(first_seen(), installed())
+        if not changed:
+            self._looked = time.monotonic()
+        elif self._stay:
+            self._stay.retired = True
+        return changed
 
     def _fork(self, connection: socket.socket, asked: dict[str, Any], files: list[int]) -> None:
         with warnings.catch_warnings():  # Python 3.12 warns of the threads that were just counted
@@ -98,6 +167,7 @@ class ForkServer:
                 os.close(key.fd)
             connection.close()
             run_child(self._imports.kind, asked, files)
+        self._steps += 1
         process = os.pidfd_open(pid)
         self._watch(process, lambda: self._reap(connection, pid, process))
         self._watch(connection, lambda: self._signal(connection, pid))
@@ -118,40 +188,10 @@ class ForkServer:
         self._selector.unregister(process)
         os.close(process)
         _, status = os.waitpid(pid, 0)
+        self._steps -= 1
+        self._used()
         if connection.fileno() in self._selector.get_map():
             self._selector.unregister(connection)
         with contextlib.suppress(OSError):
             send(connection, {"code": os.waitstatus_to_exitcode(status)})
         connection.close()
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this process with the one that started it, even in the middle of an import."""
-    parent_died_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(parent_died_signal, signal.SIGKILL)
-
-
-def main() -> None:
-    """Serve the socket that was passed on, until standard input closes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tidegate.pipelines.executors.forking.server", description=__doc__
-    )
-    parser.add_argument("--fd", type=int, required=True, help="a socket that listens")
-    parser.add_argument("--kind", required=True, help="which processes it forks, as JSON")
-    parser.add_argument(
-        "--own-code", action="store_true", help="import what only a user's code may need, too"
-    )
-    parser.add_argument("--now", action="store_true", help="import before the first step comes")
-    parser.add_argument("--room", help="makes room for the command lines of the steps")
-    given = parser.parse_args()
-    end_with_parent()
-    imports = Imports(Kind.model_validate_json(given.kind), given.own_code)
-    server = ForkServer(socket.socket(fileno=given.fd), imports, sys.stdin.fileno())
-    if given.now:
-        imports.make()
-    server.run()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

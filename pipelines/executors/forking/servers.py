@@ -1,4 +1,4 @@
-"""The fork servers of one driver, or those that somebody else started for many."""
+"""The fork servers that a driver asks: its own ones, those of its home, or those that somebody started for many."""
 
 import os
 import socket
@@ -14,10 +14,10 @@ from tidegate.pipelines.executors.forking.imports import Kind
 from tidegate.pipelines.executors.forking.messages import connect, listen, send
 from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.executors.forking.process_title import ROOM
+from tidegate.pipelines.executors.forking.warm import SERVER, WarmServers, warm_seconds
 
 # 0: every step is a process of its own. Anything else: servers that others started, at VALUE-KIND.
 VARIABLE = "TIDEGATE_FORK_SERVER"
-SERVER = "tidegate.pipelines.executors.forking.server"
 
 
 def can_fork() -> bool:
@@ -66,14 +66,17 @@ class ForkServers:
 
     Args:
         own: whether a server is started when its first process is asked for, if nobody else started servers.
+        records: the home's folder of processes, where servers stay for the next submit; None: none stays.
     """
 
-    def __init__(self, own: bool = True) -> None:
+    def __init__(self, own: bool = True, records: Path | None = None) -> None:
         self._shared = os.environ.get(VARIABLE) or None if can_fork() else None
         self._starts = own and can_fork() and not self._shared
-        self._name = self._shared or f"{os.getpid()}-{os.urandom(16).hex()}"
+        self._name = f"{os.getpid()}-{os.urandom(16).hex()}"
         self._own: dict[str, subprocess.Popen[bytes]] = {}
-        weakref.finalize(self, lambda own: end_servers(own.values()), self._own)
+        seconds = warm_seconds() if records and can_fork() and not self._shared else 0.0
+        self._warm = WarmServers(records, seconds) if records and seconds else None
+        weakref.finalize(self, _let_go, self._own, self._warm)
 
     def start(
         self,
@@ -112,9 +115,10 @@ class ForkServers:
     ) -> ForkedProcess:
         """The same on open files: standard input, output and error; `stdin` is what writes to the first one."""
         connection = None
-        if kind is not None and (self._starts or self._shared):
-            self.ready(kind, environment, files[2], names is not None)
+        address = self.ready(kind, environment, files[2], names is not None) if kind else None
+        if kind is not None and address:
             asked = {
+                "ask": "fork",
                 "own_code": names is not None,
                 "names": list(names or ()),
                 "arguments": list(argv[argv.index(kind.module) + 1 :]),
@@ -122,22 +126,28 @@ class ForkServers:
                 "folder": str(folder),
                 "argv": list(argv),
             }
-            connection = _ask(f"{self._name}-{kind.name}", asked, environment, files)
+            connection = _ask(address, asked, environment, files)
         return ForkedProcess(connection, files, argv, environment, folder, stdin)
 
-    def ready(self, kind: Kind, environment: dict[str, str], log: int, own_code: bool) -> None:
-        """Have a server of this kind, which imports at once if it is new.
+    def ready(self, kind: Kind, environment: dict[str, str], log: int, own_code: bool) -> str | None:
+        """Have a server of this kind, which imports at once if it is new; return its address, or None.
 
         Args:
             kind: which processes it forks.
             environment: their variables.
-            log: an open file for what it prints.
+            log: an open file for what a server prints that ends with this process.
             own_code: whether a user's code is to run in them.
         """
+        if self._shared:
+            return f"{self._shared}-{kind.name}"
+        kept = self._warm.address(kind, environment, own_code) if self._warm else None
+        if kept or not self._starts:
+            return kept
         known = self._own.get(kind.name)
-        if self._starts and (known is None or known.poll() is not None):
+        if known is None or known.poll() is not None:
             end_servers([known] if known else [])
             self._own[kind.name] = start_server(kind, self._name, environment, log, own_code, now=True)
+        return f"{self._name}-{kind.name}"
 
 
 def _ask(
@@ -154,6 +164,12 @@ def _ask(
         connection.close()
         return None
     return connection
+
+
+def _let_go(own: "dict[str, subprocess.Popen[bytes]]", warm: WarmServers | None) -> None:
+    end_servers(own.values())
+    if warm is not None:
+        warm.close()
 
 
 def end_servers(servers: Iterable["subprocess.Popen[bytes]"]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,6 +78,13 @@ def test_json_is_the_only_thing_on_stdout(cli: Cli) -> None:
     assert cli.ok("plan", "--schema")["properties"]["data"]
     assert cli.ok("gc") == {"removed": [], "freed": 0, "kept": []}
     assert cli.ok("down") == {"removed": []}
+
+
+def test_a_wrong_time_to_stay_is_told_before_the_first_step(cli: Cli) -> None:
+    ran = replace(cli, env={"TIDEGATE_WARM": "soon"})("submit", "digits")
+    assert ran.code == 2
+    assert '$TIDEGATE_WARM is "soon"; expected seconds' in ran.stderr
+    assert cli.ok("runs") == []
 
 
 def test_plan_tells_what_is_live_and_what_would_change(shared: Cli, digits: dict[str, object]) -> None:

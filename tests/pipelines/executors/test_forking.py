@@ -1,115 +1,45 @@
 """Steps that are forked from a process which has imported TensorFlow: equal to fresh ones, and as easy to end."""
 
-import io
 import os
 import re
 import signal
 import sys
 import threading
-import time
-import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import psutil
 import pytest
 
-from tidegate.infra.store import Ref
-from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.executors.base import WORKER, StepCall, step_arguments
 from tidegate.pipelines.executors.forking.imports import STEPS, TRAIN, Imports, Kind
 from tidegate.pipelines.executors.forking.kinds import kind_of
 from tidegate.pipelines.executors.forking.servers import VARIABLE
-from tidegate.pipelines.executors.local import LocalExecutor, LocalHandle
+from tidegate.pipelines.executors.local import LocalExecutor
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import make_plan
-from tidegate.pipelines.state.finished_steps import find_outputs
-from tidegate.pipelines.state.home import Home, StepRecord
+from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import Trained
 
-DOCUMENT: dict[str, Any] = {
-    "name": "forked",
-    "data": {"dataset": "digits"},
-    "model": {"family": "mlp", "hidden": [16], "dropout": 0.2},
-    "training": {"epochs": 2, "batch_size": 64},
-    "search": {"method": "grid", "space": {"training.seed": {"choices": [1, 2]}}},
-}
+from .conftest import DOCUMENT, again, calls, ended, is_forked, start, weights
+
+# TensorFlow makes its threads at the first operation: a process that has imported this can not be forked any more.
+OPERATION = """
+import keras
+import tensorflow as tf
+
+SCALE = tf.reduce_sum(tf.constant([0.5, 0.5]))
+keras.random.normal((2, 2))
 
 
-class Quiet:
-    """Listens to a run, and says nothing."""
-
-    def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None: ...
-
-    def on_retry(self, step_id: str, signal: int) -> None: ...
-
-    def on_notice(self, step_id: str, text: str) -> None: ...
-
-    def on_poll(self) -> None: ...
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, StepCall, StepCall]:
-    """A home, and the calls of its run's `prepare`, which is done, and of its first trial."""
-    home = Home(tmp_path_factory.mktemp("forked") / "home")
-    experiment = validate(DOCUMENT, "here")
-    plan = make_plan(experiment, gather(experiment, home))
-    folder = home.folder_of(plan.run)
-    folder.create()
-    run_plan(replace(plan, steps=plan.steps[:2]), LocalExecutor(), home.store, folder, Quiet())
-    calls = [StepCall.model_validate_json(folder.call(step.id).read_bytes()) for step in plan.steps[:2]]
-    return home, calls[0], calls[1]
-
-
-def again(home: Home, call: StepCall, key: str) -> StepCall:
-    """The same step under a key of its own, so that it is done once more."""
-    new = call.model_copy(
-        update={"id": f"{call.step}-{key}", "key": key, "log": call.log.with_name(f"{key}.log")}
-    )
-    folder = home.folder_of(Path(call.run).name)
-    folder.call(new.id).write_text(new.model_dump_json())
-    return new
-
-
-def ended(handle: LocalHandle) -> int:
-    """The exit code, once there is one."""
-    deadline = time.monotonic() + 120
-    while (code := handle.poll()) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return code
-
-
-def start(executor: LocalExecutor, call: StepCall) -> LocalHandle:
-    """Start a step; wait until it has a process."""
-    handle = executor.start(call)
-    assert isinstance(handle, LocalHandle)
-    while handle.process.pid is None:
-        assert handle.poll() is None
-        time.sleep(0.01)
-    return handle
-
-
-def is_forked(handle: LocalHandle) -> bool:
-    return psutil.Process(handle.process.pid).ppid() != os.getpid()
-
-
-def weights(home: Home, key: str) -> list[Any]:
-    """Every array of a trained model's file."""
-    outputs = find_outputs(home.store, key)
-    assert outputs is not None
-    with zipfile.ZipFile(home.store.fetch(Ref.model_validate(outputs["keras"]))) as archive:
-        found: list[Any] = []
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-            file.visititems(
-                lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None
-            )
-    return found
+def build(inputs, outputs):
+    x = keras.layers.Flatten()(next(iter(inputs.values())))
+    x = keras.layers.Dense(8, activation="relu")(x * float(SCALE))
+    return keras.Model(inputs, outputs.layer(x))
+"""
 
 
 def test_a_forked_training_has_the_bits_of_a_fresh_process(
@@ -129,6 +59,28 @@ def test_a_forked_training_has_the_bits_of_a_fresh_process(
     expected = weights(home, "fresh")
     assert len(expected) >= 4
     for key in ("forked-1", "forked-2"):
+        for mine, other in zip(weights(home, key), expected, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_a_model_file_that_computes_while_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(OPERATION)
+    document = {**DOCUMENT, "model": {"file": str(file)}, "training": {"epochs": 1, "batch_size": 64}}
+    document["search"] = {"method": "grid", "space": {"training.seed": {"choices": [1]}}}
+    home = Home(tmp_path / "home")
+    _, train = calls(home, 2, document)
+    executor = LocalExecutor()
+    forked = [start(executor, again(home, train, f"operation-{number}")) for number in (1, 2)]
+    assert [is_forked(handle) for handle in forked] == [True, True]
+    assert [ended(handle) for handle in forked] == [0, 0]
+    monkeypatch.setenv(VARIABLE, "0")
+    fresh = start(LocalExecutor(), again(home, train, "operation-fresh"))
+    assert ended(fresh) == 0
+    expected = weights(home, "operation-fresh")
+    for key in ("operation-1", "operation-2"):
         for mine, other in zip(weights(home, key), expected, strict=True):
             np.testing.assert_array_equal(mine, other)
 
