@@ -1,4 +1,4 @@
-"""The next trial's values, and the rule that stops a hopeless trial. No state is kept between calls.
+"""The next trial's values.
 
 A result depends only on the arguments, not on the number of planned trials: a search that gets more trials later
 suggests exactly the old ones again.
@@ -6,92 +6,126 @@ suggests exactly the old ones again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import accumulate, product
-from statistics import median
 from typing import Any
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError
-from tidegate.models.tuning.space import Between, Choices, space_of
+from tidegate.models.tuning.entries import Choices, Entry
+from tidegate.models.tuning.grid import Grid
+from tidegate.models.tuning.space import space_of
 
 METHODS = ("grid", "random", "tpe")
 RANDOM_FIRST = 5  # trials that tpe draws at random before it uses their results
 
 
-def grid_size(space: Mapping[str, Any]) -> int:
-    """Return how many trials a grid over the space has; OptionsError as `suggest`."""
-    return math.prod(len(entry.grid(name)) for name, entry in space_of(space).items())
-
-
 def suggest(search: Mapping[str, Any], index: int, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the values of trial `index` by dotted name, the same for the same arguments.
+    """Return the values of one trial; see `Suggester`, which is quicker for several."""
+    return Suggester(search).suggest(index, history)
+
+
+class Suggester:
+    """Suggests the values of trials; of tpe it keeps the study, so that each result is learned once.
 
     Args:
         search: the experiment's `search`: method, space, seed (0), direction ("maximize", or "minimize").
-        index: the trial's number, from 0.
-        history: finished trials as {"params": {name: value}, "value": number or None}; only tpe uses it. When trials
-            run in parallel, pass a fixed prefix; otherwise the values depend on which trial finished first.
 
     Raises:
-        OptionsError: method or space is wrong, or a grid has no trial of that number.
+        OptionsError: method or space is wrong.
     """
-    method = str(search.get("method", "tpe"))
-    space = space_of(search["space"])
-    if method not in METHODS:
-        raise OptionsError(f"unknown search method {method!r}{did_you_mean(method, METHODS)}")
-    if method == "grid":
-        return _grid_point(space, index)
-    return _drawn(space, method, search, index, history)
 
+    def __init__(self, search: Mapping[str, Any]) -> None:
+        self._method = str(search.get("method", "tpe"))
+        self._seed, self._direction = int(search.get("seed", 0)), str(search.get("direction", "maximize"))
+        self._space = space_of(search["space"])
+        if self._method not in METHODS:
+            raise OptionsError(f"unknown search method {self._method!r}{did_you_mean(self._method, METHODS)}")
+        self._grid = Grid(self._space) if self._method == "grid" else None
+        self._study: Any = None
+        self._learned = 0
 
-def _grid_point(space: Mapping[str, Choices | Between], index: int) -> dict[str, Any]:
-    points = list(product(*(entry.grid(name) for name, entry in space.items())))
-    if index >= len(points):
-        raise OptionsError(
-            f"trial {index + 1} was asked for and the grid has {len(points)}; expected at most that many; lower trials"
+    def suggest(self, index: int, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the values of trial `index` by dotted name, the same for the same arguments.
+
+        Args:
+            index: the trial's number, from 0.
+            history: finished trials as {"params": {name: value}, "value": number or None}; only tpe uses it. When
+                trials run in parallel, pass a fixed prefix; otherwise the values depend on which trial finished
+                first. It begins with what the call before was given.
+
+        Raises:
+            OptionsError: a grid has no trial of that number.
+        """
+        return self._grid.at(index) if self._grid is not None else self._drawn(index, history)
+
+    def _drawn(self, index: int, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        import optuna
+
+        study = self._study_of(history if self._method == "tpe" else ())
+        study.sampler = self._sampler(index)
+        trial = study.ask()
+        values: dict[str, Any] = {}
+        for name in self._space.order:
+            if self._space.exists(name, values):
+                values[name] = _asked(trial, name, self._space[name])
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)  # its result comes, if at all, with a history
+        return {name: values[name] for name in self._space if name in values}
+
+    def _sampler(self, index: int) -> Any:
+        import numpy as np
+        from optuna import samplers
+
+        seed = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
+        if self._method == "tpe":
+            return samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_FIRST)
+        return samplers.RandomSampler(seed)
+
+    def _study_of(self, history: Sequence[Mapping[str, Any]]) -> Any:
+        """The study that has learned the history."""
+        import optuna
+
+        if self._study is None or self._method != "tpe" or len(history) < self._learned:
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            self._study, self._learned = optuna.create_study(direction=self._direction), 0
+        for past in history[self._learned :]:
+            self._learn(past)
+        self._learned = len(history)
+        return self._study
+
+    def _learn(self, past: Mapping[str, Any]) -> None:
+        import optuna
+
+        params = past["params"]
+        there = [name for name in self._space.order if self._space.exists(name, params)]
+        coded = {name: _coded(self._space[name], params.get(name)) for name in there}
+        other = len(coded) != len(params) or any(
+            value is None or isinstance(value, str) for value in coded.values()
         )
-    return dict(zip(space, points[index], strict=True))
-
-
-def _drawn(
-    space: Mapping[str, Choices | Between],
-    method: str,
-    search: Mapping[str, Any],
-    index: int,
-    history: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    import numpy as np
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    samplers = optuna.samplers
-    seed = int(np.random.SeedSequence([int(search.get("seed", 0)), index]).generate_state(1)[0])
-    tpe = method == "tpe"
-    sampler = (
-        samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_FIRST) if tpe else samplers.RandomSampler(seed)
-    )
-    study = optuna.create_study(sampler=sampler, direction=str(search.get("direction", "maximize")))
-    distributions = {name: _distribution(entry) for name, entry in space.items()}
-    for past in history if tpe else ():
-        params = {name: _coded(space[name], past["params"].get(name)) for name in space}
-        if past["value"] is None or any(value is None or isinstance(value, str) for value in params.values()):
-            continue
+        if past["value"] is None or other:
+            return
         # create_trial refuses a trial of a space that has changed since: it teaches nothing about this one.
         with suppress(ValueError):
-            study.add_trial(
-                optuna.trial.create_trial(params=params, distributions=distributions, value=past["value"])
+            distributions = {name: _distribution(self._space[name]) for name in there}
+            self._study.add_trial(
+                optuna.trial.create_trial(params=coded, distributions=distributions, value=past["value"])
             )
-    drawn = study.ask(distributions).params
-    return {name: _decoded(entry, drawn[name]) for name, entry in space.items()}
 
 
-def _distribution(entry: Choices | Between) -> Any:
+def _asked(trial: Any, name: str, entry: Entry) -> Any:
+    if isinstance(entry, Choices):  # by index: a choice may be a list, which Optuna does not accept
+        return entry.choices[trial.suggest_categorical(name, range(len(entry.choices)))]
+    if entry.whole:
+        step = int(entry.step or 1)
+        return trial.suggest_int(name, int(entry.low), int(entry.high), log=entry.log, step=step)
+    drawn = trial.suggest_float(name, float(entry.low), float(entry.high), log=entry.log, step=entry.step)
+    return entry.nearest(drawn)
+
+
+def _distribution(entry: Entry) -> Any:
     from optuna import distributions
 
-    if isinstance(entry, Choices):  # by index: a choice may be a list, which Optuna does not accept
+    if isinstance(entry, Choices):
         return distributions.CategoricalDistribution(range(len(entry.choices)))
     if entry.whole:
         return distributions.IntDistribution(
@@ -102,37 +136,5 @@ def _distribution(entry: Choices | Between) -> Any:
     )
 
 
-def _coded(entry: Choices | Between, value: Any) -> Any:
-    if isinstance(entry, Between):
-        return value
-    return next((index for index, choice in enumerate(entry.choices) if choice == value), None)
-
-
-def _decoded(entry: Choices | Between, value: Any) -> Any:
-    return entry.choices[value] if isinstance(entry, Choices) else value
-
-
-def medians(histories: Sequence[Sequence[float]], warmup: int, higher: bool = False) -> list[float | None]:
-    """Return for each epoch the median over trials of their best value so far; None in the warm-up.
-
-    A trial whose own best value is worse is stopped: the median stopping rule of Golovin et al., "Google Vizier"
-    (2017), section 3.2.1, with the best value in place of the running average, as in Optuna's MedianPruner.
-
-    Args:
-        histories: for each finished trial the monitored value of each epoch.
-        warmup: number of first epochs without a median.
-        higher: whether a higher value is better.
-    """
-    best = [_best_so_far(history, higher) for history in histories]
-    longest = max(map(len, best), default=0)
-    return [
-        None if epoch < warmup else median(values[epoch] for values in best if len(values) > epoch)
-        for epoch in range(longest)
-    ]
-
-
-def _best_so_far(history: Sequence[float], higher: bool) -> list[float]:
-    worst = -math.inf if higher else math.inf
-    return list(
-        accumulate((worst if math.isnan(value) else value for value in history), max if higher else min)
-    )
+def _coded(entry: Entry, value: Any) -> Any:
+    return entry.index(value) if isinstance(entry, Choices) else value

@@ -1,107 +1,160 @@
-"""The search space: which values can be tried, checked before the first trial."""
+"""The search space: which values can be tried together, checked before the first trial."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import Field, model_validator
-
-from tidegate.models.config.options import parse_options
-from tidegate.models.config.training_parts import FrozenOptions
+from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError
+from tidegate.models.tuning.entries import Between, Choices, Entry, entry_of, same
+
+Allowed = Mapping[str, tuple[Any, ...]]  # by searched key: the values of it with which another one exists
 
 
-class Choices(FrozenOptions):
-    """A value from a list."""
+class SearchSpace(Mapping[str, Entry]):
+    """The searched values by dotted name, in their order, and when each of them exists.
 
-    choices: tuple[Any, ...] = Field(min_length=1, description="The values to choose from.")
+    Attributes:
+        when: by name, its conditions: all of them must hold. A value that does not exist itself fulfils none.
+        order: the names, those before others that depend on them.
+    """
 
-    def grid(self, name: str) -> list[Any]:
-        """Return every choice, in order; `name` is only there for the same signature as in `Between`."""
-        del name
-        return list(self.choices)
-
-
-class Between(FrozenOptions):
-    """A number in a range, both ends included; an integer if low, high and step are integers."""
-
-    low: int | float = Field(description="The smallest value.")
-    high: int | float = Field(description="The largest value.")
-    log: bool = Field(False, description="Draw on a logarithmic scale.")
-    step: int | float | None = Field(None, gt=0, description="The distance between two values.")
-    num: int | None = Field(None, ge=2, description="Number of grid points, including both ends.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Between:
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}; expected low <= high; swap them")
-        if self.log and self.low <= 0:
-            raise ValueError(
-                f"low is {self.low} with log; expected a number above 0; raise it, or leave log out"
-            )
-        if self.log and self.step is not None:
-            raise ValueError("log and step are both given; expected one of them; leave one out")
-        return self
-
-    @property
-    def whole(self) -> bool:
-        """Whether all values are integers."""
-        return all(isinstance(end, int) for end in (self.low, self.high, self.step or 1))
-
-    def grid(self, name: str) -> list[Any]:
-        """Return the points of a grid from low to high.
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        """Check the conditions.
 
         Raises:
-            OptionsError: neither step nor num is given.
+            OptionsError: a condition names no other searched value, or none that it can have; conditions go round in
+                a circle; or a value could never occur.
         """
-        if self.step is not None:
-            count = int((self.high - self.low) / self.step + 1e-9) + 1
-            return [self.low + index * self.step for index in range(count)]
-        if self.num is None:
-            raise OptionsError(
-                f"search.space.{name} is a range from {self.low} to {self.high}; expected its points for a grid; add "
-                "`num: 3` or `step: ...` to it, list its `choices`, or use method random or tpe"
-            )
-        parts = [index / (self.num - 1) for index in range(self.num)]
-        points = [self._at(part) for part in parts]
-        return sorted({round(point) for point in points}) if self.whole else points
+        self._entries = dict(entries)
+        self.when: dict[str, Allowed] = {
+            name: {key: self._allowed(name, key, value) for key, value in (entry.when or {}).items()}
+            for name, entry in self._entries.items()
+        }
+        self.order = self._ordered()
+        for name in self.order:
+            self.required(name)
 
-    def _at(self, part: float) -> float:
-        """The number at a fraction of the way from low to high; both ends are exact."""
-        if part in (0.0, 1.0):
-            return float(self.high if part else self.low)
-        return float(
-            self.low * (self.high / self.low) ** part
-            if self.log
-            else self.low + (self.high - self.low) * part
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def exists(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a value exists beside others, which are those before it in the order."""
+        return all(
+            key in values and any(same(values[key], one) for one in allowed)
+            for key, allowed in self.when[name].items()
         )
 
+    def exists_with(self, name: str, key: str, value: Any) -> bool:
+        """Whether a value may exist where another one has this value."""
+        allowed = self.required(name).get(key)
+        return allowed is None or any(same(value, one) for one in allowed)
 
-def space_of(space: Mapping[str, Any]) -> dict[str, Choices | Between]:
+    def required(self, name: str) -> dict[str, tuple[Any, ...]]:
+        """All that must hold where a value exists: its conditions, and those of the values in them.
+
+        Raises:
+            OptionsError: they contradict each other.
+        """
+        found = dict(self.when[name])
+        for key in self.when[name]:
+            for further, allowed in self.required(key).items():
+                both = [one for one in found.get(further, allowed) if any(same(one, two) for two in allowed)]
+                if not both:
+                    raise OptionsError(
+                        f"search.space.{name}.when: {further} is {_listed(found[further])}, and {key} exists only "
+                        f"where it is {_listed(allowed)}; expected conditions that can hold together, or this value "
+                        "never occurs; change one of them"
+                    )
+                found[further] = tuple(both)
+        return found
+
+    def _allowed(self, name: str, key: str, value: Any) -> tuple[Any, ...]:
+        where = f"search.space.{name}.when"
+        if key not in self._entries or key == name:
+            others = [other for other in self._entries if other != name]
+            raise OptionsError(f"{where}: {key!r} is no other searched value{did_you_mean(key, others)}")
+        entry = self._entries[key]
+        if isinstance(entry, Between) and not entry.listed:
+            raise OptionsError(
+                f"{where}: {key} is a range from {entry.low} to {entry.high}, which has no single values; expected "
+                "a value with choices, integers or a step; give it one, or leave the condition out"
+            )
+        # A choice may be a list itself.
+        values = tuple(value) if isinstance(value, list | tuple) and not entry.has(value) else (value,)
+        never = [one for one in values if not entry.has(one)]
+        if never or not values:
+            raise OptionsError(
+                f"{where}: {key} is {_listed(never or values)}, and is never that; expected {_described(entry)}; "
+                "correct the condition"
+            )
+        return values
+
+    def _ordered(self) -> list[str]:
+        """The names as they are declared, and each after those that it depends on."""
+        found: list[str] = []
+
+        def add(name: str, above: tuple[str, ...]) -> None:
+            if name in above:
+                circle = " -> ".join([*above[above.index(name) :], name])
+                raise OptionsError(
+                    f"search.space.{name}.when: the conditions go round in a circle: {circle}; expected a value that "
+                    "exists whatever the others are; leave one of the conditions out"
+                )
+            if name not in found:
+                for key in self.when[name]:
+                    add(key, (*above, name))
+                found.append(name)
+
+        for name in self._entries:
+            add(name, ())
+        return found
+
+
+def _listed(values: tuple[Any, ...] | list[Any]) -> str:
+    return " or ".join(map(repr, values)) or "an empty list"
+
+
+def _described(entry: Entry) -> str:
+    if isinstance(entry, Choices):
+        return f"one of its choices, {', '.join(map(repr, entry.choices))}, or a list of them"
+    step = f" in steps of {entry.step}" if entry.step is not None else ""
+    return f"a value from {entry.low} to {entry.high}{step}, or a list of them"
+
+
+def space_of(space: Mapping[str, Any]) -> SearchSpace:
     """Return the searched values by dotted name, checked.
 
     Args:
-        space: for each name {low, high, log, step, num}, {choices: [...]}, or a plain list of choices.
+        space: for each name {low, high, log, step, num}, {choices: [...]}, or a plain list of choices; the first two
+            may have `when`.
 
     Raises:
-        OptionsError: the space is empty, or an entry has another form.
+        OptionsError: the space is empty, an entry has another form, or a condition is wrong.
     """
     if not space:
         raise OptionsError(
             "search.space is empty; expected at least one `name: {low: ..., high: ...}`; add one"
         )
-    return {name: _entry(name, entry) for name, entry in space.items()}
+    return SearchSpace({name: entry_of(name, entry) for name, entry in space.items()})
 
 
-def _entry(name: str, entry: Any) -> Choices | Between:
-    where = f"search.space.{name}"
-    if isinstance(entry, list | tuple):
-        return parse_options(Choices, {"choices": tuple(entry)}, where)
-    if not isinstance(entry, Mapping):
-        raise OptionsError(
-            f"option {where!r} is {entry!r}; expected {{low, high}}, {{choices: [...]}} or a list; correct it"
-        )
-    if "choices" in entry:
-        return parse_options(Choices, entry, where)
-    return parse_options(Between, entry, where)
+def require_used(space: SearchSpace, method: str) -> None:
+    """Refuse what another method would use.
+
+    Raises:
+        OptionsError: names the first one.
+    """
+    for name, entry in space.items():
+        if method != "grid" and isinstance(entry, Between) and entry.num is not None:
+            raise OptionsError(
+                f"search.space.{name} has num: {entry.num}, the points of a grid, and search.method is {method}; "
+                "expected a range, or one with a step; leave num out"
+            )

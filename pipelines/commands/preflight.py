@@ -14,8 +14,8 @@ from tidegate.models.distributed.devices import require_backend
 from tidegate.models.errors import ModelsError
 from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
-from tidegate.models.tuning.search import grid_size
-from tidegate.models.tuning.space import space_of
+from tidegate.models.tuning.grid import grid_size
+from tidegate.models.tuning.space import SearchSpace, require_used, space_of
 from tidegate.pipelines.commands.model_file import check_model_file, names_in
 from tidegate.pipelines.commands.own_code import check_own_code
 from tidegate.pipelines.errors import ExperimentError
@@ -223,8 +223,9 @@ def _check_space(experiment: Experiment) -> None:
     """Check the experiment that each choice, and each end of a range, makes."""
     if experiment.search is None:
         return
-    _check_trials(experiment.search)
     document, space = experiment.model_dump(mode="json"), space_of(experiment.search.space)
+    require_used(space, experiment.search.method)
+    _check_trials(experiment.search, space)
     lost = list(losses(space, experiment.model_dump(mode="json", exclude_unset=True)))
     if lost:
         raise ExperimentError(NEXT.join(lost))
@@ -232,9 +233,9 @@ def _check_space(experiment: Experiment) -> None:
         _run_checks(partial(_check_choice, document, key, values) for values in combinations(space, key))
 
 
-def _check_trials(search: Search) -> None:
+def _check_trials(search: Search, space: SearchSpace) -> None:
     """Refuse more trials than a grid has."""
-    size = grid_size(search.space) if search.method == "grid" else None
+    size = grid_size(space) if search.method == "grid" else None
     if size is not None and search.trials is not None and search.trials > size:
         raise ExperimentError(
             f"search.trials: {search.trials}, and the grid has {size}; expected at most that many; lower it, or leave "

@@ -27,6 +27,7 @@ from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.step import TRIALS
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
+from tidegate.pipelines.step_types.train import pruned_text
 
 SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
 FAILED_SYNC_S = (
@@ -257,7 +258,7 @@ def _step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
         shown = {key: value for key, value in outputs["metrics"].items() if key.startswith("test_")}
         words = [f"{key}={value:.4g}" for key, value in list(shown.items())[:2]]
         words += [f"{key.rpartition('.')[2]}={value}" for key, value in outputs["params"].items()]
-        return " ".join(words) + (" pruned" if outputs["pruned"] else "")
+        return " ".join([*words, *filter(None, [pruned_text(outputs)])])
     if record.step == "package":
         near = "unproved" if outputs["parity"] is None else f"parity {outputs['parity']:.2g}"
         return f"{outputs['runtime']}, {near}, bento {outputs['bento']}"

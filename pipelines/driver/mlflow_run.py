@@ -56,7 +56,8 @@ class RunLog:
 
     def _any_point(self) -> dict[str, Any]:
         search = self._plan.experiment.search
-        return dict.fromkeys(search.space, VARIED) if search is not None else {}
+        keys = search.space if search is not None else {}
+        return {key: VARIED for key in keys if not any(key.startswith(f"{outer}.") for outer in keys)}
 
     def _parameters(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a trial with these values of the search."""

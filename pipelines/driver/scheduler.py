@@ -13,9 +13,11 @@ from tidegate.pipelines.errors import StepError
 from tidegate.pipelines.executors.base import Executor, Handle, StepCall
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.planning.step import Step
+from tidegate.pipelines.planning.suggestions import Suggestions
 from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
 from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus, read_json
 from tidegate.pipelines.step_types.base import From, StepPart
+from tidegate.pipelines.step_types.train import TrainInputs
 
 MAX_RETRIES = 2  # of a step that was killed; a step that failed by itself would fail again
 
@@ -101,6 +103,7 @@ class _Execution:
 
     def __post_init__(self) -> None:
         self.waiting = ReadySteps(self.plan.steps)
+        self.suggestions = Suggestions(step.id for step in self.plan.of("train"))
 
     def is_done(self) -> bool:
         return not self.waiting and not self.running
@@ -123,12 +126,14 @@ class _Execution:
             id=step.id,
             step=step.step,
             key=step.key,
-            inputs=self._resolve_inputs(step.inputs),
+            inputs=self._given(self._resolve_inputs(step.inputs)),
             log=self.folder.log(step.id),
         )
         write_atomic(self.folder.call(step.id), call.model_dump_json().encode())
         self._report(step, "running", 0.0)
         self.running[step.id] = _Running(step, self.executor.start(call), time.monotonic())
+        if step.step == "prepare":
+            self.suggestions.import_early(self.plan.experiment.search)
 
     def _require_a_trial(self, step: Step) -> None:
         failures = [self.failed[before] for before in step.after if before in self.failed]
@@ -139,6 +144,10 @@ class _Execution:
     def _resolve_inputs(self, inputs: StepPart) -> StepPart:
         """The inputs with each From replaced by the output it names; failed trials drop out of lists."""
         return type(inputs).model_validate({name: self._resolve(value) for name, value in inputs})
+
+    def _given(self, inputs: StepPart) -> StepPart:
+        """A trial's inputs with its values and limits, which depend on earlier trials."""
+        return self.suggestions.into(inputs, self.outputs) if isinstance(inputs, TrainInputs) else inputs
 
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, From):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
 from typing import Any
 
-from tidegate.models.tuning.space import Between, Choices
+from tidegate.models.tuning.entries import Choices, Entry
+from tidegate.models.tuning.space import SearchSpace
 from tidegate.pipelines.experiment.dotted import opened, value_at
 
-Space = Mapping[str, Choices | Between]
 
-
-def losses(space: Space, stated: Mapping[str, Any]) -> Iterator[str]:
+def losses(space: SearchSpace, stated: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about choices through which something that is stated would be lost.
 
     Args:
@@ -28,7 +26,7 @@ def losses(space: Space, stated: Mapping[str, Any]) -> Iterator[str]:
                 f"that stands there; add it to each choice, or take it out of {key}"
             )
         for inner in _within(space, key):
-            if not _holds(choice, key, inner):
+            if space.exists_with(inner, key, choice) and not _holds(choice, key, inner):
                 yield (
                     f"search.space.{inner}: {inner} is searched within the choice {choice} of {key}, and one would "
                     f"replace the other; expected different keys; search one of the two, or take "
@@ -36,18 +34,30 @@ def losses(space: Space, stated: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
-def combinations(space: Space, key: str) -> Iterator[dict[str, Any]]:
-    """The values of a key to check, each with every choice of the searched keys that it lies within."""
-    keys = [*(outer for outer in space if key in _within(space, outer)), key]
-    for values in product(*(_values(space[one]) for one in keys)):
-        yield dict(zip(keys, values, strict=True))
+def combinations(space: SearchSpace, key: str) -> Iterator[dict[str, Any]]:
+    """The values of a key to check: each with every choice of the searched keys that it lies within, and with every
+    value of those on which it depends."""
+    needed, required = _needed(space, key), space.required(key)
+    found: list[dict[str, Any]] = [{}]
+    for one in (name for name in space.order if name in needed):
+        values = required.get(one, _values(space[one]))
+        there = [beside for beside in found if space.exists(one, beside)]
+        absent = [beside for beside in found if not space.exists(one, beside)]
+        found = absent + [{**beside, one: value} for beside in there for value in values]
+    yield from (values for values in found if key in values)
 
 
-def _within(space: Space, key: str) -> list[str]:
+def _needed(space: SearchSpace, key: str) -> set[str]:
+    """A key, those that it lies within or depends on, and theirs."""
+    beside = {one for one in space if key in _within(space, one)} | {*space.when[key]}
+    return {key}.union(*(_needed(space, one) for one in beside))
+
+
+def _within(space: SearchSpace, key: str) -> list[str]:
     return [inner for inner in space if inner.startswith(f"{key}.")]
 
 
-def _values(entry: Choices | Between) -> tuple[Any, ...]:
+def _values(entry: Entry) -> tuple[Any, ...]:
     """The choices, or both ends."""
     return entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
 

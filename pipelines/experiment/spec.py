@@ -15,6 +15,7 @@ from tidegate.pipelines.experiment.code import Code, Reference, references_in
 from tidegate.pipelines.experiment.data import Data, are_outputs
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
+from tidegate.pipelines.experiment.pruning import Pruning
 from tidegate.pipelines.experiment.serving import Serving
 
 # Keys of `Model` that are no options of what builds it.
@@ -125,13 +126,6 @@ class Training(TrainingOptions):
     seed: int = Field(7, ge=0, description="seed of initial weights, order of batches and dropout")
 
 
-class Pruning(Part):
-    """Stop a trial whose validation loss is worse than the median of earlier trials."""
-
-    warmup_epochs: int = Field(3, ge=0, description="epochs before a trial can be stopped")
-    minimum_trials: int = Field(4, ge=1, description="finished trials needed before a trial can be stopped")
-
-
 class Search(Part):
     """Several trials over a space of hyperparameters."""
 
@@ -144,7 +138,10 @@ class Search(Part):
     parallelism: int = Field(1, ge=1, description="trials that may run at once")
     seed: int = Field(0, ge=0, description="seed of the sampler")
     pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
-    space: dict[str, Any] = Field(description="dotted key of the experiment -> {low, high, log} or choices")
+    space: dict[str, Any] = Field(
+        description="dotted key of the experiment -> {low, high, log, step}, {choices} or a list; with "
+        "`when: {key: value}` it is searched only where another searched key has this value, or one of a list"
+    )
 
     def problems(self) -> Iterator[str]:
         if not self.space:

@@ -13,7 +13,7 @@ from tidegate.pipelines.planning.step import Step, code_inputs, make_step, setti
 from tidegate.pipelines.step_types.base import place_of
 from tidegate.pipelines.step_types.import_model import ImportInputs
 from tidegate.pipelines.step_types.prepare import Prepared
-from tidegate.pipelines.step_types.train import Draw, Trained, TrainInputs, WarmStartInputs
+from tidegate.pipelines.step_types.train import Draw, TrainInputs, WarmStartInputs
 
 
 def trial_steps(
@@ -44,7 +44,7 @@ def _trial(
     index: int,
     seen: list[Step],
 ) -> Step:
-    draw = _draw(experiment.search, index)
+    draw = _draw(experiment.search, index, len(seen))
     resources, settings = experiment.resources, experiment.serving.settings
     parts = [prepare.key, content["model"], content["training"], resources.gpus, resources.nodes]
     parts += [draw and draw.model_dump(mode="json"), [step.key for step in seen], *settings_key(settings)]
@@ -72,7 +72,6 @@ def _trial(
         stated=stated,
         explain=experiment.serving.explain,  # changes no result, so it is not part of the key
         search=draw,
-        history=[place_of(step.id, Trained) for step in seen],
         content=content,
         versions=facts.versions["train"],
         tags=facts.tags,
@@ -117,20 +116,23 @@ def import_step(
 
 
 def _stated(experiment: Experiment) -> tuple[str, ...]:
-    """The options of training that are stated, in the file or by the search, where a model of the user's is trained."""
+    """The options of training that the file states, where a model of the user's is trained; see `Suggestions`."""
     if experiment.model.family is not None:
         return ()
-    keys = experiment.search.space if experiment.search else {}
-    searched = {key.split(".")[1] for key in keys if key.startswith("training.")}
-    return tuple(sorted(experiment.training.model_fields_set | searched))
+    return tuple(sorted(experiment.training.model_fields_set))
 
 
-def _draw(search: Search | None, index: int) -> Draw | None:
+def _draw(search: Search | None, index: int, seen: int) -> Draw | None:
     """The number of trials is not part of a trial's key, so adding trials later keeps the old ones."""
     if search is None:
         return None
     return Draw(
-        method=search.method, seed=search.seed, pruning=search.pruning, space=search.space, index=index
+        method=search.method,
+        seed=search.seed,
+        pruning=search.pruning,
+        space=search.space,
+        index=index,
+        seen=seen,
     )
 
 

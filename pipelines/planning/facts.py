@@ -11,7 +11,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tidegate.models.tuning.search import grid_size
+from tidegate.models.tuning.grid import grid_size
+from tidegate.models.tuning.space import space_of
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.data_source import sources_of
@@ -38,6 +39,8 @@ CHANGES_NO_RESULT = (
     "tidegate.pipelines.steps.context",
     "tidegate.pipelines.steps.trials.trial_log",
 )
+# What is decided for a step before it starts counts like its own code.
+DECIDED = {"train": ("tidegate.pipelines.planning.suggestions",)}
 MODULES = {"import": "import_model"}  # where a step's module is not called as the step
 # The libraries whose versions a step's result depends on.
 LIBRARIES = {
@@ -158,7 +161,7 @@ def _trial_count(experiment: Experiment) -> int:
         return 1
     if search.method != "grid":
         return search.trials or 1
-    size = grid_size(search.space)
+    size = grid_size(space_of(search.space))
     return min(search.trials or size, size)
 
 
@@ -184,7 +187,11 @@ def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
     """
     total = hashlib.sha256()
     module = MODULES.get(step, step)
-    reached = import_closure([f"tidegate.pipelines.steps.{module}", *own], CHANGES_NO_RESULT, packages=False)
+    reached = import_closure(
+        [f"tidegate.pipelines.steps.{module}", *DECIDED.get(step, ()), *own],
+        CHANGES_NO_RESULT,
+        packages=False,
+    )
     for name, file in reached.items():
         total.update(name.encode() + b"\0" + content_of_file(file) + b"\0")
     return total.hexdigest()

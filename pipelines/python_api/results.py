@@ -40,7 +40,8 @@ class StepState(Document):
 
 
 class Trial(Document):
-    """One trial. `params`: the values searched by dotted key; `undefined`: metrics without a value, and why."""
+    """One trial. `params`: the values searched by dotted key; `undefined`: metrics without a value, and why;
+    `pruned_at`: where the search's rule stopped it, in words."""
 
     id: str
     status: StepStatus
@@ -48,6 +49,7 @@ class Trial(Document):
     metrics: dict[str, float] = {}
     undefined: dict[str, str] = {}
     pruned: bool = False
+    pruned_at: str = ""
     resumed: str = ""
     mlflow_run_id: str | None = None
 

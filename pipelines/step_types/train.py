@@ -1,12 +1,13 @@
 """Inputs and outputs of `train`."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import DecodingSettings
-from tidegate.pipelines.experiment.spec import Pruning
+from tidegate.pipelines.experiment.pruning import Pruning
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.step_types.prepare import Prepared
@@ -32,11 +33,12 @@ class Trained(StepPart):
         params: the searched values, by dotted key.
         metrics: test_* and validation_* of the whole split.
         undefined: why a metric has no value, by its name.
-        monitor: the metric that the search optimises and the median rule compares.
+        monitor: the metric that the search optimises and its rule compares.
         value: its best value.
         curve: its value after each epoch.
         events: the trial's events for MLflow, for other runs that use it.
-        pruned: whether the median rule stopped it.
+        pruned: whether the search's rule stopped it.
+        pruned_at: where, in words; "" if it did not.
         resumed: the position from which it resumed after it was killed, as text; "" if it was not.
         read: path -> SHA-256 of the files that the user's code read besides the model file.
         warnings: what the user should know about the training, one sentence each.
@@ -58,6 +60,7 @@ class Trained(StepPart):
     value: float
     curve: list[float]
     pruned: bool
+    pruned_at: str = ""
     epochs: int
     resumed: str = ""
     read: dict[str, str] = Field(default_factory=dict)
@@ -65,6 +68,12 @@ class Trained(StepPart):
     probes: Ref | None = None
     proof: Literal["training", "answers", "none"] = "training"
     exported: bool = True
+
+
+def pruned_text(trained: Mapping[str, Any]) -> str:
+    """`pruned`, and where, of a trial's outputs; "" of one that was not; earlier versions did not say where."""
+    where = trained.get("pruned_at")
+    return "" if not trained["pruned"] else f"pruned at {where}" if where else "pruned"
 
 
 class WarmStartInputs(StepPart):
@@ -85,17 +94,24 @@ class WarmStartInputs(StepPart):
 
 
 class Draw(StepPart):
-    """How a trial's values are drawn: the part of the search that affects it, and the trial's number."""
+    """How a trial's values are drawn: the part of the search that affects it, and the trial's number.
+
+    `seen` is the number of earlier trials whose results it may use: the first ones, whichever ended first.
+    """
 
     method: Literal["grid", "random", "tpe"]
     seed: int
     pruning: Pruning | None
     space: dict[str, Any]
     index: int
+    seen: int = 0
 
 
 class TrainInputs(CodedInputs):
-    """One trial's data, model, training, decoding settings and, in a search, the results of earlier trials.
+    """One trial's data, model, training, decoding settings and, in a search, its values.
+
+    `params` are the values searched, by dotted key, and `limits` the monitored values that it must reach by epoch;
+    both are known only when the trial starts, see `planning.suggestions`.
 
     If `explain` is true, a model that cannot be explained is refused before it is trained. `stated` are the options of
     `training` that the experiment states, which a model of the user's may contradict.
@@ -117,7 +133,8 @@ class TrainInputs(CodedInputs):
     explain: bool = False
     stated: tuple[str, ...] = ()
     search: Draw | None
-    history: list[Later[Trained]]
+    params: dict[str, Any] = Field(default_factory=dict)
+    limits: list[float | None] | None = None
     content: dict[str, Any]
     versions: dict[str, str]
     tags: dict[str, str]

@@ -4,18 +4,14 @@ Only this step imports TensorFlow, and `select` where it exports the winner of a
 their files.
 """
 
-from typing import Any
-
-from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.errors import MemberLostError, OptionsError, UserCodeError, UserModelError
-from tidegate.models.tuning.search import suggest
 from tidegate.pipelines.errors import error_message
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.step_types.train import Trained, TrainInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.project import at_home
 from tidegate.pipelines.steps.trials.trial import Trial
-from tidegate.pipelines.steps.trials.trial_log import TrialLog, version_tags
+from tidegate.pipelines.steps.trials.trial_log import TrialLog, absent_tags, version_tags
 
 
 def run(inputs: TrainInputs, context: StepContext) -> Trained:
@@ -24,10 +20,10 @@ def run(inputs: TrainInputs, context: StepContext) -> Trained:
     Raises:
         ModelsError: requested GPUs are missing, an option is wrong, the user's model fails, the loss is NaN.
     """
-    params = _suggest(inputs)
+    params = inputs.params
     chosen = with_values({"model": inputs.model, "training": inputs.training}, params)
     content = with_values(inputs.content, params)
-    tags = inputs.tags | version_tags(inputs.versions)
+    tags = inputs.tags | version_tags(inputs.versions) | absent_tags(inputs.search, params)
     log = TrialLog(context, inputs.run, inputs.name, inputs.index, content, tags)
     log.starting(chosen["training"]["backend"])
     try:
@@ -50,14 +46,5 @@ def run_follower(inputs: TrainInputs, context: StepContext) -> None:
     Raises:
         ModelsError: see `run`.
     """
-    chosen = with_values({"model": inputs.model, "training": inputs.training}, _suggest(inputs))
+    chosen = with_values({"model": inputs.model, "training": inputs.training}, inputs.params)
     Trial(inputs, context, chosen["model"], chosen["training"], None).run_follower()
-
-
-def _suggest(inputs: TrainInputs) -> dict[str, Any]:
-    if inputs.search is None:
-        return {}
-    history = [{"params": trial.params, "value": trial.value} for trial in inputs.history]
-    higher = bool(history) and higher_is_better(inputs.history[0].monitor, inputs.training["metrics"])
-    direction = "maximize" if higher else "minimize"
-    return suggest({**inputs.search.model_dump(), "direction": direction}, inputs.index, history)

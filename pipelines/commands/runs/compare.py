@@ -7,13 +7,20 @@ from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import compare_url
 from tidegate.pipelines.commands.runs.summary import trials_of
-from tidegate.pipelines.commands.runs.winner import ranking_metric, selection_of, short_names, value_text
+from tidegate.pipelines.commands.runs.winner import (
+    ranking_metric,
+    searched_text,
+    selection_of,
+    short_names,
+    value_text,
+)
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.pipelines.state.mirror import refresh
+from tidegate.pipelines.step_types.train import pruned_text
 
 MLFLOW_LIMIT = 100  # runs in one address
 
@@ -102,7 +109,7 @@ def _ranked(data: Mapping[str, Any]) -> str:
     rows = [
         (
             trial["run"],
-            *(value_text(trial["params"].get(key)) for key in keys),
+            *(searched_text(trial["params"], key) for key in keys),
             *(value_text(trial["metrics"].get(name)) for name in metrics),
             _note(trial, data["winner"]),
         )
@@ -114,7 +121,7 @@ def _ranked(data: Mapping[str, Any]) -> str:
 def _note(trial: Mapping[str, Any], winner: str | None) -> str:
     if trial["run"] == winner:
         return "winner"
-    return "pruned" if trial["pruned"] else "" if trial["metrics"] else trial["status"]
+    return pruned_text(trial) or ("" if trial["metrics"] else trial["status"])
 
 
 def _mlflow(data: Mapping[str, Any]) -> str:

@@ -103,6 +103,7 @@ def trials_of(home: Home, record: RunRecord) -> list[dict[str, Any]]:
                 "metrics": outputs["metrics"] if outputs else {},
                 "undefined": outputs.get("undefined", {}) if outputs else {},
                 "pruned": outputs["pruned"] if outputs else False,
+                "pruned_at": outputs.get("pruned_at", "") if outputs else "",
                 "resumed": outputs.get("resumed", "") if outputs else "",
                 "mlflow_run_id": known.get(step.id, {}).get("run_id"),
             }

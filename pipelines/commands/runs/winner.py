@@ -39,7 +39,14 @@ def winner_text(winner: Mapping[str, Any], trials: int) -> str:
 
 def values_text(params: Mapping[str, Any]) -> list[str]:
     """Each searched value under its short name."""
-    return [f"{short} {value_text(params[key])}" for key, short in short_names(params).items()]
+    return [f"{short} {searched_text(params, key)}" for key, short in short_names(params).items()]
+
+
+def searched_text(params: Mapping[str, Any], key: str) -> str:
+    """A searched value for a table: `-` where the trial has none, because its condition does not hold."""
+    if params and key not in params:
+        return "-"
+    return "null" if params and params[key] is None else value_text(params.get(key))
 
 
 def short_names(keys: Mapping[str, Any] | Sequence[str]) -> dict[str, str]:

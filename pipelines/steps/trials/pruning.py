@@ -1,15 +1,21 @@
-"""What the median rule allows a trial, by the trials before it."""
+"""Where the search's rule stopped a trial."""
 
-from tidegate.models.config.own_metrics import higher_is_better
-from tidegate.models.tuning.search import medians
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from tidegate.pipelines.step_types.train import TrainInputs
 
+if TYPE_CHECKING:
+    from tidegate.models.training.fit import History
 
-def medians_of(inputs: TrainInputs) -> list[float | None] | None:
-    """The median rule's limits by epoch, once enough trials have run to the end; else None."""
-    pruning = inputs.search.pruning if inputs.search else None
-    finished = [trial for trial in inputs.history if not trial.pruned]
-    if pruning is None or len(finished) < pruning.minimum_trials:
-        return None
-    higher = higher_is_better(finished[0].monitor, inputs.training["metrics"])
-    return medians([trial.curve for trial in finished], pruning.warmup_epochs, higher)
+
+def pruned_place(inputs: TrainInputs, training: Mapping[str, Any], history: "History") -> str:
+    """The place in words, see `Pruning.place`; "" if the trial was not stopped by it.
+
+    Args:
+        inputs: of the train step.
+        training: with the trial's values.
+        history: of its training.
+    """
+    rule = inputs.search.pruning if inputs.search and history.stopped == "pruned" else None
+    return rule.place(training["epochs"], len(history.epochs)) if rule else ""

@@ -36,7 +36,7 @@ from tidegate.pipelines.steps.project import model_file
 from tidegate.pipelines.steps.trials.attributions import explain_rows
 from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
 from tidegate.pipelines.steps.trials.group import join_group
-from tidegate.pipelines.steps.trials.pruning import medians_of
+from tidegate.pipelines.steps.trials.pruning import pruned_place
 from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
 from tidegate.pipelines.steps.trials.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trials.trial_results import TrialResults
@@ -184,7 +184,7 @@ class Trial:
         files = results.files(model, raw["test"], report, later)
         answered = [-1, self.head.units] if self.transforms.text_target else list(raw["test"].shape[1:])
         requirements = [f"{name}=={version}" for name, version in self.inputs.versions.items()]
-        pruned = history.stopped == "pruned"
+        pruned_at = pruned_place(self.inputs, self.training, history)
         self.log.results(
             measured,
             self.inputs.prepared,
@@ -193,7 +193,7 @@ class Trial:
             files,
             answered,
             requirements,
-            pruned if self.inputs.search is not None else None,
+            pruned_at if self.inputs.search is not None else None,
         )
         monitored = [epoch[history.monitor] for epoch in history.epochs]
         return Trained(
@@ -214,7 +214,8 @@ class Trial:
             monitor=history.monitor,
             value=monitored[history.best_epoch],
             curve=monitored,
-            pruned=pruned,
+            pruned=bool(pruned_at),
+            pruned_at=pruned_at,
             epochs=len(history.epochs),
             resumed=self._resumed,
             read=self._keep_files_read(),
@@ -263,7 +264,7 @@ class Trial:
             weights=self.rows.weights("train"),
             validation_weights=self.rows.weights("validation"),
             checkpoints=keeper,
-            medians=medians_of(self.inputs),
+            medians=self.inputs.limits,
             gpus=self.inputs.gpus,
             group=self.group,
             **callbacks,

@@ -20,6 +20,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.step_types.train import Draw
 from tidegate.pipelines.steps.context import StepContext
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def parameters(content: Mapping[str, Any]) -> dict[str, Any]:
 def version_tags(versions: Mapping[str, str]) -> dict[str, str]:
     """Tags with the versions of the libraries that a run used."""
     return {f"version.{name}": version for name, version in versions.items()}
+
+
+def absent_tags(search: Draw | None, params: Mapping[str, Any]) -> dict[str, str]:
+    """A tag with the searched values that a trial does not have, because their conditions do not hold."""
+    absent = [key for key in search.space if key not in params] if search else []
+    return {"tidegate.without": ", ".join(absent)} if absent else {}
 
 
 def undefined_tags(undefined: Mapping[str, str]) -> dict[str, str]:
@@ -191,15 +198,16 @@ class TrialLog:
         files: "TrialFiles",
         answered: list[int],
         requirements: list[str],
-        pruned: bool | None,
+        pruned_at: str | None,
     ) -> None:
         """Training succeeded: log the final metrics, the datasets, the figures and the model.
 
-        The driver logs the figures of a search's winner; they are drawn of no other trial. `pruned` is None where
-        trials are not pruned, because there is no search.
+        The driver logs the figures of a search's winner; they are drawn of no other trial. `pruned_at` says where the
+        search's rule stopped the trial: "" where it did not, None without a search.
         """
-        if pruned is not None:
-            self._spool.write("tags", "pruned", values={"tidegate.pruned": pruned})
+        if pruned_at is not None:
+            where = {"tidegate.pruned_at": pruned_at} if pruned_at else {}
+            self._spool.write("tags", "pruned", values={"tidegate.pruned": bool(pruned_at), **where})
         # At step 0, MLflow draws a bar; a line of one point would show nothing.
         self._spool.write("metrics", "final", step=0, values=measured.values)
         if measured.undefined:

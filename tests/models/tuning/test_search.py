@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tidegate.models.errors import OptionsError
-from tidegate.models.tuning.search import grid_size, medians, suggest
+from tidegate.models.tuning.grid import grid_size
+from tidegate.models.tuning.search import Suggester, suggest
+from tidegate.models.tuning.space import space_of
 
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "suggestions.json").read_text())
 SPACE = {
     "training.optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True},
     "model.hidden": [[32], [64, 32]],
@@ -55,12 +60,12 @@ def test_a_grid_has_every_point_once() -> None:
         "b": ["x", "y"],
         "c": {"low": 0.01, "high": 1, "log": True, "num": 3},
     }
-    assert grid_size(space) == 18
+    assert grid_size(space_of(space)) == 18
     points = [suggest({"method": "grid", "space": space}, index, []) for index in range(18)]
     assert points[0] == {"a": 1, "b": "x", "c": pytest.approx(0.01)}
     assert {point["a"] for point in points} == {1, 5, 9} and all(type(point["a"]) is int for point in points)
     assert len({tuple(point.values()) for point in points}) == 18
-    assert grid_size({"a": {"low": 0, "high": 1, "step": 0.1}}) == 11
+    assert grid_size(space_of({"a": {"low": 0, "high": 1, "step": 0.1}})) == 11
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,8 @@ def test_a_grid_has_every_point_once() -> None:
         ({"space": {"a": []}}, "'search.space.a.choices' is ()"),
         (
             {"space": {"a": {"low": 1, "hihg": 2}}},
-            "unknown option 'search.space.a.hihg'; expected one of: high, log, low, num, step; did you mean 'high'",
+            "unknown option 'search.space.a.hihg'; expected one of: high, log, low, num, step, when; "
+            "did you mean 'high'",
         ),
         ({"space": {"a": {"low": 2, "high": 1}}}, "low 2 is above high 1"),
         (
@@ -96,7 +102,15 @@ def test_a_wrong_search_is_told(search: dict[str, Any], said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_medians_are_of_the_best_so_far() -> None:
-    assert medians([[3.0, 1.0, 2.0], [2.0, 2.5], [4.0, 4.0]], warmup=1) == [None, 2.0, 1.0]
-    assert medians([[0.5, 0.9], [float("nan"), 0.7]], warmup=0, higher=True)[1] == pytest.approx(0.8)
-    assert medians([], warmup=3) == []
+@pytest.mark.parametrize("name", GOLDEN)
+def test_suggestions_are_those_of_earlier_versions(name: str) -> None:
+    """To the bit: of `digits-search`, of every kind of value, and of a grid, as version 0.1 suggested them."""
+    known = GOLDEN[name]
+    kept: dict[str, Suggester] = {}
+    for index, trial in enumerate(known["trials"]):
+        seen = known["trials"][: max(0, index - known["parallelism"] + 1)]
+        direction = known["direction"] if seen else "minimize"
+        search = {**known["search"], "direction": direction}
+        params = kept.setdefault(direction, Suggester(search)).suggest(index, seen)
+        assert list(params.items()) == list(trial["params"].items())
+        assert suggest(search, index, seen) == params

@@ -104,7 +104,9 @@ def searched(home: Home) -> None:
     record = {"run": "wine-1", "name": "wine", "endpoint": "wine", "status": "done", "created": 1.0}
     folder.write(RunRecord.model_validate(record | {"steps": known, "experiment": {}}))
     for index, auc in enumerate((0.7, 0.9)):
-        outputs = {"params": {RATE: 0.1 / (index + 1)}, "metrics": {"test_auc": auc}, "pruned": index == 0}
+        params = {RATE: 0.1 / (index + 1), **({"training.optimizer.momentum": None} if index else {})}
+        outputs = {"params": params, "metrics": {"test_auc": auc}, "pruned": index == 0}
+        outputs |= {"pruned_at": "rung 1 of 2, epoch 3"} if index == 0 else {}
         home.store.write(f"steps/t{index}.json", json.dumps({"outputs": outputs}).encode(), None)
     chosen = {"trial": "train-1-x", "metric": "test_auc", "metrics": {"test_auc": 0.9}}
     chosen |= {"ranking": ["train-1-x", "train-0-x"]}
@@ -116,8 +118,11 @@ def test_a_search_names_its_winner_and_compares_its_trials(tmp_path: Path) -> No
     searched(home)
     summary = run_result(home, home.run_folder("wine-1"))
     assert summary.data["winner"]["id"] == "train-1-x"
-    assert (summary.data["winner"]["params"], summary.data["winner"]["value"]) == ({RATE: 0.05}, 0.9)
-    assert "winner    train-1-x of 3  learning_rate 0.05" in summary.text
+    assert (summary.data["winner"]["params"], summary.data["winner"]["value"]) == (
+        {RATE: 0.05, "training.optimizer.momentum": None},
+        0.9,
+    )
+    assert "winner    train-1-x of 3  learning_rate 0.05  momentum null" in summary.text
     compared = compare(home, ["wine"])
     assert [(row["run"], row["rank"]) for row in compared.data["runs"]] == [
         ("train-1-x", 1),
@@ -126,9 +131,9 @@ def test_a_search_names_its_winner_and_compares_its_trials(tmp_path: Path) -> No
     ]
     lines = [line.split() for line in compared.text.splitlines()]
     assert lines[:4] == [
-        ["trial", "learning_rate", "test_auc"],
-        ["train-1-x", "0.05", "0.9", "winner"],
-        ["train-0-x", "0.1", "0.7", "pruned"],
+        ["trial", "learning_rate", "momentum", "test_auc"],
+        ["train-1-x", "0.05", "null", "0.9", "winner"],
+        ["train-0-x", "0.1", "-", "0.7", "pruned", "at", "rung", "1", "of", "2,", "epoch", "3"],
         ["train-2-x", "failed"],
     ]
 

@@ -32,6 +32,7 @@ from tidegate.pipelines.hosting.kubernetes import KubernetesHosting
 from tidegate.pipelines.hosting.manifests import endpoint_objects_of
 from tidegate.pipelines.hosting.metrics import Counts
 from tidegate.pipelines.planning.plan import make_plan
+from tidegate.pipelines.planning.suggestions import limits_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Target
 from tidegate.pipelines.step_types.prepare import PrepareInputs
@@ -54,8 +55,6 @@ EXEMPT = {
     "data.transform": "as above: tests/models/preprocessing/own_transform",
     "data.sample_rate": "of recordings: tests/models/readers",
     "gate.confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
-    "search.pruning.warmup_epochs": "handed to the median rule: tests/models/tuning",
-    "search.pruning.minimum_trials": "as above",
     "resources.patience": "how long a pod may wait: tests/cluster",
     "serving.port": "this machine's ports: tests/pipelines/experiment/test_bad_input.py",
 }
@@ -123,6 +122,16 @@ def judged(experiment: Experiment, _: Path) -> Any:
     return judge(Counts(), Counts(), experiment.serving.slo).figures
 
 
+def limited(experiment: Experiment, _: Path) -> Any:
+    """The limits of a trial after four others."""
+    assert experiment.search and experiment.search.pruning
+    known = [
+        {"curve": [0.1 * trial + 1 / (epoch + 1) for epoch in range(9)], "pruned": False}
+        for trial in range(4)
+    ]
+    return limits_of(experiment.search.pruning, known, 10, higher=False)
+
+
 def texts(experiment: Experiment, _: Path) -> Any:
     assert experiment.serving.decoding is not None
     return decode(model, ANSWERS, ROWS, LEADS, experiment.serving.decoding)
@@ -175,6 +184,10 @@ GPUS = {"gpus": 1, "nodes": 2}
 CANARY, SLO = {"steps": [50, 100]}, {"p99_ms": 500, "error_rate": 0.5}
 BEAM, SAMPLE = {"method": "beam", "width": 8}, {"method": "sample", "seed": 1}
 FOUND = {"score": 0.1, "iou": 0.3}
+
+
+def pruned(**pruning: Any) -> dict[str, Any]:
+    return {"search": {**SEARCH, "pruning": pruning}}
 
 
 def serving(probe: Probe, name: str, after: Any, before: Any) -> Change:
@@ -238,6 +251,13 @@ CHANGED: dict[str, Change] = {
     "search.parallelism": part(planned, "search", {"parallelism": 3}, {**SEARCH, "method": "tpe"}),
     "search.seed": part(planned, "search", {"seed": 3}, SEARCH),
     "search.space": part(planned, "search", {"space": {"model.hidden": {"choices": [[7], [9]]}}}, SEARCH),
+    "search.pruning.rule": Change(limited, pruned(), pruned(rule="asha")),
+    "search.pruning.warmup_epochs": Change(limited, pruned(), pruned(warmup_epochs=0)),
+    "search.pruning.minimum_trials": Change(limited, pruned(), pruned(minimum_trials=5)),
+    "search.pruning.min_epochs": Change(limited, pruned(rule="asha"), pruned(rule="asha", min_epochs=2)),
+    "search.pruning.reduction_factor": Change(
+        limited, pruned(rule="asha"), pruned(rule="asha", reduction_factor=3)
+    ),
     "gate.metric": part(gated, "gate", {"metric": "test_f1"}, {"metric": "test_accuracy", "minimum": 0.8}),
     "gate.minimum": part(gated, "gate", {"minimum": 0.8}, {"metric": "test_accuracy"}),
     "gate.maximum": part(gated, "gate", {"maximum": 0.1}, {"metric": "test_accuracy"}),

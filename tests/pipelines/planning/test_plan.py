@@ -147,9 +147,8 @@ def test_a_tpe_trial_sees_a_fixed_prefix_of_the_others() -> None:
     for parallelism, seen in ((1, [0, 1, 2, 3]), (2, [0, 0, 1, 2])):
         plan = searched(4, method="tpe", parallelism=parallelism)
         trials = plan.of("train")
-        histories = [step.inputs.history for step in trials if isinstance(step.inputs, TrainInputs)]
-        assert [len(history) for history in histories] == seen
-        assert histories[3] == [From(step.id) for step in trials[: seen[3]]]
+        draws = [step.inputs.search for step in trials if isinstance(step.inputs, TrainInputs)]
+        assert [draw.seen for draw in draws if draw] == seen
         assert set(trials[3].after) == {plan.of("prepare")[0].id, *(step.id for step in trials[: seen[3]])}
 
 
