@@ -32,6 +32,7 @@ HOST = "127.0.0.1"
 PORT = 5000
 PORTS = 1000
 READY_S = 60.0
+NICE = 3  # of three processes on two cores, the one that does not yield has a core to itself
 
 
 def database(home: Path) -> Path:
@@ -211,6 +212,11 @@ def environment(database_uri: str, artifacts: str) -> Mapping[str, str]:
     }
 
 
+def give_way() -> None:
+    """Have this process yield to those that somebody waits for, such as a training, where cores are few."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 def serve(home: Path, listener: socket.socket) -> None:
     """Run the server in this process until SIGTERM."""
     check_database(home)
@@ -247,6 +253,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--fd", type=int, help="a socket that listens already; then --port only says which")
     given = parser.parse_args()
+    give_way()
     (given.home / "mlflow").mkdir(parents=True, exist_ok=True)
     listener = socket.socket(fileno=given.fd) if given.fd else socket.create_server((HOST, given.port))
     try:

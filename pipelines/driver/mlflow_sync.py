@@ -168,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         catch_up(home)
         return 0
     if stat.S_ISFIFO(os.fstat(0).st_mode):
+        mlflow_server.give_way()
         threading.Thread(target=_listen, args=(home, given.run, left), daemon=True).start()
     else:
         left.set()

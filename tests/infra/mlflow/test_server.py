@@ -28,6 +28,7 @@ def test_one_server_whoever_asks(mlflow: Server) -> None:
     record = processes.find(mlflow.home / "processes", "mlflow")
     assert record is not None
     assert psutil.Process(record.pid).children(recursive=True) == []
+    assert psutil.Process(record.pid).nice() >= mlflow_server.NICE > 0
     assert not (mlflow.home / "mlflow" / "mlruns").exists()
 
 
