@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-# Keras and TensorFlow import these when they are installed: for plots, wrappers and converters. What layers, losses and
-# `fit` may use, such as pandas and SciPy, is not here.
-UNUSED = ("matplotlib", "sklearn")
+# Keras and TensorFlow import these when they are installed: for plots, wrappers, converters, and rows in data frames,
+# which only code of a user's gives to `fit`. What layers and losses may use, such as SciPy, is not here.
+UNUSED = ("matplotlib", "pandas", "sklearn")
 UNUSED_BY_TENSORFLOW = ("jax",)
 
 
