@@ -148,7 +148,7 @@ def test_what_is_forked(tmp_path: Path, changes: dict[str, Any], kind: Kind | No
     document = {**DOCUMENT, **changes, "training": {**DOCUMENT["training"], **changes.get("training", {})}}
     experiment = validate(document, "here")
     step = make_plan(experiment, gather(experiment, Home(tmp_path / "home"))).of("train")[0]
-    inputs = step.inputs.model_copy(update={"prepared": None, "history": []})
+    inputs = step.inputs.model_copy(update={"prepared": None})
     call = StepCall.model_construct(
         run="r", id=step.id, step="train", key="k", inputs=inputs, log=tmp_path / "log"
     )

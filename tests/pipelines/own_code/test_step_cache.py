@@ -113,7 +113,7 @@ def test_plan_says_what_is_left_out_and_why(tmp_path: Path) -> None:
 
 def test_a_variable_is_in_no_id_by_its_value(tmp_path: Path) -> None:
     plan = planned(written(tmp_path / "project"), Home(tmp_path / "home"), code={"env": {"KEY": "hunter2"}})
-    trained = plan.of("train")[0].inputs.model_dump(mode="json", exclude={"prepared", "history", "code"})
+    trained = plan.of("train")[0].inputs.model_dump(mode="json", exclude={"prepared", "code"})
     assert "hunter2" not in str(trained)
 
 

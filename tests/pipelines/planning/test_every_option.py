@@ -98,9 +98,9 @@ def planned(experiment: Experiment, _: Path) -> Any:
 
 def _plain(inputs: dict[str, Any], whole: set[str]) -> str:
     kept = {name: value for name, value in inputs.items() if name not in whole}
-    return str(
-        {name: len(value) if name in ("history", "trials") else value for name, value in kept.items()}
-    ).replace("-", "")
+    return str({name: len(value) if name == "trials" else value for name, value in kept.items()}).replace(
+        "-", ""
+    )
 
 
 def kubernetes(experiment: Experiment, folder: Path) -> Any:
