@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from psutil import virtual_memory
+
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
@@ -15,6 +17,7 @@ from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
+from tidegate.pipelines.driver.parallel_memory import memory_note
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
@@ -116,6 +119,8 @@ class Driver:
             status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
         )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
+        if self._home.target is None and (note := memory_note(plan, virtual_memory().available)):
+            self._progress.say(note)
         keep_project_of(plan, self._home)
         self._log = RunLog(self._home, plan)
         self._log.mark_resumed()
