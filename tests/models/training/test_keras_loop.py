@@ -162,13 +162,22 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 
 def trained(
-    model: dict[str, Any], keeper: Files | None = None, told: Any = None, **training: Any
+    model: dict[str, Any], keeper: Files | None = None, told: Any = None, limits: Any = None, **training: Any
 ) -> tuple[Any, History]:
     built = build_model(model, SPECS, outputs_for("regression", 0, 1), 1)
     rows = ({"x": X}, NUMBERS)
     wanted = {"epochs": 3, "batch_size": 16, "checkpoint": {"every": 1}, **training}
     history = fit(
-        built, rows, rows, wanted, task="regression", classes=(), seed=5, checkpoints=keeper, on_loop=told
+        built,
+        rows,
+        rows,
+        wanted,
+        task="regression",
+        classes=(),
+        seed=5,
+        checkpoints=keeper,
+        on_loop=told,
+        medians=limits,
     )
     return built, history
 
@@ -214,6 +223,17 @@ def test_stopped_at_any_batch_it_ends_with_the_same_bits(model: str, tmp_path: P
     assert keeper.reasons == [] and history.resumed is not None
     assert state(found) == state(expected)
     assert history.epochs == course.epochs
+
+
+def test_stopped_at_a_rung_it_is_so_too_when_it_was_killed_before(tmp_path: Path) -> None:
+    limits, model = [None, 0.0], {"function": "compiled:build"}
+    expected, course = trained(model, limits=limits, epochs=5)
+    assert (course.stopped, len(course.epochs)) == ("pruned", 2)
+    with pytest.raises(StoppedError, match="the state is saved"):
+        trained(model, Files(tmp_path, most=5), limits=limits, epochs=5)
+    found, history = trained(model, Files(tmp_path), limits=limits, epochs=5)
+    assert history.resumed is not None and (history.stopped, history.epochs) == ("pruned", course.epochs)
+    assert state(found) == state(expected)
 
 
 def test_every_public_name_of_a_model_is_honoured_refused_or_without_effect() -> None:

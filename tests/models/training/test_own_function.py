@@ -39,8 +39,10 @@ def train(trial):
     trial.restore(model)
     for epoch in range(trial.epoch, trial.epochs):
         loss = model.train_on_batch(x, y)
-        trial.report(epoch, loss=loss)
+        goes_on = trial.report(epoch, loss=loss)
         trial.checkpoint(model)
+        if not goes_on:
+            break
     return model
 
 def nothing(trial):
@@ -113,6 +115,17 @@ def test_killed_it_resumes_after_the_epoch_and_ends_with_the_same_bits(tmp_path:
     found, history = trained("train", keeper)
     assert keeper.reasons == [] and history.resumed == (4, 0)
     assert (state(found), history.epochs) == (state(expected), course.epochs)
+
+
+def test_stopped_at_a_rung_it_is_so_too_when_it_was_killed_before(tmp_path: Path) -> None:
+    limits = [None, None, None, 0.0]
+    expected, course = trained("train", medians=limits)
+    assert (course.stopped, len(course.epochs)) == ("pruned", 4)
+    with pytest.raises(StoppedError, match="the state is saved"):
+        trained("train", Files(tmp_path, most=2), medians=limits)
+    found, history = trained("train", Files(tmp_path), medians=limits)
+    assert history.resumed is not None and (history.stopped, history.epochs) == ("pruned", course.epochs)
+    assert state(found) == state(expected)
 
 
 @pytest.mark.parametrize(
