@@ -17,7 +17,7 @@ from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.executors.base import StepCall
 from tidegate.pipelines.executors.local import LocalExecutor, LocalHandle
 from tidegate.pipelines.experiment.load import validate
-from tidegate.pipelines.planning.facts import gather
+from tidegate.pipelines.planning.facts import gather, keep_project_of
 from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.state.finished_steps import find_outputs
 from tidegate.pipelines.state.home import Home, StepRecord
@@ -57,6 +57,7 @@ def calls(home: Home, number: int, document: dict[str, Any] = DOCUMENT) -> list[
     plan = make_plan(experiment, gather(experiment, home))
     folder = home.folder_of(plan.run)
     folder.create()
+    keep_project_of(plan, home)
     steps = plan.steps[:number]
     run_plan(replace(plan, steps=steps), LocalExecutor(), home.store, folder, Quiet())
     return [StepCall.model_validate_json(folder.call(step.id).read_bytes()) for step in steps]
