@@ -118,6 +118,7 @@ class LoopSpec:
         xla: compile with XLA if the backend has a choice.
         gpus: devices of each process that share a batch; 0: no GPU was asked for.
         sampling: how batches are drawn for DP-SGD, with `train` padded for it; None: in the order of an epoch.
+        any_rows: whether the loops will load data of other numbers of rows; on the TensorFlow backend only.
     """
 
     model: Any
@@ -129,6 +130,7 @@ class LoopSpec:
     xla: bool
     gpus: int = 0
     sampling: Sampling | None = None
+    any_rows: bool = False
 
 
 def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:

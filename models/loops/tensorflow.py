@@ -72,6 +72,8 @@ class Loop(StatelessLoop):
         rows: rows per epoch; None: all of them once.
         seconds_a_call: the intended time of a call; it only decides how often progress is reported.
         shared: a step for full batches, which several devices share; the last, smaller one uses `step`.
+        any_rows: whether data of other numbers of rows will be loaded, all with one graph where it has no known batch
+            size: where the rows are no whole number of batches.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Loop(StatelessLoop):
         rows: int | None = None,
         seconds_a_call: float = 0.25,
         shared: Callable[..., Any] | None = None,
+        any_rows: bool = False,
     ) -> None:
         import tensorflow as tf
 
@@ -92,6 +95,7 @@ class Loop(StatelessLoop):
         self._whole_ones = _block(shared or step, batch_size, xla, by_size=True)
         self._pace = CallPacer(seconds_a_call)
         self.load(data, rows)
+        self._of_any_rows = _block(step, batch_size, data=self._data) if any_rows else self._any
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
         """Run over other rows from now on; see `loops.WindowLoop`."""
@@ -109,10 +113,11 @@ class Loop(StatelessLoop):
         """Run over the rows once; see `loops.Loop`."""
         import tensorflow as tf
 
+        some = self._of_any_rows if self.rows % self._size else self._any
         rows = tf.constant(np.arange(self.rows, dtype=np.int32) if order is None else order)
         done = start
         while done < self.batches:
-            end, block = (self._whole, self._whole_ones) if done < self._whole else (self.batches, self._any)
+            end, block = (self._whole, self._whole_ones) if done < self._whole else (self.batches, some)
             stop = self._pace.stop(done, end, every, self._before)
             began = time.perf_counter()
             bad = int(block(self._data, rows, tf.constant(done), tf.constant(stop)))
@@ -138,7 +143,8 @@ def _tensor(array: np.ndarray) -> Any:
 def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     """See `loops.make_loops`."""
     model, held_out = parts.model, parts.held_out
-    check = None if held_out is None else Loop(model.test_step, held_out, VALIDATION_BATCH)
+    any_rows = parts.any_rows
+    check = None if held_out is None else Loop(model.test_step, held_out, VALIDATION_BATCH, any_rows=any_rows)
     if parts.sampling is not None:
         step = tensorflow_step(model, parts.options, parts.sampling, parts.seed)
         room = parts.sampling.padded_batch
@@ -146,17 +152,20 @@ def make_loops(parts: LoopSpec) -> tuple[Loop, Loop | None]:
     size = parts.options.batch_size
     devices = devices_for(parts.gpus, size)
     shared = shared_step(model, devices) if devices else None
-    return Loop(model.train_step, parts.train, size, parts.xla, shared=shared), check
+    return Loop(model.train_step, parts.train, size, parts.xla, shared=shared, any_rows=any_rows), check
 
 
-def _block(step: Callable[..., Any], size: int, xla: bool = False, by_size: bool = False) -> Any:
+def _block(
+    step: Callable[..., Any], size: int, xla: bool = False, by_size: bool = False, data: Any = None
+) -> Any:
+    """The compiled function; with `data` for any number of rows of their shapes, which `size` does not divide."""
     import keras
     import tensorflow as tf
 
     def rows_of(rows: Any, index: Any) -> Any:
         # XLA and devices that share a batch need a known batch size, and with it TensorFlow computes the same bits as
         # `Model.fit`. A strided slice makes the last batch smaller.
-        known = by_size or rows.shape[0] % size == 0
+        known = by_size or (rows.shape[0] is not None and rows.shape[0] % size == 0)
         return tf.slice(rows, [index * size], [size]) if known else rows[index * size : (index + 1) * size]
 
     def block(data: Any, rows: Any, start: Any, stop: Any) -> Any:
@@ -170,4 +179,14 @@ def _block(step: Callable[..., Any], size: int, xla: bool = False, by_size: bool
         none = tf.constant(-1)
         return tf.while_loop(lambda index, _: index < stop, body, (start, none), parallel_iterations=1)[1]
 
-    return tf.function(block, autograph=False, jit_compile=xla)
+    signature = None
+    if data is not None:
+        number, count = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
+        signature = [keras.tree.map_structure(_of_any_length, data), number, count, count]
+    return tf.function(block, autograph=False, jit_compile=xla, input_signature=signature)
+
+
+def _of_any_length(tensor: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)

@@ -22,6 +22,7 @@ from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.preprocessing.weights import weights_of
 from tidegate.models.training.checkpoint import CheckpointManager
 from tidegate.models.training.recipe import Recipe
+from tidegate.models.training.shared_graph import SharedGraph, shared_graph
 
 Keep = Callable[[int], AbstractContextManager[CheckpointManager | None]]
 OnFold = Callable[[int, dict[str, float]], None]
@@ -58,6 +59,7 @@ def cross_validate(
         ModelsError: see `Recipe.train`.
     """
     found: list[Evaluation] = []
+    shared = shared_graph(recipe)
     group = split.get("group")
     groups = None if group is None else group_digests(group, columns[group])
     for fold, (others, own) in enumerate(fold_rows(schema, columns, split["folds"], split["seed"], groups)):
@@ -71,6 +73,7 @@ def cross_validate(
                 (training_rows, validation_rows, take(columns, own)),
                 checkpoints,
                 split.get("weight"),
+                shared,
             )
         on_fold(fold, values.values)
         found.append(values)
@@ -98,6 +101,7 @@ def _fold_metrics(
     parts: tuple[Columns, Columns, Columns],
     checkpoints: CheckpointManager | None,
     weight: str | None,
+    shared: SharedGraph | None,
 ) -> Evaluation:
     """The metrics on the third part of a model trained on the first and validated on the second."""
     from tidegate.models.networks.predict import predict
@@ -112,6 +116,7 @@ def _fold_metrics(
         weights=weights[0],
         validation_weights=weights[1],
         checkpoints=checkpoints,
+        shared=shared,
     )
     recipe.calibrate(model, validation)
     return recipe.metrics(predict(model, own[0]), own[1])

@@ -32,6 +32,7 @@ from tidegate.models.training.compile import as_learned, compile_model, without_
 from tidegate.models.training.epoch_loop import EpochLoop, Hooks, OnBatch, OnEpoch, OnResume
 from tidegate.models.training.keras_loop.keras_setup import by_keras, forget_training, keras_training
 from tidegate.models.training.measures.several_losses import compile_several
+from tidegate.models.training.shared_graph import SharedGraph
 
 Rows = tuple[Mapping[str, np.ndarray], np.ndarray]
 
@@ -88,6 +89,7 @@ def fit(
     gpus: int = 0,
     group: Group | None = None,
     stated: Collection[str] = (),
+    shared: SharedGraph | None = None,
 ) -> History:
     """Train `model` in place and return what happened.
 
@@ -119,6 +121,8 @@ def fit(
             `distributed.tensorflow_replicas`; 0: one device, or on JAX all CPU devices.
         group: the other processes that share each batch, all called with the same arguments; None: none.
         stated: options that the experiment states, though they have the default.
+        shared: the compiled model of an earlier training, if there is one, and for a later one; `model` is this model,
+            and stays compiled with its metrics.
 
     Raises:
         OptionsError: a setting is unknown, wrong, or does not fit the model.
@@ -176,7 +180,8 @@ def fit(
         loss, encode = compile_several(model, some, options, target, batches)
     else:
         shape = target.shape if target is not None else None
-        loss = compile_model(model, some, options, task, len(classes), batches, shape)
+        ready = shared.loss if shared is not None else None
+        loss = ready or compile_model(model, some, options, task, len(classes), batches, shape)
         encode = partial(as_learned, loss, classes=len(classes), shape=model.outputs[0].shape)
     if sampling is not None:
         require_private_model(model)
@@ -206,12 +211,21 @@ def fit(
         training_rows = training_rows if sampling is None else sampling.padded(training_rows)
     of_validation = () if validation_weights is None else (validation_weights,)
     validation_rows = held_out and (*rows(held_out), *of_validation)
-    spec = LoopSpec(model, training_rows, validation_rows, options, loss, seed, xla, gpus, sampling)
-    loop, check = make_loops(spec)
+    if shared is not None and shared.loops is not None:
+        loop, check = shared.restart(training_rows, validation_rows)
+    else:
+        any_rows = shared is not None
+        spec = LoopSpec(
+            model, training_rows, validation_rows, options, loss, seed, xla, gpus, sampling, any_rows
+        )
+        loop, check = make_loops(spec)
+        if shared is not None:
+            shared.keep(model, loss, (loop, check))
     order = windows.order if windows else None if sampling is None else sampling.order
     epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order)
     epoch_loop.run()
-    without_metrics(model)
+    if shared is None:
+        without_metrics(model)
     epsilon = spent_epsilon(options.privacy, sampling, model) if options.privacy and sampling else None
     return _history(epoch_loop, xla=xla, epsilon=epsilon)
 

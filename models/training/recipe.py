@@ -104,7 +104,10 @@ class Recipe:
         _require_no_weights(self.model, fit_options.get("weights"))
         specs = transforms.input_specs
         with precision_scope(self.training["precision"]):
-            model = build_model(self.model, specs, self.asked, self.seed, self.training["precision"])
+            shared = fit_options.get("shared")
+            model = shared.begin(self._of_graph(specs, train, validation)) if shared is not None else None
+            if model is None:
+                model = build_model(self.model, specs, self.asked, self.seed, self.training["precision"])
             own = own_training(model)
             if own is not None and own.outputs is not None:
                 self.compiled.append(own.outputs)
@@ -137,6 +140,13 @@ class Recipe:
                 **fit_options,
             )
         return as_float32(model, self.model, specs, self.asked), history
+
+    def _of_graph(
+        self, specs: Mapping[str, Any], train: Rows | ShuffleWindows, validation: Rows
+    ) -> tuple[Any, ...]:
+        """What two trainings of this recipe must have in common to share a model, see `training.shared_graph`."""
+        rows = len(train[1]) if isinstance(train, tuple) else train.rows
+        return (*specs.items(), -(-rows // self.training["batch_size"]), bool(len(validation[1])))
 
     def _train_by_function(
         self, transforms: Transforms, train: Rows | ShuffleWindows, validation: Rows, **fit_options: Any

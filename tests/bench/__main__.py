@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.bench.search.__main__ import ROWS as SEARCHES
+from tests.bench.search.__main__ import measured as measured_searches
+
 ROOT = Path(__file__).parents[2]
 ROUNDS = 3
 QUICK_ROUNDS = 15
@@ -159,6 +162,7 @@ def main() -> None:
         bench_start(table, Path(folder))
         bench_submit(table, Path(folder))
         bench_epoch(table)
+    measured_searches(list(SEARCHES), ROUNDS)
 
 
 if __name__ == "__main__":
