@@ -84,6 +84,8 @@ def first_difference(model: Any, exported: Path, inputs: Mapping[str, Array]) ->
 def intermediate_values(exported: Path, inputs: Mapping[str, Array]) -> list[Array]:
     """All float values that an ONNX file computes outside of loops and branches."""
     import onnx
+
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # a thread and uploads, from its import on
     import onnxruntime
 
     proto = onnx.load_model(str(exported))

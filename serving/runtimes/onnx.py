@@ -1,5 +1,6 @@
 """ONNX Runtime: the preferred runtime; its process does not import TensorFlow."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from tidegate.models.explaining.integrated_gradients import ANSWERS, PARTS, PICKS, PLACES, Arrays
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.runtimes import Run
+
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 def load(model: Path, code: Path | None, threads: int) -> Run:
@@ -83,9 +86,16 @@ class OnnxSlopes:
         return answers, dict(zip(names, parts, strict=True))
 
 
-def _session(model: Path | bytes, threads: int) -> Any:
+def library() -> Any:
+    """ONNX Runtime, without its telemetry: a thread, a database in the home folder and uploads since 1.31."""
+    os.environ.setdefault(NO_TELEMETRY, "1")  # it is read at the import, so that no call comes early enough
     import onnxruntime
 
+    return onnxruntime
+
+
+def _session(model: Path | bytes, threads: int) -> Any:
+    onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
