@@ -77,7 +77,7 @@ class Dispatcher:
         try:
             return await self._in_thread(self._explaining, answer.pending)
         finally:
-            self.admission.explaining -= 1
+            self.admission.leave_explanation()
 
     def record_response(
         self, dialect: Dialect, answer: Response, pairs: HeaderList, began: float, *, proof: bool = False

@@ -24,6 +24,7 @@ MAX_ADDRESS = 100  # bytes of a Unix socket's address that every system accepts
 MAX_LINE = 65536  # bytes
 REPLY_SECONDS = 15.0
 GRACE = 15.0  # seconds
+MOST_PROCESSES = 64  # that share the ports
 
 
 def server_argv(
@@ -33,6 +34,7 @@ def server_argv(
     control: Path,
     port: int | None = None,
     host: str = "127.0.0.1",
+    processes: int | None = None,
 ) -> list[str]:
     """The command that starts a release's server.
 
@@ -43,10 +45,12 @@ def server_argv(
         control: path of its control socket, which appears when it is ready.
         port: the public port to take at once; None: only a private one, until `take_over`.
         host: address of the public port.
+        processes: that share the ports; None: $TIDEGATE_PROCESSES, or one.
     """
     argv = [sys.executable, "-P", "-m", "tidegate.serving.server", "--bundle", str(bundle), "--name", name]
     argv += ["--control", str(control), "--host", host]
     argv += [] if release is None else ["--release", str(release)]
+    argv += [] if processes is None else ["--processes", str(processes)]
     return argv + ([] if port is None else ["--port", str(port)])
 
 

@@ -4,6 +4,7 @@ https://www.w3.org/TR/trace-context/: the caller's `traceparent` and `tracestate
 every log line of the request holds the trace id. No span is created here.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import re
 import sys
 import time
 from itertools import count
-from typing import Any
+from typing import Any, TextIO
 
 from tidegate.serving.http.asgi import HeaderList, Headers
 
@@ -84,9 +85,34 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
-def log_as_json() -> None:
-    """Send all logs of this process to stderr, one JSON object per line."""
-    handler = logging.StreamHandler(sys.stderr)
+class WholeLines(logging.StreamHandler[TextIO]):
+    """Writes each line while it holds a lock on a file: lines of several processes never mix, however long.
+
+    Args:
+        stream: that several processes write to.
+        lock: descriptor of the file, the same in all processes; a process that ends loses its lock.
+    """
+
+    def __init__(self, stream: TextIO, lock: int) -> None:
+        super().__init__(stream)
+        self._file = lock
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            super().emit(record)
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def log_as_json(lock: int | None = None) -> None:
+    """Send all logs of this process to stderr, one JSON object per line.
+
+    Args:
+        lock: of several processes with one stderr, see `WholeLines`.
+    """
+    handler = logging.StreamHandler(sys.stderr) if lock is None else WholeLines(sys.stderr, lock)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     LOG.setLevel(logging.INFO)

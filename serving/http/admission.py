@@ -8,7 +8,9 @@ To judge a queue by whether it empties is the idea of Nichols, Jacobson, "Contro
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.asgi import too_large
@@ -47,6 +49,13 @@ class Limits:
     max_explanations: int = 4
 
 
+class Held(NamedTuple):
+    """What the requests of a process hold of what all processes of a server share."""
+
+    body_bytes: int
+    explaining: int
+
+
 class Admission:
     """Counts the requests in flight, and rejects a request that would wait too long.
 
@@ -66,6 +75,8 @@ class Admission:
 
     def __init__(self, limits: Limits, workers: int, seconds: float) -> None:
         self._limits, self._workers, self._seconds = limits, workers, seconds
+        self._elsewhere: Callable[[], Held] = lambda: Held(0, 0)
+        self._tell: Callable[[Held], None] = _tell_nobody
         self._durations = 0
         self._update_capacity()
         self.overloaded, self._last_rejection = False, 0.0
@@ -74,6 +85,21 @@ class Admission:
         self.queued = 0
         self.explaining = 0
         self.body_bytes = 0
+
+    def share(self, processes: int, elsewhere: Callable[[], Held], tell: Callable[[Held], None]) -> None:
+        """From now on this process is one of several of one server.
+
+        The bytes of bodies and the explanations of all of them are limited together; of the places that fast requests
+        may take, each has its share. The longest wait is each process's own, as nobody waits for another process.
+
+        Args:
+            processes: how many there are.
+            elsewhere: what the requests of the others hold.
+            tell: called when what those of this process hold changed.
+        """
+        self._elsewhere, self._tell = elsewhere, tell
+        self._limits = replace(self._limits, max_requests=-(-self._limits.max_requests // processes))
+        self._update_capacity()
 
     def enter(self, waiting: int, size: int) -> None:
         """Accept one more request; arguments and errors are those of `check`."""
@@ -100,10 +126,17 @@ class Admission:
             raise self._overloaded(f"{ahead} requests are waiting")
 
     def enter_explanation(self) -> None:
-        """Move a request to the queue for explanations, until `explaining` is reduced; raises RejectedError (503)."""
-        if self.explaining >= self._limits.max_explanations:
-            raise self._overloaded(f"{self.explaining} requests wait for explanations")
+        """Move a request to the queue for explanations, until `leave_explanation`; raises RejectedError (503)."""
+        explaining = self.explaining + self._elsewhere().explaining
+        if explaining >= self._limits.max_explanations:
+            raise self._overloaded(f"{explaining} requests wait for explanations")
         self.explaining += 1
+        self._tell(Held(self.body_bytes, self.explaining))
+
+    def leave_explanation(self) -> None:
+        """An explanation is done."""
+        self.explaining -= 1
+        self._tell(Held(self.body_bytes, self.explaining))
 
     def abandon(self) -> None:
         """A request was given up while its prediction still runs: it counts until `leave`."""
@@ -111,14 +144,15 @@ class Admission:
 
     def add_bytes(self, size: int) -> None:
         """Count bytes of a body that arrived (or, negative, that were dropped); raises RejectedError (503)."""
-        if size > 0 and self.body_bytes + size > self._limits.max_total_bytes:
-            raise self._overloaded(f"{self.body_bytes} bytes of requests are being read")
-        self.body_bytes += size
+        held = self.body_bytes + self._elsewhere().body_bytes if size > 0 else 0
+        if size > 0 and held + size > self._limits.max_total_bytes:
+            raise self._overloaded(f"{held} bytes of requests are being read")
+        self._hold(size)
 
     def leave(self, size: int) -> None:
         """A request is done, whose body had `size` bytes."""
         self.in_flight -= 1
-        self.body_bytes -= size
+        self._hold(-size)
 
     def record_duration(self, seconds: float) -> None:
         """Update the estimate of a request's duration; it follows the median, so one slow request hardly moves it."""
@@ -126,6 +160,10 @@ class Admission:
         self._durations += 1
         if self._durations % UPDATE_EVERY == 0:
             self._update_capacity()
+
+    def _hold(self, size: int) -> None:
+        self.body_bytes += size
+        self._tell(Held(self.body_bytes, self.explaining))
 
     def _update_capacity(self) -> None:
         limits, rate = self._limits, self._workers / max(self._seconds, 1e-6)
@@ -136,3 +174,7 @@ class Admission:
     def _overloaded(self, received: str) -> RejectedError:
         words = f"{received}; expected fewer at once; ask again in a second, or add replicas"
         return RejectedError(503, "overloaded", words, ((b"retry-after", RETRY_AFTER),))
+
+
+def _tell_nobody(held: Held) -> None:
+    """There is no other process."""

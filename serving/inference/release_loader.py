@@ -19,15 +19,26 @@ BUNDLE, NAME, RELEASE = "TIDEGATE_BUNDLE", "TIDEGATE_NAME", "TIDEGATE_RELEASE"
 WARM_UP_RUNS, WARM_UP_SECONDS = 5, 0.2
 
 
+def served_bundle() -> Bundle:
+    """Open the bundle of this process: `$TIDEGATE_BUNDLE`, or the `bundle` folder next to the bento's code.
+
+    Raises:
+        BundleError: it is not one, or damaged.
+    """
+    return _open_once(Path(os.environ.get(BUNDLE) or Path(__file__).resolve().parents[3] / "bundle"))
+
+
+_open_once = cache(open_bundle)  # before processes are forked, and in each of them
+
+
 @cache
 def load_engine() -> InferenceEngine:
-    """Load the one release of this process: `$TIDEGATE_BUNDLE`, or the `bundle` folder next to the bento's code.
+    """Load the one release of this process, see `served_bundle`.
 
     Raises:
         BundleError, ModelLoadError, PredictionError: it cannot be served.
     """
-    folder = Path(os.environ.get(BUNDLE) or Path(__file__).resolve().parents[3] / "bundle")
-    bundle = open_bundle(folder)
+    bundle = served_bundle()
     number = os.environ.get(RELEASE)
     predictor, latency = _load_fastest(bundle)
     name = os.environ.get(NAME) or bundle.manifest.name
@@ -39,7 +50,7 @@ def load_engine() -> InferenceEngine:
     if bundle.reference is not None:
         drift = Drift(bundle.reference, served.contract, served.name, served.release)
         engine.observer = drift
-        engine.metrics.add(drift)
+        engine.metrics.add("drift", drift)
     return engine
 
 

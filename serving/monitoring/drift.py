@@ -10,27 +10,31 @@ as in B. Yurdakul, "Statistical Properties of Population Stability Index", Weste
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from tidegate.models.data.columns import Columns
 from tidegate.serving.bundle.drift_reference import DriftReference, Feature, predicted_columns
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.monitoring.observer import Observation
+from tidegate.serving.monitoring.sharing import Part
 
 # No evidently or alibi-detect: an endpoint would carry pandas or PyTorch for one sum.
 WINDOW = 5000  # rows; the index is over the last one to two of them
 MIN_ROWS = 200  # with fewer, chance alone looks like drift
 MAX_ROWS_AT_ONCE = 4096  # rows that are binned at a time; those beyond are skipped and counted
 NAMES = ("endpoint", "release")
+SUMS = ("in_window", "rows", "seen", "skipped")  # of rows
 
 
-class Drift(Collector):
+class Drift(Part):
     """An observer that bins the rows it gets, in the caller's thread, and computes each feature's index.
+
+    Where several processes serve, each has its share of the window, and the index is that of all their rows.
 
     Args:
         reference: of the release's training rows.
@@ -42,11 +46,14 @@ class Drift(Collector):
     def __init__(
         self, reference: DriftReference, contract: Contract, endpoint: str, release: int | None
     ) -> None:
+        self._made_of = (reference, contract, endpoint, release)
+        self._summed: tuple[list[int], Drift] | None = None
         self._contract = contract
         self._labels = [endpoint, "" if release is None else str(release)]
         self._features = [_FeatureDrift("feature", feature) for feature in reference.features]
         self._predictions = [_FeatureDrift("prediction", feature) for feature in reference.predictions]
-        self._in_window = 0
+        self._all = (*self._features, *self._predictions)
+        self.in_window = 0
         self.rows = 0
         self.seen = 0
         self.skipped = 0
@@ -55,9 +62,9 @@ class Drift(Collector):
         """Add answered requests: the raw columns and predictions of each, rows first."""
         kept = self._kept(seen)
         values = np.concatenate([values for _, values in kept])
-        if self._in_window >= WINDOW:
-            self._in_window = 0
-            for drift in (*self._features, *self._predictions):
+        if self.in_window >= WINDOW / (1 if self.sharing is None else self.sharing.member.group.count):
+            self.in_window = 0
+            for drift in self._all:
                 drift.start_window()
         for drift in self._features:
             drift.add(np.concatenate([columns[drift.name] for columns, _ in kept]))
@@ -65,7 +72,7 @@ class Drift(Collector):
         predicted: Columns = predicted_columns(self._contract, values)
         for drift in self._predictions:
             drift.add(predicted[drift.name])
-        self._in_window += len(values)
+        self.in_window += len(values)
         self.seen += len(values)
         self.rows = int(self._predictions[0].counts.sum())
 
@@ -85,20 +92,60 @@ class Drift(Collector):
             "Population stability index of the latest rows against the training rows",
             labels=[*NAMES, "kind", "name"],
         )
-        for kind, found in self.index().items():
+        total = self._total()
+        for kind, found in total.index().items():
             for name, value in found.items():
                 psi.add_metric([*self._labels, kind, name], value)
         yield psi
         rows = GaugeMetricFamily("tidegate_drift_rows", "Rows that the index is over", labels=NAMES)
-        rows.add_metric(self._labels, self.rows)
+        rows.add_metric(self._labels, total.rows)
         yield rows
         for name, words, count in (
-            ("seen", "Rows looked at for drift", self.seen),
-            ("skipped", "Rows not looked at, because too many came at once", self.skipped),
+            ("seen", "Rows looked at for drift", total.seen),
+            ("skipped", "Rows not looked at, because too many came at once", total.skipped),
         ):
             family = CounterMetricFamily(f"tidegate_drift_{name}_rows", words, labels=NAMES)
             family.add_metric(self._labels, count)
             yield family
+
+    def state(self) -> dict[str, Any]:
+        """The counts of all features, one after the other, of this window and the previous one; and how many rows."""
+        return {
+            "counts": np.concatenate([drift.counts for drift in self._all]),
+            "before": np.concatenate([drift.before for drift in self._all]),
+            **{name: getattr(self, name) for name in SUMS},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the counts of a process that ended."""
+        self._add([state])
+
+    def fingerprint(self) -> Hashable:
+        """Rows that came."""
+        return self.seen, self.skipped
+
+    def _total(self) -> "Drift":
+        """The drift of the rows of all processes."""
+        if self.sharing is None:
+            return self
+        states = [self.state(), *(state for state, _ in self.sharing.others("drift"))]
+        seen = [state["seen"] for state in states]
+        if self._summed is None or self._summed[0] != seen:
+            total = Drift(*self._made_of)
+            total._add(states)
+            self._summed = seen, total
+        return self._summed[1]
+
+    def _add(self, states: Sequence[dict[str, Any]]) -> None:
+        ends = np.cumsum([len(drift.counts) for drift in self._all])[:-1]
+        for state in states:
+            parts = (np.split(state[name], ends) for name in ("counts", "before"))
+            for drift, counts, before in zip(self._all, *parts, strict=True):
+                drift.counts, drift.before = drift.counts + counts, drift.before + before
+            for name in SUMS:
+                setattr(self, name, getattr(self, name) + state[name])
+        for drift in self._all:
+            drift.add_counts(0)
 
     def _kept(self, seen: Sequence[Observation]) -> list[Observation]:
         kept: list[Observation] = []
@@ -119,18 +166,22 @@ class _FeatureDrift:
         self.kind, self.name = kind, feature.name
         self._feature = feature
         self._expected = _shares(np.array(feature.counts))
-        self._before = np.zeros(len(feature.counts), np.int64)
-        self.counts = self._before
+        self.before = np.zeros(len(feature.counts), np.int64)
+        self.counts = self.before
         self.index = 0.0
 
     def start_window(self) -> None:
         """Start a new window and drop the counts of the window before the previous one."""
-        self._before = self.counts - self._before
-        self.counts = self._before
+        self.before = self.counts - self.before
+        self.counts = self.before
 
     def add(self, column: NDArray[np.generic]) -> None:
         """Count more rows, and compute the index."""
-        self.counts = self.counts + self._feature.count(column)
+        self.add_counts(self._feature.count(column))
+
+    def add_counts(self, counts: NDArray[np.int64] | int) -> None:
+        """The same, of rows that are binned already."""
+        self.counts = self.counts + counts
         self.index = population_stability_index(self._expected, _shares(self.counts))
 
 

@@ -22,6 +22,7 @@ from tidegate.serving.untrusted import check_model
 
 Run: TypeAlias = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
 
+THREADS = "TIDEGATE_THREADS"  # CPUs that this process may use, where that is stated
 RUNTIMES = {
     "onnx": "tidegate.serving.runtimes.onnx",
     "tensorflow": "tidegate.serving.runtimes.tensorflow",
@@ -107,7 +108,7 @@ def _load(runtime: str, model: Path, code: Path | None, how: str, *more: Any) ->
 
 def available_cpus() -> int:
     """How many CPUs this process may use: $TIDEGATE_THREADS, or its affinity and the container's limit (cgroup v2)."""
-    if limit := os.environ.get("TIDEGATE_THREADS"):  # a pod's CPU limit, set by Kubernetes
+    if limit := os.environ.get(THREADS):  # a pod's CPU limit, set by Kubernetes
         return max(1, int(limit))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

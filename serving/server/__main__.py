@@ -17,9 +17,10 @@ from tidegate.serving.deployment.handover import bind
 from tidegate.serving.errors import ServingError
 from tidegate.serving.http.access_log import log_as_json
 from tidegate.serving.http.asgi import App
-from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine
+from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, load_engine, served_bundle
 from tidegate.serving.server.arguments import parser, settings_of
 from tidegate.serving.server.endpoint_server import EndpointServer, duplicates
+from tidegate.serving.server.process_count import at_most
 
 
 def main() -> int:
@@ -31,20 +32,31 @@ def main() -> int:
         settings = settings_of(args)
         # First, so that a port that is in use is reported before the model is loaded.
         public = None if args.port is None else bind(args.host, args.port)
-        engine = load_engine()
+        most = at_most(args.processes, served_bundle())
+        if most == 1:
+            load_engine()
         private = bind("127.0.0.1", 0)
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1
-    log_as_json()
-    served = engine.served
-    about = {"name": served.name, "release": served.release, "bundle": os.environ[BUNDLE]}
-    about["private_port"] = private.getsockname()[1]
     plane = DataPlane(BentoMLApp(_bentoml), load_engine, settings)
+    bundle = served_bundle()
+    number = os.environ.get(RELEASE)
+    about = {
+        "name": os.environ.get(NAME) or bundle.manifest.name,
+        "release": int(number) if number else None,
+        "bundle": os.environ[BUNDLE],
+        "private_port": private.getsockname()[1],
+    }
     grpc_at = None if args.grpc_port is None else (args.host, args.grpc_port)
-    server = EndpointServer(
-        plane, args.control, about, settings.limits.receive_seconds, args.drain_delay, grpc_at
-    )
+    times = settings.limits.receive_seconds, args.drain_delay
+    if most > 1:
+        from tidegate.serving.server.several import Several
+
+        several = Several(most, args.processes is None, plane, times, grpc_at, args.control, about)
+        return several.run(private, public)
+    log_as_json()
+    server = EndpointServer(plane, args.control, about, *times, grpc_at)
     server.public = None if public is None else public.dup()
     server.run(sockets=[private, *([] if public is None else duplicates(public))])
     return 0

@@ -1,12 +1,14 @@
 """The command line of `python -m tidegate.serving.server`."""
 
 import argparse
+import os
 from pathlib import Path
 
 from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
 from tidegate.serving.http.settings import ServerSettings, check_binding
+from tidegate.serving.server.process_count import processes
 
 LIMITS = Limits()
 
@@ -23,6 +25,13 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--port", type=int, help="take this public port at once")
     build.add_argument("--grpc-port", type=int, help="also speak the Open Inference Protocol over gRPC, here")
     build.add_argument("--host", default="127.0.0.1", help="address of the public port")
+    build.add_argument(
+        "--processes",
+        type=processes,
+        default=os.environ.get("TIDEGATE_PROCESSES", "1"),
+        metavar="N",
+        help="that share the port; auto: one a CPU where requests are quick (1)",
+    )
     who = build.add_argument_group("access")
     who.add_argument(
         "--keys", type=Path, help="file of API keys, lines NAME SHA256, read again when it changes"

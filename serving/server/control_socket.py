@@ -70,7 +70,7 @@ class ControlSocket:
             return send_socket(connection, public)
         try:
             if command.get("do") == "listen":
-                self._listen(str(command["host"]), int(command["port"]), command.get("previous"))
+                self._listen(command)
             elif command.get("do") == "drain":
                 self._await(self._server.drain(float(command["grace"])))
             reply = self._server.status
@@ -81,17 +81,36 @@ class ControlSocket:
         connection.sendall(json.dumps(reply).encode() + b"\n")
         return None
 
-    def _listen(self, host: str, port: int, previous: str | None) -> None:
-        if self._server.public is not None:
-            current = self._server.public.getsockname()[1]
-            if current != port:
-                raise ServerError(f"it already serves port {current}")
-            return
-        listener = None if previous is None else request_socket(Path(previous))
-        if listener is not None and listener.getsockname()[1] != port:
-            listener.close()
-            listener = None
-        self._await(self._server.listen(listener or bind(host, port)))
+    def _listen(self, command: dict[str, Any]) -> None:
+        listener = listener_for(command, self._server.public)
+        if listener is not None:
+            self._await(self._server.listen(listener))
 
     def _await(self, call: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(call, self._server.loop).result(COMMAND_SECONDS)
+
+
+def listener_for(command: dict[str, Any], public: socket.socket | None) -> socket.socket | None:
+    """The socket to listen on at the command `listen`: the previous release's, or a new one.
+
+    Args:
+        command: with `host`, `port` and the control socket of the `previous` release.
+        public: what the server listens on already.
+
+    Returns:
+        None if it listens on that port already.
+
+    Raises:
+        PortTakenError, ServerError: the port cannot be bound, or the server listens on another one.
+    """
+    host, port, previous = str(command["host"]), int(command["port"]), command.get("previous")
+    if public is not None:
+        current = public.getsockname()[1]
+        if current != port:
+            raise ServerError(f"it already serves port {current}")
+        return None
+    listener = None if previous is None else request_socket(Path(previous))
+    if listener is not None and listener.getsockname()[1] != port:
+        listener.close()
+        listener = None
+    return listener or bind(host, port)

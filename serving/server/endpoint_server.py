@@ -133,8 +133,7 @@ class EndpointServer(uvicorn.Server):
         self.config.encoded_headers.append((b"connection", b"close"))
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         await asyncio.sleep(delay)
-        for server in self.servers:
-            server.close()
+        self._stop_accepting()
         if self.public is not None:
             self.public.close()
             self.public = None
@@ -144,6 +143,10 @@ class EndpointServer(uvicorn.Server):
         while self.server_state.connections and self.loop.time() < deadline:
             await asyncio.sleep(0.02)
         self.should_exit = True
+
+    def _stop_accepting(self) -> None:
+        for server in self.servers:
+            server.close()
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class

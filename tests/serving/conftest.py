@@ -79,7 +79,7 @@ def write_onnx(path: Path, name: str, shape: tuple[int, ...], units: int, last: 
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
-def write_images(folder: Path, seed: int = 0, name: str = "digits") -> Path:
+def write_images(folder: Path, seed: int = 0, name: str = "digits", last: str = "Softmax") -> Path:
     """Write a bundle of 8x8 images and ten classes into a folder."""
     random = np.random.default_rng(7)
     columns: Columns = {
@@ -93,7 +93,7 @@ def write_images(folder: Path, seed: int = 0, name: str = "digits") -> Path:
     transforms = Transforms.fit(schema, columns)
     folder.parent.mkdir(parents=True, exist_ok=True)
     model = folder.parent / f"{folder.name}.onnx"
-    write_onnx(model, "image", transforms.input_specs["image"].shape, 10, "Softmax", seed)
+    write_onnx(model, "image", transforms.input_specs["image"].shape, 10, last, seed)
     write_bundle(
         folder,
         name=name,
@@ -152,11 +152,15 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     running: list[subprocess.Popen[bytes]] = []
 
     def begin(
-        bundle: Path, name: str, release: int, control: Path, port: int | None = None
+        bundle: Path,
+        name: str,
+        release: int,
+        control: Path,
+        port: int | None = None,
+        processes: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            server_argv(bundle, name, release, control, port), env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        argv = server_argv(bundle, name, release, control, port, processes=processes)
+        process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
         running.append(process)
         wait_ready(control, 60, lambda: process.poll() is None)
         return process

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tidegate.serving.deployment.handover import drain, status, take_over
 
 BODY = json.dumps({"rows": [[[0] * 8 for _ in range(8)]]}).encode()
@@ -53,10 +55,15 @@ class Load:
         time.sleep(0.001)
 
 
+@pytest.mark.parametrize("several", [(1, 1, 1, 1), (1, 2, 3, 1)], ids=["one process", "several processes"])
 def test_three_swaps_under_load_fail_no_request(
-    images: Path, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, free_port: int
+    images: Path,
+    start: Callable[..., subprocess.Popen[bytes]],
+    tmp_path: Path,
+    free_port: int,
+    several: tuple[int, ...],
 ) -> None:
-    processes = [start(images, "digits", 1, tmp_path / "1")]
+    processes = [start(images, "digits", 1, tmp_path / "1", processes=several[0])]
     take_over(tmp_path / "1", free_port)
     load = Load(free_port)
     clients = [threading.Thread(target=run) for run in [load.keep_alive, load.one_by_one] * 2]
@@ -64,7 +71,8 @@ def test_three_swaps_under_load_fail_no_request(
         client.start()
     try:
         for number in (2, 3, 4):
-            processes.append(start(images, "digits", number, tmp_path / str(number)))
+            started = start(images, "digits", number, tmp_path / str(number), processes=several[number - 1])
+            processes.append(started)
             previous = tmp_path / str(number - 1)
             assert take_over(tmp_path / str(number), free_port, previous)["port"] == free_port
             assert drain(previous)
@@ -77,10 +85,15 @@ def test_three_swaps_under_load_fail_no_request(
     assert set(load.releases) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("several", [1, 2], ids=["one process", "two processes"])
 def test_a_dead_predecessor_does_not_stop_the_next(
-    images: Path, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, free_port: int
+    images: Path,
+    start: Callable[..., subprocess.Popen[bytes]],
+    tmp_path: Path,
+    free_port: int,
+    several: int,
 ) -> None:
-    first = start(images, "digits", 1, tmp_path / "1")
+    first = start(images, "digits", 1, tmp_path / "1", processes=several)
     take_over(tmp_path / "1", free_port)
     first.kill()
     first.wait()

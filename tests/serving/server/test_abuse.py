@@ -39,10 +39,14 @@ def _answer(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-@pytest.fixture(scope="module")
-def server(serve: Serve, images: Path) -> Running:
+PROCESSES = pytest.mark.parametrize("processes", ["1", "2"], ids=["one process", "two processes"])
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "two processes"])
+def server(request: pytest.FixtureRequest, serve: Serve, images: Path) -> Running:
     """An endpoint with room for 32 requests at once, as that of a slow model on a slow machine."""
-    return serve(images, "--receive-seconds", "1.5", "--max-body", "100000", "--queue-seconds", "1e-6")
+    limits = ("--receive-seconds", "1.5", "--max-body", "100000", "--queue-seconds", "1e-6")
+    return serve(images, *limits, "--processes", request.param)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +234,10 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bundle"
 
 
-def test_more_than_there_is_room_for(serve: Serve, heavy: Path) -> None:
+@PROCESSES
+def test_more_than_there_is_room_for(serve: Serve, heavy: Path, processes: str) -> None:
     """Over a hundred clients, each as fast as it can, a queue of 50 ms: some are served, others told when to come."""
-    server = serve(heavy, "--queue-seconds", "0.05", name="heavy")
+    server = serve(heavy, "--queue-seconds", "0.05", "--processes", processes, name="heavy")
     body = json.dumps({"rows": [[0.0] * 8] * 4}).encode()
     seen: Counter[int] = Counter()
     wrong: list[str] = []
@@ -252,6 +257,7 @@ def test_more_than_there_is_room_for(serve: Serve, heavy: Path) -> None:
         thread.join()
     assert set(seen) == {200, 503}
     assert wrong == []
+    time.sleep(0.3)  # one process knows of the other's last requests
     page = server.ask("GET", "/metrics")[2].decode()
     assert 'tidegate_errors_total{endpoint="heavy",release="3",type="overloaded"}' in page
     assert 'tidegate_in_flight{endpoint="heavy",release="3"} 0.0' in page
@@ -268,8 +274,9 @@ def test_a_request_that_takes_too_long_is_given_up(serve: Serve, heavy: Path) ->
     assert "no prediction within 0.001 s" in json.loads(content)["error"]
 
 
-def test_sigterm_under_load_fails_no_request(serve: Serve, images: Path) -> None:
-    server = serve(images, "--drain-delay", "1")
+@PROCESSES
+def test_sigterm_under_load_fails_no_request(serve: Serve, images: Path, processes: str) -> None:
+    server = serve(images, "--drain-delay", "1", "--processes", processes)
     failures: list[str] = []
     stop = threading.Event()
 

@@ -22,13 +22,16 @@ Start = Callable[..., subprocess.Popen[bytes]]
 IMAGE = [[0] * 8 for _ in range(8)]
 
 
-@pytest.fixture(scope="module")
-def endpoint(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def endpoint(
+    request: pytest.FixtureRequest, images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
     """The status of a server that serves `images` as release 3."""
     control = tmp_path_factory.mktemp("server") / "control"
     root = str(Path(__file__).resolve().parents[3])
     process = subprocess.Popen(
-        server_argv(images, "digits", 3, control), env={**os.environ, "PYTHONPATH": root}
+        server_argv(images, "digits", 3, control, processes=request.param),
+        env={**os.environ, "PYTHONPATH": root},
     )
     try:
         yield wait_ready(control, 60, lambda: process.poll() is None)
@@ -40,7 +43,7 @@ def endpoint(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def _ask(
     endpoint: dict[str, Any], method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint["private_port"], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint["private_port"], timeout=30)
     try:
         connection.request(
             method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
