@@ -198,6 +198,9 @@ def _endpoints(add: Add) -> None:
     serve.add_argument(
         "--port", type=int, metavar="N", help="on 127.0.0.1 (default: the first free one from 3000)"
     )
+    serve.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="that share the port, 1 to 64 (default: 1)"
+    )
 
 
 def _workspace(add: Add) -> None:

@@ -35,6 +35,7 @@ class ReleaseSpec:
         max_replicas: replicas under load.
         cpu: a replica's limit in cores.
         memory: a replica's memory, a Kubernetes quantity.
+        processes: a replica's server processes, or auto.
         secrets: names of Secrets that the user's code in its bundle expects.
     """
 
@@ -49,6 +50,7 @@ class ReleaseSpec:
     max_replicas: int = 1
     cpu: float = 1.0
     memory: str = "1Gi"
+    processes: str = "auto"
     secrets: tuple[str, ...] = ()
 
     @property
@@ -145,6 +147,7 @@ def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
         fetcher=spec.fetcher,
         cpu=spec.cpu,
         memory=spec.memory,
+        processes=spec.processes,
         spread=chosen,
     )
 

@@ -24,6 +24,7 @@ def pod_spec(
     fetcher: str,
     cpu: float,
     memory: str,
+    processes: str,
     spread: dict[str, str],
 ) -> Object:
     """The spec of a pod that serves one release.
@@ -36,6 +37,7 @@ def pod_spec(
         fetcher: the image that fetches the bundle.
         cpu: limit in cores, and threads of one prediction.
         memory: limit and request, a Kubernetes quantity.
+        processes: of the server that share its port, or auto.
         spread: labels of the pods that should not share one node.
     """
     resources = {
@@ -57,7 +59,7 @@ def pod_spec(
             }
         ],
         "initContainers": [_fetch(bundle, fetcher, resources)],
-        "containers": [_server(name, release, image, resources)],
+        "containers": [_server(name, release, image, resources, processes)],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
@@ -92,7 +94,7 @@ def _fetch(bundle: str, image: str, resources: Object) -> Object:
     }
 
 
-def _server(name: str, release: int, image: str, resources: Object) -> Object:
+def _server(name: str, release: int, image: str, resources: Object, processes: str) -> Object:
     threads = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
     argv = ["python", "-P", "-m", "tidegate.serving.server", "--bundle", f"{BUNDLE}/release", "--name", name]
     argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
@@ -103,6 +105,8 @@ def _server(name: str, release: int, image: str, resources: Object) -> Object:
         "env": [
             {"name": "TIDEGATE_THREADS", "valueFrom": threads},
             {"name": "OPENBLAS_NUM_THREADS", "valueFrom": threads},
+            # Not an argument, which the image of an earlier release would not know.
+            {"name": "TIDEGATE_PROCESSES", "value": processes},
             {"name": "TIDEGATE_KEEP_ALIVE", "value": str(KEEP_ALIVE_S)},
             *_scratch_variables(),
         ],

@@ -57,6 +57,11 @@ class Serving(Part):
     port: int | None = Field(
         None, ge=1, le=65535, description="local port; the first free one when not given"
     )
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto",
+        description="server processes that share the port of a replica; auto: on a cluster one a core of "
+        "`resources.cpu` where requests are quick, on this machine one",
+    )
     replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
     canary: Canary | None = Field(None, description="gradual rollout on a cluster")
     decoding: Decoding | None = Field(

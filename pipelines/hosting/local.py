@@ -92,7 +92,7 @@ class LocalHosting:
         record = processes.start(
             self._home.processes,
             name,
-            server_argv(bundle, state.name, release.number, control),
+            server_argv(bundle, state.name, release.number, control, processes=_processes(release)),
             log=log,
             cwd=self._home.path,
             env={"TIDEGATE_HOME": str(self._home.path)},
@@ -198,3 +198,9 @@ class LocalHosting:
 def _process(state: EndpointState, number: int) -> str:
     """The name under which a release's server process is recorded."""
     return f"endpoint-{state.name}.{state.incarnation}.{number}"
+
+
+def _processes(release: Release) -> int:
+    """Of its server; auto is one here: the cores are for training too, and a laptop has many endpoints."""
+    asked = Serving.model_validate(release.serving).processes
+    return asked if isinstance(asked, int) else 1

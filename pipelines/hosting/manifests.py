@@ -69,5 +69,6 @@ def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: 
         max_replicas=serving.replicas.max or serving.replicas.min,
         cpu=serving.resources.cpu,
         memory=serving.resources.memory,
+        processes=str(serving.processes),
         **known,
     )

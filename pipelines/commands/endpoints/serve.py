@@ -12,22 +12,25 @@ from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.ports import FIRST_PORT, port_is_free
-from tidegate.serving.deployment.handover import server_argv
+from tidegate.serving.deployment.handover import MOST_PROCESSES, server_argv
 
 
-def serve(home: Home, run_or_bundle: str, port: int | None) -> Result:
+def serve(home: Home, run_or_bundle: str, port: int | None, processes: int = 1) -> Result:
     """Replace this process by the endpoint's server, until Ctrl-C; nothing is deployed.
 
     Args:
         home: the home.
         run_or_bundle: a run that was packaged, or the folder of a bundle.
         port: on 127.0.0.1; None for the first free one from 3000 on.
+        processes: that share the port.
     """
+    if not 1 <= processes <= MOST_PROCESSES:
+        raise UsageError(f"--processes {processes} is no number of servers; expected 1 to {MOST_PROCESSES}")
     folder, name = _bundle(home, run_or_bundle)
     port = port or next(number for number in range(FIRST_PORT, 65536) if port_is_free(number))
     control = home.path / "endpoints" / f"serve-{os.getpid()}.sock"
     print(f"serving {folder} at http://127.0.0.1:{port}/predict; Ctrl-C ends it", file=sys.stderr, flush=True)
-    argv = server_argv(folder, name, None, control, port)
+    argv = server_argv(folder, name, None, control, port, processes=processes)
     os.execv(argv[0], argv)
 
 

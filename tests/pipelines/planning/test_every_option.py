@@ -277,6 +277,7 @@ CHANGED: dict[str, Change] = {
     "resources.deadline": part(kubernetes, "resources", {"deadline": "1h"}),
     "serving.endpoint": part(kubernetes, "serving", {"endpoint": "other"}),
     "serving.runtime": part(kubernetes, "serving", {"runtime": "tensorflow"}),
+    "serving.processes": part(kubernetes, "serving", {"processes": 2}),
     "serving.replicas.min": part(kubernetes, "serving", {"replicas": {"min": 2}}),
     "serving.replicas.max": part(kubernetes, "serving", {"replicas": {"max": 3}}),
     "serving.canary.steps": serving(kubernetes, "canary", {"steps": [20, 100]}, CANARY),
