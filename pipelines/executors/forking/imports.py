@@ -28,6 +28,7 @@ class Kind(BaseModel):
         keras: whether Keras is imported, on TensorFlow.
         mlflow: whether MLflow's client is imported.
         after: modules that must make no thread.
+        yields: whether its processes yield to others where cores are few, and so the server that imports for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class Kind(BaseModel):
     keras: bool = False
     mlflow: bool = False
     after: tuple[str, ...] = ()
+    yields: bool = False
 
 
 STEPS = Kind(
@@ -65,6 +67,7 @@ SYNC = Kind(
     function="main",
     before=("tidegate.pipelines.driver.mlflow_sync", "pyarrow", "matplotlib.backends.backend_agg"),
     mlflow=True,
+    yields=True,
 )
 
 

@@ -12,6 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from tidegate.infra.mlflow.server import give_way
 from tidegate.pipelines.executors.forking.imports import Imports, Kind
 from tidegate.pipelines.executors.forking.server import ForkServer
 from tidegate.pipelines.executors.forking.staying import Stay
@@ -55,6 +56,8 @@ def _serve(listener: socket.socket, imports: Imports, stay: Stay | None, now: bo
     server = ForkServer(listener, imports, stay)
     if stay is None:
         server.end_with(sys.stdin.fileno())
+    if imports.kind.yields:  # after the server has noted what it was started with
+        give_way()
     if now:
         imports.make()
     if stay is not None:
