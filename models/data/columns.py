@@ -22,6 +22,23 @@ Array: TypeAlias = NDArray[Any]
 Columns: TypeAlias = dict[str, Array]
 
 
+class RowColumns(dict[str, Array]):
+    """The columns of one row, whose single numbers are also there as Python's, which are quicker to compute with.
+
+    Attributes:
+        names: of the columns that are numbers, in their order.
+        numbers: the value of each, finite.
+    """
+
+    __slots__ = ("names", "numbers")
+
+    def __init__(
+        self, columns: Iterable[tuple[str, Array]], names: tuple[str, ...], numbers: list[float]
+    ) -> None:
+        super().__init__(columns)
+        self.names, self.numbers = names, numbers
+
+
 def rows_of(columns: Columns) -> int:
     """Number of rows; 0 without columns."""
     return next((len(column) for column in columns.values()), 0)

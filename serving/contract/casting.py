@@ -57,6 +57,11 @@ def cast_column(field: Field, categories: Sequence[str], values: list[Any]) -> A
     return column
 
 
+def cast_or_none(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
+    """The same as `cast_column`, but None where a value does not fit."""
+    return _cast(field, categories, values)
+
+
 def cast_array(field: Field, values: Array) -> Array | None:
     """Cast an array of numbers to the field's dtype; None where a value would change.
 

@@ -13,6 +13,7 @@ from tidegate.serving.contract.casting import cast_column
 from tidegate.serving.contract.contract import COSTLY, Contract
 from tidegate.serving.contract.descriptions import describe, expectation
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, image_column, is_file
+from tidegate.serving.contract.row_reading import RowReader
 from tidegate.serving.errors import ContractError
 
 
@@ -28,6 +29,7 @@ class RequestReader:
         pairs = zip(contract.schema_.inputs, contract.inputs, strict=True)
         self._fields = [(field, entry.categories) for field, entry in pairs]
         self._names = frozenset(entry.name for entry in contract.inputs)
+        self._row_reader = RowReader(contract) if RowReader.suits(contract) else None
         more = {"decoding": contract.decoding, "detection": contract.detection, "explain": contract.explain}
         # The keys that the body of a request may have.
         self._known = ("rows", *(key for key, known in more.items() if known is not None))
@@ -117,6 +119,9 @@ class RequestReader:
             raise ContractError("rows", describe(rows), "an array of rows", "send rows as [row, row, ...]")
         if not rows:
             raise ContractError("rows", "an empty array", "at least one row", "send one row or more")
+        quick = None if self._row_reader is None else self._row_reader.of_objects(rows)
+        if quick is not None:
+            return quick
         rows = self._as_objects(rows)
         return self._cast({name: [row[name] for row in rows] for name in self._names})
 

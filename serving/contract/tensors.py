@@ -96,21 +96,26 @@ def _named(name: str, specs: list[TensorSpec]) -> list[TensorSpec]:
     ]
 
 
-def answer_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:
-    """The answers `(n, units)` as the tensors of `output_specs`, by name."""
-    target, found = contract.target_, dict[str, Array]()
-    parts = list(parts_of(target)) or [(target, slice(None))]
-    for output, part in parts:
-        for spec in _specs_of(output):
+class AnswerTensors:
+    """Turns answers into the tensors of `output_specs`, but for boxes and texts; prepared once for a contract."""
+
+    def __init__(self, contract: Contract) -> None:
+        target = contract.target_
+        self._parts: list[tuple[slice, str, tuple[int, ...], Array | None]] = []
+        for output, part in list(parts_of(target)) or [(target, slice(None))]:
+            for spec in _specs_of(output):
+                labels = np.array(output.classes) if spec.name == "label" else None
+                own = output.name if labels is None else f"{output.name}_label"
+                name = spec.name if target.outputs is None else own
+                self._parts.append((part, name, spec.shape, labels))
+
+    def __call__(self, values: NDArray[np.float32]) -> dict[str, Array]:
+        """The answers `(n, units)` by name."""
+        found: dict[str, Array] = {}
+        for part, name, shape, labels in self._parts:
             own = values[:, part]
-            if spec.name == "label":
-                tensor: Array = np.array(output.classes)[argmax_rows(own)]
-            else:
-                tensor = own.reshape(len(own), *spec.shape)
-            several = target.outputs is not None
-            first = spec.name != "label"
-            found[(output.name if first else f"{output.name}_label") if several else spec.name] = tensor
-    return found
+            found[name] = own.reshape(len(own), *shape) if labels is None else labels[argmax_rows(own)]
+        return found
 
 
 def box_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:

@@ -93,7 +93,7 @@ class DataPlane:
         if dialect is None or method != b"POST" or not SPECIAL.isdisjoint(headers):
             return None
         size = headers.get(b"content-length")
-        if size is None or not self.dispatcher.engine.is_quick(int(size)):
+        if size is None or not self.dispatcher.engine.is_quick(int(size), dialect):
             return None
         return None if url == b"/predict" and _is_for_bentoml(headers) else dialect
 

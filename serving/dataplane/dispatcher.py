@@ -67,7 +67,7 @@ class Dispatcher:
         Raises:
             RejectedError: 504, after the deadline; the thread ends by itself. 503: too many explanations.
         """
-        if self.engine.is_quick(len(body)) and not self.engine.may_explain(dialect, body):
+        if self.engine.is_quick(len(body), dialect) and not self.engine.may_explain(dialect, body):
             return self.engine.answer(dialect, body, headers)
         work = partial(self.engine.answer, dialect, body, headers)
         answer = await self._in_thread(self._threads, work)

@@ -75,12 +75,14 @@ class Dialect(Protocol):
         label: its route in the metrics.
         prefix: of all its paths.
         predict_paths: where `POST` predicts.
+        overhead: bytes of a request, about, that do not hold rows, however many it has.
         pages: its `GET` pages by path; each gets whether the release is ready, and returns status and JSON body.
     """
 
     label: str
     prefix: str
     predict_paths: tuple[str, ...]
+    overhead: int
     pages: dict[str, DialectPage]
 
     def read(self, body: bytes, headers: Headers) -> ParsedRequest:

@@ -17,6 +17,7 @@ class RowsDialect:
 
     label, prefix = "/predict", "/predict"
     predict_paths: tuple[str, ...] = ("/predict",)
+    overhead = 0
 
     def __init__(self, served: ServedModel) -> None:
         self._contract, self._reader = served.contract, RequestReader(served.contract)

@@ -16,7 +16,7 @@ from tidegate.models.data.columns import Columns, rows_of
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.reading import RequestReader
-from tidegate.serving.contract.tensors import answer_tensors, box_tensors, output_specs
+from tidegate.serving.contract.tensors import AnswerTensors, box_tensors, output_specs
 from tidegate.serving.dialects import (
     DialectPage,
     EncodedResponse,
@@ -37,11 +37,11 @@ EXPECTED = 'an object {"instances": [...]} or {"inputs": ...}'
 class TFServing:
     """The dialect of TensorFlow Serving's clients."""
 
-    label, prefix = "/v1/predict", "/v1/"
+    label, prefix, overhead = "/v1/predict", "/v1/", 0
 
     def __init__(self, served: ServedModel) -> None:
         self._served, self._contract = served, served.contract
-        self._reader = RequestReader(served.contract)
+        self._reader, self._answers = RequestReader(served.contract), AnswerTensors(served.contract)
         self._several = served.contract.detection is not None or served.contract.outputs is not None
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
@@ -81,10 +81,11 @@ class TFServing:
         """
         outputs: Any = values if self._contract.decoding is None else values[:, 1].tolist()
         if self._contract.shape is not None:
-            (outputs,) = answer_tensors(self._contract, values).values()
+            (outputs,) = self._answers(values).values()
         if self._several:
-            tensors = box_tensors if self._contract.detection is not None else answer_tensors
-            outputs = {name: tensor.tolist() for name, tensor in tensors(self._contract, values).items()}
+            found = self._contract.detection is not None
+            tensors = box_tensors(self._contract, values) if found else self._answers(values)
+            outputs = {name: tensor.tolist() for name, tensor in tensors.items()}
             if request.response_format:
                 rows = zip(*outputs.values(), strict=True)
                 outputs = [dict(zip(outputs, row, strict=True)) for row in rows]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.descriptions import describe
-from tidegate.serving.contract.tensors import input_specs, output_specs
+from tidegate.serving.contract.tensors import TensorSpec, input_specs, output_specs
 from tidegate.serving.dialects import DialectPage, EncodedResponse, ParsedRequest, ServedModel
 from tidegate.serving.dialects.v2_outputs import OutputWriter, RequestedOutputs
 from tidegate.serving.dialects.v2_request import InputReader
@@ -35,6 +35,7 @@ class V2:
         self._inputs, self._outputs = InputReader(served.contract), OutputWriter(served)
         places = [f"/v2/models/{served.name}", f"/v2/models/{served.name}/versions/{served.version}"]
         self.predict_paths = tuple(f"{place}/infer" for place in places)
+        self.overhead = len(json.dumps([_binary(spec) for spec in input_specs(served.contract)]))
         server, model = encode(SERVER), encode(self.metadata())
         self.pages: dict[str, DialectPage] = {
             "/v2": lambda _: (200, server),
@@ -95,6 +96,12 @@ class V2:
 def make(served: ServedModel) -> V2:
     """The dialect for one release."""
     return V2(served)
+
+
+def _binary(spec: TensorSpec) -> dict[str, Any]:
+    """A binary tensor of one row, as a request names it."""
+    shape, sized = [1, *spec.shape], {"binary_data_size": 8}
+    return {"name": spec.name, "datatype": spec.datatype, "shape": shape, "parameters": sized}
 
 
 def _ready(ready: bool) -> tuple[int, bytes]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.descriptions import describe
-from tidegate.serving.contract.tensors import answer_tensors, box_tensors, output_specs, to_bytes
+from tidegate.serving.contract.tensors import AnswerTensors, box_tensors, output_specs, to_bytes
 from tidegate.serving.dialects import ServedModel, explain_unsupported
 from tidegate.serving.errors import ContractError
 from tidegate.serving.http.json_body import encode
@@ -23,6 +23,7 @@ class OutputWriter:
         self._head = {"model_name": served.name, "model_version": served.version}
         self._datatypes = {spec.name: spec.datatype for spec in specs}
         self._contract, self._writes = served.contract, served.contract.decoding is not None
+        self._answers = AnswerTensors(served.contract)
         self._all = {flag: [(spec.name, flag) for spec in specs] for flag in (False, True)}
 
     def requested(self, content: dict[str, Any]) -> RequestedOutputs:
@@ -44,21 +45,26 @@ class OutputWriter:
         """The JSON part, and the bytes of each binary tensor that follows it."""
         request_id, names = requested
         tail: list[bytes] = []
-        outputs = [self._tensor(name, self.tensor(name, values), binary, tail) for name, binary in names]
+        found = self._tensors(values)
+        outputs = [self._tensor(name, found[name], binary, tail) for name, binary in names]
         head = self._head if request_id is None else {**self._head, "id": request_id}
         return encode({**head, "outputs": outputs}), tail
 
     def tensor(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
-        """One output by name: texts `(n,)`; for boxes see `box_tensors`, for all else `answer_tensors`."""
-        if self._contract.detection is not None:
-            return box_tensors(self._contract, values)[name]
-        if self._writes:
-            return values[:, 1] if name == "text" else values[:, 0].astype(np.float32)
-        return answer_tensors(self._contract, values)[name]
+        """One output by name, see `_tensors`."""
+        return self._tensors(values)[name]
 
     def datatype(self, name: str) -> str:
         """The datatype of an output."""
         return self._datatypes[name]
+
+    def _tensors(self, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """All outputs by name: texts `(n,)`; for boxes see `box_tensors`, for all else `AnswerTensors`."""
+        if self._contract.detection is not None:
+            return box_tensors(self._contract, values)
+        if self._writes:
+            return {"text": values[:, 1], "log_probability": values[:, 0].astype(np.float32)}
+        return self._answers(values)
 
     def _one(self, output: dict[str, Any], binary: bool) -> tuple[str, bool]:
         name = output.get("name")

@@ -13,6 +13,7 @@ from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.descriptions import describe
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, decode_images, field_sizes
+from tidegate.serving.contract.row_reading import RowReader
 from tidegate.serving.contract.tensors import (
     check_datatype,
     check_shape,
@@ -36,6 +37,7 @@ class InputReader:
             for field, entry in zip(contract.schema_.inputs, contract.inputs, strict=True)
         }
         self._detects = contract.detection is not None
+        self._row_reader = RowReader(contract) if RowReader.suits(contract) else None
 
     def read(self, content: dict[str, Any], tail: memoryview) -> tuple[Columns, int]:
         """Read all inputs.
@@ -53,6 +55,9 @@ class InputReader:
         tensors = content.get("inputs")
         if not isinstance(tensors, list) or not all(isinstance(tensor, dict) for tensor in tensors):
             raise ContractError("inputs", describe(tensors), f"an array of {TENSOR}", "send every input")
+        quick = None if self._row_reader is None else self._row_reader.of_tensors(tensors, tail)
+        if quick is not None:
+            return quick, 1
         parts: list[memoryview | None] = []
         for tensor in tensors:
             size = _binary_size(tensor)

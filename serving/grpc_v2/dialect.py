@@ -20,7 +20,7 @@ LABEL = "grpc"
 class GrpcV2:
     """Inference over gRPC; outputs are always raw bytes, like Triton's."""
 
-    label, prefix = LABEL, "/inference."
+    label, prefix, overhead = LABEL, "/inference.", 0
     predict_paths: tuple[str, ...] = ()
 
     def __init__(self, served: ServedModel) -> None:

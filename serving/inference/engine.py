@@ -139,12 +139,13 @@ class InferenceEngine:
             return self.predictor.predict_columns(request.columns, request.settings)
         return self.batcher.predict(request.columns)
 
-    def is_quick(self, size: int) -> bool:
+    def is_quick(self, size: int, dialect: Dialect | None = None) -> bool:
         """Whether a body of `size` bytes is answered about as fast as it could be passed to a thread.
 
         A longer one in the event loop would make all other requests wait, even those that will be rejected.
         """
-        return size < self._quick_bytes
+        more = 0 if dialect is None else dialect.overhead
+        return self._quick_bytes > 0 and size < self._quick_bytes + more
 
     def may_explain(self, dialect: Dialect, body: bytes) -> bool:
         """Whether a body may ask for explanations; that most do not is found out without parsing them."""
