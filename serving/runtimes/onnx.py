@@ -18,9 +18,9 @@ NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 def load(model: Path, code: Path | None, threads: int) -> Run:
     """Load an `.onnx` file; `code` is not needed: the graph is complete. Raises what ONNX Runtime raises."""
     del code
+    session = _session(model, threads)
     import onnxruntime
 
-    session = _session(model, threads)
     outputs = [answer.name for answer in session.get_outputs()]
     # The defaults, made once: without them each run makes its own, which takes a small model a tenth of the time.
     options = onnxruntime.RunOptions()
