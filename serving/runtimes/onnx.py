@@ -19,11 +19,9 @@ def load(model: Path, code: Path | None, threads: int) -> Run:
     """Load an `.onnx` file; `code` is not needed: the graph is complete. Raises what ONNX Runtime raises."""
     del code
     session = _session(model, threads)
-    import onnxruntime
-
     outputs = [answer.name for answer in session.get_outputs()]
     # The defaults, made once: without them each run makes its own, which takes a small model a tenth of the time.
-    options = onnxruntime.RunOptions()
+    options = library().RunOptions()
 
     def run(inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         return np.asarray(session.run(outputs, inputs, options)[0], np.float32)
