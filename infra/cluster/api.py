@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from tidegate.infra.system.backoff import pauses
 MANAGER = "tidegate"
 REQUEST_S = 15.0
 PATIENCE_S = 30.0  # how long an API server may be away
-PAGE = 500
+PAGE = 200  # objects; one of a pod takes 50 KB here
 Object = dict[str, Any]
 Objects = list[Object]
 Names = list[str]
@@ -67,14 +67,26 @@ class Cluster:
         """The objects that match a label selector and a field selector."""
         return self.list_with_version(kind, labels, fields)[0]
 
-    def list_with_version(self, kind: str, labels: str = "", fields: str = "") -> tuple[Objects, str]:
-        """The objects, as `list` returns them, and the resource version from which a watch continues."""
+    def list_with_version(
+        self,
+        kind: str,
+        labels: str = "",
+        fields: str = "",
+        keep: Callable[[Object], Object | None] = lambda obj: obj,
+    ) -> tuple[Objects, str]:
+        """The objects, as `list` returns them, and the resource version from which a watch continues.
+
+        Args:
+            kind, labels, fields: as for `list`.
+            keep: what is kept of an object; None: nothing. It is called page by page.
+        """
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
         query = {key: value for key, value in query.items() if value}
         items: Objects = []
         while True:
             answer = self._request("GET", self._path(kind), query)
-            items += [{"kind": kind, **item} for item in answer["items"]]
+            found = (keep({"kind": kind, **item}) for item in answer["items"])
+            items += [item for item in found if item is not None]
             if not answer["metadata"].get("continue"):
                 return items, answer["metadata"]["resourceVersion"]
             query["continue"] = answer["metadata"]["continue"]

@@ -37,6 +37,7 @@ class ObjectWatcher:
         self._objects: dict[str, dict[str, Object]] = {kind: {} for kind in kinds}
         self._groups: dict[str, dict[str, set[str]]] = {kind: {} for kind in kinds}
         self._lists: dict[str, int] = dict.fromkeys(kinds, 0)
+        self._forgotten: set[str] = set()
         self._problem: ClusterError | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -55,6 +56,19 @@ class ObjectWatcher:
         with self._lock:
             found = [self._objects[kind][name] for name in self._groups[kind].get(value, ())]
         return sorted(found, key=lambda obj: str(obj["metadata"]["creationTimestamp"]))
+
+    def forget(self, value: str) -> None:
+        """Keep no object any more whose index label has this value: of thousands, few are of interest at once."""
+        with self._lock:
+            self._forgotten.add(value)
+            for kind, groups in self._groups.items():
+                for name in groups.pop(value, ()):
+                    self._objects[kind].pop(name, None)
+
+    def expect(self, value: str) -> None:
+        """Keep the objects of this value again; it is called before they are created anew."""
+        with self._lock:
+            self._forgotten.discard(value)
 
     def lists(self, kind: str) -> int:
         """How often all objects of a kind were listed; an object missing after the latest list is really gone."""
@@ -82,7 +96,8 @@ class ObjectWatcher:
                 time.sleep(next(waits))
 
     def _list(self, kind: str) -> str:
-        found, version = self._cluster.list_with_version(kind, self._labels)
+        # Each page is cut down as it comes: thousands of whole objects would fill the memory.
+        found, version = self._cluster.list_with_version(kind, self._labels, keep=self._slim_if_wanted)
         with self._lock:
             self._objects[kind], self._groups[kind] = {}, {}
             for obj in found:
@@ -100,12 +115,16 @@ class ObjectWatcher:
                     self._objects[kind].pop(obj["metadata"]["name"], None)
                     self._groups[kind].get(self._value(obj), set()).discard(obj["metadata"]["name"])
                 elif change in ("ADDED", "MODIFIED"):
-                    self._keep(kind, obj)
+                    self._keep(kind, _slim(obj))
 
     def _keep(self, kind: str, obj: Object) -> None:
-        name = obj["metadata"]["name"]
-        self._objects[kind][name] = _slim(obj)
-        self._groups[kind].setdefault(self._value(obj), set()).add(name)
+        name, value = obj["metadata"]["name"], self._value(obj)
+        if value not in self._forgotten:
+            self._objects[kind][name] = obj
+            self._groups[kind].setdefault(value, set()).add(name)
+
+    def _slim_if_wanted(self, obj: Object) -> Object | None:
+        return None if self._value(obj) in self._forgotten else _slim(obj)
 
     def _value(self, obj: Object) -> str:
         return str((obj["metadata"].get("labels") or {}).get(self._index, ""))

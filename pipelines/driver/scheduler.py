@@ -2,19 +2,21 @@
 
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from tidegate.infra.store import Store
 from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.driver.kept_outputs import KeptOutputs
 from tidegate.pipelines.driver.ready_steps import ReadySteps
 from tidegate.pipelines.errors import StepError
 from tidegate.pipelines.executors.base import Executor, Handle, StepCall
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.planning.step import Step
 from tidegate.pipelines.planning.suggestions import Suggestions
-from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
+from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs, new_outputs
 from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus, read_json
 from tidegate.pipelines.step_types.base import From, StepPart
 from tidegate.pipelines.step_types.train import TrainInputs
@@ -62,7 +64,7 @@ def run_plan(
     store: Store,
     folder: RunFolder,
     listener: RunListener,
-) -> dict[str, dict[str, Any]]:
+) -> Mapping[str, dict[str, Any]]:
     """Run every step that is not finished; return the outputs of all steps by id.
 
     Args:
@@ -97,7 +99,7 @@ class _Execution:
     store: Store
     folder: RunFolder
     listener: RunListener
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outputs: KeptOutputs = field(default_factory=KeptOutputs)
     failed: dict[str, StepError] = field(default_factory=dict)
     running: dict[str, _Running] = field(default_factory=dict)
 
@@ -183,13 +185,13 @@ class _Execution:
             self._fail(step, code, seconds)
 
     def _finish(self, step: Step, status: StepStatus, seconds: float) -> None:
-        outputs = find_outputs(self.store, step.key)
+        outputs = (find_outputs if status == "cached" else new_outputs)(self.store, step.key)
         if outputs is None:
             raise StepError(
                 step.id,
                 "its process ended before the step did, as after os._exit() in the project's code; it left no outputs",
             )
-        self.outputs[step.id] = outputs
+        self.outputs.add(step.id, outputs)
         self.waiting.has_ended(step.id)
         self._report(step, status, seconds, outputs)
 

@@ -21,9 +21,10 @@ def trial_steps(
 ) -> list[Step]:
     """The trials of a search, or the one of a run without a search."""
     steps: list[Step] = []
+    shared = _shared_inputs(experiment, facts, content, prepare, run)
     for index in range(facts.trials):
         seen = steps[: _visible_trials(experiment, index)]
-        steps.append(_trial(experiment, facts, content, prepare, run, index, seen))
+        steps.append(_trial(experiment, facts, content, prepare, shared, index, seen))
     return steps
 
 
@@ -40,7 +41,7 @@ def _trial(
     facts: Facts,
     content: dict[str, Any],
     prepare: Step,
-    run: str,
+    shared: TrainInputs,
     index: int,
     seen: list[Step],
 ) -> Step:
@@ -54,31 +55,39 @@ def _trial(
     parts += reached(facts, "train")
     streamed = streamed_memory(experiment, facts) or memory_if_larger(experiment)
     parts += [buffer] if streamed and buffer else []
-    inputs = TrainInputs(
+    own = {"index": index, "search": draw}
+    inputs = TrainInputs.model_construct(shared.model_fields_set, **{**dict(shared), **own})
+    after = (prepare.id, *(step.id for step in seen))
+    several = facts.trials > 1
+    return make_step("train", facts, parts, inputs, name=f"train-{index}", after=after, optional=several)
+
+
+def _shared_inputs(
+    experiment: Experiment, facts: Facts, content: dict[str, Any], prepare: Step, run: str
+) -> TrainInputs:
+    """What all trials get; they share it in memory, as there may be thousands."""
+    return TrainInputs(
         run=run,
         name=experiment.name,
-        index=index,
+        index=0,
         prepared=place_of(prepare.id, Prepared),
-        shuffle_buffer=buffer,
+        shuffle_buffer=experiment.data.shuffle_buffer,
         model=experiment.model.options,
         start=_warm_start(experiment, facts),
         weights=facts.weights,
         training=experiment.training.model_dump(mode="json"),
-        gpus=resources.gpus,
-        nodes=resources.nodes,
-        member_timeout=resources.member_timeout,
+        gpus=experiment.resources.gpus,
+        nodes=experiment.resources.nodes,
+        member_timeout=experiment.resources.member_timeout,
         code=code_inputs(experiment, facts),
-        decoding=settings,
-        stated=stated,
+        decoding=experiment.serving.settings,
+        stated=_stated(experiment),
         explain=experiment.serving.explain,  # changes no result, so it is not part of the key
-        search=draw,
+        search=None,
         content=content,
         versions=facts.versions["train"],
         tags=facts.tags,
     )
-    after = (prepare.id, *(step.id for step in seen))
-    several = facts.trials > 1
-    return make_step("train", facts, parts, inputs, name=f"train-{index}", after=after, optional=several)
 
 
 def import_step(

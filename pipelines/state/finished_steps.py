@@ -12,11 +12,17 @@ RELEASING = ("deploy", "verify", "promote")  # one unit: repeated unless all of 
 
 def find_outputs(store: Store, key: str) -> dict[str, Any] | None:
     """The outputs kept under a step's key, or None when it is not finished or a file of it is gone."""
-    found = store.read(f"steps/{key}.json")
-    outputs: dict[str, Any] | None = json.loads(found[0])["outputs"] if found else None
+    outputs = new_outputs(store, key)
     if outputs is not None and all(store.has(ref) for ref in refs_in(outputs)):
         return outputs
     return None
+
+
+def new_outputs(store: Store, key: str) -> dict[str, Any] | None:
+    """The outputs of a step that has just ended, or None when it left none; it wrote their files before."""
+    found = store.read(f"steps/{key}.json")
+    outputs: dict[str, Any] | None = json.loads(found[0])["outputs"] if found else None
+    return outputs
 
 
 def refs_in(value: Any) -> Iterator[Ref]:

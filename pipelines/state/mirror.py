@@ -101,6 +101,12 @@ class Mirror:
         self._pushed.pop(name, None)
         self.path(name).unlink(missing_ok=True)
 
+    def forget(self, *names: str) -> None:
+        """Keep nothing of these documents in memory: no one writes them from here any more."""
+        for name in names:
+            self._etags.pop(name, None)
+            self._pushed.pop(name, None)
+
     @contextlib.contextmanager
     def pushing(self, *patterns: str, every_s: float = PUSH_INTERVAL_S) -> Iterator[None]:
         """Push changes every few seconds, and once more at the end."""
