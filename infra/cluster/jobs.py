@@ -18,6 +18,7 @@ STEP = f"{LABEL}/step"
 COMPONENT = "app.kubernetes.io/component"  # the NetworkPolicies select pods by this label
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate"}
 TTL_S = 3600  # a finished Job stays this long, so that people can inspect it with kubectl
+PACK = f"{LABEL}/pack"  # on a pod that runs several trials, one after the other; the value is how many
 MEMBERS = f"{LABEL}/members"  # on each of several pods that train together; the value is their number
 MEETING_PORT = 8476  # where the first of these pods listens
 STORE_FOLDER = "/etc/tidegate/store"

@@ -1,7 +1,7 @@
 """Why a pod does not run, or why it failed, as sentences that a person can act on. Pure functions."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def why_ended(pod: Object) -> Reason | None:
     for state in _states(status):
         ended = state.get("state", {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
-            return Reason("oom", _oom(pod), permanent=True)
+            return out_of_memory([pod])
     disrupted = condition(pod, "DisruptionTarget")
     if disrupted is not None:
         words = disrupted.get("message") or disrupted.get("reason", "")
@@ -105,10 +105,26 @@ def why_failed(job: Object) -> Reason | None:
         return None
     reason = failed.get("reason", "")
     if reason == "DeadlineExceeded":
-        return Reason(
-            "deadline", "it ran longer than resources.deadline allows and was ended; raise it", permanent=True
-        )
+        return too_long()
     return Reason("failed", _cut(failed.get("message", reason)), permanent=True)
+
+
+def out_of_memory(pods: Sequence[Object]) -> Reason:
+    """That the newest of these pods, or a process in it, was killed for memory."""
+    where = f", on node {_node(pods[-1])}" if pods else ""
+    return Reason(
+        "oom",
+        f"it used more memory than its limit and was killed (OOMKilled{where}); raise resources.memory, or use "
+        "smaller batches or data",
+        permanent=True,
+    )
+
+
+def too_long() -> Reason:
+    """That a Job, or a trial in a packed pod, met its deadline."""
+    return Reason(
+        "deadline", "it ran longer than resources.deadline allows and was ended; raise it", permanent=True
+    )
 
 
 def _states(status: Object) -> list[Object]:
@@ -129,13 +145,6 @@ def _image(state: Object, waiting: Object) -> str:
     words = _cut(waiting.get("message", waiting["reason"]))
     fix = "build and push it (`make images`), or correct `images` in targets.yaml"
     return f"the image {state.get('image', '')} cannot be pulled: {words}; {fix}"
-
-
-def _oom(pod: Object) -> str:
-    return (
-        f"it used more memory than its limit and was killed (OOMKilled, on node {_node(pod)}); raise "
-        "resources.memory, or use smaller batches or data"
-    )
 
 
 def _exit(ended: Object, pod: Object) -> str:

@@ -100,7 +100,10 @@ def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
 
 def _run(home: Home, mirror: Mirror, plan: Plan) -> None:
     job = home.cluster.get("Job", driver_name(mirror.run))
-    executor = KubernetesExecutor(home, mirror.run, plan.experiment.resources, owner_of(job) if job else None)
+    resources, search = plan.experiment.resources, plan.experiment.search
+    executor = KubernetesExecutor(
+        home, mirror.run, resources, owner_of(job) if job else None, search.pack if search else 1
+    )
     with Driver.exclusive(home, home.folder_of(mirror.run), cancel_on_signal=False) as driver, _saved(driver):
         watcher = threading.Thread(target=_watch_for_cancel, args=(mirror, driver), daemon=True)
         watcher.start()

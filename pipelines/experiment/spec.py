@@ -136,6 +136,11 @@ class Search(Part):
         description="number of trials; of a grid at most its size, and the whole grid when not given",
     )
     parallelism: int = Field(1, ge=1, description="trials that may run at once")
+    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        1,
+        description="on a cluster: trials that one pod runs, one after the other, from one fork server; auto: a pod "
+        "takes another trial until it is ten minutes old; changes no result",
+    )
     seed: int = Field(0, ge=0, description="seed of the sampler")
     pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
     space: dict[str, Any] = Field(
@@ -234,6 +239,11 @@ class Experiment(Part):
             require_equal_shares(training.backend, resources.gpus, resources.nodes, training.batch_size)
         except OptionsError as error:
             yield str(error)
+        if self.search is not None and self.search.pack != 1 and resources.nodes > 1:
+            yield (
+                f"search.pack is {self.search.pack} and resources.nodes is {resources.nodes}; expected pack 1, as each "
+                "trial has several pods of its own; leave search.pack out"
+            )
         if self.model.trained is not None:
             yield from self._not_trained_here()
         usual = Code.model_validate({})

@@ -263,6 +263,18 @@ CASES = {
         training__privacy="{}",
         resources__nodes=2,
     ),
+    "packed trials on two nodes": wrong(
+        "search.pack is 4 and resources.nodes is 2",
+        "leave search.pack out",
+        training__backend="jax",
+        training__batch_size=32,
+        search="{method: random, trials: 4, pack: 4, space: {training.seed: {choices: [1, 2]}}}",
+        resources__nodes=2,
+    ),
+    "a pack of nothing": wrong(
+        "search.pack",
+        search="{method: random, trials: 4, pack: 0, space: {training.seed: {choices: [1, 2]}}}",
+    ),
     "folds on two nodes": wrong(
         "data.split.folds: 2",
         "set resources.nodes: 1",

@@ -249,6 +249,7 @@ CHANGED: dict[str, Change] = {
     "search.method": part(planned, "search", {"method": "tpe"}, SEARCH),
     "search.trials": part(planned, "search", {"trials": 3}, SEARCH),
     "search.parallelism": part(planned, "search", {"parallelism": 3}, {**SEARCH, "method": "tpe"}),
+    "search.pack": part(kubernetes, "search", {"pack": 2}, SEARCH),
     "search.seed": part(planned, "search", {"seed": 3}, SEARCH),
     "search.space": part(planned, "search", {"space": {"model.hidden": {"choices": [[7], [9]]}}}, SEARCH),
     "search.pruning.rule": Change(limited, pruned(), pruned(rule="asha")),

@@ -5,6 +5,7 @@ After a wanted change `TIDEGATE_GOLDEN=write` in the environment of this test wr
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ TARGETS = {
 STATES = {"plain": EndpointState(name="wine"), "full": EndpointState(name="cellar", incarnation=1)}
 
 
+PACKED: dict[str, Any] = PLAIN | {
+    "search": {
+        "method": "grid",
+        "parallelism": 2,
+        "pack": 10,
+        "space": {"training.seed": {"choices": [1, 2, 3]}},
+    }
+}
+
+
 class Spelled(yaml.SafeDumper):
     """Every value where it stands, no references."""
 
@@ -95,6 +106,28 @@ def test_the_objects_of(
     if os.environ.get("TIDEGATE_GOLDEN") == "write":
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_the_objects_of_packed_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEGATE_IMAGE_TAG", "0.1.0-c0de")
+    plan = make_plan(validate(PACKED, "here"), replace(FACTS, trials=3))
+    objects = jobs_of(Target.model_validate(TARGETS["plain"]), plan)
+    path = GOLDEN / "run-packed.yaml"
+    text = stable(yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110), plan)
+    if os.environ.get("TIDEGATE_GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_as_many_packed_pods_as_there_are_at_once() -> None:
+    target, names = Target.model_validate(TARGETS["plain"]), []
+    for pack, parallelism in ((2, 8), (2, 3), ("auto", 3), ("auto", 20), (1, 2)):
+        search = {**PACKED["search"], "pack": pack, "parallelism": parallelism}
+        search |= {"space": {"training.seed": {"choices": list(range(10))}}}
+        plan = make_plan(validate(PACKED | {"search": search}, "here"), replace(FACTS, trials=10))
+        names.append([job["metadata"]["name"].split("-")[0] for job in jobs_of(target, plan)])
+    assert [found.count("pack") for found in names] == [5, 3, 3, 10, 0]
+    assert [found.count("train") for found in names] == [0, 0, 0, 0, 10]
 
 
 def stable(text: str, plan: Plan) -> str:
