@@ -13,6 +13,10 @@ from tidegate.infra.system.backoff import pauses
 from tidegate.infra.system.locks import lock
 
 FIRST_S, LONGEST_S = 0.5, 10.0  # between two tries
+SHARE, LONGEST_POLL_S = (
+    20,
+    3.0,
+)  # to look through the spools of thousands of trials takes a twentieth of the time
 
 
 def follow(
@@ -70,12 +74,15 @@ def _until(
         done = finished()  # asked before the step, so that the step sees the last event
         if done and give_up is None:
             give_up = time.monotonic() + patience_s
+        began = time.thread_time()
         try:
-            if not replay.step() and done:
+            sent = replay.step()
+            if not sent and done:
                 return ""
+            looked_s = 0.0 if sent else time.thread_time() - began
             give_up, waits = None, pauses(FIRST_S, LONGEST_S)
             if not done:
-                wait(poll_s)
+                wait(max(poll_s, min(LONGEST_POLL_S, SHARE * looked_s)))
         except Exception as error:
             left = give_up - time.monotonic() if give_up else LONGEST_S
             if left <= 0:

@@ -107,24 +107,35 @@ class Replay:
         self.render = render
         self.refused: list[str] = []
         self._found: dict[str, list[str]] | None = None
+        self._sent: dict[str, int] = {}  # sizes of spools that were sent whole
 
     def step(self) -> bool:
         """Send new events to MLflow; return whether there were any. Raises MLflow's own errors; call it again then."""
-        self._found = None
         try:
-            sent = [self._send_next(name) for name in spool.names(self.folder)]
+            sent = [self._send_next(name, size) for name, size in self._grown()]
         except GoneError:
             forget(self.folder)
+            self._found, self._sent = None, {}
+            raise
+        except Exception:
+            self._found = None  # a creation may have been done, and its response lost
             raise
         return any(sent)
 
-    def _send_next(self, name: str) -> bool:
+    def _grown(self) -> list[tuple[str, int]]:
+        """The spools that are larger than what was sent of them, and their sizes: of thousands, few are written."""
+        sizes = spool.sizes(self.folder)
+        return [(name, size) for name, size in sizes.items() if self._sent.get(name) != size]
+
+    def _send_next(self, name: str, size: int) -> bool:
         known = self._known(name)
         if name != spool.PARENT and not known and not self._known(spool.PARENT):
             return False  # a child is sent after its parent
         offset = known.offset if known else 0
         new = list(islice(spool.read(spool.path_of(self.folder, name), offset), MAX_EVENTS))
         if not new:
+            if offset == size:
+                self._sent[name] = size
             return False
         known = known or self._find_or_create_run(name, new[0][0])
         batch = events.gather(event for event, _ in new)
@@ -261,7 +272,7 @@ class Replay:
 
     def _delete_duplicates(self, name: str, known: State) -> None:
         """Delete duplicates: a creation is repeated if its first response was lost."""
-        for run_id in self.tracker.runs(known.experiment_id, self.run).get(name, []):
+        for run_id in self.tracker.runs(known.experiment_id, self.run, name).get(name, []):
             if run_id != known.run_id:
                 self.tracker.drop(run_id)
         for model in self.tracker.models(known.experiment_id, self.run).get(known.run_id, [])[1:]:

@@ -135,6 +135,17 @@ def names(folder: Path) -> list[str]:
     return sorted(found, key=lambda name: name != PARENT)
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """The bytes of each of a run's spools, in the order of `names`; quick for thousands."""
+    with os.scandir(folder) as entries:
+        found = {
+            entry.name.removesuffix(".jsonl"): entry.stat().st_size
+            for entry in entries
+            if entry.name.endswith(".jsonl")
+        }
+    return dict(sorted(found.items(), key=lambda one: (one[0] != PARENT, one[0])))
+
+
 def events(folder: Path, name: str = PARENT) -> list[Event]:
     """Read one whole spool."""
     return [event for event, _ in read(path_of(folder, name))]

@@ -110,15 +110,16 @@ class Tracker:
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def runs(self, experiment_id: str, run: str) -> dict[str, list[str]]:
-        """Return the MLflow runs of our run: spool name -> run ids, the oldest first."""
+    def runs(self, experiment_id: str, run: str, name: str | None = None) -> dict[str, list[str]]:
+        """Return the MLflow runs of our run, or of one of its spools: spool name -> run ids, the oldest first."""
+        one = f" and tags.`{SPOOL_TAG}` = '{name}'" if name is not None else ""
         order = ["attributes.start_time ASC", "attributes.run_id ASC"]
         found: dict[str, list[str]] = {}
         token: str | None = None
         while token != "":
             page = self.client.search_runs(
                 [experiment_id],
-                f"tags.`{RUN_TAG}` = '{run}'",
+                f"tags.`{RUN_TAG}` = '{run}'{one}",
                 max_results=1000,
                 order_by=order,
                 page_token=token,

@@ -7,6 +7,7 @@ a prefix of its own, so that listing the runs reads nothing else.
 import contextlib
 import fnmatch
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from tidegate.pipelines.state.home import Home, RunRecord
 
 RECORD = "run.json"
 PUSH_INTERVAL_S = 2.0
+SHARE, LONGEST_S = 20, 10.0
 
 
 class Mirror:
@@ -109,13 +111,16 @@ class Mirror:
 
     @contextlib.contextmanager
     def pushing(self, *patterns: str, every_s: float = PUSH_INTERVAL_S) -> Iterator[None]:
-        """Push changes every few seconds, and once more at the end."""
+        """Push changes every few seconds, for a twentieth of the time at most, and once more at the end."""
         stop = threading.Event()
 
         def follow() -> None:
-            while not stop.wait(every_s):
+            pause_s = every_s
+            while not stop.wait(pause_s):
+                began = time.thread_time()
                 with contextlib.suppress(StoreError):  # out of reach; the next push will do
                     self.push_all(*patterns)
+                pause_s = max(every_s, min(LONGEST_S, SHARE * (time.thread_time() - began)))
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()

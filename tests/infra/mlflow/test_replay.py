@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.infra.conftest import EPOCHS, Lossy, Server, Told
-from tidegate.infra.mlflow import replay, tracking
+from tidegate.infra.mlflow import replay, spool, tracking
 from tidegate.infra.mlflow.spool import Spool
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import lock
@@ -181,6 +181,32 @@ def test_an_address_that_is_none(told: Make) -> None:
     done = run.follow("ftp://nowhere", patience_s=0.0)
     assert not done.synced
     assert "MLflow at ftp://nowhere cannot be " in done.problem
+
+
+def test_what_was_sent_is_not_read_again_until_it_grows(
+    tracker: tracking.Tracker, told: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read, real = told(), list[str](), spool.read
+    for name in ("run", "trial-0", "trial-1"):
+        Spool(run.folder, name).write("run", "run", name=name, experiment="digits")
+        Spool(run.folder, name).write("end", "end", status="done")
+
+    def counted(path: Path, offset: int = 0) -> Iterator[tuple[spool.Event, int]]:
+        read.append(path.stem)
+        return real(path, offset)
+
+    monkeypatch.setattr(spool, "read", counted)
+    follower = replay.Replay(run.folder, tracker, lambda _: run.folder, lambda _: ())
+    assert follower.step()
+    read.clear()
+    assert not follower.step()
+    assert sorted(read) == ["run", "trial-0", "trial-1"]  # once more, to see that there is nothing new
+    read.clear()
+    assert not follower.step()
+    assert read == []
+    Spool(run.folder, "trial-0").write("tags", "late", values={"late": True})
+    assert follower.step()
+    assert read == ["trial-0"]
 
 
 def test_a_run_is_told_while_it_goes_on(mlflow: Server, tracker: tracking.Tracker, told: Make) -> None:

@@ -134,3 +134,12 @@ def test_a_full_disk_leaves_the_spool_as_it_was(tmp_path: Path) -> None:
         assert not writer.write("tags", "0", values={})
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_the_sizes_of_spools_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("train-1", "run", "train-0"):
+        Spool(tmp_path, name).write("run", "run", name=name)
+    (tmp_path / "train-0.sync.json").write_text("{}")
+    found = spool.sizes(tmp_path)
+    assert list(found) == spool.names(tmp_path) == ["run", "train-0", "train-1"]
+    assert found == {name: spool.path_of(tmp_path, name).stat().st_size for name in found}
