@@ -34,6 +34,7 @@ from tidegate.pipelines.state.home import Home, home_at
 from tidegate.pipelines.state.mirror import Mirror
 
 IDLE_S = 120.0  # without a turn for so long, the pod ends: its driver may be gone
+TELL_S = 600.0  # for so long it tries to tell how a trial ended
 FIRST_S, LONGEST_S = 0.1, 1.0  # between two looks for the next turn
 POLL_S = 0.02
 GRACE_S = (
@@ -141,14 +142,17 @@ class PackedWorker:
         )
 
     def _tell(self, end: End) -> None:
-        """Write how a turn ended; while the store is out of reach, again and again."""
-        for pause in pauses(FIRST_S, LONGEST_S):
+        """Write how a turn ended; while the store is out of reach, again and again. Raises InfraError in the end."""
+        waits, give_up = pauses(FIRST_S, LONGEST_S), time.monotonic() + TELL_S
+        while True:
             try:
                 self._mirror.write(end.name, b"{}")
                 return
             except InfraError as error:
                 print(f"the end of a trial could not be written: {error}", file=sys.stderr)
-                time.sleep(pause)
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(next(waits))
 
 
 def _end(process: ForkedProcess) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.pipelines.executors.conftest import DOCUMENT, Quiet, weights
 from tests.pipelines.executors.pod_cluster import PodCluster
-from tests.pipelines.executors.test_forking import DOCUMENT, Quiet, weights
 from tests.s3_server import S3Server
 from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.executors.base import Handle, StepCall
@@ -192,7 +192,7 @@ def test_a_killed_pod_goes_on_with_the_trial_that_it_had(
     told = run.drive(told=Told(kill))
     assert told.ends() == {"0": "done", "1": "done", "2": "done"}
     assert [pod.rpartition("-")[2] for pod in run.packs()] == ["0", "1"]  # the Job's second pod
-    assert run.pack_log(1).count("begins") == 2  # the first trial is not trained again
+    assert f"trial {run.plan.of('train')[0].id} begins" not in run.pack_log(1)  # it is not trained again
     assert any("it starts again" in word for word in told.words)
     assert equal(run.home, alone)
 
@@ -228,7 +228,11 @@ def test_another_driver_adopts_the_pod_and_nothing_is_trained_twice(packed: Call
     with pytest.raises(KilledDriver):
         run.drive(told=Told(leave), executor=KilledExecutor)
     told = run.drive()
-    assert told.ends() == {"0": "cached", "1": "done", "2": "done"}
-    assert any("adopted" in word for word in told.words)
+    ends = told.ends()
+    assert ends["0"] == "cached"
+    assert set(ends.values()) <= {"cached", "done"}
+    assert any("adopted" in word for word in told.words) == (
+        ends["1"] == "done"
+    )  # it may have ended meanwhile
     assert len(run.packs()) == 1
     assert run.pack_log().count("begins") == 3
