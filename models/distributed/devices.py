@@ -19,7 +19,7 @@ DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSP
 def configure_backend(backend: str) -> None:
     """Set the environment variables that Keras and its backend read at import; call it before they are imported.
 
-    With them a training is deterministic to the bit on a GPU, too; see also `families.build.make_deterministic`.
+    With them a training is deterministic to the bit on a GPU, too; see also `networks.determinism.make_deterministic`.
 
     Args:
         backend: the experiment's `training.backend`.

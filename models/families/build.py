@@ -12,6 +12,7 @@ from tidegate.models.config.options import parse_options
 from tidegate.models.errors import ModelsError, OptionsError
 from tidegate.models.families import FAMILIES, family, tasks_of
 from tidegate.models.keras_private import promotions
+from tidegate.models.networks.determinism import make_deterministic
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
 from tidegate.models.user_code.model_source import require_file
@@ -189,32 +190,6 @@ def _check_boxes(name: str, outputs: AnyOutputs) -> None:
             f"{'' if outputs.grids else 'not '}kind boxes; expected a family that fits it; use family {finders} for "
             "boxes, and another one for anything else"
         )
-
-
-def make_deterministic(seed: int) -> None:
-    """Seed Python, NumPy and the backend, and allow only operations that are deterministic to the bit.
-
-    TensorFloat-32, which some GPUs use for float32 by default, is switched off: it keeps ten bits of each factor, and
-    the parity with a CPU at the endpoint could not be shown.
-    """
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        settings: Any = jax.config
-        settings.update("jax_default_matmul_precision", "highest")
-    elif keras.backend.backend() == "torch":
-        import torch
-
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.allow_tf32 = False
 
 
 def as_float32(

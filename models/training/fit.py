@@ -16,11 +16,11 @@ from tidegate.models.data.columns import Array
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.distributed.process_group import Group
 from tidegate.models.errors import OptionsError
-from tidegate.models.families.build import make_deterministic
 from tidegate.models.loops import LoopSpec, make_loops
 from tidegate.models.loops.dp_sgd import Sampling, require_private_model, spent_epsilon
 from tidegate.models.loops.streamed import StreamedRows
 from tidegate.models.loops.tensorflow import xla_pays
+from tidegate.models.networks.determinism import make_deterministic
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.user_models.own_training import require_steps
 from tidegate.models.preprocessing.schema import Target

@@ -55,7 +55,7 @@ def exported(inputs: SelectInputs, winner: Trained, context: StepContext) -> Tra
 
 def _load(saved: Path, seed: int) -> Any:
     """The trained model, in a process whose operations repeat to the bit, as where it was trained."""
-    from tidegate.models.families.build import make_deterministic
+    from tidegate.models.networks.determinism import make_deterministic
 
     model = load_saved(saved, project_document())
     make_deterministic(seed)

@@ -2,7 +2,7 @@
 Fashion-MNIST in float32 and in mixed precision, with the accuracy each reaches.
 
 Each backend that is installed is a process of its own, which drives ours and `fit` in turn, an epoch each; told are the
-medians. float32 is float32 here: ours does without TensorFloat-32 (`build.make_deterministic`), so `fit` does too.
+medians. float32 is float32 here: ours does without TensorFloat-32 (`make_deterministic`), so `fit` does too.
 """
 
 import argparse

@@ -16,7 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tidegate.models.families.build import build_model, make_deterministic
+from tidegate.models.families.build import build_model
+from tidegate.models.networks.determinism import make_deterministic
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.preprocessing.prepare import Prepared, prepare
 from tidegate.models.preprocessing.target.encode_target import encode_target

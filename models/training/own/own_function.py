@@ -42,7 +42,8 @@ def train_by_function(
         OptionsError: the rows are streamed, or several processes train.
         UserCodeError: `train` raises, or returns something else than a model that fits the data.
     """
-    from tidegate.models.families.build import build_model, make_deterministic
+    from tidegate.models.families.build import build_model
+    from tidegate.models.networks.determinism import make_deterministic
     from tidegate.models.networks.user_models.user_model import adopt_model
 
     reference, training = recipe.training["function"], recipe.training

@@ -1,6 +1,8 @@
 """Explanations of a trained model for its report: what each input adds to the predictions of some test rows."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
-from tidegate.models.training.recipe import Rows
+
+if TYPE_CHECKING:
+    from tidegate.models.training.recipe import Rows
 
 
 def explain_rows(

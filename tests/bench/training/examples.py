@@ -106,7 +106,8 @@ def prepared(name: str) -> tuple[list[Any], tuple[Any, ...], Any, Any, int]:
     from tidegate.models.config.losses import encode_target
     from tidegate.models.config.training import Training
     from tidegate.models.data.columns import rows_between
-    from tidegate.models.families.build import build_model, make_deterministic
+    from tidegate.models.families.build import build_model
+    from tidegate.models.networks.determinism import make_deterministic
     from tidegate.models.networks.inputs import inputs_of
     from tidegate.models.preprocessing.prepare import prepare
     from tidegate.models.training.augmentation import augmented

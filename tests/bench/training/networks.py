@@ -35,7 +35,8 @@ CASES: dict[str, tuple[int, int, tuple[int, ...], str, dict[str, Any], int]] = {
 
 def measure(name: str) -> dict[str, Any]:
     """Seconds and CPU seconds an epoch of each kind of loop, in turn, in this process."""
-    from tidegate.models.families.build import build_model, make_deterministic
+    from tidegate.models.families.build import build_model
+    from tidegate.models.networks.determinism import make_deterministic
     from tidegate.models.networks.outputs import Outputs
     from tidegate.models.preprocessing.transforms import InputSpec
 

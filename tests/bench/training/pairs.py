@@ -87,8 +87,9 @@ def measure_pair(rows: int, batch: int) -> dict[str, Any]:
 def _loop(rows: int, batch: int, spread: bool) -> Any:
     from tidegate.models.config.training import Training
     from tidegate.models.distributed.jax_sharding import batch_sharding
-    from tidegate.models.families.build import build_model, make_deterministic
+    from tidegate.models.families.build import build_model
     from tidegate.models.loops.jax import TRAIN, Loop
+    from tidegate.models.networks.determinism import make_deterministic
     from tidegate.models.networks.outputs import Outputs
     from tidegate.models.preprocessing.transforms import InputSpec
     from tidegate.models.training.compile import compile_model
