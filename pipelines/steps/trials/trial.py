@@ -6,12 +6,11 @@ TensorFlow is imported here, for `steps.train`, and nowhere else in this package
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.models.config.class_weights import weights_by_place
 from tidegate.models.data.columns import concat
 from tidegate.models.distributed.devices import (
     configure_backend,
@@ -37,7 +36,7 @@ from tidegate.pipelines.steps.trials.attributions import explain_rows
 from tidegate.pipelines.steps.trials.file_recorder import FileRecorder
 from tidegate.pipelines.steps.trials.group import join_group
 from tidegate.pipelines.steps.trials.pruning import pruned_place
-from tidegate.pipelines.steps.trials.trial_checks import refuse_unused
+from tidegate.pipelines.steps.trials.trial_checks import refuse_unused, show_class_weights
 from tidegate.pipelines.steps.trials.trial_log import TrialLog, position
 from tidegate.pipelines.steps.trials.trial_results import TrialResults
 from tidegate.pipelines.steps.trials.trial_rows import TrialRows
@@ -95,7 +94,7 @@ class Trial:
         code = (context.work / FILES, Path(learned.folder)) if learned else None
         self._recorder = FileRecorder(code, context.home.path)
         target, text_target = self.schema.target, self.transforms.text_target
-        self._tell_weights(target.classes)
+        show_class_weights(self.training["class_weights"], target.classes)
         tokens = text_target.spec.vocabulary if text_target else 0
         boxes = self.transforms.box_target
         grids = boxes.grids if boxes else ()
@@ -116,14 +115,6 @@ class Trial:
         )
         refuse_unused(inputs, self.training, target.task)
         import_keras(own_code=inputs.code is not None)
-
-    def _tell_weights(self, classes: Sequence[Any]) -> None:
-        """Print the weight of each class, before anything slow; wrong ones are refused."""
-        asked = self.training["class_weights"]
-        if asked is not None:
-            pairs = zip(classes, weights_by_place(asked, classes), strict=True)
-            shown = asked if isinstance(asked, str) else ", ".join(f"{name} {one:g}" for name, one in pairs)
-            print(f"class weights: {shown}", flush=True)
 
     @property
     def head(self) -> AnyOutputs:
@@ -165,7 +156,7 @@ class Trial:
         before = raw = results.raw_outputs(model, rows)
         require_probabilities(raw["test"], self.head.activation)
         measured = results.metrics(raw, rows) | results.error_rate(model)
-        temperature = self._calibrate(model, rows["validation"])
+        temperature = results.calibrate(model, rows["validation"])
         if temperature is not None:
             raw = results.raw_outputs(model, rows)
             uncalibrated = {
@@ -300,13 +291,3 @@ class Trial:
     def _on_resume(self, progress: TrainingProgress, batches: int) -> None:
         self._resumed = position(progress.epoch, progress.batch, batches)
         self.log.resumed(progress, batches)
-
-    def _calibrate(self, model: Any, validation: Rows) -> float | None:
-        """Scale the model's last layer by a fitted temperature and return it, or None."""
-        temperature = self.recipe.calibrate(model, validation)
-        if self.training["calibration"] is not None:
-            fitted = (
-                "could not be fitted to the validation rows" if temperature is None else f"{temperature:.4g}"
-            )
-            print(f"calibration: temperature {fitted}", flush=True)
-        return temperature

@@ -1,8 +1,9 @@
 """Options that do not fit the task: refused once the data has told it, before the training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tidegate.models.config.class_weights import weights_by_place
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.errors import OptionsError
 from tidegate.pipelines.step_types.train import TrainInputs
@@ -52,3 +53,19 @@ def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterato
         for name, value in asked.items()
         if value
     )
+
+
+def show_class_weights(asked: Any, classes: Sequence[Any]) -> None:
+    """Print the weight of each class, before anything slow.
+
+    Args:
+        asked: `training.class_weights`; None: none are printed.
+        classes: the target's.
+
+    Raises:
+        OptionsError: they do not fit the classes.
+    """
+    if asked is not None:
+        pairs = zip(classes, weights_by_place(asked, classes), strict=True)
+        shown = asked if isinstance(asked, str) else ", ".join(f"{name} {one:g}" for name, one in pairs)
+        print(f"class weights: {shown}", flush=True)

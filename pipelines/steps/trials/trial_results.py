@@ -38,8 +38,8 @@ class TrialFiles(NamedTuple):
     export_error: str
     reference: Ref
     report: Ref
-    probes: Ref | None = None
-    exported: bool = True
+    probes: Ref | None
+    exported: bool
 
 
 class TrialResults:
@@ -125,6 +125,16 @@ class TrialResults:
         detection = self._decoding if isinstance(self._decoding, Detection) else DEFAULT_DETECTION
         return evaluate_answers(answers, boxes, self._columns(split), detection)
 
+    def calibrate(self, model: Any, validation: Rows) -> float | None:
+        """Scale the model's last layer by a temperature fitted to the validation rows; return it, or None."""
+        temperature = self._recipe.calibrate(model, validation)
+        if self._recipe.training["calibration"] is not None:
+            fitted = (
+                "could not be fitted to the validation rows" if temperature is None else f"{temperature:.4g}"
+            )
+            print(f"calibration: temperature {fitted}", flush=True)
+        return temperature
+
     def files(self, model: Any, raw: Any, report: dict[str, Any], later: bool = False) -> TrialFiles:
         """Save the files for later steps; if the model has no ONNX export, the reason is in `export_error`.
 
@@ -137,7 +147,7 @@ class TrialResults:
         keras = self._context.work / "model.keras"
         model.save(keras, include_optimizer=False)
         if later:
-            return self._put(ModelFiles(keras, None, ""), raw, report)._replace(exported=False)
+            return self._put(ModelFiles(keras, None, ""), None, raw, report, exported=False)
         files = export_model(model, keras, self._context.work / "model.onnx")
         return self.keep(KerasAnswers(model), files, raw, report)
 
@@ -152,9 +162,11 @@ class TrialResults:
         """
         columns = self._columns("test")
         probes = put_probes(model, self._schema, self._transforms, columns, self._context)
-        return self._put(files, raw, report)._replace(probes=probes)
+        return self._put(files, probes, raw, report)
 
-    def _put(self, files: ModelFiles, raw: Any, report: dict[str, Any]) -> TrialFiles:
+    def _put(
+        self, files: ModelFiles, probes: Ref | None, raw: Any, report: dict[str, Any], exported: bool = True
+    ) -> TrialFiles:
         work, put = self._context.work, self._context.put
         np.save(work / "reference.npy", raw)
         facts = np.array(strict_json(report.pop("facts")))
@@ -165,6 +177,8 @@ class TrialResults:
             export_error=files.export_error,
             reference=put(work / "reference.npy"),
             report=put(work / "report.npz"),
+            probes=probes,
+            exported=exported,
         )
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:
