@@ -29,8 +29,19 @@ LATE = (
     "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS",
 )
-# scikit-learn gives them these values in every process that imports it.
-SET_BY_LIBRARIES = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+# A process that has imported these libraries passes on what they set, as a notebook does: scikit-learn, h5py, JAX or
+# TensorFlow, MLflow, and we ourselves, who set Keras' backend in each process before Keras is imported.
+SET_BY_LIBRARIES = (
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+    "HDF5_PLUGIN_PATH",
+    "ENABLE_RUNTIME_UPTIME_TELEMETRY",
+    "TPU_ML_PLATFORM",
+    "TPU_ML_PLATFORM_VERSION",
+    "TPU_SKIP_MDS_QUERY",
+    "_MLFLOW_TELEMETRY_SESSION_ID",
+    "KERAS_BACKEND",
+)
 LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 # Lines of /proc/self/status: what this process may do, and what its files are created with.
 RIGHTS = ("CapBnd", "CapEff", "CapPrm", "NoNewPrivs", "Seccomp:", "Umask")

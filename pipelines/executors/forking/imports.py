@@ -1,6 +1,7 @@
 """What a fork server imports before its first fork, and whether its process can still be forked."""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -117,6 +118,9 @@ class Imports:
             import_module(name)
         known = _threads()
         if self.kind.keras:
+            os.environ["KERAS_BACKEND"] = (
+                "tensorflow"  # whatever the caller has; a child gets its own variables
+            )
             import_keras(own_code=self._own_code)
         if self.kind.mlflow:
             import_client()

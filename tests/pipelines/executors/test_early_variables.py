@@ -31,6 +31,21 @@ os.environ.__class__ = plain
 print(json.dumps(sorted(reads)))
 """
 
+DIFFERENCES = """
+import json, os
+from tidegate.pipelines.executors.forking.circumstances import circumstances, differences
+before = circumstances(os.environ)
+import jax, mlflow, sklearn.linear_model, tensorflow
+print(json.dumps(differences(before, circumstances(os.environ))))
+"""
+
+
+def test_a_notebook_that_has_imported_libraries_forks_too() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", DIFFERENCES], capture_output=True, text=True, check=True
+    )
+    assert json.loads(ran.stdout.splitlines()[-1]) == []
+
 
 @pytest.mark.parametrize("kind", ["STEPS", pytest.param("TRAIN", marks=pytest.mark.slow)])
 def test_what_an_import_reads_is_early(kind: str) -> None:
@@ -54,5 +69,5 @@ def test_a_terminal_and_an_address_are_not_early() -> None:
         "TIDEGATE_HOME",
     ):
         assert not is_early(name)
-    for name in ("OMP_NUM_THREADS", "KERAS_BACKEND", "HOME", "TMPDIR", "HDF5_USE_FILE_LOCKING"):
+    for name in ("OMP_NUM_THREADS", "HOME", "TMPDIR", "HDF5_USE_FILE_LOCKING"):
         assert is_early(name)
