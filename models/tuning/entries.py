@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training_parts import FrozenOptions
 from tidegate.models.errors import OptionsError
+
+MAX_POINTS = 100_000  # of one range in a grid, which are listed
 
 
 def same(one: Any, other: Any) -> bool:
@@ -38,6 +40,20 @@ class Choices(Conditional):
 
     choices: tuple[Any, ...] = Field(min_length=1, description="The values to choose from.")
 
+    @field_validator("choices")
+    @classmethod
+    def _finite(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        """JSON has neither NaN nor infinities: a trial would get null."""
+        strange = next((one for one in value if isinstance(one, float) and not math.isfinite(one)), None)
+        if strange is not None:
+            raise ValueError(f"received {strange}; expected finite numbers; correct it")
+        return value
+
+    @property
+    def checked(self) -> tuple[Any, ...]:
+        """The values that stand for all when an experiment is checked."""
+        return self.choices
+
     def grid(self, name: str) -> list[Any]:
         """Return every choice, in order; `name` is only there for the same signature as in `Between`."""
         del name
@@ -59,7 +75,9 @@ class Between(Conditional):
     high: int | float = Field(description="The largest value.")
     log: bool = Field(False, description="Draw on a logarithmic scale.")
     step: int | float | None = Field(None, gt=0, description="The distance between two values.")
-    num: int | None = Field(None, ge=2, description="Number of grid points, including both ends.")
+    num: int | None = Field(
+        None, ge=2, le=MAX_POINTS, description="Number of grid points, including both ends."
+    )
 
     @field_validator("low", "high", "step", mode="before")
     @classmethod
@@ -91,6 +109,12 @@ class Between(Conditional):
             f"high {self.high} is not low {self.low} plus a multiple of step {self.step}; expected a high such as "
             f"{self._stepped(self._steps)} or {self._stepped(self._steps + 1)}; change it, or the step"
         )
+
+    @property
+    def checked(self) -> tuple[Any, ...]:
+        """The values that stand for all when an experiment is checked: both ends, and the first one after low."""
+        second = (self._stepped(1),) if self.step is not None and self._steps else ()
+        return (self.low, *second, self.high)
 
     @property
     def whole(self) -> bool:
@@ -130,8 +154,13 @@ class Between(Conditional):
         """Return the points of a grid from low to high.
 
         Raises:
-            OptionsError: neither step nor num is given.
+            OptionsError: neither step nor num is given, or there are more than MAX_POINTS.
         """
+        if self.step is not None and self._steps >= MAX_POINTS:
+            raise OptionsError(
+                f"search.space.{name} has {self._steps + 1:,} points; expected at most {MAX_POINTS:,} for a grid; "
+                "raise its step, or use method random or tpe"
+            )
         if self.step is not None:
             return [self._stepped(index) for index in range(self._steps + 1)]
         if self.num is None:
@@ -154,9 +183,9 @@ class Between(Conditional):
         )
 
 
-def _exact(number: float) -> Decimal:
+def _exact(number: float) -> Fraction:
     """A number as it is written, so that steps of 0.1 add up to the digit."""
-    return Decimal(str(number))
+    return Fraction(str(number))
 
 
 Entry = Choices | Between

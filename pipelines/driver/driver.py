@@ -17,9 +17,9 @@ from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
-from tidegate.pipelines.driver.parallel_memory import memory_note
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
+from tidegate.pipelines.driver.search_notes import search_notes
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
 from tidegate.pipelines.executors.base import Executor, step_environment
 from tidegate.pipelines.executors.forking.imports import SYNC
@@ -119,7 +119,7 @@ class Driver:
             status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
         )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
-        if self._home.target is None and (note := memory_note(plan, virtual_memory().available)):
+        for note in search_notes(plan, self._home.target is None, virtual_memory().available):
             self._progress.say(note)
         keep_project_of(plan, self._home)
         self._log = RunLog(self._home, plan)

@@ -69,6 +69,15 @@ class Pruning(Part):
         """Of asha: the epochs after which it decides, in a training of this many epochs; of median none."""
         return rungs(self.first_rung, self.factor, epochs) if self.rule == "asha" else []
 
+    def rungless(self, epochs: int) -> Iterator[str]:
+        """A sentence where asha could never stop a trial of this many epochs."""
+        if self.rule == "asha" and not self.rungs(epochs):
+            yield (
+                f"search.pruning.min_epochs is {self.first_rung} and training.epochs is {epochs}, so that no trial can "
+                "be stopped; expected fewer epochs at the first rung than a trial has; lower min_epochs, or leave "
+                "pruning out"
+            )
+
     def place(self, epochs: int, done: int) -> str:
         """Where a trial was stopped, in words: `epoch 5`, or `rung 2 of 3, epoch 4`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tidegate.models.tuning.entries import Choices, Entry
 from tidegate.models.tuning.space import SearchSpace
 from tidegate.pipelines.experiment.dotted import opened, value_at
 
@@ -17,7 +16,7 @@ def losses(space: SearchSpace, stated: Mapping[str, Any]) -> Iterator[str]:
         space: by dotted key.
         stated: what the experiment file says, without defaults.
     """
-    for key, choice in ((key, choice) for key, entry in space.items() for choice in _values(entry)):
+    for key, choice in ((key, choice) for key, entry in space.items() for choice in entry.checked):
         beside = opened(value_at(stated, key), key)
         gone = sorted(set(beside or ()) - set(choice)) if isinstance(choice, Mapping) else []
         if gone:
@@ -40,7 +39,7 @@ def combinations(space: SearchSpace, key: str) -> Iterator[dict[str, Any]]:
     needed, required = _needed(space, key), space.required(key)
     found: list[dict[str, Any]] = [{}]
     for one in (name for name in space.order if name in needed):
-        values = required.get(one, _values(space[one]))
+        values = required.get(one, space[one].checked)
         there = [beside for beside in found if space.exists(one, beside)]
         absent = [beside for beside in found if not space.exists(one, beside)]
         found = absent + [{**beside, one: value} for beside in there for value in values]
@@ -55,11 +54,6 @@ def _needed(space: SearchSpace, key: str) -> set[str]:
 
 def _within(space: SearchSpace, key: str) -> list[str]:
     return [inner for inner in space if inner.startswith(f"{key}.")]
-
-
-def _values(entry: Entry) -> tuple[Any, ...]:
-    """The choices, or both ends."""
-    return entry.choices if isinstance(entry, Choices) else (entry.low, entry.high)
 
 
 def _holds(choice: Any, key: str, inner: str) -> bool:

@@ -244,6 +244,9 @@ class Experiment(Part):
                 f"search.pack is {self.search.pack} and resources.nodes is {resources.nodes}; expected pack 1, as each "
                 "trial has several pods of its own; leave search.pack out"
             )
+        pruning = self.search.pruning if self.search is not None else None
+        if pruning is not None and self.search is not None and "training.epochs" not in self.search.space:
+            yield from pruning.rungless(training.epochs)
         if self.model.trained is not None:
             yield from self._not_trained_here()
         usual = Code.model_validate({})

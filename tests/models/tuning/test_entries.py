@@ -100,3 +100,21 @@ def test_points_of_a_grid_are_for_a_grid() -> None:
 def test_a_range_knows_its_values() -> None:
     entry = Between(low=0.1, high=0.5, step=0.1)
     assert entry.has(0.3) and not entry.has(0.25) and not entry.has(0.6) and not entry.has(True)
+
+
+def test_a_step_far_below_or_above_the_range() -> None:
+    with pytest.raises(OptionsError, match="100,000,001 points; expected at most 100,000 for a grid"):
+        Between(low=0.0, high=1.0, step=1e-8).grid("rate")
+    assert Between(low=0, high=1e30, step=1e-3).has(0.001)
+    with pytest.raises(OptionsError, match=r"high 1e\+30 is not low 0 plus a multiple of step 7"):
+        entry_of("rate", {"low": 0, "high": 1e30, "step": 7})
+
+
+def test_what_stands_for_a_stepped_range_shows_a_fraction() -> None:
+    assert Between(low=8, high=64, step=0.5).checked == (8.0, 8.5, 64)
+    assert Between(low=1, high=5).checked == (1, 5)
+
+
+def test_choices_are_finite() -> None:
+    with pytest.raises(OptionsError, match="received nan; expected finite numbers"):
+        entry_of("rate", [float("nan"), 0.01])

@@ -114,3 +114,18 @@ def test_a_rule_stays_as_it_is_stated() -> None:
     for pruning in (None, {}, {"warmup_epochs": 1}, {"rule": "asha", "min_epochs": 2}):
         found = validate(searching({"model.dropout": [0.1]}, pruning=pruning), "here")
         assert validate(found.model_dump(mode="json"), "here") == found
+
+
+def test_asha_without_a_rung_is_refused() -> None:
+    search = {"trials": 8, "space": {"model.units": [1, 2]}, "pruning": {"rule": "asha", "min_epochs": 5}}
+    document = {
+        "name": "one",
+        "data": {"dataset": "digits"},
+        "model": {"family": "mlp"},
+        "training": {"epochs": 5},
+        "search": search,
+    }
+    with pytest.raises(ExperimentError, match="min_epochs is 5 and"):
+        validate(document, "here")
+    validate({**document, "training": {"epochs": 6}}, "here")
+    validate({**document, "search": {**search, "space": {"training.epochs": [4, 9]}}}, "here")

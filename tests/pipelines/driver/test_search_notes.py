@@ -1,11 +1,11 @@
-"""More trials at once than the memory holds are told, and as many as there are cores are no limit."""
+"""What of a search has no effect, or more trials at once than the memory holds, is told."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.pipelines.planning.test_plan import FACTS, experiment, searched
-from tidegate.pipelines.driver.parallel_memory import LEAST_OF_A_TRIAL, memory_note
+from tidegate.pipelines.driver.search_notes import LEAST_OF_A_TRIAL, memory_note, search_notes
 from tidegate.pipelines.planning.plan import make_plan
 
 
@@ -24,3 +24,12 @@ def test_trials_at_once_are_held_against_the_memory(
 
 def test_a_run_without_a_search_is_one_trial() -> None:
     assert memory_note(make_plan(experiment(), FACTS), 0) == ""
+
+
+def test_what_has_no_effect_is_told() -> None:
+    plan = searched(4, parallelism=4, pack=2, pruning={"rule": "median"})
+    pack, pruning = search_notes(plan, local=True, free=10**12)
+    assert "search.pack is 2" in pack and "no effect" in pack
+    assert "search.pruning stops no trial" in pruning and "there are 4" in pruning
+    assert list(search_notes(plan, local=False, free=0)) == [pruning]
+    assert list(search_notes(searched(5, parallelism=4), local=True, free=10**12)) == []
