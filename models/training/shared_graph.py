@@ -48,7 +48,7 @@ class SharedGraph:
     def keep(self, model: Any, loss: Loss, loops: tuple[Loop, Loop | None]) -> None:
         """Keep a model that is compiled and not yet trained."""
         self.model, self.loss, self.loops = model, loss, loops
-        self._values = [np.array(variable.value) for variable in _variables(model)]
+        self._values = [np.array(variable.value.numpy()) for variable in _variables(model)]
 
     def restart(self, train: tuple[Any, ...], held_out: tuple[Any, ...] | None) -> tuple[Loop, Loop | None]:
         """The loops over other rows, with all variables as when the model was kept."""
