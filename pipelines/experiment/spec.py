@@ -15,7 +15,7 @@ from tidegate.pipelines.experiment.code import Code, Reference, references_in
 from tidegate.pipelines.experiment.data import Data, are_outputs
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
-from tidegate.pipelines.experiment.pruning import Pruning
+from tidegate.pipelines.experiment.search import Pruning
 from tidegate.pipelines.experiment.serving import Serving
 
 # Keys of `Model` that are no options of what builds it.

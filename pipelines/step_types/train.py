@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tidegate.infra.store import Ref
 from tidegate.models.decoding.settings import DecodingSettings
-from tidegate.pipelines.experiment.pruning import Pruning
+from tidegate.pipelines.experiment.search import Pruning
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.code import CodedInputs
 from tidegate.pipelines.step_types.prepare import Prepared

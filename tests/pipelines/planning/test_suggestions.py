@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from tests.pipelines.planning.test_plan import FACTS, experiment, searched
-from tidegate.pipelines.experiment.pruning import Pruning
+from tidegate.pipelines.experiment.search import Pruning
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.suggestions import Suggestions
 from tidegate.pipelines.step_types.train import TrainInputs
