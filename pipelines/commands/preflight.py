@@ -22,8 +22,9 @@ from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
 from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.experiment.search import Search
 from tidegate.pipelines.experiment.search_space import combinations, losses
-from tidegate.pipelines.experiment.spec import Experiment, Search
+from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source
 from tidegate.pipelines.state.home import Home

@@ -15,7 +15,7 @@ from tidegate.pipelines.experiment.code import Code, Reference, references_in
 from tidegate.pipelines.experiment.data import Data, are_outputs
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
-from tidegate.pipelines.experiment.search import Pruning
+from tidegate.pipelines.experiment.search import Search
 from tidegate.pipelines.experiment.serving import Serving
 
 # Keys of `Model` that are no options of what builds it.
@@ -124,41 +124,6 @@ class Training(TrainingOptions):
     """How the model is fitted, and with which random seed."""
 
     seed: int = Field(7, ge=0, description="seed of initial weights, order of batches and dropout")
-
-
-class Search(Part):
-    """Several trials over a space of hyperparameters."""
-
-    method: Literal["grid", "random", "tpe"] = Field("tpe", description="how the next trial is chosen")
-    trials: int | None = Field(
-        None,
-        ge=1,
-        description="number of trials; of a grid at most its size, and the whole grid when not given",
-    )
-    parallelism: int = Field(1, ge=1, description="trials that may run at once")
-    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        1,
-        description="on a cluster: trials that one pod runs, one after the other, from one fork server; auto: a pod "
-        "takes another trial until it is ten minutes old; changes no result",
-    )
-    seed: int = Field(0, ge=0, description="seed of the sampler")
-    pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
-    space: dict[str, Any] = Field(
-        description="dotted key of the experiment -> {low, high, log, step}, {choices} or a list; with "
-        "`when: {key: value}` it is searched only where another searched key has this value, or one of a list"
-    )
-
-    def problems(self) -> Iterator[str]:
-        if not self.space:
-            yield (
-                "space is empty; name at least one key, e.g. training.optimizer.learning_rate: "
-                "{low: 0.001, high: 0.1, log: true}"
-            )
-        for key in self.space:
-            if key.split(".")[0] not in ("model", "training"):
-                yield f'space key "{key}" must begin with model. or training.'
-        if self.method != "grid" and self.trials is None:
-            yield f"trials is missing; {self.method} needs a number of trials, e.g. trials: 8"
 
 
 class Resources(Part):

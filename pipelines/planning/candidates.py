@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tidegate.pipelines.experiment.spec import Experiment, Search
+from tidegate.pipelines.experiment.search import Search
+from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.identity import (
     Facts,
     memory_if_larger,

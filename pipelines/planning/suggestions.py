@@ -12,8 +12,7 @@ from typing import Any
 from tidegate.models.config.own_metrics import higher_is_better
 from tidegate.models.tuning.search import Suggester
 from tidegate.models.tuning.stopping import Curve, Limits, halving_limits, medians
-from tidegate.pipelines.experiment.search import Pruning
-from tidegate.pipelines.experiment.spec import Search
+from tidegate.pipelines.experiment.search import Pruning, Search
 from tidegate.pipelines.step_types.train import Draw, TrainInputs
 
 Outputs = Mapping[str, Mapping[str, Any]]

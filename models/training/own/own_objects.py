@@ -27,17 +27,15 @@ def own_loss(reference: str, options: Mapping[str, Any], logits: bool) -> Any:
     """
     import keras
 
-    option = "training.loss"
-    found = load_reference(reference, option)
-    if isinstance(found, keras.losses.Loss):
-        _require_no_options(reference, options, option)
+    option, kind = "training.loss", keras.losses.Loss
+    expected = "a function (y_true, y_pred) or a keras.losses.Loss"
+    found = _object_or_callable(reference, options, option, kind, expected)
+    if isinstance(found, kind):
         return found
-    if not callable(found):
-        raise _wrong(option, reference, found, "a function (y_true, y_pred) or a keras.losses.Loss")
     if logits and "from_logits" in inspect.signature(found).parameters:
         options = {**options, "from_logits": True}
     if inspect.isclass(found):
-        return _instance(found, options, reference, option, keras.losses.Loss)
+        return _instance(found, options, reference, option, kind)
     return _of_two(found, options, reference, option)
 
 
@@ -50,18 +48,16 @@ def own_metric(metric: OwnMetric) -> Any:
     import keras
 
     option, reference = "training.metrics", metric.reference
-    found = load_reference(reference, option)
+    expected = "a function (y_true, y_pred) or a keras.metrics.Metric"
+    found = _object_or_callable(reference, metric.options, option, keras.metrics.Metric, expected)
     if isinstance(found, keras.metrics.Metric):
-        _require_no_options(reference, metric.options, option)
         found.reset_state()
     elif inspect.isclass(found):
         named = {"name": metric.name} if _takes_name(found) else {}
         found = _instance(found, {**named, **metric.options}, reference, option, keras.metrics.Metric)
-    elif callable(found):
+    else:
         computed = _of_two(found, metric.options, reference, option)
         found = keras.metrics.MeanMetricWrapper(computed, name=metric.name)
-    else:
-        raise _wrong(option, reference, found, "a function (y_true, y_pred) or a keras.metrics.Metric")
     if found.name != metric.name:
         raise UserCodeError(
             f"{option}: {reference} has the name {found.name!r}; expected {metric.name!r}, as in its reference; let "
@@ -100,15 +96,12 @@ def own_optimizer(reference: str, options: Mapping[str, Any]) -> Any:
     """
     import keras
 
-    option = "training.optimizer"
-    found = load_reference(reference, option)
-    if isinstance(found, keras.optimizers.Optimizer):
-        _require_no_options(reference, options, option)
+    option, kind = "training.optimizer", keras.optimizers.Optimizer
+    found = _object_or_callable(reference, options, option, kind, "a keras.optimizers.Optimizer")
+    if isinstance(found, kind):
         with user_code(f"{option}: a copy of {reference}"):
             return type(found).from_config(found.get_config())
-    if not callable(found):
-        raise _wrong(option, reference, found, "a keras.optimizers.Optimizer")
-    return _instance(found, options, reference, option, keras.optimizers.Optimizer)
+    return _instance(found, options, reference, option, kind)
 
 
 def own_callback(reference: str, options: Mapping[str, Any]) -> Any:
@@ -119,14 +112,9 @@ def own_callback(reference: str, options: Mapping[str, Any]) -> Any:
     """
     import keras
 
-    option = "training.callbacks"
-    found = load_reference(reference, option)
-    if isinstance(found, keras.callbacks.Callback):
-        _require_no_options(reference, options, option)
-        return found
-    if not callable(found):
-        raise _wrong(option, reference, found, "a keras.callbacks.Callback")
-    return _instance(found, options, reference, option, keras.callbacks.Callback)
+    option, kind = "training.callbacks", keras.callbacks.Callback
+    found = _object_or_callable(reference, options, option, kind, "a keras.callbacks.Callback")
+    return found if isinstance(found, kind) else _instance(found, options, reference, option, kind)
 
 
 def require_value_a_row(loss: Loss, function: Any, target: Any, answer: Any) -> None:
@@ -150,6 +138,18 @@ def require_value_a_row(loss: Loss, function: Any, target: Any, answer: Any) -> 
             f"expected one number a row {whole[:1]}, or one for all; reduce it over its last axis, and look whether "
             "targets and outputs have the same shape (`target` beside its name says how classes are given)"
         )
+
+
+def _object_or_callable(
+    reference: str, options: Mapping[str, Any], option: str, kind: type, expected: str
+) -> Any:
+    """What a reference names: an object of the kind, which takes no options, or something that can be called."""
+    found = load_reference(reference, option)
+    if isinstance(found, kind):
+        _require_no_options(reference, options, option)
+    elif not callable(found):
+        raise _wrong(option, reference, found, expected)
+    return found
 
 
 def _instance(made_by: Any, options: Mapping[str, Any], reference: str, option: str, kind: type) -> Any:

@@ -205,7 +205,10 @@ def test_a_champion_split_by_place_is_compared_on_the_rows_it_did_not_learn(
     champion = nights.release(older)
     again = nights.prepared(concat([first, table(more, 1)]) if more else first)
     schema = Schema.model_validate_json(nights.home.store.fetch(again.schema_).read_bytes())
-    load = lambda ref: load_columns(nights.home.store.fetch(ref))  # noqa: E731
+
+    def load(ref: Ref) -> Columns:
+        return load_columns(nights.home.store.fetch(ref))
+
     learned = identify(schema, concat([load(older.train), load(older.validation)])).content
     clean = int((~np.isin(identify(schema, load(again.test)).content, learned)).sum())
     found = nights.select(again, champion)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +51,7 @@ class Fault(NamedTuple):
     plant: Callable[[int, Row], Row]
     said: str
     refused: bool = False
-    data: dict[str, Any] = {}  # noqa: RUF012
+    data: Mapping[str, Any] = MappingProxyType({})
     delimiter: str = ","
 
 
