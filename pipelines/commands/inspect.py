@@ -81,7 +81,9 @@ def logs(
     while True:
         refresh(home, folder.run, "logs/*")
         running = folder.read().status in ("queued", "running")
-        fresh = _new_text(folder, step, offsets, running and follow)
+        if step and not (running and follow):
+            _check_step(folder, step, quiet)
+        fresh = _new_text(folder, step, offsets)
         text += fresh
         if fresh and not quiet:
             sys.stdout.write(fresh)
@@ -99,14 +101,23 @@ def _is_run(home: Home, name: str) -> bool:
     return True
 
 
-def _new_text(folder: RunFolder, step: str | None, offsets: dict[Path, int], more_may_come: bool) -> str:
+def _check_step(folder: RunFolder, start: str, quiet: bool) -> None:
+    """Refuse a step that the run does not have; say why one has no log, such as a result from the cache."""
+    logged = {path.stem for path in (folder.path / "logs").glob("*.log")}
+    if any(name.startswith(start) for name in logged):
+        return
+    silent = {step.id: step.status for step in folder.read().steps if step.id.startswith(start)}
+    if not silent:
+        known = sorted(logged | {step.id for step in folder.read().steps})
+        raise UnknownNameError("step", start, known, f"run {folder.run} has {', '.join(known) or 'none'}")
+    for name, status in [] if quiet else silent.items():
+        why = "its result was taken from the cache" if status == "cached" else f"it is {status}"
+        print(f"{name} has printed nothing in run {folder.run}: {why}", file=sys.stderr)
+
+
+def _new_text(folder: RunFolder, step: str | None, offsets: dict[Path, int]) -> str:
     """The text that was added to the logs since the last call."""
     paths = sorted((folder.path / "logs").glob(f"{step or ''}*.log"), key=lambda path: path.stat().st_ctime)
-    if step and not paths and not more_may_come:
-        known = [path.stem for path in (folder.path / "logs").glob("*.log")]
-        raise UnknownNameError(
-            "step", step, known, f"run {folder.run} has {', '.join(sorted(known)) or 'none'}"
-        )
     text = ""
     for path in paths:
         content = path.read_bytes()[offsets.get(path, 0) :]

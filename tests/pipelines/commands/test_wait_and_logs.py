@@ -13,7 +13,7 @@ from tidegate.infra.system.locks import lock
 from tidegate.pipelines.commands.inspect import logs
 from tidegate.pipelines.commands.wait import wait
 from tidegate.pipelines.errors import UnknownNameError, UsageError
-from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 from tidegate.serving.deployment.release import promote, reserve, update
 
 
@@ -43,6 +43,19 @@ def test_a_run_that_still_runs(tmp_path: Path) -> None:
     assert wait(home, "wine-1", timeout="5s").exit_code == 1  # its driver died
     with pytest.raises(UsageError, match='--timeout is "soon"; expected a time such as 30s'):
         wait(home, "wine-1", timeout="soon")
+
+
+def test_logs_of_a_step_from_the_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path / "home")
+    folder = recorded(home, "wine-1", "done")
+    steps = [StepRecord(id="prepare-1", step="prepare", status="cached")]
+    folder.write(folder.read().model_copy(update={"steps": steps}))
+    folder.log("train-0-2").write_text("epoch 1\n")
+    assert logs(home, "wine-1", "prepare", follow=False, quiet=False).data["log"] == ""
+    said = "prepare-1 has printed nothing in run wine-1: its result was taken from the cache"
+    assert said in capsys.readouterr().err
+    with pytest.raises(UnknownNameError, match='no step "trian" here; run wine-1 has prepare-1, train-0-2'):
+        logs(home, "wine-1", "trian", follow=False, quiet=True)
 
 
 def test_logs_of_an_endpoint(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Trials that share a pod: each is a step of its own, and has the bits that it has in a process of its own."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -207,9 +208,10 @@ def test_a_trial_whose_process_is_killed_starts_again_in_the_pod(
         if killed or not run.packs():
             return
         for child in psutil.Process(run.cluster.processes[run.packs()[0]].pid).children(recursive=True):
-            if f"--step {run.plan.of('train')[1].id}" in " ".join(child.cmdline()):
-                child.kill()
-                killed.append(child.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended
+                if f"--step {run.plan.of('train')[1].id}" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.append(child.pid)
 
     told = run.drive(told=Told(kill), pack="auto")
     assert told.ends() == {"0": "done", "1": "done", "2": "done"}
