@@ -26,13 +26,13 @@ from tidegate.infra.mlflow.address import outside
 from tidegate.infra.system import processes
 from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
+from tidegate.infra.system.priority import give_way
 
 NAME = "mlflow"
 HOST = "127.0.0.1"
 PORT = 5000
 PORTS = 1000
 READY_S = 60.0
-NICE = 3  # of three processes on two cores, the one that does not yield has a core to itself
 
 
 def database(home: Path) -> Path:
@@ -210,11 +210,6 @@ def environment(database_uri: str, artifacts: str) -> Mapping[str, str]:
         known._MLFLOW_IN_JOB_EXECUTOR.name: "false",
         known._MLFLOW_SGI_NAME.name: "uvicorn",
     }
-
-
-def give_way() -> None:
-    """Have this process yield to those that somebody waits for, such as a training, where cores are few."""
-    os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def serve(home: Path, listener: socket.socket) -> None:

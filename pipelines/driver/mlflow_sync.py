@@ -25,6 +25,7 @@ from tidegate.infra.mlflow.follow import follow
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.store import Ref
 from tidegate.infra.system.locks import lock
+from tidegate.infra.system.priority import give_way
 from tidegate.pipelines.driver.mlflow_deletion import delete_pending, has_pending, pending_aliases
 from tidegate.pipelines.executors.forking.imports import SYNC
 from tidegate.pipelines.hosting import abandon
@@ -168,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         catch_up(home)
         return 0
     if stat.S_ISFIFO(os.fstat(0).st_mode):
-        mlflow_server.give_way()
+        give_way()
         threading.Thread(target=_listen, args=(home, given.run, left), daemon=True).start()
     else:
         left.set()

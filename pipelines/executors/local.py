@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -51,10 +50,8 @@ class LocalHandle:
 
     def cancel(self) -> None:
         """Send SIGTERM, so that a training saves its state; kill what is left after GRACE_S seconds, children too."""
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(GRACE_S)
-        self.kill()
+        self.process.end(GRACE_S)
+        self.process.stdin.close()
 
     def kill(self) -> None:
         """Kill it and its children."""

@@ -1,5 +1,6 @@
 """A process that a fork server was asked for; one of its own where the server refuses, or is gone."""
 
+import contextlib
 import os
 import select
 import signal
@@ -70,6 +71,13 @@ class ForkedProcess:
     def terminate(self) -> None:
         """Send it SIGTERM."""
         self._send_signal(signal.SIGTERM, group=False)
+
+    def end(self, grace_s: float) -> None:
+        """Send it SIGTERM, so that a training saves its state; after `grace_s` seconds kill what is left."""
+        self.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(grace_s)
+        self.kill_group()
 
     def kill(self) -> None:
         """Kill it."""

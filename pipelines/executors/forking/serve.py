@@ -12,7 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from tidegate.infra.mlflow.server import give_way
+from tidegate.infra.system.priority import give_way
 from tidegate.pipelines.executors.forking.imports import Imports, Kind
 from tidegate.pipelines.executors.forking.server import ForkServer
 from tidegate.pipelines.executors.forking.staying import Stay

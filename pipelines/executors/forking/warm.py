@@ -71,10 +71,11 @@ class WarmServers:
             return address
         try:
             with lock(self.folder / LOCK, timeout=LOOK_S):
-                found = self._find(kind, circumstances(environment), own_code)
+                mine = circumstances(environment)
+                found = self._find(kind, mine, own_code)
                 if found == "":
                     return None
-                address = found or self._start(kind, environment, own_code)
+                address = found or self._start(kind, environment, mine, own_code)
                 connection = connect(address)
                 send(connection, {"ask": "stay", "seconds": self._seconds})
         except (InfraError, OSError):
@@ -109,14 +110,16 @@ class WarmServers:
                 taken = True
         return "" if taken else None
 
-    def _start(self, kind: Kind, environment: Mapping[str, str], own_code: bool) -> str:
+    def _start(
+        self, kind: Kind, environment: Mapping[str, str], mine: Mapping[str, str], own_code: bool
+    ) -> str:
         address, name = os.urandom(16).hex(), self._free_name(kind)
         extra = {
             "kind": kind.name,
             "address": f"{address}-{kind.name}",
             "user": os.geteuid(),
             "own_code": own_code,
-            "circumstances": circumstances(environment),
+            "circumstances": mine,
         }
         with listen(str(extra["address"])) as listener:
             argv = [sys.executable, "-P", "-m", SERVER, "--fd", str(listener.fileno())]

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -118,7 +117,7 @@ class PackedWorker:
         try:
             while (code := process.poll()) is None:
                 if self._leaving or time.monotonic() >= deadline:
-                    _end(process)
+                    process.end(GRACE_S)
                     return "deadline"
                 time.sleep(POLL_S)
         finally:
@@ -153,14 +152,6 @@ class PackedWorker:
                 if time.monotonic() >= give_up:
                     raise
                 time.sleep(next(waits))
-
-
-def _end(process: ForkedProcess) -> None:
-    """Have the trial save its state and push its files, then end it and its children."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_S)
-    process.kill_group()
 
 
 def _killed_for_memory() -> int:
