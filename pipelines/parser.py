@@ -178,6 +178,13 @@ def _endpoints(add: Add) -> None:
     )
     rollback.add_argument("name", metavar="NAME")
     rollback.add_argument("--to", type=int, metavar="N", help="release number (default: the one before)")
+    prove = add(
+        "prove",
+        "endpoints.prove:prove",
+        "check that an endpoint still answers as its trained model did",
+        "tidegate prove digits",
+    )
+    prove.add_argument("name", metavar="NAME")
     eject = add(
         "eject",
         "endpoints.eject:eject",

@@ -8,6 +8,7 @@ ServingError
 ├── RejectedError          a request is rejected before the model sees it (limits, overload, no key)
 ├── PredictionError        the model's output is not a prediction (HTTP 500)
 ├── ParityError            the served model could not be compared with the trained one
+├── ProofError             a replica does not answer its golden rows as the trained model did
 ├── BentoError             the bento could not be built
 ├── ReleaseError           the release does not exist, or there is none to go back to
 ├── ServerError            a server process could not carry out a command
@@ -88,6 +89,10 @@ class PredictionError(ServingError):
 
 class ParityError(ServingError):
     """The served model could not be compared with the trained one."""
+
+
+class ProofError(ServingError):
+    """A replica does not answer its golden rows as the trained model did."""
 
 
 class BentoError(ServingError):

@@ -70,6 +70,14 @@ class Hosting(Protocol):
     def logs(self, state: EndpointState, number: int) -> dict[str, str]:
         """What each server of a release printed so far, by a name of the server; {} when none ever ran."""
 
+    def prove(self, state: EndpointState, number: int) -> dict[str, str]:
+        """Have a release's servers answer its golden rows now: by server "", or what is wrong.
+
+        Raises:
+            UsageError: servers of this place are not asked.
+            ServerError: one does not answer.
+        """
+
     def start(self, state: EndpointState, release: Release) -> None:
         """Ensure that a release's servers run and are ready; they get no traffic yet.
 

@@ -103,6 +103,13 @@ class KubernetesHosting:
         names = [pod["metadata"]["name"] for pod in pods]
         return {name: self._cluster.logs(name) for name in names}
 
+    def prove(self, state: EndpointState, number: int) -> dict[str, str]:
+        """Refused: a pod is not asked from outside; it proves itself before it is ready, and each hour."""
+        raise UsageError(
+            f'endpoint "{state.name}" is on a cluster, where prove asks nobody; each pod proves release {number} '
+            "before it is ready and each hour: see tidegate_proofs_total in its /metrics and `kubectl get pods`"
+        )
+
     def start(self, state: EndpointState, release: Release) -> None:
         """Apply the release's objects and wait for its replicas."""
         place, spec = self._place(state.name), self._spec(state, release)

@@ -16,7 +16,15 @@ from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live
 from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
-from tidegate.serving.deployment.handover import GRACE, drain, server_argv, status, take_over, wait_ready
+from tidegate.serving.deployment.handover import (
+    GRACE,
+    drain,
+    prove_now,
+    server_argv,
+    status,
+    take_over,
+    wait_ready,
+)
 from tidegate.serving.deployment.release import EndpointState, Release, load, promote, update
 from tidegate.serving.errors import PortTakenError, ServerStartError
 
@@ -72,12 +80,16 @@ class LocalHosting:
     def answers(self, state: EndpointState) -> bool:
         """Whether the live release's server runs and has the port."""
         found = status(self._control(state, state.current or 0))
-        return found is not None and found.get("port") == state.port
+        return found is not None and found.get("port") == state.port and not found.get("problem")
 
     def logs(self, state: EndpointState, number: int) -> dict[str, str]:
         """The log file of the release's server."""
         path = self._log(state, number)
         return {f"release {number}": path.read_text("utf-8", "replace")} if path.exists() else {}
+
+    def prove(self, state: EndpointState, number: int) -> dict[str, str]:
+        """The server of the release."""
+        return {f"release {number}": prove_now(self._control(state, number))}
 
     def start(self, state: EndpointState, release: Release) -> None:
         """Ensure that a release's server runs on a private port."""
@@ -85,8 +97,11 @@ class LocalHosting:
         from tidegate.pipelines.state.bundles import fetch_bundle
 
         control, name = self._control(state, release.number), _process(state, release.number)
-        if processes.find(self._home.processes, name) is not None and status(control) is not None:
+        found = status(control) if processes.find(self._home.processes, name) is not None else None
+        if found is not None and not found.get("problem"):
             return
+        if found is not None:
+            self._stop(state, release.number, name)  # it takes no request any more, as its proof failed
         bundle = fetch_bundle(self._home, release.bundle)
         log = self._log(state, release.number)
         record = processes.start(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tidegate.serving.dataplane.bentoml_app import MEDIA, PATHS, PREFIX, BentoMLApp
 from tidegate.serving.dataplane.dispatcher import Dispatcher
 from tidegate.serving.dataplane.pages import Page, pages_of
+from tidegate.serving.dataplane.prover import Prover
 from tidegate.serving.dialects import Dialect
 from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.asgi import (
@@ -51,9 +52,12 @@ class DataPlane:
     Attributes:
         draining: whether the release is being replaced, and not ready any more.
         backlog: returns how many complete requests have no response yet; set by the server, which counts them.
+        prover: proves the loaded release from time to time.
+        unproved: called when a proof failed, after which no request is accepted.
     """
 
     dispatcher: Dispatcher
+    prover: Prover
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class DataPlane:
         self._fast_paths: dict[bytes, Dialect] = {}
         self.draining = False
         self.backlog: Callable[[], int] = lambda: 0
+        self.unproved: Callable[[], object] = lambda: None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -78,8 +83,9 @@ class DataPlane:
     def start(self) -> None:
         """Load the release and build its pages; raises what `load` raises."""
         engine = self._load()
-        self.dispatcher = Dispatcher(engine, self._settings, self._is_ready)
-        self._pages = pages_of(engine, self._bentoml_app, self._is_ready)
+        self.prover = Prover(engine, self._settings.prove_every, self._close)
+        self.dispatcher = Dispatcher(engine, self._settings, self.is_ready)
+        self._pages = pages_of(engine, self._bentoml_app, self.is_ready, lambda: self.prover.problem)
         for dialect in engine.dialects.values():
             self._dialects |= dict.fromkeys(dialect.predict_paths, dialect)
         self._fast_paths = {path.encode(): dialect for path, dialect in self._dialects.items()}
@@ -135,13 +141,21 @@ class DataPlane:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
+        self.prover.start()
         await receive()
+        self.prover.stop()
         await self._bentoml_app.stop()
         self.dispatcher.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _is_ready(self) -> bool:
-        return not self.draining
+    def is_ready(self) -> bool:
+        """Whether it takes requests: the release is not being replaced, and proved."""
+        return not self.draining and not self.prover.problem
+
+    def _close(self, reason: str) -> None:
+        """Accept no request any more: a wrong answer is worse than none."""
+        self.dispatcher.admission.closed = reason
+        self.unproved()
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], dict(scope["headers"])

@@ -15,7 +15,10 @@ Page: TypeAlias = Callable[[], Awaitable[PageContent]]
 
 
 def pages_of(
-    engine: InferenceEngine, bentoml_app: BentoMLApp, is_ready: Callable[[], bool]
+    engine: InferenceEngine,
+    bentoml_app: BentoMLApp,
+    is_ready: Callable[[], bool],
+    problem: Callable[[], str],
 ) -> dict[str, Page]:
     """All pages by path.
 
@@ -23,16 +26,19 @@ def pages_of(
         engine: the loaded release.
         bentoml_app: BentoML's application, for its OpenAPI document.
         is_ready: whether the release takes requests.
+        problem: why it must not answer any more, so that the process is to be started again; "" if it may.
     """
 
     async def ready() -> PageContent:
         if is_ready():
             return 200, JSON, b'{"ready":true}'
-        return (
-            503,
-            JSON,
-            engine.default_dialect.error("unavailable", "this release is being replaced; try again"),
-        )
+        words = problem() or "this release is being replaced; try again"
+        return 503, JSON, engine.default_dialect.error("unproved" if problem() else "unavailable", words)
+
+    async def live() -> PageContent:
+        if problem():
+            return 503, JSON, engine.default_dialect.error("unproved", problem())
+        return 200, JSON, b'{"live":true}'
 
     async def metrics() -> PageContent:
         return 200, CONTENT_TYPE.encode(), engine.metrics.page()
@@ -46,7 +52,7 @@ def pages_of(
 
     pages = {
         "/contract": _fixed(engine.contract_json),
-        "/livez": _fixed(b'{"live":true}'),
+        "/livez": live,
         "/readyz": ready,
         "/metrics": metrics,
         "/openapi.json": openapi,

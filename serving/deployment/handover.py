@@ -130,6 +130,26 @@ def take_over(
     return reply
 
 
+def prove_now(control: Path) -> str:
+    """Make a server answer its release's golden rows now.
+
+    Returns:
+        "", or what it answered wrong: then it takes no request any more, or the process that did is replaced.
+
+    Raises:
+        ServerError: it does not answer.
+    """
+    try:
+        reply = send_command(control, {"do": "prove"})
+    except (OSError, ValueError) as error:
+        raise ServerError(
+            f"the server at {control} does not answer ({error}); expected it to prove its release; submit again"
+        ) from error
+    if "error" in reply:
+        raise ServerError(f"the server at {control} was not proved: {reply['error']}; ask again")
+    return str(reply.get("problem", ""))  # a server of an older version has none
+
+
 def drain(control: Path, grace: float = GRACE) -> bool:
     """Make a server stop accepting, finish its requests and end within `grace` seconds; returns at once.
 

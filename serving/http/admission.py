@@ -71,6 +71,7 @@ class Admission:
         queued: those of them that wait for a worker.
         explaining: those of them that wait for explanations, which take long and have a queue of their own.
         body_bytes: bytes of their bodies that have arrived: bytes that are only announced do not count.
+        closed: why no request is accepted any more; "" while they are.
     """
 
     def __init__(self, limits: Limits, workers: int, seconds: float) -> None:
@@ -85,6 +86,7 @@ class Admission:
         self.queued = 0
         self.explaining = 0
         self.body_bytes = 0
+        self.closed = ""
 
     def share(self, processes: int, elsewhere: Callable[[], Held], tell: Callable[[Held], None]) -> None:
         """From now on this process is one of several of one server.
@@ -116,6 +118,8 @@ class Admission:
         Raises:
             RejectedError: 413, or 503 with the seconds after which to retry.
         """
+        if self.closed:
+            raise RejectedError(503, "unproved", self.closed, ((b"retry-after", RETRY_AFTER),))
         if size > self._limits.max_body_bytes:
             raise too_large(self._limits.max_body_bytes)
         ahead = max(waiting - 1, self.in_flight - self.reading) - self.explaining

@@ -1,5 +1,6 @@
-"""The settings of an endpoint's server: limits, keys, CORS and logs."""
+"""The settings of an endpoint's server: limits, keys, CORS, logs and proofs."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,28 +10,49 @@ from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
 
+PROVE_EVERY = "TIDEGATE_PROVE_EVERY"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Limits, keys, CORS and logs of one server.
+    """Limits, keys, CORS, logs and proofs of one server.
 
     Attributes:
         limits: see `Limits`.
         keys: the accepted API keys; None: no key is needed.
         cors: which web pages of other origins may send requests; None: none.
         log_share: the share of requests that the access log holds, 0 to 1.
+        prove_every: seconds between two proofs by golden rows; 0: at the start only.
     """
 
     limits: Limits = field(default_factory=Limits)
     keys: ApiKeys | None = None
     cors: Cors | None = None
     log_share: float = 0.0
+    prove_every: float = field(default_factory=lambda: prove_seconds(os.environ.get(PROVE_EVERY, "3600")))
 
     def make_access_log(self, about: dict[str, Any]) -> AccessLog:
         """The access log of one release."""
         return AccessLog(about, self.log_share)
+
+
+def prove_seconds(text: str) -> float:
+    """Seconds between two proofs, from $TIDEGATE_PROVE_EVERY or `--prove-every`.
+
+    Raises:
+        ServerError: it is no number of at least 1, and not 0.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds != 0 and not 1 <= seconds < float("inf"):
+        raise ServerError(
+            f"{text!r} is not how often a release is proved again; expected seconds of at least 1, or 0 for at the "
+            "start only, in --prove-every or $TIDEGATE_PROVE_EVERY"
+        )
+    return seconds
 
 
 def check_binding(host: str, keys: ApiKeys | None, allow_anonymous: bool) -> None:

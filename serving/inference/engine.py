@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
-from tidegate.serving.bundle.measurements import INLINE_SECONDS
+from tidegate.serving.bundle.measurements import INLINE_SECONDS, Probed
 from tidegate.serving.dialects import Dialect, ParsedRequest, ServedModel, make_dialects
 from tidegate.serving.dialects.rows import RowsDialect
 from tidegate.serving.errors import ContractError, PredictionError
@@ -19,6 +19,7 @@ from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.asgi import JSON, HeaderList, Headers
 from tidegate.serving.inference.batching import Batcher
 from tidegate.serving.inference.explainer import Explainer
+from tidegate.serving.inference.golden import Golden
 from tidegate.serving.inference.predictor import Predictor
 from tidegate.serving.monitoring.metrics import Metrics
 from tidegate.serving.monitoring.observer import Observer
@@ -78,6 +79,8 @@ class InferenceEngine:
     Attributes:
         observer: receives the answered requests, in a thread of its own; None for none.
         deadline: seconds that texts and explanations may take; None: any time.
+        golden: rows that prove it again from time to time; None in a release of an older version.
+        proof: how far its answers to them were from the trained model's, when it was loaded.
     """
 
     def __init__(
@@ -95,6 +98,8 @@ class InferenceEngine:
         self.deadline: float | None = None
         self.max_rows = max_rows
         self.observer: Observer | None = None
+        self.golden: Golden | None = None
+        self.proof: Probed | None = None
         self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None
         classes = () if served.contract.shape else served.contract.classes
         labels, threshold = [_label(name) for name in classes], served.contract.threshold

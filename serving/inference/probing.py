@@ -41,12 +41,7 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
     Raises:
         ParityError: it answers in another shape.
     """
-    answers = _in_batches(partial(ask, predictor.run, predictor.transforms), probes.columns)
-    if answers.shape != probes.answers.shape:
-        raise ParityError(
-            f"the served model answered {answers.shape}, the trained one {probes.answers.shape}; expected equal "
-            "shapes; export the model again"
-        )
+    answers = _asked(predictor, probes)
     if predictor.contract.outputs is not None:
         return _probed_outputs(predictor, answers, probes)
     differences = _largest(answers, probes.answers)
@@ -54,6 +49,45 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
     inner = _before(predictor, before, probes)
     shares[: len(inner)] = np.maximum(shares[: len(inner)], inner)
     return _probed(differences, shares, probes)
+
+
+def measure_answers(predictor: Predictor, probes: Probes) -> Probed:
+    """As `measure_probes`, but from the answers only: for a replica, which has no second model that shows more.
+
+    Logarithms of probabilities show what stands before the last activation. They may differ by twice as much: each is
+    one of these numbers less a sum over all of them.
+
+    Raises:
+        ParityError: it answers in another shape.
+    """
+    answers = _asked(predictor, probes)
+    if predictor.contract.outputs is not None:
+        return _probed_outputs(predictor, answers, probes)
+    differences = _largest(answers, probes.answers)
+    shares = differences / probe_tolerances(predictor.contract.task, probes)
+    if (
+        predictor.contract.task in PROBABILITIES
+        and predictor.contract.decoding is None
+        and probes.before is not None
+    ):
+        first = len(probes.before)
+        ours, theirs = (
+            np.log(np.maximum(values[:first].astype(np.float64), LEAST))
+            for values in (answers, probes.answers)
+        )
+        scales = np.maximum(_scales_before(probes.before, probes), _scales_before(theirs, probes))
+        shares[:first] = np.maximum(shares[:first], _largest(ours, theirs) / (2 * BEFORE_TOLERANCE * scales))
+    return _probed(differences, shares, probes)
+
+
+def _asked(predictor: Predictor, probes: Probes) -> NDArray[np.float32]:
+    answers = _in_batches(partial(ask, predictor.run, predictor.transforms), probes.columns)
+    if answers.shape != probes.answers.shape:
+        raise ParityError(
+            f"the served model answered {answers.shape}, the trained one {probes.answers.shape}; expected equal "
+            "shapes; export the model again"
+        )
+    return answers
 
 
 def output_tolerances(target: Target, known: NDArray[np.floating], probes: Probes) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from tidegate.serving.bundle.measurements import INLINE_SECONDS
 from tidegate.serving.dialects import ServedModel
 from tidegate.serving.inference.engine import InferenceEngine, Latency
 from tidegate.serving.inference.explainer import Explainer
+from tidegate.serving.inference.golden import Golden
 from tidegate.serving.inference.predictor import Predictor
 from tidegate.serving.monitoring.drift import Drift
 from tidegate.serving.runtimes import available_cpus
@@ -37,16 +38,20 @@ def load_engine() -> InferenceEngine:
 
     Raises:
         BundleError, ModelLoadError, PredictionError: it cannot be served.
+        ProofError: it does not answer its golden rows here as the trained model did.
     """
     bundle = served_bundle()
     number = os.environ.get(RELEASE)
     predictor, latency = _load_fastest(bundle)
+    golden = Golden.of(bundle, predictor, latency.one_row)
+    proof = None if golden is None else golden.prove()
     name = os.environ.get(NAME) or bundle.manifest.name
     served = ServedModel(name, int(number) if number else None, predictor.contract)
     batching = bundle.manifest.batching  # measured when it was packaged; an older bundle has none
     batch = batching.rows if batching else 1
     explainer = Explainer.of(bundle, max(1, available_cpus() - 1))  # one is left for predictions
     engine = InferenceEngine(predictor, served, latency, bundle.sample, batch=batch, explainer=explainer)
+    engine.golden, engine.proof = golden, proof
     if bundle.reference is not None:
         drift = Drift(bundle.reference, served.contract, served.name, served.release)
         engine.observer = drift

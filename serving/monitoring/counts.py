@@ -48,6 +48,7 @@ class Counts:
         requests: by route and status.
         errors: prediction requests without a prediction, by kind.
         unseen: rows whose category or id training did not know, by field.
+        proofs: by golden rows, by result.
         predicted: predicted numbers, the first output.
         seconds, model: of a request, and of it in transforms and model.
         batch: rows of a request.
@@ -57,6 +58,7 @@ class Counts:
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     unseen: Counter[str] = field(default_factory=Counter)
+    proofs: Counter[str] = field(default_factory=Counter)
     predicted: Buckets = field(default_factory=lambda: Buckets(VALUES))
     seconds: Buckets = field(default_factory=lambda: Buckets(SECONDS))
     model: Buckets = field(default_factory=lambda: Buckets(SECONDS))
@@ -68,5 +70,6 @@ class Counts:
         self.requests.update(other.requests)
         self.errors.update(other.errors)
         self.unseen.update(other.unseen)
+        self.proofs.update(other.proofs)
         for histogram in ("predicted", "seconds", "model", "batch"):
             getattr(self, histogram).add(getattr(other, histogram))

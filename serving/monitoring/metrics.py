@@ -58,6 +58,7 @@ class Metrics(Part):
         self._new_rows = 0
         self._parts: dict[str, Part] = {"metrics": self}
         self.gauges: dict[str, Callable[[], float]] = {}
+        self.proof: dict[str, float] = {}
 
     def count(self, route: str, code: int) -> None:
         """Count one answered request."""
@@ -79,6 +80,10 @@ class Metrics(Part):
         self._new_rows += len(values)
         if self._new_rows >= FOLD:
             self._fold()
+
+    def proved(self, result: str) -> None:
+        """Count a proof by golden rows, which "passed" or "failed"."""
+        self._counts.proofs[result] += 1
 
     def unseen(self, rows: Mapping[str, int]) -> None:
         """Count rows, by field, whose category or id training did not know."""
@@ -110,7 +115,7 @@ class Metrics(Part):
     def state(self) -> tuple[Counts, dict[str, float]]:
         """What this process counted, and its gauges."""
         self._fold()
-        return self._counts, {name: value() for name, value in self.gauges.items()}
+        return self._counts, {name: value() for name, value in self.gauges.items()} | self.proof
 
     def restore(self, state: tuple[Counts, dict[str, float]]) -> None:
         """Go on from what a process counted that ended."""
@@ -119,7 +124,7 @@ class Metrics(Part):
     def fingerprint(self) -> Hashable:
         """A value that changes when `state` does."""
         gauges = tuple(value() for value in self.gauges.values())
-        return self._counts.requests.total(), gauges
+        return self._counts.requests.total(), self._counts.proofs.total(), gauges
 
     def collect(self) -> Iterable[Metric]:
         """All metric families with their current values."""
@@ -142,6 +147,11 @@ class Metrics(Part):
             for field, count in counts.unseen.items():
                 unseen.add_metric([*self._values, field], count)
             yield unseen
+        if counts.proofs:
+            proofs = _counter("tidegate_proofs", "Proofs by golden rows, by result", "result")
+            for result, count in counts.proofs.items():
+                proofs.add_metric([*self._values, result], count)
+            yield proofs
         yield from self._distributions(counts)
         for name, value in gauges.items():
             gauge = GaugeMetricFamily(f"tidegate_{name}", GAUGES[name], labels=NAMES)
@@ -149,15 +159,14 @@ class Metrics(Part):
             yield gauge
 
     def _total(self) -> tuple[Counts, dict[str, float]]:
-        """The counts and gauges of all processes: sums, but ready is what one of them is."""
+        """The counts and gauges of all processes: most are sums, see `TOGETHER`."""
         own, gauges = self.state()
         counts = Counts(np.zeros(len(self._labels), np.int64))
         counts.add(own)
         for (more, found), runs in self.sharing.others("metrics") if self.sharing is not None else ():
             counts.add(more)
             for name in gauges if runs else ():
-                both = gauges[name], found[name]
-                gauges[name] = max(both) if name == "ready" else sum(both)
+                gauges[name] = TOGETHER.get(name, sum)((gauges[name], found[name]))
         return counts, gauges
 
     def _fold(self) -> None:
@@ -207,7 +216,18 @@ GAUGES = {
     "queued": "Of these, those that wait for a thread",
     "body_bytes": "Bytes of request bodies held",
     "ready": "1 while the endpoint is ready",
+    "proof_timestamp_seconds": "When the golden rows were last answered right",
+    "proof_rows": "Golden rows of a proof",
+    "proof_share": "Largest difference of the last proof, as a share of what is allowed",
     "unwatched_requests": "Answered requests that drift does not know of, because its queue was full",
+}
+
+# What a gauge of several processes is, where it is not the sum: the worst of them, but one that is ready is enough.
+TOGETHER: dict[str, Callable[[Iterable[float]], float]] = {
+    "ready": max,
+    "proof_timestamp_seconds": min,
+    "proof_rows": min,
+    "proof_share": max,
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
-from tidegate.serving.http.settings import ServerSettings, check_binding
+from tidegate.serving.http.settings import ServerSettings, check_binding, prove_seconds
 from tidegate.serving.server.process_count import processes
 
 LIMITS = Limits()
@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
         "--access-log", type=_share, default=0.0, metavar="SHARE", help="of requests logged, 0 to 1"
     )
     build.add_argument(
+        "--prove-every",
+        type=float,
+        metavar="SECONDS",
+        help="between two proofs by golden rows; 0: at the start only ($TIDEGATE_PROVE_EVERY, or 3600)",
+    )
+    build.add_argument(
         "--drain-delay",
         type=float,
         default=0.0,
@@ -83,7 +89,10 @@ def settings_of(args: argparse.Namespace) -> ServerSettings:
         deadline_seconds=args.deadline_seconds,
         queue_seconds=args.queue_seconds,
     )
-    return ServerSettings(limits, keys, Cors(args.cors) if args.cors else None, args.access_log)
+    cors = Cors(args.cors) if args.cors else None
+    if args.prove_every is None:
+        return ServerSettings(limits, keys, cors, args.access_log)
+    return ServerSettings(limits, keys, cors, args.access_log, prove_seconds(str(args.prove_every)))
 
 
 def _share(text: str) -> float:

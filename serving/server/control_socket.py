@@ -31,6 +31,9 @@ class ControlledServer(Protocol):
     async def drain(self, grace: float) -> None:
         """Stop accepting, finish running requests, end."""
 
+    async def prove(self) -> None:
+        """Answer the golden rows now."""
+
 
 class ControlSocket:
     """The control socket of one server.
@@ -73,6 +76,8 @@ class ControlSocket:
                 self._listen(command)
             elif command.get("do") == "drain":
                 self._await(self._server.drain(float(command["grace"])))
+            elif command.get("do") == "prove":
+                self._await(self._server.prove())
             reply = self._server.status
         except PortTakenError:
             reply = {"error": "taken"}

@@ -86,7 +86,7 @@ class EndpointServer(uvicorn.Server):
         from tidegate.serving.grpc_v2.server import GrpcServer
 
         dispatcher = self._plane.dispatcher
-        self._grpc = GrpcServer(dispatcher, V2(dispatcher.engine.served), lambda: not self._plane.draining)
+        self._grpc = GrpcServer(dispatcher, V2(dispatcher.engine.served), self._plane.is_ready)
         await self._grpc.start(host, port)
 
     async def listen(self, listener: socket.socket) -> None:
@@ -103,6 +103,10 @@ class EndpointServer(uvicorn.Server):
         if self._draining is None:
             self.config.timeout_graceful_shutdown = max(1, int(grace))
             self._draining = asyncio.create_task(self._drain(delay))
+
+    async def prove(self) -> None:
+        """Prove the release now; `status` has the result."""
+        await self._plane.prover.prove()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down as uvicorn does, and remove the control socket."""
@@ -125,6 +129,7 @@ class EndpointServer(uvicorn.Server):
             "pid": os.getpid(),
             "port": None if self.public is None else self.public.getsockname()[1],
             "draining": self._draining is not None,
+            "problem": self._plane.prover.problem if self.started else "",
         }
 
     async def _drain(self, delay: float) -> None:

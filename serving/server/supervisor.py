@@ -27,9 +27,8 @@ from tidegate.serving.server.worker import Link
 
 LOG = logging.getLogger("tidegate")
 RESTARTS, RESTART_SECONDS = 5, 60.0  # more ends than that within so many seconds end the server
-HANG_SECONDS = (
-    30.0  # without a turn of its event loop a process is killed, as the kubelet would after three probes
-)
+# Without a turn of its event loop a process is killed, as the kubelet would after three probes.
+HANG_SECONDS = 30.0
 CHECK_EVERY = 5.0  # seconds
 COMMAND_SECONDS = 10.0
 DRAIN_SECONDS = 2 * GRACE + 5  # after which a process that drains is killed
@@ -46,6 +45,7 @@ class Process:
     channel: Channel
     state: str = "loading"
     listening: bool = False
+    proof: str | None = None  # what the last one that was asked for found wrong; None: no answer yet
 
 
 class Supervisor:
@@ -120,6 +120,19 @@ class Supervisor:
         except TimeoutError:
             raise ServerError(f"not every process accepted within {COMMAND_SECONDS:g} s") from None
 
+    async def prove(self) -> str:
+        """Have all processes answer the golden rows now; "", or why one of them ends. Raises ServerError."""
+        asked = [process for process in self._processes.values() if process.state == "serving"]
+        for process in asked:
+            process.proof = None
+            process.channel.send({"do": "prove"})
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                await self.until(lambda: all(process.proof is not None for process in asked))
+        except TimeoutError:
+            raise ServerError(f"not every process was proved within {COMMAND_SECONDS:g} s") from None
+        return next((process.proof for process in asked if process.proof), "")
+
     def drain(self, grace: float, delay: float = 0.0) -> None:
         """Make all processes drain, see `EndpointServer`; the server ends after the last of them."""
         if self.draining:
@@ -161,10 +174,10 @@ class Supervisor:
             parent.close()
             for other in self._processes.values():
                 other.channel.close()
-            for closed in (
-                self.private_to_parent if self.public is None else [*self.private_to_parent, self.public]
-            ):
-                closed.close()  # the public one comes with `listen`
+            for closed in self.private_to_parent:
+                closed.close()
+            if self.public is not None:
+                self.public.close()  # it comes with `listen`
             code = self._serve(Link(own, Member(self._group, place), self._private))
         finally:
             os._exit(code)  # what the parent registered for its own end is not run
@@ -180,6 +193,8 @@ class Supervisor:
             self._error = message["error"]
         elif message["state"] == "listening":
             process.listening = True
+        elif message["state"] == "proved":
+            process.proof = message["problem"]
         else:
             process.state = message["state"]
         if process.state == "loaded":

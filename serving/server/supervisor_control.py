@@ -73,7 +73,7 @@ class SupervisorControl:
         return content
 
     async def _execute(self, command: dict[str, Any]) -> dict[str, Any]:
-        supervisor = self._supervisor
+        supervisor, problem = self._supervisor, ""
         try:
             if command.get("do") == "listen":
                 listener = listener_for(command, supervisor.public)
@@ -81,9 +81,12 @@ class SupervisorControl:
                     await supervisor.listen(listener)
             elif command.get("do") == "drain":
                 supervisor.drain(float(command["grace"]))
+            elif command.get("do") == "prove":
+                problem = await supervisor.prove()
         except PortTakenError:
             return {"error": "taken"}
         except (ServerError, OSError, TimeoutError) as error:
             return {"error": str(error)}
         port = None if supervisor.public is None else supervisor.public.getsockname()[1]
-        return {**self._about, "pid": os.getpid(), "port": port, "draining": supervisor.draining}
+        about = {**self._about, "pid": os.getpid(), "port": port, "draining": supervisor.draining}
+        return about | {"problem": problem}

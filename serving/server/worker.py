@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ class WorkerServer(EndpointServer):
     ) -> None:
         super().__init__(app, None, {}, receive, delay)
         self._link, self._later_grpc = link, grpc_at
+        # Another process takes the place of one that answers wrong, and proves itself when it loads the release.
+        app.unproved = self._leave
         self._tasks: set[asyncio.Task[None]] = set()
         self._acceptors: list[Acceptor] = []
 
@@ -84,6 +87,14 @@ class WorkerServer(EndpointServer):
         engine = self._plane.dispatcher.engine
         self._say("loaded", quick=engine.is_quick(0), private_bytes=_private_bytes())
 
+    def _leave(self) -> None:
+        self._keep(self.drain(GRACE))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _say(self, state: str, **more: Any) -> None:
         self._link.channel.send({"state": state, **more})
 
@@ -93,9 +104,7 @@ class WorkerServer(EndpointServer):
             if found is None:  # nobody is left who could take this process's place, or end it
                 self.loop.remove_reader(self._link.channel.fileno())
                 found = {"do": "drain", "grace": GRACE, "delay": 0.0}, None
-            task = asyncio.ensure_future(self._execute(*found))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(self._execute(*found))
 
     async def _execute(self, command: dict[str, Any], passed: socket.socket | None) -> None:
         if command["do"] == "serve":
@@ -106,6 +115,9 @@ class WorkerServer(EndpointServer):
             self._say("listening")
         elif command["do"] == "drain":
             await self.drain(command["grace"], command["delay"])
+        elif command["do"] == "prove":
+            await self.prove()
+            self._say("proved", problem=self._plane.prover.problem)
 
     async def _serve_all(self, processes: int) -> None:
         self._share(processes)

@@ -14,10 +14,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
+from tidegate.models.probing.probes import Probes, save_probes
 from tidegate.serving.bundle.bundle import write_bundle
 from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.handover import server_argv, wait_ready
@@ -79,8 +81,10 @@ def write_onnx(path: Path, name: str, shape: tuple[int, ...], units: int, last: 
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
-def write_images(folder: Path, seed: int = 0, name: str = "digits", last: str = "Softmax") -> Path:
-    """Write a bundle of 8x8 images and ten classes into a folder."""
+def write_images(
+    folder: Path, seed: int = 0, name: str = "digits", last: str = "Softmax", *, probes: bool = False
+) -> Path:
+    """Write a bundle of 8x8 images and ten classes into a folder, with probes if asked for."""
     random = np.random.default_rng(7)
     columns: Columns = {
         "image": random.integers(0, 17, (50, 8, 8)).astype(np.uint8),
@@ -106,8 +110,23 @@ def write_images(folder: Path, seed: int = 0, name: str = "digits", last: str = 
         parity=PROOF,
         sample=sample_rows({"image": columns["image"]}),
         versions={"onnx": onnx.__version__},
+        probes=_write_probes(model, seed, transforms, columns["image"]) if probes else None,
     )
     return folder
+
+
+def _write_probes(model: Path, seed: int, transforms: Transforms, rows: Any) -> Path:
+    """Rows, and what the network answers by ONNX's own reference implementation, which no endpoint runs."""
+    (given,) = transforms.apply({"image": rows}).values()
+    inner = model.with_suffix(".inner.onnx")
+    write_onnx(inner, "image", given.shape[1:], 10, "Identity", seed)
+    answers, before = (
+        ReferenceEvaluator(str(path)).run(None, {"image": given})[0] for path in (model, inner)
+    )
+    kinds = ["held-out"] * 30 + ["mixed"] * 15 + ["extreme"] * (len(rows) - 45)
+    path = model.with_suffix(".npz")
+    save_probes(path, Probes({"image": rows}, kinds, answers, before, float(np.abs(answers).max())))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +139,12 @@ def make_bundle() -> Callable[..., Path]:
 def images(make_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of 8x8 images, ten classes."""
     return make_bundle(tmp_path_factory.mktemp("images") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def proved(make_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with probes."""
+    return make_bundle(tmp_path_factory.mktemp("proved") / "bundle", probes=True)
 
 
 @pytest.fixture(scope="session")
