@@ -9,6 +9,7 @@ ModelsError
 ├── ModelError                the model cannot be built
 │   ├── UnknownFamilyError    no family of that name
 │   ├── OptionsError          an option of the model, optimizer, loss or training is wrong
+│   │   └── UnknownOptionError   the model or the optimizer has no such option
 │   └── UserModelError        the user's own model file is wrong; names file and line
 ├── TrainingError             the training cannot continue
 │   ├── NonFiniteLossError    the loss became NaN or infinite; names epoch and batch
@@ -66,6 +67,20 @@ class UnknownFamilyError(ModelError):
 
 class OptionsError(ModelError):
     """An option of the model, the optimizer, the loss or the training is wrong."""
+
+
+class UnknownOptionError(OptionsError):
+    """The model or the optimizer has no such option.
+
+    Args:
+        message: names the options that there are.
+        option: the unknown one.
+        owner: what has no such option.
+    """
+
+    def __init__(self, message: str, option: str, owner: str) -> None:
+        self.option, self.owner = option, owner
+        super().__init__(message)
 
 
 class UserModelError(ModelError):

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tidegate.pipelines.run_arguments import Add, add_overrides, run_commands
+from tidegate.pipelines.run_arguments import Add, add_overrides, run_commands, server_processes
 
 # Parsed for every command and not passed to its function.
 COMMON = ("command", "function", "quiet", "needs_home", "target", "home", "json", "debug")
@@ -206,7 +206,11 @@ def _endpoints(add: Add) -> None:
         "--port", type=int, metavar="N", help="on 127.0.0.1 (default: the first free one from 3000)"
     )
     serve.add_argument(
-        "--processes", type=int, default=1, metavar="N", help="that share the port, 1 to 64 (default: 1)"
+        "--processes",
+        type=server_processes,
+        default="auto",
+        metavar="N",
+        help="that share the port: 1 to 64, or auto, which is one on this machine (default: auto)",
     )
 
 

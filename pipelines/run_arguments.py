@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -83,6 +83,15 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a dotted key; repeatable",
     )
+
+
+def server_processes(text: str) -> int | Literal["auto"]:
+    """The value of `--processes`: a number, whose limits the command checks, or auto."""
+    if text == "auto":
+        return "auto"
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"received {text!r}; expected 1 to 64, or auto; correct it")
 
 
 def _executor(command: argparse.ArgumentParser) -> None:

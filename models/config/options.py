@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tidegate.models.errors import OptionsError, nearest_name
+from tidegate.models.config.mistakes import Mistake, mistakes, truths_as_numbers
+from tidegate.models.errors import OptionsError, UnknownOptionError, nearest_name
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -32,18 +33,29 @@ def parse_options(options_class: type[Checked], values: Mapping[str, Any], where
         OptionsError: a key is unknown or a value is wrong; names all of them.
     """
     try:
-        return options_class.model_validate(dict(values))
+        options = options_class.model_validate(dict(values))
     except ValidationError as error:
-        problems = [_sentence(problem, options_class, where) for problem in error.errors()]
-        raise OptionsError(". Also: ".join(problems)) from error
+        found = mistakes(error, values, options_class)
+        raise _raised(found, options_class, where) from error
+    truths = list(truths_as_numbers(options, values))
+    if truths:
+        raise _raised(truths, options_class, where)
+    return options
 
 
-def _sentence(problem: Any, options_class: type[BaseModel], where: str) -> str:
-    path = [str(part) for part in problem["loc"]]
-    key = ".".join([where, *path])
-    if problem["type"] == "extra_forbidden":
-        known = options_class.model_fields if len(path) == 1 else ()
-        return f"unknown option {key!r}{did_you_mean(path[-1], known) if known else '; leave it out'}"
-    if problem["type"] == "missing":
+def _raised(found: Sequence[Mistake], options_class: type[BaseModel], where: str) -> OptionsError:
+    text = ". Also: ".join(_sentence(mistake, options_class, where) for mistake in found)
+    if len(found) == 1 and found[0].type == "extra_forbidden":
+        return UnknownOptionError(text, found[0].place[-1], where)
+    return OptionsError(text)
+
+
+def _sentence(mistake: Mistake, options_class: type[BaseModel], where: str) -> str:
+    place, sentence = mistake.place, mistake.sentence
+    key = ".".join([where, *place])
+    if mistake.type == "extra_forbidden":
+        known = options_class.model_fields if len(place) == 1 else ()
+        return f"unknown option {key!r}{did_you_mean(place[-1], known) if known else '; leave it out'}"
+    if mistake.type == "missing":
         return f"option {key!r} is missing; expected a value; add it"
-    return f"option {key!r} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"option {key!r} is {mistake.received!r}{'; ' if sentence.startswith('expected ') else ': '}{sentence}"

@@ -44,7 +44,7 @@ class OutputOptions(FrozenOptions):
     loss: str | dict[str, Any] | None = Field(
         None, description="As training.loss; None is its task's default."
     )
-    weight: float = Field(1.0, gt=0, description="What its loss counts in the sum of all.")
+    weight: float = Field(1.0, gt=0, strict=True, description="What its loss counts in the sum of all.")
     metrics: tuple[Metric, ...] | None = Field(
         None,
         description="As training.metrics; None is its task's default; one of your own is computed in epochs alone.",

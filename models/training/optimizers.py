@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.models.config.options import did_you_mean
 from tidegate.models.config.training_parts import Cosine, Exponential, Plateau, Schedule
-from tidegate.models.errors import OptionsError
+from tidegate.models.errors import OptionsError, UnknownOptionError
 from tidegate.models.training.own.own_objects import own_optimizer
 from tidegate.models.user_code.references import is_reference
 
@@ -126,7 +126,10 @@ def check_optimizer(optimizer: str | Mapping[str, Any]) -> tuple[str, dict[str, 
     known = (*COMMON, *OPTIMIZERS[name])
     for key in options:
         if key not in known:
-            raise OptionsError(f"unknown option {key!r} of optimizer {name!r}{did_you_mean(key, known)}")
+            owner = f"optimizer {name!r}"
+            raise UnknownOptionError(
+                f"unknown option {key!r} of {owner}{did_you_mean(key, known)}", key, owner
+            )
     rate = options.get("learning_rate")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
         raise OptionsError(

@@ -14,6 +14,9 @@ from tidegate.models.config.training_parts import FrozenOptions
 from tidegate.models.errors import OptionsError
 
 MAX_POINTS = 100_000  # of one range in a grid, which are listed
+WITHIN = (
+    0.3819660112501051  # of the way from low to high: a number without a fraction is as good as never there
+)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -30,9 +33,18 @@ class Conditional(FrozenOptions):
 
     when: dict[str, Any] | None = Field(
         None,
-        min_length=1,
         description="Dotted key of another searched value -> a value of it, or a list of them: only there it exists.",
     )
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _conditions(cls, value: Any) -> Any:
+        if value is not None and not (isinstance(value, Mapping) and value):
+            raise ValueError(
+                "expected another searched key and a value of it, such as {training.optimizer: sgd}; write it so, or "
+                "leave when out"
+            )
+        return value
 
 
 class Choices(Conditional):
@@ -112,9 +124,12 @@ class Between(Conditional):
 
     @property
     def checked(self) -> tuple[Any, ...]:
-        """The values that stand for all when an experiment is checked: both ends, and the first one after low."""
-        second = (self._stepped(1),) if self.step is not None and self._steps else ()
-        return (self.low, *second, self.high)
+        """The values that stand for all when an experiment is checked: both ends, and the first one after low, or one
+        with a fraction, which an option of whole numbers refuses."""
+        if self.step is not None:
+            return (self.low, *((self._stepped(1),) if self._steps else ()), self.high)
+        within = (self._at(WITHIN),) if not self.whole and self.low < self.high else ()
+        return (self.low, *within, self.high)
 
     @property
     def whole(self) -> bool:

@@ -7,13 +7,15 @@ from typing import Any
 
 from tidegate.models.config.losses import check_loss, check_smoothing, task_of
 from tidegate.models.config.metrics import require_task, top_k
+from tidegate.models.config.mistakes import WHOLE
 from tidegate.models.config.monitors import require_monitors
 from tidegate.models.config.own_metrics import metric_names, own_metrics
 from tidegate.models.config.training import check_privacy
 from tidegate.models.distributed.devices import require_backend
-from tidegate.models.errors import ModelsError
+from tidegate.models.errors import ModelsError, OptionsError, UnknownOptionError
 from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
+from tidegate.models.tuning.entries import Between, Entry
 from tidegate.models.tuning.grid import grid_size
 from tidegate.models.tuning.space import SearchSpace, require_used, space_of
 from tidegate.pipelines.commands.model_file import check_model_file, names_in
@@ -231,7 +233,9 @@ def _check_space(experiment: Experiment) -> None:
     if lost:
         raise ExperimentError(NEXT.join(lost))
     for key in space:
-        _run_checks(partial(_check_choice, document, key, values) for values in combinations(space, key))
+        _run_checks(
+            partial(_check_choice, document, space[key], key, values) for values in combinations(space, key)
+        )
 
 
 def _check_trials(search: Search, space: SearchSpace) -> None:
@@ -244,9 +248,29 @@ def _check_trials(search: Search, space: SearchSpace) -> None:
         )
 
 
-def _check_choice(document: dict[str, Any], key: str, values: dict[str, Any]) -> None:
+def _check_choice(document: dict[str, Any], entry: Entry, key: str, values: dict[str, Any]) -> None:
     try:
         chosen = with_values(document, values)
     except ValueError as error:
         raise ExperimentError(f"search.space.{key}: {error}") from error
-    _run_checks(_part_checks(validate(chosen, f"search.space.{key}")))
+    where = f"search.space.{key}"
+    try:
+        _run_checks(_part_checks(validate(chosen, where)))
+    except UnknownOptionError as error:
+        raise OptionsError(f"{where}: {_absent(error, key, values)}") from error
+    except (ExperimentError, ModelsError) as error:
+        if WHOLE not in str(error) or not isinstance(entry, Between) or entry.whole:
+            raise
+        raise ExperimentError(f"{error}: low, high and step of {key} are not all whole numbers") from error
+
+
+def _absent(error: UnknownOptionError, key: str, values: Mapping[str, Any]) -> str:
+    """A message where an option is searched of something that has no such option."""
+    beside = {one: value for one, value in values.items() if one != key}
+    if not beside or key.rpartition(".")[2] != error.option:
+        return str(error)
+    there = " and ".join(f"{one} is {value!r}" for one, value in beside.items())
+    return (
+        f"{error.owner} has no option {error.option!r}, and {there} in some trials; expected that it is searched only "
+        f"where there is one; add `when: {{{next(iter(beside))}: …}}` with the values that have it"
+    )

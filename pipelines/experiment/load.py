@@ -1,12 +1,13 @@
 """Reads an Experiment from a file or an example's name, and `--set` overrides; each mistake gets a sentence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from tidegate.models.config.mistakes import Mistake, mistakes, part_at, truths_as_numbers
 from tidegate.pipelines.errors import ExperimentError, UsageError, nearest
 from tidegate.pipelines.experiment.dotted import with_value
 from tidegate.pipelines.experiment.spec import Experiment
@@ -82,11 +83,20 @@ def validate(document: Any, where: str) -> Experiment:
         raise ExperimentError(
             f"{where}: received {_short(document)}; expected a mapping with name, data and model"
         )
+    settled = _settled(document)
     try:
-        return Experiment.model_validate(_settled(document))
+        experiment = Experiment.model_validate(settled)
     except ValidationError as error:
-        lines = [line for problem in error.errors(include_url=False) for line in _sentences(problem)]
-        raise ExperimentError(f"{where}: " + "\n  ".join(lines)) from error
+        raise _wrong(where, mistakes(error, settled, Experiment)) from error
+    truths = list(truths_as_numbers(experiment, settled))
+    if truths:
+        raise _wrong(where, truths)
+    return experiment
+
+
+def _wrong(where: str, found: list[Mistake]) -> ExperimentError:
+    lines = [line for mistake in found for line in _sentences(mistake)]
+    return ExperimentError(f"{where}: " + "\n  ".join(lines))
 
 
 def _settled(document: dict[str, Any]) -> Any:
@@ -156,35 +166,22 @@ def _with(document: dict[str, Any], key: str, value: Any, override: str) -> dict
         raise UsageError(f"--set {override}: {error}") from error
 
 
-def _sentences(problem: Any) -> list[str]:
-    """One of pydantic's errors as sentences; a contradictory part may have several."""
-    place = ".".join(str(part) for part in problem["loc"] if part != "")
-    if problem["type"] == "extra_forbidden":
-        known = list(_keys_at(problem["loc"][:-1]))
-        close = nearest(str(problem["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
+def _sentences(mistake: Mistake) -> list[str]:
+    """A mistake as sentences; a contradictory part may have several."""
+    place, sentence = ".".join(mistake.place), mistake.sentence
+    if mistake.type == "extra_forbidden":
+        part = part_at(Experiment, mistake.place[:-1])
+        known = list(part.model_fields) if part else []
+        close = nearest(mistake.place[-1], known) or f"; known keys: {', '.join(known)}"
         return [f"{place}: unknown key{close}"]
-    if problem["type"] == "missing":
+    if mistake.type == "missing":
         return [f"{place}: missing; it is required"]
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "string_pattern_mismatch" and problem["loc"][-1:] in (("name",), ("endpoint",)):
-        message = "expected lower-case letters, digits and - only, such as my-experiment"
-    received = _short(problem["input"])
-    return [f"{place or 'experiment'}: {line}; received {received}" for line in message.split("\n")]
-
-
-def _keys_at(loc: Sequence[int | str]) -> Iterator[str]:
-    """Keys known at a place of the experiment, found by walking the model's types."""
-    part: type[BaseModel] | None = Experiment
-    for key in loc:
-        if isinstance(key, str) and part is not None and key in part.model_fields:
-            part = _part_in(part.model_fields[key].annotation)
-    yield from part.model_fields if part is not None else ()
-
-
-def _part_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _part_in(inner))), None)
+    if mistake.type == "string_pattern_mismatch" and mistake.place[-1:] in (("name",), ("endpoint",)):
+        sentence = "expected lower-case letters, digits and - only, such as my-experiment; correct it"
+    received = _short(mistake.received)
+    if sentence.startswith("expected "):
+        return [f"{place or 'experiment'}: received {received}; {sentence}"]
+    return [f"{place or 'experiment'}: {line}; received {received}" for line in sentence.split("\n")]
 
 
 def _short(value: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from tidegate.models.tuning.space import SearchSpace
 from tidegate.pipelines.experiment.dotted import opened, value_at
 
+DECIDE = {"name", "family"}  # keys that say which others there may be beside them
+
 
 def losses(space: SearchSpace, stated: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about choices through which something that is stated would be lost.
@@ -47,8 +49,10 @@ def combinations(space: SearchSpace, key: str) -> Iterator[dict[str, Any]]:
 
 
 def _needed(space: SearchSpace, key: str) -> set[str]:
-    """A key, those that it lies within or depends on, and theirs."""
+    """A key, those that it lies within or depends on, the one that says whose option it is, and theirs."""
     beside = {one for one in space if key in _within(space, one)} | {*space.when[key]}
+    part, _, option = key.rpartition(".")
+    beside |= {one for one in (f"{part}.{decides}" for decides in DECIDE - {option}) if one in space}
     return {key}.union(*(_needed(space, one) for one in beside))
 
 

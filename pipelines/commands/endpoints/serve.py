@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from tidegate.infra.errors import InfraError
 from tidegate.pipelines.errors import UsageError
@@ -15,22 +16,30 @@ from tidegate.pipelines.state.ports import FIRST_PORT, port_is_free
 from tidegate.serving.deployment.handover import MOST_PROCESSES, server_argv
 
 
-def serve(home: Home, run_or_bundle: str, port: int | None, processes: int = 1) -> Result:
+def serve(
+    home: Home, run_or_bundle: str, port: int | None, processes: int | Literal["auto"] = "auto"
+) -> Result:
     """Replace this process by the endpoint's server, until Ctrl-C; nothing is deployed.
 
     Args:
         home: the home.
         run_or_bundle: a run that was packaged, or the folder of a bundle.
         port: on 127.0.0.1; None for the first free one from 3000 on.
-        processes: that share the port.
+        processes: that share the port; auto: one, as for a deployment on this machine.
+
+    Raises:
+        UsageError: too many or too few processes, or a run that was not packaged.
     """
-    if not 1 <= processes <= MOST_PROCESSES:
-        raise UsageError(f"--processes {processes} is no number of servers; expected 1 to {MOST_PROCESSES}")
+    number = 1 if isinstance(processes, str) else processes
+    if not 1 <= number <= MOST_PROCESSES:
+        raise UsageError(
+            f"--processes {number} is no number of servers; expected 1 to {MOST_PROCESSES}, or auto; correct it"
+        )
     folder, name = _bundle(home, run_or_bundle)
     port = port or next(number for number in range(FIRST_PORT, 65536) if port_is_free(number))
     control = home.path / "endpoints" / f"serve-{os.getpid()}.sock"
     print(f"serving {folder} at http://127.0.0.1:{port}/predict; Ctrl-C ends it", file=sys.stderr, flush=True)
-    argv = server_argv(folder, name, None, control, port, processes=processes)
+    argv = server_argv(folder, name, None, control, port, processes=number)
     os.execv(argv[0], argv)
 
 

@@ -34,7 +34,7 @@ def compare(home: Home, run_ids: Sequence[str]) -> Result:
 
     Raises:
         UnknownNameError: no such run.
-        UsageError: one run with one trial only.
+        UsageError: one run without a search.
     """
     for run in run_ids:
         refresh(home, run, "spool/*")
@@ -72,7 +72,7 @@ def _differences(data: Mapping[str, Any]) -> str:
 
 def _trials(home: Home, record: RunRecord) -> Result:
     trials = trials_of(home, record)
-    if len(trials) < 2:
+    if len(trials) < (1 if record.experiment.get("search") else 2):
         raise UsageError(
             f"compare received one run, {record.run}, with {len(trials)} trial{'' if len(trials) == 1 else 's'}; "
             "expected several runs, or a run with a search"

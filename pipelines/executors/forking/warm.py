@@ -24,6 +24,7 @@ VARIABLE = "TIDEGATE_WARM"
 DEFAULT = "10m"
 PREFIX = "fork-"
 SERVER = "tidegate.pipelines.executors.forking.serve"
+LONGEST_S = 86_400.0  # what nobody has used for a day holds its memory for nothing
 ANSWER_S = 0.5  # one that imports or forks just now answers later
 LOOK_S = 5.0
 
@@ -32,13 +33,14 @@ def warm_seconds() -> float:
     """How long fork servers stay unused, from $TIDEGATE_WARM; 0: they end with their driver.
 
     Raises:
-        UsageError: it is no time.
+        UsageError: it is no time, or longer than a day.
     """
     text = os.environ.get(VARIABLE) or DEFAULT
-    seconds = float(text) if text.isascii() and text.isdigit() else age_in_seconds(text)
-    if seconds is None:
+    seconds = age_in_seconds(f"{text}s" if text[-1].isdigit() else text)
+    if seconds is None or not text.isascii() or seconds > LONGEST_S:
         raise UsageError(
-            f'${VARIABLE} is "{text}"; expected seconds, or a time such as 30s, 10m or 2h; 0 keeps no process'
+            f'${VARIABLE} is "{text}"; expected seconds, or a time such as 30s, 10m or 2h, of a day at most; 0 keeps '
+            "no process; correct it, or unset it"
         )
     return seconds
 

@@ -320,7 +320,7 @@ def test_class_weights_move_the_answers() -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "key": ({"epoch": 3}, "unknown option 'training.epoch'; expected one of: .*did you mean 'epochs'"),
-    "value": ({"epochs": 0}, "'training.epochs' is 0: Input should be greater than or equal to 1"),
+    "value": ({"epochs": 0}, "'training.epochs' is 0; expected a number of at least 1; correct it"),
     "nested key": ({"early_stopping": {"patince": 1}}, "unknown option 'training.early_stopping.patince'"),
     "schedule": ({"learning_rate_schedule": {"name": "cos"}}, "'training.learning_rate_schedule'"),
     "optimizer": (

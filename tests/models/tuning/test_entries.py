@@ -76,7 +76,7 @@ def test_choices_of_any_kind(method: str) -> None:
             {"low": 0, "high": 1, "step": 1 / 3},
             "expected a high such as 0.9999999999999999 or 1.3333333333333333",
         ),
-        ({"low": 1, "high": 3, "step": 0}, "greater than 0"),
+        ({"low": 1, "high": 3, "step": 0}, "expected a number above 0"),
         ({"low": 1, "high": 9, "step": 2, "num": 3}, "num and step are both given"),
         ({"low": True, "high": 3}, "received True; expected a finite number"),
         ({"low": 1, "high": float("inf")}, "received inf; expected a finite number"),

@@ -87,6 +87,20 @@ def test_a_wrong_time_to_stay_is_told_before_the_first_step(cli: Cli) -> None:
     assert cli.ok("runs") == []
 
 
+@pytest.mark.parametrize(
+    ("processes", "told"),
+    [
+        ("auto", 'no run "nothing" here'),
+        ("0", "--processes 0 is no number of servers; expected 1 to 64, or auto"),
+        ("two", "argument --processes: received 'two'; expected 1 to 64, or auto"),
+    ],
+)
+def test_how_many_servers_share_a_port(cli: Cli, processes: str, told: str) -> None:
+    ran = cli("serve", "nothing", "--processes", processes)
+    assert ran.code == 2
+    assert told in ran.stderr
+
+
 def test_plan_tells_what_is_live_and_what_would_change(shared: Cli, digits: dict[str, object]) -> None:
     plan = shared.ok("plan", "digits", "--set", "training.epochs=9")
     assert plan["run"] != digits["run"]

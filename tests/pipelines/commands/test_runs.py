@@ -138,6 +138,17 @@ def test_a_search_names_its_winner_and_compares_its_trials(tmp_path: Path) -> No
     ]
 
 
+def test_a_search_with_one_trial_shows_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    searched(home)
+    folder = home.folder_of("wine-1")
+    record = folder.read()
+    one = [step for step in record.steps if step.id not in ("train-1-x", "train-2-x")]
+    experiment = {"search": {"trials": 1}}
+    folder.write(record.model_copy(update={"steps": one, "experiment": experiment, "status": "running"}))
+    assert [row["run"] for row in compare(home, ["wine"]).data["runs"]] == ["train-0-x"]
+
+
 def test_one_run_without_a_search_has_nothing_to_compare(home: Home) -> None:
     with pytest.raises(UsageError, match="one run, new, with 0 trials; expected several runs"):
         compare(home, ["new"])

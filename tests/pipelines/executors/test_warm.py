@@ -261,16 +261,19 @@ def test_none_stays_where_none_is_wanted(warm: Prepared, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("", 600), ("0", 0), ("45", 45), ("10m", 600), ("1.5h", 5400), ("0s", 0)]
+    ("text", "seconds"),
+    [("", 600), ("0", 0), ("45", 45), ("10m", 600), ("1.5h", 5400), ("0s", 0), ("0.5", 0.5), ("1d", 86400)],
 )
 def test_how_long(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
     monkeypatch.setenv(WARM, text)
     assert warm_seconds() == seconds
 
 
-@pytest.mark.parametrize("text", ["ten minutes", "-5", "nan", "1e3", "10 m 5"])
+@pytest.mark.parametrize("text", ["ten minutes", "-5", "nan", "1e3", "10 m 5", "86401", "2d", "٣"])
 def test_what_is_no_time(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(WARM, text)
-    expected = rf'\$TIDEGATE_WARM is "{text}"; expected seconds, or a time such as 30s, 10m or 2h; 0 keeps'
+    expected = (
+        rf'\$TIDEGATE_WARM is "{text}"; expected seconds, or a time such as 30s, 10m or 2h, of a day at most'
+    )
     with pytest.raises(UsageError, match=expected):
         warm_seconds()

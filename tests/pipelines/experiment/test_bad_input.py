@@ -107,8 +107,10 @@ PETS = {"data__source": "./pets", "data__target": "label"}
 CASES = {
     "unknown key": wrong("trainig", 'did you mean "training"', trainig__epochs=1),
     "unknown key below": wrong("training.epoch", 'did you mean "epochs"', training__epoch=3),
-    "wrong type": wrong("training.epochs", "valid integer", "received str 'ten'", training__epochs="ten"),
-    "out of range": wrong("training.epochs", "greater than or equal to 1", "int 0", training__epochs=0),
+    "wrong type": wrong(
+        "training.epochs", "expected a whole number", "received str 'ten'", training__epochs="ten"
+    ),
+    "out of range": wrong("training.epochs", "a number of at least 1", "int 0", training__epochs=0),
     "target not named": file(
         "name: bad-input\ndata: {source: ./rows.csv}\nmodel: {family: mlp}\n",
         "target is missing",
@@ -206,7 +208,7 @@ CASES = {
     ),
     "unknown family": wrong("'mpl'", "did you mean 'mlp'", model__family="mpl"),
     "unknown option": wrong("'model.dropuot'", "did you mean 'dropout'", model__dropuot=0.1),
-    "wrong option": wrong("'model.dropout'", "less than 1", model__dropout=7),
+    "wrong option": wrong("'model.dropout'", "a number below 1", model__dropout=7),
     "unknown class": replace(
         wrong("'maybe'", "training.class_weights", "no, yes", training__class_weights="{maybe: 2}"), code=1
     ),
@@ -237,7 +239,7 @@ CASES = {
     "unknown penalty": wrong(
         "training.regularization.l3: unknown key", "did you mean", training__regularization="{l3: 1}"
     ),
-    "one fold": wrong("data.split.folds", "greater than or equal to 2", "int 1", data__split__folds=1),
+    "one fold": wrong("data.split.folds", "a number of at least 2", "int 1", data__split__folds=1),
     "more folds than rows": replace(
         wrong("data.split.folds is 25", "besides the test rows", "lower folds", data__split__folds=25), code=1
     ),
@@ -282,7 +284,7 @@ CASES = {
         data__split__folds=2,
         resources__nodes=2,
     ),
-    "privacy of a clip of 0": wrong("clip_norm", "greater than 0", training__privacy="{clip_norm: 0}"),
+    "privacy of a clip of 0": wrong("clip_norm", "a number above 0", training__privacy="{clip_norm: 0}"),
     "privacy and pretraining": wrong(
         "training.privacy",
         "'model.pretrain'",
@@ -298,13 +300,13 @@ CASES = {
         ),
         code=1,
     ),
-    "explain what": wrong("training.explain", "valid integer", training__explain="image"),
-    "explain too much": wrong("training.explain", "less than or equal to 64", training__explain=1000),
+    "explain what": wrong("training.explain", "expected a whole number", training__explain="image"),
+    "explain too much": wrong("training.explain", "a number of at most 64", training__explain=1000),
     "explain by torch": wrong(
         "training.explain", "expected tensorflow or jax", training__backend="torch", training__explain=2
     ),
     "endpoint explains what": wrong(
-        "serving.explain", "valid boolean", "received str 'image'", serving__explain="image"
+        "serving.explain", "expected true or false", "received str 'image'", serving__explain="image"
     ),
     "endpoint explains texts": wrong(
         "serving.explain",
