@@ -94,6 +94,7 @@ def test_a_bento_carries_what_its_service_reaches_and_nothing_else(images: Path,
         "explaining",
         "networks",
         "preprocessing",
+        "probing",
         "user_code",
     }
 
