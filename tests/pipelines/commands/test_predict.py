@@ -52,7 +52,7 @@ def _images(rows: int, seed: int = 0) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """A home with three live endpoints: images (ten classes), homes (two quantities), sizes (three classes)."""
-    cli = Cli(tmp_path_factory.mktemp("predict") / "home", {"PYTHONPATH": str(ROOT)})
+    cli = Cli(tmp_path_factory.mktemp("predict") / "home")
     try:
         ten = Target(names=("label",), task="classification", classes=tuple(range(10)))
         deploy(cli, "images", GRAY, {"image": _images(50)}, ten)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, Cli, Ran
+from tests.conftest import Cli, Ran
 from tidegate.pipelines.commands.runs.listing import runs
 from tidegate.pipelines.state.home import Home
 
@@ -407,7 +407,7 @@ def test_bad_input(name: str, shared: Cli, tmp_path: Path, request: pytest.Fixtu
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content if isinstance(content, bytes) else content.encode())
     home = Path(places.fill(case.home)) if case.home else shared.home
-    cli = replace(shared, home=home, env={"PYTHONPATH": str(ROOT)})
+    cli = replace(shared, home=home)
     line = [places.fill(word) for word in case.command]
     line += [part for word in case.set for part in ("--set", places.fill(word))]
     ran = cli(*line, "--json", cwd=tmp_path, stdin=case.stdin)
