@@ -7,7 +7,7 @@ import pkgutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.mlflow_database import give_database
+from tests.mlflow_server import MLFLOW, VARIABLES, give_mlflow
 from tests.s3_server import S3Server
 from tidegate.pipelines import commands
 from tidegate.pipelines.executors.base import step_environment
@@ -109,8 +110,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "TF_CPP_MIN_LOG_LEVEL", "2"
     )  # else TensorFlow sets it in whatever process imports it
     os.environ[VARIABLE] = f"tests-{os.getpid()}"
-    for kind in (STEPS, TRAIN, SYNC, COMMANDS):
-        environment = dict(os.environ) if kind is COMMANDS else step_environment()
+    whole = dict(os.environ)
+    for kind, environment in (
+        (STEPS, step_environment()),
+        (TRAIN, step_environment()),
+        (SYNC, step_environment()),
+        (COMMANDS, whole),
+        (MLFLOW, {**whole, **VARIABLES}),
+    ):
         server = start_server(kind, os.environ[VARIABLE], environment, 2, own_code=True)
         config.add_cleanup(partial(end_servers, [server]))
 
@@ -148,7 +155,7 @@ class Cli:
             given.write(stdin.encode())
             given.seek(0)
             files = [os.dup(file.fileno()) for file in (given, out, err)]
-            argv = self._ready(*args)
+            argv = self._ready(*args, give=give_mlflow if self._forks() else give_database)
             kind = COMMANDS if COMMANDS.module in argv else None
             process = ForkServers(own=False).start_on(files, given, kind, argv, self.environment(), cwd)
             try:
@@ -160,12 +167,17 @@ class Cli:
             err.seek(0)
             return Ran(code, out.read().decode(), err.read().decode())
 
-    def _ready(self, *args: str) -> list[str]:
-        """The command line; a local home that is submitted from has MLflow's tables from then on."""
+    def _ready(self, *args: str, give: Callable[[Path], object] = give_database) -> list[str]:
+        """The command line; a local home that is submitted from has MLflow's tables, or its server, from then on."""
         argv = self.argv(*args)
         if args[0] == "submit" and "--target" not in argv:
-            give_database(self.home)
+            give(self.home)
         return argv
+
+    def _forks(self) -> bool:
+        """Whether this session's fork servers are to be used, and MLflow is the home's own."""
+        environment = self.environment()
+        return environment.get(VARIABLE) not in (None, "", "0") and "MLFLOW_TRACKING_URI" not in environment
 
     def ok(self, *args: str, stdin: str = "") -> Any:
         """Run a command with --json that must end well; return its document."""

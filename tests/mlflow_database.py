@@ -20,14 +20,14 @@ uri = f"sqlite:///{sys.argv[1]}"
 initialize_backend_stores(uri, uri, "mlflow-artifacts:/")"""
 
 
-def give_database(home: Path) -> None:
-    """Put an empty database into a home that has none of MLflow yet, as its first server would.
+def give_database(home: Path) -> bool:
+    """Put an empty database into a home that has none of MLflow yet, as its first server would; whether it was done.
 
     Where it can't be written nothing is done: the command that is tested says so.
     """
     path = database(home)
     if path.parent.exists():
-        return
+        return False
     with lock(EMPTY.with_suffix(".lock")):
         if not EMPTY.exists():
             _make()
@@ -37,6 +37,8 @@ def give_database(home: Path) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             path.unlink()
+        return False
+    return True
 
 
 def _make() -> None:

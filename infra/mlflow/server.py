@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -40,11 +40,15 @@ def database(home: Path) -> Path:
     return home / "mlflow" / "mlflow.db"
 
 
-def ensure(home: Path) -> str:
+def ensure(home: Path, start: Callable[..., object] = processes.start) -> str:
     """Return MLflow's URL, and start the local server if none runs; does not wait until that is ready.
 
     The address is already bound: a request sent at once is answered when the server is ready.
     If $MLFLOW_TRACKING_URI is set, it is returned instead, and nothing is started.
+
+    Args:
+        home: the home's folder.
+        start: starts the server's process and keeps its record, called as `processes.start`.
 
     Raises:
         TrackingError: the database is locked or damaged, no port is free, or the home is not writable.
@@ -53,12 +57,12 @@ def ensure(home: Path) -> str:
     if named:
         return named
     try:
-        return _ensure_local(home, home.absolute() / "mlflow")
+        return _ensure_local(home, home.absolute() / "mlflow", start)
     except ProcessError as error:
         raise TrackingError(f"the local MLflow server cannot be started: {error}") from error
 
 
-def _ensure_local(home: Path, folder: Path) -> str:
+def _ensure_local(home: Path, folder: Path, start: Callable[..., object]) -> str:
     with lock(folder / "server.lock", error=TrackingError):
         running = processes.find(home / "processes", NAME)
         if running and database(home).exists():
@@ -69,7 +73,7 @@ def _ensure_local(home: Path, folder: Path) -> str:
         if not database(home).exists():  # a new database has no runs, so all runs are synced again
             for run in (home / "spool").glob("*"):
                 replay.forget(run)
-        return _start(home.absolute(), folder)
+        return _start(home.absolute(), folder, start)
 
 
 def url(home: Path) -> str | None:
@@ -94,7 +98,7 @@ def stop(home: Path) -> bool:
     return processes.stop(home / "processes", NAME)
 
 
-def _start(home: Path, folder: Path) -> str:
+def _start(home: Path, folder: Path, start: Callable[..., object]) -> str:
     with _listen(folder / "port.json") as listener:
         port = listener.getsockname()[1]
         address = f"http://{HOST}:{port}"
@@ -108,7 +112,7 @@ def _start(home: Path, folder: Path) -> str:
             "--port",
             str(port),
         ]
-        processes.start(
+        start(
             home / "processes",
             NAME,
             [*argv, "--fd", str(listener.fileno())],
@@ -241,21 +245,25 @@ def run_application(database_uri: str, artifacts: str, listener: socket.socket) 
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def main() -> None:
-    """Start the server; a problem with the database ends it with one line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server until SIGTERM; a problem with the database ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m tidegate.infra.mlflow.server", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--fd", type=int, help="a socket that listens already; then --port only says which")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     give_way()
     (given.home / "mlflow").mkdir(parents=True, exist_ok=True)
-    listener = socket.socket(fileno=given.fd) if given.fd else socket.create_server((HOST, given.port))
+    listener = (
+        socket.create_server((HOST, given.port)) if given.fd is None else socket.socket(fileno=given.fd)
+    )
     try:
         serve(given.home.absolute(), listener)
     except (TrackingError, LockedError) as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

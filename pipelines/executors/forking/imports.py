@@ -66,7 +66,12 @@ SYNC = Kind(
     name="sync",
     module="tidegate.pipelines.driver.mlflow_sync",
     function="main",
-    before=("tidegate.pipelines.driver.mlflow_sync", "pyarrow", "matplotlib.backends.backend_agg"),
+    before=(
+        "tidegate.pipelines.driver.mlflow_sync",
+        "pyarrow",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.figure",
+    ),
     mlflow=True,
     yields=True,
 )
