@@ -19,6 +19,7 @@ from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.infra.system import processes
+from tidegate.infra.system.priority import NICE
 
 
 def test_one_server_whoever_asks(mlflow: Server) -> None:
@@ -28,7 +29,7 @@ def test_one_server_whoever_asks(mlflow: Server) -> None:
     record = processes.find(mlflow.home / "processes", "mlflow")
     assert record is not None
     assert psutil.Process(record.pid).children(recursive=True) == []
-    assert psutil.Process(record.pid).nice() >= mlflow_server.NICE > 0
+    assert psutil.Process(record.pid).nice() >= NICE > 0
     assert not (mlflow.home / "mlflow" / "mlruns").exists()
 
 
