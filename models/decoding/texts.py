@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.decoding.beam import beam_search
-from tidegate.models.decoding.sampling import sample
+from tidegate.models.decoding.cache import PrefixReader, together
+from tidegate.models.decoding.cached_network import CachedNetwork
+from tidegate.models.decoding.probabilities import log_probabilities
+from tidegate.models.decoding.sampling import NextToken, sample
 from tidegate.models.decoding.settings import Decoding
-from tidegate.models.preprocessing.target.text_target import BOUNDARY, PREFIX, UNSEEN, TextTarget
+from tidegate.models.preprocessing.target.text_target import BOUNDARY, PREFIX, TextTarget
 
 MOST_NUMBERS = 1 << 24  # probabilities in memory at once
 # A lower temperature is treated as greedy: one token has all probability, and powers would overflow.
@@ -41,7 +44,7 @@ def decode(
     """One text per row.
 
     Args:
-        run: the model.
+        run: the model; a PrefixReader reads each token once, all others the whole text again for each token.
         text_target: its tokens.
         inputs: model inputs of `n` rows, without `prefix`.
         prompts: for each row the tokens to continue; they are not part of the returned text.
@@ -54,11 +57,26 @@ def decode(
     """
     longest = decoding.max_length or text_target.length
     starts = [np.array([BOUNDARY, *prompt], np.int32) for prompt in prompts]
-    network = _Network(run, text_target.spec.vocabulary, inputs, starts, until)
+    if not isinstance(run, PrefixReader):
+        network = _Network(run, text_target.spec.vocabulary, inputs, starts, until)
+        return _decoded(network, len(starts), longest, decoding)
+    size = together(run.model, max(map(len, starts), default=1) + longest) // _kept_of_a_row(decoding) or 1
+    found: list[Text] = []
+    for place in range(0, len(starts), size):
+        some = starts[place : place + size]
+        found += _decoded(CachedNetwork(run.model, some, until), len(some), longest, decoding)
+    return found
+
+
+def _kept_of_a_row(decoding: Decoding) -> int:
+    return decoding.width if decoding.method == "beam" else 1
+
+
+def _decoded(network: NextToken, rows: int, longest: int, decoding: Decoding) -> list[Text]:
     if decoding.method == "beam":
         found = beam_search(
             network,
-            len(prompts),
+            rows,
             begin=BOUNDARY,
             end=BOUNDARY,
             longest=longest,
@@ -72,7 +90,7 @@ def decode(
     greedy = decoding.method == "greedy" or decoding.temperature < COLDEST
     drawn = sample(
         network,
-        len(prompts),
+        rows,
         end=BOUNDARY,
         longest=longest,
         temperature=0.0 if greedy else decoding.temperature,
@@ -103,13 +121,7 @@ class _Network:
         whole = np.zeros((len(rows), int(ends.max())), np.int32)
         for place, row in enumerate(rows.tolist()):
             whole[place, : ends[place]] = np.concatenate([self._starts[row], written[place]])
-        probabilities = self._next(rows, whole, ends - 1).astype(np.float64)
-        if not np.isfinite(probabilities).all():
-            raise ValueError("the model answered probabilities that are not finite")
-        # A probability too small for float32 is not 0.
-        logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-        logs[:, UNSEEN] = -np.inf  # it has no text
-        return np.asarray(logs)
+        return log_probabilities(self._next(rows, whole, ends - 1))
 
     def _next(
         self, rows: NDArray[np.int64], whole: NDArray[np.int32], last: NDArray[np.int64]

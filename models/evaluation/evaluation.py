@@ -12,7 +12,7 @@ NAMES = {  # by task; the first is what trials are ranked by
         *("precision", "recall", "balanced_accuracy", "pr_auc"),
     ),
     "regression": ("rmse", "mae", "r2", "loss"),
-    "generation": ("perplexity", "accuracy", "loss", "error_rate"),
+    "generation": ("perplexity", "accuracy", "loss", "error_rate", "perplexity_per_character"),
     "detection": ("map50", "map"),
     "segmentation": ("mean_iou", "accuracy", "loss", "f1"),
     "multioutput": ("loss",),

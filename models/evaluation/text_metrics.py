@@ -15,6 +15,7 @@ from tidegate.models.decoding.texts import Run, decode
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.metrics import SMALLEST
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.text_target import TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
 
 ROWS = 128  # rows whose token probabilities are in memory at once
@@ -61,6 +62,29 @@ def evaluate_tokens(labels: NDArray[np.integer], found: NDArray[np.floating]) ->
     loss = float(-np.mean(np.log(np.maximum(true, SMALLEST))))
     right = float(np.mean(found[:, 0][there] >= best))
     return Evaluation.of({"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": right})
+
+
+def character_perplexity(
+    text_target: TextTarget, labels: NDArray[np.integer], found: NDArray[np.floating]
+) -> Evaluation:
+    """`perplexity_per_character`, by which models of different tokens are compared.
+
+    It is exp of all tokens' losses together, divided by their number of characters and ends of a text. A model of
+    characters has it as its perplexity.
+    """
+    losses, characters, _ = character_sums(text_target, labels, found).sum(axis=0)
+    whole = bool(characters) and bool(np.isfinite(losses))
+    measured = float(np.exp(losses / characters)) if whole else "a token's probability is no finite number"
+    return Evaluation.of({"perplexity_per_character": measured if characters else "the rows have no text"})
+
+
+def character_sums(
+    text_target: TextTarget, labels: NDArray[np.integer], found: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """As `token_sums`, with the number of characters and ends of a text in place of that of tokens."""
+    sums = token_sums(labels, found)
+    sums[:, 1] = text_target.characters(labels).sum(axis=1)
+    return sums
 
 
 def token_sums(labels: NDArray[np.integer], found: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -117,4 +141,7 @@ def evaluate_rows(
     """All metrics of raw held-out rows."""
     labels = transforms.target(schema, columns)
     found = token_probabilities(run, transforms.apply(columns), labels)
-    return evaluate_tokens(labels, found) | error_rate(run, schema, transforms, columns, decoding)
+    assert transforms.text_target is not None
+    found_per_character = character_perplexity(transforms.text_target, labels, found)
+    of_texts = error_rate(run, schema, transforms, columns, decoding)
+    return evaluate_tokens(labels, found) | found_per_character | of_texts

@@ -27,6 +27,7 @@ FAMILIES = {
     "text": "tidegate.models.families.text",
     "transformer": "tidegate.models.families.transformer",
     "char_lm": "tidegate.models.families.char_lm",
+    "gpt": "tidegate.models.families.gpt",
     "seq2seq": "tidegate.models.families.seq2seq",
     "ssd": "tidegate.models.families.ssd",
 }

@@ -233,6 +233,8 @@ def _with_prompt(
         words = tokenize(text, "words")
         prompts[row] = " ".join(words[: round(PROMPT_SHARE * len(words))])
     options = {key: value for key, value in text_options.items() if key in ("tokens", "length")}
+    if options.get("tokens") == "subwords":
+        options = {"tokens": "characters"}  # the tokens of a prompt are the target's, which are learned later
     return columns | {PROMPT: prompts}, [{"name": PROMPT, "kind": "text", **options}]
 
 

@@ -12,6 +12,7 @@ Scale = Literal["none", "standard", "minmax", "robust", "log"]
 Missing = Literal["mean", "zero", "own"]
 DatePart = Literal["days", "day", "weekday", "month", "year", "hour", "age"]
 Tokens = Literal["words", "characters", "whole"]
+TargetTokens = Literal["words", "characters", "subwords"]
 Task = Literal[
     "classification",
     "regression",
@@ -94,7 +95,7 @@ class Target(BaseModel):
     names: tuple[str, ...]
     task: Task
     classes: tuple[Class, ...] = ()
-    tokens: Tokens | None = None
+    tokens: TargetTokens | None = None
     length: int | None = None
     vocabulary: int | None = None
     prompt: str | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, concat, rows_of, take
-from tidegate.models.preprocessing.schema import Field, Schema
+from tidegate.models.preprocessing.schema import Field, Schema, Tokens
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.extremes import cover, extremes, perturb
 from tidegate.models.probing.mixtures import mix
@@ -36,7 +36,8 @@ def fields_of(schema: Schema) -> list[Field]:
     target = schema.target
     if target.task != "generation":
         return list(schema.inputs)
-    text = Field(name=target.names[0], kind="text", dtype="str", tokens=target.tokens or "characters")
+    tokens: Tokens = "words" if target.tokens == "words" else "characters"  # a subword may be any characters
+    text = Field(name=target.names[0], kind="text", dtype="str", tokens=tokens)
     return [field for field in schema.inputs if field.name != text.name] + [text]
 
 

@@ -85,8 +85,10 @@ class TargetSpec(Part):
     task: Task | None = Field(
         None, description="of one of several outputs, what it is; inferred from its values when not given"
     )
-    tokens: Literal["words", "characters"] | None = Field(
-        None, description="what a text is written in; characters when not given"
+    tokens: Literal["words", "characters", "subwords"] | None = Field(
+        None,
+        description="what a text is written in; subwords: byte-pair tokens learned from the training texts; characters "
+        "when not given",
     )
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"

@@ -21,6 +21,7 @@ class Trained(StepPart):
         index: number of the trial.
         keras: the model as Keras saves it; None for a trained model of another format.
         onnx: its ONNX export, or None with the reason in `export_error`.
+        cached: its ONNX export that reads only new tokens of a text; None for most families.
         exported: False for a trial of a search, which is not exported and has no probes; `select` does that for the
             winner alone.
         reference: raw predictions of the test rows by the process that trained, float32 (rows, units), .npy.
@@ -68,6 +69,7 @@ class Trained(StepPart):
     probes: Ref | None = None
     proof: Literal["training", "answers", "none"] = "training"
     exported: bool = True
+    cached: Ref | None = None
 
 
 def pruned_text(trained: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs, nearness
+from tidegate.pipelines.steps.cached_model import cache_to_prove, proved_cache
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
 from tidegate.pipelines.steps.project import code_reached, lay_out_packages
@@ -71,6 +72,7 @@ def _package(inputs: PackageInputs, context: StepContext, builder: BentoBuilder)
         probes=context.store.fetch(inputs.winner.probes) if inputs.winner.probes else None,
         probed=probed,
         proof=inputs.winner.proof,
+        cached=proved_cache(inputs, context, runtime),
     )
     digest = keep_bundle(context.home, folder, inputs.code.served_packages if inputs.code else None)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}
@@ -169,6 +171,7 @@ def _try(inputs: PackageInputs, context: StepContext, runtime: Runtime) -> tuple
             probes=fetch(inputs.winner.probes) if inputs.winner.probes else None,
             probed=context.work / PROBED if inputs.winner.probes else None,
             **_explaining(inputs, context, runtime),
+            **cache_to_prove(inputs, context, runtime),
         )
     except ServingError as error:
         return None, f"the {runtime} model cannot be compared with the trained one: {error}"

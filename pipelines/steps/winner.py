@@ -46,6 +46,7 @@ def exported(inputs: SelectInputs, winner: Trained, context: StepContext) -> Tra
         update={
             "onnx": context.put(files.onnx) if files.onnx else None,
             "export_error": files.export_error,
+            "cached": context.put(files.cached) if files.cached else None,
             "probes": put_probes(KerasAnswers(model), schema, transforms, columns, context),
             "report": _explained(model, schema, transforms, columns, training["explain"], winner, context),
             "exported": True,

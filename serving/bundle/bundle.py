@@ -7,6 +7,7 @@ sample.json       held-out raw rows, for a first request
 probes.npz        rows, and what the trained model answers to them, see `models.probing`; older bundles lack it
 drift.json        the distribution of the training rows, see `bundle.drift_reference`; older bundles lack it
 model.onnx        or model.keras
+cached.onnx       the model that reads only new tokens of a text, see `export.onnx_cache`; only of some families
 slopes.onnx       gradients, where ONNX Runtime explains predictions, see `export.onnx_explainer`
 code.json, code/  the user's code that the endpoint runs: the transform, and layers for the TensorFlow runtime
 my_model.py       in older bundles in place of these: the model file
@@ -39,7 +40,8 @@ from tidegate.serving.untrusted import check_model
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
 CODE, DRIFT, SLOPES, PROBES = "my_model.py", "drift.json", "slopes.onnx", "probes.npz"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DOCUMENT, DRIFT, SLOPES, PROBES, *MODEL.values()}
+CACHED = "cached.onnx"
+ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DOCUMENT, DRIFT, SLOPES, PROBES, CACHED, *MODEL.values()}
 
 
 class Manifest(BaseModel):
@@ -52,6 +54,8 @@ class Manifest(BaseModel):
         probed: how far its answers to probes are from the trained model's; None: there are no probes.
         proof: what `parity` is a difference from: the answers of the process that trained the model, the given ones of
             its own framework, or none, so that it only says that the file answers as it did when it was imported.
+        cached: the parity of the file that reads only new tokens; None: there is none, and the manifest's file has no
+            such key.
         explained: the parity of the explanations with the trained model's; None: predictions are not explained.
     """
 
@@ -72,6 +76,7 @@ class Manifest(BaseModel):
     explained: Parity | None = None
     probed: Probed | None = None
     proof: Literal["training", "answers", "none"] = "training"
+    cached: Parity | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,11 @@ class Bundle:
     def slopes(self) -> Path:
         """The file that explains predictions, if the contract has `explain`: slopes.onnx, or the model."""
         return self.folder / SLOPES if self.manifest.runtime == "onnx" else self.model
+
+    @property
+    def cached(self) -> Path | None:
+        """The model that reads only new tokens of a text; None where it reads all tokens again for each."""
+        return self.folder / CACHED if CACHED in self.manifest.files else None
 
     @property
     def probes(self) -> Path | None:
@@ -153,6 +163,7 @@ def write_bundle(
     probes: Path | None = None,
     probed: Probed | None = None,
     proof: Literal["training", "answers", "none"] = "training",
+    cached: tuple[Path, Parity] | None = None,
 ) -> Manifest:
     """Write a bundle; it appears complete as `folder`, and replaces what was there.
 
@@ -178,13 +189,15 @@ def write_bundle(
         probes: rows and the trained model's answers, as `save_probes` writes them; copied.
         probed: how far the model's own answers to them differ.
         proof: what `parity` is a difference from, see `Manifest`.
+        cached: the ONNX file that reads only new tokens, copied, and how far it differs; None: there is none.
 
     Raises:
         UntrustedModelError: an endpoint would refuse the model.
     """
     check_model(runtime, model, code)
-    if slopes is not None:
-        check_model("onnx", slopes)
+    for other in (slopes, cached[0] if cached else None):
+        if other is not None:
+            check_model("onnx", other)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -204,6 +217,8 @@ def write_bundle(
             shutil.copyfile(slopes, building / SLOPES)
         if probes is not None:
             shutil.copyfile(probes, building / PROBES)
+        if cached is not None:
+            shutil.copyfile(cached[0], building / CACHED)
         manifest = Manifest(
             name=name,
             run=run,
@@ -220,7 +235,9 @@ def write_bundle(
             probed=probed,
             proof=proof,
         )
-        _write(building / MANIFEST, manifest.model_dump(mode="json"))
+        if cached is not None:
+            manifest = manifest.model_copy(update={"cached": cached[1]})
+        _write(building / MANIFEST, manifest.model_dump(mode="json", exclude=set() if cached else {"cached"}))
         building.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)

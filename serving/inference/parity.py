@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from tidegate.serving.bundle.measurements import Batching, Parity, Runtime
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ParityError, ServingError
 from tidegate.serving.inference.batching import measure as measure_batching
+from tidegate.serving.inference.cached_parity import measure_cached
 from tidegate.serving.inference.explainer import Explainer
 from tidegate.serving.inference.predictor import Predictor, load_transform
 from tidegate.serving.inference.probing import measure_probes
@@ -168,6 +170,8 @@ def check_parity(
     slopes: Path | None = None,
     attributions: Path | None = None,
     explained: Path | None = None,
+    cached: Path | None = None,
+    kept: Path | None = None,
 ) -> Parity:
     """Measure parity in a fresh process.
 
@@ -188,6 +192,8 @@ def check_parity(
         probed: where to write what `measure_probes` found, as JSON; needs `probes`.
         slopes: the file that explains predictions, see `Bundle.slopes`; None: they are not explained.
         attributions: the trained model's, see `export.onnx_explainer`; needs `slopes`.
+        cached: the file that reads only new tokens, see `export.onnx_cache`; None: there is none.
+        kept: where to write how far it differs, a Parity as JSON; needs `cached`.
         explained: where to write how far the attributions differ from those, a Parity as JSON; needs both.
 
     Raises:
@@ -198,6 +204,7 @@ def check_parity(
     files |= {"reference": reference}
     optional = {"code": code, "training": training, "drift": drift, "batching": batching}
     optional |= {"probes": probes, "probed": probed}
+    optional |= {"cached": cached, "kept": kept}
     optional |= {"slopes": slopes, "attributions": attributions, "explained": explained}
     for option, path in {**files, **optional}.items():
         argv += [f"--{option}", str(path)] if path is not None else []
@@ -218,7 +225,7 @@ def main() -> int:
     parser.add_argument("--runtime", required=True)
     for name in ("code", "training", "drift", "batching", "probes", "probed"):
         parser.add_argument(f"--{name}", type=Path)
-    for name in ("slopes", "attributions", "explained"):
+    for name in ("slopes", "attributions", "explained", "cached", "kept"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--decoding", type=parse_decoding_settings)
@@ -240,6 +247,13 @@ def main() -> int:
             before = load_before(args.runtime, args.model, code=args.code)
             found = measure_probes(predictor, before, load_probes(args.probes))
             args.probed.write_text(found.model_dump_json(), "utf-8")
+        if args.kept is not None:
+            columns, probes = load_columns(args.columns), load_probes(args.probes) if args.probes else None
+            with suppress(
+                ServingError
+            ):  # without the result it is not served; whole texts are what was asked for
+                found_kept = measure_cached(predictor, args.cached, columns, reference, probes)
+                args.kept.write_text(found_kept.model_dump_json(), "utf-8")
         if args.explained is not None:
             slopes = load_slopes(args.runtime, args.slopes, transforms.input_specs, code=args.code)
             with np.load(args.attributions, allow_pickle=False) as attributions:

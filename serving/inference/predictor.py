@@ -24,7 +24,7 @@ from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES, can_encode, encode_image
 from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.errors import ContractError, ModelLoadError, PredictionError
-from tidegate.serving.runtimes import Run, load_model
+from tidegate.serving.runtimes import Run, load_cached, load_model
 
 MAX_EXAMPLE_NUMBERS = 10_000  # numbers of an array in an example
 
@@ -49,7 +49,11 @@ class Predictor:
         """Load a bundle; `threads` as in `load_model`. Raises BundleError, ModelLoadError."""
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         load_transform(opened.transforms, opened.code)
-        run = load_model(opened.manifest.runtime, opened.model, code=opened.code, threads=threads)
+        run: Run
+        if opened.cached is not None:  # it answers whole texts too: one of the two files is enough
+            run = load_cached(opened.cached, threads=threads)
+        else:
+            run = load_model(opened.manifest.runtime, opened.model, code=opened.code, threads=threads)
         return cls(opened.contract, opened.transforms, run)
 
     def predict_columns(

@@ -2,7 +2,8 @@
 
 A runtime is a module with `load(model, code, threads)` that returns a `Run`, `load_before(model, code, threads)` that
 returns a `Run` for the parity check or None, and `load_slopes(model, code, threads, specs)` that returns
-`explaining.integrated_gradients.PathGradients`. To add one, write the module and list it here.
+`explaining.integrated_gradients.PathGradients`. ONNX Runtime's has `load_cached(model, code, threads)`, too, which
+returns a `decoding.cache.CachedModel`. To add one, write the module and list it here.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.models.decoding.cache import PrefixReader
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.transforms import InputSpec
 from tidegate.serving.errors import ModelLoadError, UntrustedModelError
@@ -66,6 +68,15 @@ def load_before(
     """
     run: Run | None = _load(runtime, model, code, "load_before", threads or available_cpus())
     return run
+
+
+def load_cached(model: Path, *, threads: int | None = None) -> PrefixReader:
+    """Load an ONNX file that keeps what it has read, see `export.onnx_cache`; as a `Run` it reads whole texts.
+
+    Raises:
+        UntrustedModelError, ModelLoadError: see `load_model`.
+    """
+    return PrefixReader(_load("onnx", model, None, "load_cached", threads or available_cpus()))
 
 
 def load_slopes(

@@ -1,7 +1,7 @@
 """ONNX Runtime: the preferred runtime; its process does not import TensorFlow."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +107,32 @@ def _session(model: Path | bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(
         model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
     )
+
+
+def load_cached(model: Path, code: Path | None, threads: int) -> "OnnxCachedModel":
+    """Load what `export.onnx_cache` wrote; raises what ONNX Runtime raises."""
+    del code
+    return OnnxCachedModel(_session(model, threads))
+
+
+class OnnxCachedModel:
+    """See `decoding.cache.CachedModel`."""
+
+    def __init__(self, session: Any) -> None:
+        self._session, self._options = session, library().RunOptions()
+        self._names = [given.name for given in session.get_inputs()]
+        self._outputs = [answer.name for answer in session.get_outputs()]
+        self.parts = tuple((given.shape[1], given.shape[3]) for given in session.get_inputs()[3:])
+        self.vocabulary = int(session.get_outputs()[0].shape[2])
+
+    def read(
+        self,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        past_positions: NDArray[np.int32],
+        past: Sequence[NDArray[np.float32]],
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Read new tokens."""
+        given = dict(zip(self._names, (tokens, positions, past_positions, *past), strict=True))
+        probabilities, *new = self._session.run(self._outputs, given, self._options)
+        return probabilities, new

@@ -6,6 +6,7 @@ from typing import Any
 from tidegate.models.data.columns import Columns, save_columns
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.export.onnx import export_onnx
+from tidegate.models.export.onnx_cache import export_cached, has_cache
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.bundle.bundle import write_bundle
@@ -41,6 +42,9 @@ def write_bundles(
     files = {"onnx": folder / f"{name}.onnx", "tensorflow": folder / f"{name}.keras"}
     network.save(files["tensorflow"])
     export_onnx(network, files["onnx"])
+    cached = folder / f"{name}-cached.onnx"
+    if has_cache(network):
+        export_cached(network, cached)
     save_columns(folder / f"{name}.npz", columns)
     drift = folder / f"{name}-drift.json"
     for runtime in RUNTIMES:
@@ -58,6 +62,8 @@ def write_bundles(
             "versions": {},
             "decoding": decoding,
         }
+        if runtime == "onnx" and cached.exists():
+            options["cached"] = (cached, options["parity"])
         write_bundle(bundle, **options)
         if runtime == "onnx":
             drift.write_text(describe(Predictor.of(bundle), columns), "utf-8")

@@ -155,7 +155,8 @@ def test_a_seed_repeats_a_text_and_temperature_0_is_greedy(endpoint: Endpoint) -
     greedy = ask(endpoint, rows, decoding={"method": "greedy"})
     assert [answer["text"] for answer in cold] == [answer["text"] for answer in greedy]
     (answers,) = [ask(endpoint, rows, decoding={"max_length": 1})]
-    assert all(len(answer["text"]) <= 1 for answer in answers)
+    longest = 6 if endpoint.name == "gpt" else 1  # of a subword, several characters
+    assert all(len(answer["text"]) <= longest for answer in answers)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_what_can_not_be_answered_is_told(
 def test_what_is_said_of_it(endpoint: Endpoint) -> None:
     status, contract = endpoint.ask("GET", "/contract")
     assert status == 200 and contract["task"] == "generation"
-    assert contract["decoding"]["method"] == {"char_lm": "sample", "seq2seq": "beam"}[endpoint.name]
+    assert contract["decoding"]["method"] == ("beam" if endpoint.name == "seq2seq" else "sample")
     assert chunk_rows(contract) == contract["most_rows"] == 8192 // contract["decoding"]["max_length"]
     _, model = endpoint.ask("GET", f"/v2/models/{endpoint.name}")
     assert model["outputs"] == [

@@ -20,13 +20,15 @@ from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import sample_rows
 
 ROWS = 64
-CASES = ("char_lm", "seq2seq")
+CASES = ("char_lm", "gpt", "seq2seq")
 DECODING = {
     "char_lm": Decoding(method="sample", temperature=0.5, top_k=5, max_length=12),
+    "gpt": Decoding(method="sample", temperature=0.5, top_k=5, max_length=12),
     "seq2seq": Decoding(method="beam", width=3),
 }
 MODELS: dict[str, dict[str, Any]] = {
     "char_lm": {"family": "char_lm", "units": [16], "embedding": 8},
+    "gpt": {"family": "gpt", "width": 16, "layers": 2, "heads": 2},
     "seq2seq": {"family": "seq2seq", "units": 16, "embedding": 8},
 }
 
@@ -47,6 +49,7 @@ def case(family: str) -> tuple[Schema, Columns]:
         ), columns
     columns = {"prompt": given, "text": wanted}
     reading = {"prompt": "prompt", "length": 9}
+    reading |= {"tokens": "subwords", "vocabulary": 30} if family == "gpt" else {}
     return infer_schema(
         columns, [{"name": "prompt", "kind": "text"}], ["text"], "generation", reading
     ), columns

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +19,30 @@ from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.encoding.encoders import InputSpec
 from tidegate.models.preprocessing.encoding.text_encoder import LONGEST_TEXT, MOST_WORDS
 from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.target.subwords import Subwords, learn_subwords, pieces
 
 PREFIX = "prefix"  # the model input
 # Ids: before and after a text; a token that is not in the vocabulary; the first token of the vocabulary.
 BOUNDARY, UNSEEN, FIRST = 0, 1, 2
-SEPARATORS = {"characters": "", "words": " "}
+SEPARATORS = {"characters": "", "words": " ", "subwords": ""}
+MOST_SUBWORDS = 4096  # that are learned where the vocabulary is not stated
 
 
 class TextTarget:
-    """The tokens of target texts: characters, or words separated by spaces, unchanged.
+    """The tokens of target texts: characters, words separated by spaces, or subwords, unchanged.
 
     Args:
         name: the target column.
-        words: the known tokens, the most frequent first; their ids begin with 2.
+        words: the known tokens, the most frequent first, or of subwords the first learned; their ids begin with 2.
         length: tokens of a text that are learned; longer texts are cut and have no end token.
-        tokens: "characters" or "words".
+        tokens: "characters", "words" or "subwords", see `subwords`.
     """
 
     def __init__(self, name: str, words: list[str], length: int, tokens: str) -> None:
         self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
         self.name, self.length, self._tokens = name, length, tokens
         self._words = words
+        self._subwords = Subwords(words) if tokens == "subwords" else None
         self._numbers = {word: number for number, word in enumerate(words, FIRST)}
         self.spec = InputSpec((length + 1,), "int32", PREFIX, len(words) + FIRST)
 
@@ -49,28 +53,50 @@ class TextTarget:
         Half of a surrogate pair is never chosen, because no response could be sent with it.
         """
         name, tokens = target.names[0], target.tokens or "characters"
+        if tokens == "subwords":
+            return cls._fit_subwords(target, columns[name].tolist())
         texts = [tokenize(text, tokens) for text in columns[name].tolist()]
         counts = Counter(word for words in texts for word in words)
         writable = [word for word in counts if word.encode(errors="ignore").decode() == word]
         ranked = sorted(writable, key=lambda word: (-counts[word], word))
-        length = math.ceil(np.percentile([len(words) for words in texts], 95))
-        kept = target.length or min(max(length, 1), LONGEST_TEXT)
+        kept = target.length or usual_length(texts)
         return cls(name, ranked[: target.vocabulary or MOST_WORDS], kept, tokens)
+
+    @classmethod
+    def _fit_subwords(cls, target: Target, texts: list[str | None]) -> TextTarget:
+        words = learn_subwords((text or "" for text in texts), target.vocabulary or MOST_SUBWORDS)
+        split = Subwords(words).split
+        kept = target.length or usual_length([split(text or "") for text in texts])
+        return cls(target.names[0], words, kept, "subwords")
+
+    def split(self, text: str | None) -> list[str]:
+        """The tokens of a text."""
+        return self._subwords.split(text or "") if self._subwords else tokenize(text, self._tokens)
 
     def token_ids(self, text: str | None) -> list[int]:
         """The ids of all tokens of a text."""
         number = self._numbers.get
-        return [number(word, UNSEEN) for word in tokenize(text, self._tokens)]
+        return [number(word, UNSEEN) for word in self.split(text)]
 
     def prompt_ids(self, text: str | None) -> list[int]:
         """The ids of a text to continue: the last `length` tokens of a long one."""
-        words = tokenize((text or "")[-self.length :], "characters") if self._tokens == "characters" else None
-        words = tokenize(text, self._tokens)[-self.length :] if words is None else words
-        return [self._numbers.get(word, UNSEEN) for word in words]
+        given = text or ""
+        if self._tokens != "words":  # what is cut off need not be split
+            given = given[-self.length * (self._subwords.longest if self._subwords else 1) :]
+        return [self._numbers.get(word, UNSEEN) for word in self.split(given)[-self.length :]]
 
     def text(self, numbers: tuple[int, ...]) -> str:
         """The text of these ids, all of them 2 or higher."""
         return SEPARATORS[self._tokens].join(self._words[number - FIRST] for number in numbers)
+
+    def piece(self, number: int, first: bool) -> str:
+        """What a token adds to a text: with the space before it, where it is not the first."""
+        return ("" if first else SEPARATORS[self._tokens]) + self._words[number - FIRST]
+
+    def characters(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
+        """How many characters the tokens of `encode` stand for, `(n, steps)`; the end and an unseen one count as 1."""
+        lengths = [1, 1, *(len(word) + len(SEPARATORS[self._tokens]) for word in self._words)]
+        return np.where(labels == IGNORED_TOKEN, 0, np.array(lengths)[np.maximum(labels, 0)])
 
     def decoder_inputs(self, columns: Columns) -> NDArray[np.int32]:
         """The model's input `prefix`, `(n, length + 1)`: 0, the text, and 0 as padding."""
@@ -90,6 +116,14 @@ class TextTarget:
         return encoded
 
 
+def usual_length(texts: Sequence[Sequence[str]]) -> int:
+    """A length that 95 of 100 texts fit into, with a limit."""
+    length = math.ceil(float(np.percentile([len(words) for words in texts], 95)))
+    return min(max(length, 1), LONGEST_TEXT)
+
+
 def tokenize(text: str | None, tokens: str) -> list[str]:
-    """Split a text into its tokens."""
+    """Split a text into its tokens; where these are learned from texts, into what they are learned of."""
+    if tokens == "subwords":
+        return pieces(text or "")
     return list(text or "") if tokens == "characters" else (text or "").split()

@@ -22,7 +22,13 @@ from tidegate.models.evaluation.paired_difference import (
     token_interval,
 )
 from tidegate.models.evaluation.targets import evaluate_target, interval_by_groups, interval_of
-from tidegate.models.evaluation.text_metrics import evaluate_rows, evaluate_tokens, token_sums
+from tidegate.models.evaluation.text_metrics import (
+    character_perplexity,
+    character_sums,
+    evaluate_rows,
+    evaluate_tokens,
+    token_sums,
+)
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
@@ -127,12 +133,20 @@ def _texts(
     labels, answered = own.text_target.encode(columns), champion.token_probabilities(columns)
     truth = transforms.target(schema, columns)
     sums = token_sums(truth, raw), token_sums(labels, answered)
+    assert transforms.text_target is not None
+    mine = character_perplexity(transforms.text_target, truth, raw)
+    spelled = (
+        character_sums(transforms.text_target, truth, raw),
+        character_sums(own.text_target, labels, answered),
+    )
 
     def between(metric: str, confidence: float) -> Interval:
+        if metric == "perplexity_per_character":
+            return token_interval("perplexity", spelled, confidence)
         return UNKNOWN if metric == "error_rate" else token_interval(metric, sums, confidence)
 
     theirs = evaluate_rows(champion.run, contract.schema_, own, columns, contract.decoding)
-    return evaluate_tokens(truth, raw), theirs, between
+    return evaluate_tokens(truth, raw) | mine, theirs, between
 
 
 def _boxes(

@@ -14,11 +14,15 @@ from tidegate.pipelines.steps.context import StepContext
 
 
 class ModelFiles(NamedTuple):
-    """What serves a model: a .keras file, an .onnx file, or both; and why there is no .onnx file, or ""."""
+    """What serves a model: a .keras file, an .onnx file, or both; and why there is no .onnx file, or "".
+
+    `cached` is another .onnx file, see `export.onnx_cache`; None for most models.
+    """
 
     keras: Path | None
     onnx: Path | None
     export_error: str
+    cached: Path | None = None
 
 
 def export_model(model: Any, keras: Path, onnx: Path) -> ModelFiles:
@@ -35,7 +39,21 @@ def export_model(model: Any, keras: Path, onnx: Path) -> ModelFiles:
         export_saved(model, keras, onnx, project_document())
     except ExportError as error:
         return ModelFiles(keras, None, str(error))
-    return ModelFiles(keras, onnx, "")
+    return ModelFiles(keras, onnx, "", _export_cached(model, keras, onnx.with_name("cached.onnx")))
+
+
+def _export_cached(model: Any, keras: Path, path: Path) -> Path | None:
+    """Write the file that reads only new tokens, if the family has one; why that fails is said."""
+    from tidegate.models.export.onnx_cache import export_saved_cached, has_cache
+
+    if not has_cache(model):
+        return None
+    try:
+        export_saved_cached(model, keras, path)
+    except ExportError as error:
+        print(f"reads a text again for each token: {error}", flush=True)
+        return None
+    return path
 
 
 def put_probes(

@@ -197,6 +197,7 @@ class Trial:
             report=files.report,
             probes=files.probes,
             exported=files.exported,
+            cached=files.cached,
             events=self.log.store_events(),
             activation=self.head.activation,
             params=params,

@@ -40,6 +40,7 @@ class TrialFiles(NamedTuple):
     report: Ref
     probes: Ref | None
     exported: bool
+    cached: Ref | None
 
 
 class TrialResults:
@@ -119,11 +120,20 @@ class TrialResults:
             return Evaluation.without(NAMES[self._schema.target.task], f"there are no {split} rows")
         boxes = self._transforms.box_target
         if boxes is None:
-            return self._recipe.metrics(answers, truth)
+            return self._recipe.metrics(answers, truth) | self._per_character(answers, truth)
         from tidegate.models.evaluation.box_metrics import evaluate_answers
 
         detection = self._decoding if isinstance(self._decoding, Detection) else DEFAULT_DETECTION
         return evaluate_answers(answers, boxes, self._columns(split), detection)
+
+    def _per_character(self, answers: Any, truth: Any) -> Evaluation:
+        """See `evaluation.text_metrics.character_perplexity`; only of subwords, whose number is the experiment's."""
+        text_target = self._transforms.text_target
+        if text_target is None or self._schema.target.tokens != "subwords":
+            return Evaluation()
+        from tidegate.models.evaluation.text_metrics import character_perplexity
+
+        return character_perplexity(text_target, truth, answers)
 
     def calibrate(self, model: Any, validation: Rows) -> float | None:
         """Scale the model's last layer by a temperature fitted to the validation rows; return it, or None."""
@@ -179,6 +189,7 @@ class TrialResults:
             report=put(work / "report.npz"),
             probes=probes,
             exported=exported,
+            cached=put(files.cached) if files.cached else None,
         )
 
     def report(self, raw: Any, before: Any, history: "History", truth: Any) -> dict[str, Any]:

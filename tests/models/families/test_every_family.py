@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "wavenet": {"filters": 8, "skip": 8, "depth": 3},
     "transformer": {"width": 16, "feed_forward": 16, "layers": 2, "heads": 2},
     "char_lm": {"units": [12, 8], "embedding": 6},
+    "gpt": {"width": 16, "layers": 2, "heads": 2},
     "seq2seq": {"units": 12, "embedding": 6},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
 }

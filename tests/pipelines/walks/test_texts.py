@@ -65,6 +65,35 @@ def test_a_text_goes_the_whole_way(cli: Cli, experiment: Path) -> None:
     )
 
 
+def test_a_transformer_goes_on_with_a_text_and_reads_each_token_once(cli: Cli, experiment: Path) -> None:
+    document = """
+name: backwards
+data: {source: ./texts.csv, target: {name: text, kind: text, tokens: subwords, length: 9, vocabulary: 20}}
+model: {family: gpt, width: 16, layers: 1, heads: 2}
+training: {epochs: 3, batch_size: 16, optimizer: {name: adam, learning_rate: 0.02}}
+gate: {metric: test_perplexity_per_character, maximum: 9}
+serving: {decoding: {method: sample, seed: 3, max_length: 12}}
+"""
+    with experiment.with_name("pairs.csv").open() as stream:
+        texts = [row["backwards"] for row in csv.DictReader(stream)]
+    experiment.with_name("texts.csv").write_text("\n".join(["text", *texts]) + "\n")
+    path = experiment.with_name("written.yaml")
+    path.write_text(document)
+    answer = cli.ok("submit", str(path))
+    assert answer["status"] == "done" and answer["runtime"] == "onnx" and answer["parity"] < 1e-4
+    assert answer["metrics"]["test_perplexity_per_character"] < answer["metrics"]["test_perplexity"]
+    assert "reads each token of a text once, within " in cli("logs", answer["run"], "package").stdout
+    rows = ["A B", "", "zzz"]
+    online, offline = asked(cli, rows=rows), asked(cli, "--offline", rows=rows)
+    assert [text["text"] for text in online] == [text["text"] for text in offline]
+
+
+def test_a_text_without_a_gate_is_released(cli: Cli, experiment: Path) -> None:
+    lines = [line for line in EXPERIMENT.splitlines() if not line.startswith("gate:")]
+    experiment.write_text("\n".join(lines))
+    assert cli.ok("submit", str(experiment), "--set", "training.epochs=1")["status"] == "done"
+
+
 @pytest.mark.slow
 def test_a_worse_one_is_held_against_the_champion_s_own_texts(cli: Cli, experiment: Path) -> None:
     champion = cli.ok("submit", str(experiment))["metrics"]["test_error_rate"]
@@ -80,7 +109,7 @@ def test_a_worse_one_is_held_against_the_champion_s_own_texts(cli: Cli, experime
         ("data.task=regression", "target backwards is a text, and task is regression"),
         (
             "model={family: mlp}",
-            "family 'mlp' does not support a generation; expected one of: wavenet, char_lm, seq2seq",
+            "family 'mlp' does not support a generation; expected one of: wavenet, char_lm, gpt, seq2seq",
         ),
         ("serving.decoding.method=magic", "serving.decoding.method"),
         ("serving.decoding.with=3", "serving.decoding.with: unknown key"),
