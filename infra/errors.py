@@ -9,6 +9,7 @@ InfraError
 ├── ProcessError            a detached process did not start, or cannot be stopped
 ├── LockedError             another process holds the lock
 ├── TrackingError           MLflow is unreachable, or its database is unusable
+├── NotificationError       a message could not be sent, or its secret cannot be used
 └── ClusterError            the Kubernetes API server refused a request
     ├── UnreachableError    the server cannot be reached, or is busy
     ├── ForbiddenError      not permitted, or over quota
@@ -53,6 +54,19 @@ class LockedError(InfraError):
 
 class TrackingError(InfraError):
     """MLflow is unreachable, or its database is unusable."""
+
+
+class NotificationError(InfraError):
+    """A message could not be sent, or its secret cannot be used.
+
+    Args:
+        message: what happened, without the value of any variable.
+        again: whether the same message may be taken later.
+    """
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        self.again = again
+        super().__init__(message)
 
 
 class ClusterError(InfraError):

@@ -196,12 +196,14 @@ def driver_job(
     argv: Sequence[str],
     requirements: PodRequirements,
     environment: Mapping[str, str],
+    secrets: Sequence[str] = (),
 ) -> Object:
     """The Job of a run's driver, the only pod with an API token; it is restarted whenever it is killed."""
     labels = {**run_labels(run), f"{LABEL}/step": "driver"}
     pod = _pod(
         labels, "driver", image, argv, requirements, account="tidegate-driver", environment=environment
     )
+    pod["spec"] = with_secrets(pod["spec"], 0, secrets)
     pod["spec"]["automountServiceAccountToken"] = True
     policy: list[Object] = [
         {

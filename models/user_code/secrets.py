@@ -13,12 +13,13 @@ from tidegate.models.errors import UserCodeError
 MOUNTED = Path("/etc/tidegate/secrets")  # a folder per Secret, a file per variable
 
 
-def read_secret(home: Path, name: str) -> dict[str, str]:
+def read_secret(home: Path, name: str, option: str = "code.secrets") -> dict[str, str]:
     """The variables of a secret.
 
     Args:
         home: the home's folder; the secret is `secrets/NAME.env` in it.
         name: the secret's.
+        option: that names it, for messages.
 
     Raises:
         UserCodeError: it is missing, others may read it, or a line is no NAME=VALUE; never quotes a value.
@@ -31,15 +32,17 @@ def read_secret(home: Path, name: str) -> dict[str, str]:
         text = path.read_text("utf-8")
     except OSError as error:
         raise UserCodeError(
-            f"code.secrets: {name}: {path}: {error.strerror}; expected a file of NAME=VALUE lines with mode 0600; "
+            f"{option}: {name}: {path}: {error.strerror}; expected a file of NAME=VALUE lines with mode 0600; "
             f"write it, and chmod 600 it"
         ) from error
     if mode & 0o077:
         raise UserCodeError(
-            f"code.secrets: {name}: {path} has mode {mode:04o}, so others may read it; expected 0600; chmod 600 it"
+            f"{option}: {name}: {path} has mode {mode:04o}, so others may read it; expected 0600; chmod 600 it"
         )
     return dict(
-        _variable(line, number, path) for number, line in enumerate(text.splitlines(), 1) if _counts(line)
+        _variable(line, f"{option}: {path}:{number}")
+        for number, line in enumerate(text.splitlines(), 1)
+        if _counts(line)
     )
 
 
@@ -57,10 +60,10 @@ def _counts(line: str) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
-def _variable(line: str, number: int, path: Path) -> tuple[str, str]:
+def _variable(line: str, where: str) -> tuple[str, str]:
     name, sign, value = line.strip().removeprefix("export ").partition("=")
     if not sign or not name.isidentifier():
-        raise UserCodeError(f"code.secrets: {path}:{number} is no NAME=VALUE line; expected one; correct it")
+        raise UserCodeError(f"{where} is no NAME=VALUE line; expected one; correct it")
     value = value.strip()
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return name, value[1:-1] if quoted else value

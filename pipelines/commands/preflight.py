@@ -20,6 +20,7 @@ from tidegate.models.tuning.grid import grid_size
 from tidegate.models.tuning.space import SearchSpace, require_used, space_of
 from tidegate.pipelines.commands.model_file import check_model_file, names_in
 from tidegate.pipelines.commands.own_code import check_own_code
+from tidegate.pipelines.driver.notifications import check_notify
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
@@ -70,6 +71,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     yield partial(check_source, experiment.data, home.s3_endpoint)
     yield partial(check_model_file, experiment.model.file, builds=experiment.model.trained is None)
     yield partial(check_own_code, experiment, home)
+    yield partial(check_notify, experiment, home)
     yield from _part_checks(experiment)
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)

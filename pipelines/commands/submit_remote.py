@@ -12,6 +12,7 @@ from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_eve
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
+from tidegate.pipelines.driver.notifications import notify_of
 from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
@@ -154,7 +155,7 @@ def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
     queued = record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""})
     home.folder_of(mirror.run).write(queued)
     mirror.push(RECORD)
-    job = driver_of(home.target, mirror.run)
+    job = driver_of(home.target, mirror.run, notify_of(record))
     while True:
         try:
             home.cluster.create(job)

@@ -17,6 +17,7 @@ from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
+from tidegate.pipelines.driver.notifications import Teller
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import is_cached, run_plan
 from tidegate.pipelines.driver.search_notes import search_notes
@@ -59,6 +60,7 @@ class Driver:
         self._log: RunLog | None = None
         self._cancelled = False
         self._syncing: ForkedProcess | None = None
+        self._teller = Teller(home, [])
 
     @staticmethod
     @contextlib.contextmanager
@@ -82,8 +84,13 @@ class Driver:
             if not self._is_finished(plan):
                 left = (step for step in plan.steps if not is_cached(plan, step, self._home.store))
                 executor.expect(left, self._folder.log)
-                with self._sync():
-                    self._run(plan, executor)
+                self._teller = Teller(self._home, plan.experiment.notify)
+                try:
+                    with self._sync():
+                        self._run(plan, executor)
+                finally:
+                    for problem in self._teller.close():
+                        self._progress.say(f"warning: {problem}")
 
     def _run(self, plan: Plan, executor: Executor) -> None:
         try:
@@ -147,6 +154,7 @@ class Driver:
         if outputs is None or "error" in outputs or self._log is None:
             return
         self._log.log_step(record.step, outputs)
+        self._teller.learn(record.step, outputs)
         if record.step == "select" and outputs["refused"]:
             raise RefusedError("; ".join(outputs["refused"]))
 
@@ -179,6 +187,7 @@ class Driver:
         self._record.update(status=status, reason=reason[:MAX_REASON], finished=time.time())
         if self._log is not None:
             self._log.end(status, reason[:MAX_REASON])
+        self._teller.tell(self._record.run)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

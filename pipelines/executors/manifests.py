@@ -8,6 +8,7 @@ from typing import Literal
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import PACK, Object, PodRequirements, driver_job, meeting_service, step_job
 from tidegate.models.config.quantities import seconds
+from tidegate.pipelines.experiment.notify import Notification
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.finished_steps import RELEASING
@@ -111,14 +112,15 @@ def secrets_of(inputs: StepPart) -> tuple[str, ...]:
     return inputs.code.secrets if isinstance(inputs, CodedInputs) and inputs.code else ()
 
 
-def driver_of(target: Target, run: str) -> Object:
-    """The Job of a run's driver."""
+def driver_of(target: Target, run: str, notify: Sequence[Notification] = ()) -> Object:
+    """The Job of a run's driver, which gets the secrets of those whom it notifies."""
     return driver_job(
         run=run,
         image=image(target.images, "driver"),
         argv=["python", "-P", "-m", "tidegate.pipelines.driver.job"],
         requirements=DRIVER,
         environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json()},
+        secrets=tuple(dict.fromkeys(entry.secret for entry in notify)),
     )
 
 
@@ -127,7 +129,7 @@ def jobs_of(target: Target, plan: Plan) -> list[Object]:
 
     Of packed pods, those that there are at once: a pod that has had its trials is followed by another one.
     """
-    resources, objects = plan.experiment.resources, [driver_of(target, plan.run)]
+    resources, objects = plan.experiment.resources, [driver_of(target, plan.run, plan.experiment.notify)]
     search, trials = plan.experiment.search, plan.of("train")
     if search is not None and trials and is_packed("train", resources, search.pack):
         pods = search.parallelism if search.pack == "auto" else math.ceil(len(trials) / search.pack)

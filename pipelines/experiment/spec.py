@@ -14,6 +14,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.pipelines.experiment.code import Code, Reference, references_in
 from tidegate.pipelines.experiment.data import Data, are_outputs
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
+from tidegate.pipelines.experiment.notify import Notification
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.pipelines.experiment.search import Search
 from tidegate.pipelines.experiment.serving import Serving
@@ -197,6 +198,10 @@ class Experiment(Part):
     )
     resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
     serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
+    notify: Annotated[
+        list[Notification],
+        BeforeValidator(as_list, json_schema_input_type=list[Notification] | Notification),
+    ] = Field([], description="who is told how a run ended; no part of a run's identity")
 
     def problems(self) -> Iterator[str]:
         resources, training = self.resources, self.training

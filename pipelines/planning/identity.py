@@ -91,6 +91,7 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     document["data"]["source"] = facts.data
     document["data"]["split"] |= facts.files
     del document["code"]  # what counts of it is what the steps reach
+    del document["notify"]  # whoever is told, the results are the same
     if facts.model:
         document["model"]["file"] = facts.model
     known = {"answers": facts.answers, "weights": facts.weights}

@@ -1,16 +1,19 @@
 """endpoints, rollback, delete: what is live."""
 
+import time
 from typing import Any
 
 from tidegate.infra.errors import ConflictError, InfraError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.pipelines.commands.endpoints.drift import drift_of, drift_summary
 from tidegate.pipelines.driver.mlflow_deletion import follow_later
+from tidegate.pipelines.driver.notifications import deliver, keep, message_of, notify_of
+from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.endpoint_names import known_endpoints, require_endpoint
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.deployment.release import deleted, load, rollback_target, update
+from tidegate.serving.deployment.release import Release, deleted, load, rollback_target, update
 
 
 def endpoints(home: Home) -> Result:
@@ -60,10 +63,26 @@ def rollback(home: Home, name: str, to: int | None) -> Result:
         before = load(home.store, name)
         target = rollback_target(before, to)
         url = host.url(host.go_live(name, target.number).state)
-    note = _follow(home, name)
+    note = "\n".join(
+        filter(None, [_follow(home, name), _tell_rolled_back(home, target, before.current, url)])
+    )
     data = {"endpoint": name, "release": target.number, "url": url, "run": target.run}
     text = f"{name} serves release {target.number} (run {target.run}) at {url}; before: {before.current}"
     return Result(data | {"note": note}, f"{text}\n{note}".strip())
+
+
+def _tell_rolled_back(home: Home, target: Release, before: int | None, url: str) -> str:
+    """Tell whom the experiment of the release names; "" or whom that did not reach."""
+    try:
+        record = home.run_folder(target.run).read()
+    except UnknownNameError:  # its run was removed, and with it the experiment
+        return ""
+    notify = notify_of(record)
+    if not any("rolled_back" in entry.on for entry in notify):
+        return ""
+    facts = {"release": target.number, "before": before, "url": url}
+    keep(home, notify, message_of("rolled_back", record, time.time(), facts))
+    return "\n".join(deliver(home))
 
 
 def delete_endpoint(home: Home, name: str) -> Result:

@@ -1,0 +1,1 @@
+"""Messages to people and programs outside: webhooks, Slack, Teams, mail."""
