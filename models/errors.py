@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # ANSI escape codes
 
@@ -137,6 +136,8 @@ SHORT = 3  # letters of a name of which one may be wrong, such as l3 for l1
 
 def nearest_name(name: object, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, for "did you mean"; None where nothing is close."""
+    from difflib import get_close_matches  # needed for mistakes alone
+
     cutoff = 0.5 if len(str(name)) <= SHORT else 0.6  # one letter of two is much; "finished" is not "failed"
     return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=cutoff)), None)
 

@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 a step failed, 2 the experiment or the command line is wrong, 3 the gate refused.
     """
-    args = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = make_parser(next(iter(words), None)).parse_args(argv)
     try:
         with _only_json_on_stdout(args.json) as stdout:
             return _run(args, stdout)
@@ -67,6 +68,10 @@ def _call(args: argparse.Namespace) -> Any:
     module, _, name = args.function.partition(":")
     if args.quiet:
         own["quiet"] = args.json
+    if (
+        args.command == "plan"
+    ):  # whose classes are not for plugins: to look for some takes a twentieth of its time
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()  # what is imported is no garbage, and searching it for some takes a tenth of a plan's time
     try:
         function = getattr(import_module(module), name)

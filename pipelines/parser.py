@@ -20,8 +20,12 @@ class Version(argparse.Action):
         parser.exit()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line; `function` in the parsed arguments names the function to call, as `module:name`."""
+def make_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The command line; `function` in the parsed arguments names the function to call, as `module:name`.
+
+    Args:
+        only: the command that is needed, if there is one of this name; the others take a twentieth of a plan's time.
+    """
     parser = argparse.ArgumentParser(
         prog="tidegate",
         description="From one experiment file to a live prediction endpoint.",
@@ -31,9 +35,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help=version)
     common, commands = _common(), parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
+    names: list[str] = []
+    unused = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+
     def add(
         name: str, function: str, about: str, example: str, quiet: bool = False, needs_home: bool = True
     ) -> argparse.ArgumentParser:
+        names.append(name)
+        if only not in (None, name):
+            return unused
         description = f"{about[0].upper()}{about[1:]}."
         command = commands.add_parser(
             name, help=about, description=description, epilog=f"example: {example}", parents=[common]
@@ -44,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for part in (run_commands, _inspection, _endpoints, _workspace):
         part(add)
-    return parser
+    return parser if only is None or only in names else make_parser()
 
 
 def _common() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ OBJECT = re.compile(r"([0-9a-f]{64})(\.[A-Za-z0-9]{1,12})?")
 class Ref(BaseModel):
     """A reference to an object, passed between steps: sha256 `digest` (hex), `size` in bytes, file `name`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     digest: str
     size: int
@@ -28,7 +28,7 @@ class Ref(BaseModel):
 class StoredObject(BaseModel):
     """An object in the listing of a store: digest, size in bytes, time of its last write (s, epoch)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     digest: str
     size: int

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +45,7 @@ def translate_os_errors(kind: type[InfraError], path: Path, doing: str) -> Itera
 def temporary(folder: Path) -> Path:
     """Return the path of a new temporary file in `folder`, which is created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
+    return folder / f".tmp-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def publish(temp: Path, path: Path) -> None:

@@ -116,7 +116,8 @@ class Training(FrozenOptions):
     )
 
     checkpoint: Checkpoint | None = Field(
-        Checkpoint(every="30s"), description="How often the training's state is saved; null: never."
+        Checkpoint.model_construct(every="30s"),
+        description="How often the training's state is saved; null: never.",
     )
 
     @model_validator(mode="after")

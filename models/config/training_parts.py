@@ -21,7 +21,7 @@ from tidegate.models.user_code.references import is_reference
 class FrozenOptions(BaseModel):
     """The base of option classes: immutable, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 def callback_entry(entry: str | dict[str, Any]) -> str | dict[str, Any]:

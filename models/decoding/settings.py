@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -13,7 +14,7 @@ MOST_BOXES = 1000  # per image
 class Decoding(BaseModel):
     """How a text is generated."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     method: Literal["greedy", "beam", "sample"] = Field(
         "greedy",
@@ -44,13 +45,13 @@ class Decoding(BaseModel):
     )
 
 
-DEFAULT_DECODING = Decoding.model_validate({})
+DEFAULT_DECODING = Decoding.model_construct()
 
 
 class Detection(BaseModel):
     """Which boxes are returned."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     score: float = Field(0.5, ge=0, le=1, description="boxes with a lower score are not returned")
     iou: float = Field(
@@ -69,11 +70,15 @@ class Detection(BaseModel):
     max_boxes: int = Field(100, ge=1, le=MOST_BOXES, description="the largest number of boxes per image")
 
 
-DEFAULT_DETECTION = Detection.model_validate({})
+DEFAULT_DETECTION = Detection.model_construct()
 DecodingSettings: TypeAlias = Decoding | Detection
-_EITHER: TypeAdapter[DecodingSettings] = TypeAdapter(DecodingSettings)
+
+
+@cache
+def _either() -> TypeAdapter[DecodingSettings]:
+    return TypeAdapter(DecodingSettings)
 
 
 def parse_decoding_settings(text: str) -> DecodingSettings:
     """Read the settings that `model_dump_json` wrote."""
-    return _EITHER.validate_json(text)
+    return _either().validate_json(text)

@@ -39,7 +39,7 @@ USUAL_TASKS = ("classification", "regression", "multilabel", "multioutput", "rec
 class FamilyOptions(BaseModel):
     """The base of every family's options: immutable, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class Family(Protocol):

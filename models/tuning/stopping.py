@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import median
 
 Limits = list[float | None]
 
@@ -30,6 +29,8 @@ def medians(histories: Sequence[Sequence[float]], warmup: int, higher: bool = Fa
         warmup: number of first epochs without a median.
         higher: whether a higher value is better.
     """
+    from statistics import median  # an experiment is read without
+
     best = [_best_so_far(history, higher) for history in histories]
     longest = max(map(len, best), default=0)
     return [

@@ -34,7 +34,7 @@ class CodeFolder(BaseModel):
         pins: their versions by name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", protected_namespaces=())
 
     roots: tuple[str, ...] = (".",)
     model: str = ""

@@ -8,10 +8,8 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from socket import gaierror
 from types import ModuleType, TracebackType
 from typing import Any
-from urllib.error import URLError
 
 from tidegate.models.errors import UserCodeError, UserModelError, one_line
 from tidegate.models.user_code.code_folder import FILES, is_code_folder, use_code
@@ -151,6 +149,9 @@ def user_error(path: Path, error: BaseException, what: str, most: int = 500) -> 
 
 def _is_download(error: BaseException | None) -> bool:
     """Whether something could not be downloaded, which libraries raise as errors of many kinds."""
+    from socket import gaierror
+    from urllib.error import URLError
+
     while error is not None:
         if isinstance(error, URLError | ConnectionError | gaierror) or "URL fetch failure" in str(error):
             return True

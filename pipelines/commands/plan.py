@@ -10,13 +10,13 @@ import yaml
 from tidegate.infra.errors import InfraError
 from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands.preflight import check
-from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.data_source import source_of
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.identity import streamed_memory

@@ -19,9 +19,8 @@ from tidegate.models.tuning.entries import Between, Entry
 from tidegate.models.tuning.grid import grid_size
 from tidegate.models.tuning.space import SearchSpace, require_used, space_of
 from tidegate.pipelines.commands.model_file import check_model_file, names_in
-from tidegate.pipelines.commands.own_code import check_own_code
-from tidegate.pipelines.driver.notifications import check_notify
 from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.experiment.code import references_in
 from tidegate.pipelines.experiment.dotted import with_values
 from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
 from tidegate.pipelines.experiment.load import validate
@@ -70,8 +69,8 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     task = _task(experiment)
     yield partial(check_source, experiment.data, home.s3_endpoint)
     yield partial(check_model_file, experiment.model.file, builds=experiment.model.trained is None)
-    yield partial(check_own_code, experiment, home)
-    yield partial(check_notify, experiment, home)
+    yield partial(_check_own_code, experiment, home)
+    yield partial(_check_notify, experiment, home)
     yield from _part_checks(experiment)
     if home.target is None:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
@@ -81,6 +80,22 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
     yield partial(_check_explains, experiment, task)
+
+
+def _check_own_code(experiment: Experiment, home: Home) -> None:
+    if experiment.code.secrets or references_in(experiment.model_dump(mode="json")):
+        from tidegate.pipelines.commands.own_code import (
+            check_own_code,  # needless for most, and slow to import
+        )
+
+        check_own_code(experiment, home)
+
+
+def _check_notify(experiment: Experiment, home: Home) -> None:
+    if experiment.notify:
+        from tidegate.pipelines.driver.notifications import check_notify  # as above
+
+        check_notify(experiment, home)
 
 
 def _task(experiment: Experiment) -> str | None:
@@ -149,7 +164,7 @@ def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
     yield partial(check_optimizer, training.optimizer)
     yield partial(_check_loss, experiment, task)
     yield partial(_check_monitors, experiment, task)
-    yield partial(check_privacy, model, training.model_dump())
+    yield partial(check_privacy, model, dict(training))
     yield partial(_check_shared, experiment)
     yield partial(_check_numpy, experiment)
     yield partial(_check_calibration, experiment)

@@ -22,6 +22,7 @@ from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.project.shadowing import left_out_lines
+from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
 
@@ -47,7 +48,7 @@ def submit(
     """
     experiment = load_experiment(file, overrides)
     check(experiment, home)
-    plan = make_plan(experiment, gather(experiment, home))
+    plan = make_plan(experiment, with_tags(gather(experiment, home)))
     for line in left_out_lines(plan.facts.project.left_out if plan.facts.project else {}):
         print(line, file=sys.stderr)
     if home.target is not None:
@@ -77,7 +78,7 @@ def resume(home: Home, run: str, *, executor: str = "local", detach: bool = Fals
     warm_seconds()
     folder = home.run_folder(run)
     experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
-    plan = make_plan(experiment, gather(experiment, home))
+    plan = make_plan(experiment, with_tags(gather(experiment, home)))
     if plan.run != run:
         raise UsageError(
             f"run {run} cannot be resumed: its data, its model file, this code or a library has changed since, "

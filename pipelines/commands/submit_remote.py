@@ -13,10 +13,10 @@ from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
 from tidegate.pipelines.driver.notifications import notify_of
-from tidegate.pipelines.driver.scheduler import is_cached
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.hosting import ensure_live
+from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.facts import keep_packages, keep_project_of
 from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.kept_data import keep_source

@@ -19,7 +19,7 @@ from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
 from tidegate.pipelines.driver.notifications import Teller
 from tidegate.pipelines.driver.progress import Progress
-from tidegate.pipelines.driver.scheduler import is_cached, run_plan
+from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.driver.search_notes import search_notes
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
 from tidegate.pipelines.executors.base import Executor, step_environment
@@ -27,6 +27,7 @@ from tidegate.pipelines.executors.forking.imports import SYNC
 from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.executors.forking.servers import ForkServers
 from tidegate.pipelines.hosting import abandon
+from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.step import TRIALS

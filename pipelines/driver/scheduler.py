@@ -13,10 +13,11 @@ from tidegate.pipelines.driver.kept_outputs import KeptOutputs
 from tidegate.pipelines.driver.ready_steps import ReadySteps
 from tidegate.pipelines.errors import StepError
 from tidegate.pipelines.executors.base import Executor, Handle, StepCall
+from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.planning.step import Step
 from tidegate.pipelines.planning.suggestions import Suggestions
-from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs, new_outputs
+from tidegate.pipelines.state.finished_steps import find_outputs, new_outputs
 from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus, read_json
 from tidegate.pipelines.step_types.base import From, StepPart
 from tidegate.pipelines.step_types.train import TrainInputs
@@ -50,12 +51,6 @@ class _Running:
     handle: Handle
     began: float
     retries: int = 0
-
-
-def is_cached(plan: Plan, step: Step, store: Store) -> bool:
-    """Whether a step need not run again. The releasing steps count together: all are done, or none is."""
-    keys = {plan.of("promote")[0].key, step.key} if step.step in RELEASING else {step.key}
-    return all(find_outputs(store, key) is not None for key in keys)
 
 
 def run_plan(

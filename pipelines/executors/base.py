@@ -26,7 +26,7 @@ class StepCall(BaseModel):
         log: file for what the step prints.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
     run: str
     id: str
     step: str

@@ -118,7 +118,7 @@ class Data(Part):
         "when not given",
     )
     csv: Csv | None = Field(None, description="the dialect of CSV files; found out when not given")
-    split: Split = Field(Split.model_validate({}), description="how rows are divided")
+    split: Split = Field(Split.model_construct(), description="how rows are divided")
     test: str | None = Field(None, description="a file or folder with the test rows; short for split.test")
     validation: str | None = Field(None, description="short for split.validation")
     weight: str | None = Field(

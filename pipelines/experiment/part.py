@@ -13,7 +13,7 @@ Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
 class Part(BaseModel):
     """A part of the experiment: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", protected_namespaces=())
 
     def problems(self) -> Iterator[str]:
         """Contradictions between values that are each valid by themselves, one sentence each."""

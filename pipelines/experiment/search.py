@@ -106,7 +106,7 @@ class Search(Part):
         "takes another trial until it is ten minutes old; changes no result",
     )
     seed: int = Field(0, ge=0, description="seed of the sampler")
-    pruning: Pruning | None = Field(Pruning.model_validate({}), description="null lets every trial finish")
+    pruning: Pruning | None = Field(Pruning.model_construct(), description="null lets every trial finish")
     space: dict[str, Any] = Field(
         description="dotted key of the experiment -> {low, high, log, step}, {choices} or a list; with "
         "`when: {key: value}` it is searched only where another searched key has this value, or one of a list"

@@ -62,7 +62,7 @@ class Serving(Part):
         description="server processes that share the port of a replica; auto: on a cluster one a core of "
         "`resources.cpu` where requests are quick, on this machine one",
     )
-    replicas: Replicas = Field(Replicas.model_validate({}), description="cluster scaling")
+    replicas: Replicas = Field(Replicas.model_construct(), description="cluster scaling")
     canary: Canary | None = Field(None, description="gradual rollout on a cluster")
     decoding: Decoding | None = Field(
         None, description="how a model that writes texts chooses tokens; greedily when not given"
@@ -76,7 +76,7 @@ class Serving(Part):
     )
     slo: Slo | None = Field(None, description="what the endpoint promises; a canary must keep it")
     resources: ServingResources = Field(
-        ServingResources.model_validate({}), description="what one replica may use on a cluster"
+        ServingResources.model_construct(), description="what one replica may use on a cluster"
     )
 
     def problems(self) -> Iterator[str]:

@@ -26,7 +26,10 @@ NOT_OPTIONS = {"from_", "freeze", "trained", "answers", "classes", "weights"}
 class Model(Part):
     """A built-in family, the user's own file or function, or a trained model; every other key is an option of it."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True)
+    # Built for itself: it is dumped alone, and the experiment takes over what was built.
+    model_config = ConfigDict(
+        defer_build=False, frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True
+    )
     family: str | None = Field(None, description="a built-in model family")
     file: str | None = Field(
         None,
@@ -155,6 +158,8 @@ class Resources(Part):
 class Experiment(Part):
     """One experiment file."""
 
+    model_config = ConfigDict(defer_build=False)
+
     @model_validator(mode="before")
     @classmethod
     def _outputs_in_training(cls, document: Any) -> Any:
@@ -183,10 +188,10 @@ class Experiment(Part):
 
     name: Name = Field(description="the experiment's name, in MLflow too")
     description: str = Field("", description="a sentence for people")
-    code: Code = Field(Code.model_validate({}), description="the project whose functions and files are used")
+    code: Code = Field(Code.model_construct(), description="the project whose functions and files are used")
     data: Data = Field(description="where the rows come from")
     model: Model = Field(description="the model to train")
-    training: Training = Field(Training.model_validate({}), description="how it is fitted")
+    training: Training = Field(Training.model_construct(), description="how it is fitted")
     search: Search | None = Field(None, description="several trials; without it there is one")
     gate: Annotated[
         Gate,
@@ -196,8 +201,8 @@ class Experiment(Part):
         description="what a candidate must meet; when not given: not worse than the champion, and for a first release "
         "better than guessing; none: nothing",
     )
-    resources: Resources = Field(Resources.model_validate({}), description="what one step may use")
-    serving: Serving = Field(Serving.model_validate({}), description="the endpoint")
+    resources: Resources = Field(Resources.model_construct(), description="what one step may use")
+    serving: Serving = Field(Serving.model_construct(), description="the endpoint")
     notify: Annotated[
         list[Notification],
         BeforeValidator(as_list, json_schema_input_type=list[Notification] | Notification),
@@ -219,7 +224,7 @@ class Experiment(Part):
             yield from pruning.rungless(training.epochs)
         if self.model.trained is not None:
             yield from self._not_trained_here()
-        usual = Code.model_validate({})
+        usual = Code.model_construct()
         stated = [key for key in Code.model_fields if getattr(self.code, key) != getattr(usual, key)]
         if stated and self.model.file is None and not references_in(self.model_dump(mode="json")):
             yield (
@@ -229,7 +234,7 @@ class Experiment(Part):
 
     def _not_trained_here(self) -> Iterator[str]:
         """What has no effect on a trained model."""
-        usual = Training.model_validate({})
+        usual = Training.model_construct()
         stated = [
             key
             for key in Training.model_fields
@@ -269,7 +274,7 @@ class Experiment(Part):
         data, model, code = self.data.resolved(folder), self.model.resolved(folder), self.code
         if (
             model.file is not None
-            or code != Code.model_validate({})
+            or code != Code.model_construct()
             or references_in(self.model_dump(mode="json"))
         ):
             code = code.resolved(folder, model.file)

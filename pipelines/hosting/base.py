@@ -18,7 +18,7 @@ class Stage(BaseModel):
         figures: measurements of champion and canary, and the limits, by name.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
     weight: int
     seconds: float
     figures: dict[str, float]
@@ -27,7 +27,7 @@ class Stage(BaseModel):
 class Live(BaseModel):
     """An endpoint whose live release has all the traffic, and the stages of the canary that led there."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
     state: EndpointState
     stages: tuple[Stage, ...] = ()
 

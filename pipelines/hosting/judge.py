@@ -9,7 +9,7 @@ from tidegate.pipelines.hosting.metrics import Counts
 MIN_JUDGED = 20  # requests before errors and latency are judged
 MIN_REQUESTS = 100  # requests to champion and canary each, before a step may pass
 # Without objectives in the experiment these apply, and the champion's own figures.
-DEFAULT_SLO = Slo.model_validate({})
+DEFAULT_SLO = Slo.model_construct()
 ALLOWED_DISTANCE = 0.2  # distance between the distributions of predictions that is normal for a better model
 SIGNIFICANCE = 0.001  # probability that a reported difference is due to chance alone
 

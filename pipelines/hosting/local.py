@@ -29,7 +29,7 @@ from tidegate.serving.deployment.release import EndpointState, Release, load, pr
 from tidegate.serving.errors import PortTakenError, ServerStartError
 
 START_S = 60.0
-DEFAULTS = Serving.model_validate({})
+DEFAULTS = Serving.model_construct()
 CLUSTER_ONLY = ("replicas", "canary", "resources")  # keys that have an effect on a cluster only
 
 

@@ -1,5 +1,7 @@
 """The steps that leave a candidate: a trial each, or the import of a trained model. Pure."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 from tidegate.pipelines.experiment.search import Search
@@ -22,7 +24,7 @@ def trial_steps(
 ) -> list[Step]:
     """The trials of a search, or the one of a run without a search."""
     steps: list[Step] = []
-    shared = _shared_inputs(experiment, facts, content, prepare, run)
+    shared = cache(partial(_shared_inputs, experiment, facts, content, prepare, run))
     for index in range(facts.trials):
         seen = steps[: _visible_trials(experiment, index)]
         steps.append(_trial(experiment, facts, content, prepare, shared, index, seen))
@@ -42,7 +44,7 @@ def _trial(
     facts: Facts,
     content: dict[str, Any],
     prepare: Step,
-    shared: TrainInputs,
+    shared: Callable[[], TrainInputs],
     index: int,
     seen: list[Step],
 ) -> Step:
@@ -56,11 +58,17 @@ def _trial(
     parts += reached(facts, "train")
     streamed = streamed_memory(experiment, facts) or memory_if_larger(experiment)
     parts += [buffer] if streamed and buffer else []
-    own = {"index": index, "search": draw}
-    inputs = TrainInputs.model_construct(shared.model_fields_set, **{**dict(shared), **own})
+    made = partial(_trial_inputs, shared, index, draw)
     after = (prepare.id, *(step.id for step in seen))
     several = facts.trials > 1
-    return make_step("train", facts, parts, inputs, name=f"train-{index}", after=after, optional=several)
+    return make_step("train", facts, parts, made, name=f"train-{index}", after=after, optional=several)
+
+
+def _trial_inputs(shared: Callable[[], TrainInputs], index: int, draw: Draw | None) -> TrainInputs:
+    known = shared()
+    return TrainInputs.model_construct(
+        known.model_fields_set, **{**dict(known), "index": index, "search": draw}
+    )
 
 
 def _shared_inputs(
@@ -106,23 +114,26 @@ def import_step(
         contract and contract.digest,
         *reached(facts, "train"),
     ]
-    inputs = ImportInputs(
-        run=run,
-        name=experiment.name,
-        prepared=place_of(prepare.id, Prepared),
-        format=trained.format,
-        model=trained.model.ref,
-        contract=contract,
-        answers=facts.answers,
-        loss=training["loss"],
-        metrics=training["metrics"],
-        classes=experiment.model.classes,
-        code=code_inputs(experiment, facts),
-        content=content,
-        versions=facts.versions["import"],
-        tags=facts.tags,
-    )
-    return make_step("import", facts, parts, inputs, after=(prepare.id,))
+
+    def made() -> ImportInputs:
+        return ImportInputs(
+            run=run,
+            name=experiment.name,
+            prepared=place_of(prepare.id, Prepared),
+            format=trained.format,
+            model=trained.model.ref,
+            contract=contract,
+            answers=facts.answers,
+            loss=training["loss"],
+            metrics=training["metrics"],
+            classes=experiment.model.classes,
+            code=code_inputs(experiment, facts),
+            content=content,
+            versions=facts.versions["import"],
+            tags=facts.tags,
+        )
+
+    return make_step("import", facts, parts, made, after=(prepare.id,))
 
 
 def _stated(experiment: Experiment) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from tidegate.models.config.quantities import memory_bytes
 from tidegate.pipelines.experiment.columns import TargetSpec
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.planning.project.project import Project
+from tidegate.pipelines.planning.project.parts import Project
 from tidegate.pipelines.planning.trained_file import LocalFile, TrainedFile
 from tidegate.pipelines.step_types.prepare import Kept
 

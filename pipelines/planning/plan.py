@@ -70,18 +70,21 @@ def make_plan(experiment: Experiment, facts: Facts) -> Plan:
 def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> Step:
     data, loss, memory = experiment.data, experiment.training.loss, streamed_memory(experiment, facts)
     scale: Literal["none"] | None = "none" if facts.trained is not None else None
-    inputs = PrepareInputs(
-        data=data,
-        loss=loss,
-        kept=facts.source,
-        digest=facts.data,
-        kept_files=facts.kept_files,
-        file_digests=facts.files,
-        memory=memory,
-        memory_if_larger=memory_if_larger(experiment),
-        scale=scale,
-        code=code_inputs(experiment, facts),
-    )
+
+    def made() -> PrepareInputs:
+        return PrepareInputs(
+            data=data,
+            loss=loss,
+            kept=facts.source,
+            digest=facts.data,
+            kept_files=facts.kept_files,
+            file_digests=facts.files,
+            memory=memory,
+            memory_if_larger=memory_if_larger(experiment),
+            scale=scale,
+            code=code_inputs(experiment, facts),
+        )
+
     known = {key: value for key, value in content["data"].items() if key not in ("stream", "shuffle_buffer")}
     parts = [
         known,
@@ -90,7 +93,7 @@ def _prepare(experiment: Experiment, facts: Facts, content: dict[str, Any]) -> S
         *([scale] if scale else []),
         *reached(facts, "prepare"),
     ]
-    return make_step("prepare", facts, parts, inputs)
+    return make_step("prepare", facts, parts, made)
 
 
 def _select(
@@ -104,22 +107,25 @@ def _select(
     gate = experiment.model_dump(mode="json", include={"gate"})["gate"]
     parts = [[step.key for step in trials], gate, facts.champion]
     asked = experiment.training.metrics
-    inputs = SelectInputs(
-        run=run,
-        gate=experiment.gate,
-        trials=candidates,
-        champion=facts.champion,
-        endpoint=experiment.endpoint,
-        prepared=prepared,
-        decoding=experiment.serving.settings,
-        start=facts.start.run if facts.start and not facts.start.foreign else None,
-        code=code_inputs(experiment, facts),
-        own_lower=tuple(name for name in own_metrics(asked) if not higher_is_better(name, asked)),
-        own_scored=_own_scored(experiment),
-        training=experiment.training.model_dump(mode="json"),
-    )
+
+    def made() -> SelectInputs:
+        return SelectInputs(
+            run=run,
+            gate=experiment.gate,
+            trials=candidates,
+            champion=facts.champion,
+            endpoint=experiment.endpoint,
+            prepared=prepared,
+            decoding=experiment.serving.settings,
+            start=facts.start.run if facts.start and not facts.start.foreign else None,
+            code=code_inputs(experiment, facts),
+            own_lower=tuple(name for name in own_metrics(asked) if not higher_is_better(name, asked)),
+            own_scored=_own_scored(experiment),
+            training=experiment.training.model_dump(mode="json"),
+        )
+
     after = tuple(step.id for step in trials)
-    return make_step("select", facts, parts, inputs, after=after)
+    return make_step("select", facts, parts, made, after=after)
 
 
 def _own_scored(experiment: Experiment) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepa
         "package",
         facts,
         [select.key, run, endpoint, serving.runtime, *asked],
-        PackageInputs(
+        lambda: PackageInputs(
             run=run,
             endpoint=endpoint,
             runtime=serving.runtime,
@@ -153,7 +159,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepa
         "deploy",
         facts,
         [package.key, facts.incarnation, serving.port],
-        DeployInputs(
+        lambda: DeployInputs(
             run=run,
             endpoint=endpoint,
             serving=serving,
@@ -168,7 +174,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepa
         "verify",
         facts,
         [deploy.key],
-        VerifyInputs(
+        lambda: VerifyInputs(
             endpoint=endpoint,
             release=release,
             packaged=packaged,
@@ -182,7 +188,7 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepa
         "promote",
         facts,
         [verify.key],
-        PromoteInputs(run=run, endpoint=endpoint, release=release, champion=facts.champion),
+        lambda: PromoteInputs(run=run, endpoint=endpoint, release=release, champion=facts.champion),
         after=(verify.id,),
     )
     return [package, deploy, verify, promote]

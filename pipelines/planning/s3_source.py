@@ -1,7 +1,6 @@
 """Data in S3: described by a listing, and copied to be read."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -101,6 +100,8 @@ class S3Source:
             PipelineError: it changed since the run was planned, or while it was read.
         """
         listing = self._listing
+        from concurrent.futures import ThreadPoolExecutor  # a plan of local data does without
+
         with ThreadPoolExecutor(PARALLEL_COPIES) as pool:
             list(pool.map(lambda path: _copy(listing, path, folder), listing.objects))
         if _list(self._url, self._endpoint).digest() != (expected or listing.digest()):

@@ -1,6 +1,8 @@
 """One step of a plan: its kind, the key of its result, and its inputs. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tidegate.models.decoding.settings import DecodingSettings
@@ -9,7 +11,7 @@ from tidegate.pipelines.planning.identity import (
     Facts,
     digest_of,
 )
-from tidegate.pipelines.planning.project.project import SERVED
+from tidegate.pipelines.planning.project.parts import SERVED
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.code import CodeInputs
 from tidegate.pipelines.step_types.import_model import ImportInputs
@@ -51,7 +53,7 @@ class Step:
         id: unique in the plan, the same for the same plan.
         step: one of STEPS.
         key: content hash; a finished step with this key is not run again.
-        inputs: of that step's type in INPUTS, with a `From` for each output of an earlier step.
+        made: makes its inputs. A plan that is only shown does without their classes, which take most of its time.
         after: ids of steps that must end first.
         optional: its failure does not end the run (one trial of several).
     """
@@ -59,24 +61,29 @@ class Step:
     id: str
     step: str
     key: str
-    inputs: StepPart
+    made: Callable[[], StepPart] = field(compare=False, repr=False)
     after: tuple[str, ...] = ()
     optional: bool = False
+
+    @cached_property
+    def inputs(self) -> StepPart:
+        """Of that step's type in INPUTS, with a `From` for each output of an earlier step."""
+        return self.made()
 
 
 def make_step(
     step: str,
     facts: Facts,
     parts: list[Any],
-    inputs: StepPart,
+    made: Callable[[], StepPart],
     *,
     name: str | None = None,
     after: tuple[str, ...] = (),
     optional: bool = False,
 ) -> Step:
-    """A step with the key of its result: of its code, its versions and `parts`."""
+    """A step with the key of its result: of its code, its versions and `parts`. `made` makes its inputs."""
     key = digest_of(step, facts.code[step], facts.versions[step], parts)
-    return Step(f"{name or step}-{key[:10]}", step, key, inputs, after, optional)
+    return Step(f"{name or step}-{key[:10]}", step, key, made, after, optional)
 
 
 def code_inputs(experiment: Experiment, facts: Facts) -> CodeInputs | None:

@@ -31,7 +31,7 @@ TRACKING = "MLFLOW_TRACKING_URI"
 class StepRecord(BaseModel):
     """The state of one step of a run."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
     id: str
     step: str
     status: StepStatus
@@ -42,7 +42,7 @@ class StepRecord(BaseModel):
 class RunRecord(BaseModel):
     """The state of a run; only its driver writes it, always as a whole."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
     run: str
     name: str
     endpoint: str

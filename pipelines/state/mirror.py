@@ -8,8 +8,7 @@ import contextlib
 import fnmatch
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError, StoreError
@@ -62,8 +61,7 @@ class Mirror:
         prefix = f"runs/{self.run}/"
         names = [key.removeprefix(prefix) for key in self.home.store.keys(prefix)]
         names = [name for name in [RECORD, *names] if fnmatch.fnmatch(name, pattern)]
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(self.pull, names))
+        _at_once(self.pull, names)
         return names
 
     def push(self, name: str) -> None:
@@ -162,8 +160,15 @@ def known_run(home: Home, run: str) -> RunRecord | None:
 
 def _pull_records(home: Home) -> None:
     runs = {Path(key).stem for key in home.store.keys("records/")}
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda run: Mirror(home, run).pull(RECORD), runs))
+    _at_once(lambda run: Mirror(home, run).pull(RECORD), runs)
     for path in home.runs_path.glob("*/run.json"):
         if path.parent.name not in runs:  # removed by another machine's gc
             path.unlink()
+
+
+def _at_once(pull: Callable[[str], object], names: Collection[str]) -> None:
+    """Pull several names at a time, which wait for the store."""
+    from concurrent.futures import ThreadPoolExecutor  # a run on this machine does without
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(pull, names))

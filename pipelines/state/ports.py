@@ -1,6 +1,5 @@
 """The ports on which local endpoints answer. Imports nothing heavy."""
 
-import socket
 from pathlib import Path
 
 from tidegate.pipelines.errors import UsageError
@@ -52,6 +51,8 @@ def check_port(home: Home, state: EndpointState, wanted: int | None) -> None:
 
 def port_is_free(port: int) -> bool:
     """Whether nobody listens on a port of this machine."""
+    import socket  # a plan does without
+
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -15,7 +15,7 @@ IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON
 class Part(BaseModel):
     """A part of a target: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class StoreAddress(Part):

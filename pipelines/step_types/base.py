@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, WrapValidator
 class StepPart(BaseModel):
     """Base of a step's inputs and outputs: immutable, strict, plain values, finite numbers and references only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ Read from the source, so that nothing is imported for it. A string that is the f
 of families and readers, counts as an import of it, for whoever imports the module that holds the table.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
+from io import FileIO
 from pathlib import Path
 
 ROOT = Path(__file__).parents[
@@ -34,77 +36,89 @@ def import_closure(
     Raises:
         ValueError: one of `modules` does not exist.
     """
+    return {name: Path(_files()[name]) for name in reached_modules(modules, stop, packages)}
+
+
+def reached_modules(modules: Collection[str], stop: Collection[str] = (), packages: bool = True) -> list[str]:
+    """Return the names of `import_closure`, sorted."""
+    files = _files()
     for name in modules:
-        if file_of(name) is None:
+        if name not in files:
             raise ValueError(f"module {name!r} does not exist below {ROOT}; expected one of ours")
-    found: dict[str, Path] = {}
-    explicit: set[str] = set()
+    found, explicit = set[str](), set[str]()
     inside_of_stop = tuple(f"{name}." for name in stop)
     waiting = [(name, True) for name in modules]
     while waiting:
         name, asked = waiting.pop()
         if name in explicit or (name in found and not asked):
             continue
-        file = file_of(name)
-        if file is None or name in stop or name.startswith(inside_of_stop):
+        if name not in files or name in stop or name.startswith(inside_of_stop):
             continue
-        found[name] = file
+        found.add(name)
         if asked:
             explicit.add(name)
             waiting += [(parent, False) for parent in _parents(name)] if packages else []
-        imported, named = _scanned(file)
+        imported, named = _scanned(name)
         waiting += [(other, True) for other in (*imported, *(named if asked else ()))]
-    return dict(sorted(found.items()))
+    return sorted(found)
 
 
-@cache
 def file_of(module: str) -> Path | None:
     """Return the file of a module of ours, or None where there is none of that name."""
-    _, *parts = module.split(".")
-    folder = "/".join([str(ROOT), *parts[:-1]])
-    if not parts:
-        choices = [(folder, "__init__.py")]
-    elif parts[-1] in _listed(folder):
-        choices = [(f"{folder}/{parts[-1]}", "__init__.py"), (folder, f"{parts[-1]}.py")]
-    else:
-        choices = [(folder, f"{parts[-1]}.py")]
-    return next((Path(place, name) for place, name in choices if name in _listed(place)), None)
+    file = _files().get(module)
+    return Path(file) if file else None
 
 
 @cache
-def _listed(folder: str) -> frozenset[str]:
-    try:
-        return frozenset(entry.name for entry in Path(folder).iterdir())
-    except OSError:
-        return frozenset()
+def _files() -> dict[str, str]:
+    """The file of each module of ours, by its full name; all folders are listed once, which is quicker than asking."""
+    found, folders = dict[str, str](), [(str(ROOT), "tidegate")]
+    for folder, package in folders:  # which grows
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name, dot, suffix = entry.name.partition(".")
+                if suffix == "py":
+                    module = package if name == "__init__" else f"{package}.{name}"
+                    # A package counts before a module of its name, as in an import.
+                    if name == "__init__" or module not in found:
+                        found[module] = entry.path
+                elif not dot and name != "__pycache__" and entry.is_dir():
+                    folders.append((entry.path, f"{package}.{name}"))
+    return found
 
 
 @cache
-def content_of_file(file: Path) -> bytes:
-    """Return the content of a file of ours, as it was when it was first asked for."""
-    return file.read_bytes()
+def content_of(module: str) -> bytes:
+    """Return the content of a module of ours, as it was when it was first asked for."""
+    with FileIO(_files()[module]) as file:
+        return file.readall()
 
 
 @cache
-def _scanned(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The modules that a file imports, and those that its strings name."""
-    text = content_of_file(file).decode()
-    return tuple(imports_in(text)), tuple(name for name in NAMED.findall(text) if file_of(name))
+def _scanned(module: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The modules that a module imports, and those that its strings name."""
+    text = content_of(module).decode()
+    named = NAMED.findall(text) if '"tidegate.' in text else ()
+    return tuple(imports_in(text)), tuple(name for name in named if name in _files())
 
 
 def imports_in(text: str) -> Iterator[str]:
     """Yield the modules of ours that a Python file's text imports, anywhere in it but for type checkers."""
+    known = _files()
     if "TYPE_CHECKING" in text:
         text = FOR_TYPES.sub("", text)
-    yield from (found[1] for found in PLAIN.finditer(text) if _begins_line(text, found) and file_of(found[1]))
+    if "import tidegate" in text:
+        yield from (
+            found[1] for found in PLAIN.finditer(text) if _begins_line(text, found) and found[1] in known
+        )
     for found in IMPORT.finditer(text):
         if not _begins_line(text, found):
             continue
         module, names = found.groups()
         inside = [f"{module}.{name}" for name in WORD.findall(names)]
-        modules = [name for name in inside if file_of(name)]
+        modules = [name for name in inside if name in known]
         yield from modules
-        if len(modules) < len(inside) and file_of(module):  # something is taken from the module itself
+        if len(modules) < len(inside) and module in known:  # something is taken from the module itself
             yield module
 
 

@@ -21,7 +21,7 @@ PROBES = {
 class Parity(BaseModel):
     """How far the served model's predictions differ from the trained one's, over `rows` held-out rows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     max_abs_difference: float
     tolerance: float
@@ -45,7 +45,7 @@ class Probed(BaseModel):
         row: its place.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     rows: int
     max_abs_difference: float
@@ -77,7 +77,7 @@ class Batching(BaseModel):
         speeds: rows per second by rows of a batch; for 1, as many requests at a time as there are CPUs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     rows: int = Field(ge=1, le=MAX_BATCH_ROWS)
     speeds: dict[int, float]

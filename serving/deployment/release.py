@@ -28,7 +28,7 @@ class Release(BaseModel):
         secrets: names of the secrets that the user's code in the bundle expects, for the same reason.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     number: int
     endpoint: str
@@ -53,7 +53,7 @@ class EndpointState(BaseModel):
     and number stay unique.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     name: str
     port: int | None = None
@@ -173,7 +173,11 @@ class Documents(Protocol):
 def load(documents: Documents, name: str) -> EndpointState:
     """Read an endpoint's document; an endpoint never deployed is an empty state."""
     found = documents.read(_key(name))
-    return EndpointState(name=name) if found is None else EndpointState.model_validate_json(found[0])
+    return (
+        EndpointState.model_construct(name=name)
+        if found is None
+        else EndpointState.model_validate_json(found[0])
+    )
 
 
 def update(

@@ -131,9 +131,18 @@ class Imports:
             import_client()
         for name in self.kind.after:
             import_module(name)
+        build_models()
         gc.collect()
         gc.freeze()  # else the first collection of a child would copy every page
         return known
+
+
+def build_models(base: type[BaseModel] = BaseModel) -> None:
+    """Build what validates our documents, which is otherwise put off until a class is used: each child would do it."""
+    for model in base.__subclasses__():
+        if model.__module__.startswith("tidegate."):
+            model.model_rebuild()
+        build_models(model)
 
 
 def _threads() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tidegate.infra.system.locks import lock as locked
 from tidegate.models.user_code.code_folder import ENVIRONMENTS
 from tidegate.pipelines.planning.project.installer import install
-from tidegate.pipelines.planning.project.lock import Lock
+from tidegate.pipelines.planning.project.parts import Lock
 from tidegate.pipelines.planning.project.requirements_file import read_requirements
 from tidegate.pipelines.state.home import Home
 

@@ -6,24 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.planning.project.parts import Pin
 
 TIMEOUT_S = 600.0
 WHEELS = ("--only-binary", ":all:")
 PLANNED = re.compile(r"^ ([-+~]) (\S+?)==(\S+)", re.MULTILINE)
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+?)\s*\\?$|--hash=(\S+?)\s*\\?$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One distribution: its version, and SHA-256 digests of its wheels as `sha256:HEX`."""
-
-    name: str
-    version: str
-    hashes: tuple[str, ...] = ()
 
 
 def planned(requirements: Path, options: Sequence[str]) -> list[Pin]:

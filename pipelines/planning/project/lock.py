@@ -8,37 +8,16 @@ import hashlib
 import json
 import re
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.errors import ExperimentError
-from tidegate.pipelines.planning.project.installer import Pin, planned
+from tidegate.pipelines.planning.project.installer import planned
+from tidegate.pipelines.planning.project.parts import Lock, Pin
 from tidegate.pipelines.planning.project.requirements_file import read_requirements
 from tidegate.pipelines.state.home import Home, read_json
-
-
-@dataclass(frozen=True)
-class Lock:
-    """What a project needs beside what is installed; none where everything is there.
-
-    Attributes:
-        pins: distributions with version and hashes, sorted by name.
-    """
-
-    pins: tuple[Pin, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) over the pins; "" without any."""
-        text = json.dumps([asdict(pin) for pin in self.pins])
-        return hashlib.sha256(text.encode()).hexdigest() if self.pins else ""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Version by name."""
-        return {pin.name: pin.version for pin in self.pins}
 
 
 def lock_of(file: Path, home: Home) -> Lock:

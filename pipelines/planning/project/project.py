@@ -2,71 +2,21 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-from tidegate.infra.store import Ref, Store
+from tidegate.infra.store import Store
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.code import REFERENCES, above_package, references_in
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.project.closure import Closure, closure_of
-from tidegate.pipelines.planning.project.lock import Lock, lock_of
+from tidegate.pipelines.planning.project.lock import lock_of
+from tidegate.pipelines.planning.project.parts import SERVED, Lock, Project, Reach
 from tidegate.pipelines.planning.project.shadowing import of_packages, shadowing
 from tidegate.pipelines.planning.project.snapshot import checked_files, keep_snapshot, snapshot_of
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.import_closure import imports_in
-
-SERVED = "endpoint"  # what the transform reaches, beside the steps' closures
-
-
-@dataclass(frozen=True)
-class Reach:
-    """What a step reaches of the project.
-
-    Attributes:
-        files: path in the project -> SHA-256.
-        packages: distribution -> version, of what these files import.
-        ours: modules of this program that they import.
-    """
-
-    files: dict[str, str] = field(default_factory=dict)
-    packages: dict[str, str] = field(default_factory=dict)
-    ours: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Project:
-    """An experiment's project.
-
-    Attributes:
-        folder: its path.
-        snapshot: all its files, as they will be stored.
-        roots: folders that imports start from, relative to it.
-        model: the model's file in it, or its reference, or "".
-        transform: the reference of the transform, or "".
-        reach: step, or SERVED -> what it reaches.
-        env: variables of the environment.
-        lock: what it needs beside what is installed.
-        files: names of the snapshot's files.
-        left_out: a file or folder/ that is no part of the snapshot -> the module that it would hide from libraries.
-    """
-
-    folder: str
-    snapshot: Ref
-    roots: tuple[str, ...]
-    model: str
-    transform: str
-    reach: dict[str, Reach]
-    env: dict[str, str] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
-    files: tuple[str, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def of(self, step: str) -> Reach:
-        """What a step reaches; nothing where no reference of its own is given."""
-        return self.reach.get(step, Reach())
 
 
 def project_of(experiment: Experiment, home: Home, leave_out: Sequence[Path]) -> Project | None:

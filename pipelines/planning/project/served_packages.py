@@ -10,7 +10,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from tidegate.pipelines.planning.project.project import SERVED, Project
+from tidegate.pipelines.planning.project.parts import SERVED, Project
 
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 FRAMEWORKS = {"tensorflow", "tensorflow-cpu", "keras"}  # a transform has none of them where ONNX serves

@@ -10,7 +10,7 @@ from tidegate.pipelines.step_types.release import VerifyInputs
 
 
 def step(name: str, *after: str) -> Step:
-    return Step(name, "verify", name, VerifyInputs.model_construct(), after)
+    return Step(name, "verify", name, VerifyInputs.model_construct, after)
 
 
 def test_the_first_in_the_plans_order_comes_first() -> None:

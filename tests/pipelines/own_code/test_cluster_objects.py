@@ -8,7 +8,7 @@ from tidegate.pipelines.executors.manifests import jobs_of
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.hosting.manifests import endpoint_objects_of
 from tidegate.pipelines.planning.plan import make_plan
-from tidegate.pipelines.planning.project.project import Project, Reach
+from tidegate.pipelines.planning.project.parts import Project, Reach
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.deployment.release import EndpointState
 

@@ -11,7 +11,8 @@ from tests.pipelines.own_code.wheels import make_wheel, project_with_wheels
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.planning.project import installer
 from tidegate.pipelines.planning.project.environment import environment_folder, make_environment
-from tidegate.pipelines.planning.project.lock import Lock, lock_of
+from tidegate.pipelines.planning.project.lock import lock_of
+from tidegate.pipelines.planning.project.parts import Lock
 from tidegate.pipelines.state.home import Home
 
 TOOLS = [tool for tool in ("uv", "pip") if shutil.which(tool)]
