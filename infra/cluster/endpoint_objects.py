@@ -6,10 +6,11 @@ decide which release gets the traffic.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
+from tidegate.infra.cluster.pod_policy import PodPolicy, with_policy
 from tidegate.infra.cluster.pod_secrets import with_secrets
 
 Object = dict[str, Any]
@@ -37,6 +38,7 @@ class ReleaseSpec:
         memory: a replica's memory, a Kubernetes quantity.
         processes: a replica's server processes, or auto.
         secrets: names of Secrets that the user's code in its bundle expects.
+        policy: what the company asks of its pods.
     """
 
     endpoint: str
@@ -52,6 +54,7 @@ class ReleaseSpec:
     memory: str = "1Gi"
     processes: str = "auto"
     secrets: tuple[str, ...] = ()
+    policy: PodPolicy = field(default_factory=PodPolicy)
 
     @property
     def name(self) -> str:
@@ -122,7 +125,7 @@ def canary_deployment(spec: ReleaseSpec, replicas: int, champion: str) -> Object
 def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Object:
     chosen = {"tidegate.dev/deployment": name}
     labels = {**release_labels(spec), **chosen, "tidegate.dev/pool": pool}
-    return {
+    made = {
         **_head("apps/v1", "Deployment", name, release_labels(spec)),
         "spec": {
             "replicas": replicas,
@@ -136,6 +139,7 @@ def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Objec
             },
         },
     }
+    return with_policy(made, spec.policy)
 
 
 def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:

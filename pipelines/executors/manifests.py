@@ -7,6 +7,7 @@ from typing import Literal
 
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import PACK, Object, PodRequirements, driver_job, meeting_service, step_job
+from tidegate.infra.cluster.pod_policy import with_policy
 from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.experiment.notify import Notification
 from tidegate.pipelines.experiment.spec import Resources
@@ -47,7 +48,7 @@ def job_of(
 ) -> Object:
     """The Job of one step; `secrets` are those of the user's code."""
     requirements = pod_requirements(resources, step)
-    return step_job(
+    job = step_job(
         run=run,
         step_id=step_id,
         step=step,
@@ -58,6 +59,7 @@ def job_of(
         members=resources.nodes if step == "train" else 1,
         secrets=secrets,
     )
+    return with_policy(job, target.pods.policy("steps"))
 
 
 def pack_id(number: int) -> str:
@@ -99,7 +101,7 @@ def packed_job_of(
         secrets=secrets,
     )
     job["metadata"]["labels"] |= {PACK: str(trials)}
-    return job
+    return with_policy(job, target.pods.policy("steps"))
 
 
 def _python(module: str, target: Target, run: str, *arguments: str) -> list[str]:
@@ -114,14 +116,15 @@ def secrets_of(inputs: StepPart) -> tuple[str, ...]:
 
 def driver_of(target: Target, run: str, notify: Sequence[Notification] = ()) -> Object:
     """The Job of a run's driver, which gets the secrets of those whom it notifies."""
-    return driver_job(
+    job = driver_job(
         run=run,
         image=image(target.images, "driver"),
         argv=["python", "-P", "-m", "tidegate.pipelines.driver.job"],
         requirements=DRIVER,
-        environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json()},
+        environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json(exclude_defaults=True)},
         secrets=tuple(dict.fromkeys(entry.secret for entry in notify)),
     )
+    return with_policy(job, target.pods.policy("driver"))
 
 
 def jobs_of(target: Target, plan: Plan) -> list[Object]:

@@ -70,5 +70,6 @@ def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: 
         cpu=serving.resources.cpu,
         memory=serving.resources.memory,
         processes=str(serving.processes),
+        policy=target.pods.policy("endpoints"),
         **known,
     )

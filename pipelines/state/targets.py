@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidegate.pipelines.errors import UnknownNameError, UsageError, nearest
+from tidegate.pipelines.state.pods import Pods
 
 IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON
 
@@ -43,6 +44,7 @@ class Target(Part):
     mlflow: str = Field(description="MLflow's address, as people open it")
     images: str = Field("tidegate", description="registry and folder of the images")
     gateway: Gateway | None = Field(None, description="without it, traffic is split by numbers of replicas")
+    pods: Pods = Field(Pods.model_validate({}), description="what the company asks of every pod")
 
 
 def targets_file(home: Path) -> Path:
@@ -106,5 +108,8 @@ def _sentence(error: ValidationError | TypeError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key {where}{nearest(where, Target.model_fields)}"
+        known = [*Pods.model_fields] if first["loc"][0] == "pods" else [*Target.model_fields]
+        return f"unknown key {where}{nearest(str(first['loc'][-1]), known)}"
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
     return f"{where}: {first['msg']}; received {first['input']!r}"[:300]

@@ -68,6 +68,22 @@ TARGETS = {
         "mlflow": "https://mlflow.example.com",
         "images": "registry.example.com/tidegate",
         "gateway": {"name": "public", "namespace": "gateways", "url": "https://models.example.com"},
+        "pods": {
+            "labels": {"cost-center": "ml"},
+            "annotations": {"example.com/contact": "ml@example.com"},
+            "image_pull_secrets": ["registry"],
+            "tolerations": [{"key": "team", "operator": "Exists"}],
+            "env": {"TZ": "Europe/Oslo"},
+            "proxy": {"https": "http://proxy.example.com:3128", "no": ["s3.example.com"]},
+            "ca_bundle": {"config_map": "company-ca", "key": "bundle.pem"},
+            "steps": {
+                "node_selector": {"pool": "training"},
+                "shm": "2Gi",
+                "runtime_class": "nvidia",
+                "volumes": [{"name": "corpus", "path": "/data", "claim": "corpus"}],
+            },
+            "endpoints": {"labels": {"tier": "serving"}, "node_selector": {"pool": "serving"}},
+        },
     },
 }
 STATES = {"plain": EndpointState(name="wine"), "full": EndpointState(name="cellar", incarnation=1)}

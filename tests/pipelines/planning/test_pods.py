@@ -1,0 +1,162 @@
+"""`pods` of a target: each key reaches the pods it is meant for, and what cannot hold is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.pipelines.walks.test_golden import FACTS, PLAIN
+from tidegate.pipelines.commands.preflight import check_nodes
+from tidegate.pipelines.errors import ExperimentError, UsageError
+from tidegate.pipelines.executors.manifests import jobs_of
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.hosting.manifests import endpoint_objects_of
+from tidegate.pipelines.planning.plan import make_plan
+from tidegate.pipelines.state.targets import Target, find_target
+from tidegate.serving.deployment.release import EndpointState
+
+TARGET = {"name": "team", "store": {"url": "s3://models/tidegate"}, "mlflow": "http://mlflow"}
+
+
+def objects(pods: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The driver's Job, a step's and the endpoint's Deployment."""
+    target, plan = Target.model_validate({**TARGET, "pods": pods}), make_plan(validate(PLAIN, "here"), FACTS)
+    driver, step, *_ = jobs_of(target, plan)
+    made = endpoint_objects_of(target, plan, EndpointState(name="wine"))
+    (endpoint,) = (known for known in made if known["kind"] == "Deployment")
+    return {"driver": driver, "steps": step, "endpoints": endpoint}
+
+
+def spec_of(made: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = made["spec"]["template"]["spec"]
+    return found
+
+
+def variables(container: dict[str, Any]) -> dict[str, Any]:
+    return {known["name"]: known.get("value") for known in container["env"]}
+
+
+def test_nothing_is_added_where_nothing_is_asked() -> None:
+    assert objects({}) == objects({"steps": {}, "driver": {}, "endpoints": {}})
+    for made in objects({}).values():
+        assert "annotations" not in made["metadata"]
+        assert "imagePullSecrets" not in spec_of(made)
+
+
+def test_a_key_of_all_reaches_every_container() -> None:
+    asked = {
+        "labels": {"cost-center": "ml"},
+        "annotations": {"contact": "ml"},
+        "image_pull_secrets": ["registry"],
+        "node_selector": {"pool": "ml"},
+        "tolerations": [{"key": "team", "operator": "Exists"}],
+        "env": {"TZ": "UTC"},
+        "volumes": [{"name": "corpus", "path": "/data", "claim": "corpus"}],
+        "shm": "1Gi",
+        "runtime_class": "gvisor",
+    }
+    for made in objects(asked).values():
+        spec = spec_of(made)
+        for metadata in (made["metadata"], made["spec"]["template"]["metadata"]):
+            assert metadata["labels"]["cost-center"] == "ml"
+            assert metadata["labels"]["app.kubernetes.io/managed-by"] == "tidegate"
+            assert metadata["annotations"] == {"contact": "ml"}
+        assert spec["imagePullSecrets"] == [{"name": "registry"}]
+        assert (spec["nodeSelector"], spec["runtimeClassName"]) == ({"pool": "ml"}, "gvisor")
+        assert {"key": "team", "operator": "Exists"} in spec["tolerations"]
+        volumes = {known["name"]: known for known in spec["volumes"]}
+        assert volumes["corpus"]["persistentVolumeClaim"] == {"claimName": "corpus", "readOnly": True}
+        assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
+            assert variables(container)["TZ"] == "UTC"
+            mounts = {known["name"]: known for known in container["volumeMounts"]}
+            assert mounts["corpus"] == {"name": "corpus", "mountPath": "/data", "readOnly": True}
+            assert mounts["shm"]["mountPath"] == "/dev/shm"
+            assert "scratch" in mounts
+
+
+def test_a_kind_has_its_own_beside_it() -> None:
+    made = objects(
+        {
+            "labels": {"cost-center": "ml", "tier": "any"},
+            "endpoints": {"labels": {"tier": "serving"}, "service_account": "serving"},
+            "driver": {"env": {"DEBUG": "1"}},
+        }
+    )
+    labels = {kind: found["spec"]["template"]["metadata"]["labels"] for kind, found in made.items()}
+    assert {kind: found["tier"] for kind, found in labels.items()} == {
+        "driver": "any",
+        "steps": "any",
+        "endpoints": "serving",
+    }
+    assert all(found["cost-center"] == "ml" for found in labels.values())
+    accounts = [spec_of(found)["serviceAccountName"] for found in made.values()]
+    assert accounts == ["tidegate-driver", "tidegate-step", "serving"]
+    has = ["DEBUG" in variables(spec_of(found)["containers"][0]) for found in made.values()]
+    assert has == [True, False, False]
+
+
+def test_a_proxy_leaves_the_cluster_alone() -> None:
+    for found in objects({"proxy": {"https": "http://proxy:3128", "no": ["s3.example.com"]}}).values():
+        env = variables(spec_of(found)["containers"][0])
+        assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://proxy:3128"
+        assert "http_proxy" not in env
+        assert env["NO_PROXY"] == env["no_proxy"]
+        direct = {"localhost", "127.0.0.1", ".svc", ".cluster.local", "$(KUBERNETES_SERVICE_HOST)"}
+        assert set(env["NO_PROXY"].split(",")) == {*direct, "s3.example.com"}
+
+
+def test_a_certificate_authority_is_told_to_every_library() -> None:
+    for found in objects({"ca_bundle": {"config_map": "ca", "key": "all.pem"}}).values():
+        spec = spec_of(found)
+        volume = next(known for known in spec["volumes"] if known["name"] == "company-ca")
+        assert volume["configMap"] == {"name": "ca", "items": [{"key": "all.pem", "path": "ca.crt"}]}
+        env = variables(spec["containers"][0])
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            assert env[name] == "/etc/tidegate/ca/ca.crt"
+
+
+VOLUME = {"name": "a", "path": "/a", "claim": "c"}
+
+
+@pytest.mark.parametrize(
+    ("pods", "words"),
+    [
+        ({"label": {"a": "b"}}, 'unknown key pods.label; did you mean "labels"'),
+        ({"steps": {"image": "x"}}, "unknown key pods.steps.image"),
+        ({"labels": {"tidegate.dev/run": "x"}}, "tidegate.dev/run is ours; expected another name"),
+        ({"env": {"HOME": "/root"}}, "env.HOME is ours"),
+        ({"env": {"TIDEGATE_HOME": "/root"}}, "env.TIDEGATE_HOME is ours"),
+        ({"env": {"HTTPS_PROXY": "http://a"}, "proxy": {"https": "http://b"}}, "is what proxy sets"),
+        ({"env": {"SSL_CERT_FILE": "/a"}, "ca_bundle": {"config_map": "ca"}}, "is what ca_bundle sets"),
+        ({"proxy": {"https": "proxy:3128"}}, "pods.proxy.https"),
+        ({"volumes": [{"name": "a", "path": "/a"}]}, "no source; expected one of claim, config_map and"),
+        ({"volumes": [VOLUME | {"secret": "s"}]}, "received claim and secret; expected one of"),
+        ({"volumes": [VOLUME | {"path": "/scratch/x"}]}, "path /scratch/x is ours"),
+        (
+            {"volumes": [{"name": "a", "path": "/a", "secret": "c", "read_only": False}]},
+            "read_only is false for a secret; expected a claim",
+        ),
+        ({"volumes": [VOLUME, VOLUME | {"path": "/b"}]}, "two volumes have one name"),
+        ({"shm": "much"}, "pods.shm"),
+    ],
+)
+def test_what_cannot_hold(tmp_path: Path, pods: dict[str, Any], words: str) -> None:
+    document = {key: value for key, value in TARGET.items() if key != "name"} | {"pods": pods}
+    (tmp_path / "targets.yaml").write_text(yaml.safe_dump({"team": document}))
+    with pytest.raises(UsageError) as error:
+        find_target(tmp_path, "team")
+    assert words in str(error.value)
+
+
+def test_an_experiment_adds_what_the_target_allows() -> None:
+    target = Target.model_validate({**TARGET, "pods": {"steps": {"node_selector": {"pool": "training"}}}})
+    for selector in ({"gpu": "h100"}, {"pool": "training"}):
+        check_nodes(validate({**PLAIN, "resources": {"node_selector": selector}}, "here"), target)
+    with pytest.raises(
+        ExperimentError, match=r"pool is 'other', and target team has 'training' for its pods"
+    ):
+        check_nodes(validate({**PLAIN, "resources": {"node_selector": {"pool": "other"}}}, "here"), target)
