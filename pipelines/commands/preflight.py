@@ -108,7 +108,7 @@ def _task(experiment: Experiment) -> str | None:
 
 def check_nodes(experiment: Experiment, target: Target) -> None:
     """What the target says of the nodes of every step holds; an experiment may add to it."""
-    theirs = target.pods.policy("steps").node_selector
+    theirs = target.pod_policy("steps").node_selector
     for key, value in experiment.resources.node_selector.items():
         if theirs.get(key, value) != value:
             raise ExperimentError(

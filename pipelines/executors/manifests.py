@@ -59,7 +59,7 @@ def job_of(
         members=resources.nodes if step == "train" else 1,
         secrets=secrets,
     )
-    return with_policy(job, target.pods.policy("steps"))
+    return with_policy(job, target.pod_policy("steps"))
 
 
 def pack_id(number: int) -> str:
@@ -101,7 +101,7 @@ def packed_job_of(
         secrets=secrets,
     )
     job["metadata"]["labels"] |= {PACK: str(trials)}
-    return with_policy(job, target.pods.policy("steps"))
+    return with_policy(job, target.pod_policy("steps"))
 
 
 def _python(module: str, target: Target, run: str, *arguments: str) -> list[str]:
@@ -124,7 +124,7 @@ def driver_of(target: Target, run: str, notify: Sequence[Notification] = ()) -> 
         environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json(exclude_defaults=True)},
         secrets=tuple(dict.fromkeys(entry.secret for entry in notify)),
     )
-    return with_policy(job, target.pods.policy("driver"))
+    return with_policy(job, target.pod_policy("driver"))
 
 
 def jobs_of(target: Target, plan: Plan) -> list[Object]:

@@ -70,6 +70,6 @@ def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: 
         cpu=serving.resources.cpu,
         memory=serving.resources.memory,
         processes=str(serving.processes),
-        policy=target.pods.policy("endpoints"),
+        policy=target.pod_policy("endpoints"),
         **known,
     )

@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidegate.pipelines.errors import UnknownNameError, UsageError, nearest
-from tidegate.pipelines.state.pods import Pods
+
+if TYPE_CHECKING:
+    from tidegate.infra.cluster.pod_policy import PodPolicy
+    from tidegate.pipelines.state.pods import Kind, Pods
 
 IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON
 
@@ -44,7 +47,11 @@ class Target(Part):
     mlflow: str = Field(description="MLflow's address, as people open it")
     images: str = Field("tidegate", description="registry and folder of the images")
     gateway: Gateway | None = Field(None, description="without it, traffic is split by numbers of replicas")
-    pods: Pods = Field(Pods.model_validate({}), description="what the company asks of every pod")
+    pods: dict[str, Any] = Field({}, description="what the company asks of every pod, see `state.pods`")
+
+    def pod_policy(self, kind: "Kind") -> "PodPolicy":
+        """What is added to the pods of a kind: "steps", "driver" or "endpoints"."""
+        return _pods(self.pods).policy(kind)
 
 
 def targets_file(home: Path) -> Path:
@@ -70,7 +77,10 @@ def find_target(home: Path, name: str) -> Target | None:
     if name not in known:
         raise UnknownNameError("target", name, ["local", *known], f"add it to {path}, or use --target local")
     try:
-        return Target.model_validate({"name": name, **known[name]})
+        target = Target.model_validate({"name": name, **known[name]})
+        if target.pods:
+            _pods(target.pods)
+        return target
     except (ValidationError, TypeError) as error:
         raise UsageError(f"{path}: target {name}: {_sentence(error)}") from error
 
@@ -102,14 +112,27 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
+def _pods(document: dict[str, Any]) -> "Pods":
+    from tidegate.pipelines.state.pods import Pods  # a plan for this machine does without
+
+    return Pods.model_validate(document)
+
+
+def _keys(title: str) -> list[str]:
+    if title == "Target":
+        return [*Target.model_fields]
+    from tidegate.pipelines.state.pods import Pods
+
+    return [*Pods.model_fields]
+
+
 def _sentence(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in (*(["pods"] if error.title == "Pods" else []), *first["loc"]))
     if first["type"] == "extra_forbidden":
-        known = [*Pods.model_fields] if first["loc"][0] == "pods" else [*Target.model_fields]
-        return f"unknown key {where}{nearest(str(first['loc'][-1]), known)}"
+        return f"unknown key {where}{nearest(str(first['loc'][-1]), _keys(error.title))}"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
     return f"{where}: {first['msg']}; received {first['input']!r}"[:300]
