@@ -7,6 +7,7 @@ ServingError
 ├── ContractError          a request does not fit the contract; names field and row (HTTP 400)
 ├── RejectedError          a request is rejected before the model sees it (limits, overload, no key)
 ├── PredictionError        the model's output is not a prediction (HTTP 500)
+├── StoppedWritingError    nobody reads a text any more that is being written
 ├── ParityError            the served model could not be compared with the trained one
 ├── ProofError             a replica does not answer its golden rows as the trained model did
 ├── BentoError             the bento could not be built
@@ -85,6 +86,10 @@ class RejectedError(ServingError):
 
 class PredictionError(ServingError):
     """The model's output is not a prediction: a wrong shape, or not finite."""
+
+
+class StoppedWritingError(ServingError):
+    """Nobody reads a text any more that is being written: the work ends."""
 
 
 class ParityError(ServingError):

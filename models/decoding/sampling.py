@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 # Log-probabilities of the next token `(n, vocabulary)`, from row numbers `(n,)` and their prefixes `(n, steps)`.
 NextToken = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 
+# Called with a row's number and its next token.
+Written = Callable[[int, int], None]
+
 
 def sample(
     next_token: NextToken,
@@ -20,6 +23,7 @@ def sample(
     temperature: float,
     top_k: int | None = None,
     seed: int | None = None,
+    written: Written | None = None,
 ) -> list[tuple[tuple[int, ...], float]]:
     """One text per row, token by token; temperature 0 is greedy decoding.
 
@@ -33,6 +37,7 @@ def sample(
         longest: the largest number of tokens; a longer text is cut.
         temperature, top_k: see `tempered`.
         seed: of the draws; None: different draws each time.
+        written: called with each token, also the end, and its row; what it raises ends the call.
 
     Returns:
         For each row the tokens without the end, and their log-probability at temperature 1, including that of the end
@@ -48,6 +53,9 @@ def sample(
         tokens = np.array(
             [draw(p[None], draws[row])[0] for p, row in zip(probabilities, alive.tolist(), strict=True)]
         )
+        if written is not None:
+            for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
+                written(row, token)
         scores[alive] += logs[np.arange(len(alive)), tokens]
         prefixes = np.concatenate([prefixes, tokens[:, None]], axis=1)
         going = tokens != end

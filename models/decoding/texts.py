@@ -14,7 +14,7 @@ from tidegate.models.decoding.beam import beam_search
 from tidegate.models.decoding.cache import PrefixReader, together
 from tidegate.models.decoding.cached_network import CachedNetwork
 from tidegate.models.decoding.probabilities import log_probabilities
-from tidegate.models.decoding.sampling import NextToken, sample
+from tidegate.models.decoding.sampling import NextToken, Written, sample
 from tidegate.models.decoding.settings import Decoding
 from tidegate.models.preprocessing.target.text_target import BOUNDARY, PREFIX, TextTarget
 
@@ -40,6 +40,7 @@ def decode(
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
     until: float | None = None,
+    written: Written | None = None,
 ) -> list[Text]:
     """One text per row.
 
@@ -50,6 +51,7 @@ def decode(
         prompts: for each row the tokens to continue; they are not part of the returned text.
         decoding: the method and its settings.
         until: the `time.monotonic()` after which to give up; None: never.
+        written: called with each row and token as soon as it is drawn, the end too; never by beam.
 
     Raises:
         TimeoutError: it is later than `until`.
@@ -57,14 +59,16 @@ def decode(
     """
     longest = decoding.max_length or text_target.length
     starts = [np.array([BOUNDARY, *prompt], np.int32) for prompt in prompts]
+    network: NextToken
     if not isinstance(run, PrefixReader):
         network = _Network(run, text_target.spec.vocabulary, inputs, starts, until)
-        return _decoded(network, len(starts), longest, decoding)
+        return _decoded(network, len(starts), longest, decoding, written)
     size = together(run.model, max(map(len, starts), default=1) + longest) // _kept_of_a_row(decoding) or 1
     found: list[Text] = []
     for place in range(0, len(starts), size):
         some = starts[place : place + size]
-        found += _decoded(CachedNetwork(run.model, some, until), len(some), longest, decoding)
+        network = CachedNetwork(run.model, some, until)
+        found += _decoded(network, len(some), longest, decoding, _from(place, written))
     return found
 
 
@@ -72,7 +76,14 @@ def _kept_of_a_row(decoding: Decoding) -> int:
     return decoding.width if decoding.method == "beam" else 1
 
 
-def _decoded(network: NextToken, rows: int, longest: int, decoding: Decoding) -> list[Text]:
+def _from(first: int, written: Written | None) -> Written | None:
+    """The same, for rows that are counted from `first`."""
+    return written and (lambda row, token: written(first + row, token))
+
+
+def _decoded(
+    network: NextToken, rows: int, longest: int, decoding: Decoding, written: Written | None
+) -> list[Text]:
     if decoding.method == "beam":
         found = beam_search(
             network,
@@ -96,6 +107,7 @@ def _decoded(network: NextToken, rows: int, longest: int, decoding: Decoding) ->
         temperature=0.0 if greedy else decoding.temperature,
         top_k=decoding.top_k,
         seed=decoding.seed,
+        written=written,
     )
     return [Text(tokens, score) for tokens, score in drawn]
 

@@ -12,6 +12,7 @@ from tidegate.serving.dataplane.bentoml_app import MEDIA, PATHS, PREFIX, BentoML
 from tidegate.serving.dataplane.dispatcher import Dispatcher
 from tidegate.serving.dataplane.pages import Page, pages_of
 from tidegate.serving.dataplane.prover import Prover
+from tidegate.serving.dataplane.streaming import asks_for_stream, stream, wants_stream
 from tidegate.serving.dialects import Dialect
 from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.asgi import (
@@ -101,7 +102,8 @@ class DataPlane:
         size = headers.get(b"content-length")
         if size is None or not self.dispatcher.engine.is_quick(int(size), dialect):
             return None
-        return None if url == b"/predict" and _is_for_bentoml(headers) else dialect
+        special = url == b"/predict" and (_is_for_bentoml(headers) or wants_stream(headers))
+        return None if special else dialect
 
     def needs_thread(self, dialect: Dialect, body: bytes) -> bool:
         """Whether the body of a request from `fast_path` shows that it must be answered in a thread after all."""
@@ -176,7 +178,8 @@ class DataPlane:
             elif path == "/predict" and _is_for_bentoml(headers):
                 await self._pass_on(scope, headers, receive, send)
             else:
-                await self._predict(dialect, headers, pairs, receive, send)
+                streams = path == "/predict" and asks_for_stream(headers, self.dispatcher.engine)
+                await self._predict(dialect, headers, pairs, receive, send, streams=streams)
         except RejectedError as error:
             self.dispatcher.record_rejection(self._label(path), error, pairs)
             body = (dialect or self._dialect_of(path)).error(error.kind, str(error))
@@ -185,7 +188,14 @@ class DataPlane:
             self.dispatcher.engine.metrics.count(self._label(path), 499)
 
     async def _predict(
-        self, dialect: Dialect, headers: Headers, pairs: HeaderList, receive: Receive, send: Send
+        self,
+        dialect: Dialect,
+        headers: Headers,
+        pairs: HeaderList,
+        receive: Receive,
+        send: Send,
+        *,
+        streams: bool,
     ) -> None:
         began = time.perf_counter()
         dispatcher, admission, size = self.dispatcher, self.dispatcher.admission, 0
@@ -195,12 +205,17 @@ class DataPlane:
             size = len(body)
             if b"content-encoding" in headers:
                 body = inflate(body, headers[b"content-encoding"], self._settings.limits.max_body_bytes)
-            answer = await dispatcher.answer(dialect, body, headers)
+            if streams:
+                answer = await stream(dispatcher, dialect, body, headers, pairs, receive, send)
+            else:
+                answer = await dispatcher.answer(dialect, body, headers)
         finally:
             admission.leave(size)
+        if streams:
+            return dispatcher.record_response(dialect, answer, pairs, began, proof=PROOF in headers)
         more = pairs + answer.headers if answer.headers else pairs
         await respond(send, answer.status, answer.media, answer.body, more)
-        dispatcher.record_response(dialect, answer, pairs, began, proof=PROOF in headers)
+        return dispatcher.record_response(dialect, answer, pairs, began, proof=PROOF in headers)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
         limits, admission = self._settings.limits, self.dispatcher.admission

@@ -12,6 +12,7 @@ from tidegate.serving.http.admission import Admission
 from tidegate.serving.http.asgi import HeaderList, Headers
 from tidegate.serving.http.settings import ServerSettings
 from tidegate.serving.inference.engine import InferenceEngine, Response
+from tidegate.serving.inference.predictor import Tell
 from tidegate.serving.monitoring.observer import ObserverQueue
 from tidegate.serving.runtimes import available_cpus
 
@@ -78,6 +79,15 @@ class Dispatcher:
             return await self._in_thread(self._explaining, answer.pending)
         finally:
             self.admission.leave_explanation()
+
+    async def write(self, dialect: Dialect, body: bytes, headers: Headers, tell: Tell) -> Response:
+        """Answer an admitted request for texts in a thread, and tell them as they are written.
+
+        Raises:
+            RejectedError: 504, after the deadline.
+            StoppedWritingError: nobody reads them any more.
+        """
+        return await self._in_thread(self._threads, partial(self.engine.answer, dialect, body, headers, tell))
 
     def record_response(
         self, dialect: Dialect, answer: Response, pairs: HeaderList, began: float, *, proof: bool = False

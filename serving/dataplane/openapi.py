@@ -62,7 +62,7 @@ def describe(spec: Spec, engine: InferenceEngine) -> Spec:
     predict["responses"] = {
         "200": {
             "description": "One prediction per row, in order",
-            "content": _json(_answer(contract), answered),
+            "content": _json(_answer(contract), answered) | _events(contract, answered),
         },
         "400": {"description": "What is wrong, and in which field", "content": _json(ERROR, refused)},
         "default": refusal(ERROR),
@@ -98,6 +98,20 @@ def _info(engine: InferenceEngine) -> Spec:
 
 def _json(schema: Spec, example: Any) -> Spec:
     return {"application/json": {"schema": schema, "example": example}}
+
+
+def _events(contract: Contract, answered: Any) -> Spec:
+    """The answer of a model that writes texts to `Accept: text/event-stream`, see `dataplane.streaming`."""
+    if contract.decoding is None or contract.decoding.method == "beam":
+        return {}
+    words = (
+        'server-sent events: one for each token, `data: {"row": 0, "text": …}`, and a last one, `event: answer`, whose '
+        "data is the JSON answer and `reasons`, of each row `end` or `length`; or `event: error`, with an error as data"
+    )
+    first = json.dumps({"row": 0, "text": "a"})
+    last = json.dumps({**answered, "reasons": ["end"] * len(answered["predictions"])})
+    example = f"data: {first}\n\nevent: answer\ndata: {last}\n\n"
+    return {"text/event-stream": {"schema": {"type": "string", "description": words}, "example": example}}
 
 
 def _request(contract: Contract) -> Spec:

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
+from tidegate.models.decoding.settings import Decoding
 from tidegate.serving.bundle.measurements import INLINE_SECONDS, Probed
 from tidegate.serving.dialects import Dialect, ParsedRequest, ServedModel, make_dialects
 from tidegate.serving.dialects.rows import RowsDialect
-from tidegate.serving.errors import ContractError, PredictionError
+from tidegate.serving.errors import ContractError, PredictionError, StoppedWritingError
 from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.asgi import JSON, HeaderList, Headers
 from tidegate.serving.inference.batching import Batcher
 from tidegate.serving.inference.explainer import Explainer
 from tidegate.serving.inference.golden import Golden
-from tidegate.serving.inference.predictor import Predictor
+from tidegate.serving.inference.predictor import Predictor, Tell
 from tidegate.serving.monitoring.metrics import Metrics
 from tidegate.serving.monitoring.observer import Observer
 
@@ -111,11 +112,21 @@ class InferenceEngine:
         # The size of a request for texts does not show how long they take.
         self._quick_bytes = 0 if batch > 1 or contract.decoding else _quick_bytes(latency, sample)
 
-    def answer(self, dialect: Dialect, body: bytes, headers: Headers) -> Response:
-        """Answer one request body; every error of the request becomes a response too."""
+    def answer(self, dialect: Dialect, body: bytes, headers: Headers, tell: Tell | None = None) -> Response:
+        """Answer one request body; every error of the request becomes a response too.
+
+        Args:
+            dialect, body, headers: of the request.
+            tell: called with the pieces of texts as they are written, see `Predictor.predict_columns`.
+
+        Raises:
+            StoppedWritingError: `tell` does, and nobody waits for the response.
+        """
         began = time.perf_counter()
         try:
-            return self._predict(dialect, dialect.read(body, headers), began)
+            return self._predict(dialect, dialect.read(body, headers), began, tell)
+        except StoppedWritingError:
+            raise
         except Exception as error:  # whatever a runtime raises, the client gets an error of its dialect
             return self._failed(dialect, error)
 
@@ -128,7 +139,7 @@ class InferenceEngine:
             return self._failed(self.default_dialect, error)
         return answer if answer.pending is None else answer.pending()
 
-    def predict(self, request: ParsedRequest) -> NDArray[np.float32]:
+    def predict(self, request: ParsedRequest, tell: Tell | None = None) -> NDArray[np.float32]:
         """Predict a parsed request; raises ContractError for too many rows, PredictionError."""
         most = min(self.max_rows, self.served.contract.most_rows or self.max_rows)
         if request.explain and self.served.contract.explain is not None:
@@ -138,7 +149,7 @@ class InferenceEngine:
             raise ContractError("rows", f"{request.rows} rows", expected, "send fewer at a time")
         if self.served.contract.decoding is not None:
             until = None if self.deadline is None else time.monotonic() + self.deadline
-            return self.predictor.predict_columns(request.columns, request.settings, until)
+            return self.predictor.predict_columns(request.columns, request.settings, until, tell)
         own = request.settings in (None, self.served.contract.settings)
         if self.batcher is None or not own:
             return self.predictor.predict_columns(request.columns, request.settings)
@@ -162,11 +173,17 @@ class InferenceEngine:
             return False
         return b'"explain"' in body or b"\\u" in body  # any letter may be written as \uXXXX
 
-    def _predict(self, dialect: Dialect, request: ParsedRequest, began: float) -> Response:
+    def _predict(
+        self, dialect: Dialect, request: ParsedRequest, began: float, tell: Tell | None = None
+    ) -> Response:
+        if tell is not None and isinstance(request.settings, Decoding) and request.settings.method == "beam":
+            expected = "greedy or sample, which write a text token by token"
+            fix = 'set {"decoding": {"method": "greedy"}}, or leave out Accept: text/event-stream'
+            raise ContractError("decoding.method", "'beam' for a stream", expected, fix)
         if request.explain and self.explainer is not None:
             return Response(202, b"", pending=partial(self._explain, self.explainer, request))
         read = time.perf_counter()
-        values = self.predict(request)
+        values = self.predict(request, tell)
         predicted = time.perf_counter()
         written = dialect.write(values, request)
         busy = time.perf_counter() - began

@@ -1,6 +1,7 @@
 """Raw rows to predictions: the same object offline, in the parity check and in the server."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tidegate.models.errors import TransformError, UserCodeError
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
+from tidegate.models.preprocessing.target.text_target import BOUNDARY, TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.user_code.code_folder import is_code_folder, use_code
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
@@ -26,6 +28,8 @@ from tidegate.serving.contract.reading import RequestReader
 from tidegate.serving.errors import ContractError, ModelLoadError, PredictionError
 from tidegate.serving.runtimes import Run, load_cached, load_model
 
+# Called with a row's number and a piece of its text, None at its end.
+Tell = Callable[[int, str | None], None]
 MAX_EXAMPLE_NUMBERS = 10_000  # numbers of an array in an example
 
 
@@ -57,7 +61,11 @@ class Predictor:
         return cls(opened.contract, opened.transforms, run)
 
     def predict_columns(
-        self, columns: Columns, settings: DecodingSettings | None = None, until: float | None = None
+        self,
+        columns: Columns,
+        settings: DecodingSettings | None = None,
+        until: float | None = None,
+        tell: Tell | None = None,
     ) -> NDArray[Any]:
         """Predict from raw columns.
 
@@ -65,6 +73,7 @@ class Predictor:
             columns: one per input of the contract; for boxes also ORIGINAL_SIZES, where images were resized.
             settings: how texts or boxes are chosen; None: as the contract says.
             until: `time.monotonic()` after which texts are given up; None: never.
+            tell: called with a row's number and what each token adds to its text, None at its end; never by beam.
 
         Returns:
             Answers `(n, units)`, float32, such as probabilities in the order of the contract's classes, see
@@ -77,7 +86,7 @@ class Predictor:
         """
         if self.contract.decoding is not None:
             chosen = settings if isinstance(settings, Decoding) else self.contract.decoding
-            return self._texts(columns, chosen, until)
+            return self._texts(columns, chosen, until, tell)
         if self.contract.detection is not None:
             return self._boxes(
                 columns, settings if isinstance(settings, Detection) else self.contract.detection
@@ -137,14 +146,18 @@ class Predictor:
         whole[:, : found.shape[1]] = found
         return whole
 
-    def _texts(self, columns: Columns, decoding: Decoding, until: float | None) -> NDArray[Any]:
+    def _texts(
+        self, columns: Columns, decoding: Decoding, until: float | None, tell: Tell | None
+    ) -> NDArray[Any]:
         answers, prompt = self.transforms.text_target, self.contract.prompt
         if answers is None:
             raise PredictionError("the bundle has no tokens; expected those of its model; build it again")
         count = len(next(iter(columns.values())))
         leads = [answers.prompt_ids(text) for text in columns[prompt].tolist()] if prompt else [[]] * count
         try:
-            texts = decode(self.run, answers, self.inputs(columns), leads, decoding, until)
+            texts = decode(
+                self.run, answers, self.inputs(columns), leads, decoding, until, _telling(answers, tell)
+            )
         except TimeoutError as error:
             raise PredictionError(
                 "the time for this request is over; ask for fewer or shorter texts"
@@ -160,6 +173,19 @@ class Predictor:
     def predict_rows(self, rows: list[Any]) -> list[Prediction]:
         """Predict from rows as in a request; raises ContractError, PredictionError."""
         return self.contract.predictions(self.predict_columns(self.reader.parse_rows(rows)))
+
+
+def _telling(answers: TextTarget, tell: Tell | None) -> Callable[[int, int], None] | None:
+    """What is called with tokens, and tells their texts."""
+    if tell is None:
+        return None
+    told, begun = tell, set[int]()
+
+    def written(row: int, token: int) -> None:
+        told(row, None if token == BOUNDARY else answers.piece(token, row not in begun))
+        begun.add(row)
+
+    return written
 
 
 def load_transform(transforms: Transforms, code: Path | None) -> None:

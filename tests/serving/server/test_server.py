@@ -247,3 +247,9 @@ def test_sigterm_ends_it_cleanly(images: Path, start: Start, tmp_path: Path) -> 
 def test_sample_rows_of_the_bundle_are_accepted(endpoint: dict[str, Any], images: Path) -> None:
     body = json.dumps({"rows": open_bundle(images).sample}).encode()
     assert _ask(endpoint, "POST", "/predict", body)[0] == 200
+
+
+def test_a_stream_of_a_model_that_writes_no_texts_is_refused(endpoint: dict[str, Any]) -> None:
+    body = json.dumps({"rows": [IMAGE]}).encode()
+    status, _, answer = _ask(endpoint, "POST", "/predict", body, Accept="text/event-stream")
+    assert status == 406 and "this model writes no texts" in json.loads(answer)["message"]
