@@ -145,3 +145,9 @@ def nearest_name(name: object, known: Iterable[str]) -> str | None:
 def one_line(error: object) -> str:
     """Someone else's message in one line, without a terminal's colours: Keras prints some of its text bold."""
     return " ".join(COLOURS.sub("", str(error)).split())
+
+
+def last_line(printed: str) -> str:
+    """What a process said last, without a terminal's colours; "" if it said nothing."""
+    lines = COLOURS.sub("", printed).strip().splitlines()
+    return lines[-1] if lines else ""

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.models.errors import ExportError, one_line
-from tidegate.models.export.onnx_rewrites import rewrite
+from tidegate.models.errors import ExportError, last_line, one_line
+from tidegate.models.export.merged_steps import merged
+from tidegate.models.export.missing_operators import MissingOperatorError, require_operators
+from tidegate.models.export.onnx_operators import Handler
+from tidegate.models.export.onnx_operators import handlers as of_operators
+from tidegate.models.export.onnx_rewrites import graphs_of, rewrite
 from tidegate.models.export.saved_keras import load_saved
 from tidegate.models.keras_private import answers_of
 
@@ -42,11 +46,11 @@ def export_onnx(model: Any, path: Path) -> Exported:
         ExportError: the model cannot be exported faithfully; the message says why.
     """
     try:
-        with silence():
+        with silence(), merged(model):
             proto = _converted(model)
             check(proto)
     except Exception as error:
-        raise ExportError(f"the model has no ONNX form: {reason(error)}") from error
+        raise ExportError(f"the model has no ONNX form: {reason(error, model)}") from error
     path.write_bytes(proto.SerializeToString())
     return Exported(
         tuple(given.name for given in proto.graph.input),
@@ -86,7 +90,7 @@ def export_saved(model: Any, saved: Path, path: Path, code: Path | None = None) 
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ExportError((done.stderr.strip().splitlines() or ["the export ended without a message"])[-1])
+        raise ExportError(last_line(done.stderr) or "the export ended without a message")
 
 
 def main(saved: str, path: str, code: str | None = None) -> None:
@@ -101,6 +105,11 @@ def _converted(model: Any) -> Any:
     import tensorflow as tf
 
     names = [tensor.name for tensor in model.inputs]
+    texts = [tensor.name for tensor in model.inputs if tensor.dtype == "string"]
+    if texts:
+        raise ExportError(
+            f"the input {texts[0]!r} is text as it is, and ONNX Runtime has no operators for texts"
+        )
     signature = [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=f"input_{index}")
         for index, tensor in enumerate(model.inputs)
@@ -131,17 +140,36 @@ def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None
     Args:
         function: the function to trace.
         signature: a `tf.TensorSpec` for each of its arguments.
-        handlers: for operators that the converter does not know.
+        handlers: for operators that the converter does not know, beside those of `onnx_operators`.
+
+    Raises:
+        MissingOperatorError: ONNX lacks an operator, and no handler could write it in others.
     """
     import tensorflow as tf
     import tf2onnx
 
     traced = tf.function(function, input_signature=signature, autograph=False)
+    causes: dict[str, str] = {}
+    every = {name: (_telling(call, causes), args) for name, (call, args) in of_operators(handlers).items()}
     with _without_inner_functions():
-        proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=handlers)
+        proto, _ = tf2onnx.convert.from_function(traced, signature, opset=OPSET, custom_op_handlers=every)
         _bind_captured(proto, traced.get_concrete_function(), len(signature))
     rewrite(proto)
+    require_operators(proto, graphs_of(proto.graph), causes)
     return proto
+
+
+def _telling(handler: Handler, causes: dict[str, str]) -> Handler:
+    """A handler whose errors are kept by the node's name: the converter goes on after one and forgets it."""
+
+    def handle(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
+        try:
+            handler(ctx, node, name, args)
+        except Exception as error:
+            causes[name] = one_line(error)
+            raise
+
+    return handle
 
 
 @contextlib.contextmanager
@@ -219,8 +247,12 @@ def silence() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def reason(error: Exception) -> str:
-    """An error of the converter in one line."""
+def reason(error: Exception, model: Any = None) -> str:
+    """An error of the converter in one line, which names the layer of the model that it is about where it is known."""
+    if isinstance(error, MissingOperatorError):
+        return error.told(model)
+    if isinstance(error, ExportError):
+        return str(error)
     return f"{type(error).__name__}: {one_line(error)[:500]}"
 
 

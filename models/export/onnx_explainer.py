@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.models.data.columns import load_columns, take
-from tidegate.models.errors import ExportError, one_line
+from tidegate.models.errors import ExportError, last_line, one_line
 from tidegate.models.explaining.integrated_gradients import (
     ANSWERS,
     PARTS,
@@ -75,7 +75,7 @@ def export_path_gradients(model: Any, gradients: KerasPathGradients, path: Path)
             rename(proto, [*names, PLACES, PICKS], [ANSWERS, *(f"{PARTS}{name}" for name in names)])
             check(proto)
     except Exception as error:
-        raise ExportError(f"the model's gradient has no ONNX form: {reason(error)}") from error
+        raise ExportError(f"the model's gradient has no ONNX form: {reason(error, model)}") from error
     path.write_bytes(proto.SerializeToString())
 
 
@@ -120,7 +120,7 @@ def export_saved_path_gradients(
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ExportError((done.stderr.strip().splitlines() or ["the export ended without a message"])[-1])
+        raise ExportError(last_line(done.stderr) or "the export ended without a message")
     return "" if path.exists() else done.stdout.strip().splitlines()[-1]
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.models.export.onnx_nodes import constant, node_of, replace, shape_of
+
 
 def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """Return the `custom_op_handlers` for `tf2onnx.convert.from_function`."""
@@ -39,88 +41,88 @@ def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
 def _relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """The gradient passes where the output is above 0."""
     gradient, features = node.input
-    above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
-    _replace(ctx, node, "Where", [above, gradient, _constant(ctx, node, 0.0)])
+    above = node_of(ctx, "Greater", features, constant(ctx, node, 0.0))
+    replace(ctx, node, "Where", [above, gradient, constant(ctx, node, 0.0)])
 
 
 def _relu6(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """The gradient passes where the output is between 0 and 6."""
     gradient, features = node.input
-    above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
-    below = _node(ctx, "Less", features, _constant(ctx, node, 6.0))
-    _replace(ctx, node, "Where", [_node(ctx, "And", above, below), gradient, _constant(ctx, node, 0.0)])
+    above = node_of(ctx, "Greater", features, constant(ctx, node, 0.0))
+    below = node_of(ctx, "Less", features, constant(ctx, node, 6.0))
+    replace(ctx, node, "Where", [node_of(ctx, "And", above, below), gradient, constant(ctx, node, 0.0)])
 
 
 def _leaky_relu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """Below 0 the gradient is multiplied by alpha."""
     gradient, features = node.input
-    less = _node(ctx, "Mul", gradient, _constant(ctx, node, node.get_attr_value("alpha", 0.2)))
-    above = _node(ctx, "Greater", features, _constant(ctx, node, 0.0))
-    _replace(ctx, node, "Where", [above, gradient, less])
+    less = node_of(ctx, "Mul", gradient, constant(ctx, node, node.get_attr_value("alpha", 0.2)))
+    above = node_of(ctx, "Greater", features, constant(ctx, node, 0.0))
+    replace(ctx, node, "Where", [above, gradient, less])
 
 
 def _elu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """Below 0 the output is y = exp(x) - 1, with the derivative y + 1."""
     gradient, y = node.input
-    less = _node(ctx, "Mul", gradient, _node(ctx, "Add", y, _constant(ctx, node, 1.0)))
-    below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
-    _replace(ctx, node, "Where", [below, less, gradient])
+    less = node_of(ctx, "Mul", gradient, node_of(ctx, "Add", y, constant(ctx, node, 1.0)))
+    below = node_of(ctx, "Less", y, constant(ctx, node, 0.0))
+    replace(ctx, node, "Where", [below, less, gradient])
 
 
 def _selu(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """As ELU with two constants (Klambauer et al., "Self-Normalizing Neural Networks", 2017)."""
     gradient, y = node.input
     alpha, scale = 1.6732632423543772, 1.0507009873554805
-    derivative = _node(ctx, "Add", y, _constant(ctx, node, scale * alpha))
-    below = _node(ctx, "Less", y, _constant(ctx, node, 0.0))
-    derivatives = _node(ctx, "Where", below, derivative, _constant(ctx, node, scale))
-    _replace(ctx, node, "Mul", [gradient, derivatives])
+    derivative = node_of(ctx, "Add", y, constant(ctx, node, scale * alpha))
+    below = node_of(ctx, "Less", y, constant(ctx, node, 0.0))
+    derivatives = node_of(ctx, "Where", below, derivative, constant(ctx, node, scale))
+    replace(ctx, node, "Mul", [gradient, derivatives])
 
 
 def _softplus(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """The derivative of log(1 + exp(x)) is the sigmoid of x."""
     gradient, features = node.input
-    _replace(ctx, node, "Mul", [gradient, _node(ctx, "Sigmoid", features)])
+    replace(ctx, node, "Mul", [gradient, node_of(ctx, "Sigmoid", features)])
 
 
 def _tanh(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """(1 - y^2) times the gradient."""
     y, gradient = node.input
-    derivative = _node(ctx, "Sub", _constant(ctx, node, 1.0), _node(ctx, "Mul", y, y))
-    _replace(ctx, node, "Mul", [gradient, derivative])
+    derivative = node_of(ctx, "Sub", constant(ctx, node, 1.0), node_of(ctx, "Mul", y, y))
+    replace(ctx, node, "Mul", [gradient, derivative])
 
 
 def _sigmoid(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """y (1 - y) times the gradient."""
     y, gradient = node.input
-    derivative = _node(ctx, "Mul", y, _node(ctx, "Sub", _constant(ctx, node, 1.0), y))
-    _replace(ctx, node, "Mul", [gradient, derivative])
+    derivative = node_of(ctx, "Mul", y, node_of(ctx, "Sub", constant(ctx, node, 1.0), y))
+    replace(ctx, node, "Mul", [gradient, derivative])
 
 
 def _sqrt(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """1 / (2 y) times the gradient."""
     y, gradient = node.input
-    _replace(ctx, node, "Div", [gradient, _node(ctx, "Mul", y, _constant(ctx, node, 2.0))])
+    replace(ctx, node, "Div", [gradient, node_of(ctx, "Mul", y, constant(ctx, node, 2.0))])
 
 
 def _rsqrt(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """-y^3 / 2 times the gradient."""
     y, gradient = node.input
-    cube = _node(ctx, "Mul", _node(ctx, "Mul", y, y), y)
-    _replace(ctx, node, "Mul", [gradient, _node(ctx, "Mul", cube, _constant(ctx, node, -0.5))])
+    cube = node_of(ctx, "Mul", node_of(ctx, "Mul", y, y), y)
+    replace(ctx, node, "Mul", [gradient, node_of(ctx, "Mul", cube, constant(ctx, node, -0.5))])
 
 
 def _reciprocal(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """-y^2 times the gradient."""
     y, gradient = node.input
-    _replace(ctx, node, "Mul", [gradient, _node(ctx, "Neg", _node(ctx, "Mul", y, y))])
+    replace(ctx, node, "Mul", [gradient, node_of(ctx, "Neg", node_of(ctx, "Mul", y, y))])
 
 
 def _shapes(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """The shapes themselves."""
     dtype = np.int64 if node.get_attr_value("out_type") == 7 else np.int32  # TensorProto's INT64
     for given, output in zip(list(node.input), list(node.output), strict=True):
-        ctx.replace_all_inputs(output, _constant(ctx, node, _shape(ctx, given), dtype))
+        ctx.replace_all_inputs(output, constant(ctx, node, shape_of(ctx, given), dtype))
     ctx.remove_node(node.name)
 
 
@@ -138,9 +140,9 @@ def _slice(ctx: Any, node: Any, _name: str, _args: Any) -> None:
         raise ValueError(
             "the gradient of a slice with strides is not supported; expected a contiguous slice; reshape first"
         )
-    inner = _node(ctx, "Reshape", node.input[4], _constant(ctx, node, sizes, np.int64))
+    inner = node_of(ctx, "Reshape", node.input[4], constant(ctx, node, sizes, np.int64))
     pads = [*first, *(np.array(shape) - last - 1)]
-    _replace(ctx, node, "Pad", [inner, _constant(ctx, node, pads, np.int64)])
+    replace(ctx, node, "Pad", [inner, constant(ctx, node, pads, np.int64)])
 
 
 def _items(begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> tuple[Any, ...]:
@@ -164,27 +166,27 @@ def _items(begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> tuple[A
 def _max_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """Each gradient goes to the first maximum of its window; overlapping windows add up."""
     given, _, gradient = node.input
-    rows, height, width, channels = _shape(ctx, given)
+    rows, height, width, channels = shape_of(ctx, given)
     kernel, strides, padding = _window(node)
     attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
     attributes |= {"auto_pad": "SAME_UPPER" if padding == "SAME" else "VALID"}
-    images = _node(ctx, "Transpose", given, perm=[0, 3, 1, 2])
+    images = node_of(ctx, "Transpose", given, perm=[0, 3, 1, 2])
     pooled = ctx.make_node("MaxPool", [images], output_count=2, attr=attributes)
-    flat = _constant(ctx, node, [-1], np.int64)
-    places = _node(ctx, "Reshape", pooled.output[1], flat)
-    values = _node(ctx, "Reshape", _node(ctx, "Transpose", gradient, perm=[0, 3, 1, 2]), flat)
-    count = _constant(ctx, node, [rows * height * width * channels], np.int64)
-    zeros = _node(ctx, "Expand", _constant(ctx, node, [0.0]), count)
-    added = _node(ctx, "ScatterElements", zeros, places, values, axis=0, reduction="add")
-    whole = _node(ctx, "Reshape", added, _constant(ctx, node, [rows, channels, height, width], np.int64))
-    _replace(ctx, node, "Transpose", [whole], perm=[0, 2, 3, 1])
+    flat = constant(ctx, node, [-1], np.int64)
+    places = node_of(ctx, "Reshape", pooled.output[1], flat)
+    values = node_of(ctx, "Reshape", node_of(ctx, "Transpose", gradient, perm=[0, 3, 1, 2]), flat)
+    count = constant(ctx, node, [rows * height * width * channels], np.int64)
+    zeros = node_of(ctx, "Expand", constant(ctx, node, [0.0]), count)
+    added = node_of(ctx, "ScatterElements", zeros, places, values, axis=0, reduction="add")
+    whole = node_of(ctx, "Reshape", added, constant(ctx, node, [rows, channels, height, width], np.int64))
+    replace(ctx, node, "Transpose", [whole], perm=[0, 2, 3, 1])
 
 
 def _average_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """Each gradient is divided equally over its window."""
     _, *size, channels = (int(number) for number in ctx.get_node_by_output(node.input[0]).get_tensor_value())
     kernel, strides, padding = _window(node)
-    outputs = _shape(ctx, node.input[1])[1:3]
+    outputs = shape_of(ctx, node.input[1])[1:3]
     needed = [
         (out - 1) * step + wide - one
         for out, step, wide, one in zip(outputs, strides, kernel, size, strict=True)
@@ -196,10 +198,10 @@ def _average_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
         for many, step, wide, one, lead in zip(outputs, strides, kernel, size, before, strict=True)
     ]
     parts = 1 / (np.array(counts[0])[:, None] * np.array(counts[1])[None, :])
-    shares = _node(ctx, "Mul", node.input[1], _constant(ctx, node, parts[None, :, :, None]))
-    images = _node(ctx, "Transpose", shares, perm=[0, 3, 1, 2])
-    window = _constant(ctx, node, np.ones((channels, 1, *kernel)))
-    spread = _node(
+    shares = node_of(ctx, "Mul", node.input[1], constant(ctx, node, parts[None, :, :, None]))
+    images = node_of(ctx, "Transpose", shares, perm=[0, 3, 1, 2])
+    window = constant(ctx, node, np.ones((channels, 1, *kernel)))
+    spread = node_of(
         ctx,
         "ConvTranspose",
         images,
@@ -210,7 +212,7 @@ def _average_pool(ctx: Any, node: Any, _name: str, _args: Any) -> None:
         pads=pads,
         output_padding=[max(0, -one) for one in needed],
     )
-    _replace(ctx, node, "Transpose", [spread], perm=[0, 2, 3, 1])
+    replace(ctx, node, "Transpose", [spread], perm=[0, 2, 3, 1])
 
 
 def _window(node: Any) -> tuple[list[int], list[int], str]:
@@ -220,31 +222,3 @@ def _window(node: Any) -> tuple[list[int], list[int], str]:
     padding = node.get_attr_value("padding")
     padding = padding.decode() if isinstance(padding, bytes) else padding
     return list(node.get_attr_value("ksize"))[1:3], list(node.get_attr_value("strides"))[1:3], padding
-
-
-def _shape(ctx: Any, name: str) -> list[int]:
-    shape = ctx.get_shape(name)
-    if shape is None or -1 in shape:
-        raise ValueError(f"the shape of {name} is {shape}; expected a known one; fix the input's shape")
-    return list(shape)
-
-
-def _constant(ctx: Any, node: Any, values: Any, dtype: Any = np.float32) -> str:
-    from tf2onnx import utils
-
-    name: str = ctx.make_const(utils.make_name(node.name), np.array(values, dtype)).output[0]
-    return name
-
-
-def _node(ctx: Any, operator: str, *inputs: str, **attributes: Any) -> str:
-    name: str = ctx.make_node(operator, list(inputs), attr=attributes).output[0]
-    return name
-
-
-def _replace(ctx: Any, node: Any, operator: str, inputs: list[str], **attributes: Any) -> None:
-    """Replace a node by an operator whose output has the same name."""
-    shapes, dtypes = node.output_shapes, node.output_dtypes
-    ctx.remove_node(node.name)
-    ctx.make_node(
-        operator, inputs, attr=attributes, outputs=node.output, name=node.name, shapes=shapes, dtypes=dtypes
-    )

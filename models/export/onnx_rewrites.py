@@ -22,11 +22,11 @@ def rewrite(proto: Any) -> None:
     """Rewrite every operator in REWRITES, in place."""
     import onnx
 
-    kinds = {node.op_type for graph in _graphs(proto.graph) for node in graph.node}
+    kinds = {node.op_type for graph in graphs_of(proto.graph) for node in graph.node}
     if not kinds & set(REWRITES):
         return
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    graphs = list(_graphs(proto.graph))
+    graphs = list(graphs_of(proto.graph))
     for graph in graphs:
         nodes = [part for node in graph.node for part in _rewritten(node, graph, constants)]
         del graph.node[:]
@@ -36,18 +36,20 @@ def rewrite(proto: Any) -> None:
         proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(CONSTANTS[name]), name))
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def graphs_of(graph: Any) -> Iterator[Any]:
     """A graph, and those in its nodes."""
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
     yield graph
 
 
 def _rewritten(node: Any, graph: Any, constants: dict[str, Any]) -> list[Any]:
     how = REWRITES.get(node.op_type)
     if how is None or (how is _bitcast and not _only_its_sign(node, graph, constants)):
+        return [node]
+    if how is _conv_transpose and not _ends_behind(node):
         return [node]
     return how(node)
 
@@ -122,9 +124,31 @@ def _only_its_sign(node: Any, graph: Any, constants: dict[str, Any]) -> bool:
     return bool(users) and signs and all(user.op_type == "BitwiseAnd" for user in users)
 
 
+def _conv_transpose(node: Any) -> list[Any]:
+    """What stands behind the last step of a transposed convolution is padding: ONNX has it as `output_padding`."""
+    import onnx
+
+    (pads,) = (attribute.ints for attribute in node.attribute if attribute.name == "pads")
+    half = len(pads) // 2
+    behind = [max(0, -(before + after)) for before, after in zip(pads[:half], pads[half:], strict=True)]
+    for place, more in enumerate(behind):
+        if more:
+            pads[place] = pads[place + half] = 0
+    node.attribute.append(onnx.helper.make_attribute("output_padding", behind))
+    return [node]
+
+
+def _ends_behind(node: Any) -> bool:
+    """Whether a transposed convolution has more places than its steps reach."""
+    pads: list[int] = next((list(one.ints) for one in node.attribute if one.name == "pads"), [])
+    half = len(pads) // 2
+    return any(before + after < 0 for before, after in zip(pads[:half], pads[half:], strict=True))
+
+
 REWRITES: dict[str, Callable[[Any], list[Any]]] = {
     "Erfc": _erfc,
     "Expm1": _expm1,
     "Log1p": _log1p,
     "Bitcast": _bitcast,
+    "ConvTranspose": _conv_transpose,
 }

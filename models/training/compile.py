@@ -133,7 +133,7 @@ def build_metrics(own: OwnTraining, inputs: Mapping[str, Any], target: Any) -> N
     if own_methods(model, ("compute_loss", "compute_metrics", "metrics")) or not own.tests:
         return
     some = {name: array[:TRIED] for name, array in inputs.items()}
-    answer = model(own.received(some))
+    answer = model(own.received(some), training=False)
     with contextlib.suppress(Exception):  # `fit` will say it, with the line
         model.compute_loss(some, target[:TRIED], answer)
         model.compute_metrics(some, target[:TRIED], answer)

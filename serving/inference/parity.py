@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, load_columns, rows_of, take
 from tidegate.models.decoding.settings import DecodingSettings, parse_decoding_settings
-from tidegate.models.errors import one_line
+from tidegate.models.errors import last_line, one_line
 from tidegate.models.explaining.integrated_gradients import PathGradients
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers, scales_of
@@ -212,8 +212,8 @@ def check_parity(
     argv += ["--decoding", decoding.model_dump_json()] if decoding is not None else []
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"it ended with code {done.returncode}"]
-        raise ParityError(f"{model.name} cannot be served by {runtime}: {reason[0]}")
+        reason = last_line(done.stderr) or f"it ended with code {done.returncode}"
+        raise ParityError(f"{model.name} cannot be served by {runtime}: {reason}")
     return Parity.model_validate_json(done.stdout.splitlines()[-1])
 
 
