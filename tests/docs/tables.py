@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from tests.models.export.layer_results import INSTEAD, PARTS, Result, results
 from tidegate.models.families import FAMILIES, family
 from tidegate.models.loops import BACKENDS
 from tidegate.models.readers import READERS
@@ -155,11 +156,33 @@ def _value(value: Any) -> str:
     return f"`{json.dumps(value)}`"
 
 
+def keras_layers() -> str:
+    """A row a layer of Keras and what serves it."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in results():
+        name = result.layer.partition("(")[0]
+        found.setdefault((name, result.reason), []).append(result)
+    rows = [_layer(name, reason, of) for (name, reason), of in found.items()]
+    rows += [(f"`{name}`", "", "", f"no layer of a network: {why}") for name, why in PARTS.items()]
+    head = ("layer", "served by", "largest difference", "measured with")
+    return _table(head, sorted(rows, key=lambda row: row[0].lower()))
+
+
+def _layer(name: str, reason: str, found: list[Result]) -> Row:
+    options = ", ".join(dict.fromkeys(f"`({one.layer.partition('(')[2]}`" for one in found))
+    if reason:
+        instead = f"; instead: {INSTEAD[name]}" if name in INSTEAD else ""
+        return f"`{name}`", "TensorFlow", "", f"{options}: {reason}{instead}"
+    worst = max(one.difference or 0.0 for one in found)
+    return f"`{name}`", "ONNX Runtime", f"{worst:.0e}" if worst else "0", options
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "schema": schema,
     "commands": commands,
     "examples": examples,
     "families": families,
+    "keras-layers": keras_layers,
     "readers": lambda: of_modules(READERS),
     "backends": lambda: of_modules(BACKENDS),
     "steps": lambda: of_modules(MODULES),
