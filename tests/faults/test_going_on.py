@@ -10,7 +10,7 @@ from ..conftest import Cli
 from .conftest import known_runs, new_run, wait, wait_for, workers
 
 GATE = "gate={metric: test_accuracy, minimum: 0.5, improve_on_champion: null}"
-LONG = ["--set", "training.epochs=400", "--set", GATE]
+LONG = ["--set", "training.epochs=200", "--set", GATE]
 OFTEN = ["--set", "training.checkpoint.every=100ms"]
 
 

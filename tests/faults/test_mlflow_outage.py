@@ -29,7 +29,7 @@ from .conftest import (
     workers,
 )
 
-LONG = 900  # epochs: more than 20 s of training
+LONG = 500  # epochs: more than 10 s of training
 LONGEST_GAP_S = 5.0  # between two epochs on a busy machine
 
 
