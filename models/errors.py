@@ -93,6 +93,15 @@ class TrainingError(ModelsError):
 class NonFiniteLossError(TrainingError):
     """The loss became NaN or infinite; the message names epoch and batch."""
 
+    @classmethod
+    def at(cls, epoch: int, batch: int, batches: int) -> NonFiniteLossError:
+        """Of a batch of an epoch, both from 0."""
+        return cls(
+            f"the loss became NaN or infinite in epoch {epoch + 1}, batch {batch + 1} of {batches}; expected a "
+            "finite number; lower training.optimizer.learning_rate, set clipnorm: 1.0 there, or look for "
+            "extreme values in the data"
+        )
+
 
 class StoppedError(TrainingError):
     """The process received SIGTERM; the training's state was saved, and the same training resumes from it."""

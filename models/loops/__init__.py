@@ -9,7 +9,7 @@ module with `make_loops` and a line in `BACKENDS`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -90,6 +90,24 @@ class WindowLoop(Loop, Protocol):
             data: as `LoopSpec.train`.
             rows: rows per epoch; None: all of them once.
             before: batches of the epoch before these rows; `every` counts them, too.
+        """
+
+
+class EpochsLoop(Loop, Protocol):
+    """A loop that may run many epochs in one call, which is quicker where an epoch has few batches.
+
+    Attributes:
+        runs_epochs: whether it does now: an epoch is short, as it is seen only between calls whether to end.
+    """
+
+    runs_epochs: bool
+
+    def run_epochs(self, orders: Callable[[int], np.ndarray], epochs: int) -> tuple[int, int | None]:
+        """Run over the rows several times; return how often, and the first batch whose loss was not finite, or None.
+
+        Args:
+            orders: gives the order of an epoch of these, from 0; see `run`.
+            epochs: at most.
         """
 
 

@@ -21,6 +21,7 @@ from tidegate.models.preprocessing.windows import ALIGNED
 
 # Compiling with XLA costs 0.5 s and saves 0.1 to 0.4 ms per batch.
 XLA_PAYS_FROM = 5_000  # batches
+FEW = 64  # batches of an epoch; as many as a first call has
 # A recurrent layer is a loop within each batch: compiling costs 1.5 s and saves 0.1 ms per step, outside of the matrix
 # products. In wider layers these take most of the time, and XLA's are not faster.
 STEPS_XLA_PAYS_FROM = 15_000
@@ -96,6 +97,7 @@ class Loop(StatelessLoop):
         self._pace = CallPacer(seconds_a_call)
         self.load(data, rows)
         self._of_any_rows = _block(step, batch_size, data=self._data) if any_rows else self._any
+        self._step, self._whole_epochs = step, dict[int | None, Any]()
 
     def load(self, data: tuple[Any, ...], rows: int | None = None, before: int = 0) -> None:
         """Run over other rows from now on; see `loops.WindowLoop`."""
@@ -124,6 +126,32 @@ class Loop(StatelessLoop):
             self._pace.adapt(began, stop - done)
             done = stop
             yield done, bad if bad >= 0 else None
+
+    def run_epochs(self, orders: Callable[[int], np.ndarray], epochs: int) -> tuple[int, int | None]:
+        """Run over the rows several times in one call; see `loops.EpochsLoop`."""
+        import tensorflow as tf
+
+        count = min(epochs, max(1, self._pace.batches // self.batches))
+        order = tf.constant(np.stack([orders(epoch) for epoch in range(count)]))
+        block = self._epochs_block()
+        began = time.perf_counter()
+        bad = int(block(self._data, order, tf.constant(self.batches)))
+        self._pace.adapt(began, count * self.batches)
+        return count, bad if bad >= 0 else None
+
+    def _epochs_block(self) -> Any:
+        """The compiled function of several epochs: one for all numbers of rows that are no whole number of batches."""
+        rows = None if self.rows % self._size else self.rows
+        if rows not in self._whole_epochs:
+            made = _epochs_block(self._step, self._size, self._data, rows)
+            made.get_concrete_function()  # traced now, which is not the time of a call
+            self._whole_epochs[rows] = made
+        return self._whole_epochs[rows]
+
+    @property
+    def runs_epochs(self) -> bool:
+        """See `loops.EpochsLoop`; not where full batches have a function of their own."""
+        return not self._by_size and self.batches <= min(FEW, 8 * self._pace.batches)
 
     def batches_a_call(self) -> int:
         """See `loops.CallPacer`."""
@@ -162,19 +190,11 @@ def _block(
     import keras
     import tensorflow as tf
 
-    def rows_of(rows: Any, index: Any) -> Any:
-        # XLA and devices that share a batch need a known batch size, and with it TensorFlow computes the same bits as
-        # `Model.fit`. A strided slice makes the last batch smaller.
-        known = by_size or (rows.shape[0] is not None and rows.shape[0] % size == 0)
-        return tf.slice(rows, [index * size], [size]) if known else rows[index * size : (index + 1) * size]
+    one_batch = _batch(step, size, by_size)
 
     def block(data: Any, rows: Any, start: Any, stop: Any) -> Any:
         def body(index: Any, bad: Any) -> tuple[Any, Any]:
-            chosen = rows_of(rows, index)
-            logs = step(keras.tree.map_structure(lambda tensor: tf.gather(tensor, chosen), data))
-            # The logged loss is the epoch's mean so far, so it stays non-finite from the first such batch on.
-            broken = ~tf.math.is_finite(tf.cast(logs["loss"], tf.float32)) if "loss" in logs else False
-            return index + 1, tf.where((bad < 0) & broken, index, bad)
+            return index + 1, tf.where((bad < 0) & one_batch(data, rows, index), index, bad)
 
         none = tf.constant(-1)
         return tf.while_loop(lambda index, _: index < stop, body, (start, none), parallel_iterations=1)[1]
@@ -184,6 +204,56 @@ def _block(
         number, count = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
         signature = [keras.tree.map_structure(_of_any_length, data), number, count, count]
     return tf.function(block, autograph=False, jit_compile=xla, input_signature=signature)
+
+
+def _epochs_block(step: Callable[..., Any], size: int, data: Any, rows: int | None) -> Any:
+    """The compiled function of whole epochs, in as many orders; `rows` of each, or None for any number."""
+    import keras
+    import tensorflow as tf
+
+    one_batch = _batch(step, size)
+
+    def block(data: Any, orders: Any, batches: Any) -> Any:
+        def epoch(index: Any, bad: Any) -> tuple[Any, Any]:
+            order = orders[index]
+
+            def body(batch: Any, bad: Any) -> tuple[Any, Any]:
+                broken = one_batch(data, order, batch)
+                return batch + 1, tf.where((bad < 0) & broken, index * batches + batch, bad)
+
+            begin = (tf.constant(0), bad)
+            return index + 1, tf.while_loop(
+                lambda batch, _: batch < batches, body, begin, parallel_iterations=1
+            )[1]
+
+        begin = (tf.constant(0), tf.constant(-1))
+        count = tf.shape(orders)[0]
+        return tf.while_loop(lambda index, _: index < count, epoch, begin, parallel_iterations=1)[1]
+
+    of_data = _of_any_length if rows is None else tf.TensorSpec.from_tensor
+    orders, count = tf.TensorSpec([None, rows], tf.int32), tf.TensorSpec([], tf.int32)
+    signature = [keras.tree.map_structure(of_data, data), orders, count]
+    return tf.function(block, autograph=False, input_signature=signature)
+
+
+def _batch(step: Callable[..., Any], size: int, by_size: bool = False) -> Callable[..., Any]:
+    """A step over one batch of rows in an order; whether the loss is no finite number since then."""
+    import keras
+    import tensorflow as tf
+
+    def rows_of(rows: Any, index: Any) -> Any:
+        # XLA and devices that share a batch need a known batch size, and with it TensorFlow computes the same bits as
+        # `Model.fit`. A strided slice makes the last batch smaller.
+        known = by_size or (rows.shape[0] is not None and rows.shape[0] % size == 0)
+        return tf.slice(rows, [index * size], [size]) if known else rows[index * size : (index + 1) * size]
+
+    def one_batch(data: Any, rows: Any, index: Any) -> Any:
+        chosen = rows_of(rows, index)
+        logs = step(keras.tree.map_structure(lambda tensor: tf.gather(tensor, chosen), data))
+        # The logged loss is the mean so far, so it stays non-finite from the first such batch on.
+        return ~tf.math.is_finite(tf.cast(logs["loss"], tf.float32)) if "loss" in logs else False
+
+    return one_batch
 
 
 def _of_any_length(tensor: Any) -> Any:

@@ -117,6 +117,7 @@ def _fold_metrics(
         validation_weights=weights[1],
         checkpoints=checkpoints,
         shared=shared,
+        last_only=shared is not None,
     )
     recipe.calibrate(model, validation)
     return recipe.metrics(predict(model, own[0]), own[1])

@@ -17,7 +17,7 @@ from tidegate.models.config.training import Training
 from tidegate.models.distributed.devices import BACKEND_NAMES
 from tidegate.models.distributed.process_group import Group, member_lost_error
 from tidegate.models.errors import NonFiniteLossError, StoppedError, TrainingError, one_line
-from tidegate.models.loops import Loop, LoopState
+from tidegate.models.loops import EpochsLoop, Loop, LoopState
 from tidegate.models.loops.streamed import StreamedLoop
 from tidegate.models.training import checkpoint
 from tidegate.models.training.callbacks import callbacks_for, is_better
@@ -61,11 +61,11 @@ class EpochLoop:
     """One training.
 
     Attributes:
-        model, options, seed: see `training.fit.fit`.
+        model, options, seed, medians: see `training.fit.fit`.
         loop, check: the loops over the training rows and the held-out rows.
         hooks: callbacks and checkpoints.
-        medians: see `training.fit.fit`.
         order: draws an epoch's rows; None: a permutation.
+        last_only: whether nobody asks for the values of epochs before the last one.
         stopped: "" after all epochs, "early" by early stopping, "pruned" by the medians.
         resumed: epoch and batch that it resumed from, both from 0; None: it started from the beginning.
     """
@@ -78,6 +78,7 @@ class EpochLoop:
     hooks: Hooks
     medians: Sequence[float | None]
     order: Callable[[np.random.Generator], np.ndarray] | None = None
+    last_only: bool = False
     stopped: str = ""
     resumed: tuple[int, int] | None = None
     progress: TrainingProgress = field(default_factory=TrainingProgress)
@@ -98,6 +99,8 @@ class EpochLoop:
         self._saved_at, self._pause = time.monotonic(), self._least_pause()
         self._began = time.monotonic() - self.progress.seconds
         while not self.stopped and self.progress.epoch < self.options.epochs:
+            if self._many_a_call():
+                self._epochs()
             self._epoch()
         self.progress.seconds = time.monotonic() - self._began
         self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
@@ -110,6 +113,36 @@ class EpochLoop:
         stopping = self.options.early_stopping
         default = "loss" if self.check is None else "val_loss"
         return (stopping and stopping.monitor) or default
+
+    def _many_a_call(self) -> bool:
+        """Whether nothing looks at the model between two epochs, and the loop runs many of them in one call."""
+        progress, kept = self.progress, self.options.checkpoint
+        watched = self.callbacks.callbacks or self.medians or self.order or self.hooks.group
+        watched = watched or progress.batch or progress.values or (kept and kept.batches)
+        return self.last_only and not watched and getattr(self.loop, "runs_epochs", False)
+
+    def _epochs(self) -> None:
+        """Train to the end of the last epoch, and take its values, as long as an epoch fits a call."""
+        progress, last = self.progress, self.options.epochs - 1
+        self.model.reset_metrics()
+        while progress.epoch < last and getattr(self.loop, "runs_epochs", False):
+            progress.epoch += self._run_epochs(last - progress.epoch)
+            self._save_if_due()
+        if progress.epoch == last and getattr(self.loop, "runs_epochs", False):
+            self.model.reset_metrics()
+            self._run_epochs(1)
+            progress.batch, progress.values = self.loop.batches, self._values()
+
+    def _run_epochs(self, most: int) -> int:
+        """Train some epochs in one call; return their number."""
+        first, loop = self.progress.epoch, cast(EpochsLoop, self.loop)
+        try:
+            count, bad = loop.run_epochs(lambda epoch: self._order(first + epoch), most)
+        except loop.errors as error:
+            raise self._failed(error) from error
+        if bad is not None:
+            raise NonFiniteLossError.at(first + bad // loop.batches, bad % loop.batches, loop.batches)
+        return count
 
     def _epoch(self) -> None:
         progress = self.progress
@@ -160,7 +193,7 @@ class EpochLoop:
         try:
             for done, bad in self.hooks.with_heartbeats(loop.run(order, progress.batch, every)):
                 if bad is not None:
-                    raise not_finite(progress.epoch, bad, loop.batches)
+                    raise NonFiniteLossError.at(progress.epoch, bad, loop.batches)
                 progress.batch = done
                 self._save_if_due()
                 # The last batch is reported with the epoch.
@@ -263,11 +296,3 @@ class EpochLoop:
             f"{type(error).__name__}: {cause}; expected a model that fits its data and the memory; if memory is short, "
             "lower training.batch_size"
         )
-
-
-def not_finite(epoch: int, batch: int, batches: int) -> NonFiniteLossError:
-    return NonFiniteLossError(
-        f"the loss became NaN or infinite in epoch {epoch + 1}, batch {batch + 1} of {batches}; expected a "
-        "finite number; lower training.optimizer.learning_rate, set clipnorm: 1.0 there, or look for "
-        "extreme values in the data"
-    )

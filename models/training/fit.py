@@ -90,6 +90,7 @@ def fit(
     group: Group | None = None,
     stated: Collection[str] = (),
     shared: SharedGraph | None = None,
+    last_only: bool = False,
 ) -> History:
     """Train `model` in place and return what happened.
 
@@ -123,6 +124,8 @@ def fit(
         stated: options that the experiment states, though they have the default.
         shared: the compiled model of an earlier training, if there is one, and for a later one; `model` is this model,
             and stays compiled with its metrics.
+        last_only: whether only the last epoch's values are asked for, so that many epochs may be run in one call; the
+            record then has those that were told.
 
     Raises:
         OptionsError: a setting is unknown, wrong, or does not fit the model.
@@ -222,7 +225,7 @@ def fit(
         if shared is not None:
             shared.keep(model, loss, (loop, check))
     order = windows.order if windows else None if sampling is None else sampling.order
-    epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order)
+    epoch_loop = EpochLoop(model, options, seed, loop, check, hooks, medians or (), order, last_only)
     epoch_loop.run()
     if shared is None:
         without_metrics(model)

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.config.monitors import require_monitor
-from tidegate.models.errors import ModelsError, StoppedError, UserCodeError, one_line
+from tidegate.models.errors import ModelsError, NonFiniteLossError, StoppedError, UserCodeError, one_line
 from tidegate.models.training import checkpoint
 from tidegate.models.training.callbacks import keras_callbacks
 from tidegate.models.training.checkpoint import TrainingProgress
-from tidegate.models.training.epoch_loop import SECONDS_A_REPORT, EpochLoop, not_finite
+from tidegate.models.training.epoch_loop import SECONDS_A_REPORT, EpochLoop
 from tidegate.models.training.keras_loop.keras_rows import KerasRows, callback_list
 from tidegate.models.user_code.project import line_in_project
 
@@ -157,7 +157,7 @@ class KerasFit(EpochLoop):
         progress.batch = batch + 1
         losses = {name: value for name, value in (logs or {}).items() if name.endswith("loss")}
         if not all(np.all(np.isfinite(value)) for value in losses.values()):
-            raise not_finite(progress.epoch, batch, batches)
+            raise NonFiniteLossError.at(progress.epoch, batch, batches)
         if progress.batch == batches:
             return  # what is saved, and reported, comes with the epoch
         if progress.batch == 1 and self._before != len(self.model.metrics_variables):

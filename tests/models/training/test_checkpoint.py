@@ -93,6 +93,24 @@ def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, xla:
     )
 
 
+def test_between_calls_of_many_epochs_it_stops_and_goes_on(tmp_path: Path) -> None:
+    """The first call has 64 batches, of five an epoch; the state is saved before the call after it."""
+    training = {
+        "epochs": 40,
+        "checkpoint": {"every": "1h"},
+        "early_stopping": None,
+        "learning_rate_schedule": None,
+    }
+    expected, course = trained(None, training=training)
+    keeper = Files(tmp_path, most=0)
+    with pytest.raises(StoppedError, match="in epoch 13, after batch 0 of 5"):
+        trained(keeper, training=training, last_only=True)
+    found, history = trained(Files(tmp_path), training=training, last_only=True)
+    assert history.resumed == (12, 0)
+    assert state(found) == state(expected)
+    assert history.epochs == course.epochs[-1:]
+
+
 def test_what_was_done_is_told_when_it_goes_on(tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="in epoch 2, after batch 3 of 5"):
         trained(Files(tmp_path, most=7))

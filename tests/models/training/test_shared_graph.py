@@ -11,6 +11,7 @@ from tests.models.training.test_generalisation import rows_of_classes
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training
 from tidegate.models.data.columns import take
+from tidegate.models.errors import NonFiniteLossError
 from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.training.recipe import Recipe, Rows
@@ -66,6 +67,37 @@ def test_the_bits_are_those_of_a_model_of_its_own(name: str, options: dict[str, 
     assert len(ours) == len(own)
     for one, other in zip(ours, own, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("options", [COSINE, {"class_weights": "balanced"}, SCHEDULED])
+def test_epochs_that_nobody_asks_for_may_be_one_call(options: dict[str, Any]) -> None:
+    """The weights, and the last epoch's values, are those of one call an epoch; callbacks see each epoch."""
+    training = parse_options(Training, {"epochs": 12, "batch_size": 8, **options}, "training")
+    recipe = Recipe(MODELS["mlp"], training.model_dump(mode="json"), SCHEMA.target, 3)
+    shared = shared_graph(recipe)
+    for count in (37, 38, 40):
+        rows, others = rows_of(count, count), rows_of(9, 0)
+        expected, course = recipe.train(TRANSFORMS, rows, others)
+        found, history = recipe.train(TRANSFORMS, rows, others, shared=shared, last_only=True)
+        for one, other in zip(found.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert history.epochs[-1] == course.epochs[-1]
+        assert len(history.epochs) == (len(course.epochs) if options is SCHEDULED else 1)
+
+
+def test_a_loss_that_is_not_finite_is_found_in_its_epoch() -> None:
+    options = {"epochs": 12, "batch_size": 8, "optimizer": {"name": "sgd", "learning_rate": 1e18}}
+    training = parse_options(Training, options, "training").model_dump(mode="json")
+    recipe = Recipe(
+        {"family": "linear"}, {**training, "regularization": {"l1": 0.0, "l2": 1.0}}, SCHEMA.target, 3
+    )
+    told = []
+    for last_only in (False, True):
+        with pytest.raises(NonFiniteLossError) as raised:
+            recipe.train(TRANSFORMS, rows_of(37, 1), rows_of(0, 0), last_only=last_only)
+        told.append(str(raised.value))
+    assert told[0] == told[1]
+    assert "in epoch 1, batch" in told[0] or "in epoch 2, batch" in told[0]
 
 
 def test_other_inputs_or_batches_get_another_model() -> None:
