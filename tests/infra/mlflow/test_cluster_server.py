@@ -4,11 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.script import ScriptDirectory
-from mlflow.store.db import utils
-from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
-from sqlalchemy import create_engine, inspect
 
 from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow.cluster_server import host_settings, prepare, write_password_file
@@ -42,7 +37,16 @@ def test_a_missing_password_names_its_secret(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # of MLflow's own tables
 def test_the_tables_of_an_older_mlflow_are_brought_up_to_date(tmp_path: Path) -> None:
-    """SQLite stands for PostgreSQL here: the migrations are MLflow's own."""
+    """SQLite stands for PostgreSQL here: the migrations are MLflow's own.
+
+    MLflow is imported here, as every process of `make test` would import it to collect this file: 5 s of CPU time.
+    """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+    from sqlalchemy import create_engine, inspect
+
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     prepare(uri)  # an empty database is left to MLflow
     engine = create_engine(uri)
