@@ -6,6 +6,7 @@ What is real is the driver's side: the plan, the executor, the API server, the s
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.step import STEPS, Step
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
+from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.prepare import Prepared
 
 FILES = ("model.keras", "model.onnx", "reference.npy", "report.npz", "events.jsonl")
@@ -60,8 +62,12 @@ def plan_of(name: str, trials: int, parallelism: int) -> Plan:
     steps = []
     for step in plan.of("train"):
         inputs = step.inputs.model_copy(update={"prepared": NOTHING_PREPARED, "content": {}})
-        steps.append(Step(step.id, step.step, step.key, inputs, after=()))
+        steps.append(Step(step.id, step.step, step.key, partial(_as_it_is, inputs), after=()))
     return Plan(plan.run, experiment, facts, tuple(steps))
+
+
+def _as_it_is(inputs: StepPart) -> StepPart:
+    return inputs
 
 
 class SimulatedExecutor(KubernetesExecutor):
