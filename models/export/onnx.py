@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.errors import ExportError, last_line, one_line
-from tidegate.models.export.merged_steps import merged
-from tidegate.models.export.missing_operators import MissingOperatorError, require_operators
-from tidegate.models.export.onnx_operators import Handler
-from tidegate.models.export.onnx_operators import handlers as of_operators
-from tidegate.models.export.onnx_rewrites import graphs_of, rewrite
+from tidegate.models.export.operators.handlers import Handler
+from tidegate.models.export.operators.handlers import handlers as of_operators
+from tidegate.models.export.operators.merged_steps import merged
+from tidegate.models.export.operators.missing import MissingOperatorError, require_operators
+from tidegate.models.export.operators.rewrites import graphs_of, rewrite
 from tidegate.models.export.saved_keras import load_saved
 from tidegate.models.keras_private import answers_of
 
@@ -140,7 +140,7 @@ def convert(function: Any, signature: list[Any], handlers: dict[str, Any] | None
     Args:
         function: the function to trace.
         signature: a `tf.TensorSpec` for each of its arguments.
-        handlers: for operators that the converter does not know, beside those of `onnx_operators`.
+        handlers: for operators that the converter does not know, beside those of `operators.handlers`.
 
     Raises:
         MissingOperatorError: ONNX lacks an operator, and no handler could write it in others.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.export.onnx_nodes import constant, node_of, replace, shape_of
+from tidegate.models.export.operators.nodes import constant, node_of, replace, shape_of
 
 
 def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:

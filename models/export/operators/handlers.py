@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.export import onnx_resizing
-from tidegate.models.export.onnx_nodes import constant, node_of, replace, values_of
+from tidegate.models.export.operators import resizing
+from tidegate.models.export.operators.nodes import constant, node_of, replace, values_of
 
 Handler = Callable[[Any, Any, str, list[Any]], None]
 FLOAT, INT32, FLOAT16, DOUBLE = 1, 6, 10, 11  # TensorProto's
@@ -28,7 +28,7 @@ def handlers(
         "RFFT": _rfft,
         **dict.fromkeys(PARTS, _part),
         "Conv3D": _conv_3d,
-        **onnx_resizing.HANDLERS,
+        **resizing.HANDLERS,
     }
     return {name: (handler, []) for name, handler in known.items()} | (further or {})
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.export.onnx_nodes import constant, node_of, replace, values_of
+from tidegate.models.export.operators.nodes import constant, node_of, replace, values_of
 
 FLOAT = 1  # TensorProto's
 Matrix = NDArray[np.float32]
