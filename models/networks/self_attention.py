@@ -1,4 +1,4 @@
-"""Causal self-attention of several heads with rotated positions, of a whole text or of new tokens after a cache.
+"""Causal self-attention of several heads with rotated positions; `export.onnx_cache` writes the same for new tokens.
 
 Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, and for the rotations Su et al., "RoFormer: Enhanced
 Transformer with Rotary Position Embedding", 2021. Everything is operations of `keras.ops`, for symbolic tensors too.
@@ -90,24 +90,3 @@ def attended(joint: Any, turns: Turns, visible: Any, heads: int) -> Any:
 
     queries, keys, values = heads_of(joint, turns, heads)
     return merged(ops.matmul(weights(scores(queries, keys), visible), values))
-
-
-def attended_after(
-    joint: Any, turns: Turns, visible: Any, heads: int, past_keys: Any, past_values: Any
-) -> tuple[Any, Any, Any]:
-    """What new tokens gather from earlier ones and from themselves, (rows, new, width); and their keys and values.
-
-    Args:
-        joint: projection of the new tokens, (rows, new, 3 width).
-        turns: of the new tokens.
-        visible: bool (rows, 1, new, past + new).
-        heads: how many.
-        past_keys, past_values: of the earlier tokens, (rows, heads, past, dim); they are not copied.
-    """
-    from keras import ops
-
-    queries, keys, values = heads_of(joint, turns, heads)
-    found = ops.concatenate([scores(queries, past_keys), scores(queries, keys)], axis=-1)
-    shares, past = weights(found, visible), ops.shape(past_keys)[2]
-    earlier = ops.matmul(shares[..., :past], past_values)
-    return merged(earlier + ops.matmul(shares[..., past:], values)), keys, values

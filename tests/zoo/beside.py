@@ -27,6 +27,7 @@ COMPUTED = (
     "detection",
 )
 PUBLISHED = {
+    "gpt": "3.507 a character measured for text-generation, an LSTM",
     "fashion-cnn": "0.925 published for two convolutions",
     "fashion-inception": "0.925 published for two convolutions",
     "fashion-mlp": "0.883 published for dense networks",

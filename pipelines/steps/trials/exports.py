@@ -39,17 +39,17 @@ def export_model(model: Any, keras: Path, onnx: Path) -> ModelFiles:
         export_saved(model, keras, onnx, project_document())
     except ExportError as error:
         return ModelFiles(keras, None, str(error))
-    return ModelFiles(keras, onnx, "", _export_cached(model, keras, onnx.with_name("cached.onnx")))
+    return ModelFiles(keras, onnx, "", _export_cached(model, onnx.with_name("cached.onnx")))
 
 
-def _export_cached(model: Any, keras: Path, path: Path) -> Path | None:
+def _export_cached(model: Any, path: Path) -> Path | None:
     """Write the file that reads only new tokens, if the family has one; why that fails is said."""
-    from tidegate.models.export.onnx_cache import export_saved_cached, has_cache
+    from tidegate.models.export.onnx_cache import export_cached, has_cache
 
     if not has_cache(model):
         return None
     try:
-        export_saved_cached(model, keras, path)
+        export_cached(model, path)
     except ExportError as error:
         print(f"reads a text again for each token: {error}", flush=True)
         return None

@@ -45,8 +45,11 @@ def test_one_that_forgets_or_misplaces_is_found_out(case: Any, tmp_path: Path) -
     for name in ("past_value_1", "past_positions"):
         wrong = onnx.ModelProto()
         wrong.CopyFrom(proto)
-        (first,) = (node for node in wrong.graph.node if node.input and node.input[0] == name)
-        first.op_type = "Neg"
+        for node in wrong.graph.node:
+            given = ["wrong" if one == name else one for one in node.input]
+            node.ClearField("input")
+            node.input.extend(given)
+        wrong.graph.node.insert(0, onnx.helper.make_node("Neg", [name], ["wrong"]))
         onnx.save(wrong, tmp_path / "wrong.onnx")
         assert not measure_cached(predictor, tmp_path / "wrong.onnx", columns, reference, None).passed
 
