@@ -26,7 +26,8 @@ def of_trials(api: Cluster, run: str) -> set[str]:
 
 
 def test_a_trial_that_fails_alone(onto: Onto, api: Cluster) -> None:
-    space = "{model.hidden: {choices: [[16], [-5], [8], [12]]}}"
+    """Of the four learning rates the second one leads to a loss that is no number."""
+    space = "{training.optimizer.learning_rate: {choices: [0.001, 1.0e+30, 0.002, 0.003]}}"
     search = f"{{method: grid, parallelism: 1, pack: 4, pruning: null, space: {space}}}"
     more = ("--set", f"search={search}", "--set", "training.epochs=2")
     run = detached(onto, "digits", *more, *EASY, *own(4201))
@@ -35,8 +36,9 @@ def test_a_trial_that_fails_alone(onto: Onto, api: Cluster) -> None:
     assert shown["status"] == "done"
     assert [trial["status"] for trial in shown["trials"]] == ["done", "failed", "done", "done"]
     assert len(seen) == 1
-    failed = onto("logs", run, shown["trials"][1]["id"]).stdout
-    assert "-5" in failed
+    assert (
+        "nan" in str(shown["trials"][1]).lower() + onto("logs", run, shown["trials"][1]["id"]).stdout.lower()
+    )
     assert left(api, run) == []
     onto.ok("delete", "packed-4201")
 
@@ -55,9 +57,7 @@ def test_a_killed_pod_and_a_deleted_driver_train_nothing_twice(onto: Onto, api: 
     assert (shown["status"], len(shown["trials"])) == ("done", 6)
     assert {trial["status"] for trial in shown["trials"]} <= {"done", "cached"}
     assert len(before) == len(set(before))
-    told = onto("logs", run, "driver").stdout
-    assert "it starts again" in told
-    assert "adopted" in told
+    assert "adopted" in onto("logs", run, "driver").stdout  # by the second driver, of the second pod
     parents, children = mlflow_runs(onto, run)
     assert (len(parents), len(children)) == (1, 6)
     assert left(api, run) == []
