@@ -63,19 +63,24 @@ def send(channel: str, variables: Variables, message: Message) -> None:
     Raises:
         NotificationError: it was not taken; `again` says whether it may be later. No variable's value is in it.
     """
-    CHANNELS[channel](variables, message)
+    CHANNELS[channel](_stripped(variables), message)
 
 
 def check(channel: str, variables: Variables) -> None:
     """Raise NotificationError if a channel's variables are missing or cannot be used; nothing is sent."""
+    variables = _stripped(variables)
     if channel == "email":
         _mail_server(variables)
-        for name in ("FROM", "TO"):
-            _needed(variables, name, "an address such as ml@example.com")
+        _mail(variables, Message(id="check", event="", time=0.0, title="", text="", facts={}))
         return
     _url(variables)
     if channel == "webhook":
         _signing_key(variables)
+
+
+def _stripped(variables: Variables) -> Variables:
+    """A Secret that was made from a file has a line's end in each value."""
+    return {name: value.strip() for name, value in variables.items()}
 
 
 def _webhook(variables: Variables, message: Message) -> None:
@@ -105,10 +110,7 @@ def _teams(variables: Variables, message: Message) -> None:
 
 
 def _email(variables: Variables, message: Message) -> None:
-    mail = EmailMessage()
-    mail["Subject"], mail["From"], mail["To"] = message.title, variables["FROM"], variables["TO"]
-    mail["Message-ID"] = f"<{message.id}@tidegate>"
-    mail.set_content(message.text)
+    mail = _mail(variables, message)
     host, port, user = _mail_server(variables)
     try:
         with _connected(host, port) as server:
@@ -127,6 +129,21 @@ def _email(variables: Variables, message: Message) -> None:
     except (OSError, smtplib.SMTPException) as error:
         words = f"the mail server {host}, port {port}: {type(error).__name__}; expected it to take the mail"
         raise NotificationError(words, again=True) from None
+
+
+def _mail(variables: Variables, message: Message) -> EmailMessage:
+    mail = EmailMessage()
+    mail["Subject"], mail["Message-ID"] = message.title, f"<{message.id}@tidegate>"
+    for name in ("FROM", "TO"):
+        addresses = _needed(variables, name, "an address such as ml@example.com")
+        try:
+            mail[name.title()] = addresses
+        except ValueError:
+            raise NotificationError(
+                f"{name} is no address; expected one such as ml@example.com; correct it"
+            ) from None
+    mail.set_content(message.text)
+    return mail
 
 
 CHANNELS: dict[str, Callable[[Variables, Message], None]] = {

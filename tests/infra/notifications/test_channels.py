@@ -81,6 +81,11 @@ def test_a_webhook_is_signed(receiver: Receiver) -> None:
     assert headers["content-type"] == "application/json"
 
 
+def test_a_line_end_in_a_variable_counts_for_nothing(receiver: Receiver) -> None:
+    send("webhook", {"URL": f"{receiver.url}\n", "SIGNING_SECRET": f"{KEY}\n"}, MESSAGE)
+    assert receiver.got[0][0]["webhook-signature"].startswith("v1,")
+
+
 def test_without_a_signing_secret_it_is_not_signed(receiver: Receiver) -> None:
     send("webhook", {"URL": receiver.url}, MESSAGE)
     assert "webhook-signature" not in receiver.got[0][0]
@@ -210,6 +215,7 @@ def test_mail_that_is_not_taken(mail: dict[str, str], mailbox: Mailbox) -> None:
         ("webhook", {"URL": "https://host", "SIGNING_SECRET": "s3cret"}, "no base64 of 24 to 64 bytes"),
         ("email", {"FROM": "a@b.c", "TO": "d@e.f"}, "the secret has no SMTP_HOST"),
         ("email", {"SMTP_HOST": "host", "FROM": "a@b.c"}, "the secret has no TO"),
+        ("email", {"SMTP_HOST": "host", "FROM": "a@b.c\nBcc: s3cret", "TO": "d@e.f"}, "FROM is no address"),
         ("email", {"SMTP_HOST": "host", "SMTP_PORT": "s3cret"}, "SMTP_PORT is no port"),
     ],
 )
