@@ -97,7 +97,16 @@ class ParityError(ServingError):
 
 
 class ProofError(ServingError):
-    """A replica does not answer its golden rows as the trained model did."""
+    """A replica does not answer its golden rows as the trained model did.
+
+    Args:
+        message: which row, and how far.
+        wrong: whether it answered; False: it could not, which may pass.
+    """
+
+    def __init__(self, message: str, *, wrong: bool = True) -> None:
+        self.wrong = wrong
+        super().__init__(message)
 
 
 class BentoError(ServingError):

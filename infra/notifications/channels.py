@@ -5,10 +5,10 @@ A webhook is signed as Standard Webhooks 1.0 says, which every language has a li
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
+import re
 import smtplib
 import ssl
 import time
@@ -95,7 +95,16 @@ def _webhook(variables: Variables, message: Message) -> None:
 
 
 def _slack(variables: Variables, message: Message) -> None:
-    _post(_url(variables), json.dumps({"text": f"*{message.title}*\n{message.text}"}).encode(), {})
+    _post(
+        _url(variables),
+        json.dumps({"text": f"*{_plain(message.title)}*\n{_plain(message.text)}"}).encode(),
+        {},
+    )
+
+
+def _plain(text: str) -> str:
+    """For Slack, which reads <…> as a mention or a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _teams(variables: Variables, message: Message) -> None:
@@ -138,10 +147,11 @@ def _mail(variables: Variables, message: Message) -> EmailMessage:
         addresses = _needed(variables, name, "an address such as ml@example.com")
         try:
             mail[name.title()] = addresses
-        except ValueError:
-            raise NotificationError(
-                f"{name} is no address; expected one such as ml@example.com; correct it"
-            ) from None
+            good = all(entry.username and entry.domain for entry in mail[name.title()].addresses)
+        except (ValueError, IndexError):  # the second by the header's parser, for some characters
+            good = False
+        if not good:
+            raise NotificationError(f"{name} is no address; expected one such as ml@example.com; correct it")
     mail.set_content(message.text)
     return mail
 
@@ -171,18 +181,35 @@ def _start_tls(server: smtplib.SMTP) -> bool:
 def _mail_server(variables: Variables) -> tuple[str, int, str]:
     host = _needed(variables, "SMTP_HOST", "the mail server's name")
     port = variables.get("SMTP_PORT", str(SUBMISSION))
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
         raise NotificationError(
             "SMTP_PORT is no port; expected a number from 1 to 65535, such as 587; correct it"
+        )
+    if not _is_host(host):
+        raise NotificationError(
+            "SMTP_HOST is no name of a machine; expected one such as smtp.example.com; correct it"
         )
     return host, int(port), variables.get("SMTP_USER", "")
 
 
+def _is_host(name: str | None) -> bool:
+    try:
+        return bool(name) and bool(str(name).encode("idna")) and not re.search(r"[\s@/]", str(name))
+    except UnicodeError:
+        return False
+
+
 def _url(variables: Variables) -> str:
     url = _needed(variables, "URL", "the address to post to")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NotificationError("URL is no http:// or https:// address; expected one; correct it")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and _is_host(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or not url.isprintable() or " " in url or "@" in parts.netloc:
+        raise NotificationError(
+            "URL is no http:// or https:// address of plain letters, without a user; expected one; correct it"
+        )
     return url
 
 
@@ -193,7 +220,7 @@ def _signing_key(variables: Variables) -> bytes | None:
         return None
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if not 24 <= len(key) <= 64:
         raise NotificationError(

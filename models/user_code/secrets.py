@@ -29,7 +29,11 @@ def read_secret(home: Path, name: str, option: str = "code.secrets") -> dict[str
     path = home / "secrets" / f"{name}.env"
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserCodeError(
+            f"{option}: {name}: {path} is not UTF-8; expected text of NAME=VALUE lines; write it as UTF-8"
+        ) from None
     except OSError as error:
         raise UserCodeError(
             f"{option}: {name}: {path}: {error.strerror}; expected a file of NAME=VALUE lines with mode 0600; "

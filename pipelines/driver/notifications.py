@@ -5,26 +5,25 @@ there for whoever drives the next run.
 """
 
 import hashlib
-import json
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tidegate.infra.errors import ConflictError, InfraError, NotificationError
 from tidegate.infra.notifications.channels import TIMEOUT_S, Message, check, send
 from tidegate.infra.system.backoff import pauses
+from tidegate.infra.system.locks import lock
 from tidegate.models.errors import UserCodeError
 from tidegate.models.user_code.secrets import read_secret
 from tidegate.pipelines.errors import ExperimentError
-from tidegate.pipelines.experiment.notify import Event, Notification
+from tidegate.pipelines.experiment.notify import Channel, Event, Notification
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.state.home import Home, RunRecord
 
-KEYS = "notifications/"
+KEYS, LOCK = "notifications/", "notifications.lock"
 PATIENCE_S = 10.0  # that the end of a run waits for channels that do not answer
 KEEP_S = 7 * 24 * 3600.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 4.0
@@ -71,7 +70,9 @@ class Teller:
     def close(self) -> list[str]:
         """Wait for what is being sent, not for long; a sentence for each message that was not taken."""
         if self._thread.is_alive():
-            self._thread.join(PATIENCE_S + TIMEOUT_S)
+            self._thread.join(PATIENCE_S + 2 * TIMEOUT_S)
+        if self._thread.is_alive():
+            self._problems.append("not everybody was told in time; the next run tries again")
         return self._problems
 
     def _deliver(self) -> None:
@@ -82,7 +83,7 @@ class Pending(BaseModel):
     """A message that was not taken yet."""
 
     model_config = ConfigDict(frozen=True)
-    to: str
+    to: Channel
     secret: str
     message: Message
 
@@ -141,34 +142,55 @@ def keep(home: Home, notify: list[Notification], message: Message) -> None:
 
 
 def deliver(home: Home, patience_s: float = PATIENCE_S) -> list[str]:
-    """Send what waits in the store, for a limited time; what is not taken stays there for a week.
+    """Send what waits in the store, the newest first, for a limited time; what is not taken stays there for a week.
+
+    Args:
+        home: the home, of which one process sends at a time.
+        patience_s: after so many seconds nothing more is begun.
 
     Returns:
         A sentence for each message that was not sent.
     """
-    until, waits = time.monotonic() + patience_s, pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-    left = dict(_pending(home))
-    problems: dict[str, str] = {}
+    until = time.monotonic() + patience_s
+    try:
+        with lock(home.path / LOCK, timeout=patience_s):
+            return _deliver(home, until)
+    except InfraError:  # another process is sending, or the home's disk is gone, which the run itself tells
+        return []
+
+
+def _deliver(home: Home, until: float) -> list[str]:
+    left, problems = _pending(home)
+    waits = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
     while left:
         for key, pending in list(left.items()):
-            try:
-                _send(home, pending)
-                problems.pop(key, None)
-            except (UserCodeError, NotificationError) as error:
-                problems[key] = _problem(pending, str(error))
-                over = time.time() - pending.message.time > KEEP_S
-                if getattr(error, "again", False) and not over:
-                    continue
-                if not over:
-                    del left[key]  # whoever mends the secret gets it with the next run
-                    continue
-            home.store.delete(key)
-            del left[key]
+            if time.monotonic() > until:
+                problems.setdefault(key, _problem(pending, "there was no time left"))
+                continue
+            problem = _try(home, pending)
+            if problem is None or time.time() - pending.message.time > KEEP_S:
+                with suppress(InfraError):  # sent once more by the next run
+                    home.store.delete(key)
+            problems[key] = "" if problem is None else _problem(pending, str(problem))
+            if problem is None or not problem.again:
+                del left[key]
         pause = next(waits)
         if not left or time.monotonic() + pause > until:
             break
         time.sleep(pause)
-    return list(problems.values())
+    return [problem for problem in problems.values() if problem]
+
+
+def _try(home: Home, pending: Pending) -> NotificationError | None:
+    try:
+        _send(home, pending)
+    except NotificationError as error:
+        return error
+    except UserCodeError as error:
+        return NotificationError(str(error))
+    except Exception as error:  # one message must not keep others from being sent
+        return NotificationError(f"unexpected {type(error).__name__}")
+    return None
 
 
 def _send(home: Home, pending: Pending) -> None:
@@ -179,9 +201,18 @@ def _problem(pending: Pending, words: str) -> str:
     return f"{pending.to} was not told that {pending.message.title}: {words}; the next run tries again"
 
 
-def _pending(home: Home) -> Iterator[tuple[str, Pending]]:
+def _pending(home: Home) -> tuple[dict[str, Pending], dict[str, str]]:
+    """What waits, the newest first, and a sentence for each document that this version does not know."""
+    found, problems = {}, {}
     try:
-        for key, (content, _) in home.store.read_many(home.store.keys(KEYS)).items():
-            yield key, Pending.model_validate(json.loads(content))
+        documents = home.store.read_many(home.store.keys(KEYS))
     except InfraError:  # the run itself tells that its store is gone
-        return
+        return {}, {}
+    for key, (content, _) in documents.items():
+        try:
+            found[key] = Pending.model_validate_json(content)
+        except ValidationError:
+            problems[key] = (
+                f"{key} in the store is a message of another version of Tidegate, which has to send it"
+            )
+    return dict(sorted(found.items(), key=lambda item: -item[1].message.time)), problems

@@ -6,13 +6,14 @@ from pydantic import BeforeValidator, Field
 
 from tidegate.pipelines.experiment.part import Name, Part, as_list
 
+Channel = Literal["webhook", "slack", "teams", "email"]
 Event = Literal["released", "refused", "failed", "cancelled", "rolled_back"]
 
 
 class Notification(Part):
     """One channel, and what is told there."""
 
-    to: Literal["webhook", "slack", "teams", "email"] = Field(description="the channel")
+    to: Channel = Field(description="the channel")
     on: Annotated[list[Event], BeforeValidator(as_list, json_schema_input_type=list[Event] | Event)] = Field(
         ["released", "refused", "failed"],
         min_length=1,

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from tidegate.serving.errors import ProofError
 from tidegate.serving.inference.engine import InferenceEngine
 
+# So many proofs in a row without an answer, such as for lack of memory, until one counts as failed; so soon they come.
+UNANSWERED, SOON_S = 3, 60.0
 LOG = logging.getLogger("tidegate")
 
 
@@ -26,7 +28,7 @@ class Prover:
 
     def __init__(self, engine: InferenceEngine, every: float, failed: Callable[[str], None]) -> None:
         self._engine, self._every, self._failed = engine, every, failed
-        self.problem = ""
+        self.problem, self._unanswered = "", 0
         self._running: asyncio.Task[None] | None = None
         if engine.golden is not None:
             self._record()
@@ -48,11 +50,16 @@ class Prover:
         try:
             self._engine.proof = await asyncio.to_thread(self._engine.golden.prove)
         except ProofError as error:
+            self._unanswered += 1
+            if not error.wrong and self._unanswered < UNANSWERED:
+                LOG.warning("proved again soon: %s", error)
+                return
             self.problem = str(error)
             self._engine.metrics.proved("failed")
             LOG.error("not ready any more: %s", error)
             self._failed(self.problem)
         else:
+            self._unanswered = 0
             self._record()
 
     def _record(self) -> None:
@@ -68,5 +75,6 @@ class Prover:
     async def _repeat(self) -> None:
         while not self.problem:
             # Replicas that started together do not prove together.
-            await asyncio.sleep(self._every * random.uniform(0.8, 1.2))
+            every = min(self._every, SOON_S) if self._unanswered else self._every
+            await asyncio.sleep(every * random.uniform(0.8, 1.2))
             await self.prove()

@@ -6,20 +6,21 @@ with another ONNX Runtime, is proved by these rows before it is ready, and again
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tidegate.models.data.columns import take
 from tidegate.models.errors import one_line
 from tidegate.models.probing.probes import Probes, load_probes
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.bundle.measurements import PROBES, Probed
 from tidegate.serving.errors import ProofError, ServingError
 from tidegate.serving.inference.predictor import Predictor
-from tidegate.serving.inference.probing import measure_answers
+from tidegate.serving.inference.probing import AnswerCheck
 
 MOST, LEAST = 32, 4  # rows
 SECONDS = 2.0  # that all rows may take; where a row takes long, fewer are asked
@@ -30,11 +31,12 @@ class Golden:
 
     Args:
         predictor: of the release.
-        probes: a few rows, and the trained model's answers, see `golden_rows`.
+        probes: of its bundle.
+        rows: how many of them are asked, at most.
     """
 
-    def __init__(self, predictor: Predictor, probes: Probes) -> None:
-        self._predictor, self._probes = predictor, probes
+    def __init__(self, predictor: Predictor, probes: Probes, rows: int = MOST) -> None:
+        self._check = AnswerCheck(predictor, probes, golden_rows(probes, rows))
 
     @classmethod
     def of(cls, bundle: Bundle, predictor: Predictor, row_seconds: float = 0.0) -> Golden | None:
@@ -48,7 +50,7 @@ class Golden:
         if bundle.probes is None:
             return None
         rows = int(min(MOST, max(LEAST, SECONDS / max(row_seconds, 1e-9))))
-        return cls(predictor, golden_rows(load_probes(bundle.probes), rows))
+        return cls(predictor, load_probes(bundle.probes), rows)
 
     def prove(self) -> Probed:
         """Answer them.
@@ -57,11 +59,12 @@ class Golden:
             ProofError: an answer is further from the trained model's than the release allows, or there is none.
         """
         try:
-            proof = measure_answers(self._predictor, self._probes)
+            proof = self._check.measure()
         except Exception as error:  # the user's own transform may raise anything
             raise ProofError(
                 f"the golden rows were not answered: {one_line(error)}; expected the trained model's answers; roll "
-                "back, or serve the release on what it was proved on"
+                "back, or serve the release on what it was proved on",
+                wrong=False,
             ) from error
         if not proof.passed:
             what = PROBES.get(proof.kind, proof.kind)
@@ -73,31 +76,21 @@ class Golden:
         return proof
 
 
-def golden_rows(probes: Probes, rows: int = MOST) -> Probes:
-    """At most so many of the probes, as many of each kind, and evenly spaced among them."""
-    kinds = list(dict.fromkeys(probes.kinds))
+def golden_rows(probes: Probes, rows: int = MOST) -> NDArray[np.integer]:
+    """Places of at most so many of the probes: as many of each kind, evenly spaced among them, in their order."""
+    kinds = list(dict.fromkeys(probes.kinds))[:rows]
     places = [np.flatnonzero(np.array(probes.kinds) == kind) for kind in kinds]
-    each = max(1, rows // len(kinds))
-    chosen = np.sort(
-        np.concatenate(
-            [found[np.linspace(0, len(found) - 1, min(each, len(found))).astype(int)] for found in places]
-        )
-    )[: max(rows, 1)]
-    before = probes.before if probes.before is None else probes.before[chosen[chosen < len(probes.before)]]
-    return Probes(
-        take(probes.columns, chosen),
-        [probes.kinds[place] for place in chosen],
-        probes.answers[chosen],
-        before,
-        probes.scale,
-    )
+    each = rows // len(kinds)
+    spaced = (found[np.linspace(0, len(found) - 1, min(each, len(found))).astype(int)] for found in places)
+    return np.sort(np.concatenate(list(spaced)))
 
 
-def prove_in_new_process(folder: Path) -> Probed | None:
+def prove_in_new_process(folder: Path, home: Path) -> Probed | None:
     """Answer a bundle's golden rows with this installation, as a replica that starts now would.
 
     Args:
         folder: of the bundle.
+        home: where the code in it finds its secrets and packages.
 
     Returns:
         None for a bundle of an older version, which has no probes.
@@ -106,7 +99,8 @@ def prove_in_new_process(folder: Path) -> Probed | None:
         ProofError: it answers otherwise, or not at all.
     """
     argv = [sys.executable, "-P", "-m", "tidegate.serving.inference.golden", str(folder)]
-    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
+    env = {**os.environ, "TIDEGATE_HOME": str(home)}
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise ProofError(
             ended.stderr.strip().rpartition("\n")[2] or f"the proof ended with code {ended.returncode}"

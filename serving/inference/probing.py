@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.columns import Columns, rows_of
+from tidegate.models.data.columns import Columns, rows_of, take
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import as_answers, parts_of, scales_of
 from tidegate.models.probing.probes import Probes, ask
@@ -51,33 +51,69 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
     return _probed(differences, shares, probes)
 
 
-def measure_answers(predictor: Predictor, probes: Probes) -> Probed:
-    """As `measure_probes`, but from the answers only: for a replica, which has no second model that shows more.
+class AnswerCheck:
+    """Compares answers to some of the probes, for a replica, which has no second model that shows more.
 
-    Logarithms of probabilities show what stands before the last activation. They may differ by twice as much: each is
-    one of these numbers less a sum over all of them.
+    What is allowed follows from all probes, as when the release was packaged. Of a softmax, logarithms are compared
+    too, which show what stands before it: they may differ by twice as much, as each is one of these numbers less a sum
+    over all of them. Of a sigmoid they are not: runtimes differ in its tails, where only the answers count.
 
-    Raises:
-        ParityError: it answers in another shape.
+    Args:
+        predictor: of the served model.
+        probes: all of the bundle.
+        chosen: places of the rows that are asked.
     """
-    answers = _asked(predictor, probes)
-    if predictor.contract.outputs is not None:
-        return _probed_outputs(predictor, answers, probes)
-    differences = _largest(answers, probes.answers)
-    shares = differences / probe_tolerances(predictor.contract.task, probes)
-    if (
-        predictor.contract.task in PROBABILITIES
-        and predictor.contract.decoding is None
-        and probes.before is not None
-    ):
-        first = len(probes.before)
-        ours, theirs = (
-            np.log(np.maximum(values[:first].astype(np.float64), LEAST))
-            for values in (answers, probes.answers)
+
+    def __init__(self, predictor: Predictor, probes: Probes, chosen: NDArray[np.integer]) -> None:
+        self._predictor = predictor
+        self._probes = Probes(
+            take(probes.columns, chosen),
+            [probes.kinds[row] for row in chosen],
+            probes.answers[chosen],
+            None,
+            probes.scale,
         )
-        scales = np.maximum(_scales_before(probes.before, probes), _scales_before(theirs, probes))
-        shares[:first] = np.maximum(shares[:first], _largest(ours, theirs) / (2 * BEFORE_TOLERANCE * scales))
-    return _probed(differences, shares, probes)
+        contract = predictor.contract
+        self._scales = np.zeros(0)
+        if contract.outputs is not None:
+            known = as_answers(contract.target_, probes.answers)
+            self._allowed = output_tolerances(contract.target_, known, probes)[chosen]
+            return
+        self._allowed = probe_tolerances(contract.task, probes)[chosen]
+        before = probes.before
+        if (
+            before is not None
+            and contract.task in PROBABILITIES
+            and contract.decoding is None
+            and _sums(probes)
+        ):
+            logarithms = np.log(np.maximum(probes.answers[: len(before)].astype(np.float64), LEAST))
+            scales = np.maximum(_scales_before(before, probes), _scales_before(logarithms, probes))
+            self._scales = scales[chosen[chosen < len(before)]]
+
+    def measure(self) -> Probed:
+        """Ask, and compare; raises ParityError if it answers in another shape."""
+        probes, contract = self._probes, self._predictor.contract
+        answers = _asked(self._predictor, probes)
+        if contract.outputs is not None:
+            found, known = (as_answers(contract.target_, values) for values in (answers, probes.answers))
+            apart = np.abs(found.astype(np.float64) - known) / self._allowed
+            return _probed(_largest(found, known), np.nan_to_num(apart, nan=np.inf).max(axis=1), probes)
+        differences = _largest(answers, probes.answers)
+        shares = differences / self._allowed
+        first = len(self._scales)
+        if first:
+            pair = (answers[:first], probes.answers[:first])
+            ours, theirs = (np.log(np.maximum(values.astype(np.float64), LEAST)) for values in pair)
+            shares[:first] = np.maximum(
+                shares[:first], _largest(ours, theirs) / (2 * BEFORE_TOLERANCE * self._scales)
+            )
+        return _probed(differences, shares, probes)
+
+
+def _sums(probes: Probes) -> bool:
+    """Whether the answers are those of a softmax: more than one probability, which add up to 1."""
+    return probes.answers.shape[-1] > 1 and bool(np.allclose(probes.answers.sum(axis=-1), 1, atol=1e-3))
 
 
 def _asked(predictor: Predictor, probes: Probes) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ def prove(home: Home, name: str) -> Result:
     asked = place.prove(state, release.number)
     problem = ""
     try:
-        proof = prove_in_new_process(fetch_bundle(home, release.bundle))
+        proof = prove_in_new_process(fetch_bundle(home, release.bundle), home.path)
     except ProofError as error:
         proof, problem = None, str(error)
     if proof is None and not problem:

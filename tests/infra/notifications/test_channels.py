@@ -91,6 +91,11 @@ def test_without_a_signing_secret_it_is_not_signed(receiver: Receiver) -> None:
     assert "webhook-signature" not in receiver.got[0][0]
 
 
+def test_slack_gets_no_mention(receiver: Receiver) -> None:
+    send("slack", {"URL": receiver.url}, MESSAGE.model_copy(update={"text": "<!channel> & <lambda>"}))
+    assert json.loads(receiver.got[0][1])["text"].endswith("&lt;!channel&gt; &amp; &lt;lambda&gt;")
+
+
 def test_slack_and_teams(receiver: Receiver) -> None:
     for channel in ("slack", "teams"):
         send(channel, {"URL": receiver.url}, MESSAGE)
@@ -211,7 +216,23 @@ def test_mail_that_is_not_taken(mail: dict[str, str], mailbox: Mailbox) -> None:
     [
         ("webhook", {}, "the secret has no URL; expected the address to post to; add a line URL="),
         ("slack", {"URL": "ftp://host/s3cret"}, "URL is no http:// or https:// address"),
-        ("teams", {"URL": "s3cret"}, "URL is no http:// or https:// address"),
+        *(
+            ("teams", {"URL": url}, "URL is no http:// or https:// address")
+            for url in (
+                "s3cret",
+                "http://host/s3cret\u00fc",
+                "http://[::1/s3cret",
+                "http://a..b/s3cret",
+                "http://host:s3cret/",
+                "http://host/s3 cret",
+                "http://s3cret@host/",
+            )
+        ),
+        ("webhook", {"URL": "https://host", "SIGNING_SECRET": "s3cret\u00e9"}, "no base64 of 24 to 64 bytes"),
+        ("email", {"SMTP_HOST": "host", "FROM": "s3cret", "TO": "d@e.f"}, "FROM is no address"),
+        ("email", {"SMTP_HOST": "host", "FROM": "a@b.c", "TO": "d@e.f, s3cret"}, "TO is no address"),
+        ("email", {"SMTP_HOST": "a..s3cret", "FROM": "a@b.c", "TO": "d@e.f"}, "SMTP_HOST is no name"),
+        ("email", {"SMTP_HOST": "host", "SMTP_PORT": "\u0663"}, "SMTP_PORT is no port"),
         ("webhook", {"URL": "https://host", "SIGNING_SECRET": "s3cret"}, "no base64 of 24 to 64 bytes"),
         ("email", {"FROM": "a@b.c", "TO": "d@e.f"}, "the secret has no SMTP_HOST"),
         ("email", {"SMTP_HOST": "host", "FROM": "a@b.c"}, "the secret has no TO"),

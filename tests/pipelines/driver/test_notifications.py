@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,48 @@ def test_a_channel_that_hangs_does_not_hold_a_run(home: Home, monkeypatch: pytes
         (problem,) = deliver(home, 0.1)
         assert "was not reached" in problem
     assert len(home.store.keys(KEYS)) == 1
+
+
+def test_one_bad_message_keeps_no_other_from_being_sent(home: Home, receiver: Receiver) -> None:
+    secret(home, "hook", URL=receiver.url)
+    secret(home, "bad", URL="http://host/\u00fc")
+    home.store.write(f"{KEYS}0-of-another-version.json", b'{"to": "pager"}', None)
+    notify = entries({"to": "slack", "secret": "bad"}, {"to": "slack", "secret": "hook"})
+    older, bad = told(home, notify, record("done"))
+    assert "0-of-another-version.json in the store is a message of another version" in older
+    assert "URL is no http:// or https:// address" in bad
+    assert len(receiver.got) == 1
+    assert len(home.store.keys(KEYS)) == 2
+
+
+def test_a_runs_own_message_comes_first(
+    home: Home, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.infra.notifications.channels.TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        secret(home, "silent", URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for age in (10, 20, 30):
+            old = message_of("failed", record("failed"), NOW - age, {})
+            keep(home, entries({"to": "slack", "secret": "silent"}), old)
+        secret(home, "hook", URL=receiver.url)
+        keep(
+            home, entries({"to": "slack", "secret": "hook"}), message_of("released", record("done"), NOW, {})
+        )
+        problems = deliver(home, 0.1)
+    assert len(receiver.got) == 1
+    assert len(problems) == 3
+    assert sum("there was no time left" in problem for problem in problems) == 2
+
+
+def test_two_that_send_at_once_send_once(home: Home, receiver: Receiver) -> None:
+    secret(home, "hook", URL=receiver.url)
+    keep(home, entries({"to": "slack", "secret": "hook"}), message_of("released", record("done"), NOW, {}))
+    threads = [threading.Thread(target=deliver, args=(home,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(receiver.got) == 1
 
 
 def test_whom_to_tell_is_no_part_of_a_run(home: Home) -> None:
