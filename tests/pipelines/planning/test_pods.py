@@ -103,7 +103,9 @@ def test_a_kind_has_its_own_beside_it() -> None:
 
 
 def test_a_proxy_leaves_the_cluster_alone() -> None:
-    for found in objects({"proxy": {"https": "http://proxy:3128", "no": ["s3.example.com"]}}).values():
+    for found in objects(
+        {"proxy": {"https_proxy": "http://proxy:3128", "no_proxy": ["s3.example.com"]}}
+    ).values():
         env = variables(spec_of(found)["containers"][0])
         assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://proxy:3128"
         assert "http_proxy" not in env
@@ -133,9 +135,9 @@ VOLUME = {"name": "a", "path": "/a", "claim": "c"}
         ({"labels": {"tidegate.dev/run": "x"}}, "tidegate.dev/run is ours; expected another name"),
         ({"env": {"HOME": "/root"}}, "env.HOME is ours"),
         ({"env": {"TIDEGATE_HOME": "/root"}}, "env.TIDEGATE_HOME is ours"),
-        ({"env": {"HTTPS_PROXY": "http://a"}, "proxy": {"https": "http://b"}}, "is what proxy sets"),
+        ({"env": {"HTTPS_PROXY": "http://a"}, "proxy": {"https_proxy": "http://b"}}, "is what proxy sets"),
         ({"env": {"SSL_CERT_FILE": "/a"}, "ca_bundle": {"config_map": "ca"}}, "is what ca_bundle sets"),
-        ({"proxy": {"https": "proxy:3128"}}, "pods.proxy.https"),
+        ({"proxy": {"https_proxy": "proxy:3128"}}, "pods.proxy.https_proxy"),
         ({"volumes": [{"name": "a", "path": "/a"}]}, "no source; expected one of claim, config_map and"),
         ({"volumes": [VOLUME | {"secret": "s"}]}, "received claim and secret; expected one of"),
         ({"volumes": [VOLUME | {"path": "/scratch/x"}]}, "path /scratch/x is ours"),
@@ -143,8 +145,33 @@ VOLUME = {"name": "a", "path": "/a", "claim": "c"}
             {"volumes": [{"name": "a", "path": "/a", "secret": "c", "read_only": False}]},
             "read_only is false for a secret; expected a claim",
         ),
-        ({"volumes": [VOLUME, VOLUME | {"path": "/b"}]}, "two volumes have one name"),
+        ({"volumes": [VOLUME, VOLUME | {"path": "/b"}]}, "two volumes have the name a"),
         ({"shm": "much"}, "pods.shm"),
+        ({"shm": "0Gi"}, "pods.shm"),
+        ({"volumes": [VOLUME, VOLUME | {"name": "b"}]}, "two volumes have the path /a"),
+        (
+            {"volumes": [VOLUME], "steps": {"volumes": [VOLUME | {"name": "b"}]}},
+            "two volumes have the path /a",
+        ),
+        ({"volumes": [VOLUME | {"name": "scratch"}]}, "name scratch is ours"),
+        *(
+            ({"volumes": [VOLUME | {"path": path}]}, "pods.volumes.0")
+            for path in ("//scratch", "/x/../scratch", "/x:ro", "/dev/x", "/etc/ssl", "x")
+        ),
+        ({"labels": {"cost center": "ml"}}, "pods.labels"),
+        ({"labels": {"team": "m" * 64}}, "pods.labels"),
+        ({"labels": {"job-name": "x"}}, "job-name is ours"),
+        ({"env": {"A B": "x"}}, "pods.env"),
+        ({"env": {"MLFLOW_TRACKING_URI": "x"}}, "env.MLFLOW_TRACKING_URI is ours"),
+        (
+            {"env": {"NO_PROXY": "x"}, "steps": {"proxy": {"http_proxy": "http://b"}}},
+            "steps: env.NO_PROXY is",
+        ),
+        ({"tolerations": [{"foo": "bar"}]}, "pods.tolerations.0.foo"),
+        ({"tolerations": [{"key": "a", "operator": "exists"}]}, "pods.tolerations.0.operator"),
+        ({"tolerations": [{"operator": "Equal"}]}, "without a key; expected operator: Exists"),
+        ({"image_pull_secrets": ["A_B"]}, "pods.image_pull_secrets.0"),
+        ({"ca_bundle": {"config_map": "ca", "key": "../x"}}, "pods.ca_bundle.key"),
     ],
 )
 def test_what_cannot_hold(tmp_path: Path, pods: dict[str, Any], words: str) -> None:
@@ -163,3 +190,12 @@ def test_an_experiment_adds_what_the_target_allows() -> None:
         ExperimentError, match=r"pool is 'other', and target team has 'training' for its pods"
     ):
         check_nodes(validate({**PLAIN, "resources": {"node_selector": {"pool": "other"}}}, "here"), target)
+
+
+def test_the_page_shows_what_is_taken() -> None:
+    page = (Path(__file__).parents[3] / "infra" / "README.md").read_text("utf-8")
+    block = next(part for part in page.split("```yaml\n")[1:] if "  pods:" in part).partition("```")[0]
+    shown = yaml.safe_load(block)["production"]["pods"]
+    assert shown["proxy"]["no_proxy"] == ["s3.example.com"]
+    assert {"labels", "ca_bundle", "steps", "endpoints"} <= shown.keys()
+    objects(shown)

@@ -74,7 +74,7 @@ TARGETS = {
             "image_pull_secrets": ["registry"],
             "tolerations": [{"key": "team", "operator": "Exists"}],
             "env": {"TZ": "Europe/Oslo"},
-            "proxy": {"https": "http://proxy.example.com:3128", "no": ["s3.example.com"]},
+            "proxy": {"https_proxy": "http://proxy.example.com:3128", "no_proxy": ["s3.example.com"]},
             "ca_bundle": {"config_map": "company-ca", "key": "bundle.pem"},
             "steps": {
                 "node_selector": {"pool": "training"},
