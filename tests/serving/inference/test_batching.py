@@ -77,7 +77,7 @@ def test_a_batch_is_chosen_only_where_it_pays() -> None:
 
     found = next(found for found in (measure(flat, sample, 2) for _ in range(10)) if found.rows == 32)
     assert f"{found.speeds[32]:.0f} rows/s, {found.speeds[1]:.0f} rows/s one by one" in found.summary
-    # On a busy machine a thread may wait longer than the model takes, and batches do pay off: one quiet moment is enough.
+    # On a busy machine a thread may wait longer than the model takes, and batches do pay off; a quiet moment is enough
     assert any(measure(linear, sample, 2).rows == 1 for _ in range(10))
 
 
