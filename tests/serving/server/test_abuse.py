@@ -162,14 +162,15 @@ def test_short_and_long_ways_keep_their_order(server: Running) -> None:
             return head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
         return head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
 
-    stream = b"".join(map(asked, range(40))) + b"GET /livez HTTP/1.0\r\n\r\n"
+    # Fewer than the 32 that an endpoint always lets wait: on a busy machine all of them may be there at once.
+    stream = b"".join(map(asked, range(30))) + b"GET /livez HTTP/1.0\r\n\r\n"
     with _connect(server.port) as connection:
         for begin in range(0, len(stream), 777):
             connection.sendall(stream[begin : begin + 777])
             time.sleep(0.001)
         answer = _answer(connection)
-    assert re.findall(rb"x-request-id: n(\d+)", answer) == [b"%d" % number for number in range(40)]
-    assert answer.count(b"HTTP/1.1 200 OK") == 41
+    assert re.findall(rb"x-request-id: n(\d+)", answer) == [b"%d" % number for number in range(30)]
+    assert answer.count(b"HTTP/1.1 200 OK") == 31
 
 
 def test_an_old_client_is_answered_and_let_go(server: Running) -> None:
