@@ -20,8 +20,9 @@ from tidegate.infra.store import Ref, Store, open_store
 from tidegate.models.user_code.code_folder import ENVIRONMENTS, read_code
 from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.bundle.bundle import bundle_digest, may_hold, open_bundle
+from tidegate.serving.bundle.bundle import may_hold, open_bundle
 from tidegate.serving.bundle.bundle_files import bundle_files
+from tidegate.serving.bundle.manifest import bundle_digest
 
 PACKAGES = "packages.zip"  # among a bundle's references, and not a file of it
 

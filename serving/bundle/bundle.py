@@ -13,7 +13,6 @@ code.json, code/  the user's code that the endpoint runs: the transform, and lay
 my_model.py       in older bundles in place of these: the model file
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -24,14 +23,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tidegate.models.decoding.settings import DecodingSettings
-from tidegate.models.preprocessing.schema import Schema, Task
+from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.user_code.code_folder import DOCUMENT, FILES
 from tidegate.serving.bundle.bundle_files import FileEntry, bundle_files, check_files, is_code
 from tidegate.serving.bundle.drift_reference import DriftReference
+from tidegate.serving.bundle.manifest import Manifest, bundle_digest
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import BundleError
@@ -42,41 +42,6 @@ MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
 CODE, DRIFT, SLOPES, PROBES = "my_model.py", "drift.json", "slopes.onnx", "probes.npz"
 CACHED = "cached.onnx"
 ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DOCUMENT, DRIFT, SLOPES, PROBES, CACHED, *MODEL.values()}
-
-
-class Manifest(BaseModel):
-    """The content of `bundle.json`.
-
-    Attributes:
-        reason: why the runtime is not ONNX.
-        versions: of the packages that trained and exported the model.
-        batching: its measurement; None in older bundles, whose endpoints predict each request by itself.
-        probed: how far its answers to probes are from the trained model's; None: there are no probes.
-        proof: what `parity` is a difference from: the answers of the process that trained the model, the given ones of
-            its own framework, or none, so that it only says that the file answers as it did when it was imported.
-        cached: the parity of the file that reads only new tokens; None: there is none, and the manifest's file has no
-            such key.
-        explained: the parity of the explanations with the trained model's; None: predictions are not explained.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    name: str
-    run: str
-    trial: str
-    task: Task
-    runtime: Runtime
-    reason: str = ""
-    parity: Parity
-    versions: dict[str, str]
-    files: dict[str, FileEntry]
-    created: str
-    batching: Batching | None = None
-    explained: Parity | None = None
-    probed: Probed | None = None
-    proof: Literal["training", "answers", "none"] = "training"
-    cached: Parity | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +160,8 @@ def write_bundle(
         UntrustedModelError: an endpoint would refuse the model.
     """
     check_model(runtime, model, code)
-    for other in (slopes, cached[0] if cached else None):
+    kept, kept_parity = cached or (None, None)
+    for other in (slopes, kept):
         if other is not None:
             check_model("onnx", other)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -211,14 +177,9 @@ def write_bundle(
         if code is not None:
             shutil.copyfile(code, building / DOCUMENT)
             shutil.copytree(code.parent / FILES, building / FILES)
-        if drift is not None:
-            shutil.copyfile(drift, building / DRIFT)
-        if slopes is not None:
-            shutil.copyfile(slopes, building / SLOPES)
-        if probes is not None:
-            shutil.copyfile(probes, building / PROBES)
-        if cached is not None:
-            shutil.copyfile(cached[0], building / CACHED)
+        for file, made in {DRIFT: drift, SLOPES: slopes, PROBES: probes, CACHED: kept}.items():
+            if made is not None:
+                shutil.copyfile(made, building / file)
         manifest = Manifest(
             name=name,
             run=run,
@@ -235,8 +196,8 @@ def write_bundle(
             probed=probed,
             proof=proof,
         )
-        if cached is not None:
-            manifest = manifest.model_copy(update={"cached": cached[1]})
+        if kept_parity is not None:
+            manifest = manifest.model_copy(update={"cached": kept_parity})
         _write(building / MANIFEST, manifest.model_dump(mode="json", exclude=set() if cached else {"cached"}))
         building.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
@@ -276,16 +237,6 @@ def open_bundle(folder: Path, digest: str | None = None) -> Bundle:
     expected = {CONTRACT, TRANSFORMS, SAMPLE, MODEL[manifest.runtime], *manifest.files}
     check_files(folder, manifest.files, expected, MANIFEST)
     return Bundle(folder, manifest)
-
-
-def bundle_digest(manifest: Manifest) -> str:
-    """The sha256 (hex) that identifies a bundle by its content: equal for equal files, whenever it was built.
-
-    It covers the fields that the manifest's file has, so that a field added to `Manifest` later does not change the
-    digest of an older bundle, except the measured speeds, which differ each time.
-    """
-    content = manifest.model_dump(mode="json", exclude={"created", "batching"}, exclude_unset=True)
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _manifest(folder: Path) -> Manifest:

@@ -10,7 +10,6 @@ from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
 
-PROVE_EVERY = "TIDEGATE_PROVE_EVERY"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -30,11 +29,16 @@ class ServerSettings:
     keys: ApiKeys | None = None
     cors: Cors | None = None
     log_share: float = 0.0
-    prove_every: float = field(default_factory=lambda: prove_seconds(os.environ.get(PROVE_EVERY, "3600")))
+    prove_every: float = field(default_factory=lambda: prove_seconds(stated_prove_every()))
 
     def make_access_log(self, about: dict[str, Any]) -> AccessLog:
         """The access log of one release."""
         return AccessLog(about, self.log_share)
+
+
+def stated_prove_every() -> str:
+    """$TIDEGATE_PROVE_EVERY, or an hour."""
+    return os.environ.get("TIDEGATE_PROVE_EVERY", "3600")
 
 
 def prove_seconds(text: str) -> float:

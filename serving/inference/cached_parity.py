@@ -15,13 +15,8 @@ from tidegate.serving.runtimes import load_cached
 
 TOLERANCE = 1e-4  # of probabilities, as for whole texts
 MOST_ROWS = 32  # of held-out rows, and of probes
-PIECES = (
-    1,
-    1,
-    7,
-    1,
-    2,
-)  # tokens read at once, again and again: single ones and several, after and before others
+# Tokens read at once, again and again: single ones and several, after and before others.
+PIECES = (1, 1, 7, 1, 2)
 
 
 def measure_cached(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.errors import one_line
+from tidegate.models.errors import last_line, one_line
 from tidegate.models.probing.probes import Probes, load_probes
 from tidegate.serving.bundle.bundle import Bundle, open_bundle
 from tidegate.serving.bundle.measurements import PROBES, Probed
@@ -102,10 +102,8 @@ def prove_in_new_process(folder: Path, home: Path) -> Probed | None:
     env = {**os.environ, "TIDEGATE_HOME": str(home)}
     ended = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if ended.returncode:
-        raise ProofError(
-            ended.stderr.strip().rpartition("\n")[2] or f"the proof ended with code {ended.returncode}"
-        )
-    last = ended.stdout.strip().rpartition("\n")[2]
+        raise ProofError(last_line(ended.stderr) or f"the proof ended with code {ended.returncode}")
+    last = last_line(ended.stdout)
     return None if last == "null" else Probed.model_validate_json(last)
 
 

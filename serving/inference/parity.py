@@ -249,9 +249,8 @@ def main() -> int:
             args.probed.write_text(found.model_dump_json(), "utf-8")
         if args.kept is not None:
             columns, probes = load_columns(args.columns), load_probes(args.probes) if args.probes else None
-            with suppress(
-                ServingError
-            ):  # without the result it is not served; whole texts are what was asked for
+            # Without the result it is not served; whole texts are what was asked for.
+            with suppress(ServingError):
                 found_kept = measure_cached(predictor, args.cached, columns, reference, probes)
                 args.kept.write_text(found_kept.model_dump_json(), "utf-8")
         if args.explained is not None:

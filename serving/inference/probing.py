@@ -42,8 +42,10 @@ def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> 
         ParityError: it answers in another shape.
     """
     answers = _asked(predictor, probes)
+    target = predictor.contract.target_
     if predictor.contract.outputs is not None:
-        return _probed_outputs(predictor, answers, probes)
+        allowed = output_tolerances(target, as_answers(target, probes.answers), probes)
+        return _probed_outputs(target, answers, probes, allowed)
     differences = _largest(answers, probes.answers)
     shares = differences / probe_tolerances(predictor.contract.task, probes)
     inner = _before(predictor, before, probes)
@@ -87,7 +89,7 @@ class AnswerCheck:
             and contract.decoding is None
             and _sums(probes)
         ):
-            logarithms = np.log(np.maximum(probes.answers[: len(before)].astype(np.float64), LEAST))
+            logarithms = _logarithms(probes.answers[: len(before)])
             scales = np.maximum(_scales_before(before, probes), _scales_before(logarithms, probes))
             self._scales = scales[chosen[chosen < len(before)]]
 
@@ -96,18 +98,13 @@ class AnswerCheck:
         probes, contract = self._probes, self._predictor.contract
         answers = _asked(self._predictor, probes)
         if contract.outputs is not None:
-            found, known = (as_answers(contract.target_, values) for values in (answers, probes.answers))
-            apart = np.abs(found.astype(np.float64) - known) / self._allowed
-            return _probed(_largest(found, known), np.nan_to_num(apart, nan=np.inf).max(axis=1), probes)
+            return _probed_outputs(contract.target_, answers, probes, self._allowed)
         differences = _largest(answers, probes.answers)
         shares = differences / self._allowed
         first = len(self._scales)
         if first:
-            pair = (answers[:first], probes.answers[:first])
-            ours, theirs = (np.log(np.maximum(values.astype(np.float64), LEAST)) for values in pair)
-            shares[:first] = np.maximum(
-                shares[:first], _largest(ours, theirs) / (2 * BEFORE_TOLERANCE * self._scales)
-            )
+            apart = _largest(_logarithms(answers[:first]), _logarithms(probes.answers[:first]))
+            shares[:first] = np.maximum(shares[:first], apart / (2 * BEFORE_TOLERANCE * self._scales))
         return _probed(differences, shares, probes)
 
 
@@ -141,11 +138,11 @@ def output_tolerances(target: Target, known: NDArray[np.floating], probes: Probe
     return np.asarray(TOLERANCE * scales)
 
 
-def _probed_outputs(predictor: Predictor, answers: NDArray[np.float32], probes: Probes) -> Probed:
-    target = predictor.contract.target_
+def _probed_outputs(
+    target: Target, answers: NDArray[np.float32], probes: Probes, allowed: NDArray[np.float64]
+) -> Probed:
     found, known = as_answers(target, answers), as_answers(target, probes.answers)
-    apart = np.abs(found.astype(np.float64) - known) / output_tolerances(target, known, probes)
-    shares = np.nan_to_num(apart, nan=np.inf)
+    shares = np.nan_to_num(np.abs(found.astype(np.float64) - known) / allowed, nan=np.inf)
     return _probed(_largest(found, known), shares.max(axis=1), probes)
 
 
@@ -188,13 +185,12 @@ def _before(predictor: Predictor, before: Run | None, probes: Probes) -> NDArray
     if predictor.contract.task == "generation":
         return np.zeros(0)
     found = _in_batches(lambda part: predictor.run(predictor.transforms.apply(part)), rows)
-    return _logarithms(found, probes)
+    theirs = _logarithms(probes.answers[: len(found)])
+    return _largest(_logarithms(found), theirs) / (BEFORE_TOLERANCE * _scales_before(theirs, probes))
 
 
-def _logarithms(found: NDArray[np.float32], probes: Probes) -> NDArray[np.float64]:
-    pair = (found, probes.answers[: len(found)])
-    ours, theirs = (np.log(np.maximum(values.astype(np.float64), LEAST)) for values in pair)
-    return _largest(ours, theirs) / (BEFORE_TOLERANCE * _scales_before(theirs, probes))
+def _logarithms(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.maximum(probabilities.astype(np.float64), LEAST)))
 
 
 def _largest(found: NDArray[np.floating], known: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
-from tidegate.serving.http.settings import ServerSettings, check_binding, prove_seconds
+from tidegate.serving.http.settings import ServerSettings, check_binding, prove_seconds, stated_prove_every
 from tidegate.serving.server.process_count import processes
 
 LIMITS = Limits()
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     build.add_argument(
         "--prove-every",
-        type=float,
+        default=stated_prove_every(),
         metavar="SECONDS",
         help="between two proofs by golden rows; 0: at the start only ($TIDEGATE_PROVE_EVERY, or 3600)",
     )
@@ -90,9 +90,7 @@ def settings_of(args: argparse.Namespace) -> ServerSettings:
         queue_seconds=args.queue_seconds,
     )
     cors = Cors(args.cors) if args.cors else None
-    if args.prove_every is None:
-        return ServerSettings(limits, keys, cors, args.access_log)
-    return ServerSettings(limits, keys, cors, args.access_log, prove_seconds(str(args.prove_every)))
+    return ServerSettings(limits, keys, cors, args.access_log, prove_seconds(args.prove_every))
 
 
 def _share(text: str) -> float:

@@ -108,17 +108,20 @@ class Supervisor:
             self._changed.clear()
             await self._changed.wait()
 
+    async def _soon(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                await self.until(condition)
+        except TimeoutError:
+            raise ServerError(f"not every process {what} within {COMMAND_SECONDS:g} s") from None
+
     async def listen(self, listener: socket.socket) -> None:
         """Make all processes accept on the public socket too; raises ServerError."""
         self.public = listener
         for process in self._processes.values():
             if process.state == "serving":
                 process.channel.send({"do": "listen"}, listener)
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                await self.until(lambda: all(process.listening for process in self._processes.values()))
-        except TimeoutError:
-            raise ServerError(f"not every process accepted within {COMMAND_SECONDS:g} s") from None
+        await self._soon(lambda: all(known.listening for known in self._processes.values()), "accepted")
 
     async def prove(self) -> str:
         """Have all processes answer the golden rows now; "", or why one of them ends. Raises ServerError."""
@@ -126,11 +129,7 @@ class Supervisor:
         for process in asked:
             process.proof = None
             process.channel.send({"do": "prove"})
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                await self.until(lambda: all(process.proof is not None for process in asked))
-        except TimeoutError:
-            raise ServerError(f"not every process was proved within {COMMAND_SECONDS:g} s") from None
+        await self._soon(lambda: all(process.proof is not None for process in asked), "was proved")
         return next((process.proof for process in asked if process.proof), "")
 
     def drain(self, grace: float, delay: float = 0.0) -> None:

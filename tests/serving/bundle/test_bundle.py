@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.bundle.manifest import bundle_digest
 from tidegate.serving.errors import BundleError
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tidegate.models.data.columns import save_columns
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import as_answers
-from tidegate.serving.bundle.bundle import bundle_digest, open_bundle
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.bundle.manifest import bundle_digest
 from tidegate.serving.bundle.measurements import Batching
 from tidegate.serving.errors import ModelLoadError, ParityError
 from tidegate.serving.inference.parity import check_parity

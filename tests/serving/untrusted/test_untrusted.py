@@ -9,7 +9,8 @@ import pytest
 
 from tests.serving.untrusted import corpus, corpus_onnx
 from tidegate.models.families import FAMILIES
-from tidegate.serving.bundle.bundle import bundle_digest, open_bundle, write_bundle
+from tidegate.serving.bundle.bundle import open_bundle, write_bundle
+from tidegate.serving.bundle.manifest import bundle_digest
 from tidegate.serving.errors import BundleError, ModelLoadError, UntrustedModelError
 from tidegate.serving.runtimes import load_model
 from tidegate.serving.untrusted import check_model
@@ -41,7 +42,8 @@ def test_no_library_has_seen_it(
     check = """
 import sys
 from pathlib import Path
-from tidegate.serving.bundle.bundle import bundle_digest, open_bundle, write_bundle
+from tidegate.serving.bundle.bundle import open_bundle, write_bundle
+from tidegate.serving.bundle.manifest import bundle_digest
 from tidegate.serving.errors import UntrustedModelError
 from tidegate.serving.runtimes import load_model
 refused = 0
