@@ -43,17 +43,17 @@ class Prover:
         if self._running is not None:
             self._running.cancel()
 
-    async def prove(self) -> None:
-        """Prove now, in a thread; `problem` has the result."""
+    async def prove(self) -> str:
+        """Prove now, in a thread; "", or why it failed, also where that does not count yet."""
         if self._engine.golden is None or self.problem:
-            return
+            return self.problem
         try:
             self._engine.proof = await asyncio.to_thread(self._engine.golden.prove)
         except ProofError as error:
             self._unanswered += 1
             if not error.wrong and self._unanswered < UNANSWERED:
                 LOG.warning("proved again soon: %s", error)
-                return
+                return str(error)
             self.problem = str(error)
             self._engine.metrics.proved("failed")
             LOG.error("not ready any more: %s", error)
@@ -61,6 +61,7 @@ class Prover:
         else:
             self._unanswered = 0
             self._record()
+        return self.problem
 
     def _record(self) -> None:
         proof, metrics = self._engine.proof, self._engine.metrics

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tidegate.serving.deployment.handover import bind, control_socket, read_line, request_socket, send_socket
 from tidegate.serving.errors import PortTakenError, ServerError
 
 COMMAND_SECONDS = 10.0
+Result = TypeVar("Result")
 
 
 class ControlledServer(Protocol):
@@ -31,8 +32,8 @@ class ControlledServer(Protocol):
     async def drain(self, grace: float) -> None:
         """Stop accepting, finish running requests, end."""
 
-    async def prove(self) -> None:
-        """Answer the golden rows now."""
+    async def prove(self) -> str:
+        """Answer the golden rows now; "", or why that failed."""
 
 
 class ControlSocket:
@@ -68,7 +69,7 @@ class ControlSocket:
                 self._execute(connection, json.loads(read_line(connection)))
 
     def _execute(self, connection: socket.socket, command: dict[str, Any]) -> None:
-        public = self._server.public
+        public, found = self._server.public, dict[str, Any]()
         if command.get("do") == "hand" and public is not None:
             return send_socket(connection, public)
         try:
@@ -77,8 +78,8 @@ class ControlSocket:
             elif command.get("do") == "drain":
                 self._await(self._server.drain(float(command["grace"])))
             elif command.get("do") == "prove":
-                self._await(self._server.prove())
-            reply = self._server.status
+                found["problem"] = self._await(self._server.prove())
+            reply = self._server.status | found
         except PortTakenError:
             reply = {"error": "taken"}
         except (ServerError, OSError, TimeoutError) as error:
@@ -91,8 +92,8 @@ class ControlSocket:
         if listener is not None:
             self._await(self._server.listen(listener))
 
-    def _await(self, call: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(call, self._server.loop).result(COMMAND_SECONDS)
+    def _await(self, call: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(call, self._server.loop).result(COMMAND_SECONDS)
 
 
 def listener_for(command: dict[str, Any], public: socket.socket | None) -> socket.socket | None:

@@ -104,9 +104,9 @@ class EndpointServer(uvicorn.Server):
             self.config.timeout_graceful_shutdown = max(1, int(grace))
             self._draining = asyncio.create_task(self._drain(delay))
 
-    async def prove(self) -> None:
-        """Prove the release now; `status` has the result."""
-        await self._plane.prover.prove()
+    async def prove(self) -> str:
+        """Prove the release now, see `Prover.prove`."""
+        return await self._plane.prover.prove()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down as uvicorn does, and remove the control socket."""

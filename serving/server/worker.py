@@ -116,8 +116,7 @@ class WorkerServer(EndpointServer):
         elif command["do"] == "drain":
             await self.drain(command["grace"], command["delay"])
         elif command["do"] == "prove":
-            await self.prove()
-            self._say("proved", problem=self._plane.prover.problem)
+            self._say("proved", problem=await self.prove())
 
     async def _serve_all(self, processes: int) -> None:
         self._share(processes)

@@ -31,6 +31,8 @@ made = Predictor.__init__
 def make(self, contract, transforms, run):
     def wrong(inputs):
         sign = Path(os.environ["WRONG"])
+        if sign.exists() and sign.read_text() == "none":
+            raise MemoryError("no memory")
         return run(inputs) + (0.01 if sign.exists() and sign.read_text() in ("all", str(os.getpid())) else 0)
 
     made(self, contract, transforms, wrong)
@@ -97,6 +99,20 @@ def test_a_server_that_answers_wrong(wrong_server: Serve) -> None:
     found = status(control)
     assert found is not None
     assert "golden rows" in found["problem"]
+
+
+def test_no_answer_is_told_and_counts_from_the_third_on(wrong_server: Serve) -> None:
+    server, control, sign = wrong_server()
+    sign.write_text("none")
+    for _ in range(2):
+        assert "were not answered: no memory" in prove_now(control)
+        assert server.ask("GET", "/readyz")[0] == 200
+    sign.unlink()
+    assert prove_now(control) == ""
+    sign.write_text("none")
+    for _ in range(3):
+        assert "were not answered: no memory" in prove_now(control)
+    assert server.ask("GET", "/readyz")[0] == 503
 
 
 def test_it_finds_out_by_itself(wrong_server: Serve) -> None:
