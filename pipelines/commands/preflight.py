@@ -30,7 +30,6 @@ from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.state.targets import Target
 from tidegate.serving.deployment.release import load
 
 NEXT = "\n  "  # between two mistakes
@@ -74,8 +73,8 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
     yield partial(_check_notify, experiment, home)
     yield from _part_checks(experiment)
     if home.target is not None:
-        yield partial(check_nodes, experiment, home.target)
-    if home.target is None:  # a cluster's images bring their own
+        yield partial(home.target.check_node_selector, experiment.resources.node_selector)
+    else:  # a cluster's images bring their own
         yield partial(require_backend, experiment.training.backend)
     yield partial(_check_space, experiment)
     for criterion in criteria(experiment.gate):
@@ -87,9 +86,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
 
 def _check_own_code(experiment: Experiment, home: Home) -> None:
     if experiment.code.secrets or references_in(experiment.model_dump(mode="json")):
-        from tidegate.pipelines.commands.own_code import (
-            check_own_code,  # needless for most, and slow to import
-        )
+        from tidegate.pipelines.commands.own_code import check_own_code  # slow, and for most needless
 
         check_own_code(experiment, home)
 
@@ -104,17 +101,6 @@ def _check_notify(experiment: Experiment, home: Home) -> None:
 def _task(experiment: Experiment) -> str | None:
     """The task that is stated: by the target's kind, by name, or by the loss."""
     return experiment.data.stated_task or task_of(experiment.training.loss)
-
-
-def check_nodes(experiment: Experiment, target: Target) -> None:
-    """What the target says of the nodes of every step holds; an experiment may add to it."""
-    theirs = target.pod_policy("steps").node_selector
-    for key, value in experiment.resources.node_selector.items():
-        if theirs.get(key, value) != value:
-            raise ExperimentError(
-                f"resources.node_selector: {key} is {value!r}, and target {target.name} has {theirs[key]!r} for its "
-                "pods; expected the same; leave it out, or ask whoever keeps targets.yaml"
-            )
 
 
 def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:

@@ -93,10 +93,10 @@ def check_notify(experiment: Experiment, home: Home) -> None:
     for place, entry in enumerate(experiment.notify if home.target is None else ()):
         try:
             check(entry.to, read_secret(home.path, entry.secret, f"notify.{place}.secret"))
-        except (UserCodeError, NotificationError) as error:
-            words = str(error)
-            named = words if words.startswith("notify") else f"notify.{place}.secret: {entry.secret}: {words}"
-            raise ExperimentError(named) from error
+        except UserCodeError as error:
+            raise ExperimentError(str(error)) from error
+        except NotificationError as error:
+            raise ExperimentError(f"notify.{place}.secret: {entry.secret}: {error}") from error
 
 
 def notify_of(record: RunRecord) -> list[Notification]:
@@ -183,7 +183,8 @@ def _deliver(home: Home, until: float) -> list[str]:
 
 def _try(home: Home, pending: Pending) -> NotificationError | None:
     try:
-        _send(home, pending)
+        variables = read_secret(home.path, pending.secret, "notify")
+        send(pending.to, variables, pending.message)
     except NotificationError as error:
         return error
     except UserCodeError as error:
@@ -191,10 +192,6 @@ def _try(home: Home, pending: Pending) -> NotificationError | None:
     except Exception as error:  # one message must not keep others from being sent
         return NotificationError(f"unexpected {type(error).__name__}")
     return None
-
-
-def _send(home: Home, pending: Pending) -> None:
-    send(pending.to, read_secret(home.path, pending.secret, "notify"), pending.message)
 
 
 def _problem(pending: Pending, words: str) -> str:

@@ -1,6 +1,5 @@
 """What targets.yaml says of a cluster's pods, under `pods`."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -146,19 +145,10 @@ class PodPart(Strict):
                 for name in self.env
                 if name in OUR_VARIABLES or name.startswith("TIDEGATE_")
             ),
-            *self._elsewhere(),
         ]
         if problems:
             raise ValueError(f"{'; '.join(problems)}; expected another name; leave it out")
-        _check_volumes(self.volumes)
         return self
-
-    def _elsewhere(self) -> Iterator[str]:
-        for name in self.env:
-            if name.lower() in PROXIES and self.proxy is not None:
-                yield f"env.{name} is what proxy sets"
-            if name in CA_VARIABLES and self.ca_bundle is not None:
-                yield f"env.{name} is what ca_bundle sets"
 
 
 class Pods(PodPart):
@@ -175,16 +165,12 @@ class Pods(PodPart):
             own: PodPart = getattr(self, kind)
             _check_volumes([*self.volumes, *own.volumes])
             env = {**self.env, **own.env}
-            if (self.proxy or own.proxy) and (twice := [name for name in env if name.lower() in PROXIES]):
-                raise ValueError(
-                    f"{kind}: env.{twice[0]} is what proxy sets; expected one of the two; leave one out"
-                )
-            if (self.ca_bundle or own.ca_bundle) and (
-                twice := [name for name in env if name in CA_VARIABLES]
-            ):
-                raise ValueError(
-                    f"{kind}: env.{twice[0]} is what ca_bundle sets; expected one of the two; leave one out"
-                )
+            for setter, names in (("proxy", PROXIES), ("ca_bundle", CA_VARIABLES)):
+                twice = [name for name in env if name in names or name.lower() in names]
+                if twice and (getattr(self, setter) or getattr(own, setter)):
+                    raise ValueError(
+                        f"{kind}: env.{twice[0]} is what {setter} sets; expected one of the two; leave one out"
+                    )
         return self
 
     def policy(self, kind: Kind) -> PodPolicy:

@@ -1,13 +1,14 @@
 """Targets: `local`, and the clusters of targets.yaml."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tidegate.pipelines.errors import UnknownNameError, UsageError, nearest
+from tidegate.pipelines.errors import ExperimentError, UnknownNameError, UsageError, nearest
 
 if TYPE_CHECKING:
     from tidegate.infra.cluster.pod_policy import PodPolicy
@@ -52,6 +53,16 @@ class Target(Part):
     def pod_policy(self, kind: "Kind") -> "PodPolicy":
         """What is added to the pods of a kind: "steps", "driver" or "endpoints"."""
         return _pods(self.pods).policy(kind)
+
+    def check_node_selector(self, selector: Mapping[str, str]) -> None:
+        """Raise ExperimentError where an experiment's selector contradicts this target's; it may add to it."""
+        theirs = self.pod_policy("steps").node_selector
+        for key, value in selector.items():
+            if theirs.get(key, value) != value:
+                raise ExperimentError(
+                    f"resources.node_selector: {key} is {value!r}, and target {self.name} has {theirs[key]!r} for its "
+                    "pods; expected the same; leave it out, or ask whoever keeps targets.yaml"
+                )
 
 
 def targets_file(home: Path) -> Path:

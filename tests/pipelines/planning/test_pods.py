@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from tests.pipelines.walks.test_golden import FACTS, PLAIN
-from tidegate.pipelines.commands.preflight import check_nodes
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.executors.manifests import jobs_of
 from tidegate.pipelines.experiment.load import validate
@@ -185,11 +184,11 @@ def test_what_cannot_hold(tmp_path: Path, pods: dict[str, Any], words: str) -> N
 def test_an_experiment_adds_what_the_target_allows() -> None:
     target = Target.model_validate({**TARGET, "pods": {"steps": {"node_selector": {"pool": "training"}}}})
     for selector in ({"gpu": "h100"}, {"pool": "training"}):
-        check_nodes(validate({**PLAIN, "resources": {"node_selector": selector}}, "here"), target)
+        target.check_node_selector(selector)
     with pytest.raises(
         ExperimentError, match=r"pool is 'other', and target team has 'training' for its pods"
     ):
-        check_nodes(validate({**PLAIN, "resources": {"node_selector": {"pool": "other"}}}, "here"), target)
+        target.check_node_selector({"pool": "other"})
 
 
 def test_the_page_shows_what_is_taken() -> None:
