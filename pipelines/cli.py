@@ -68,9 +68,7 @@ def _call(args: argparse.Namespace) -> Any:
     module, _, name = args.function.partition(":")
     if args.quiet:
         own["quiet"] = args.json
-    if (
-        args.command == "plan"
-    ):  # whose classes are not for plugins: to look for some takes a twentieth of its time
+    if args.command == "plan":  # pydantic's search for plugins takes a twentieth of its time
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()  # what is imported is no garbage, and searching it for some takes a tenth of a plan's time
     try:

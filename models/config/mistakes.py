@@ -63,9 +63,8 @@ def mistakes(
         place = written_place(problem["loc"], document)
         ours = problem["type"] in EXPECTED
         found.setdefault((place,) if ours else (place, number), []).append((place, problem))
-    places = {
-        place for place, *_ in found
-    }  # where a mistake lies further in, no other member of a union was meant
+    # Where a mistake lies further in, no other member of a union was meant.
+    places = {place for place, *_ in found}
     return [
         _mistake(group, options_class)
         for (place, *number), group in found.items()

@@ -78,19 +78,21 @@ def export_saved(model: Any, saved: Path, path: Path, code: Path | None = None) 
     if keras.backend.backend() == "tensorflow":
         export_onnx(model, path)
         return
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "tidegate.models.export.onnx",
-        str(saved),
-        str(path),
-        *([str(code)] if code else []),
-    ]
+    run_on_tensorflow("tidegate.models.export.onnx", saved, path, *([code] if code else []))
+
+
+def run_on_tensorflow(module: str, *arguments: object) -> str:
+    """Run an export in a process of its own, with TensorFlow on the CPU; what it printed.
+
+    Raises:
+        ExportError: the last line of what it complained of.
+    """
+    argv = [sys.executable, "-P", "-m", module, *map(str, arguments)]
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ExportError(last_line(done.stderr) or "the export ended without a message")
+    return done.stdout
 
 
 def main(saved: str, path: str, code: str | None = None) -> None:

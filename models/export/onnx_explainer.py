@@ -8,8 +8,6 @@ Run as a separate process it also writes TensorFlow's attributions of a few rows
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,7 @@ from tidegate.models.explaining.integrated_gradients import (
     POINTS,
     integrated_gradients,
 )
-from tidegate.models.export.onnx import check, convert, reason, rename, silence
+from tidegate.models.export.onnx import check, convert, reason, rename, run_on_tensorflow, silence
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.preprocessing.transforms import Transforms
@@ -106,22 +104,10 @@ def export_saved_path_gradients(
     Raises:
         ExportError: the model cannot be explained at all.
     """
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "tidegate.models.export.onnx_explainer",
-        str(saved),
-        str(transforms),
-        str(columns),
-        task,
-    ]
-    argv += [str(path), str(reference), *([str(code)] if code else [])]
-    env = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ExportError(last_line(done.stderr) or "the export ended without a message")
-    return "" if path.exists() else done.stdout.strip().splitlines()[-1]
+    module = "tidegate.models.export.onnx_explainer"
+    given = [saved, transforms, columns, task, path, reference, *([code] if code else [])]
+    printed = run_on_tensorflow(module, *given)
+    return "" if path.exists() else last_line(printed)
 
 
 def main(

@@ -14,9 +14,8 @@ from tidegate.models.config.training_parts import FrozenOptions
 from tidegate.models.errors import OptionsError
 
 MAX_POINTS = 100_000  # of one range in a grid, which are listed
-WITHIN = (
-    0.3819660112501051  # of the way from low to high: a number without a fraction is as good as never there
-)
+# Of the way from low to high: a number without a fraction is as good as never there.
+WITHIN = 0.3819660112501051
 
 
 def same(one: Any, other: Any) -> bool:

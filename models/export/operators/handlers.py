@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.export.operators import resizing
-from tidegate.models.export.operators.nodes import constant, node_of, replace, values_of
+from tidegate.models.export.operators.nodes import FLOAT, constant, node_of, replace, values_of
 
 Handler = Callable[[Any, Any, str, list[Any]], None]
-FLOAT, INT32, FLOAT16, DOUBLE = 1, 6, 10, 11  # TensorProto's
+INT32, FLOAT16, DOUBLE = 6, 10, 11  # TensorProto's
 PARTS = {"Real": 0, "Imag": 1, "ComplexAbs": None}  # places in ONNX's complex numbers: a last axis of two
 
 
@@ -85,9 +85,8 @@ def _waves(given: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     if given < 0:
         raise ValueError("a Fourier transform of a free length; expected a known one; fix the input's length")
     times = np.outer(np.arange(given), np.arange(size // 2 + 1))
-    waves = (
-        np.exp(-2j * np.pi * times / size) * (np.arange(given) < size)[:, None]
-    )  # what is behind is left out
+    inside = (np.arange(given) < size)[:, None]  # what is behind is left out
+    waves = np.exp(-2j * np.pi * times / size) * inside
     return waves.real, waves.imag
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+FLOAT = 1  # TensorProto's float32
+
 
 def constant(ctx: Any, node: Any, values: Any, dtype: Any = np.float32) -> str:
     """A constant, named after the node that it is for; its name."""

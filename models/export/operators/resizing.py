@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.export.operators.nodes import constant, node_of, replace, values_of
+from tidegate.models.export.operators.nodes import FLOAT, constant, node_of, replace, values_of
 
-FLOAT = 1  # TensorProto's
 Matrix = NDArray[np.float32]
 
 
 def bilinear(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """ONNX has it, by the size: a size that is computed from a scale is sometimes one pixel less."""
     size = values_of(ctx, node.input[1])
-    centers, corners = (node.get_attr_value(f"{name}", 0) for name in ("half_pixel_centers", "align_corners"))
+    centers, corners = (node.get_attr_value(name, 0) for name in ("half_pixel_centers", "align_corners"))
     if size is None:
         _converters_own(ctx, node)
         return

@@ -49,8 +49,6 @@ def _rewritten(node: Any, graph: Any, constants: dict[str, Any]) -> list[Any]:
     how = REWRITES.get(node.op_type)
     if how is None or (how is _bitcast and not _only_its_sign(node, graph, constants)):
         return [node]
-    if how is _conv_transpose and not _ends_behind(node):
-        return [node]
     return how(node)
 
 
@@ -128,21 +126,16 @@ def _conv_transpose(node: Any) -> list[Any]:
     """What stands behind the last step of a transposed convolution is padding: ONNX has it as `output_padding`."""
     import onnx
 
-    (pads,) = (attribute.ints for attribute in node.attribute if attribute.name == "pads")
+    pads: Any = next((attribute.ints for attribute in node.attribute if attribute.name == "pads"), [])
     half = len(pads) // 2
     behind = [max(0, -(before + after)) for before, after in zip(pads[:half], pads[half:], strict=True)]
+    if not any(behind):
+        return [node]
     for place, more in enumerate(behind):
         if more:
             pads[place] = pads[place + half] = 0
     node.attribute.append(onnx.helper.make_attribute("output_padding", behind))
     return [node]
-
-
-def _ends_behind(node: Any) -> bool:
-    """Whether a transposed convolution has more places than its steps reach."""
-    pads: list[int] = next((list(one.ints) for one in node.attribute if one.name == "pads"), [])
-    half = len(pads) // 2
-    return any(before + after < 0 for before, after in zip(pads[:half], pads[half:], strict=True))
 
 
 REWRITES: dict[str, Callable[[Any], list[Any]]] = {
