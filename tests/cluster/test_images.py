@@ -20,7 +20,7 @@ HAS = {
     "train": {"tensorflow", "keras", "mlflow", "boto3", "bentoml", "onnxruntime", "optuna"},
     "serve-onnx": {"bentoml", "onnxruntime"},
     "serve-tensorflow": {"tensorflow", "keras", "bentoml", "onnxruntime"},
-    "driver": {"mlflow", "boto3", "kubernetes"},
+    "driver": {"mlflow", "boto3", "kubernetes", "optuna"},
     "mlflow": {"mlflow", "boto3", "psycopg2"},
 }
 
