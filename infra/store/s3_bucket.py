@@ -6,7 +6,6 @@ Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) come from bo
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import cache
 from typing import Any, BinaryIO, NamedTuple
 
 import boto3
@@ -20,7 +19,6 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
-from botocore.loaders import Loader
 from s3transfer.exceptions import RetriesExceededError
 
 from tidegate.infra.errors import StoreError
@@ -218,13 +216,10 @@ def _object_info(key: str, entry: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
 
 
-@cache
-def _loader() -> Any:
-    return Loader()
-
-
 def _session() -> Any:
     """Return a new session, which looks for credentials again but reuses boto3's parsed description of S3."""
+    from tidegate.infra.store.s3_description import LOADER  # reading it takes longer than all the rest
+
     core = botocore.session.get_session()
-    core.register_component("data_loader", _loader())
+    core.register_component("data_loader", LOADER)
     return boto3.Session(botocore_session=core)

@@ -66,13 +66,12 @@ class Handle(Protocol):
 
 
 class Executor(Protocol):
-    """A place where steps run: a process here, this very process, a Job on a cluster.
+    """A place where steps run: a process here, this very process, a Job on a cluster."""
 
-    Attributes:
-        poll_s: seconds between two polls of its running steps.
-    """
-
-    poll_s: float
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two polls of its running steps."""
+        ...
 
     def expect(self, steps: Iterable[Step], log: Callable[[str], Path]) -> None:
         """Learn which steps will be started, in their order, to make ready what takes long; it has no other effect.

@@ -39,6 +39,7 @@ from tidegate.pipelines.state.mirror import Mirror
 # number of running steps if that is longer: a thousand steps must not keep the driver busy.
 PULL_S = 3.0
 PULL_EACH_S = 0.2
+POLL_S = 0.2
 TAIL_LINES = 200  # lines kept of a failed step's log
 
 
@@ -52,8 +53,6 @@ class KubernetesExecutor:
         owner: reference to the driver's Job; the steps' Jobs are deleted with it.
         pack: how many trials run in one pod.
     """
-
-    poll_s = 0.2
 
     def __init__(
         self, home: Home, run: str, resources: Resources, owner: Object | None, pack: Packing = 1
@@ -152,6 +151,11 @@ class KubernetesExecutor:
                 return found, True
             cluster.delete("Job", name)  # left by an earlier attempt of the run
             time.sleep(0.3)
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two polls of the running steps."""
+        return min(POLL_S, self._packs.look_s)
 
     @property
     def pull_s(self) -> float:

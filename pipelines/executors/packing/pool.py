@@ -16,7 +16,8 @@ from tidegate.pipelines.executors.packing.documents import ENDED, PACKS, End, Tu
 if TYPE_CHECKING:
     from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 
-LOOK_S = 0.5  # between two listings of what the pods have ended
+# Between two listings of what the pods have ended: a twentieth of the shortest trial so far, as a pod waits meanwhile.
+LOOK_S, LEAST_LOOK_S, SHARE = 0.5, 0.05, 0.05
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Pack:
         id: of the pod, in the run.
         job: what becomes of its Job.
         turn: its newest one.
+        given: when it got this turn, as of `time.monotonic()`.
         ended: whether the pod has ended this turn.
         open: whether it takes another one.
     """
@@ -34,6 +36,7 @@ class Pack:
     id: str
     job: JobState
     turn: Turn
+    given: float
     ended: bool = False
     open: bool = True
 
@@ -53,6 +56,9 @@ class PackPool:
     Args:
         executor: of the run.
         pack: trials of a pod at most; auto: as many as it begins in its first minutes.
+
+    Attributes:
+        look_s: seconds between two looks at what the pods have ended.
     """
 
     def __init__(self, executor: "KubernetesExecutor", pack: int | Literal["auto"]) -> None:
@@ -60,6 +66,7 @@ class PackPool:
         self._packs: dict[str, Pack] = {}
         self._ends: dict[tuple[str, int], End] = {}
         self._looked = 0.0
+        self.look_s = LOOK_S
         self._next = 0
         self._known = False
 
@@ -77,6 +84,7 @@ class PackPool:
         if free is None:
             return self._launch(call)
         free.turn, free.ended = Turn(number=free.turn.number + 1, step=call.id), False
+        free.given = time.monotonic()
         self._write(free)
         return free
 
@@ -97,7 +105,7 @@ class PackPool:
         )
         made, _ = executor.ensure(job)
         state = executor.state_of(job["metadata"]["name"], name, made["metadata"]["uid"])
-        self._packs[name] = Pack(name, state, turn)
+        self._packs[name] = Pack(name, state, turn, time.monotonic())
         return self._packs[name]
 
     def _write(self, pack: Pack) -> None:
@@ -120,15 +128,17 @@ class PackPool:
         for name, turn in turns.items():
             job = step_name(executor.run, name)
             if job in living and turn.step:
-                self._packs[name] = Pack(name, executor.state_of(job, name, living[job]), turn)
+                self._packs[name] = Pack(
+                    name, executor.state_of(job, name, living[job]), turn, time.monotonic()
+                )
         self.look(at_once=True)
         for pack in self._packs.values():
             end = self.take_end(pack)
             pack.ended, pack.open = end is not None, end is None or end.more
 
     def look(self, at_once: bool = False) -> None:
-        """List what the pods have ended since, every LOOK_S seconds at most."""
-        if not at_once and time.monotonic() - self._looked < LOOK_S:
+        """List what the pods have ended since, every `look_s` seconds at most."""
+        if not at_once and time.monotonic() - self._looked < self.look_s:
             return
         mirror = self._executor.mirror
         prefix = mirror.key("")
@@ -143,6 +153,7 @@ class PackPool:
         end = self._ends.pop((pack.id, pack.turn.number), None)
         if end is not None:
             pack.ended, pack.open = True, end.more
+            self.look_s = min(self.look_s, max(LEAST_LOOK_S, SHARE * (time.monotonic() - pack.given)))
             with contextlib.suppress(InfraError):
                 self._executor.mirror.delete(end.name)
         return end

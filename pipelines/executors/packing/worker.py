@@ -34,7 +34,11 @@ from tidegate.pipelines.state.mirror import Mirror
 
 IDLE_S = 120.0  # without a turn for so long, the pod ends: its driver may be gone
 TELL_S = 600.0  # for so long it tries to tell how a trial ended
-FIRST_S, LONGEST_S = 0.1, 1.0  # between two looks for the next turn
+FIRST_S, LONGEST_S = 0.1, 1.0  # between two tries to tell how a trial ended
+# Between two looks for the next turn: a twentieth of the trial before, as this pod does nothing meanwhile.
+SHARE, SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.05, 0.05, 1.0
+# What each trial's process would import to reach the store.
+S3 = ("tidegate.infra.store.s3_bucket", "tidegate.infra.store.s3_description")
 POLL_S = 0.02
 GRACE_S = (
     25.0  # a little less than a pod's grace period: a training saves its state, and its files are pushed
@@ -66,6 +70,7 @@ class PackedWorker:
         self._trials, self._young_s, self._deadline_s = trials, young_s, deadline_s
         self._began = time.monotonic()
         self._servers = ForkServers()
+        self._look_s = LONGEST_LOOK_S
         self._leaving = False
 
     def run(self) -> int:
@@ -90,7 +95,7 @@ class PackedWorker:
 
     def _next(self, done: int) -> Turn | None:
         """Wait for a turn after number `done`; None: there was none for IDLE_S seconds."""
-        waits, give_up = pauses(FIRST_S, LONGEST_S), time.monotonic() + IDLE_S
+        waits, give_up = pauses(SHORTEST_LOOK_S, self._look_s), time.monotonic() + IDLE_S
         while time.monotonic() < give_up:
             if self._leaving:
                 os._exit(SIGNAL + signal.SIGTERM)
@@ -112,16 +117,17 @@ class PackedWorker:
         content = self._mirror.pull(f"calls/{turn.step}.json")
         if content is None:
             raise FileNotFoundError(f"the store has no call of step {turn.step}; resume the run")
-        killed, deadline = _killed_for_memory(), time.monotonic() + self._deadline_s
+        began, killed = time.monotonic(), _killed_for_memory()
         process = self._start(StepCall.model_validate_json(content))
         try:
             while (code := process.poll()) is None:
-                if self._leaving or time.monotonic() >= deadline:
+                if self._leaving or time.monotonic() >= began + self._deadline_s:
                     process.end(GRACE_S)
                     return "deadline"
                 time.sleep(POLL_S)
         finally:
             process.stdin.close()
+        self._look_s = min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, SHARE * (time.monotonic() - began)))
         if code == -signal.SIGKILL and _killed_for_memory() > killed:
             return "oom"
         return SIGNAL - code if code > SIGNAL else code
@@ -129,11 +135,11 @@ class PackedWorker:
     def _start(self, call: StepCall) -> ForkedProcess:
         """Start the trial's process; what it prints is in the pod's log too."""
         reading, writing = os.pipe()
-        code = code_of(call)
+        code, kind = code_of(call), kind_of(call)
         return self._servers.start_on(
             (reading, os.dup(1), os.dup(2)),
             os.fdopen(writing, "wb"),
-            kind_of(call),
+            kind and kind.model_copy(update={"before": (*kind.before, *S3)}),
             [sys.executable, "-P", "-m", WORKER, "--run", self._run, "--step", call.id],
             step_environment(),
             Path.cwd(),
