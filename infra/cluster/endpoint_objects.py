@@ -38,6 +38,8 @@ class ReleaseSpec:
         memory: a replica's memory, a Kubernetes quantity.
         processes: a replica's server processes, or auto.
         secrets: names of Secrets that the user's code in its bundle expects.
+        keys: name of the Secret with the API keys of those who may ask; "": anybody may.
+        own_key: the line of the key with which the release is verified, as in a keys file.
         policy: what the company asks of its pods.
     """
 
@@ -54,6 +56,8 @@ class ReleaseSpec:
     memory: str = "1Gi"
     processes: str = "auto"
     secrets: tuple[str, ...] = ()
+    keys: str = ""
+    own_key: str = ""
     policy: PodPolicy = field(default_factory=PodPolicy)
 
     @property
@@ -152,6 +156,8 @@ def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
         cpu=spec.cpu,
         memory=spec.memory,
         processes=spec.processes,
+        keys=spec.keys,
+        own_key=spec.own_key,
         spread=chosen,
     )
 

@@ -39,15 +39,20 @@ def read_secret(home: Path, name: str, option: str = "code.secrets") -> dict[str
             f"{option}: {name}: {path}: {error.strerror}; expected a file of NAME=VALUE lines with mode 0600; "
             f"write it, and chmod 600 it"
         ) from error
-    if mode & 0o077:
-        raise UserCodeError(
-            f"{option}: {name}: {path} has mode {mode:04o}, so others may read it; expected 0600; chmod 600 it"
-        )
+    require_private(path, mode, f"{option}: {name}")
     return dict(
         _variable(line, f"{option}: {path}:{number}")
         for number, line in enumerate(text.splitlines(), 1)
         if _counts(line)
     )
+
+
+def require_private(path: Path, mode: int, where: str) -> None:
+    """Raise UserCodeError for a secret's file that others than its owner may read."""
+    if mode & 0o077:
+        raise UserCodeError(
+            f"{where}: {path} has mode {mode:04o}, so others may read it; expected 0600; chmod 600 it"
+        )
 
 
 def use_secrets(home: Path, names: tuple[str, ...]) -> None:

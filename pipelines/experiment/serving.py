@@ -71,6 +71,12 @@ class Serving(Part):
         None,
         description="which boxes a detector returns; those that score at least 0.5 when not given",
     )
+    keys: Name | None = Field(
+        None,
+        description="a secret with the API keys of those who may ask, lines NAME SHA256 of `tidegate keys`: "
+        "HOME/secrets/NAME.keys with mode 0600 here, the entry `keys` of a Secret of the namespace on a cluster; "
+        "anybody may ask when not given",
+    )
     explain: bool = Field(
         False, description="requests with explain: true also get what each input added to its prediction"
     )

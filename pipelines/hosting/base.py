@@ -88,6 +88,9 @@ class Hosting(Protocol):
     def private_url(self, state: EndpointState, number: int) -> str:
         """The URL of a release that has no traffic yet; it is started if it does not run."""
 
+    def key(self, state: EndpointState, number: int) -> str | None:
+        """The API key with which a release is verified; None: it needs none."""
+
     def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
         """Move the pointer and the traffic to a release and retire the others. The caller holds the lock.
 

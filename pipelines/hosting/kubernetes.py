@@ -17,6 +17,7 @@ from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live, Stage
 from tidegate.pipelines.hosting.canary import START_S, Rollout, replicas_for
 from tidegate.pipelines.hosting.manifests import spec_of
+from tidegate.pipelines.hosting.own_key import line_of, stored_key
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import EndpointState, Release, fail, load, promote, update
 from tidegate.serving.errors import ServerStartError
@@ -34,6 +35,7 @@ class KubernetesHosting:
         if home.target is None:
             raise PipelineError("the home's target is local; expected a cluster; give --target")
         self._home, self._target = home, home.target
+        self._keys: dict[str, str] = {}
 
     @property
     def _cluster(self) -> Cluster:
@@ -126,6 +128,14 @@ class KubernetesHosting:
         spec = self._spec(state, state.release(number))
         return f"http://{self._place(state.name).private_address(spec.name)}"
 
+    def key(self, state: EndpointState, number: int) -> str | None:
+        """It is kept in the store."""
+        if _serving(state.release(number)).keys is None:
+            return None
+        if state.name not in self._keys:
+            self._keys[state.name] = stored_key(self._home.store, state.name)
+        return self._keys[state.name]
+
     def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
         """Run a canary if one is configured, then move the pointer; the traffic follows it."""
         state = load(self._home.store, name)
@@ -216,7 +226,8 @@ class KubernetesHosting:
         )
 
     def _spec(self, state: EndpointState, release: Release) -> ReleaseSpec:
-        return spec_of(self._target, state.incarnation, release)
+        key = self.key(state, release.number)
+        return spec_of(self._target, state.incarnation, release, "" if key is None else line_of(key))
 
 
 def _serving(release: Release) -> Serving:

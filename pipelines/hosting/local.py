@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import stat
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.system.locks import is_held, lock
-from tidegate.pipelines.errors import PipelineError
+from tidegate.models.user_code.secrets import require_private
+from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live
+from tidegate.pipelines.hosting.own_key import OWN_KEY, key_in_file, line_of
 from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
 from tidegate.serving.deployment.handover import (
@@ -26,7 +29,7 @@ from tidegate.serving.deployment.handover import (
     wait_ready,
 )
 from tidegate.serving.deployment.release import EndpointState, Release, load, promote, update
-from tidegate.serving.errors import PortTakenError, ServerStartError
+from tidegate.serving.errors import PortTakenError, ServerError, ServerStartError
 
 START_S = 60.0
 DEFAULTS = Serving.model_construct()
@@ -41,8 +44,20 @@ class LocalHosting:
         self._home = home
 
     def check(self, state: EndpointState, serving: Serving) -> None:
-        """Refuse a port that the endpoint cannot have."""
+        """Refuse a port that the endpoint cannot have, and keys that are not there."""
         check_port(self._home, state, serving.port)
+        if serving.keys is not None:
+            self._check_keys(serving.keys)
+
+    def _check_keys(self, name: str) -> None:
+        from tidegate.serving.http.api_keys import read_keys
+
+        path, where = self._keys(name), f"serving.keys: {name}"
+        try:
+            read_keys(path)
+        except ServerError as error:
+            raise UsageError(f"{where}: {error}, and `chmod 600` it") from error
+        require_private(path, stat.S_IMODE(path.stat().st_mode), where)
 
     def describe(self, serving: Serving) -> str:
         """One server takes over the port from the previous one."""
@@ -104,13 +119,17 @@ class LocalHosting:
             self._stop(state, release.number, name)  # it takes no request any more, as its proof failed
         bundle = fetch_bundle(self._home, release.bundle)
         log = self._log(state, release.number)
+        name_of_keys, key = Serving.model_validate(release.serving).keys, self.key(state, release.number)
+        keys = None if name_of_keys is None else self._keys(name_of_keys)
         record = processes.start(
             self._home.processes,
             name,
-            server_argv(bundle, state.name, release.number, control, processes=_processes(release)),
+            server_argv(
+                bundle, state.name, release.number, control, processes=_processes(release), keys=keys
+            ),
             log=log,
             cwd=self._home.path,
-            env={"TIDEGATE_HOME": str(self._home.path)},
+            env={"TIDEGATE_HOME": str(self._home.path)} | ({OWN_KEY: line_of(key)} if key else {}),
             extra={"endpoint": state.name, "release": release.number},
         )
         try:
@@ -129,6 +148,12 @@ class LocalHosting:
         if found is None:
             raise PipelineError(f"release {number} of {state.name} does not answer; submit again")
         return f"http://{HOST}:{found['private_port']}"
+
+    def key(self, state: EndpointState, number: int) -> str | None:
+        """It is kept in a file of the home that only its owner may read."""
+        if Serving.model_validate(state.release(number).serving).keys is None:
+            return None
+        return key_in_file(self._home.endpoints / state.name / "own.key")
 
     def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
         """Give a release the port, move the pointer, retire the others.
@@ -201,6 +226,10 @@ class LocalHosting:
     def sweep(self) -> list[str]:
         """Nothing: a server that ended leaves nothing behind."""
         return []
+
+    def _keys(self, name: str) -> Path:
+        """The file of a secret with API keys."""
+        return self._home.path / "secrets" / f"{name}.keys"
 
     def _log(self, state: EndpointState, number: int) -> Path:
         return self._home.endpoints / state.name / f"{state.incarnation}-{number}.log"

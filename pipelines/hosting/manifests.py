@@ -9,11 +9,18 @@ from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.deployment.release import EndpointState, Release
 
-UNKNOWN_BUNDLE = "DIGEST-OF-THE-BUNDLE"
+UNKNOWN_BUNDLE, UNKNOWN_KEY = "DIGEST-OF-THE-BUNDLE", "tidegate DIGEST-OF-A-KEY"
 
 
-def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
-    """A release from the store as the specification of its Kubernetes objects."""
+def spec_of(target: Target, incarnation: int, release: Release, own_key: str = "") -> ReleaseSpec:
+    """A release from the store as the specification of its Kubernetes objects.
+
+    Args:
+        target: the cluster.
+        incarnation: of the endpoint.
+        release: one of its releases.
+        own_key: the line of the key that verifies it, where it needs keys.
+    """
     serving = Serving.model_validate(release.serving)
     return _spec(
         target,
@@ -26,6 +33,7 @@ def spec_of(target: Target, incarnation: int, release: Release) -> ReleaseSpec:
         runtime=release.runtime,
         tag=release.tag or tag(),
         secrets=release.secrets,
+        own_key=own_key,
     )
 
 
@@ -49,6 +57,7 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
         tag=tag(),
         secrets=tuple(plan.experiment.code.secrets),
+        own_key=UNKNOWN_KEY if serving.keys else "",
     )
     objects = [
         *release_objects(spec, spec.min_replicas, in_flight=False),
@@ -70,6 +79,7 @@ def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: 
         cpu=serving.resources.cpu,
         memory=serving.resources.memory,
         processes=str(serving.processes),
+        keys=serving.keys or "",
         policy=target.pod_policy("endpoints"),
         **known,
     )

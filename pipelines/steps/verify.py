@@ -4,6 +4,8 @@ A model of texts is compared on every row when it is packaged; here its texts fo
 that the bundle writes in this process. Boxes must match those decoded from the trained model's outputs.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from tidegate.serving.inference.bulk_scoring import chunk_rows
 from tidegate.serving.inference.predictor import Predictor, sample_rows
 from tidegate.serving.inference.probing import output_tolerances, probe_tolerances
 
+Connect = Callable[[], Client]
 MAX_TEXTS = 16
 BOX_TOLERANCE = 0.05  # difference in a box's score, or in its corners in pixels
 MAX_UNMATCHED = 0.01  # share of all boxes
@@ -55,14 +58,14 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
     """
     schema, _ = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
-    url = hosting(context.home).private_url(load(context.home.store, inputs.endpoint), inputs.release)
+    connect = _connector(inputs, context)
     columns = {field.name: columns[field.name] for field in schema.inputs}
     if schema.target.task == "detection":
-        return _verify_boxes(inputs, context, url, columns)
+        return _verify_boxes(inputs, context, connect, columns)
     if schema.target.task == "generation":
-        return _verify_texts(inputs, context, url, columns)
+        return _verify_texts(inputs, context, connect, columns)
     rows = sample_rows(columns, rows_of(columns))
-    with Client(url, proof=True) as client:
+    with connect() as client:
         answers = client.predict(rows)
     reference = np.load(context.store.fetch(inputs.winner.reference), allow_pickle=False)
     known = as_answers(schema.target, reference)
@@ -78,17 +81,24 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
             "it gets no traffic"
         )
     print(f"{len(rows)} held-out rows over HTTP, largest difference {largest:.3g}")
-    probed = _verify_probes(inputs, context, url, schema)
+    probed = _verify_probes(inputs, context, connect, schema)
     return Verified(rows=len(rows) + probed.rows, max_abs_difference=max(largest, probed.max_abs_difference))
 
 
-def _verify_probes(inputs: VerifyInputs, context: StepContext, url: str, schema: Schema) -> Verified:
+def _connector(inputs: VerifyInputs, context: StepContext) -> Connect:
+    """What connects to the release, with its key where it needs one."""
+    place, state = hosting(context.home), load(context.home.store, inputs.endpoint)
+    url = place.private_url(state, inputs.release)
+    return partial(Client, url, key=place.key(state, inputs.release), proof=True)
+
+
+def _verify_probes(inputs: VerifyInputs, context: StepContext, connect: Connect, schema: Schema) -> Verified:
     """Replay the bundle's probes; no rows for a bundle of an older version."""
     probes = _probes(inputs, context)
     if probes is None:
         return Verified(rows=0, max_abs_difference=0.0)
     contract = open_bundle(fetch_bundle(context.home, inputs.packaged.bundle)).contract
-    answers = _predict_all(url, probes.columns, chunk_rows(contract.model_dump(mode="json")))
+    answers = _predict_all(connect, probes.columns, chunk_rows(contract.model_dump(mode="json")))
     known = as_answers(schema.target, probes.answers)
     told = told_of(schema.target, known)
     differences = np.abs(numbers_of(schema.target, answers) - told)
@@ -117,14 +127,14 @@ def _probes(inputs: VerifyInputs, context: StepContext) -> Probes | None:
     return None if path is None else load_probes(path)
 
 
-def _verify_texts(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
+def _verify_texts(inputs: VerifyInputs, context: StepContext, connect: Connect, columns: Columns) -> Verified:
     predictor = Predictor.of(fetch_bundle(context.home, inputs.packaged.bundle))
     few = min(MAX_TEXTS, predictor.contract.most_rows or MAX_TEXTS)
     parts = [sample_rows(columns, few)]
     if (probes := _probes(inputs, context)) is not None:
         parts.append(sample_rows({name: probes.columns[name] for name in columns}, few))
     rows = [row for part in parts for row in part]
-    with Client(url, proof=True) as client:
+    with connect() as client:
         answers = [answer for part in parts for answer in client.predict(part, decoding={"seed": 0})]
     assert predictor.contract.decoding is not None
     decoding = predictor.contract.decoding.model_copy(update={"seed": 0})
@@ -141,7 +151,7 @@ def _verify_texts(inputs: VerifyInputs, context: StepContext, url: str, columns:
     return Verified(rows=len(rows), max_abs_difference=difference)
 
 
-def _verify_boxes(inputs: VerifyInputs, context: StepContext, url: str, columns: Columns) -> Verified:
+def _verify_boxes(inputs: VerifyInputs, context: StepContext, connect: Connect, columns: Columns) -> Verified:
     """Compare the boxes of every row with those decoded here from the trained model's outputs.
 
     A box whose score or overlap is very close to a limit may be in one of the two only, because of rounding: so one
@@ -157,7 +167,7 @@ def _verify_boxes(inputs: VerifyInputs, context: StepContext, url: str, columns:
     sizes = np.tile(transforms.box_target.size, (len(reference), 1))
     wanted = detect(reference, transforms.box_target, contract.detection, sizes)
     expected: list[Any] = list(contract.predictions(wanted))
-    answers = _predict_all(url, columns, chunk_rows(contract.model_dump(mode="json")))
+    answers = _predict_all(connect, columns, chunk_rows(contract.model_dump(mode="json")))
     differences: list[float] = []
     unmatched = boxes = 0
     for answer, known in zip(answers, expected, strict=True):
@@ -179,10 +189,10 @@ def _verify_boxes(inputs: VerifyInputs, context: StepContext, url: str, columns:
     return Verified(rows=len(expected), max_abs_difference=largest)
 
 
-def _predict_all(url: str, columns: Columns, step: int) -> list[Any]:
+def _predict_all(connect: Connect, columns: Columns, step: int) -> list[Any]:
     """The endpoint's answers to all rows, `step` rows per request."""
     answers: list[Any] = []
-    with Client(url, proof=True) as client:
+    with connect() as client:
         for start in range(0, rows_of(columns), step):
             part = {name: column[start : start + step] for name, column in columns.items()}
             answers += client.predict(sample_rows(part, step))

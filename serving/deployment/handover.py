@@ -35,6 +35,7 @@ def server_argv(
     port: int | None = None,
     host: str = "127.0.0.1",
     processes: int | None = None,
+    keys: Path | None = None,
 ) -> list[str]:
     """The command that starts a release's server.
 
@@ -46,11 +47,13 @@ def server_argv(
         port: the public port to take at once; None: only a private one, until `take_over`.
         host: address of the public port.
         processes: that share the ports; None: $TIDEGATE_PROCESSES, or one.
+        keys: the file of API keys; None: no key is needed.
     """
     argv = [sys.executable, "-P", "-m", "tidegate.serving.server", "--bundle", str(bundle), "--name", name]
     argv += ["--control", str(control), "--host", host]
     argv += [] if release is None else ["--release", str(release)]
     argv += [] if processes is None else ["--processes", str(processes)]
+    argv += [] if keys is None else ["--keys", str(keys)]
     return argv + ([] if port is None else ["--port", str(port)])
 
 

@@ -10,6 +10,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tidegate.serving.errors import RejectedError, ServerError
@@ -26,12 +27,14 @@ class ApiKeys:
 
     Args:
         path: the file; it may be replaced at any time.
+        own: a line of one more key, with which a release is verified; "": none.
 
     Raises:
         ServerError: it cannot be read, or holds no key.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, own: str = "") -> None:
+        self._own = _keys_in(own.splitlines(), "$TIDEGATE_OWN_KEY") if own else []
         self._path, self._checked = path, time.monotonic()
         self._stamp = self._stat()
         self._digests = read_keys(path)
@@ -46,7 +49,8 @@ class ApiKeys:
         self._reread()
         digest = hashlib.sha256(key).hexdigest()
         # All are compared, each in constant time, so that the time reveals nothing about the keys.
-        found = [name for name, known in self._digests if hmac.compare_digest(known, digest)]
+        known_keys = [*self._digests, *self._own]
+        found = [name for name, known in known_keys if hmac.compare_digest(known, digest)]
         if not found:
             raise _unauthorized("the request's API key is not valid")
         return found[0]
@@ -74,15 +78,21 @@ class ApiKeys:
 def read_keys(path: Path) -> list[tuple[str, str]]:
     """Read `(name, digest)` of each key; raises ServerError."""
     try:
-        lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
+        lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise ServerError(
             f"the keys file {path} cannot be read ({error}); expected lines NAME SHA256"
         ) from error
-    matches = [LINE.fullmatch(line) for line in lines if line]
+    return _keys_in(lines, f"the keys file {path}")
+
+
+def _keys_in(lines: Sequence[str], where: str) -> list[tuple[str, str]]:
+    """The keys in these lines of a file or a variable; raises ServerError."""
+    bare = [line.partition("#")[0].strip() for line in lines]
+    matches = [LINE.fullmatch(line) for line in bare if line]
     if not matches or None in matches:
         raise ServerError(
-            f"the keys file {path} holds {'a line that is not a key' if matches else 'no key'}; expected lines "
+            f"{where} holds {'a line that is not a key' if matches else 'no key'}; expected lines "
             "NAME SHA256; `tidegate keys NAME` makes one"
         )
     return [(match[1], match[2]) for match in matches if match]

@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(args: argparse.Namespace) -> ServerSettings:
     """The settings in the arguments; raises ServerError."""
-    keys = None if args.keys is None else ApiKeys(args.keys)
+    keys = None if args.keys is None else ApiKeys(args.keys, os.environ.get("TIDEGATE_OWN_KEY", ""))
     if args.port is not None or args.grpc_port is not None:
         check_binding(args.host, keys, args.allow_anonymous)
     limits = Limits(

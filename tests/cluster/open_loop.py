@@ -40,6 +40,7 @@ class OpenLoop:
     url: str
     rows: list[Any]
     rate: float
+    key: str = ""
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -48,6 +49,7 @@ class OpenLoop:
         folder = Path(self._folder.name)
         (folder / "rows.json").write_text(json.dumps(self.rows))
         words = {"URL": self.url, "ROWS": f"{folder}/rows.json", "RATE": f"{self.rate:g}", "LONGEST": LONGEST}
+        words["KEY"] = self.key
         argv = [str(build.binary(Layout.default().cache, "k6")), "run", "--quiet", "--no-summary"]
         argv += ["--no-usage-report", "--address=", "--log-format=raw", f"--log-output=file={folder}/log"]
         self._k6 = subprocess.Popen(

@@ -53,8 +53,8 @@ class Releases:
 
     def verify(self, number: int) -> list[Any]:
         """What the release answers at its own address."""
-        url = hosting(self.home).private_url(load(self.home.store, self.name), number)
-        with Client(url) as client:
+        place, state = hosting(self.home), load(self.home.store, self.name)
+        with Client(place.private_url(state, number), key=place.key(state, number)) as client:
             return labels(client.predict(ROWS))
 
     def promote(self, number: int) -> promote.Promoted:
@@ -71,10 +71,11 @@ class Releases:
         self.promote(number)
         return number
 
-    def ask(self, path: str = "/predict") -> Any:
-        """What the endpoint answers where its URL says."""
+    def ask(self, path: str = "/predict", key: str = "") -> Any:
+        """What the endpoint answers where its URL says, and who has this key."""
         body = json.dumps({"rows": ROWS}).encode()
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
+        request = urllib.request.Request(self.url + path, body, headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
 

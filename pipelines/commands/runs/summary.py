@@ -7,6 +7,7 @@ from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import run_url
 from tidegate.pipelines.commands.runs.winner import winner_of, winner_text
+from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.step import STEPS, TRIALS
 from tidegate.pipelines.result import Result, table
@@ -16,6 +17,7 @@ from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 from tidegate.pipelines.step_types.package import nearness
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.measurements import Batching
+from tidegate.serving.deployment.client import API_KEY
 from tidegate.serving.deployment.release import EndpointState, load
 
 REFUSED = 3
@@ -32,7 +34,10 @@ def curl_for(home: Home, state: EndpointState, number: int) -> str:
     bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
     body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
-    return f"curl -sS {hosting(home).url(state)}/predict -H 'Content-Type: application/json' -d '{quoted}'"
+    needs_key = Serving.model_validate(state.release(number).serving).keys is not None
+    headers = "-H 'Content-Type: application/json'"
+    headers += f' -H "Authorization: Bearer ${API_KEY}"' if needs_key else ""
+    return f"curl -sS {hosting(home).url(state)}/predict {headers} -d '{quoted}'"
 
 
 def run_result(home: Home, folder: RunFolder) -> Result:

@@ -299,6 +299,7 @@ CHANGED: dict[str, Change] = {
     "serving.detection.iou": serving(boxes, "detection", {"iou": 0.9}, FOUND),
     "serving.detection.vote": serving(boxes, "detection", {"vote": 0.1}, FOUND),
     "serving.detection.max_boxes": serving(boxes, "detection", {"max_boxes": 1}, FOUND),
+    "serving.keys": part(kubernetes, "serving", {"keys": "askers"}),
     "serving.explain": part(planned, "serving", {"explain": True}),
     "serving.slo.p99_ms": serving(judged, "slo", {"p99_ms": 900}, SLO),
     "serving.slo.error_rate": serving(judged, "slo", {"error_rate": 0.6}, SLO),

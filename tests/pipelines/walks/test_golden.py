@@ -55,6 +55,7 @@ FULL: dict[str, Any] = PLAIN | {
         "runtime": "tensorflow",
         "replicas": {"min": 2, "max": 6},
         "canary": {"steps": [10, 50, 100], "bake": "5m"},
+        "keys": "askers",
         "slo": {"p99_ms": 80, "error_rate": 0.0005},
         "resources": {"cpu": 4, "memory": "3Gi"},
     },

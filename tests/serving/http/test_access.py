@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.serving.conftest import ROOT, Running
-from tidegate.serving.errors import ServerError
-from tidegate.serving.http.api_keys import CHECK, new_key, read_keys
+from tidegate.serving.errors import RejectedError, ServerError
+from tidegate.serving.http.api_keys import CHECK, ApiKeys, new_key, read_keys
 
 Serve = Callable[..., Running]
 BODY = json.dumps({"rows": [[[7] * 8 for _ in range(8)]]}).encode()
@@ -119,6 +119,16 @@ def test_other_hosts_need_a_key_or_a_word(images: Path, free_port: int) -> None:
 def test_anonymous_when_allowed(serve: Serve, images: Path) -> None:
     server = serve(images, "--host", "0.0.0.0", "--allow-anonymous")
     assert server.ask("POST", "/predict", BODY)[0] == 200
+
+
+def test_one_more_key_beside_those_of_the_file(keys: Path) -> None:
+    known = ApiKeys(keys, _line("tidegate", "own-key"))
+    assert known.check({b"x-api-key": b"own-key"}) == "tidegate"
+    assert known.check({b"authorization": b"Bearer second-key"}) == "new"
+    with pytest.raises(RejectedError, match="is not valid"):
+        known.check({b"x-api-key": b"third-key"})
+    with pytest.raises(ServerError, match="TIDEGATE_OWN_KEY holds a line that is not a key"):
+        ApiKeys(keys, "tidegate own-key")
 
 
 def test_making_a_key(run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
