@@ -47,6 +47,7 @@ SEGMENTATION: dict[str, Target] = {
 }
 ARRAYS: dict[str, Target] = REGRESSION | dict.fromkeys(("binary_crossentropy", "cosine_similarity"), "number")
 IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
+TAGGING: dict[str, Target] = {"sparse_categorical_crossentropy": "index"}
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
 DETECTION: dict[str, Target] = {"multibox": "boxes"}
 # How a loss of the user's takes the target: classes as one probability of two, or one number a class.
@@ -57,9 +58,11 @@ OWN_TARGET: dict[str, Target] = {
     "detection": "boxes",
     "multilabel": "labels",
     "segmentation": "index",
+    "tagging": "index",
 }
 CLASS_TARGETS: tuple[Target, ...] = ("probability", "one_hot", "index")
-TASK_OF_KIND = {"text": "generation", "boxes": "detection", "labels": "multilabel"}  # by the target's kind
+# By the target's kind.
+TASK_OF_KIND = {"text": "generation", "boxes": "detection", "labels": "multilabel", "tags": "tagging"}
 LOSSES_BY_TASK = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
@@ -67,6 +70,7 @@ LOSSES_BY_TASK = {
     "detection": DETECTION,
     "multilabel": MULTILABEL,
     "segmentation": SEGMENTATION,
+    "tagging": TAGGING,
     "arrays": ARRAYS,
     "reconstruction": ARRAYS,
 }
@@ -121,7 +125,7 @@ def loss_named(loss: str | Mapping[str, Any] | None, task: str, classes: int) ->
             f"loss {name!r} needs 2 classes and the target has {classes}; expected a loss for any number of "
             f"classes; use {next(iter(table))}"
         )
-    if task == "generation":
+    if task in ("generation", "tagging"):
         options["ignore_class"] = IGNORED_TOKEN
     logits = options.pop("from_logits", False) if name.endswith("_crossentropy") else False
     if not isinstance(logits, bool):

@@ -41,6 +41,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "detection": (),
     "multilabel": ("f1_micro",),
     "segmentation": ("accuracy",),
+    "tagging": (),  # as of a generation: it would count places without a token
     "multioutput": (),
     "reconstruction": ("rmse", "mae"),
 }

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidegate.models.data.item_lists import LISTS, TAGS
+
 TEXTS = (
     "categorical",
     "text",
     "string",
     "date",
     "labels",
-)  # kinds that are read as the strings that stand in the file
+    *LISTS,
+    TAGS,
+)  # read as the strings that stand in the file
 NUMBERS = ("numeric", "integer", "number")
 
 
@@ -95,6 +99,10 @@ class ReadOptions:
     def are_labels(self, name: str, texts: bool) -> bool:
         """Whether lists of a column are sets of labels: of texts if it is a target, else only where that is stated."""
         return self.kinds.get(name) == "labels" or (texts and name in self.targets and name not in self.kinds)
+
+    def are_items(self, name: str) -> bool:
+        """Whether lists of a column are tokens, ids or tags, see `data.item_lists`, which only a stated kind says."""
+        return self.kinds.get(name) in (*LISTS, TAGS)
 
     def reads_as(self, name: str, typed: bool = False) -> str:
         """A column is wanted as "texts", "numbers", "sequence", or "" for what its values are.

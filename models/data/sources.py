@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -23,12 +23,15 @@ FORMATS = {
     "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
     "image_folder": (),
     "audio_folder": (),
+    "text_folder": (),
     "boxes": (),
 }
 SHARD = re.compile(r"-\d+-of-\d+$")  # after the suffix, as TensorFlow names the files of one data set
 # Approximate bytes in memory per byte of a file: digits of text become numbers of eight bytes, and images are
 # compressed. An .npz file states its size itself.
-GROWTH = {"csv": 4, "jsonl": 4, "parquet": 6, "tfrecord": 4, "image_folder": 10, "audio_folder": 2}
+GROWTH = {"csv": 4, "jsonl": 4, "parquet": 6, "tfrecord": 4}
+GROWTH |= {"image_folder": 10, "audio_folder": 2, "text_folder": 2}
+TEXT_SUFFIXES = (".txt", ".text")
 GZIP_GROWTH = 5
 SKLEARN_FILES = {
     "digits": ("digits.csv.gz",),
@@ -166,8 +169,7 @@ def guess_format(path: Path) -> str:
         if any("images-idx3" in file.name for file in files if file.parent == path):
             return "idx"
         if path.is_dir() and any(entry.is_dir() for entry in path.iterdir()):
-            recorded = any(file.suffix.lower() == ".wav" for file in files)
-            return "audio_folder" if recorded else "image_folder"
+            return format_of_classes([file.name for file in files])
         if path.is_dir() and _has_boxes(files):
             return "boxes"
         formats = {format_of_name(file.name) for file in files}
@@ -180,6 +182,14 @@ def guess_format(path: Path) -> str:
         "such files, a folder with one folder per class, or a folder of images and a .csv of their boxes; set "
         f"data.format: one of {', '.join(FORMATS)}"
     )
+
+
+def format_of_classes(names: Sequence[str]) -> str:
+    """The format of a folder with one folder per class, by the names of its files."""
+    ends = [PurePath(name.lower()).suffix for name in names]
+    if ".wav" in ends:
+        return "audio_folder"
+    return "text_folder" if 2 * sum(end in TEXT_SUFFIXES for end in ends) > len(ends) else "image_folder"
 
 
 def format_of_name(name: str) -> str | None:

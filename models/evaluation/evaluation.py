@@ -15,6 +15,7 @@ NAMES = {  # by task; the first is what trials are ranked by
     "generation": ("perplexity", "accuracy", "loss", "error_rate", "perplexity_per_character"),
     "detection": ("map50", "map"),
     "segmentation": ("mean_iou", "accuracy", "loss", "f1"),
+    "tagging": ("entity_f1", "accuracy", "loss", "f1"),
     "multioutput": ("loss",),
     "reconstruction": ("loss", "rmse", "mae", "r2"),
     "multilabel": (

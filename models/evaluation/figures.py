@@ -15,6 +15,7 @@ from tidegate.models.evaluation.metrics import reliability
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 MOST_CLASSES_NAMED = 40
 MOST_CLASSES_COUNTED = 20
+MOST_CLASSES_DRAWN = 200  # of more only the most frequent ones, and the others as one
 MOST_POINTS = 5_000
 
 
@@ -67,6 +68,9 @@ def _values(name: str, history: Sequence[Mapping[str, float | None]]) -> list[fl
 
 def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classes: Sequence[str]) -> Any:
     """Return a figure of the fraction of each true class (row) predicted as each class (column)."""
+    known = len(classes)
+    if known > MOST_CLASSES_DRAWN:
+        truth, chosen, classes = _most_frequent(truth, chosen, classes)
     size = len(classes)
     counts = np.bincount(truth * size + chosen, minlength=size * size).reshape(size, size)
     parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -75,7 +79,8 @@ def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classe
     axes = figure.subplots()
     image = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="part of the true class")
-    axes.set(title=f"Confusion matrix, {len(truth):,} rows", xlabel="predicted", ylabel="true")
+    some = f", {size - 1} of {known:,} classes" if size < known else ""
+    axes.set(title=f"Confusion matrix, {len(truth):,} rows{some}", xlabel="predicted", ylabel="true")
     _name_classes(axes, classes)
     if size <= MOST_CLASSES_COUNTED:
         for (row, column), count in np.ndenumerate(counts):
@@ -83,6 +88,17 @@ def confusion_matrix(truth: NDArray[np.int64], chosen: NDArray[np.int64], classe
             if count:
                 axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=8)
     return figure
+
+
+def _most_frequent(
+    truth: NDArray[np.int64], chosen: NDArray[np.int64], classes: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """The same with the classes that most rows have, and all others as one: a picture has no more places."""
+    counts = np.bincount(truth, minlength=len(classes))
+    kept = np.sort(np.argsort(-counts, kind="stable")[: MOST_CLASSES_NAMED - 1])
+    places = np.full(len(classes), len(kept))
+    places[kept] = np.arange(len(kept))
+    return places[truth], places[chosen], [*(classes[place] for place in kept.tolist()), "all others"]
 
 
 def predicted_vs_true(truth: NDArray[Any], predicted: NDArray[Any], names: Sequence[str]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.config.metrics import top_k
-from tidegate.models.evaluation.dense_metrics import segmentation_metrics
+from tidegate.models.evaluation.dense_metrics import segmentation_metrics, tagging_metrics
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 from tidegate.models.evaluation.label_metrics import label_metrics
 from tidegate.models.evaluation.metrics import evaluate, problem_of
@@ -46,6 +46,8 @@ def evaluate_target(
         return Evaluation.without(NAMES[target.task], problem)
     if target.task in ("regression", "reconstruction"):
         return evaluate("regression", truth.reshape(-1, 1), predicted.reshape(-1, 1))
+    if target.task == "tagging":
+        return Evaluation.of(tagging_metrics(truth, predicted, [str(one) for one in target.classes]))
     if target.task == "segmentation":
         return Evaluation.of(segmentation_metrics(truth, predicted, len(target.classes)))
     return Evaluation.of(label_metrics(truth, predicted))

@@ -17,7 +17,8 @@ from tidegate.models.networks.inputs import inputs_of
 EMBEDDED = (
     "text",
     "id",
-)  # kinds of inputs that are ids, which have no gradients: those of their embeddings are taken
+    "bag",
+)  # kinds of inputs that are ids, which have no gradients: those of their embeddings
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec

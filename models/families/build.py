@@ -15,6 +15,7 @@ from tidegate.models.keras_private import promotions
 from tidegate.models.networks.determinism import make_deterministic
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
+from tidegate.models.networks.token_mask import with_token_mask
 from tidegate.models.user_code.model_source import require_file
 
 if TYPE_CHECKING:
@@ -138,14 +139,15 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
 
     _check_strings(options, inputs)
     if "family" not in options:
-        return build_user_model(options, inputs, outputs)
+        return _of_tokens(build_user_model(options, inputs, outputs), inputs, outputs)
     name = str(options.pop("family"))
     chosen, outputs = family(name), replace(outputs, logits=False)  # its last layer has the activation
     _check_dense(name, outputs)
     _check_prefix(name, inputs)
     _check_boxes(name, outputs)
     try:
-        return chosen.build(inputs, outputs, parse_options(chosen.Options, options, "model"))
+        built = chosen.build(inputs, outputs, parse_options(chosen.Options, options, "model"))
+        return _of_tokens(built, inputs, outputs)
     except ModelsError:
         raise
     except ValueError as error:  # a layer refuses this combination of options and shapes
@@ -153,6 +155,16 @@ def _built(options: dict[str, Any], inputs: Inputs, outputs: AnyOutputs) -> Any:
             f"family {name!r} cannot be built with {options}: {error}; expected options that fit the inputs; change "
             "them"
         ) from error
+
+
+def _of_tokens(model: Any, inputs: Inputs, outputs: AnyOutputs) -> Any:
+    """The model itself; of a label for each token with the mask of those that there are."""
+    if isinstance(outputs, SeveralOutputs) or not outputs.tokens:
+        return model
+    found = [
+        name for name, spec in inputs.specs.items() if spec.kind == "text" and spec.shape == outputs.shape
+    ]
+    return with_token_mask(model, found[0])
 
 
 def _check_prefix(name: str, inputs: Inputs) -> None:
@@ -175,7 +187,13 @@ def _check_dense(name: str, outputs: AnyOutputs) -> None:
     """Refuse a class at each place, alone or among several outputs, which a family's last layer has not."""
     heads = list(outputs.values()) if isinstance(outputs, SeveralOutputs) else [outputs]
     for head in heads:
-        if head.shape is not None and head.activation != "linear":
+        if head.tokens and "tagging" not in tasks_of(name):
+            fitting = " or ".join(repr(known) for known in FAMILIES if "tagging" in tasks_of(known))
+            raise OptionsError(
+                f"family {name!r} answers one class a row, and the target has a label for each token; expected one "
+                f"that answers as many; use family {fitting}, or a model of your own"
+            )
+        if head.shape is not None and head.activation != "linear" and not head.tokens:
             raise OptionsError(
                 f"family {name!r} answers one class a row, and the target has a class at each of {head.shape} places; "
                 "expected a model of your own; write it in a file, model: {file: ./my_model.py}"

@@ -13,12 +13,14 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from tidegate.models.errors import OptionsError
-from tidegate.models.families import FamilyOptions
+from tidegate.models.families import USUAL_TASKS, FamilyOptions
 from tidegate.models.families.mlp import Width
 from tidegate.models.families.recurrence import pooled
 from tidegate.models.networks.dense_head import dense_head
 from tidegate.models.networks.inputs import Inputs, joined
 from tidegate.models.networks.outputs import Outputs
+
+TASKS = (*USUAL_TASKS, "tagging")
 
 
 class Pretrain(FamilyOptions):
@@ -56,8 +58,10 @@ class Options(FamilyOptions):
 def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     """Return a model of texts as word ids, int32 (rows, length) with 0 as padding; float32 (rows, units) out.
 
+    Of a tagging, with one text alone, the output is float32 (rows, length, units).
+
     Raises:
-        OptionsError: no input is text, or there are several and `pretrain` is given.
+        OptionsError: no input is text, or there are several and `pretrain` is given, or a tagging has other inputs.
     """
     import keras
     from keras import ops
@@ -71,6 +75,10 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     towers = []
     for name, ids in texts.items():
         words = _encoder(inputs.specs[name], f"encoder_{name}", options)(ids)
+        if outputs.tokens:
+            inputs.require_alone(name, "transformer")
+            x = dense_head(words, options.dense, options.dropout, "gelu")
+            return keras.Model(inputs.tensors, outputs.layer(x), name="transformer")
         towers.append(pooled(words, ops.not_equal(ids, 0), "mean"))
     x = joined([*towers, *inputs.without("text")])
     x = dense_head(x, options.dense, options.dropout, "gelu")

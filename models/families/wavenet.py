@@ -58,7 +58,7 @@ def _writer(written: dict[str, Any], inputs: Inputs, outputs: Outputs, options: 
     import keras
     from keras import layers
 
-    for kind in ("numeric", "image", "text", "sequence"):
+    for kind in ("numeric", "image", "text", "sequence", "id", "bag"):
         inputs.refuse(kind, "wavenet", "seq2seq")
     ((name, samples),) = written.items()
     x = layers.Embedding(inputs.specs[name].vocabulary, options.filters)(samples)

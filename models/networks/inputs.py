@@ -36,7 +36,7 @@ class Inputs:
         for name, spec in self.specs.items():
             shape = (None,) if spec.kind == "prefix" else spec.shape  # a prefix grows while a text is decoded
             self.tensors[name] = keras.Input(shape, dtype=spec.dtype, name=name)
-            if spec.kind in ("text", "prefix", "id"):
+            if spec.kind in ("text", "prefix", "id", "bag"):
                 self.tensors[name].vocabulary = spec.vocabulary
 
     def of_kind(self, kind: str) -> dict[str, Any]:
@@ -48,10 +48,13 @@ class Inputs:
         return [tensor for name, tensor in self.embedded().items() if self.specs[name].kind != kind]
 
     def embedded(self) -> dict[str, Any]:
-        """Return all inputs, each id as a vector that is learned; zeros for a single id that is not known."""
+        """Return all inputs, each id as a vector that is learned; zeros for a single id that is not known.
+
+        Of a bag it is the mean of the vectors of its known ids, zeros where there are none.
+        """
         return {
-            name: _embedded(name, tensor, self.specs[name].vocabulary)
-            if self.specs[name].kind == "id"
+            name: EMBEDDED[self.specs[name].kind](name, tensor, self.specs[name].vocabulary)
+            if self.specs[name].kind in EMBEDDED
             else tensor
             for name, tensor in self.tensors.items()
         }
@@ -62,6 +65,15 @@ class Inputs:
             raise OptionsError(
                 f"family {family!r} cannot take input {name!r}, which is {kind}; expected another kind; use family "
                 f"{instead!r}, or leave {name!r} out of data.inputs"
+            )
+
+    def require_alone(self, name: str, family: str) -> None:
+        """Raise OptionsError where there are other inputs than the one that is labelled token by token."""
+        others = [other for other in self.specs if other != name]
+        if others:
+            raise OptionsError(
+                f"family {family!r} labels the tokens of {name!r}, and there are the inputs {', '.join(others)}; "
+                f"expected these tokens alone; leave the others out of data.inputs, or write a model of your own"
             )
 
     def require(self, kind: str, family: str) -> dict[str, Any]:
@@ -76,16 +88,35 @@ class Inputs:
         return found
 
 
+def _vectors(name: str, ids: Any, vocabulary: int) -> Any:
+    from keras import layers
+
+    width = min(WIDEST, math.ceil(1.6 * vocabulary**0.56))
+    return layers.Embedding(vocabulary, width, name=f"embedding_of_{name}")(ids)
+
+
+def _bag(name: str, ids: Any, vocabulary: int) -> Any:
+    """The mean vector `(rows, width)` of the known ids in `(rows, k)`; 0 is padding and 1 one that is not known."""
+    from keras import layers, ops
+
+    vectors = _vectors(name, ids, vocabulary)
+    known = ops.expand_dims(ops.cast(ops.greater(ids, 1), vectors.dtype), -1)
+    count = ops.maximum(ops.sum(known, axis=1), 1)
+    return ops.divide(ops.sum(layers.Multiply()([vectors, known]), axis=1), count)
+
+
 def _embedded(name: str, ids: Any, vocabulary: int) -> Any:
     """Ids `(rows, k)` as float32 `(rows, k, width)`."""
     from keras import layers, ops
 
-    width = min(WIDEST, math.ceil(1.6 * vocabulary**0.56))
-    vectors = layers.Embedding(vocabulary, width, name=f"embedding_of_{name}")(ids)
+    vectors = _vectors(name, ids, vocabulary)
     if ids.shape[1] > 1:
         return vectors
     known = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), vectors.dtype), -1)
     return layers.Multiply()([vectors, known])
+
+
+EMBEDDED = {"id": _embedded, "bag": _bag}  # by kind of input
 
 
 def joined(parts: list[Any]) -> Any:

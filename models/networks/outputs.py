@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tidegate.models.config.losses import dense_task, loss_named
+from tidegate.models.config.losses import Loss, dense_task, loss_named
 from tidegate.models.data.default_boxes import OFFSETS, Grid
+from tidegate.models.errors import OptionsError
 
 if TYPE_CHECKING:
     from keras import KerasTensor
@@ -30,6 +31,8 @@ class Outputs:
         shape: of a dense answer's row: for a class at each place the output is (rows, *shape, units), for numbers
             (rows, *shape); None: an answer has no shape of its own.
         name: of the last layer.
+        tokens: whether the places are a text's tokens; then `networks.token_mask` adds a class, of no token, to the
+            units.
     """
 
     units: int
@@ -38,6 +41,7 @@ class Outputs:
     logits: bool = False
     shape: tuple[int, ...] | None = None
     name: str = "output"
+    tokens: bool = False
 
     def boxes(self, height: int, width: int) -> int:
         """The number of default boxes for an image of this size."""
@@ -94,8 +98,20 @@ def outputs_for(
         return Outputs(1, "sigmoid", logits=chosen.logits, shape=shape)
     if kind == "labels":
         return Outputs(classes, "sigmoid", logits=chosen.logits)
+    if task == "tagging":
+        _refuse_logits(chosen)
+        return Outputs(classes - 1, "softmax", shape=shape, tokens=True)
     if kind in ("index", "one_hot", "tokens"):
         return Outputs(classes, "softmax", logits=chosen.logits, shape=shape)
     if kind == "boxes":
         return Outputs(1 + classes + OFFSETS, "linear", grids)
     return Outputs(values, "linear", shape=shape)
+
+
+def _refuse_logits(loss: Loss) -> None:
+    """Refuse logits of a label for each token: the class of no token, which is added behind them, has none."""
+    if loss.logits:
+        raise OptionsError(
+            f"loss {loss.name!r} has from_logits: true, and the target has a label for each token; expected "
+            "probabilities; end the model with a softmax, as outputs.layer(x) does, and leave from_logits out"
+        )

@@ -18,26 +18,30 @@ import numpy as np
 from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.dates import ORDERS, date_format, seconds_of, usual_order
+from tidegate.models.data.item_lists import LISTS
 from tidegate.models.errors import SchemaError, nearest_name
 from tidegate.models.preprocessing.encoding.date_columns import check_nearly_dates
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
+from tidegate.models.preprocessing.encoding.text_rules import has_no_spaces, words_of
 from tidegate.models.preprocessing.schema import DatePart
 from tidegate.models.preprocessing.text_kinds import hardly_repeats, refuse_hardly_repeating
 
 TEXT_WORDS = 3.0  # strings with more words than this on average are texts
+SENTENCE_LETTERS = 6.0  # the same of letters, where no spaces are between words and nothing repeats
 LEAST_IDS = 20  # an array of fewer distinct numbers is no array of ids
 # The kinds that an option of an input may be stated for.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tokens": ("text",),
-    "length": ("text",),
-    "vocabulary": ("text", "id"),
+    "length": ("text", *LISTS),
+    "vocabulary": ("text", "id", *LISTS),
+    "hashed": ("id", "ids"),
     "scale": ("numeric", "image"),
     "limit": ("categorical",),
     "other": ("categorical",),
     "unknown": ("id",),
     "format": ("date",),
     "encode": ("date",),
-    "missing": ("numeric", "categorical", "text", "id", "date"),
+    "missing": ("numeric", "categorical", "text", "id", "date", *LISTS),
 }
 
 
@@ -77,7 +81,7 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
         raise SchemaError(
             f"input {name!r} is {kind} and has {', '.join(wrong)}; expected them only for {fitting}; leave them out"
         )
-    if options.get("missing") == "own" and (column.ndim > 1 or kind == "text"):
+    if options.get("missing") == "own" and (column.ndim > 1 or kind in ("text", *LISTS)):
         raise SchemaError(
             f"input {name!r} has missing: own; expected it for a number, a category, an id or a date, one a row; "
             "set zero"
@@ -97,6 +101,7 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
             f"input {name!r} has unknown: {options['unknown']} and vocabulary: {options['vocabulary']}; expected "
             "unknown to be one of the ids, 0 up to vocabulary - 1; set a smaller unknown, or a larger vocabulary"
         )
+    _check_hashed(name, options, column)
     if kind == "numeric":
         check_magnitudes(name, options.get("scale"), column)
     if kind == "image":
@@ -117,7 +122,7 @@ def _rule_for_missing(kind: str, column: Array, stated: str | None) -> str | Non
     if stated is None or kind not in OPTIONS["missing"] or (kind == "id" and column.ndim > 1):
         return None
     if kind != "numeric":
-        return "zero" if stated == "mean" or kind == "text" else stated
+        return "zero" if stated == "mean" or kind in ("text", *LISTS) else stated
     return "mean" if stated == "own" and column.ndim > 1 else stated
 
 
@@ -136,6 +141,22 @@ def whole_dtype(name: str, kind: str, column: Array) -> str:
             "number, or round the column"
         )
     return "int64"
+
+
+def _check_hashed(name: str, options: Mapping[str, Any], column: Array) -> None:
+    if "hashed" not in options:
+        return
+    other = next((key for key in ("vocabulary", "unknown") if key in options), None)
+    if other is not None or options.get("missing") == "own":
+        raise SchemaError(
+            f"input {name!r} has hashed: {options['hashed']} and {other or 'missing'}: "
+            f"{options[other or 'missing']}; expected one of both, because a hashed id is never unknown; leave one out"
+        )
+    if column.ndim > 1:
+        raise SchemaError(
+            f"input {name!r} holds lists of {column.shape[1]} numbers and has hashed; expected one id a row, or kind: "
+            "ids; set that kind"
+        )
 
 
 def _check_parts(name: str, stated: Sequence[str] | None) -> None:
@@ -205,8 +226,17 @@ def _kind_of_strings(name: str, column: Array, counts: tuple[int, int] | None) -
     if sum(len(text.split()) for text in values) / len(values) > TEXT_WORDS:
         return "text"
     if hardly_repeats(*(counts or (len(set(values)), len(values)))):
+        if _are_sentences(values):
+            return "text"
         refuse_hardly_repeating(name, values)
     return "categorical"
+
+
+def _are_sentences(values: Sequence[str]) -> bool:
+    """Whether texts are long ones of a script without spaces between words."""
+    some = values[:: max(1, len(values) // 1000)]
+    long = sum(len(words_of(text)) for text in some) / len(some) > SENTENCE_LETTERS
+    return long and sum(map(has_no_spaces, some)) > len(some) / 2
 
 
 def _kind_of_whole_numbers(name: str, column: Array) -> str:

@@ -48,6 +48,7 @@ from tidegate.models.preprocessing.splitting.rules import (
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.target.reconstruction import reconstructed
+from tidegate.models.preprocessing.target.tags import with_tags
 from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
     check_kept,
@@ -175,6 +176,7 @@ def prepare(
             seen, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
         encoded = infer_schema(seen, stated, names, task, text_options, known=forms.target(columns))
+        encoded = with_tags(encoded, seen)
         seen = conformed(encoded, seen)
         schema, columns = made.contract(encoded, columns) if made else (encoded, seen)
         profiles = profiles_of(columns)

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.columns import Columns, concat, rows_of, unknown_column
+from tidegate.models.data.item_lists import TAGS
 from tidegate.models.data.read_options import CsvOptions, OwnLoad, ReadOptions
 from tidegate.models.data.sources import existing
 from tidegate.models.datasets import DATASETS, format_of, load, load_dataset
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.splitting.rules import Parts, file_parts, published_parts
 from tidegate.models.readers.audio_folder import KINDS as AUDIO_KINDS
+from tidegate.models.readers.text_folder import KINDS as TEXT_KINDS
 
 FORMAT_KINDS: dict[str, Mapping[str, str]] = {
     "audio_folder": AUDIO_KINDS,
+    "text_folder": TEXT_KINDS,
     "image_folder": {"image": "image"},
     "boxes": {"image": "image"},
 }
@@ -141,6 +144,8 @@ def read_options(
         name, kind = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("kind"))
         if kind is not None or task == "regression":
             kinds[name] = kind or "numeric"
+        elif task == "tagging":
+            kinds[name] = TAGS
         elif not isinstance(entry, str) and entry.get("task") in ("regression", "multilabel"):
             kinds[name] = {"regression": "numeric", "multilabel": "labels"}[entry["task"]]
     if weight is not None:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "date"]
+Kind = Literal["numeric", "categorical", "text", "image", "sequence", "id", "date", "tokens", "ids"]
 Scale = Literal["none", "standard", "minmax", "robust", "log"]
 Missing = Literal["mean", "zero", "own"]
 DatePart = Literal["days", "day", "weekday", "month", "year", "hour", "age"]
@@ -22,6 +22,7 @@ Task = Literal[
     "segmentation",
     "multioutput",
     "reconstruction",
+    "tagging",
 ]
 Class = bool | int | str
 
@@ -38,7 +39,8 @@ class Field(BaseModel):
 
     Attributes:
         tokens, length: of a text, what a token is and how many are read; `whole`: the model gets the string itself.
-        vocabulary: of a text or an id, how many distinct ones are known.
+        vocabulary: of a text, an id or a list of them, how many distinct ones are known.
+        hashed: of an id or a list of them, the number of ids that all values share by their hash; None: by vocabulary.
         scale: of a number; None is `standard`, by mean and deviation. Of an image `none`: the stored numbers.
         limit: of a category, how many are known, the most frequent ones; None: 1000.
         other: whether all other categories share one; None: where training rows have some.
@@ -65,6 +67,7 @@ class Field(BaseModel):
     limit: int | None = None
     other: bool | None = None
     unknown: int | None = None
+    hashed: int | None = None
     format: str | None = None
     encode: tuple[DatePart, ...] | None = None
     missing: Missing | None = None
@@ -85,7 +88,8 @@ class Target(BaseModel):
     and sets of labels (`multilabel`) `classes` are the labels.
 
     Attributes:
-        shape: of a row of a dense target: a class at each place (`segmentation`), or numbers (`regression`); of
+        shape: of a row of a dense target: a class at each place (`segmentation`), at each token (`tagging`, the first
+            class stands for none, see `target.tags`), or numbers (`regression`); of
             the model's input itself (`reconstruction`, without names) that input's; None: a value a name.
         outputs: of a model of several outputs (`multioutput`), each a target of its own, in the order of their names.
     """
@@ -108,6 +112,11 @@ class Target(BaseModel):
         return "_".join(self.names) or "output"
 
     @property
+    def at_places(self) -> bool:
+        """Whether a row has a class at each of several places."""
+        return self.task in ("segmentation", "tagging")
+
+    @property
     def places(self) -> int:
         """How many classes or numbers a row of the target has."""
         return len(self.names) if self.shape is None else math.prod(self.shape)
@@ -117,7 +126,7 @@ class Target(BaseModel):
         """How many numbers an answer has: probabilities of classes, or values; 0 where only the model knows."""
         if self.outputs is not None:
             return sum(output.units for output in self.outputs)
-        if self.task == "segmentation":
+        if self.at_places:
             return self.places * len(self.classes)
         return len(self.classes) if self.task in ("classification", "multilabel") else self.places
 

@@ -154,6 +154,8 @@ def _check_kind(name: str, kind: str, column: Array) -> None:
             "set kind: numeric",
         ),
         "id": (dimensions <= 2, "one id or one list of ids per row", "set kind: numeric"),
+        "tokens": (not numbers, "a list of texts a row", "set kind: id or sequence for lists of numbers"),
+        "ids": (not numbers, "a list of ids a row", "set kind: id for one id or lists of one length"),
         "date": (not numbers, "dates as text, such as 2025-01-31", "set kind: numeric"),
     }[kind]
     if not fits:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
+from tidegate.models.data.item_lists import LISTS, items_of
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.encode_target import encoded
 from tidegate.models.preprocessing.target.label_matrix import label_matrix
@@ -95,6 +96,9 @@ def _field_summary(field: Field, column: Array) -> dict[str, Any]:
     summary = {"kind": field.kind, "missing": int(missing(column).sum())}
     if field.kind == "categorical":
         return summary | {"categories": len({value for value in column.tolist() if value is not None})}
+    if field.kind in LISTS:
+        sizes = [len(items_of(cell, field.kind)) for cell in column.tolist() if cell is not None]
+        return summary | {"mean_items": round(sum(sizes) / max(len(sizes), 1), 1)}
     if field.kind == "text":
         words = [len(text.split()) for text in column.tolist() if text is not None]
         return summary | {"mean_words": round(sum(words) / max(len(words), 1), 1)}
@@ -131,7 +135,9 @@ class ColumnSummary:
         if column.dtype == object:
             texts = [value for value in column.tolist() if value is not None]
             self._count += len(texts)
-            if self._field is not None and self._field.kind == "text":
+            if self._field is not None and self._field.kind in LISTS:
+                self._sum += sum(len(items_of(cell, self._field.kind)) for cell in texts)
+            elif self._field is not None and self._field.kind == "text":
                 self._sum += sum(len(text.split()) for text in texts)
             elif len(self._values) < MOST_CATEGORIES:
                 self._values.update(texts)
@@ -153,8 +159,10 @@ class ColumnSummary:
         summary: dict[str, Any] = {"kind": self._field.kind, "missing": self._missing}
         if self._field.kind == "categorical":
             return summary | {"categories": len(self._values)}
-        if self._field.kind == "text":
-            return summary | {"mean_words": round(mean or 0.0, 1)}
+        if self._field.kind in ("text", *LISTS):
+            return summary | {
+                f"mean_{'words' if self._field.kind == 'text' else 'items'}": round(mean or 0.0, 1)
+            }
         if self._field.dtype == "str":
             return summary | {"distinct": len(self._values)}
         if mean is None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.preprocessing.schema import Field
-from tidegate.models.probing.mixtures import cut_sequences, joined, tokens_of, whole
+from tidegate.models.probing.mixtures import WRITTEN, cut_sequences, joined, tokens_of, whole
 
 NUMBERS = ("numeric", "image", "sequence")
 UNSEEN = "(never seen)"
@@ -64,7 +64,7 @@ def _chosen(column: Array, count: int, random: np.random.Generator) -> Array:
 
 
 def _near(field: Field, column: Array, random: np.random.Generator) -> Array:
-    if field.kind == "text":
+    if field.kind in WRITTEN:
         return _texts([joined(field, _moved(tokens_of(field, text), random)) for text in column.tolist()])
     if field.kind not in NUMBERS or column.dtype.kind not in "iuf":
         other = random.random(column.shape) < 0.3
@@ -87,7 +87,7 @@ def _moved(tokens: list[str], random: np.random.Generator) -> list[str]:
 
 
 def _extreme(field: Field, column: Array, count: int, random: np.random.Generator) -> Array:
-    if field.kind == "text":
+    if field.kind in WRITTEN:
         return _texts([_extreme_text(field, column, place, random) for place in range(count)])
     if field.kind not in NUMBERS or column.dtype.kind not in "iuf":
         return _chosen(column, count, random)
@@ -148,7 +148,7 @@ def _extreme_text(field: Field, column: Array, place: int, random: np.random.Gen
 def _needed(field: Field, column: Array, vocabularies: Mapping[str, Sequence[Any]]) -> int:
     """The rows in which every category or word can stand, or that many whole numbers."""
     known = len(vocabularies.get(field.name, ()))
-    if field.kind == "text":
+    if field.kind in WRITTEN:
         return -(-known // _text_length(field, column))
     if field.kind == "id":
         return -(-known // max(1, math.prod(column.shape[1:])))
@@ -161,7 +161,7 @@ def _needed(field: Field, column: Array, vocabularies: Mapping[str, Sequence[Any
 def _covered(
     field: Field, column: Array, known: Sequence[Any], count: int, random: np.random.Generator
 ) -> Array:
-    if field.kind == "text" and known:
+    if field.kind in WRITTEN and known:
         length = _text_length(field, column)
         return _texts(
             [

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns
+from tidegate.models.data.item_lists import LISTS, items_of, items_text
 from tidegate.models.data.sequences import lengths
 from tidegate.models.preprocessing.schema import Field
 
+WRITTEN = ("text", *LISTS)  # kinds whose cells are cut into tokens
 MIXED = ("numeric", "image", "sequence")  # kinds whose numbers may be averaged
 
 
@@ -39,7 +41,7 @@ def whole(column: Array) -> bool:
 
 
 def _mixed(field: Field, first: Array, second: Array, share: NDArray[np.float64]) -> Array:
-    if field.kind == "text":
+    if field.kind in WRITTEN:
         return _texts(field, first, second, share)
     late = share > 0.25 + 0.5 * (zlib.crc32(field.name.encode()) % 997) / 997
     if field.kind not in MIXED or first.dtype.kind not in "iuf":
@@ -88,10 +90,14 @@ def _spliced(first: list[str], second: list[str], share: float) -> list[str]:
 
 
 def tokens_of(field: Field, text: Any) -> list[str]:
-    """What a text is cut into here: characters, or words between spaces."""
+    """What a text is cut into here: characters, words between spaces, or the items of a list."""
+    if field.kind in LISTS:
+        return items_of(text, field.kind)
     return list(text or "") if field.tokens == "characters" else (text or "").split()
 
 
 def joined(field: Field, tokens: Sequence[str]) -> str:
     """A text of these tokens."""
+    if field.kind in LISTS:
+        return items_text(tokens)
     return ("" if field.tokens == "characters" else " ").join(tokens)

@@ -44,6 +44,7 @@ READERS: dict[str, str] = {
     "tfrecord": "tidegate.models.readers.tfrecord",
     "image_folder": "tidegate.models.readers.image_folder",
     "audio_folder": "tidegate.models.readers.audio_folder",
+    "text_folder": "tidegate.models.readers.text_folder",
     "boxes": "tidegate.models.readers.boxes",
 }
 TILED = ("boxes",)

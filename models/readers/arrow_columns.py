@@ -11,6 +11,7 @@ import numpy as np
 
 from tidegate.models.data.cells.facts import EXACT
 from tidegate.models.data.columns import Array, text_of
+from tidegate.models.data.item_lists import EXAMPLE, items_text
 from tidegate.models.data.label_lists import list_text
 from tidegate.models.errors import FormatError
 from tidegate.models.readers.lists import HOW, ListFacts, as_array, padded_lists
@@ -118,6 +119,21 @@ def label_lists(array: Any) -> Array:
     return _objects([None if value is None else list_text(value) for value in array.to_pylist()])
 
 
+def item_lists(path: Path, name: str, array: Any) -> Array:
+    """A column of lists as tokens or ids, see `data.item_lists`.
+
+    Raises:
+        FormatError: an item is no text and no whole number.
+    """
+    try:
+        return _objects([None if value is None else items_text(value) for value in array.to_pylist()])
+    except ValueError as error:
+        raise FormatError(
+            f"{path}: column {name!r} holds a list with {error.args[0]!r} in it; expected texts or whole numbers, "
+            f"{EXAMPLE}; correct it"
+        ) from error
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, decimal.Decimal):
         plain = format(value, "f")
@@ -153,7 +169,8 @@ def _sequences(path: Path, name: str, array: Any, steps: int) -> Array:
 def _no_numbers(path: Path, name: str) -> FormatError:
     return FormatError(
         f"{path}: column {name!r} holds lists of different lengths, or lists that are not of numbers; "
-        f"expected lists of numbers of one shape; {HOW}"
+        f"expected lists of numbers of one shape; {HOW}; of texts state {{name: {name}, kind: tokens}}, or ids where "
+        "their order means nothing"
     )
 
 

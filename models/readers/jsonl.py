@@ -1,7 +1,8 @@
 """JSON Lines: one object per line, whose keys are the columns; nested lists of numbers are arrays or sequences.
 
 A missing key, or null, is a missing value. All rows of a column have the same type: numbers, booleans, strings, or
-lists of numbers. Lists of one shape are arrays; lists of their own lengths are sequences.
+lists of numbers. Lists of one shape are arrays; lists of their own lengths are sequences. Lists of texts are read
+where a kind says what they are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tidegate.models.data.cells.decision import decided, tell_digits
 from tidegate.models.data.cells.facts import EXACT, CellFacts
 from tidegate.models.data.cells.types import CellType, column_of
 from tidegate.models.data.columns import Array, Columns, text_of, unknown_column
+from tidegate.models.data.item_lists import EXAMPLE, items_text
 from tidegate.models.data.label_lists import list_text
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import file_bytes
@@ -42,6 +44,7 @@ class Scan:
         steps: the length of each column that is a sequence.
         cells: the types of strings that are wanted as numbers.
         labels: the columns of lists that are sets of labels.
+        items: the columns of lists that are tokens, ids or tags.
     """
 
     rows: dict[Path, int] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class Scan:
     steps: dict[str, int] = field(default_factory=dict)
     cells: dict[str, CellType] = field(default_factory=dict)
     labels: set[str] = field(default_factory=set)
+    items: set[str] = field(default_factory=set)
 
 
 def scan(files: Sequence[Path], columns: Sequence[str] | None, options: ReadOptions) -> Scan:
@@ -117,7 +121,9 @@ class _Scanner:
             )
         types[name] = found
         self._values[name] = self._values.get(name, 0) + 1
-        if found == "list":
+        if found == "list" and self._options.are_items(name):
+            self._result.items.add(name)
+        elif found == "list":
             if self._options.are_labels(name, bool(value) and isinstance(value[0], str)):
                 self._result.labels.add(name)
             self._lists.setdefault(name, ListFacts()).add(value)
@@ -177,6 +183,8 @@ def _column(path: Path, name: str, scanned: Scan, rows: list[tuple[int, dict[str
     values, kind = [row.get(name) for _, row in rows], scanned.types[name]
     if name in scanned.labels:
         return _labels(path, name, rows)
+    if name in scanned.items:
+        return _items(path, name, rows)
     if kind == "list":
         return _arrays(path, name, rows, scanned.steps.get(name))
     if name in scanned.cells:
@@ -200,6 +208,20 @@ def _labels(path: Path, name: str, rows: list[tuple[int, dict[str, Any]]]) -> Ar
                 '["a", "b"] or []; correct the line'
             )
         texts[place] = None if value is None else list_text(value)
+    return texts
+
+
+def _items(path: Path, name: str, rows: list[tuple[int, dict[str, Any]]]) -> Array:
+    texts = np.empty(len(rows), object)
+    for place, (number, row) in enumerate(rows):
+        value = row.get(name)
+        try:
+            texts[place] = None if value is None else items_text(value)
+        except ValueError as error:
+            raise FormatError(
+                f"{path}, line {number}: {name!r} is a list with {json.dumps(error.args[0])[:40]} in it; expected "
+                f"texts or whole numbers, {EXAMPLE}; correct the line"
+            ) from error
     return texts
 
 
@@ -240,7 +262,8 @@ def _array(path: Path, number: int, name: str, value: list[Any], steps: int | No
         return array
     raise FormatError(
         f"{path}, line {number}: {name!r} is not a regular list of numbers; expected a list such as [1.5, 2] or "
-        f"[[1, 2], [3, 4]]; {HOW}; join lists of strings"
+        f"[[1, 2], [3, 4]]; {HOW}; of texts state {{name: {name}, kind: tokens}}, or ids where their order means "
+        "nothing"
     )
 
 

@@ -181,7 +181,7 @@ class Recipe:
             UserModelError: the user's model fails.
         """
         specs = transforms.input_specs
-        if self.model.get("family") or not any(spec.kind in ("text", "id") for spec in specs.values()):
+        if self.model.get("family") or not any(spec.kind in ("text", "id", "bag") for spec in specs.values()):
             return
         from tidegate.models.explaining.keras_gradients import embeddings
         from tidegate.models.families.build import build_model

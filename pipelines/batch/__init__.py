@@ -48,7 +48,7 @@ def open_batch_input(
     """Open files as rows.
 
     Args:
-        sources: one file or folder, or several image files; none, or "-", is JSON on stdin.
+        sources: one file or folder, or several image or text files; none, or "-", is JSON on stdin.
         inputs: the contract's inputs.
         size: rows in a chunk.
         as_files: send image files as they are, because predictions are in their own pixels.
@@ -66,8 +66,12 @@ def open_batch_input(
 
         return from_json(sys.stdin.read(), "stdin", inputs, size)
     from tidegate.models.readers.image_folder import SUFFIXES
+    from tidegate.pipelines.batch.documents import are_documents, open_documents
 
     paths = [Path(source) for source in sources]
+    if are_documents(paths, inputs):
+        with reading(paths[0]):
+            return open_documents(paths, size)
     images = all(path.suffix.lower() in SUFFIXES or _is_folder_of_images(path) for path in paths)
     if len(paths) > 1 and not images:
         raise UsageError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from tidegate.models.data.cells.spellings import without_zeros
 from tidegate.models.data.columns import Array, Columns, as_strings, rows_of
+from tidegate.models.data.item_lists import LISTS
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing, guess_format
 from tidegate.models.readers import read
@@ -34,7 +35,7 @@ def open_batch_input(
 def _read_as(entry: dict[str, Any]) -> str:
     """The kind that says how an input is read."""
     if entry["dtype"] == "str":
-        return "categorical"
+        return entry["kind"] if entry["kind"] in LISTS else "categorical"
     return entry["kind"] if entry["shape"] else "numeric"
 
 

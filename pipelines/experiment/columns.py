@@ -8,6 +8,9 @@ from tidegate.pipelines.experiment.part import Part
 
 Missing = Literal["mean", "zero", "own"]
 Task = Literal["classification", "regression", "multilabel", "segmentation"]  # of any output
+OnlyTask = Literal[
+    "multioutput", "reconstruction", "generation", "detection", "tagging"
+]  # of the whole model
 
 
 class InputSpec(Part):
@@ -16,14 +19,26 @@ class InputSpec(Part):
     name: str = Field(description="the column's name")
     kind: (
         Literal[
-            "numeric", "integer", "number", "categorical", "id", "date", "text", "string", "image", "sequence"
+            "numeric",
+            "integer",
+            "number",
+            "categorical",
+            "id",
+            "ids",
+            "date",
+            "text",
+            "tokens",
+            "string",
+            "image",
+            "sequence",
         ]
         | None
     ) = Field(
         None,
         description="how the column is read; inferred from its values when not given; integer: whole numbers; id: an "
-        "index for an Embedding; date: dates as text, which become numbers; string: a text as it "
-        "is, for a TextVectorization layer",
+        "index for an Embedding; ids: a list of them, of any length, whose order means nothing; date: dates as text, "
+        "which become numbers; tokens: a text as a list of its tokens; string: a text as it is, for a "
+        "TextVectorization layer",
     )
     scale: Literal["none", "standard", "minmax", "robust", "log"] | None = Field(
         None,
@@ -66,6 +81,13 @@ class InputSpec(Part):
     length: int | None = Field(
         None, ge=1, le=4096, description="tokens of a text that are read; longer texts are cut at the end"
     )
+    hashed: int | None = Field(
+        None,
+        ge=2,
+        le=10_000_000,
+        description="of an id, or a list of them: so many ids that all values share by their hash, so that none is "
+        "unknown; by vocabulary when not given",
+    )
     vocabulary: int | None = Field(
         None,
         ge=1,
@@ -77,10 +99,10 @@ class TargetSpec(Part):
     """One target column and, where its values do not show it, its kind."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["text", "boxes", "labels"] | None = Field(
+    kind: Literal["text", "boxes", "labels", "tags"] | None = Field(
         None,
         description="text: a text that the model writes; boxes: objects to find in an image; labels: a set of labels a "
-        "row, as a list or a text with | ; or , between them",
+        "row, as a list or a text with | ; or , between them; tags: a list with a label for each token",
     )
     task: Task | None = Field(
         None, description="of one of several outputs, what it is; inferred from its values when not given"

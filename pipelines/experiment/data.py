@@ -8,7 +8,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
 from tidegate.pipelines.experiment.code import Reference
-from tidegate.pipelines.experiment.columns import InputSpec, Missing, OutputSpec, TargetSpec, Task
+from tidegate.pipelines.experiment.columns import (
+    InputSpec,
+    Missing,
+    OnlyTask,
+    OutputSpec,
+    TargetSpec,
+    Task,
+)
 from tidegate.pipelines.experiment.csv import Csv
 from tidegate.pipelines.experiment.part import Part, as_list
 from tidegate.pipelines.experiment.split import Split
@@ -103,12 +110,12 @@ class Data(Part):
         description="the column to predict, or several for a regression, or for several outputs of a model; these also "
         "as a mapping by name, with task, loss, weight and metrics of each",
     )
-    task: Task | Literal["multioutput", "reconstruction", "generation", "detection"] | None = Field(
+    task: Task | OnlyTask | None = Field(
         None,
         description="what the target is; inferred from the loss or its values when not given; multilabel: a set of "
         "labels, or a column of 0 and 1 for each; segmentation: a class at each place of an array; multioutput: each "
         "column is an output of its own; reconstruction: the model's input itself (target: null); generation: a text; "
-        "detection: boxes",
+        "detection: boxes; tagging: a label for each token of an input of kind tokens",
     )
     tile: int | None = Field(
         None,
@@ -198,7 +205,7 @@ class Data(Part):
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
         for entry in self._targets_with_kind:
             if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
-                words = {"text": "a text", "boxes": "boxes", "labels": "labels"}[str(entry.kind)]
+                words = {"text": "a text"}.get(str(entry.kind), entry.kind)
                 yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.infra.errors import StoreError
 from tidegate.infra.system.files import translate_os_errors
-from tidegate.models.data.sources import bytes_in_memory, format_of_name, guess_format, idx_labels
+from tidegate.models.data.sources import (
+    bytes_in_memory,
+    format_of_classes,
+    format_of_name,
+    guess_format,
+    idx_labels,
+)
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 
 if TYPE_CHECKING:
@@ -79,8 +85,7 @@ class S3Source:
         if any("images-idx3" in path.name for path in paths):
             return "idx"
         if any(len(path.parts) > 2 for path in paths):
-            recorded = any(path.suffix.lower() == ".wav" for path in paths)
-            return "audio_folder" if recorded else "image_folder"
+            return format_of_classes([path.name for path in paths])
         formats = {format_of_name(path.name) for path in paths}
         if len(formats) == 1 and (found := formats.pop()):
             return found

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import parts_of
+from tidegate.serving.contract.answers import told_of
 from tidegate.serving.contract.contract import Contract
 
 BINS = 10  # few, so that a few hundred rows show a change and not chance
@@ -103,6 +104,8 @@ def _answered(target: Target, values: NDArray[np.float32]) -> Columns:
     if target.task == "classification":
         names = np.array([str(name) for name in target.classes], object)
         return {target.name: names[values.argmax(axis=1)]}
+    if target.task == "tagging":
+        return {target.name: told_of(target, values)}
     if target.shape is not None or not target.names:
         return {target.name or "output": values}  # of which the mean is binned
     return {name: values[:, place] for place, name in enumerate(target.names)}

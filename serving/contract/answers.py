@@ -20,11 +20,14 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
 
     Returns:
         For a class `{"label", "probability", "probabilities"}`; for a set of labels `{"labels", "probabilities"}`, the
-        latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape; for
-        numbers a number, or a list where a row has several, nested as the shape; of several outputs these by name.
+        latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape; the same
+        for a label for each token, as long as the row has tokens; for numbers a number, or a list where a row has
+        several, nested as the shape; of several outputs these by name.
     """
     if target.outputs is not None:
         return _by_output(target, values)
+    if target.task == "tagging":
+        return _tags(target, values)
     if target.task == "segmentation":
         return _places(target, values)
     if target.shape is not None:
@@ -49,6 +52,8 @@ def numbers_of(target: Target, predictions: list[Prediction]) -> NDArray[np.floa
     if target.task == "multilabel":
         names = [str(name) for name in target.classes]
         rows: list[Any] = [[one["probabilities"][name] for name in names] for one in predictions]
+    elif target.task == "tagging":
+        rows = [_filled(one["probability"], target.places) for one in predictions]
     elif target.task == "segmentation":
         rows = [one["probability"] for one in predictions]
     elif target.task == "classification":
@@ -62,7 +67,7 @@ def told_of(target: Target, values: NDArray[np.floating]) -> NDArray[np.float64]
     """Those of the answers `(n, units)` that `predictions_of` tells: of classes at places the largest probability."""
     if target.outputs is not None:
         return np.concatenate([told_of(one, values[:, part]) for one, part in parts_of(target)], axis=1)
-    if target.task != "segmentation":
+    if not target.at_places:
         return np.asarray(values, np.float64)
     return np.asarray(_at_places(target, values).max(axis=-1), np.float64)
 
@@ -87,6 +92,24 @@ def _places(target: Target, values: NDArray[Any]) -> list[Prediction]:
     labels = np.array(target.classes)[given.argmax(axis=-1)].reshape(shape).tolist()
     shares = given.max(axis=-1).reshape(shape).tolist()
     return [{"labels": row, "probability": share} for row, share in zip(labels, shares, strict=True)]
+
+
+def _tags(target: Target, values: NDArray[Any]) -> list[Prediction]:
+    given = _at_places(target, values)
+    chosen, shares = given.argmax(axis=2), given.max(axis=2)
+    counts = (
+        (chosen > 0).sum(axis=1).tolist()
+    )  # the first class is no token, and stands only behind the last one
+    labels = np.array(target.classes, object)[chosen]
+    return [
+        {"labels": labels[row, :count].tolist(), "probability": shares[row, :count].tolist()}
+        for row, count in enumerate(counts)
+    ]
+
+
+def _filled(shares: list[float], places: int) -> list[float]:
+    """With 1, what is answered where no token is."""
+    return [*shares, *[1.0] * (places - len(shares))]
 
 
 def _at_places(target: Target, values: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.cells.spellings import spellings
+from tidegate.models.data.item_lists import LISTS, items_of, items_text
 from tidegate.models.data.sequences import padded
+from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Field
 from tidegate.serving.contract.descriptions import (
     describe,
@@ -92,6 +94,8 @@ def _cast(field: Field, categories: Sequence[str], values: list[Any]) -> Array |
 
 
 def _cast_texts(field: Field, categories: Sequence[str], values: list[Any]) -> Array | None:
+    if field.kind in LISTS:
+        return _cast_lists(field, values)
     if not set(map(type, values)) <= {str, type(None)}:
         if field.kind in ("text", "date"):
             return None
@@ -102,6 +106,20 @@ def _cast_texts(field: Field, categories: Sequence[str], values: list[Any]) -> A
         return None
     column = np.empty(len(values), object)
     column[:] = values
+    return column
+
+
+def _cast_lists(field: Field, values: list[Any]) -> Array | None:
+    """Lists of texts and whole numbers, or such a list as text; as `data.item_lists` keeps them."""
+    column = np.empty(len(values), object)
+    try:
+        for row, value in enumerate(values):
+            listed = items_of(value, field.kind) if isinstance(value, str) else value
+            if listed is not None and not isinstance(listed, list):
+                return None
+            column[row] = None if listed is None else items_text(listed)
+    except (ValueError, SchemaError):
+        return None
     return column
 
 
@@ -243,6 +261,8 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
         return describe(value), "reshape the array, one row at a time"
     if isinstance(value, str) and field.dtype != "str":
         return describe(value), "send the number without quotes"
+    if field.kind in LISTS:
+        return describe(value), "send one flat array per row"
     if field.dtype == "str":
         return describe(value), "send it as a quoted string"
     return describe(value), "send one number"

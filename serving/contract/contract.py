@@ -29,6 +29,8 @@ MISSING = {
     "text": "null counts as empty text; a word not seen in training counts as unknown",
     "id": "null and an id not seen in training count as unknown",
     "date": "null counts as no date",
+    "tokens": "null counts as an empty list; a token not seen in training counts as unknown",
+    "ids": "null counts as an empty list; an id not seen in training counts for nothing",
     "sequence": "null is refused; a row has 1 to shape[0] steps, and a longer one is refused",
 }
 STATED_MISSING = {"zero": {"numeric": "null counts as 0"}, "own": {"": "null counts as a value of its own"}}
@@ -39,7 +41,10 @@ UNSEEN = {
     "categorical": "; a category not listed counts as other, or as none",
     "text": "; a word not seen in training counts as unknown",
     "id": "; an id not seen in training counts as unknown",
+    "tokens": "; a token not seen in training counts as unknown",
+    "ids": "; an id not seen in training counts for nothing",
 }
+HASHED = "; an id not seen in training counts as those with the same hash"
 
 
 class Input(BaseModel):
@@ -232,7 +237,9 @@ def _rule(field: Field, transformed: bool) -> str:
     if transformed and field.kind != "sequence":
         return NEVER_MISSING if field.nullable is False else PASSED_ON
     if field.nullable is False and field.kind != "sequence":
-        return f"{NEVER_MISSING}{UNSEEN.get(field.kind, '')}"
+        return f"{NEVER_MISSING}{HASHED if field.hashed else UNSEEN.get(field.kind, '')}"
+    if field.hashed:
+        return f"null counts as {'unknown' if field.kind == 'id' else 'an empty list'}{HASHED}"
     if field.kind == "categorical" and field.other and field.missing != "own":
         return "null counts as no category, one not listed as other"
     stated = STATED_MISSING.get(field.missing or "", {})

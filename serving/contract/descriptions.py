@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.data.dates import YEAR_FIRST, seconds_of
+from tidegate.models.data.item_lists import EXAMPLE, LISTS
 from tidegate.models.preprocessing.schema import Field
 
 SHOWN = 60
@@ -37,6 +38,8 @@ def expectation(field: Field, categories: Sequence[str] = ()) -> str:
     null = "" if field.nullable is False else ", or null for a missing one"
     if field.kind == "text":
         return f"text{null}"
+    if field.kind in LISTS:
+        return f"an array of texts or whole numbers, {EXAMPLE}{null}"
     if field.kind == "categorical":
         known = ", ".join(json.dumps(name) for name in categories[:8])
         more = f" and {len(categories) - 8} more" if len(categories) > 8 else ""

@@ -50,7 +50,8 @@ def input_specs(contract: Contract) -> list[TensorSpec]:
 def output_specs(contract: Contract) -> list[TensorSpec]:
     """The outputs as tensors: of a classifier `probabilities` and `label`, of a regressor `predictions`.
 
-    Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape.
+    Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape. Of a
+    label for each token `probabilities` and `labels`, an empty text where the row has none.
     Of a model that writes texts `text` and `log_probability`; for boxes see `box_tensors`.
     """
     if contract.detection is not None:
@@ -74,6 +75,9 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
 def _specs_of(target: Target) -> list[TensorSpec]:
     """The tensors of one output: its numbers first."""
     shape = target.shape or ()
+    if target.task == "tagging":
+        several = TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))
+        return [several, TensorSpec("labels", "BYTES", shape)]
     if target.task == "segmentation":
         return [TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))]
     if target.task == "multilabel":
@@ -104,7 +108,7 @@ class AnswerTensors:
         self._parts: list[tuple[slice, str, tuple[int, ...], Array | None]] = []
         for output, part in list(parts_of(target)) or [(target, slice(None))]:
             for spec in _specs_of(output):
-                labels = np.array(output.classes) if spec.name == "label" else None
+                labels = np.array(output.classes) if spec.name in ("label", "labels") else None
                 own = output.name if labels is None else f"{output.name}_label"
                 name = spec.name if target.outputs is None else own
                 self._parts.append((part, name, spec.shape, labels))
@@ -114,7 +118,12 @@ class AnswerTensors:
         found: dict[str, Array] = {}
         for part, name, shape, labels in self._parts:
             own = values[:, part]
-            found[name] = own.reshape(len(own), *shape) if labels is None else labels[argmax_rows(own)]
+            if labels is None:
+                found[name] = own.reshape(len(own), *shape)
+            elif shape:
+                found[name] = labels.astype(object)[own.reshape(len(own), *shape, -1).argmax(axis=-1)]
+            else:
+                found[name] = labels[argmax_rows(own)]
         return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.models.data.item_lists import LISTS
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Target
 from tidegate.serving.contract.contract import COSTLY, Contract, Input
@@ -160,6 +161,9 @@ def _row(fields: dict[str, Spec]) -> Spec:
 
 def _field(entry: Input) -> Spec:
     schema = _single(entry.dtype)
+    if entry.kind in LISTS:
+        item = {"anyOf": [schema, {"type": "integer"}]}
+        schema = {"anyOf": [{"type": "array", "items": item}, schema]}
     if entry.shape and entry.dtype != "bool":
         schema = {"anyOf": [schema, {"type": "boolean"}]}  # inside an array of numbers true counts as 1
     if entry.categories:
@@ -224,6 +228,10 @@ def _prediction(target: Target) -> Spec:
         of_each = {"type": "object", "properties": dict.fromkeys(names, number)}
         labels = {"type": "array", "items": {"enum": names}}
         return {"type": "object", "properties": {"labels": labels, "probabilities": of_each}}
+    if target.task == "tagging":
+        row: Spec = {"type": "array", "maxItems": target.places}
+        tags = row | {"items": {"enum": list(target.classes[1:])}}
+        return {"type": "object", "properties": {"labels": tags, "probability": row | {"items": number}}}
     if target.task == "segmentation":
         nested = {"labels": _nested(label, target.shape), "probability": _nested(number, target.shape)}
         return {"type": "object", "properties": nested}
@@ -271,7 +279,7 @@ def _box(contract: Contract) -> Spec:
 def _attributed(entry: Input) -> Spec:
     """The schema of an input's attributions: a number, an image's pixels, an array, or a text's tokens."""
     schema: Spec = {"type": "number"}
-    if entry.kind == "text":
+    if entry.kind in ("text", *LISTS):
         token = {"token": {"type": "string"}, "attribution": schema}
         return {"type": "array", "items": {"type": "object", "properties": token}}
     for _ in entry.shape[:2] if entry.kind == "image" else entry.shape:

@@ -42,7 +42,8 @@ class TFServing:
     def __init__(self, served: ServedModel) -> None:
         self._served, self._contract = served, served.contract
         self._reader, self._answers = RequestReader(served.contract), AnswerTensors(served.contract)
-        self._several = served.contract.detection is not None or served.contract.outputs is not None
+        several = served.contract.detection is not None or served.contract.outputs is not None
+        self._several = several or served.contract.task == "tagging"
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
         self.predict_paths = tuple(f"{place}:predict" for place in places)
@@ -80,7 +81,7 @@ class TFServing:
         Boxes, like every model of several outputs: an object per row, or an object of columns, see `box_tensors`.
         """
         outputs: Any = values if self._contract.decoding is None else values[:, 1].tolist()
-        if self._contract.shape is not None:
+        if self._contract.shape is not None and not self._several:
             (outputs,) = self._answers(values).values()
         if self._several:
             found = self._contract.detection is not None

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
+from tidegate.models.data.item_lists import LISTS, items_of
 from tidegate.models.data.sequences import without_padding
 from tidegate.models.decoding.detections import NO_BOX, NUMBERS, detect
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.models.decoding.texts import decode
 from tidegate.models.errors import TransformError, UserCodeError
 from tidegate.models.evaluation.text_metrics import token_probabilities
-from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema import Field, Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.target.text_target import BOUNDARY, TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
@@ -228,6 +229,8 @@ def example_rows(schema: Schema, columns: Columns) -> list[Any]:
     inputs = {field.name: columns[field.name] for field in schema.inputs}
     rows = sample_rows(inputs)
     for field in schema.inputs:
+        if field.kind in LISTS:
+            _list_items(rows, field)
         if not can_encode(field) or math.prod(field.shape) <= MAX_EXAMPLE_NUMBERS:
             continue
         for place, row in enumerate(rows):
@@ -237,6 +240,17 @@ def example_rows(schema: Schema, columns: Columns) -> list[Any]:
             else:
                 row[field.name] = file
     return rows
+
+
+def _list_items(rows: list[Any], field: Field) -> None:
+    """A list as one, in place of its text."""
+    for place, row in enumerate(rows):
+        cell = row[field.name] if isinstance(row, dict) else row
+        listed = None if cell is None else items_of(cell, field.kind)
+        if isinstance(row, dict):
+            row[field.name] = listed
+        else:
+            rows[place] = listed
 
 
 def _json(value: Any) -> Any:

@@ -23,7 +23,13 @@ ROUNDING = 1e-5  # of the same: what two machines may differ by, which moves pro
 SMALLEST_SCALE = 1e-2
 LEAST = 1e-30  # probabilities below say nothing
 BATCH = 256
-PROBABILITIES = ("classification", "multilabel", "segmentation", "generation")  # tasks whose answers they are
+PROBABILITIES = (
+    "classification",
+    "multilabel",
+    "segmentation",
+    "tagging",
+    "generation",
+)  # tasks that answer them
 
 
 def measure_probes(predictor: Predictor, before: Run | None, probes: Probes) -> Probed:

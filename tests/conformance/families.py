@@ -15,6 +15,7 @@ import numpy as np
 
 from tests.conformance.bundles import RUNTIMES
 from tidegate.models.data.columns import Columns
+from tidegate.models.data.item_lists import items_text
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.families import FAMILIES
 from tidegate.models.families.build import build_model
@@ -30,7 +31,7 @@ from tidegate.serving.inference.predictor import Predictor, sample_rows
 
 ROWS = 64
 OTHERS = ("char_lm", "gpt", "seq2seq", "ssd")  # they answer texts or boxes, see `texts.py` and `boxes.py`
-CASES = (*(name for name in FAMILIES if name not in OTHERS), "user")
+CASES = (*(name for name in FAMILIES if name not in OTHERS), "user", "lists")
 USER = Path(__file__).with_name("user_model.py")
 BATCHED = Batching(rows=48, speeds={1: 1.0, 48: 48.0})  # whether it pays or not
 WORDS = np.array(["a", "river", "runs", "through", "the", "quiet", "town", "æøå", "水"])
@@ -52,6 +53,7 @@ def case(family: str) -> Case:
         ),
         "lstm": _steps,
         "user": _own,
+        "lists": _lists,
     }
     return known.get(family, lambda random: _series(random, family))(random)
 
@@ -81,6 +83,28 @@ def _own(random: np.random.Generator) -> Case:
         columns,
         Outputs(2, "linear"),
     )
+
+
+def _lists(random: np.random.Generator) -> Case:
+    """Bags of ids, a list of tokens and a hashed id beside a number."""
+    sizes = random.integers(0, 5, ROWS)
+    bags = [items_text(random.choice(WORDS, size).tolist()) for size in sizes]
+    sentences = [items_text([*random.choice(WORDS, 1 + size).tolist(), int(size)]) for size in sizes]
+    columns: Columns = {
+        "age": random.normal(40, 9, ROWS),
+        "tags": np.array(bags, object),
+        "words": np.array(sentences, object),
+        "user": np.array([f"u{number}" for number in range(ROWS)], object),
+    }
+    plain = (
+        _field("age", "numeric", "float64"),
+        _field("tags", "ids", "str"),
+        _field("words", "tokens", "str"),
+    )
+    user = _field("user", "id", "str").model_copy(update={"hashed": 11})
+    target = Target(names=("kind",), task="classification", classes=("calm", "storm", "wind"))
+    schema = Schema(inputs=(*plain, user), target=target)
+    return {"family": "text", "embedding": 4}, schema, columns, Outputs(3, "softmax")
 
 
 def _series(random: np.random.Generator, family: str) -> Case:

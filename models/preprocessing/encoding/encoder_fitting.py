@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns, rows_between, rows_of
+from tidegate.models.data.item_lists import LISTS
+from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.encoding.encoders import (
     WHITES,
     ArrayEncoder,
@@ -28,9 +30,10 @@ from tidegate.models.preprocessing.encoding.number_scale import Moments, NumberS
 from tidegate.models.preprocessing.encoding.text_encoder import (
     LONGEST_TEXT,
     MOST_WORDS,
-    TOKENIZERS,
     TextEncoder,
+    tokenizer,
 )
+from tidegate.models.preprocessing.encoding.text_rules import FIRST_RULE, RULE
 from tidegate.models.preprocessing.schema import Field
 
 CHUNK = 8192  # rows whose float64 copy is in memory at once
@@ -121,17 +124,20 @@ class ImageFitter:
 
 
 class TextFitter:
-    """The most frequent words; if no length is stated, 95 of 100 texts fit into it."""
+    """The most frequent words; if no length is stated, 95 of 100 texts fit into it, and all lists."""
 
     def __init__(self, field: Field) -> None:
-        self._field, self._tokens = field, field.tokens or "words"
+        self._field, self._tokens = field, field.kind if field.kind in LISTS else field.tokens or "words"
         self._counts, self._lengths = Frequencies(), Counter[int]()
 
     def add(self, columns: Columns) -> None:
         """Add training rows."""
         if self._tokens == "whole":
             return
-        texts = [TOKENIZERS[self._tokens](text) for text in columns[self._field.name].tolist()]
+        try:
+            texts = list(map(tokenizer(self._tokens), columns[self._field.name].tolist()))
+        except SchemaError as error:
+            raise SchemaError(f"input {self._field.name!r}: {error}") from error
         self._counts.add(word for words in texts for word in words)
         self._lengths.update(len(words) for words in texts)
 
@@ -139,16 +145,20 @@ class TextFitter:
         """The fitted encoder."""
         field = self._field
         if self._tokens == "whole":
-            return TextEncoder(field.name, [], 1, self._tokens)
-        length = field.length or min(max(math.ceil(quantile(self._lengths, UNCUT)), 1), LONGEST_TEXT)
-        words = self._counts.ranked()[: field.vocabulary or MOST_WORDS]
-        return TextEncoder(field.name, words, length, self._tokens)
+            return TextEncoder(field.name, [], 1, self._tokens, FIRST_RULE)
+        share = 1.0 if field.kind in LISTS else UNCUT
+        length = field.length or min(max(math.ceil(quantile(self._lengths, share)), 1), LONGEST_TEXT)
+        known = 0 if field.hashed else field.vocabulary or (None if field.kind == "ids" else MOST_WORDS)
+        words = self._counts.ranked()[:known]
+        return TextEncoder(field.name, words, length, self._tokens, RULE, field.hashed or 0)
 
 
 FITTERS: dict[str, Callable[[Field], EncoderFitter]] = {
     "image": ImageFitter,
     "sequence": SequenceFitter,
     "text": TextFitter,
+    "tokens": TextFitter,
+    "ids": TextFitter,
     "numeric": ArrayFitter,
     "id": IdFitter,
 }

@@ -22,6 +22,8 @@ ENCODERS: dict[str, Any] = {
     "image": ImageEncoder,
     "sequence": SequenceEncoder,
     "text": TextEncoder,
+    "tokens": TextEncoder,
+    "ids": TextEncoder,
     "id": IdEncoder,
     "raw": RawEncoder,
 }

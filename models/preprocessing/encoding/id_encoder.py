@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.data.columns import Array, Columns, missing, text_of
 from tidegate.models.preprocessing.encoding.encoders import InputSpec
+from tidegate.models.preprocessing.encoding.hashed_ids import hashed as hashed_place
 
 UNKNOWN = 0  # a single id that was not in the training rows
 
@@ -18,7 +19,8 @@ class IdEncoder:
     """One id a row as its place among the known ones, or an array of numbers that are ids already.
 
     A single id, a text or a whole number: 0 is one that is not known, and 1 to n are the known ones in their order; a
-    missing one is not known either, or is n + 1 where it has an id of its own. An array `(k,)` of whole numbers: as it
+    missing one is not known either, or is n + 1 where it has an id of its own. Hashed: 0 is a missing one, and 1 to
+    `hashed` all others, by their hash. An array `(k,)` of whole numbers: as it
     is, from 0 to `size` - 1, and `unknown` in place of all others.
 
     Args:
@@ -28,6 +30,7 @@ class IdEncoder:
         size: distinct ids of an array.
         unknown: see above.
         own: whether a missing id has its own one.
+        hashed: see above; 0: by vocabulary.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class IdEncoder:
         size: int = 0,
         unknown: int = UNKNOWN,
         own: bool = False,
+        hashed: int = 0,
     ) -> None:
         self.content = {"name": name, "shape": shape, "known": list(known), "size": size, "unknown": unknown}
-        self.content |= {"own": True} if own else {}
+        self.content |= ({"own": True} if own else {}) | ({"hashed": hashed} if hashed else {})
         self._name, self._size, self._unknown, self._own = name, size, unknown, own
+        self._hashed = hashed
         self._places = {value: place for place, value in enumerate(known, 1)}
-        ids = size if shape else len(known) + 1 + own
+        ids = size if shape else (hashed or len(known)) + 1 + own
         self.spec = InputSpec(tuple(shape) or (1,), "int32", "id", ids)
 
     def apply(self, columns: Columns) -> NDArray[np.int32]:
@@ -51,6 +56,11 @@ class IdEncoder:
         column = columns[self._name]
         if column.ndim > 1:
             return self._array(column)
+        if self._hashed:
+            found = [1 + hashed_place(text_of(value) or "", self._hashed) for value in column.tolist()]
+            return (
+                np.where(missing(column), UNKNOWN, np.array(found, np.int32)).astype(np.int32).reshape(-1, 1)
+            )
         found = [self._places.get(value, UNKNOWN) for value in column.tolist()]
         encoded = np.array(found, np.int32).reshape(-1, 1)
         if self._own:
@@ -67,12 +77,16 @@ class IdEncoder:
         last = self.spec.vocabulary - 1
         if self.content["shape"]:
             return {self._name: f"ids 0…{last}, as they are; {self._unknown} stands for any other"}
+        if self._hashed:
+            return {self._name: f"ids 0…{last} by their hash, 0 is a missing one"}
         own = f", {last} a missing one" if self._own else ""
         return {self._name: f"ids 0…{last}, 0 is one not in the training rows{own}"}
 
     def unseen(self, columns: Columns) -> dict[str, int]:
         """By column, the rows with an id that is not known; a missing one is not counted."""
         column = columns[self._name]
+        if self._hashed:
+            return {self._name: 0}  # which were in the training rows is not kept
         if column.ndim > 1:
             return {self._name: int(self._outside(column).any(axis=1).sum())}
         absent = missing(column).tolist()

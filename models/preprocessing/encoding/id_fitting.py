@@ -21,6 +21,8 @@ class IdFitter:
     def add(self, columns: Columns) -> None:
         """Add training rows."""
         column = columns[self._field.name]
+        if self._field.hashed:
+            return
         if column.ndim > 1:
             self._most = max(self._most, int(np.nanmax(column)) if column.size else -1)
             return
@@ -32,6 +34,8 @@ class IdFitter:
         if field.shape:
             size = field.vocabulary or max(self._most, unknown) + 1
             return IdEncoder(field.name, list(field.shape), size=size, unknown=unknown)
+        if field.hashed:
+            return IdEncoder(field.name, [], hashed=field.hashed)
         ranked = sorted(self._counts, key=lambda value: (-self._counts[value], value))
         known = sorted(ranked[: field.vocabulary])
         return IdEncoder(field.name, [], [_plain(value) for value in known], own=field.missing == "own")

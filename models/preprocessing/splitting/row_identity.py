@@ -73,7 +73,11 @@ def input_digests(schema: Schema, columns: Columns) -> Digests:
 def content_digests(schema: Schema, columns: Columns, inputs: Digests) -> Digests:
     """A digest of the inputs and the target of each row."""
     content = inputs
-    kind = "text" if schema.target.task in ("generation", "detection", "multilabel") else "categorical"
+    kind = (
+        "text"
+        if schema.target.task in ("generation", "detection", "multilabel", "tagging")
+        else "categorical"
+    )
     for name in schema.target.names:
         content = mixed(content * GOLDEN + digests_of(columns[name], kind))
     return content

@@ -11,15 +11,16 @@ from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Class, Schema, Target
 from tidegate.models.preprocessing.target.label_matrix import label_matrix
+from tidegate.models.preprocessing.target.tags import encode_tags
 
 
 def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
     """The target as numbers.
 
     Returns:
-        int64 class indices `(n,)`, `(n, *shape)` of a segmentation; float32 `(n, outputs)` or `(n, *shape)` of a
-        regression, `(n, labels)` of 0 and 1 of a multi-label target; of several outputs all of these side by side, as
-        float32, see `answers.truths_of`.
+        int64 class indices `(n,)`, `(n, *shape)` of a segmentation or tagging; float32 `(n, outputs)` or `(n, *shape)`
+        of a regression, `(n, labels)` of 0 and 1 of a multi-label target; of several outputs all of these side by side,
+        as float32, see `answers.truths_of`.
 
     Raises:
         SchemaError: a row has no value, or a class that the schema does not have.
@@ -41,6 +42,8 @@ def encoded(target: Target, columns: Columns) -> NDArray[Any]:
             )
     if target.task == "multilabel":
         return label_matrix(target, columns)
+    if target.task == "tagging":
+        return encode_tags(target, columns[target.names[0]])
     if target.shape is not None:
         return _dense(target, columns[target.names[0]])
     if target.task == "regression":

@@ -6,7 +6,7 @@ from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.transforms import Transforms
 
-REFUSED = ("text", "id", "string", "sequence")  # whose numbers are ids, or of a free length
+REFUSED = ("text", "id", "bag", "string", "sequence")  # whose numbers are ids, or of a free length
 
 
 def reconstructed(transforms: Transforms) -> Target:

@@ -16,6 +16,7 @@ from tidegate.models.preprocessing.schema import Class, Target
 from tidegate.models.preprocessing.schema_inference import infer_target
 from tidegate.models.preprocessing.target.label_matrix import known_labels
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
+from tidegate.models.preprocessing.target.tags import tag_target
 
 MOST_CLASSES = 256  # of a target of classes at each place
 
@@ -53,7 +54,7 @@ class TargetForms:
 
     def is_plain(self, columns: Columns) -> bool:
         """Whether a row has a class or numbers, which rows that stay on disk may have."""
-        if self._several or self.task in ("multilabel", "segmentation", "reconstruction"):
+        if self._several or self.task in ("multilabel", "segmentation", "reconstruction", "tagging"):
             return False
         held = [columns[name] for name in self.names if name in columns]
         lists = len(held) == 1 and (self._is_of_labels(held[0]) or self._is_dense(held[0]))
@@ -74,6 +75,9 @@ class TargetForms:
             return columns
         if self._several or (self.task is None and self._are_unlike(columns)):
             return self._read_outputs(columns)
+        if self.task == "tagging":
+            self._require_one()
+            return columns
         only = columns[self.names[0]] if len(self.names) == 1 else None
         if self._is_of_labels(only):
             return self._read_labels(columns)
@@ -90,6 +94,8 @@ class TargetForms:
         if self._outputs:
             return Target(names=tuple(self.names), task="multioutput", outputs=tuple(self._found(columns)))
         names = tuple(self.names)
+        if self.task == "tagging":
+            return tag_target(names[0], columns[names[0]])
         if self.task == "multilabel":
             return Target(names=names, task="multilabel", classes=known_labels(columns, names))
         return self._dense_target(columns[names[0]]) if self._dense else None
@@ -132,6 +138,13 @@ class TargetForms:
                 "state data.target as a mapping to choose their tasks and losses"
             )
         return columns
+
+    def _require_one(self) -> None:
+        if len(self.names) > 1:
+            raise SchemaError(
+                f"the task is tagging and data.target is {', '.join(self.names)}; expected one column of lists of "
+                "labels; name one"
+            )
 
     def _read_labels(self, columns: Columns) -> Columns:
         self.task = "multilabel"

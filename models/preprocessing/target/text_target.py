@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.encoding.encoders import InputSpec
 from tidegate.models.preprocessing.encoding.text_encoder import LONGEST_TEXT, MOST_WORDS
+from tidegate.models.preprocessing.encoding.text_rules import FIRST_RULE, RULE, composed
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.subwords import Subwords, learn_subwords, pieces
 
@@ -29,18 +31,20 @@ MOST_SUBWORDS = 4096  # that are learned where the vocabulary is not stated
 
 
 class TextTarget:
-    """The tokens of target texts: characters, words separated by spaces, or subwords, unchanged.
+    """The tokens of target texts: characters, words separated by spaces, or subwords, unchanged but for their form.
 
     Args:
         name: the target column.
         words: the known tokens, the most frequent first, or of subwords the first learned; their ids begin with 2.
         length: tokens of a text that are learned; longer texts are cut and have no end token.
         tokens: "characters", "words" or "subwords", see `subwords`.
+        rule: from the second on texts are composed (NFC), see `encoding.text_rules`.
     """
 
-    def __init__(self, name: str, words: list[str], length: int, tokens: str) -> None:
-        self.content = {"name": name, "words": words, "length": length, "tokens": tokens}
-        self.name, self.length, self._tokens = name, length, tokens
+    def __init__(self, name: str, words: list[str], length: int, tokens: str, rule: int = FIRST_RULE) -> None:
+        self.content: dict[str, Any] = {"name": name, "words": words, "length": length, "tokens": tokens}
+        self.content |= {"rule": rule} if rule != FIRST_RULE else {}
+        self.name, self.length, self._tokens, self._rule = name, length, tokens, rule
         self._words = words
         self._subwords = Subwords(words) if tokens == "subwords" else None
         self._numbers = {word: number for number, word in enumerate(words, FIRST)}
@@ -53,25 +57,31 @@ class TextTarget:
         Half of a surrogate pair is never chosen, because no response could be sent with it.
         """
         name, tokens = target.names[0], target.tokens or "characters"
+        written = [composed(text or "") for text in columns[name].tolist()]
         if tokens == "subwords":
-            return cls._fit_subwords(target, columns[name].tolist())
-        texts = [tokenize(text, tokens) for text in columns[name].tolist()]
+            return cls._fit_subwords(target, written)
+        texts = [tokenize(text, tokens) for text in written]
         counts = Counter(word for words in texts for word in words)
         writable = [word for word in counts if word.encode(errors="ignore").decode() == word]
         ranked = sorted(writable, key=lambda word: (-counts[word], word))
         kept = target.length or usual_length(texts)
-        return cls(name, ranked[: target.vocabulary or MOST_WORDS], kept, tokens)
+        return cls(name, ranked[: target.vocabulary or MOST_WORDS], kept, tokens, RULE)
 
     @classmethod
-    def _fit_subwords(cls, target: Target, texts: list[str | None]) -> TextTarget:
-        words = learn_subwords((text or "" for text in texts), target.vocabulary or MOST_SUBWORDS)
+    def _fit_subwords(cls, target: Target, texts: list[str]) -> TextTarget:
+        words = learn_subwords(texts, target.vocabulary or MOST_SUBWORDS)
         split = Subwords(words).split
-        kept = target.length or usual_length([split(text or "") for text in texts])
-        return cls(target.names[0], words, kept, "subwords")
+        kept = target.length or usual_length([split(text) for text in texts])
+        return cls(target.names[0], words, kept, "subwords", RULE)
+
+    def written(self, text: str | None) -> str:
+        """A text in the form that is learned; a missing one is empty."""
+        return (text or "") if self._rule == FIRST_RULE else composed(text or "")
 
     def split(self, text: str | None) -> list[str]:
         """The tokens of a text."""
-        return self._subwords.split(text or "") if self._subwords else tokenize(text, self._tokens)
+        plain = self.written(text)
+        return self._subwords.split(plain) if self._subwords else tokenize(plain, self._tokens)
 
     def token_ids(self, text: str | None) -> list[int]:
         """The ids of all tokens of a text."""
@@ -80,7 +90,7 @@ class TextTarget:
 
     def prompt_ids(self, text: str | None) -> list[int]:
         """The ids of a text to continue: the last `length` tokens of a long one."""
-        given = text or ""
+        given = self.written(text)
         if self._tokens != "words":  # what is cut off need not be split
             given = given[-self.length * (self._subwords.longest if self._subwords else 1) :]
         return [self._numbers.get(word, UNSEEN) for word in self.split(given)[-self.length :]]

@@ -18,6 +18,7 @@ from tidegate.models.readers.arrow_columns import (
     column_of_arrow,
     is_list,
     is_text,
+    item_lists,
     label_lists,
     largest_with_nulls,
     list_facts,
@@ -35,6 +36,7 @@ class Scan:
         steps: the length of each column that is a sequence.
         cells: the types of strings that are wanted as numbers.
         labels: the columns of lists that are sets of labels.
+        items: the columns of lists that are tokens, ids or tags.
     """
 
     index: set[str] = field(default_factory=set)
@@ -42,6 +44,7 @@ class Scan:
     steps: dict[str, int] = field(default_factory=dict)
     cells: dict[str, CellType] = field(default_factory=dict)
     labels: set[str] = field(default_factory=set)
+    items: set[str] = field(default_factory=set)
 
 
 class ArrowFacts:
@@ -73,6 +76,8 @@ class ArrowFacts:
         options, wanted = self._options, self._options.reads_as(name, typed=True)
         if wanted == "texts" and not is_list(kind):
             self._found.texts.add(name)
+        elif is_list(kind) and options.are_items(name):
+            self._found.items.add(name)
         elif is_list(kind) and options.are_labels(name, is_text(kind.value_type)):
             self._found.labels.add(name)
         elif is_list(kind):
@@ -105,4 +110,6 @@ def column_as_scanned(where: Path, name: str, array: Any, scanned: Scan) -> Arra
         return column_of([value or "" for value in array.to_pylist()], scanned.cells[name], None)
     if name in scanned.labels:
         return label_lists(array)
+    if name in scanned.items:
+        return item_lists(where, name, array)
     return column_of_arrow(where, name, array, name in scanned.texts, scanned.steps.get(name))

@@ -13,6 +13,7 @@ TARGETS = {
     "detection": "boxes",
     "multilabel": "a set of labels",
     "segmentation": "a class at each place",
+    "tagging": "a label for each token",
     "multioutput": "several outputs",
     "reconstruction": "the input itself",
 }

@@ -18,7 +18,7 @@ HISTORY = [
 HISTORY[1] |= {"val_loss": 0.7, "val_accuracy": None}  # not defined in this epoch
 
 
-@pytest.mark.parametrize("classes", [2, 10, 120])
+@pytest.mark.parametrize("classes", [2, 10, 120, 1500])
 def test_a_classifier_has_three_pictures(classes: int) -> None:
     report = {
         "history": HISTORY,
@@ -32,6 +32,19 @@ def test_a_classifier_has_three_pictures(classes: int) -> None:
     for content in pictures.values():
         with Image.open(io.BytesIO(content)) as image:
             assert image.format == "PNG" and min(image.size) >= 300 and max(image.size) < 2500
+
+
+def test_of_very_many_classes_the_most_frequent_are_drawn() -> None:
+    """A matrix of 60,000 classes would take 29 GB."""
+    classes = [f"c{index}" for index in range(60_000)]
+    truth = np.concatenate([np.repeat(np.arange(39) * 7, 3), RANDOM.integers(300, 60_000, 60)])
+    figure = confusion_matrix(truth, np.where(truth == 7, 59_999, truth), classes)
+    axes = figure.axes[0]
+    assert axes.get_title() == "Confusion matrix, 177 rows, 39 of 60,000 classes"
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names[:2] == ["c0", "c7"] and names[-1] == "all others" and len(names) == 40
+    shown = axes.images[0].get_array()
+    assert shown[0, 0] == 1 and shown[1, 39] == 1 and shown[39, 39] == 1
 
 
 def test_reliability_is_shown_before_and_after_calibration() -> None:

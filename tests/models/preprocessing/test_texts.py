@@ -72,7 +72,13 @@ def test_a_megabyte_to_go_on_from_is_its_end() -> None:
 
 def test_the_vocabulary_is_the_most_frequent_and_data() -> None:
     answers = answers_of("aab", "abc", "a", vocabulary=2, length=5)
-    assert answers.content == {"name": "text", "words": ["a", "b"], "length": 5, "tokens": "characters"}
+    assert answers.content == {
+        "name": "text",
+        "words": ["a", "b"],
+        "length": 5,
+        "tokens": "characters",
+        "rule": 2,
+    }
     again = TextTarget(**answers.content)
     assert again.token_ids("abcd") == answers.token_ids("abcd") == [2, 3, UNSEEN, UNSEEN]
 

@@ -216,6 +216,7 @@ CHANGED: dict[str, Change] = {
     "data.inputs.tokens": column("note", {"tokens": "characters"}, kind="text"),
     "data.inputs.length": column("note", {"length": 2}, kind="text"),
     "data.inputs.vocabulary": column("note", {"vocabulary": 3}, kind="text"),
+    "data.inputs.hashed": column("ids", {"hashed": 3}, kind="id"),
     "data.missing": data({"missing": "zero"}, {"inputs": ["num"]}),
     "data.target.name": target({"name": "day"}),
     "data.target.kind": target({"kind": None}),

@@ -17,11 +17,24 @@ X = Field(name="x", kind="numeric", dtype="float64")
 CLASS = Target(names=("animal",), task="classification", classes=("bird", "cat", "dog"))
 LABELS = Target(names=("tags",), task="multilabel", classes=("a", "b"))
 MASK = Target(names=("mask",), task="segmentation", classes=(0, 1, 2), shape=(2, 3))
+TOKENS = Target(names=("ner",), task="tagging", classes=("", "B-X", "O"), shape=(4,))
 ARRAY = Target(names=("clean",), task="regression", shape=(2, 3))
 WEIGHT = Target(names=("weight",), task="regression")
 SEVERAL = Target(names=("weight", "tags", "animal"), task="multioutput", outputs=(CLASS, LABELS, WEIGHT))
 ITSELF = Target(names=(), task="reconstruction", shape=(3,))
-FORMS = [CLASS, LABELS, MASK, ARRAY, WEIGHT, SEVERAL, ITSELF]
+FORMS = [CLASS, LABELS, MASK, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF]
+
+
+def _answers(target: Target, rows: int) -> np.ndarray:
+    """What a model may answer: of tokens certainty that there is none behind the last one."""
+    raw = RANDOM.random((rows, target.units)).astype(np.float32)
+    if target is not TOKENS:
+        return raw
+    places = raw.reshape(rows, 4, 3)
+    places[:, :, 0] = 0
+    for row in range(rows):
+        places[row, row % 5 :] = [1, 0, 0]
+    return raw
 
 
 def _served(target: Target) -> ServedModel:
@@ -30,7 +43,7 @@ def _served(target: Target) -> ServedModel:
 
 @pytest.mark.parametrize("target", FORMS, ids=lambda target: target.name)
 def test_what_is_answered_in_json_has_all_numbers(target: Target) -> None:
-    raw = RANDOM.random((5, target.units)).astype(np.float32)
+    raw = _answers(target, 5)
     values = as_answers(target, raw)
     back = numbers_of(target, json.loads(json.dumps(predictions_of(target, values))))
     np.testing.assert_allclose(back, told_of(target, values), atol=1e-7)
@@ -57,7 +70,7 @@ def test_labels_are_those_whose_probability_reaches_the_threshold() -> None:
 
 @pytest.mark.parametrize("target", FORMS, ids=lambda target: target.name)
 def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(target: Target) -> None:
-    served, values = _served(target), RANDOM.random((2, target.units)).astype(np.float32)
+    served, values = _served(target), _answers(target, 2)
     dialects = make_dialects(served)
     specs = {spec.name: spec.shape for spec in output_specs(served.contract)}
     asked = [(name, False) for name in specs]
@@ -70,8 +83,19 @@ def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(ta
             rows[1]["weight"] == pytest.approx([float(values[1, -1])])
             and rows[0]["animal_label"] in CLASS.classes
         )
+    elif target is TOKENS:
+        assert list(specs) == ["probabilities", "labels"] and rows[0]["labels"] == ["", "", "", ""]
+        assert rows[1]["labels"][0] in ("B-X", "O") and rows[1]["labels"][1:] == [""] * 3
+        assert np.shape(rows[1]["probabilities"]) == (4, 3)
     else:
         assert np.shape(rows)[1:] == next(iter(specs.values()))
+
+
+def test_a_row_of_tokens_gets_as_many_labels() -> None:
+    values = np.array([[0, 0.9, 0.1, 0, 0.2, 0.8, 1, 0, 0, 1, 0, 0], [1, 0, 0] * 4], np.float32)
+    found = predictions_of(TOKENS, values)
+    assert found[0]["labels"] == ["B-X", "O"] and found[0]["probability"] == pytest.approx([0.9, 0.8])
+    assert found[1] == {"labels": [], "probability": []}
 
 
 def test_people_get_each_output_in_its_own_words() -> None:
