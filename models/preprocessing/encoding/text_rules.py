@@ -5,8 +5,9 @@ A bundle states its rule by number, because a later one would give other tokens:
 1. `\\w+` of the text in lower case, as it was sent. A vowel sign that stands above or below its letter ends a word, and
    a sentence without spaces is one word. Bundles that state no rule have this one.
 2. The text is composed (NFC of Unicode's UAX #15), and full-width letters and half-width kana are the usual ones. A
-   word is letters and digits with their marks. In scripts written without spaces between words each cluster is a word:
-   a letter with the marks on it, and what is stacked below it (after UAX #29, without dictionaries).
+   word is letters and digits with their marks. In scripts written without spaces between words, each two neighbouring
+   letters are a word, with the marks on them and what is stacked below them (the clusters of UAX #29); a letter alone
+   is one by itself. No dictionary is read.
 
 Of texts in ASCII, and of composed letters of scripts with spaces, both give the same.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from itertools import pairwise
 
 FIRST_RULE, RULE = 1, 2
 WORD = re.compile(r"\w+")
@@ -43,7 +45,12 @@ def words_of(text: str, rule: int = RULE) -> list[str]:
     """The words of a text, in lower case."""
     if rule == FIRST_RULE or text.isascii():
         return WORD.findall(text.lower())
-    return _words().findall(composed(text.translate(_widths()).lower()))
+    words, letters = _patterns()
+    found: list[str] = []
+    for match in words.finditer(composed(text.translate(_widths()).lower())):
+        run = letters.findall(match[0]) if match["run"] else ()
+        found += [one + other for one, other in pairwise(run)] if len(run) > 1 else [match[0]]
+    return found
 
 
 def composed(text: str) -> str:
@@ -67,13 +74,14 @@ def _widths() -> dict[int, str]:
 
 
 @cache
-def _words() -> re.Pattern[str]:
-    """Clusters of unspaced scripts, and words of all others."""
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A word, or a run of letters without spaces, which is its group `run`; and one letter of such a run."""
     unspaced = "".join(f"{chr(first)}-{chr(last)}" for ranges in UNSPACED.values() for first, last in ranges)
     marks = f"{_marks()}{JOINERS}{PART_OF}"
-    letter = rf"(?:(?=[{unspaced}])\w)"
-    cluster = rf"{letter}(?:[{STACKING}]{letter}|[{marks}])*"
-    return re.compile(rf"{cluster}|(?:(?![{unspaced}])\w[{marks}]*)+")
+    base = rf"(?:(?=[{unspaced}])\w)"
+    letter = rf"{base}(?:[{STACKING}]{base}|[{marks}])*"
+    word = rf"(?P<run>(?:{letter})+)|(?:(?![{unspaced}])\w[{marks}]*)+"
+    return re.compile(word), re.compile(letter)
 
 
 @cache
