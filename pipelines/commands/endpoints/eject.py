@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from string import Template
 
-from tidegate.pipelines.commands.endpoints.golden_rows import Golden, golden_rows
+from tidegate.pipelines.commands.endpoints.ejected_rows import EjectedRows, ejected_rows
 from tidegate.pipelines.commands.endpoints.served_packages import packages_of
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.result import Result
@@ -36,7 +36,7 @@ def eject(home: Home, name: str, folder: str) -> Result:
     state = require_endpoint(home, name)
     release = state.release(state.current or 0)
     bundle, target = open_bundle(fetch_bundle(home, release.bundle)), Path(folder)
-    golden = golden_rows(home, release, bundle)
+    golden = ejected_rows(home, release, bundle)
     try:
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
@@ -66,7 +66,7 @@ def _copy(bundle: Bundle, target: Path) -> int:
     return len(modules)
 
 
-def _write(release: Release, bundle: Bundle, golden: Golden, modules: int, target: Path) -> None:
+def _write(release: Release, bundle: Bundle, golden: EjectedRows, modules: int, target: Path) -> None:
     words = {
         "name": release.endpoint,
         "release": release.number,

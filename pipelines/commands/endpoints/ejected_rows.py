@@ -1,4 +1,4 @@
-"""Golden rows of a release: raw rows, and what the trained model answered to them."""
+"""The rows that an ejected release is tested with: raw rows, and what the trained model answered to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MOST_ROWS = 32
 
 
 @dataclass(frozen=True)
-class Golden:
+class EjectedRows:
     """Raw rows and answers to them. `of`: whose answers they are; `answers`: None where they are drawn at random."""
 
     rows: list[Any]
@@ -29,7 +29,7 @@ class Golden:
     of: str
 
 
-def golden_rows(home: Home, release: Release, bundle: Bundle) -> Golden:
+def ejected_rows(home: Home, release: Release, bundle: Bundle) -> EjectedRows:
     """Held-out rows with the trained model's answers; where they are gone, the bundle's probes, or its sample rows."""
     contract = bundle.contract
     names = [entry.name for entry in contract.inputs]
@@ -37,11 +37,13 @@ def golden_rows(home: Home, release: Release, bundle: Bundle) -> Golden:
     if found is None or contract.settings is not None:
         rows = bundle.sample if found is None else _rows(found[0], names)
         drawn = contract.decoding is not None and contract.decoding.method == "sample"
-        return Golden(rows, None if drawn else list(Predictor.of(bundle).predict_rows(rows)), "the release")
+        return EjectedRows(
+            rows, None if drawn else list(Predictor.of(bundle).predict_rows(rows)), "the release"
+        )
     columns, answers = found
     rows = _rows(columns, names)
     values = as_answers(contract.target_, answers[:MOST_ROWS])
-    return Golden(rows, list(contract.predictions(values)), "the trained model")
+    return EjectedRows(rows, list(contract.predictions(values)), "the trained model")
 
 
 def _rows(columns: Columns, names: Sequence[str]) -> list[Any]:
