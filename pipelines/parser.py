@@ -88,7 +88,7 @@ def _inspection(add: Add) -> None:
         action="append",
         default=[],
         metavar="STATUS",
-        help="only runs of this status: queued, running, done, failed, refused, cancelled; repeatable",
+        help="only runs of this status: queued, running, waiting, done, failed, refused, cancelled; repeatable",
     )
     runs.add_argument(
         "--since", metavar="AGE", help="only runs of the last 7d (or 12h, 30m), or since a date"

@@ -20,6 +20,11 @@ def run_commands(add: Add) -> None:
     add_overrides(submit)
     _executor(submit)
     submit.add_argument("--detach", action="store_true", help="return at once; the run continues")
+    submit.add_argument(
+        "--schedule",
+        action="store_true",
+        help="run nothing now: set the file's schedule and trigger, or set them anew",
+    )
     _release(add)
     plan = add("plan", "plan:plan", "show what submit would do", "tidegate plan digits")
     plan.add_argument("file", nargs="?", **file)
@@ -36,6 +41,30 @@ def run_commands(add: Add) -> None:
         "cancel", "submit:cancel", "stop a run and all that it started", "tidegate cancel digits-1a2b3c4d"
     )
     cancel.add_argument("run", metavar="RUN")
+    _decisions(add)
+    schedule = add(
+        "schedule",
+        "schedules.managing:schedule",
+        "list the schedules, or pause, resume, run or delete one",
+        "tidegate schedule list",
+    )
+    schedule.add_argument("action", choices=["list", "pause", "resume", "run", "delete"])
+    schedule.add_argument(
+        "name", metavar="NAME", nargs="?", help="a schedule, which has its experiment's name"
+    )
+
+
+def _decisions(add: Add) -> None:
+    for name, about in (
+        ("approve", "approve what a run would release, which waits for it"),
+        ("refuse", "refuse what a run would release, which waits for it"),
+    ):
+        command = add(name, f"runs.approval:{name}", about, f"tidegate {name} digits-1a2b3c4d -m 'as agreed'")
+        command.add_argument(
+            "run", metavar="RUN", help="a run's id, or an experiment's name for its newest run"
+        )
+        command.add_argument("-m", "--message", metavar="REASON", help="why")
+        command.add_argument("--detach", action="store_true", help="return at once; the run continues")
 
 
 def _release(add: Add) -> None:

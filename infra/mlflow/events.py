@@ -19,7 +19,13 @@ NOT_IN_KEY = re.compile(r"[^/\w.\- :]")
 REOPENING = {"run", "metrics", "system"}
 
 # Our status of an ended run -> MLflow's.
-STATUS = {"done": "FINISHED", "refused": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+STATUS = {
+    "done": "FINISHED",
+    "refused": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+    "waiting": "SCHEDULED",
+}
 
 
 class Point(NamedTuple):

@@ -14,6 +14,7 @@ from tidegate.pipelines.commands import submit_remote as remote
 from tidegate.pipelines.commands.preflight import check
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver
+from tidegate.pipelines.driver.kept_plan import plan_at, read_plan
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors import make_executor
 from tidegate.pipelines.executors.forking.warm import warm_seconds
@@ -25,12 +26,20 @@ from tidegate.pipelines.planning.project.shadowing import left_out_lines
 from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+from tidegate.pipelines.state.mirror import known_run
 
 CANCEL_S = 60.0
+UNDERWAY = ("queued", "running", "waiting")
 
 
 def submit(
-    home: Home, file: Source, overrides: Overrides, *, detach: bool, executor: str = "local"
+    home: Home,
+    file: Source,
+    overrides: Overrides,
+    *,
+    detach: bool,
+    executor: str = "local",
+    schedule: bool = False,
 ) -> Result:
     """Run an experiment up to a live endpoint; finished steps are not repeated.
 
@@ -40,6 +49,7 @@ def submit(
         overrides: `key=value` strings, or values by dotted key.
         detach: leave the driver in the background and return at once.
         executor: "local" or "inline".
+        schedule: run nothing now, but set the experiment's `schedule` and `trigger`.
 
     Raises:
         ExperimentError, ModelsError: the experiment is wrong.
@@ -48,6 +58,13 @@ def submit(
     """
     experiment = load_experiment(file, overrides)
     check(experiment, home)
+    if schedule or experiment.schedule is not None or experiment.trigger:
+        from tidegate.pipelines.commands.schedules.setting import not_set, set_schedule  # most have none
+
+        if schedule:
+            return set_schedule(home, experiment, detach=detach, executor=executor)
+        for line in not_set(home, experiment):
+            print(line, file=sys.stderr)
     plan = make_plan(experiment, with_tags(gather(experiment, home)))
     for line in left_out_lines(plan.facts.project.left_out if plan.facts.project else {}):
         print(line, file=sys.stderr)
@@ -77,6 +94,21 @@ def resume(home: Home, run: str, *, executor: str = "local", detach: bool = Fals
         return remote.resume(home, run, detach=detach)
     warm_seconds()
     folder = home.run_folder(run)
+    plan = plan_again(home, folder)
+    if detach:
+        return _detach(home, folder)
+    return _drive(home, folder, plan, executor)
+
+
+def plan_again(home: Home, folder: RunFolder) -> Plan:
+    """The plan of a run that continues: as it was kept while the run waited for an approval, or made of what is there.
+
+    Raises:
+        UsageError: it would be another run today.
+    """
+    if plan_at(folder).exists():
+        return read_plan(plan_at(folder).read_bytes(), home)
+    run = folder.run
     experiment = validate(folder.read().experiment, str(folder.path / "run.json"))
     plan = make_plan(experiment, with_tags(gather(experiment, home)))
     if plan.run != run:
@@ -84,9 +116,7 @@ def resume(home: Home, run: str, *, executor: str = "local", detach: bool = Fals
             f"run {run} cannot be resumed: its data, its model file, this code or a library has changed since, "
             f"and it would be run {plan.run} now; submit the experiment again"
         )
-    if detach:
-        return _detach(home, folder)
-    return _drive(home, folder, plan, executor)
+    return plan
 
 
 def cancel(home: Home, run: str) -> Result:
@@ -99,8 +129,10 @@ def cancel(home: Home, run: str) -> Result:
         return remote.cancel(home, run)
     folder = home.run_folder(run)
     status = folder.read().status
+    if status == "waiting":
+        return _cancel_waiting(home, folder)
     if status not in ("running", "queued"):
-        raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
+        raise UsageError(f"run {run} is {status}; only a queued, running or waiting one can be cancelled")
     deadline = time.monotonic() + CANCEL_S
     signalled = False
     while is_held(folder.lock) or status == "queued":
@@ -114,6 +146,15 @@ def cancel(home: Home, run: str) -> Result:
             raise UsageError(f"run {run} did not stop within {CANCEL_S:g} s; its driver is process {pid}")
     status = folder.read().status
     return Result({"run": run, "status": status}, f"run {run} is {status}")
+
+
+def _cancel_waiting(home: Home, folder: RunFolder) -> Result:
+    """Nothing runs of it: its end is written down here."""
+    with Driver.exclusive(home, folder) as driver:
+        if folder.read().status == "waiting":  # else it was approved just before
+            driver.give_up(plan_again(home, folder), "cancelled", "cancelled while it waited for an approval")
+    status = folder.read().status
+    return Result({"run": folder.run, "status": status}, f"run {folder.run} is {status}")
 
 
 def _recorded(home: Home, plan: Plan) -> RunFolder:
@@ -137,10 +178,36 @@ def _record(plan: Plan) -> RunRecord:
     )
 
 
-def _detach(home: Home, folder: RunFolder) -> Result:
+def begin_detached(home: Home, plan: Plan, cause: str) -> bool:
+    """Leave a run to a driver in the background.
+
+    Args:
+        home: the local target's.
+        plan: of the run.
+        cause: what started it, for its record.
+
+    Returns:
+        False where the run is done, underway or waiting, and there is nothing to begin.
+    """
+    known = known_run(home, plan.run)
+    if known is not None and known.status in (*UNDERWAY, "done"):
+        return False
+    _detach(home, _recorded(home, plan), cause)
+    return True
+
+
+def go_on_detached(home: Home, folder: RunFolder) -> None:
+    """Give a run that was begun a driver in the background, if it has none and has not ended by itself."""
+    record = folder.read()
+    if record.status == "queued" or (record.status == "failed" and record.finished is None):
+        _detach(home, folder, record.cause)
+
+
+def _detach(home: Home, folder: RunFolder, cause: str = "") -> Result:
     record = folder.read()
     if record.status not in ("running", "done"):
-        folder.write(record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""}))
+        queued = {"status": "queued", "created": time.time(), "reason": "", "cause": cause}
+        folder.write(record.model_copy(update=queued))
         argv = [
             sys.executable,
             "-P",

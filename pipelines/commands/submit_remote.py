@@ -11,7 +11,8 @@ from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finishe
 from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.runs.summary import run_result
-from tidegate.pipelines.driver.job import CANCEL, END, PLAN, clean_up, plan_document
+from tidegate.pipelines.driver.job import CANCEL, END, clean_up
+from tidegate.pipelines.driver.kept_plan import PLAN, plan_document
 from tidegate.pipelines.driver.notifications import notify_of
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
@@ -104,8 +105,8 @@ def cancel(home: Home, run: str) -> Result:
     refresh(home, run)
     mirror, folder = Mirror(home, run), home.run_folder(run)
     status = folder.read().status
-    if status not in ("queued", "running"):
-        raise UsageError(f"run {run} is {status}; only a queued or running one can be cancelled")
+    if status not in ("queued", "running", "waiting"):
+        raise UsageError(f"run {run} is {status}; only a queued, running or waiting one can be cancelled")
     mirror.write(CANCEL, b"{}")
     deadline = time.monotonic() + CANCEL_S
     job = home.cluster.get("Job", driver_name(run))

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tidegate.pipelines.commands.runs.summary import REFUSED, run_result
+from tidegate.pipelines.commands.runs.summary import NOT_ENDED, REFUSED, run_result
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.ages import age_in_seconds
@@ -13,9 +13,8 @@ from tidegate.pipelines.state.mirror import refresh
 
 POLL_S = 0.3
 REMOTE_POLL_S = 2.0
-UNDERWAY = ("queued", "running")
+UNDERWAY = ("queued", "running", "waiting")
 EXIT_CODES = {"done": 0, "refused": REFUSED}
-STILL_RUNS = 4
 
 
 def wait(home: Home, run: str, *, timeout: str | None = None) -> Result:
@@ -36,7 +35,7 @@ def wait(home: Home, run: str, *, timeout: str | None = None) -> Result:
     refresh(home, run)
     folder = home.newest_run(run)
     try:
-        ended = wait_for_end(home, folder, deadline)
+        ended = wait_for_end(home, folder, deadline, _Waiting())
     except KeyboardInterrupt:
         print(
             f"\nrun {folder.run} continues; `tidegate wait {folder.run}` waits for it again", file=sys.stderr
@@ -44,15 +43,30 @@ def wait(home: Home, run: str, *, timeout: str | None = None) -> Result:
         raise
     if not ended:
         status = folder.read().status
-        text = (
-            f"run {folder.run} is still {status} after {timeout}; `tidegate logs {folder.run} -f` follows it"
+        more = (
+            f"`tidegate approve {folder.run}` releases it"
+            if status == "waiting"
+            else f"`tidegate logs {folder.run} -f` follows it"
         )
-        return Result({"run": folder.run, "status": status}, text, STILL_RUNS)
+        text = f"run {folder.run} is still {status} after {timeout}; {more}"
+        return Result({"run": folder.run, "status": status}, text, NOT_ENDED)
     refresh(home, folder.run, "spool/*")
     result = run_result(home, folder)
     status, reason = result.data["status"], result.data["reason"]
     more = f"\n\n{reason}" if status in ("failed", "cancelled") else ""
     return Result(result.data, f"{result.text}{more}", EXIT_CODES.get(status, 1))
+
+
+class _Waiting:
+    """Says once that a run waits for people, to whoever waits for the run."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, record: RunRecord) -> None:
+        if record.status == "waiting" and record.reason != self._said:
+            self._said = record.reason
+            print(f"run {record.run}: {record.reason}", file=sys.stderr, flush=True)
 
 
 def wait_for_end(

@@ -19,6 +19,8 @@ from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.checking.fork_servers import check_fork_servers
+from tidegate.pipelines.commands.schedules.managing import check_scheduler
+from tidegate.pipelines.commands.schedules.scheduler import NAME as SCHEDULER
 from tidegate.pipelines.commands.submit import cancel
 from tidegate.pipelines.driver.mlflow_deletion import has_pending
 from tidegate.pipelines.driver.mlflow_sync import sync_command, unsynced
@@ -63,7 +65,7 @@ def check(home: Home) -> Result:
         return checked([_check_python(), *check_target(home)])
     items = [_check_python(), *(_check_library(names) for names in LIBRARIES)]
     items += [_check_store(home), _check_disk(home), _check_memory(), _check_gpu(), _check_mlflow(home)]
-    items += check_fork_servers(home)
+    items += [*check_fork_servers(home), *check_scheduler(home)]
     return checked(items)
 
 
@@ -133,8 +135,10 @@ def _check_mlflow(home: Home) -> dict[str, Any]:
 def down(home: Home) -> Result:
     """Stop everything that runs here: runs (cancelled), endpoints, the MLflow server. No result is lost."""
     refresh(home)
+    scheduled = processes.stop(home.processes, SCHEDULER)  # first: it would start what is stopped after it
     underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
-    removed = [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
+    removed = [f"process {SCHEDULER}"] if scheduled else []
+    removed += [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     for folder in home.run_folders():
         if is_held(folder.lock):  # it has ended, and its driver still tells MLflow
             with contextlib.suppress(LockedError), lock(folder.lock, timeout=SYNC_WAIT_S):

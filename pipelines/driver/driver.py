@@ -13,7 +13,9 @@ from psutil import virtual_memory
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
+from tidegate.infra.system.files import write_atomic
 from tidegate.infra.system.locks import lock
+from tidegate.pipelines.driver.kept_plan import plan_at, plan_document
 from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.driver.mlflow_run import RunLog
 from tidegate.pipelines.driver.mlflow_sync import sync_command
@@ -21,6 +23,8 @@ from tidegate.pipelines.driver.notifications import Teller
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.driver.search_notes import search_notes
+from tidegate.pipelines.driver.step_texts import step_summary, told
+from tidegate.pipelines.driver.waiting import NotApprovedError, require_approval
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
 from tidegate.pipelines.executors.base import Executor, step_environment
 from tidegate.pipelines.executors.forking.imports import SYNC
@@ -30,9 +34,8 @@ from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
-from tidegate.pipelines.planning.step import TRIALS
+from tidegate.pipelines.state.approvals import mark_told, withdraw
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
-from tidegate.pipelines.step_types.train import pruned_text
 
 SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
 FAILED_SYNC_S = (
@@ -59,6 +62,7 @@ class Driver:
         self._progress = Progress(folder)
         self._record = KeptRecord(folder)
         self._log: RunLog | None = None
+        self._plan: Plan | None = None
         self._cancelled = False
         self._syncing: ForkedProcess | None = None
         self._teller = Teller(home, [])
@@ -93,11 +97,24 @@ class Driver:
                     for problem in self._teller.close():
                         self._progress.say(f"warning: {problem}")
 
+    def give_up(self, plan: Plan, status: Status, reason: str) -> None:
+        """End a run that waits for an approval, as cancelled or refused; nothing is asked any more."""
+        self._teller, self._log = Teller(self._home, plan.experiment.notify), RunLog(self._home, plan)
+        withdraw(self._home.store, plan.run)
+        try:
+            with self._sync():
+                self._end(status, reason)
+        finally:
+            for problem in self._teller.close():
+                self._progress.say(f"warning: {problem}")
+
     def _run(self, plan: Plan, executor: Executor) -> None:
         try:
             self._begin(plan)
             self._drive(plan, executor)
             self._end("done")
+        except NotApprovedError as error:
+            self._wait(error)
         except RefusedError as error:
             self._end("refused", str(error))
         except CancelledError as error:
@@ -124,7 +141,14 @@ class Driver:
 
     def _begin(self, plan: Plan) -> None:
         self._record.update(
-            status="running", reason="", finished=None, synced=False, champion=plan.facts.champion, steps=[]
+            status="running",
+            reason="",
+            finished=None,
+            asked=None,
+            until=None,
+            synced=False,
+            champion=plan.facts.champion,
+            steps=[],
         )
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
         for note in search_notes(plan, self._home.target is None, virtual_memory().available):
@@ -135,6 +159,7 @@ class Driver:
 
     def _drive(self, plan: Plan, executor: Executor) -> None:
         for attempt in range(MAX_PLANS):
+            self._plan = plan
             try:
                 run_plan(plan, executor, self._home.store, self._folder, self)
                 return
@@ -149,8 +174,8 @@ class Driver:
     def on_step(self, record: StepRecord, outputs: dict[str, Any] | None) -> None:
         """A step changed: record it, show it, log it to MLflow; a refusal by the gate ends the run here."""
         self._record.set_step(record)
-        self._progress.show_step(record, _step_summary(record, outputs))
-        for line in _told(record, outputs):
+        self._progress.show_step(record, step_summary(record, outputs))
+        for line in told(record, outputs):
             self._progress.say(line)
         if outputs is None or "error" in outputs or self._log is None:
             return
@@ -158,6 +183,8 @@ class Driver:
         self._teller.learn(record.step, outputs)
         if record.step == "select" and outputs["refused"]:
             raise RefusedError("; ".join(outputs["refused"]))
+        if record.step == "package" and self._plan is not None:
+            require_approval(self._home, self._plan, record.key)
 
     def on_notice(self, step_id: str, text: str) -> None:
         """A step waits or restarted: show why."""
@@ -184,11 +211,25 @@ class Driver:
         if self._cancelled:
             raise CancelledError(f"cancelled; `tidegate resume {self._folder.run}` continues it")
 
-    def _end(self, status: Status, reason: str = "") -> None:
-        self._record.update(status=status, reason=reason[:MAX_REASON], finished=time.time())
+    def _wait(self, error: NotApprovedError) -> None:
+        """The run waits for people, and this process ends: what goes on later needs the plan as it is now."""
+        request = error.request
+        if self._home.target is None and self._plan is not None:
+            write_atomic(plan_at(self._folder), plan_document(self._plan))
+        self._record.update(asked=request.asked, until=request.until)
+        self._end("waiting", str(error), tell=not request.told)
+        if not request.told:
+            mark_told(self._home.store, request)
+
+    def _end(self, status: Status, reason: str = "", *, tell: bool = True) -> None:
+        finished = None if status == "waiting" else time.time()
+        self._record.update(status=status, reason=reason[:MAX_REASON], finished=finished)
         if self._log is not None:
             self._log.end(status, reason[:MAX_REASON])
-        self._teller.tell(self._record.run)
+        if status in ("done", "refused", "cancelled"):  # a failed one goes on with what was approved
+            plan_at(self._folder).unlink(missing_ok=True)
+        if tell:
+            self._teller.tell(self._record.run)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -246,37 +287,3 @@ def _finished(process: ForkedProcess, patience_s: float) -> bool:
         # If the sync ended earlier, what is still in the pipe's buffer is lost.
         with contextlib.suppress(OSError):
             process.stdin.close()
-
-
-def _told(record: StepRecord, outputs: dict[str, Any] | None) -> list[str]:
-    """What the user should know at once: about the data before the training, and why the gate refuses."""
-    if record.step == "prepare" and outputs is not None and "error" not in outputs:
-        return [f"warning: {sentence}" for sentence in outputs["summary"].get("warnings", [])]
-    if record.step == "select" and outputs is not None and "error" not in outputs:
-        return [f"refused: {reason}" for reason in outputs["refused"]]
-    return []
-
-
-def _step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
-    """The most important results of a finished step, in a few words."""
-    if outputs is None:
-        return ""
-    if "error" in outputs:
-        return (
-            str(outputs["error"]) if record.step == "train" else ""
-        )  # other steps end the run, which shows why
-    if record.step == "prepare":
-        dropped = outputs["summary"]["dropped_rows"]
-        return f"{dropped} rows without a target were dropped" if dropped else ""
-    if record.step in TRIALS:
-        outputs = outputs if record.step == "train" else outputs["trained"]
-        shown = {key: value for key, value in outputs["metrics"].items() if key.startswith("test_")}
-        words = [f"{key}={value:.4g}" for key, value in list(shown.items())[:2]]
-        words += [f"{key.rpartition('.')[2]}={value}" for key, value in outputs["params"].items()]
-        return " ".join([*words, *filter(None, [pruned_text(outputs)])])
-    if record.step == "package":
-        near = "unproved" if outputs["parity"] is None else f"parity {outputs['parity']:.2g}"
-        return f"{outputs['runtime']}, {near}, bento {outputs['bento']}"
-    if record.step in ("deploy", "promote"):
-        return f"release {outputs['release']}"
-    return ""

@@ -16,43 +16,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from tidegate.infra.cluster.jobs import driver_name, owner_of, steps_of
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.driver.driver import Driver
+from tidegate.pipelines.driver.kept_plan import PLAN, read_plan
 from tidegate.pipelines.errors import CancelledError, PipelineError, error_message
 from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 from tidegate.pipelines.executors.tee import tee
-from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.planning.facts import with_champion
-from tidegate.pipelines.planning.identity import Facts
-from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home, home_at
 from tidegate.pipelines.state.mirror import RECORD, Mirror
 
-PLAN, END, CANCEL = "plan.json", "end.json", "cancel.json"
+END, CANCEL = "end.json", "cancel.json"
 # Files that only the driver writes; a step's files are written by its worker.
 OWN = (RECORD, "logs/driver.log", "logs/sync.log", "spool/run.jsonl", "spool/*.sync.json")
 LOCAL = ("deploy", "verify", "promote")
 GONE_S = 45.0  # a little more than a pod's grace period
-FACTS = TypeAdapter(Facts)
-
-
-def plan_document(plan: Plan) -> bytes:
-    """A plan as JSON, as it is stored for the driver."""
-    facts = FACTS.dump_python(plan.facts, mode="json")
-    document = {"experiment": plan.experiment.model_dump(mode="json"), "facts": facts}
-    return json.dumps(document).encode()
-
-
-def read_plan(content: bytes, home: Home) -> Plan:
-    """The plan, made again with the endpoint as it is now."""
-    document: dict[str, Any] = json.loads(content)
-    experiment = Experiment.model_validate(document["experiment"])
-    facts = FACTS.validate_python(document["facts"])
-    return make_plan(experiment, with_champion(facts, experiment, home))
 
 
 def main() -> int:

@@ -32,6 +32,7 @@ EVENTS: dict[str, Event] = {
     "refused": "refused",
     "failed": "failed",
     "cancelled": "cancelled",
+    "waiting": "waiting",
 }
 
 
@@ -112,7 +113,7 @@ def end_message(record: RunRecord, facts: dict[str, Any]) -> Message | None:
         facts: more about it, such as the release.
     """
     event = EVENTS.get(record.status)
-    return None if event is None else message_of(event, record, record.finished or 0.0, facts)
+    return None if event is None else message_of(event, record, record.finished or record.asked or 0.0, facts)
 
 
 def message_of(event: Event, record: RunRecord, when: float, facts: dict[str, Any]) -> Message:
@@ -126,6 +127,7 @@ def message_of(event: Event, record: RunRecord, when: float, facts: dict[str, An
         "failed": f"{record.run} failed",
         "cancelled": f"{record.run} was cancelled",
         "rolled_back": f"{record.endpoint} was rolled back to {record.run}",
+        "waiting": f"{record.run} waits for an approval to be released at endpoint {record.endpoint}",
     }[event]
     lines = [f"{key}: {value}" for key, value in about.items() if value not in (None, "")]
     digest = hashlib.sha256(f"{event} {record.run} {when}".encode()).hexdigest()[:32]

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from tidegate.models.config.metrics import gated_as, near_metric, top_k
 from tidegate.models.evaluation.evaluation import NAMES as METRICS
 from tidegate.pipelines.errors import ExperimentError, suggested
+from tidegate.pipelines.experiment.automation.approval import Approval
 from tidegate.pipelines.experiment.part import Part
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate", "hamming")
@@ -74,9 +75,17 @@ def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
     return not inner.startswith("r2_") and inner.endswith(tuple(f"_{name}" for name in LOWER_IS_BETTER))
 
 
+def _kind_of_entry(value: Any) -> str:
+    asks = "approval" in value if isinstance(value, dict) else isinstance(value, Approval)
+    return "Approval" if asks else ""
+
+
 # With tags, an error is about what was meant, and not about both; the empty one adds nothing to its place.
+Entry = Annotated[
+    Annotated[Criterion, Tag("")] | Annotated[Approval, Tag("Approval")], Discriminator(_kind_of_entry)
+]
 Gate = Annotated[
-    Annotated[list[Criterion], Tag("")] | Annotated[Literal["none"], Tag("none")],
+    Annotated[list[Entry], Tag("")] | Annotated[Literal["none"], Tag("none")],
     Discriminator(lambda value: "none" if isinstance(value, str) else ""),
 ]
 
@@ -87,19 +96,32 @@ def as_criteria(value: Any) -> Any:
         raise ValueError(
             "expected `none`, or what must hold, such as {metric: test_accuracy, minimum: 0.9}; write it so"
         )
-    return [value] if isinstance(value, dict) else value
+    entries = [value] if isinstance(value, dict) else value
+    for entry in entries if isinstance(entries, list) else ():
+        both = [key for key in entry if key in Criterion.model_fields] if isinstance(entry, dict) else []
+        if both and "approval" in entry:
+            raise ValueError(
+                f"approval and {both[0]} stand in one entry; expected an entry for each; write a list: "
+                "[{metric: …}, {approval: …}]"
+            )
+    return entries
 
 
 def criteria(gate: Gate) -> list[Criterion]:
     """The stated criteria."""
-    return [] if isinstance(gate, str) else gate
+    return [] if isinstance(gate, str) else [entry for entry in gate if isinstance(entry, Criterion)]
+
+
+def compared_by(gate: Gate) -> Gate:
+    """What a step compares; it asks nobody."""
+    return gate if isinstance(gate, str) else list(criteria(gate))
 
 
 def criteria_for(gate: Gate, task: str) -> list[Criterion]:
     """The experiment's criteria, or the default: not worse than the champion by the task's metric; none: no limit."""
     if isinstance(gate, str):
         return [Criterion.model_validate({"metric": DEFAULTS[task], "improve_on_champion": None})]
-    return gate or [Criterion.model_validate({"metric": DEFAULTS[task]})]
+    return criteria(gate) or [Criterion.model_validate({"metric": DEFAULTS[task]})]
 
 
 def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:

@@ -7,7 +7,9 @@ from pydantic import BeforeValidator, Field
 from tidegate.pipelines.experiment.part import Name, Part, as_list
 
 Channel = Literal["webhook", "slack", "teams", "email"]
-Event = Literal["released", "refused", "failed", "cancelled", "rolled_back"]
+Event = Literal[
+    "released", "refused", "failed", "cancelled", "rolled_back", "waiting", "drift", "schedule_missed"
+]
 
 
 class Notification(Part):
@@ -17,7 +19,8 @@ class Notification(Part):
     on: Annotated[list[Event], BeforeValidator(as_list, json_schema_input_type=list[Event] | Event)] = Field(
         ["released", "refused", "failed"],
         min_length=1,
-        description="what is told: how a run ended, or that an endpoint was rolled back",
+        description="what is told: how a run ended, that it waits for an approval, that an endpoint was rolled back or "
+        "its requests have drifted, or that a schedule's moment passed without a run",
     )
     secret: Name = Field(
         description="a secret with the channel's variables: HOME/secrets/NAME.env with mode 0600 here, a Secret of the "

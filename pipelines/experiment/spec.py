@@ -11,6 +11,8 @@ from tidegate.models.config.training import Training as TrainingOptions
 from tidegate.models.config.training_parts import OutputOptions
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.errors import OptionsError
+from tidegate.pipelines.experiment.automation.approval import Approval
+from tidegate.pipelines.experiment.automation.schedule import Schedule, Trigger
 from tidegate.pipelines.experiment.code import Code, Reference, references_in
 from tidegate.pipelines.experiment.data import Data, are_outputs
 from tidegate.pipelines.experiment.gate import Criterion, Gate, as_criteria
@@ -195,7 +197,10 @@ class Experiment(Part):
     search: Search | None = Field(None, description="several trials; without it there is one")
     gate: Annotated[
         Gate,
-        BeforeValidator(as_criteria, json_schema_input_type=list[Criterion] | Criterion | Literal["none"]),
+        BeforeValidator(
+            as_criteria,
+            json_schema_input_type=list[Criterion | Approval] | Criterion | Approval | Literal["none"],
+        ),
     ] = Field(
         [],
         description="what a candidate must meet; when not given: not worse than the champion, and for a first release "
@@ -207,6 +212,12 @@ class Experiment(Part):
         list[Notification],
         BeforeValidator(as_list, json_schema_input_type=list[Notification] | Notification),
     ] = Field([], description="who is told how a run ended; no part of a run's identity")
+    schedule: Schedule | None = Field(
+        None, description="when it runs again; set by `submit --schedule`, and no part of a run's identity"
+    )
+    trigger: Annotated[
+        list[Trigger], BeforeValidator(as_list, json_schema_input_type=list[Trigger] | Trigger)
+    ] = Field([], description="what it runs again for; set and counted as schedule is")
 
     def problems(self) -> Iterator[str]:
         resources, training = self.resources, self.training
@@ -219,6 +230,8 @@ class Experiment(Part):
                 f"search.pack is {self.search.pack} and resources.nodes is {resources.nodes}; expected pack 1, as each "
                 "trial has several pods of its own; leave search.pack out"
             )
+        if not isinstance(self.gate, str) and sum(isinstance(one, Approval) for one in self.gate) > 1:
+            yield "gate has several entries with approval; expected one; write the number of people in it"
         pruning = self.search.pruning if self.search is not None else None
         if pruning is not None and self.search is not None and "training.epochs" not in self.search.space:
             yield from pruning.rungless(training.epochs)

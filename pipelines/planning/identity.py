@@ -91,7 +91,12 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     document["data"]["source"] = facts.data
     document["data"]["split"] |= facts.files
     del document["code"]  # what counts of it is what the steps reach
-    del document["notify"]  # whoever is told, the results are the same
+    for key in (
+        "notify",
+        "schedule",
+        "trigger",
+    ):  # whoever is told and whatever starts it, the results are the same
+        del document[key]
     if facts.model:
         document["model"]["file"] = facts.model
     known = {"answers": facts.answers, "weights": facts.weights}

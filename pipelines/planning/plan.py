@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tidegate.models.config.own_metrics import higher_is_better, own_metrics
+from tidegate.pipelines.experiment.gate import compared_by
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.candidates import import_step, trial_steps
 from tidegate.pipelines.planning.identity import (
@@ -104,14 +105,15 @@ def _select(
     prepared: Prepared,
     run: str,
 ) -> Step:
-    gate = experiment.model_dump(mode="json", include={"gate"})["gate"]
+    compared = compared_by(experiment.gate)
+    gate = compared if isinstance(compared, str) else [one.model_dump(mode="json") for one in compared]
     parts = [[step.key for step in trials], gate, facts.champion]
     asked = experiment.training.metrics
 
     def made() -> SelectInputs:
         return SelectInputs(
             run=run,
-            gate=experiment.gate,
+            gate=compared,
             trials=candidates,
             champion=facts.champion,
             endpoint=experiment.endpoint,

@@ -65,6 +65,8 @@ class RunResult(Document):
         parity: the largest difference between the served and the trained model's answers to held-out rows.
         proof: what the served model was compared with: training, answers that were given, or none.
         curl: a command that the endpoint answers.
+        cause: the start of a schedule that it is; "" where a person submitted it.
+        approval: whom it waits or waited for, and what they said; None where nobody was asked.
     """
 
     run: str
@@ -91,6 +93,8 @@ class RunResult(Document):
     bento: str | None = None
     curl: str | None = None
     steps: list[StepState] = []
+    cause: str = ""
+    approval: dict[str, Any] | None = None
 
 
 class RunRow(Document):

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 
 from tidegate.pipelines.commands.inspect import logs
 from tidegate.pipelines.commands.removal import delete
+from tidegate.pipelines.commands.runs.approval import approve, refuse
 from tidegate.pipelines.commands.runs.listing import runs as list_runs
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.commands.submit import cancel, resume
@@ -55,7 +56,7 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """Where it is: queued, running, done, failed, refused or cancelled."""
+        """Where it is: queued, running, waiting (for an approval), done, failed, refused or cancelled."""
         return self._record().status
 
     @property
@@ -128,6 +129,20 @@ class Run:
         """Stop it and all that it started; finished steps stay. Raises UsageError: it does not run."""
         with mlflow_of(self._home):
             cancel(self._home, self.id)
+        return self
+
+    @public
+    def approve(self, reason: str = "") -> Self:
+        """Approve what it would release; it goes on in the background. Raises UsageError: it does not wait."""
+        with mlflow_of(self._home):
+            approve(self._home, self.id, message=reason, detach=True)
+        return self
+
+    @public
+    def refuse(self, reason: str = "") -> Self:
+        """Refuse what it would release, so that it ends. Raises UsageError: it does not wait."""
+        with mlflow_of(self._home):
+            refuse(self._home, self.id, message=reason, detach=True)
         return self
 
     @public
@@ -218,7 +233,7 @@ def runs(
     """The runs, newest first.
 
     Args:
-        status: one or several of queued, running, done, failed, refused and cancelled; all when empty.
+        status: one or several of queued, running, waiting, done, failed, refused and cancelled; all when empty.
         since: an age such as "7d", or a date.
         metric: one or several conditions that all must hold, such as "test_auc>0.8".
         target, home: see `submit`.

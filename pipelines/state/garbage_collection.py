@@ -61,7 +61,7 @@ def _remove_steps(home: Home, releases: list[Release], removed: Removed) -> None
     """Remove results that no run's record names, and the bentos that only they named."""
     records = [folder.read() for folder in home.run_folders()]
     needed = {f"steps/{step.key}.json" for record in records for step in record.steps}
-    running = {record.run for record in records if record.status in ("running", "queued")}
+    running = {record.run for record in records if record.status in ("running", "queued", "waiting")}
     bentos = {release.bento for release in releases}
     for key, manifest in _documents(home, "steps/").items():
         if key in needed or manifest["run"] in running:

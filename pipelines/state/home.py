@@ -23,9 +23,10 @@ from tidegate.pipelines.state.targets import IN_POD, Target, find_target, target
 if TYPE_CHECKING:
     from tidegate.infra.cluster.api import Cluster
 
-Status = Literal["queued", "running", "done", "failed", "refused", "cancelled"]
+Status = Literal["queued", "running", "waiting", "done", "failed", "refused", "cancelled"]
 StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
 TRACKING = "MLFLOW_TRACKING_URI"
+TOO_LATE = "it was not approved in the time that gate.by gives"
 
 
 class StepRecord(BaseModel):
@@ -40,7 +41,13 @@ class StepRecord(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """The state of a run; only its driver writes it, always as a whole."""
+    """The state of a run; only its driver writes it, always as a whole.
+
+    Attributes:
+        cause: the start of a schedule that it is; "" where a person submitted it.
+        asked: since when it waits for an approval, seconds since the epoch.
+        until: until when it does; None: for ever.
+    """
 
     model_config = ConfigDict(defer_build=True, frozen=True)
     run: str
@@ -53,6 +60,9 @@ class RunRecord(BaseModel):
     commit: str = ""
     champion: str | None = None
     synced: bool = False
+    cause: str = ""
+    asked: float | None = None
+    until: float | None = None
     steps: list[StepRecord] = []
     experiment: dict[str, Any]
 
@@ -90,8 +100,15 @@ class RunFolder:
         return self.path / "calls" / f"{step_id}.json"
 
     def read(self) -> RunRecord:
-        """The record; a run whose driver died is reported as failed, never as running."""
+        """The record; a run whose driver died is reported as failed, never as running.
+
+        One that waited for an approval until it was too late is refused: nothing has to run for that.
+        """
         record = RunRecord.model_validate_json((self.path / "run.json").read_bytes())
+        if record.status == "waiting" and record.until is not None and time.time() >= record.until:
+            return record.model_copy(
+                update={"status": "refused", "reason": TOO_LATE, "finished": record.until}
+            )
         if record.status in ("queued", "running") and not self._just_created(record) and not self._alive():
             reason = f"its driver ended before the run did; `tidegate resume {self.run}` continues it"
             return record.model_copy(update={"status": "failed", "reason": reason})

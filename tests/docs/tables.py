@@ -100,7 +100,8 @@ def _rows(key: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> It
             if "const" in below:  # the name that says which of several parts it is
                 continue
             for inner, *values, words in _rows(f"{key}.{name}", below, document):
-                of = f"of {part['properties']['name']['const']}: " if len(parts) > 1 else ""
+                named = part["properties"].get("name", {}).get("const")
+                of = f"of {named}: " if named and len(parts) > 1 else ""
                 yield inner, *values, of + words
 
 

@@ -14,7 +14,7 @@ import tidegate
 from tests.docs.conftest import MADE, Shell, check_printed, first_block
 from tests.docs.markdown import ROOT, Block, Page, files, pages
 from tests.docs.tables import COMMANDS, TABLES
-from tidegate.pipelines.commands.wait import STILL_RUNS
+from tidegate.pipelines.commands.runs.summary import NOT_ENDED
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.parser import make_parser
 from tidegate.pipelines.python_api.errors import TABLE
@@ -224,7 +224,7 @@ def test_the_exit_codes_are_those_of_the_command_line() -> None:
     text = Page(ROOT / "pipelines/README.md").text
     section = text[text.index("### Exit codes") :].partition("\n#")[0]
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)]
-    assert codes == sorted({0, STILL_RUNS, *(kind.exit_code for _, kind in TABLE)})
+    assert codes == sorted({0, NOT_ENDED, *(kind.exit_code for _, kind in TABLE)})
 
 
 @pytest.mark.parametrize("block", RUN, ids=_id)

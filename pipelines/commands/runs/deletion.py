@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.driver.mlflow_deletion import delete_in_mlflow, known_in_mlflow
+from tidegate.pipelines.state.approvals import withdraw
 from tidegate.pipelines.state.garbage_collection import collect_garbage, needed_digests, releases_of
 from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 from tidegate.pipelines.state.removed import Removed, remove_folder
 
-UNDERWAY = ("queued", "running")
+RUNNING = ("queued", "running")
+UNDERWAY = (*RUNNING, "waiting")
 USED = {"live": "is live", "retired": "`tidegate rollback` can serve again", "pending": "is being deployed"}
 
 
@@ -34,7 +36,7 @@ def delete_runs(home: Home, records: Sequence[RunRecord]) -> tuple[Removed, list
     """
     removed, notes = Removed(), []
     before = needed_digests(home)
-    alone = not any(folder.read().status in UNDERWAY for folder in home.run_folders())
+    alone = not any(folder.read().status in RUNNING for folder in home.run_folders())
     for record in records:
         refresh(home, record.run, "spool/*")
         known = known_in_mlflow(home, record.run)
@@ -59,6 +61,7 @@ def _delete_record(home: Home, run: str, removed: Removed) -> None:
         for key in home.store.keys(f"runs/{run}/"):
             home.store.delete(key)
         home.store.delete(mirror.key(RECORD))
+    withdraw(home.store, run)
     size = remove_folder(home.folder_of(run).path) + remove_folder(home.spool / run)
     removed.add(f"run {run}", size)
 

@@ -2,6 +2,7 @@
 
 from tidegate.infra.errors import InfraError
 from tidegate.models.errors import ModelsError
+from tidegate.pipelines.driver.kept_plan import plan_at
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.planning.facts import gather
@@ -12,7 +13,7 @@ from tidegate.serving.errors import ServingError
 
 def is_resumable(home: Home, record: RunRecord) -> bool:
     """Whether the experiment would be the same run today; on a cluster the plan is kept, so it always is."""
-    if home.target is not None:
+    if home.target is not None or plan_at(home.folder_of(record.run)).exists():
         return True
     try:
         experiment = validate(record.experiment, f"run {record.run}")

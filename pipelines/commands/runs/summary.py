@@ -1,6 +1,7 @@
 """What a submit returns: the result of its run, as JSON and as text."""
 
 import json
+import time
 from typing import Any
 
 from tidegate.infra.mlflow import replay
@@ -11,6 +12,7 @@ from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.step import STEPS, TRIALS
 from tidegate.pipelines.result import Result, table
+from tidegate.pipelines.state.approvals import find_request
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import find_outputs, outputs_of
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
@@ -21,6 +23,8 @@ from tidegate.serving.deployment.client import API_KEY
 from tidegate.serving.deployment.release import EndpointState, load
 
 REFUSED = 3
+NOT_ENDED = 4  # it waits for an approval; or it still runs, after the time that `wait` was given
+EXIT_CODES = {"refused": REFUSED, "waiting": NOT_ENDED}
 
 
 def mlflow_url(home: Home, run: str) -> str | None:
@@ -74,8 +78,19 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "bento": packaged["bento"] if packaged else None,
         "curl": curl_for(home, state, state.current) if live and state.current else None,
         "steps": steps_of(record),
+        "cause": record.cause,
+        "approval": approval_data(home, record),
     }
-    return Result(data, _summary(data, record.endpoint), REFUSED if record.status == "refused" else 0)
+    return Result(data, _summary(data, record.endpoint), EXIT_CODES.get(record.status, 0))
+
+
+def approval_data(home: Home, record: RunRecord) -> dict[str, Any] | None:
+    """What people were asked and what they said; None where nobody was asked."""
+    request = find_request(home.store, record.run)
+    if request is None:
+        return None
+    known = request.model_dump(mode="json", include={"needed", "asked", "until", "decisions"})
+    return known | {"verdict": request.verdict(time.time())}
 
 
 def steps_of(record: RunRecord) -> list[dict[str, Any]]:
@@ -130,6 +145,14 @@ def _warnings(
     return list(dict.fromkeys(sentence for part in parts for sentence in part.get("warnings", ())))
 
 
+def decision_text(decision: dict[str, Any]) -> str:
+    """What somebody said, for people."""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(decision["time"]))
+    said = "approved" if decision["approves"] else "refused"
+    reason = f": {decision['reason']}" if decision["reason"] else ""
+    return f"{said} by {decision['who']} at {when}{reason}"
+
+
 def _no_page(synced: bool) -> str:
     return "does not run; `tidegate ui` starts it" if synced else "not synced; `tidegate ui` syncs it"
 
@@ -161,8 +184,12 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
     ]
     rows += [("compared", sentence) for sentence in data["compared"]]
     rows += [("warning", sentence) for sentence in data["warnings"]]
-    if data["status"] == "refused":
-        rows.append(("refused", data["reason"]))
+    if data["status"] in ("refused", "waiting"):
+        rows.append((data["status"], data["reason"]))
+    if data["approval"]:
+        rows += [("", decision_text(one)) for one in data["approval"]["decisions"]]
+    if data["cause"]:
+        rows.append(("started by", f"the schedule {data['cause']}"))
     if data["release"] is not None:
         runtime = f"{data['runtime']}, {nearness(data['parity'], data['proof'])}"
         rows.append(("release", f"{data['release']}  {runtime}"))

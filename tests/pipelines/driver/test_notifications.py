@@ -220,7 +220,7 @@ def test_a_secret_is_checked_before_a_run(home: Home, variables: dict[str, str] 
         ({"to": "pager", "secret": "hook"}, r"notify\.to: received"),
         ({"to": "slack"}, r"notify\.secret: missing"),
         ({"to": "slack", "secret": "hook", "on": []}, r"notify\.on: "),
-        ({"to": "slack", "secret": "hook", "on": "drift"}, r"notify\.on: received"),
+        ({"to": "slack", "secret": "hook", "on": "sunrise"}, r"notify\.on: received"),
     ],
 )
 def test_an_entry_that_is_none(entry: dict[str, Any], words: str) -> None:

@@ -97,7 +97,10 @@ def test_a_truth_is_no_number() -> None:
     assert len(keys) > 40
     for key in keys:
         rule = "median" if key.endswith(("warmup_epochs", "minimum_trials")) else "asha"
-        text = told({"data": ROWS, "search": {**SEARCH, "pruning": {"rule": rule}}, key: True})
+        values = {"data": ROWS, "search": {**SEARCH, "pruning": {"rule": rule}}, key: True}
+        if key == "gate.approval":  # an entry of its own
+            values = {"gate": {"approval": True}}
+        text = told(values)
         assert f"{key}: received bool True; expected a" in text, key
 
 

@@ -47,6 +47,17 @@ EXEMPT = {
     "code.secrets": "as above",
     "notify.to": "whom a message reaches: tests/pipelines/driver/test_notifications.py",
     "notify.on": "as above",
+    "gate[Approval].approval": "whom a run waits for: tests/pipelines/walks/test_approval.py",
+    "gate[Approval].by": "as above",
+    "schedule.cron": "when a run starts: tests/pipelines/scheduling/test_times.py",
+    "schedule.timezone": "as above",
+    "schedule.jitter": "as above",
+    "schedule.catch_up": "as above",
+    "schedule.overlap": "as above",
+    "trigger.new_data": "what a run starts for: tests/pipelines/scheduling/test_triggers.py",
+    "trigger.drift": "as above",
+    "trigger.for": "as above",
+    "trigger.model": "as above",
     "model.trained": "a model of others: tests/pipelines/walks/test_release.py",
     "model.answers": "as above",
     "model.classes": "its outputs: tests/models/imported",
@@ -56,7 +67,7 @@ EXEMPT = {
     "data.options": "as above",
     "data.transform": "as above: tests/models/preprocessing/own_transform",
     "data.sample_rate": "of recordings: tests/models/readers",
-    "gate.confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
+    "gate[Criterion].confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
     "resources.patience": "how long a pod may wait: tests/cluster",
     "serving.port": "this machine's ports: tests/pipelines/experiment/test_bad_input.py",
 }
@@ -265,10 +276,12 @@ CHANGED: dict[str, Change] = {
     "search.pruning.reduction_factor": Change(
         limited, pruned(rule="asha"), pruned(rule="asha", reduction_factor=3)
     ),
-    "gate.metric": part(gated, "gate", {"metric": "test_f1"}, {"metric": "test_accuracy", "minimum": 0.8}),
-    "gate.minimum": part(gated, "gate", {"minimum": 0.8}, {"metric": "test_accuracy"}),
-    "gate.maximum": part(gated, "gate", {"maximum": 0.1}, {"metric": "test_accuracy"}),
-    "gate.improve_on_champion": part(
+    "gate[Criterion].metric": part(
+        gated, "gate", {"metric": "test_f1"}, {"metric": "test_accuracy", "minimum": 0.8}
+    ),
+    "gate[Criterion].minimum": part(gated, "gate", {"minimum": 0.8}, {"metric": "test_accuracy"}),
+    "gate[Criterion].maximum": part(gated, "gate", {"maximum": 0.1}, {"metric": "test_accuracy"}),
+    "gate[Criterion].improve_on_champion": part(
         gated, "gate", {"improve_on_champion": 0.1}, {"metric": "test_accuracy"}
     ),
     "resources.cpu": part(kubernetes, "resources", {"cpu": 7}),

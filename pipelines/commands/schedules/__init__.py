@@ -1,0 +1,1 @@
+"""Schedules: set, looked at and run; and the process of a home that keeps them."""

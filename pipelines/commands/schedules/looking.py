@@ -1,0 +1,114 @@
+"""What a schedule's triggers look at: the data's files, the endpoint's drift, another endpoint's release."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from tidegate.infra.errors import InfraError
+from tidegate.models.data.sources import existing, source_files
+from tidegate.models.errors import ModelsError
+from tidegate.pipelines.commands.endpoints.drift import drift_of
+from tidegate.pipelines.errors import PipelineError, error_message
+from tidegate.pipelines.experiment.automation.schedule import FOR, Trigger
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.planning.data_source import sources_of
+from tidegate.pipelines.scheduling.document import Cause, Looks, ScheduleState
+from tidegate.pipelines.scheduling.triggers import fire, see_data, see_drift, see_release, tell_drift
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.release import load
+
+Seen = dict[str, Any]
+
+
+def look(home: Home, experiment: Experiment) -> Seen:
+    """What is there now, by trigger: it may take a moment, so it is done before the document is changed."""
+    seen: Seen = {}
+    for trigger in experiment.trigger:
+        if trigger.new_data is not None:
+            seen["new_data"] = data_stamp(home, experiment)
+        elif trigger.model is not None:
+            seen[f"model {trigger.model}"] = _release(home, trigger.model)
+        else:
+            seen["drift"] = _release(home, experiment.endpoint), _drift(home, experiment.endpoint)
+    return seen
+
+
+def judge(state: ScheduleState, experiment: Experiment, seen: Seen, now: float) -> ScheduleState:
+    """The schedule after its triggers have seen something. Pure."""
+    causes: list[Cause] = []
+    for trigger in experiment.trigger:
+        state, cause = _judged(state, trigger, experiment.endpoint, seen, now)
+        causes += [cause] if cause is not None else []
+    return fire(state, causes, now)
+
+
+def _judged(
+    state: ScheduleState, trigger: Trigger, endpoint: str, seen: Seen, now: float
+) -> tuple[ScheduleState, Cause | None]:
+    fires, cause = False, _cause(trigger)
+    looks: Looks = state.looks
+    if trigger.new_data is not None:
+        stamp = seen["new_data"]
+        if isinstance(stamp, Unseen):
+            looks = looks.model_copy(update={"problem": stamp.problem})
+        else:
+            looks, fires = see_data(looks, trigger, stamp, now)
+    elif trigger.model is not None:
+        looks, fires = see_release(looks, trigger.model, seen[f"model {trigger.model}"])
+    else:
+        release, index = seen["drift"]
+        looks, fires = see_drift(looks, trigger, index, release, now)
+        if fires:
+            state = tell_drift(state, endpoint, index, trigger.for_ or FOR, now)
+    return state.model_copy(update={"looks": looks}), cause if fires else None
+
+
+def _cause(trigger: Trigger) -> Cause:
+    if trigger.new_data is not None:
+        return "new_data"
+    return "drift" if trigger.model is None else "model"
+
+
+class Unseen:
+    """Data that cannot be looked at; `problem` says why."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+
+
+def data_stamp(home: Home, experiment: Experiment) -> str | Unseen:
+    """A digest of the names, sizes and times of the data's files; of a bucket's objects, as a plan has it."""
+    total = hashlib.sha256()
+    try:
+        for part, path in sorted(experiment.data.paths.items()):
+            if "://" in path:
+                total.update(
+                    f"{part} {sources_of(experiment.data, home.s3_endpoint)[part].digest()}\0".encode()
+                )
+                continue
+            for file in source_files(existing(path, f"data.split.{part}" if part else "data.source")):
+                total.update(_file_stamp(part, file).encode())
+    except (PipelineError, ModelsError, InfraError, OSError) as error:
+        return Unseen(error_message(error))
+    return total.hexdigest()
+
+
+def _file_stamp(part: str, file: Path) -> str:
+    known = file.stat()
+    return f"{part} {file} {known.st_size} {known.st_mtime_ns}\0"
+
+
+def _release(home: Home, endpoint: str) -> str:
+    """The live release, which a deleted and made endpoint has not in common with the one before; "" for none."""
+    state = load(home.store, endpoint)
+    return "" if state.current is None else f"{state.incarnation}.{state.current}"
+
+
+def _drift(home: Home, endpoint: str) -> float | None:
+    """The largest drift index of an endpoint; None where it does not answer or has too few rows."""
+    state = load(home.store, endpoint)
+    found = None if state.current is None else drift_of(hosting(home).url(state))
+    if found is None:
+        return None
+    return max((*found["features"].values(), *found["predictions"].values()), default=None)
