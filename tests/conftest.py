@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.bucket_servers import AzureServer, BucketServer, GoogleServer
 from tests.mlflow_database import give_database
 from tests.mlflow_server import MLFLOW, VARIABLES, give_mlflow
 from tests.s3_server import S3Server
@@ -259,3 +260,41 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+def _clouds(server: BucketServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
+    for name in [name for name in os.environ if name.startswith(prefix)]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture(scope="session")
+def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    """One server of Google Cloud Storage for all tests of a process."""
+    server = GoogleServer(tmp_path_factory.mktemp("google"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    """One server of Azure Blob Storage for all tests of a process."""
+    server = AzureServer(tmp_path_factory.mktemp("azure"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def google(google_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
+    """The server of Google Cloud Storage, as what the environment of the test names."""
+    return _clouds(google_server, "GOOGLE_", monkeypatch)
+
+
+@pytest.fixture
+def azure(azure_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
+    """The server of Azure Blob Storage, as what the environment of the test names."""
+    return _clouds(azure_server, "AZURE_", monkeypatch)

@@ -1,11 +1,15 @@
 """What a company asks of every pod: labels, pull secrets, a proxy, a certificate authority … Pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Object = dict[str, Any]
 CA_FOLDER, CA_FILE = "/etc/tidegate/ca", "ca.crt"
+TOKEN_S = 3600
+SECRET_VOLUME = "store"
+# By which variable a store's own library finds its file of credentials.
+CREDENTIALS_VARIABLES = {"s3": "AWS_SHARED_CREDENTIALS_FILE", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
 # What reads a certificate authority, each from a variable of its own: Python, requests, boto3, curl.
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # Never through a proxy. The kubelet fills in the API server's address.
@@ -14,11 +18,11 @@ DIRECT = ("localhost", "127.0.0.1", ".svc", ".cluster.local", "$(KUBERNETES_SERV
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume of every container: `source` of the kind `of`, at `path`."""
+    """A volume of every container: `source` of the kind `of`, at `path`; of a token, the source is its audience."""
 
     name: str
     path: str
-    of: Literal["claim", "config_map", "secret"]
+    of: Literal["claim", "config_map", "secret", "token"]
     source: str
     read_only: bool = True
 
@@ -38,6 +42,8 @@ class PodPolicy:
         volumes: of every container.
         shm: the size of /dev/shm, a Kubernetes quantity; "" for the runtime's own.
         runtime_class, service_account: "" for ours.
+        store: the scheme of the store's URL.
+        identity: whether the service account has a role in the store's cloud; no Secret with credentials is mounted.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -55,6 +61,8 @@ class PodPolicy:
     shm: str = ""
     runtime_class: str = ""
     service_account: str = ""
+    store: str = "s3"
+    identity: bool = False
 
 
 def with_policy(owner: Object, policy: PodPolicy) -> Object:
@@ -82,6 +90,7 @@ def _metadata(metadata: Object, policy: PodPolicy) -> Object:
 
 
 def _spec(spec: Object, policy: PodPolicy) -> Object:
+    spec = _with_identity(spec) if policy.identity else _with_file(spec, policy.store)
     volumes, mounts, variables = _volumes(policy), _mounts(policy), _variables(policy)
 
     def container(known: Object) -> Object:
@@ -92,11 +101,7 @@ def _spec(spec: Object, policy: PodPolicy) -> Object:
             found["volumeMounts"] = [*known.get("volumeMounts", ()), *mounts]
         return found
 
-    made = spec | {
-        key: [container(known) for known in spec[key]]
-        for key in ("initContainers", "containers")
-        if key in spec
-    }
+    made = _each_container(spec, container)
     if volumes:
         made["volumes"] = [*spec.get("volumes", ()), *volumes]
     if policy.image_pull_secrets:
@@ -110,6 +115,38 @@ def _spec(spec: Object, policy: PodPolicy) -> Object:
     if policy.service_account:
         made["serviceAccountName"] = policy.service_account
     return made
+
+
+def _with_identity(spec: Object) -> Object:
+    """The spec without the Secret of the store's credentials."""
+
+    def container(known: Object) -> Object:
+        mounts = [mount for mount in known.get("volumeMounts", ()) if mount["name"] != SECRET_VOLUME]
+        variables = [one for one in known.get("env", ()) if one["name"] not in CREDENTIALS_VARIABLES.values()]
+        return {**known, "volumeMounts": mounts, "env": variables}
+
+    volumes = [volume for volume in spec.get("volumes", ()) if volume["name"] != SECRET_VOLUME]
+    return _each_container(spec, container) | {"volumes": volumes}
+
+
+def _with_file(spec: Object, store: str) -> Object:
+    """The spec with the variable by which the store's own library finds the file of credentials."""
+
+    def container(known: Object) -> Object:
+        variables = [
+            one | {"name": CREDENTIALS_VARIABLES[store]}
+            if one["name"] == CREDENTIALS_VARIABLES["s3"]
+            else one
+            for one in known.get("env", ())
+        ]
+        return {**known, "env": variables}
+
+    return spec if store == "s3" else _each_container(spec, container)
+
+
+def _each_container(spec: Object, change: Callable[[Object], Object]) -> Object:
+    kinds = (key for key in ("initContainers", "containers") if key in spec)
+    return spec | {key: [change(known) for known in spec[key]] for key in kinds}
 
 
 def _variables(policy: PodPolicy) -> list[Object]:
@@ -140,6 +177,9 @@ def _source(volume: Volume) -> Object:
         return {"persistentVolumeClaim": {"claimName": volume.source, "readOnly": volume.read_only}}
     if volume.of == "config_map":
         return {"configMap": {"name": volume.source}}
+    if volume.of == "token":  # the kubelet writes a new one before it ends
+        token = {"audience": volume.source, "expirationSeconds": TOKEN_S, "path": "token"}
+        return {"projected": {"sources": [{"serviceAccountToken": token}]}}
     return {"secret": {"secretName": volume.source}}
 
 

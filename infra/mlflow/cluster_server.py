@@ -1,6 +1,6 @@
-"""The MLflow server of a cluster: runs in PostgreSQL, artifacts in S3; clients need no S3 keys.
+"""The MLflow server of a cluster: runs in PostgreSQL, artifacts in a bucket; clients need no keys of it.
 
-`python -m tidegate.infra.mlflow.cluster_server --database URI --password-file F --artifacts s3://... --port P` is what
+`python -m tidegate.infra.mlflow.cluster_server --database URI --password-file F --artifacts URL --port P` is what
 the Deployment `mlflow` runs: the application of `mlflow.server`, one process. Against DNS rebinding, MLflow accepts
 only known host names: its Service's, those of a port-forward, and that of $TIDEGATE_MLFLOW_URL.
 """
@@ -132,6 +132,18 @@ def use_s3(endpoint: str | None) -> None:
     _artifact_repository_registry.register("s3", proxied)
 
 
+def use_bucket(artifacts: str) -> None:
+    """Make MLflow reach Google's or Azure's cloud as the store does; nothing changes for s3://."""
+    scheme = artifacts.partition("://")[0]
+    if scheme not in ("gs", "az"):
+        return
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+
+    from tidegate.infra.mlflow.bucket_artifacts import BucketArtifacts
+
+    _artifact_repository_registry.register(scheme, BucketArtifacts)
+
+
 def main() -> None:
     """Start the server; a problem with the database ends it with one line."""
     parser = argparse.ArgumentParser(
@@ -141,7 +153,7 @@ def main() -> None:
         "--database", required=True, metavar="URI", help="postgresql+psycopg2://USER@HOST:PORT/NAME"
     )
     parser.add_argument("--password-file", required=True, type=Path, help="the file with its password")
-    parser.add_argument("--artifacts", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
+    parser.add_argument("--artifacts", required=True, metavar="URL", help="s3://…, gs://… or az://…")
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args()
     opened = os.environ.get("TIDEGATE_MLFLOW_URL", "")
@@ -150,6 +162,7 @@ def main() -> None:
         write_password_file(given.password_file, Path(os.environ.get("TMPDIR") or "/tmp"))
         prepare(given.database)
         use_s3(os.environ.get("TIDEGATE_S3_ENDPOINT"))
+        use_bucket(given.artifacts)
         run_application(given.database, given.artifacts, socket.create_server(("", given.port)))
     except TrackingError as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""`python -m tidegate.infra.store.backup FILE --to s3://BUCKET/PREFIX --keep N`: upload a dump, delete the oldest.
+"""`python -m tidegate.infra.store.backup FILE --to URL --keep N`: upload a dump, delete the oldest.
 
 The last step of the CronJob `mlflow-backup`. The S3 server is $TIDEGATE_S3_ENDPOINT, or AWS if that is not set.
 """
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate.infra.errors import StoreError
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store import Bucket, open_bucket
 
 
 def upload(file: Path, bucket: Bucket, keep: int) -> tuple[str, list[str]]:
@@ -24,7 +24,7 @@ def upload(file: Path, bucket: Bucket, keep: int) -> tuple[str, list[str]]:
         The new object's key below the bucket's prefix, and the keys that were deleted.
 
     Raises:
-        StoreError: the dump is empty, or S3 refused it.
+        StoreError: the dump is empty, or the server refused it.
     """
     if not file.exists() or not file.stat().st_size:
         raise StoreError(f"{file} is empty or missing; expected a database dump; see why the dump failed")
@@ -42,14 +42,19 @@ def upload(file: Path, bucket: Bucket, keep: int) -> tuple[str, list[str]]:
 def main() -> None:
     """Upload one dump and print where it is."""
     parser = argparse.ArgumentParser(
-        prog="python -m tidegate.infra.store.backup", description="Upload a dump to S3."
+        prog="python -m tidegate.infra.store.backup", description="Upload a dump to a bucket."
     )
     parser.add_argument("file", type=Path)
-    parser.add_argument("--to", required=True, metavar="URL", help="s3://BUCKET/PREFIX")
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="URL",
+        help="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+    )
     parser.add_argument("--keep", type=int, default=14, metavar="N", help="how many stay (default 14)")
     given = parser.parse_args()
     try:
-        bucket = Bucket(given.to)
+        bucket = open_bucket(given.to)
         key, old = upload(given.file, bucket, given.keep)
     except StoreError as error:
         sys.exit(str(error))

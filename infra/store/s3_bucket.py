@@ -4,9 +4,10 @@ Credentials, proxies and the number of attempts ($AWS_MAX_ATTEMPTS) come from bo
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
 
 import boto3
 import botocore.session
@@ -22,28 +23,21 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError
 
 from tidegate.infra.errors import StoreError
+from tidegate.infra.store.bucket import CONNECTIONS, PART_SIZE, ObjectInfo
 from tidegate.infra.store.s3_address import endpoint_of, parse, style_of
-from tidegate.infra.store.s3_errors import code_of, explain
+from tidegate.infra.store.s3_errors import BAD_CREDENTIALS, code_of, explain
 
 CONNECT_S = 3.0
 READ_S = 30.0
-CONNECTIONS = 16
-PART_SIZE = 16 << 20
 ABSENT = {"NoSuchKey", "404"}
 INTERRUPTED = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *ABSENT}
+# What is answered to keys that were replaced. 403: an answer to HEAD gives no reason.
+REPLACED = BAD_CREDENTIALS | {"403"}
+Answer = TypeVar("Answer")
 
 
-class ObjectInfo(NamedTuple):
-    """An object in a listing: key below the prefix, size (bytes), etag, time of its last write (s, epoch)."""
-
-    key: str
-    size: int
-    etag: str
-    modified: float
-
-
-class Bucket:
+class S3Bucket:
     """The objects of a bucket below a prefix; keys are relative to the prefix.
 
     Args:
@@ -64,6 +58,7 @@ class Bucket:
         self.endpoint = endpoint_of(endpoint)
         self._style = style_of(style, self.endpoint)
         self._client: Any = None
+        self._credentials: Any = None
         self._making = threading.Lock()
         self._transfer = TransferConfig(
             multipart_threshold=part_size,
@@ -77,10 +72,35 @@ class Bucket:
         """The boto3 client, created at the first use because that takes 0.2 s."""
         with self._making:  # several threads may need it at once
             if self._client is None:
-                self._client = self._make()
+                self._client, self._credentials = self._make()
             return self._client
 
-    def _make(self) -> Any:
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask; once more where the server takes these credentials no longer and others are found by now.
+
+        boto3 renews by itself what says when it ends, such as a role's, but reads a file of keys once.
+        """
+        client = self.client
+        try:
+            return ask()
+        except ClientError as error:
+            if code_of(error) not in REPLACED or not self._found_others(client):
+                raise
+            return ask()
+
+    def _found_others(self, used: Any) -> bool:
+        """Look for credentials again; whether there are others than the client `used` has. The next use takes them."""
+        client, credentials = self._make()
+        with self._making:
+            if self._client is not used:  # another thread was first
+                return True
+            if _frozen(credentials) == _frozen(self._credentials):
+                return False
+            self._client, self._credentials = client, credentials
+            return True
+
+    def _make(self) -> tuple[Any, Any]:
+        """Return a client and its credentials, None where there are none."""
         # AWS verifies a CRC of every upload, but other servers may refuse one. We always verify our SHA-256.
         checksums = "when_required" if self.endpoint else "when_supported"
         config = Config(
@@ -94,7 +114,9 @@ class Bucket:
         )
         try:
             with self.translate_errors("Connecting to"):
-                return _session().client("s3", endpoint_url=self.endpoint, config=config)
+                session = _session()
+                client = session.client("s3", endpoint_url=self.endpoint, config=config)
+                return client, session.get_credentials()
         except ValueError as error:
             raise StoreError(
                 f"boto3 cannot use the S3 endpoint {self.endpoint}: {error}; correct it"
@@ -123,7 +145,7 @@ class Bucket:
         """Return S3's response to HEAD (ETag, Metadata, …), or None if the object does not exist."""
         with self.translate_errors("Reading from"):
             try:
-                found: dict[str, Any] = self.client.head_object(**self.location(key))
+                found: dict[str, Any] = self._asked(lambda: self.client.head_object(**self.location(key)))
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
@@ -134,6 +156,11 @@ class Bucket:
         """Return an object as a listing would, or None if it does not exist."""
         found = self.head(key)
         return None if found is None else _object_info(key, found | {"Size": found["ContentLength"]})
+
+    def mark(self, key: str, name: str) -> tuple[str, str | None] | None:
+        """Return an object's etag and its metadata's value under `name`, or None if it does not exist."""
+        found = self.head(key)
+        return None if found is None else (str(found["ETag"]), found["Metadata"].get(name))
 
     def get(self, key: str) -> tuple[bytes, str] | None:
         """Return a small object's content and etag, or None if it does not exist."""
@@ -151,7 +178,7 @@ class Bucket:
                 raise
 
     def _get(self, key: str) -> tuple[bytes, str]:
-        found = self.client.get_object(**self.location(key))
+        found = self._asked(lambda: self.client.get_object(**self.location(key)))
         with closing(
             found["Body"]
         ) as body:  # its own `with` gives what lies below it, whose errors are others
@@ -166,8 +193,10 @@ class Bucket:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         with self.translate_errors("Writing to"):
             try:
-                done = self.client.put_object(
-                    **self.location(key), **condition, Body=content, Metadata=metadata
+                done = self._asked(
+                    lambda: self.client.put_object(
+                        **self.location(key), **condition, Body=content, Metadata=metadata
+                    )
                 )
             except ClientError as error:
                 if code_of(error) in CONFLICT:
@@ -178,18 +207,28 @@ class Bucket:
     def delete(self, key: str) -> None:
         """Delete an object; a missing one is not an error."""
         with self.translate_errors("Removing from"):
-            self.client.delete_object(**self.location(key))
+            self._asked(lambda: self.client.delete_object(**self.location(key)))
 
     def upload(self, file: BinaryIO, key: str) -> None:
         """Upload a file of any size; a large one in parts, which are aborted if one fails."""
-        with self.translate_errors("Writing to"):
+
+        def send() -> None:
+            file.seek(0)
             self.client.upload_fileobj(file, **self.location(key), Config=self._transfer)
+
+        with self.translate_errors("Writing to"):
+            self._asked(send)
 
     def download(self, key: str, file: BinaryIO) -> bool:
         """Write an object of any size into a file; return False if it does not exist."""
+
+        def receive() -> None:
+            file.seek(0)
+            self.client.download_fileobj(**self.location(key), Fileobj=file, Config=self._transfer)
+
         with self.translate_errors("Reading from"):
             try:
-                self.client.download_fileobj(**self.location(key), Fileobj=file, Config=self._transfer)
+                self._asked(receive)
             except ClientError as error:
                 if code_of(error) not in ABSENT:
                     raise
@@ -202,18 +241,29 @@ class Bucket:
     def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """List the objects whose key starts with `prefix`, sorted by key, 1,000 per request."""
         with self.translate_errors("Listing"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=self.prefix + prefix
-            )
-            for page in pages:
+            asked = {"Bucket": self.name, "Prefix": self.prefix + prefix}
+            while True:
+                page = self._asked(partial(self._page, asked))
                 for entry in page.get("Contents", ()):
                     yield _object_info(entry["Key"].removeprefix(self.prefix), entry)
+                if not page.get("IsTruncated"):
+                    return
+                asked |= {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _page(self, asked: dict[str, str]) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.list_objects_v2(**asked)
+        return found
 
 
 def _object_info(key: str, entry: dict[str, Any]) -> ObjectInfo:
     # A gateway to a file system has no etag for files that were not written through it; the time replaces it.
     modified = entry["LastModified"].timestamp()
     return ObjectInfo(key, entry["Size"], entry.get("ETag") or f"of {modified}", modified)
+
+
+def _frozen(credentials: Any) -> Any:
+    """Key, secret and token, which can be compared."""
+    return credentials and credentials.get_frozen_credentials()
 
 
 def _session() -> Any:

@@ -3,6 +3,9 @@
 Credentials and the server's own messages are never repeated: some servers send the access key and the signed string.
 """
 
+import os
+from urllib.parse import urlsplit
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -62,6 +65,8 @@ def explain(error: Exception, doing: str, bucket: str, url: str, endpoint: str |
         endpoint: the server's URL, None for AWS.
     """
     server = f"the S3 server {endpoint}" if endpoint else "AWS S3"
+    if isinstance(error, ClientError) and error.operation_name.startswith("AssumeRole"):
+        return f"{doing} {url}: {_no_role(error)}"
     if isinstance(error, ClientError):
         return f"{doing} {url}: {_answered(error, bucket, server)}"
     return f"{doing} {url}: {_not_answered(error, server)}"
@@ -90,6 +95,18 @@ def _answered(error: ClientError, bucket: str, server: str) -> str:
     return f"{server} refused {error.operation_name} ({code}, HTTP {status}); see its log"
 
 
+def _is_token_service(url: str) -> bool:
+    own = os.environ.get("AWS_ENDPOINT_URL_STS", "").rstrip("/")
+    return (urlsplit(url).hostname or "").startswith("sts.") or bool(own and url.rstrip("/") == own)
+
+
+def _no_role(error: ClientError) -> str:
+    return (
+        f"AWS's token service refused the role ({code_of(error)}); see that the role trusts this service account, and "
+        "that AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE are those of the pod"
+    )
+
+
 def _not_answered(error: Exception, server: str) -> str:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return (
@@ -104,6 +121,9 @@ def _not_answered(error: Exception, server: str) -> str:
             "if it does not use TLS, begin the endpoint with http://"
         )
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+        asked = str(error.kwargs.get("endpoint_url", ""))
+        if _is_token_service(asked):
+            return f"AWS's token service {asked} does not answer; let the pods reach it"
         return f"{server} does not answer; start it, or correct the endpoint ($TIDEGATE_S3_ENDPOINT)"
     if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError | RetriesExceededError):
         return f"{server} closed the connection or stopped answering ({type(error).__name__}); try again when it runs"

@@ -5,13 +5,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store.s3_bucket import S3Bucket
 from tidegate.infra.store.s3_errors import code_of
 
 GONE = "NoSuchUpload"
 
 
-def abort_uploads(bucket: Bucket, older_s: float) -> list[str]:
+def abort_uploads(bucket: S3Bucket, older_s: float) -> list[str]:
     """Abort the uploads that received no part for `older_s` seconds; return their keys below the bucket's prefix.
 
     Raises:
@@ -27,7 +27,7 @@ def abort_uploads(bucket: Bucket, older_s: float) -> list[str]:
     return [key.removeprefix(bucket.prefix) for key in aborted]
 
 
-def _aborted(bucket: Bucket, upload: dict[str, Any], limit: float) -> bool:
+def _aborted(bucket: S3Bucket, upload: dict[str, Any], limit: float) -> bool:
     """Abort an upload if its last part is older than `limit` (s, epoch); return whether it was aborted."""
     which = {"Bucket": bucket.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
     try:

@@ -74,13 +74,13 @@ def existing(source: str | Path | None, option: str = "data.source") -> Path:
     """The source as an existing path; `option` is the key that names it, for messages.
 
     Raises:
-        SourceError: no source, a source in S3, or a path that does not exist.
+        SourceError: no source, a source in a bucket, or a path that does not exist.
     """
     if source is None or not str(source):
         raise SourceError("no data is given; expected data.source or data.dataset; set one of them")
-    if str(source).startswith("s3:"):
+    if str(source).startswith(("s3:", "gs:", "az:")):
         raise SourceError(
-            f"{option} is {source}; expected a file or folder on this machine, because S3 is not read here; "
+            f"{option} is {source}; expected a file or folder on this machine, because no bucket is read here; "
             "copy the data here and set its path"
         )
     path = Path(source)

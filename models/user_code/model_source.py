@@ -20,7 +20,7 @@ from tidegate.models.user_code.references import is_reference, load_reference
 
 NO_DOWNLOAD = (
     "; a step should download nothing: put the weights' file beside the code and load it from there, or name it as "
-    "model.weights, here or in S3, and build() gets its path"
+    "model.weights, here or in a bucket, and build() gets its path"
 )
 SHAPE = "def build(inputs, outputs, **options): return keras.Model(inputs, outputs.layer(x))"
 MODULE = "tidegate_user_model"  # the name of a model file's module where its package gives it none

@@ -76,7 +76,7 @@ def plan(
         "run": plan.run,
         "steps": steps,
         "trials": plan.facts.trials,
-        "format": source_of(experiment.data, home.s3_endpoint).format(),
+        "format": source_of(experiment.data, home.endpoint_of).format(),
         "streamed": streamed_memory(experiment, plan.facts) is not None,
         "rollout": hosting(home).describe(experiment.serving),
         "changes": changes(home, plan),
@@ -122,7 +122,7 @@ def _dotted_keys(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
     keys = flat(experiment)
     # A live release's data may be gone by now.
     with contextlib.suppress(ExperimentError, ModelsError, InfraError):
-        found = source_of(Data.model_validate(experiment["data"]), home.s3_endpoint).format()
+        found = source_of(Data.model_validate(experiment["data"]), home.endpoint_of).format()
         keys |= {} if found is None else {"data.format": found}
     return keys
 

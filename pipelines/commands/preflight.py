@@ -67,7 +67,7 @@ def _run_checks(checks: Iterable[Callable[[], object]]) -> None:
 
 def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]]:
     task = _task(experiment)
-    yield partial(check_source, experiment.data, home.s3_endpoint)
+    yield partial(check_source, experiment.data, home.endpoint_of)
     yield partial(check_model_file, experiment.model.file, builds=experiment.model.trained is None)
     yield partial(_check_own_code, experiment, home)
     yield partial(_check_notify, experiment, home)

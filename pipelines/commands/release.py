@@ -30,7 +30,7 @@ def release(
     Args:
         home: where state is kept.
         model: a file, a folder or an address of MLflow, see `model.trained`.
-        rows: a file or folder of rows with the target, which prove and gate it; or s3://…
+        rows: a file or folder of rows with the target, which prove and gate it; or s3://…, gs://…, az://…
         columns: the column to predict, or several for a regression.
         endpoint: the endpoint's name, which is the experiment's too.
         answers: a file with the model's answers to the rows, see `model.answers`.

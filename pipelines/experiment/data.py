@@ -68,7 +68,9 @@ class Data(Part):
     """Where the rows come from and which columns matter."""
 
     source: str | None = Field(
-        None, description="a file or folder, relative to the experiment file, or s3://BUCKET/KEY"
+        None,
+        description="a file or folder, relative to the experiment file, or s3://BUCKET/KEY, gs://BUCKET/KEY, "
+        "az://CONTAINER/KEY",
     )
     dataset: str | None = Field(None, description="a built-in dataset instead of a source")
     load: Reference | None = Field(

@@ -63,8 +63,8 @@ class Model(Part):
     )
     weights: str | None = Field(
         None,
-        description="a file of pretrained weights, here or s3://BUCKET/KEY; build() gets its local path as the option "
-        "`weights`",
+        description="a file of pretrained weights, here or s3://BUCKET/KEY, gs://…, az://…; build() gets its local "
+        "path as the option `weights`",
     )
     from_: str | None = Field(
         None,
@@ -122,7 +122,7 @@ class Model(Part):
         return self.model_copy(update=found)
 
 
-# Where a model or its weights are that are no file here: models:/…, runs:/…, s3://…
+# Where a model or its weights are that are no file here: models:/…, runs:/…, s3://…, gs://…
 ADDRESS = re.compile(r"[a-z0-9]+:/")
 
 

@@ -1,8 +1,9 @@
-"""Where an experiment's data comes from: a built-in dataset, a file or folder of this machine, or S3.
+"""Where an experiment's data comes from: a built-in dataset, a file or folder of this machine, or a bucket.
 
 Only `source_of` decides, by where the data is, which class of `Source` reads it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +18,7 @@ from tidegate.models.data.sources import (
 )
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.data import Data
-from tidegate.pipelines.planning.s3_source import SCHEME, S3Source
+from tidegate.pipelines.planning.bucket_source import FORMS, SCHEMES, BucketSource
 
 
 class Source(Protocol):
@@ -139,17 +140,21 @@ class Nothing:
         del folder, expected
 
 
-def source_of(data: Data, endpoint: str | None = None) -> Source:
+def no_endpoint(_url: str) -> None:
+    """The server of every bucket is the one that its cloud's library finds."""
+
+
+def source_of(data: Data, endpoint: Callable[[str], str | None] = no_endpoint) -> Source:
     """The source that an experiment names; see `sources_of`."""
     return sources_of(data, endpoint)[""]
 
 
-def sources_of(data: Data, endpoint: str | None = None) -> dict[str, Source]:
+def sources_of(data: Data, endpoint: Callable[[str], str | None] = no_endpoint) -> dict[str, Source]:
     """By part, the source of its rows; "" is that of all rows that no other source has.
 
     Args:
         data: its paths absolute.
-        endpoint: the S3 server; default: as boto3 and $TIDEGATE_S3_ENDPOINT say.
+        endpoint: gives the server of a bucket's URL, or None for its cloud's own.
 
     Raises:
         ExperimentError: the kind of URL is not supported.
@@ -162,19 +167,19 @@ def sources_of(data: Data, endpoint: str | None = None) -> dict[str, Source]:
     return first | ({part: Unread(source) for part, source in found.items()} if data.load else found)
 
 
-def _source(path: str, option: str, stated: str | None, endpoint: str | None) -> Source:
-    if path.startswith(SCHEME):
-        return S3Source(path, stated, endpoint)
+def _source(path: str, option: str, stated: str | None, endpoint: Callable[[str], str | None]) -> Source:
+    if path.startswith(SCHEMES):
+        return BucketSource(path, stated, endpoint(path))
     if "://" in path:
         raise ExperimentError(
-            f"{option} is {path}; expected a file or folder on this machine, or s3://BUCKET/KEY; "
+            f"{option} is {path}; expected a file or folder on this machine, or {FORMS}; "
             "copy the data here and give its path"
         )
     return Local(path, stated, option)
 
 
-def check_source(data: Data, endpoint: str | None = None) -> None:
-    """Refuse a source that no reader can read; S3 is listed only if the name does not show the format.
+def check_source(data: Data, endpoint: Callable[[str], str | None] = no_endpoint) -> None:
+    """Refuse a source that no reader can read; a bucket is listed only if the name does not show the format.
 
     Raises:
         ExperimentError, ModelsError: naming what was received and what was expected.

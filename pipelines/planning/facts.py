@@ -57,7 +57,7 @@ def gather(experiment: Experiment, home: Home) -> Facts:
     Raises:
         ExperimentError, ModelsError, StoreError: the data cannot be read.
     """
-    sources = sources_of(experiment.data, home.s3_endpoint)
+    sources = sources_of(experiment.data, home.endpoint_of)
     project = _project(experiment, home)
     model, changed = _model(project, home)
     facts = Facts(

@@ -16,7 +16,7 @@ from tidegate.infra.store import Ref, Store
 from tidegate.infra.system.files import translate_os_errors
 from tidegate.models.data.sources import existing, source_files
 from tidegate.pipelines.errors import PipelineError
-from tidegate.pipelines.planning.s3_source import inside
+from tidegate.pipelines.planning.bucket_source import inside
 from tidegate.pipelines.step_types.prepare import Kept, KeptFile
 
 MAX_FILES = 50  # more files are packed into one zip: an object per file would be thousands of requests

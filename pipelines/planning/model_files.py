@@ -9,8 +9,9 @@ from tidegate.infra.mlflow.artifacts import SCHEMES
 from tidegate.infra.store import Ref, Store
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.planning.bucket_source import SCHEMES as BUCKETS
+from tidegate.pipelines.planning.bucket_source import BucketSource
 from tidegate.pipelines.planning.identity import Facts, Start
-from tidegate.pipelines.planning.s3_source import SCHEME, S3Source
 from tidegate.pipelines.planning.trained_file import (
     WEIGHTS,
     LocalFile,
@@ -76,11 +77,11 @@ def keep_files(files: list[LocalFile], store: Store) -> None:
 
 
 def _weights(address: str, home: Home) -> LocalFile:
-    """The file of `model.weights`; one in S3 is copied once, as long as it does not change there."""
-    if not address.startswith(SCHEME):
+    """The file of `model.weights`; one in a bucket is copied once, as long as it does not change there."""
+    if not address.startswith(BUCKETS):
         return local_file(Path(address), "model.weights")
-    source = S3Source(address, None, home.s3_endpoint)
-    folder = home.path / "imported" / f"s3-{source.digest()[:16]}"
+    source = BucketSource(address, None, home.endpoint_of(address))
+    folder = home.path / "imported" / f"{address.partition(':')[0]}-{source.digest()[:16]}"
     copied = next(iter(_files(folder)), None)
     if copied is None:
         shutil.rmtree(folder, ignore_errors=True)

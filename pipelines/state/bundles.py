@@ -125,7 +125,7 @@ def _fetch(digest: str, folder: Path) -> None:
     address = os.environ.get("TIDEGATE_STORE")
     if not address:
         raise UsageError(
-            "$TIDEGATE_STORE is not set; expected the store's address, such as s3://bucket/prefix; the ConfigMap "
+            "$TIDEGATE_STORE is not set; expected the store's address, such as s3://BUCKET/PREFIX; the ConfigMap "
             '"tidegate" of the namespace has it: `kubectl apply -k` the manifests'
         )
     store = open_store(address)

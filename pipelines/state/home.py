@@ -154,10 +154,10 @@ class Home:
         address = self.target.store
         return open_store(address.url, endpoint=address.endpoint, cache=self.path / "cache")
 
-    @property
-    def s3_endpoint(self) -> str | None:
-        """The target's S3 server; None: as boto3 or $TIDEGATE_S3_ENDPOINT has it."""
-        return self.target.store.endpoint if self.target else None
+    def endpoint_of(self, url: str) -> str | None:
+        """The server of a bucket: the target's for one in the same cloud; None: as the cloud's library finds it."""
+        same = self.target is not None and self.target.store.scheme == url.partition("://")[0]
+        return self.target.store.endpoint if self.target and same else None
 
     @cached_property
     def cluster(self) -> "Cluster":

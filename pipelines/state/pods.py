@@ -87,14 +87,18 @@ class Mount(Strict):
     claim: ObjectName | None = Field(None, description="a PersistentVolumeClaim of the namespace")
     config_map: ObjectName | None = Field(None, description="a ConfigMap")
     secret: ObjectName | None = Field(None, description="a Secret")
+    token: Annotated[str, Field(pattern=r"^\S+$")] | None = Field(
+        None, description="the file `token`: one of the service account's, for this audience"
+    )
     read_only: bool = Field(True, description="a claim may be written to where this is false")
 
     @model_validator(mode="after")
     def _one_source(self) -> "Mount":
-        given = [key for key in ("claim", "config_map", "secret") if getattr(self, key)]
+        given = [key for key in ("claim", "config_map", "secret", "token") if getattr(self, key)]
         if len(given) != 1:
             raise ValueError(
-                f"received {' and '.join(given) or 'no source'}; expected one of claim, config_map and secret; name one"
+                f"received {' and '.join(given) or 'no source'}; expected one of claim, config_map, secret and token; "
+                "name one"
             )
         if not self.read_only and given != ["claim"]:
             raise ValueError(f"read_only is false for a {given[0]}; expected a claim; leave it out")
@@ -205,4 +209,6 @@ def _volume(mount: Mount) -> Volume:
         return Volume(mount.name, mount.path, "claim", mount.claim, mount.read_only)
     if mount.config_map:
         return Volume(mount.name, mount.path, "config_map", mount.config_map)
+    if mount.token:
+        return Volume(mount.name, mount.path, "token", mount.token)
     return Volume(mount.name, mount.path, "secret", mount.secret or "")

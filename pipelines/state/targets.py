@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tidegate.pipelines.errors import ExperimentError, UnknownNameError, UsageError, nearest
 
@@ -26,8 +27,29 @@ class Part(BaseModel):
 class StoreAddress(Part):
     """Where artifacts are kept."""
 
-    url: str = Field(pattern=r"^s3://[^/]+(/.+)?$", description="s3://BUCKET/PREFIX")
-    endpoint: str | None = Field(None, description="the S3 server's address; AWS when not given")
+    url: str = Field(
+        pattern=r"^(s3|gs|az)://[^/]+(/.+)?$",
+        description="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+    )
+    endpoint: str | None = Field(None, description="the server's address; the cloud's own when not given")
+    credentials: Literal["secret", "identity"] = Field(
+        "secret",
+        description="of pods: the Secret tidegate-store, or the role of their service account",
+    )
+
+    @model_validator(mode="after")
+    def _azure_has_no_file(self) -> "StoreAddress":
+        if self.scheme == "az" and self.credentials == "secret":
+            raise ValueError(
+                "credentials is secret for az://; expected identity, as Azure's library reads no file of keys; set "
+                "credentials: identity and give the service accounts an identity"
+            )
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """`s3`, `gs` or `az`."""
+        return self.url.partition("://")[0]
 
 
 class Gateway(Part):
@@ -52,7 +74,8 @@ class Target(Part):
 
     def pod_policy(self, kind: "Kind") -> "PodPolicy":
         """What is added to the pods of a kind: "steps", "driver" or "endpoints"."""
-        return _pods(self.pods).policy(kind)
+        policy = _pods(self.pods).policy(kind)
+        return replace(policy, store=self.store.scheme, identity=self.store.credentials == "identity")
 
     def check_node_selector(self, selector: Mapping[str, str]) -> None:
         """Raise ExperimentError where an experiment's selector contradicts this target's; it may add to it."""
@@ -98,12 +121,14 @@ def find_target(home: Path, name: str) -> Target | None:
 
 def target_in_pod() -> Target:
     """The target of the pod that this process runs in: a step gets the store only, a driver all of it."""
-    store = StoreAddress(
-        url=os.environ["TIDEGATE_STORE"], endpoint=os.environ.get("TIDEGATE_S3_ENDPOINT") or None
-    )
+    url = os.environ["TIDEGATE_STORE"]
+    # Of another cloud's server, its library reads the variables itself.
+    endpoint = (os.environ.get("TIDEGATE_S3_ENDPOINT") or None) if url.startswith("s3://") else None
     if IN_POD in os.environ:
         target = Target.model_validate_json(os.environ[IN_POD])
+        store = target.store.model_copy(update={"url": url, "endpoint": endpoint})
         return target.model_copy(update={"store": store, "context": None})
+    store = StoreAddress(url=url, endpoint=endpoint, credentials="identity")
     return Target.model_validate(
         {"name": "pod", "store": store, "mlflow": os.environ.get("MLFLOW_TRACKING_URI", "")}
     )

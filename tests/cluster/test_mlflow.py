@@ -11,7 +11,7 @@ import pytest
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.jobs import is_finished
 from tidegate.infra.mlflow.tracking import Tracker
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store.s3_bucket import S3Bucket
 from tidegate.infra.testbed import install
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.running import kubectl
@@ -56,7 +56,7 @@ def test_artifacts_of_any_size_come_and_go_without_s3_keys(
     assert Path(tracker.client.download_artifacts(run.run_id, "large.bin", str(back))).stat().st_size == LARGE
     assert psql(installed, "mlflow", SQL) == EXPERIMENT
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(install.credentials(installed)))
-    bucket = Bucket("s3://tidegate/testbed/mlflow", endpoint="http://127.0.0.1:30900")
+    bucket = S3Bucket("s3://tidegate/testbed/mlflow", endpoint="http://127.0.0.1:30900")
     assert sum(found.size for found in bucket.list_objects() if run.run_id in found.key) == LARGE + 5
     tracker.client.delete_run(run.run_id)
 
@@ -93,7 +93,7 @@ def test_a_backup_can_be_restored(
     folder, _, name = where.rpartition("/")
     dump = tmp_path / "mlflow.dump"
     with dump.open("wb") as file:
-        assert Bucket(folder, endpoint="http://127.0.0.1:30900").download(name, file)
+        assert S3Bucket(folder, endpoint="http://127.0.0.1:30900").download(name, file)
     kubectl(installed, *HERE, "cp", str(dump), "mlflow-db-0:/tmp/back.dump")
     psql(installed, "mlflow", "drop database if exists restored")
     psql(installed, "mlflow", "create database restored")
@@ -125,11 +125,14 @@ def answers() -> bool:
 
 
 def test_the_manifests_applied_again_change_nothing(installed: Layout) -> None:
-    """`kubectl diff` ends with 1 where something would change; the production example is one that a server takes."""
+    """`kubectl diff` ends with 1 where something would change; the examples are ones that a server takes."""
     overlays = install.MANIFESTS / "overlays"
     kubectl(installed, "diff", "-k", str(overlays / "testbed"))
-    text = kubectl(installed, "kustomize", str(overlays / "production"))
-    words = kubectl(
-        installed, "create", "--dry-run=client", "--validate=strict", "-f", "-", "-o", "name", stdin=text
-    )
-    assert "deployment.apps/mlflow" in words.split()
+    for example in ("production", "identity"):
+        text = kubectl(installed, "kustomize", str(overlays / example))
+        words = kubectl(
+            installed, "create", "--dry-run=client", "--validate=strict", "-f", "-", "-o", "name", stdin=text
+        )
+        assert "deployment.apps/mlflow" in words.split()
+        assert ("tidegate-store" in text) == (example == "production")
+        assert text.count("eks.amazonaws.com/role-arn") == (4 if example == "identity" else 0)

@@ -16,13 +16,16 @@ STORES: dict[str, Callable[[Path], str | Path]] = {
     "folder": lambda root: root,
     "folder by uri": lambda root: root.as_uri(),
     "s3": lambda root: f"s3://tidegate/{root.parent.name}",
+    "gs": lambda root: f"gs://tidegate/{root.parent.name}",
+    "az": lambda root: f"az://tidegate/{root.parent.name}",
 }
+SERVERS = {"s3": "s3", "gs": "google", "az": "azure"}  # the fixture that starts a store's server
 
 
 @pytest.fixture(params=STORES)
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    if request.param == "s3":
-        request.getfixturevalue("s3")
+    if request.param in SERVERS:
+        request.getfixturevalue(SERVERS[request.param])
     return STORES[request.param](tmp_path / "store")
 
 

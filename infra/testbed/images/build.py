@@ -65,6 +65,8 @@ TOOLS = (
     ),
     Tool("k6", "go.k6.io/k6", ("go.k6.io/k6",)),
 )
+# Not of the cluster: tests build them when they need them.
+TEST_TOOLS = (Tool("fake-gcs-server", "github.com/fsouza/fake-gcs-server", (".",)),)
 
 
 def version(tool: Tool) -> str:
@@ -87,7 +89,7 @@ def folder(cache: Path, tool: Tool) -> Path:
 
 def binary(cache: Path, name: str) -> Path:
     """Return the path of a binary by its name, such as `kubectl`."""
-    for tool in TOOLS:
+    for tool in (*TOOLS, *TEST_TOOLS):
         if name in _names(tool):
             return folder(cache, tool) / name
     raise BuildError(f"the binary is {name!r}, which no tool in TOOLS builds")

@@ -12,6 +12,7 @@ from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import Object, PodRequirements, is_finished, step_job
 from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_from_events, why_waiting
+from tidegate.infra.cluster.pod_policy import with_policy
 from tidegate.infra.errors import ClusterError
 from tidegate.pipelines.result import item
 from tidegate.pipelines.state.targets import Target
@@ -34,6 +35,7 @@ def check_pod(cluster: Cluster, target: Target) -> list[dict[str, Any]]:
         argv=argv,
         requirements=REQUIREMENTS,
     )
+    job = with_policy(job, target.pod_policy("steps"))
     began = time.monotonic()
     try:
         cluster.create(job)

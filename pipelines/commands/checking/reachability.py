@@ -13,7 +13,7 @@ from typing import Any
 from tidegate.infra.errors import StoreError, TrackingError
 from tidegate.infra.mlflow.address import outside
 from tidegate.infra.mlflow.tracking import check_login
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store import open_bucket
 from tidegate.pipelines.result import item
 
 
@@ -22,7 +22,7 @@ def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
     os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # one attempt: report, do not retry
     key = f"check-{secrets.token_hex(8)}"
     try:
-        bucket = Bucket(url, endpoint=endpoint)
+        bucket = open_bucket(url, endpoint)
         first = bucket.put(key, b"tidegate check", None, {})
         try:
             second = bucket.put(key, b"another", None, {})
@@ -30,10 +30,15 @@ def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
         finally:
             bucket.delete(key)
     except StoreError as error:
-        return item("store", False, str(error), "see the message; the credentials are those that boto3 finds")
+        return item(
+            "store",
+            False,
+            str(error),
+            "see the message; the credentials are those that the cloud's own library finds",
+        )
     if first is None or second is not None or found is None or found[0] != b"tidegate check":
-        detail = f"{url}: the server overwrites what a conditional write (If-None-Match) must keep"
-        return item("store", False, detail, "use an S3 server that honours conditional writes, or update it")
+        detail = f"{url}: the server overwrites what a conditional write must keep"
+        return item("store", False, detail, "use a server that honours conditional writes, or update it")
     return item("store", True, f"{url} reads and writes, and refuses conflicting writes")
 
 

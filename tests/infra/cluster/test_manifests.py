@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 MANIFESTS = Path(__file__).parents[3] / "infra" / "manifests"
-OVERLAYS = ("testbed", "production")
+OVERLAYS = ("testbed", "production", "identity")
+COMPONENTS = tuple(f"components/{name}" for name in ("identity", "token-service-eks", "token-service-gke"))
 MANAGED = {
     ("batch", "jobs"),
     ("apps", "deployments"),
@@ -48,10 +49,11 @@ def pods() -> dict[str, Object]:
 
 
 def test_every_file_is_named_in_its_kustomization() -> None:
-    for folder in ("base", *(f"overlays/{name}" for name in OVERLAYS)):
+    for folder in ("base", *(f"overlays/{name}" for name in OVERLAYS), *COMPONENTS):
         path = MANIFESTS / folder
         kustomization = yaml.safe_load((path / "kustomization.yaml").read_text())
-        listed = [*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", []))]
+        patches = [patch["path"] for patch in kustomization.get("patches", [])]
+        listed = [*kustomization.get("resources", []), *patches]
         there = {file.name for file in path.glob("*.yaml")} - {"kustomization.yaml"}
         assert there == {name for name in listed if not name.startswith("..")}
 
@@ -166,3 +168,37 @@ def test_the_doors_to_the_outside() -> None:
         "mlflow-from-people": f"component=mlflow; in {node}:5000",
     }
     assert doors("overlays/production").keys() == doors("overlays/testbed").keys()
+
+
+def test_the_doors_to_a_token_service() -> None:
+    assert doors("components/token-service-eks") == {
+        "to-token-service": "component NotIn mlflow-db; out 169.254.170.23/32:80"
+    }
+    assert doors("components/token-service-gke") == {
+        "to-token-service": "component NotIn mlflow-db; out 169.254.169.252/32:988; out 169.254.169.254/32:80"
+    }
+
+
+def test_with_identity_nothing_but_the_store_secret_goes() -> None:
+    """Each patch takes away all that names the Secret in the base, and nothing else."""
+    for file, kind in (("mlflow", "Deployment"), ("backup", "CronJob")):
+        patch = yaml.safe_load((MANIFESTS / "components/identity" / f"{file}.yaml").read_text())
+        base = named("base", kind)[patch["metadata"]["name"]]
+        own, changed = _pod_spec(base), _pod_spec(patch)
+        assert changed["volumes"] == [{"name": "store", "$patch": "delete"}]
+        assert [one["secret"]["secretName"] for one in own["volumes"] if one["name"] == "store"] == [
+            "tidegate-store"
+        ]
+        (container,) = changed["containers"]
+        (before,) = (one for one in own["containers"] if one["name"] == container["name"])
+        (place,) = (one["mountPath"] for one in before["volumeMounts"] if one["name"] == "store")
+        assert container["volumeMounts"] == [{"mountPath": place, "$patch": "delete"}]
+        variables = [one["name"] for one in before["env"] if str(one.get("value", "")).startswith(place)]
+        assert container["env"] == [{"name": name, "$patch": "delete"} for name in variables]
+
+
+def _pod_spec(owner: Object) -> Object:
+    spec: Object = owner["spec"]
+    template = spec["jobTemplate"]["spec"]["template"] if "jobTemplate" in spec else spec["template"]
+    found: Object = template["spec"]
+    return found

@@ -7,11 +7,11 @@ import pytest
 from tests.s3_server import S3Server
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store.backup import upload
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store.s3_bucket import S3Bucket
 
 
 def test_only_the_newest_dumps_of_a_kind_stay(s3: S3Server, tmp_path: Path) -> None:
-    bucket = Bucket(s3.url("kept/backups"))
+    bucket = S3Bucket(s3.url("kept/backups"))
     dump, other = tmp_path / "mlflow.dump", tmp_path / "other.dump"
     other.write_text("another database's")
     upload(other, bucket, keep=1)
@@ -30,7 +30,7 @@ def test_only_the_newest_dumps_of_a_kind_stay(s3: S3Server, tmp_path: Path) -> N
 
 
 def test_an_empty_dump_replaces_nothing(s3: S3Server, tmp_path: Path) -> None:
-    bucket = Bucket(s3.url("empty/backups"))
+    bucket = S3Bucket(s3.url("empty/backups"))
     empty = tmp_path / "mlflow.dump"
     empty.touch()
     with pytest.raises(StoreError, match="empty or missing"):

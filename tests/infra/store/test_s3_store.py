@@ -16,7 +16,7 @@ import pytest
 
 from tests.s3_server import S3Server
 from tidegate.infra.errors import ConflictError, CorruptObjectError, StoreError
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store.s3_bucket import S3Bucket
 from tidegate.infra.store.s3_store import S3Store
 
 PART = 5 << 20  # the least that S3 allows
@@ -43,7 +43,7 @@ def small(tmp_path: Path, content: bytes = b"weights") -> Path:
     return path
 
 
-def uploads(bucket: Bucket) -> list[Any]:
+def uploads(bucket: S3Bucket) -> list[Any]:
     found: list[Any] = bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", [])
     return found
 

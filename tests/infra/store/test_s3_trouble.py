@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.s3_server import VIRTUAL_DOMAIN, S3Server
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store import Ref
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store.s3_bucket import S3Bucket
 from tidegate.infra.store.s3_errors import explain
 from tidegate.infra.store.s3_store import S3Store
 
@@ -204,14 +204,14 @@ class TestAddress:
 
     @pytest.mark.usefixtures("s3")
     def test_aws_checks_a_crc_and_others_are_not_asked_to(self) -> None:
-        assert Bucket("s3://bucket").client.meta.config.request_checksum_calculation == "when_required"
+        assert S3Bucket("s3://bucket").client.meta.config.request_checksum_calculation == "when_required"
         del os.environ["TIDEGATE_S3_ENDPOINT"]  # the fixture puts it back
-        aws = Bucket("s3://bucket").client.meta
+        aws = S3Bucket("s3://bucket").client.meta
         assert aws.endpoint_url == "https://s3.amazonaws.com"
         assert aws.config.request_checksum_calculation == "when_supported"
 
     @pytest.mark.usefixtures("s3")
     def test_how_often_it_is_tried_is_boto3s_own_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert Bucket("s3://bucket").client.meta.config.retries["mode"] == "standard"
+        assert S3Bucket("s3://bucket").client.meta.config.retries["mode"] == "standard"
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
-        assert Bucket("s3://bucket").client.meta.config.retries["total_max_attempts"] == 7
+        assert S3Bucket("s3://bucket").client.meta.config.retries["total_max_attempts"] == 7

@@ -142,7 +142,7 @@ CASES = {
     "set not yaml": Case(("--set name=[", "not YAML"), ("name=[",)),
     "no data": wrong("rowz.csv", "does not exist", "did you mean 'rows.csv'", data__source="./rowz.csv"),
     "data elsewhere": wrong(
-        "gs://", "s3://BUCKET", "copy the data here", data__source="gs://bucket/rows.csv"
+        "hdfs://", "gs://BUCKET", "copy the data here", data__source="hdfs://bucket/rows.csv"
     ),
     "unknown format": wrong("data.format", "did you mean 'csv'", data__format="cvs"),
     "data empty": data("e.csv", "", "e.csv", "is empty (0 bytes)", "expected rows"),

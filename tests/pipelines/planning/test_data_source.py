@@ -1,5 +1,6 @@
-"""Data in S3, and data of this machine that was kept in a store for another one."""
+"""Data in buckets, and data of this machine that was kept in a store for another one."""
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,22 +10,22 @@ from typing import Any
 
 import pytest
 
+from tests.bucket_servers import BucketServer
 from tests.s3_server import S3Server
 from tidegate.infra.errors import MissingObjectError, StoreError
-from tidegate.infra.store import FolderStore, Store
-from tidegate.infra.store.s3_bucket import Bucket
+from tidegate.infra.store import Bucket, FolderStore, Store, open_bucket
 from tidegate.infra.store.s3_store import S3Store
 from tidegate.models.errors import SourceError
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.planning import s3_source
+from tidegate.pipelines.planning import bucket_source
+from tidegate.pipelines.planning.bucket_source import BucketSource
 from tidegate.pipelines.planning.data_source import check_source, source_of
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.kept_data import keep_source, lay_out_source
 from tidegate.pipelines.planning.plan import Plan, make_plan
-from tidegate.pipelines.planning.s3_source import S3Source
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import KeptFile
@@ -65,79 +66,86 @@ def prepared(home: Home, plan: Plan) -> dict[str, Any]:
     return load_step("prepare")(step.inputs, context).model_dump()
 
 
-class TestS3:
-    @pytest.fixture
-    def place(self, s3: S3Server, tmp_path: Path) -> Iterator[Bucket]:
-        bucket = Bucket(s3.url(tmp_path.name))
+class TestBuckets:
+    @pytest.fixture(params=["s3", "google", "azure"])
+    def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
+        server: S3Server | BucketServer = request.getfixturevalue(request.param)
+        bucket = open_bucket(server.url(tmp_path.name))
         yield bucket
         bucket.close()
 
     def put(self, place: Bucket, files: dict[str, bytes]) -> None:
         for name, content in files.items():
-            place.client.put_object(**place.location(name), Body=content)
+            place.upload(io.BytesIO(content), name)
 
     def test_a_file_and_nothing_beside_it(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"letters.csv": b"a,b", "letters.csv.old": b"no", "letters.csv2/x.csv": b"no"})
-        copy = S3Source(f"{place.url}/letters.csv").fetch(tmp_path / "work")
+        copy = BucketSource(f"{place.url}/letters.csv").fetch(tmp_path / "work")
         assert copy == tmp_path / "work" / "letters.csv"
         assert tree(tmp_path / "work") == {"work/letters.csv": b"a,b"}
-        assert S3Source(f"{place.url}/letters.csv").format() == "csv"
+        assert BucketSource(f"{place.url}/letters.csv").format() == "csv"
 
     def test_idx_images_come_with_their_labels(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, IDX)
-        copy = S3Source(f"{place.url}/t10k-images-idx3-ubyte").fetch(tmp_path / "work")
+        copy = BucketSource(f"{place.url}/t10k-images-idx3-ubyte").fetch(tmp_path / "work")
         assert copy.name == "t10k-images-idx3-ubyte"
         assert {path.name for path in copy.parent.iterdir()} == {copy.name, "t10k-labels-idx1-ubyte"}
-        assert S3Source(place.url).format() == "idx"
+        assert BucketSource(place.url).format() == "idx"
 
     @pytest.mark.parametrize("end", ["", "/"])
     def test_a_folder(self, place: Bucket, tmp_path: Path, end: str) -> None:
         self.put(place, {**PHOTOS, "photos/.hidden": b"", "photos-of-others/x.png": b"no"})
-        copy = S3Source(f"{place.url}/photos" + end).fetch(tmp_path / "work")
+        copy = BucketSource(f"{place.url}/photos" + end).fetch(tmp_path / "work")
         assert tree(copy) == PHOTOS
-        assert S3Source(f"{place.url}/photos" + end).format() == "image_folder"
+        assert BucketSource(f"{place.url}/photos" + end).format() == "image_folder"
         self.put(place, {"shards/1.parquet": b"12", "shards/2.parquet": b"3", "speech/yes/1.wav": b""})
-        assert S3Source(f"{place.url}/shards" + end).format() == "parquet"
-        assert S3Source(f"{place.url}/shards" + end).sizes() == {"shards/1.parquet": 2, "shards/2.parquet": 1}
-        assert S3Source(f"{place.url}/speech" + end).format() == "audio_folder"
+        assert BucketSource(f"{place.url}/shards" + end).format() == "parquet"
+        assert BucketSource(f"{place.url}/shards" + end).sizes() == {
+            "shards/1.parquet": 2,
+            "shards/2.parquet": 1,
+        }
+        assert BucketSource(f"{place.url}/speech" + end).format() == "audio_folder"
 
     def test_a_large_file_comes_in_parts(
         self, place: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(s3_source, "SINGLE_REQUEST", 1000)
+        monkeypatch.setattr(bucket_source, "SINGLE_REQUEST", 1000)
         content = os.urandom(5000)
         self.put(place, {"x.npz": content})
-        assert S3Source(f"{place.url}/x.npz").fetch(tmp_path / "w").read_bytes() == content
+        assert BucketSource(f"{place.url}/x.npz").fetch(tmp_path / "w").read_bytes() == content
 
     def test_the_digest_tells_every_change(self, place: Bucket) -> None:
         seen = set()
         for key, content in (("a.csv", b"1"), ("a.csv", b"2"), ("b.csv", b"2"), ("c/d.csv", b"")):
             self.put(place, {key: content})
-            seen.add(S3Source(place.url).digest())
+            seen.add(BucketSource(place.url).digest())
         assert len(seen) == 4
-        assert S3Source(place.url).digest() in seen
+        assert BucketSource(place.url).digest() in seen
 
     def test_data_that_changed_since_the_plan_is_refused(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"x.csv": b"1"})
-        before = S3Source(f"{place.url}/x.csv").digest()
+        before = BucketSource(f"{place.url}/x.csv").digest()
         self.put(place, {"x.csv": b"22"})
         with pytest.raises(PipelineError, match="changed since the run was planned"):
-            S3Source(f"{place.url}/x.csv").fetch(tmp_path / "work", before)
+            BucketSource(f"{place.url}/x.csv").fetch(tmp_path / "work", before)
 
     def test_what_is_not_there_or_tells_no_format_is_named(self, place: Bucket) -> None:
         self.put(place, {"flat/x.csv": b"", "flat/y.dat": b"", "x.dat": b""})
-        with pytest.raises(ExperimentError, match=r"there is nothing at s3://.*/nothing\.csv; expected"):
-            S3Source(f"{place.url}/nothing.csv").digest()
+        with pytest.raises(
+            ExperimentError, match=r"there is nothing at [a-z0-9]+://.*/nothing\.csv; expected"
+        ):
+            BucketSource(f"{place.url}/nothing.csv").digest()
         with pytest.raises(ExperimentError, match=r"the format of \S*flat is unknown; .*state data\.format"):
             check_source(Data(source=f"{place.url}/flat", target=["y"]))
         with pytest.raises(SourceError, match=r"the format of \S*x\.dat is unknown; expected a suffix"):
             check_source(Data(source=f"{place.url}/x.dat", target=["y"]))
-        with pytest.raises(StoreError, match="has no bucket nowhere"):
-            source_of(Data(source="s3://nowhere/x.csv", target=["y"])).digest()
+        nowhere = f"{place.url.partition(':')[0]}://nowhere/x.csv"
+        with pytest.raises(StoreError, match=r"has no (bucket|container) nowhere"):
+            source_of(Data(source=nowhere, target=["y"])).digest()
         with pytest.raises(
-            ExperimentError, match=r"source is gs://b/x\.csv; expected a file or folder on this machine"
+            ExperimentError, match=r"source is ftp://b/x\.csv; expected a file or folder on this machine"
         ):
-            source_of(Data(source="gs://b/x.csv", target=["y"])).digest()
+            source_of(Data(source="ftp://b/x.csv", target=["y"])).digest()
 
     def test_prepare_reads_it_and_a_change_is_another_run(self, place: Bucket, tmp_path: Path) -> None:
         self.put(place, {"rows.csv": ROWS})

@@ -20,9 +20,10 @@ from tidegate.serving.deployment.release import EndpointState
 TARGET = {"name": "team", "store": {"url": "s3://models/tidegate"}, "mlflow": "http://mlflow"}
 
 
-def objects(pods: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def objects(pods: dict[str, Any], store: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """The driver's Job, a step's and the endpoint's Deployment."""
-    target, plan = Target.model_validate({**TARGET, "pods": pods}), make_plan(validate(PLAIN, "here"), FACTS)
+    target = Target.model_validate({**TARGET, "pods": pods} | ({"store": store} if store else {}))
+    plan = make_plan(validate(PLAIN, "here"), FACTS)
     driver, step, *_ = jobs_of(target, plan)
     made = endpoint_objects_of(target, plan, EndpointState(name="wine"))
     (endpoint,) = (known for known in made if known["kind"] == "Deployment")
@@ -137,7 +138,10 @@ VOLUME = {"name": "a", "path": "/a", "claim": "c"}
         ({"env": {"HTTPS_PROXY": "http://a"}, "proxy": {"https_proxy": "http://b"}}, "is what proxy sets"),
         ({"env": {"SSL_CERT_FILE": "/a"}, "ca_bundle": {"config_map": "ca"}}, "is what ca_bundle sets"),
         ({"proxy": {"https_proxy": "proxy:3128"}}, "pods.proxy.https_proxy"),
-        ({"volumes": [{"name": "a", "path": "/a"}]}, "no source; expected one of claim, config_map and"),
+        (
+            {"volumes": [{"name": "a", "path": "/a"}]},
+            "no source; expected one of claim, config_map, secret and",
+        ),
         ({"volumes": [VOLUME | {"secret": "s"}]}, "received claim and secret; expected one of"),
         ({"volumes": [VOLUME | {"path": "/scratch/x"}]}, "path /scratch/x is ours"),
         (
@@ -198,3 +202,32 @@ def test_the_page_shows_what_is_taken() -> None:
     assert shown["proxy"]["no_proxy"] == ["s3.example.com"]
     assert {"labels", "ca_bundle", "steps", "endpoints"} <= shown.keys()
     objects(shown)
+
+
+def containers(made: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*spec_of(made).get("initContainers", []), *spec_of(made)["containers"]]
+
+
+@pytest.mark.parametrize("url", ["s3://models/x", "gs://models/x", "az://models/x"])
+def test_with_a_role_no_secret_is_mounted(url: str) -> None:
+    for made in objects({}, {"url": url, "credentials": "identity"}).values():
+        assert "tidegate-store" not in str(made)
+        for container in containers(made):
+            assert not [one for one in variables(container) if "CREDENTIALS" in one]
+            assert not [one for one in container["volumeMounts"] if one["name"] == "store"]
+
+
+def test_a_file_of_googles_credentials_is_found_by_its_own_variable() -> None:
+    name, path = "GOOGLE_APPLICATION_CREDENTIALS", "/etc/tidegate/store/credentials"
+    for kind, made in objects({}, {"url": "gs://models/x"}).items():
+        found = [variables(container).get(name) for container in containers(made)]
+        assert found == ([path, None] if kind == "endpoints" else [path])
+        assert "AWS_SHARED_CREDENTIALS_FILE" not in str(made)
+
+
+def test_a_token_for_an_audience_is_a_volume() -> None:
+    pods = {"volumes": [{"name": "aws", "path": "/tokens", "token": "sts.amazonaws.com"}]}
+    token = {"audience": "sts.amazonaws.com", "expirationSeconds": 3600, "path": "token"}
+    for made in objects(pods).values():
+        (volume,) = (one for one in spec_of(made)["volumes"] if one["name"] == "aws")
+        assert volume["projected"] == {"sources": [{"serviceAccountToken": token}]}

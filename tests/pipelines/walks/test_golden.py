@@ -1,4 +1,4 @@
-"""The objects of a run and of an endpoint as a person reads them: tests/golden/{run,endpoint}-{plain,full}.yaml.
+"""The objects of a run and of an endpoint as a person reads them: tests/golden/{run,endpoint}-*.yaml.
 
 After a wanted change `TIDEGATE_GOLDEN=write` in the environment of this test writes them anew; read the difference.
 """
@@ -62,6 +62,7 @@ FULL: dict[str, Any] = PLAIN | {
 }
 TARGETS = {
     "plain": {"name": "team", "store": STORE, "mlflow": "http://mlflow"},
+    "identity": {"name": "team", "store": STORE | {"credentials": "identity"}, "mlflow": "http://mlflow"},
     "full": {
         "name": "production",
         "namespace": "models",
@@ -87,7 +88,11 @@ TARGETS = {
         },
     },
 }
-STATES = {"plain": EndpointState(name="wine"), "full": EndpointState(name="cellar", incarnation=1)}
+STATES = {
+    "plain": EndpointState(name="wine"),
+    "identity": EndpointState(name="wine"),
+    "full": EndpointState(name="cellar", incarnation=1),
+}
 
 
 PACKED: dict[str, Any] = PLAIN | {
@@ -109,7 +114,11 @@ class Spelled(yaml.SafeDumper):
 
 
 @pytest.mark.parametrize("what", [jobs_of, endpoint_objects_of], ids=["run", "endpoint"])
-@pytest.mark.parametrize(("kind", "document"), [("plain", PLAIN), ("full", FULL)], ids=["plain", "full"])
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [("plain", PLAIN), ("full", FULL), ("identity", PLAIN)],
+    ids=["plain", "full", "identity"],
+)
 def test_the_objects_of(
     what: Any, kind: str, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

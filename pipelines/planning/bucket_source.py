@@ -1,11 +1,12 @@
-"""Data in S3: described by a listing, and copied to be read."""
+"""Data in a bucket of any cloud: described by a listing, and copied to be read."""
 
 import hashlib
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tidegate.infra.errors import StoreError
+from tidegate.infra.store import BUCKETS, Bucket, ObjectInfo, open_bucket
 from tidegate.infra.system.files import translate_os_errors
 from tidegate.models.data.sources import (
     bytes_in_memory,
@@ -16,10 +17,8 @@ from tidegate.models.data.sources import (
 )
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 
-if TYPE_CHECKING:
-    from tidegate.infra.store.s3_bucket import Bucket, ObjectInfo
-
-SCHEME = "s3://"
+SCHEMES = tuple(f"{name}://" for name in BUCKETS)
+FORMS = "s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY"
 SINGLE_REQUEST = 8 << 20  # bytes; up to this size an object is read in one request
 PARALLEL_COPIES = 8
 
@@ -27,10 +26,10 @@ PARALLEL_COPIES = 8
 class Listing(NamedTuple):
     """A source in a bucket: its name, whether it is a folder, and its objects by path, which begins with the name."""
 
-    bucket: "Bucket"
+    bucket: Bucket
     name: str
     folder: bool
-    objects: "dict[str, ObjectInfo]"
+    objects: dict[str, ObjectInfo]
 
     def digest(self) -> str:
         """SHA-256 (hex) over paths, sizes and etags: it changes with the content, and no object is read."""
@@ -38,17 +37,17 @@ class Listing(NamedTuple):
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-class S3Source:
-    """A file or a folder in S3: described by one listing, and copied to be read.
+class BucketSource:
+    """A file or a folder in a bucket: described by one listing, and copied to be read.
 
     Args:
-        url: s3://BUCKET/KEY of a file, or s3://BUCKET/PREFIX of a folder.
+        url: s3://BUCKET/KEY of a file, or s3://BUCKET/PREFIX of a folder; the same with gs:// and az://.
         stated: its format; None: detected from the names.
-        endpoint: the S3 server; default: as boto3 and $TIDEGATE_S3_ENDPOINT say.
+        endpoint: the server; default: as for `open_bucket`.
 
     Every method may raise:
         ExperimentError: there is nothing at the URL.
-        StoreError: S3 cannot be reached.
+        StoreError: the bucket cannot be reached.
     """
 
     def __init__(self, url: str, stated: str | None = None, endpoint: str | None = None) -> None:
@@ -142,11 +141,11 @@ def inside(folder: Path, path: str) -> Path:
 
 def _list(url: str, endpoint: str | None) -> Listing:
     """Look for a file of this name first, then for a folder: other keys may begin with the same letters."""
-    from tidegate.infra.store.s3_address import parse
-    from tidegate.infra.store.s3_bucket import Bucket  # importing boto3 takes half a second
-
-    bucket_name, prefix = parse(url)
-    bucket, key = Bucket(f"{SCHEME}{bucket_name}", endpoint=endpoint), prefix.rstrip("/")
+    scheme, _, address = url.partition("://")
+    bucket_name, _, path = address.partition("/")
+    open_bucket(url, endpoint)  # an address that is none is told as it was given
+    bucket, key = open_bucket(f"{scheme}://{bucket_name}", endpoint), path.strip("/")
+    prefix = key and f"{key}/"
     name = key.rpartition("/")[2]
     if key and not url.endswith("/") and (files := _files(bucket, key)):
         return Listing(bucket, name, False, files)
@@ -159,7 +158,7 @@ def _list(url: str, endpoint: str | None) -> Listing:
     return Listing(bucket, name or bucket_name, True, objects)
 
 
-def _files(bucket: "Bucket", key: str) -> "dict[str, ObjectInfo]":
+def _files(bucket: Bucket, key: str) -> dict[str, ObjectInfo]:
     """The file, and for idx images also their labels; empty if there is no such file."""
     images = PurePosixPath(key)
     found = {path.name: bucket.stat(str(path)) for path in (images, idx_labels(images))}
