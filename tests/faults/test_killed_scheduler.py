@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
 from tests.conftest import Cli
 from tidegate.infra.store import FolderStore
 from tidegate.infra.system import processes

@@ -84,7 +84,7 @@ def data_stamp(home: Home, experiment: Experiment) -> str | Unseen:
         for part, path in sorted(experiment.data.paths.items()):
             if "://" in path:
                 total.update(
-                    f"{part} {sources_of(experiment.data, home.s3_endpoint)[part].digest()}\0".encode()
+                    f"{part} {sources_of(experiment.data, home.endpoint_of)[part].digest()}\0".encode()
                 )
                 continue
             for file in source_files(existing(path, f"data.split.{part}" if part else "data.source")):
