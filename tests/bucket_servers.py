@@ -9,7 +9,6 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
 
@@ -28,13 +27,11 @@ class BucketServer:
     Attributes:
         scheme: of its URLs.
         endpoint: its own URL, as a target has it.
-        environment: what a client needs to find it and its credentials; nothing of this machine's own.
     """
 
     bucket = "tidegate"
     scheme: str
     endpoint: str
-    environment: Mapping[str, str]
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,6 +42,10 @@ class BucketServer:
 
     def argv(self) -> list[str]:
         """The server's command line."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """Where a client finds server and credentials, and nothing of this machine's own."""
         raise NotImplementedError
 
     def url(self, prefix: str) -> str:
@@ -92,7 +93,10 @@ class GoogleServer(BucketServer):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self.environment = {"GOOGLE_BASE_URL": self.endpoint, "GOOGLE_BEARER_TOKEN": "any"}
+
+    def environment(self) -> dict[str, str]:
+        """The server, and a token."""
+        return {"GOOGLE_BASE_URL": self.endpoint, "GOOGLE_BEARER_TOKEN": "any"}
 
     def argv(self) -> list[str]:
         """Its binary; built from its pinned source when it is not in the testbed's cache."""
@@ -116,7 +120,10 @@ class AzureServer(BucketServer):
         super().__init__(root)
         self.key = base64.b64encode(secrets.token_bytes(64)).decode()
         self.endpoint = f"http://127.0.0.1:{self.port}/{self.account}"
-        self.environment = {
+
+    def environment(self) -> dict[str, str]:
+        """The server, the account and its key."""
+        return {
             "AZURE_STORAGE_ENDPOINT": self.endpoint,
             "AZURE_STORAGE_ACCOUNT_NAME": self.account,
             "AZURE_STORAGE_ACCOUNT_KEY": self.key,

@@ -265,7 +265,7 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 def _clouds(server: BucketServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
     for name in [name for name in os.environ if name.startswith(prefix)]:
         monkeypatch.delenv(name)
-    for name, value in server.environment.items():
+    for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     return server
 

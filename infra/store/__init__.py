@@ -47,8 +47,12 @@ def _s3_bucket(url: str, endpoint: str | None) -> Bucket:
 
 
 def _cloud_bucket(url: str, endpoint: str | None) -> Bucket:
-    from tidegate.infra.store.cloud_bucket import CloudBucket  # obstore is there only with the extra `clouds`
-
+    try:
+        from tidegate.infra.store.cloud_bucket import CloudBucket  # obstore takes a tenth of a second
+    except ImportError as error:
+        raise StoreError(
+            f"{url} is reached by obstore, which is not here ({error}); install tidegate[clouds]"
+        ) from error
     return CloudBucket(url, endpoint=endpoint)
 
 

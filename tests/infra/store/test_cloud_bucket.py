@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,3 +217,16 @@ class TestAddress:
                 parse("az://box/x")
             monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "named")
         assert parse("az://box/x", endpoint).account == account
+
+
+def test_a_library_that_is_not_there_is_told() -> None:
+    code = (
+        "import sys; sys.modules['obstore'] = None\n"
+        "from tidegate.infra.errors import StoreError\n"
+        "from tidegate.infra.store import open_store\n"
+        "try: open_store('gs://bucket/x')\n"
+        "except StoreError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "gs://bucket/x is reached by obstore, which is not here" in done.stdout
+    assert "install tidegate[clouds]" in done.stdout

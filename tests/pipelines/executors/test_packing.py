@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.bucket_servers import BucketServer
 from tests.pipelines.executors.conftest import DOCUMENT, Quiet, weights
 from tests.pipelines.executors.pod_cluster import PodCluster
 from tests.s3_server import S3Server
@@ -78,13 +79,13 @@ class KilledExecutor(KubernetesExecutor):
 class Packed:
     """A run with a home, a store and a cluster."""
 
-    def __init__(self, folder: Path, s3: S3Server, **changed: Any) -> None:
-        url = f"s3://{s3.bucket}/{folder.name}"
-        store = {"url": url, "endpoint": s3.endpoint}
+    def __init__(self, folder: Path, server: S3Server | BucketServer, **changed: Any) -> None:
+        url = server.url(folder.name)
+        store = {"url": url, "endpoint": server.endpoint, "credentials": "identity"}
         target = Target.model_validate({"name": "here", "store": store, "mlflow": "http://none"})
         self.home = Home(folder / "home", target)
         (folder / "pods").mkdir()
-        self.cluster = PodCluster(folder / "pods", url, **s3.environment())
+        self.cluster = PodCluster(folder / "pods", url, **server.environment())
         self.home.__dict__["cluster"] = self.cluster
         self.plan = plan_of(self.home, **changed)
         self.folder = self.home.folder_of(self.plan.run)

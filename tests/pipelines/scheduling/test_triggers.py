@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.bucket_servers import BucketServer
 from tests.pipelines.released import PROOF
+from tests.s3_server import S3Server
 from tidegate.infra.errors import ConflictError
+from tidegate.infra.store import open_bucket
 from tidegate.pipelines.commands.schedules.looking import Unseen, data_stamp, judge, look
 from tidegate.pipelines.experiment.automation.schedule import Trigger
 from tidegate.pipelines.experiment.load import validate
@@ -112,6 +118,19 @@ def test_every_change_of_the_files_is_seen(tmp_path: Path) -> None:
     assert len({first, second, third}) == 3
     (tmp_path / "rows" / "b.csv").unlink()
     assert data_stamp(home, found) == first
+
+
+@pytest.mark.parametrize("cloud", ["s3", "google", "azure"])
+def test_every_change_in_a_bucket_is_seen(cloud: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server: S3Server | BucketServer = request.getfixturevalue(cloud)
+    bucket, stamps = open_bucket(server.url(tmp_path.name)), []
+    found = experiment(tmp_path, {"new_data": "10m"})
+    found = found.model_copy(update={"data": found.data.model_copy(update={"source": bucket.url})})
+    for name, content in (("a.csv", b"1"), ("a.csv", b"2"), ("b.csv", b"2")):
+        bucket.upload(io.BytesIO(content), name)
+        stamps.append(data_stamp(Home(tmp_path / "home"), found))
+    assert len(set(stamps)) == 3
+    assert data_stamp(Home(tmp_path / "home"), found) == stamps[-1]
 
 
 def test_data_that_is_gone_is_a_problem_and_no_new_data(tmp_path: Path) -> None:
