@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from tidegate.pipelines.run_arguments import Add, add_overrides, run_commands, server_processes
+from tidegate.pipelines.provenance_arguments import provenance_commands
+from tidegate.pipelines.run_arguments import Add, add_message, add_overrides, run_commands, server_processes
 
 # Parsed for every command and not passed to its function.
 COMMON = ("command", "function", "quiet", "needs_home", "target", "home", "json", "debug")
@@ -52,7 +53,7 @@ def make_parser(only: str | None = None) -> argparse.ArgumentParser:
         command.set_defaults(function=function, quiet=quiet, needs_home=needs_home)
         return command
 
-    for part in (run_commands, _inspection, _endpoints, _workspace):
+    for part in (run_commands, _inspection, provenance_commands, _endpoints, _workspace):
         part(add)
     return parser if only is None or only in names else make_parser()
 
@@ -188,6 +189,7 @@ def _endpoints(add: Add) -> None:
     )
     rollback.add_argument("name", metavar="NAME")
     rollback.add_argument("--to", type=int, metavar="N", help="release number (default: the one before)")
+    add_message(rollback)
     prove = add(
         "prove",
         "endpoints.prove:prove",
@@ -205,6 +207,7 @@ def _endpoints(add: Add) -> None:
     eject.add_argument("folder", metavar="DIR", help="a new or an empty folder")
     delete = add("delete", "removal:delete", "remove an endpoint, or a run", "tidegate delete digits")
     delete.add_argument("name", metavar="NAME", help="an endpoint, or a run's id")
+    add_message(delete)
     serve = add(
         "serve",
         "endpoints.serve:serve",

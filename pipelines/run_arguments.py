@@ -25,6 +25,7 @@ def run_commands(add: Add) -> None:
         action="store_true",
         help="run nothing now: set the file's schedule and trigger, or set them anew",
     )
+    add_message(submit)
     _release(add)
     plan = add("plan", "plan:plan", "show what submit would do", "tidegate plan digits")
     plan.add_argument("file", nargs="?", **file)
@@ -37,6 +38,7 @@ def run_commands(add: Add) -> None:
     resume.add_argument("run", metavar="RUN")
     _executor(resume)
     resume.add_argument("--detach", action="store_true", help="return at once; the run continues")
+    add_message(resume)
     cancel = add(
         "cancel", "submit:cancel", "stop a run and all that it started", "tidegate cancel digits-1a2b3c4d"
     )
@@ -100,6 +102,7 @@ def _release(add: Add) -> None:
     add_overrides(release)
     _executor(release)
     release.add_argument("--detach", action="store_true", help="return at once; the run continues")
+    add_message(release)
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:
@@ -112,6 +115,11 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a dotted key; repeatable",
     )
+
+
+def add_message(command: argparse.ArgumentParser) -> None:
+    """Add `-m`."""
+    command.add_argument("-m", "--message", metavar="REASON", help="why; `tidegate history` shows it")
 
 
 def server_processes(text: str) -> int | Literal["auto"]:

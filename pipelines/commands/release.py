@@ -24,6 +24,7 @@ def release(
     *,
     detach: bool = False,
     executor: str = "local",
+    message: str | None = None,
 ) -> Result:
     """Prove, gate and deploy a trained model, as `submit` does for an experiment with `model.trained`.
 
@@ -37,6 +38,7 @@ def release(
         overrides: `key=value` strings, or values by dotted key, of any key of an experiment.
         detach: leave the driver in the background and return at once.
         executor: "local" or "inline".
+        message: why, for the history.
 
     Raises:
         ExperimentError, ModelsError: an argument is wrong.
@@ -49,4 +51,4 @@ def release(
         "model": {"trained": model, **({"answers": answers} if answers else {})},
         "serving": {"endpoint": endpoint},
     }
-    return submit(home, document, overrides, detach=detach, executor=executor)
+    return submit(home, document, overrides, detach=detach, executor=executor, message=message)

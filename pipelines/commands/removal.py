@@ -17,8 +17,13 @@ from tidegate.pipelines.state.removed import Removed, size_text
 SHOWN = 5  # runs whose reason to stay is told
 
 
-def delete(home: Home, name: str) -> Result:
+def delete(home: Home, name: str, message: str | None = None) -> Result:
     """Remove an endpoint, or a run with all that only it needs.
+
+    Args:
+        home: the home.
+        name: the endpoint or the run.
+        message: why, for the history.
 
     Raises:
         UnknownNameError: neither has this name.
@@ -26,7 +31,7 @@ def delete(home: Home, name: str) -> Result:
     """
     endpoints = [state.name for state in known_endpoints(home)]
     if name in endpoints:
-        return delete_endpoint(home, name)
+        return delete_endpoint(home, name, message)
     refresh(home)
     runs = [folder.run for folder in home.run_folders()]
     if name not in runs:
@@ -36,7 +41,7 @@ def delete(home: Home, name: str) -> Result:
     reason = why_kept(home, record)
     if reason:
         raise UsageError(f"run {name} cannot be deleted: {reason}")
-    removed, notes = delete_runs(home, [record])
+    removed, notes = delete_runs(home, [record], message)
     data = {"run": name, "deleted": True, "removed": removed.names, "freed": removed.size}
     text = f"run {name} is deleted; {size_text(removed.size)} are free"
     return Result(data | {"note": "\n".join(notes)}, "\n".join([_listed(removed), text, *notes]))
@@ -64,7 +69,7 @@ def gc(home: Home, *, older_than: str | None = None) -> Result:
         reasons = {record.run: why_kept(home, record) for record in old}
         kept = [{"run": run, "reason": reason} for run, reason in reasons.items() if reason]
         going = [record for record in old if not reasons[record.run]]
-        removed, notes = delete_runs(home, going) if going else (removed, notes)
+        removed, notes = delete_runs(home, going, f"older than {older_than}") if going else (removed, notes)
     more = collect_garbage(home)
     removed = Removed([*removed.names, *more.names, *hosting(home).sweep()], removed.size + more.size)
     lines = [_listed(removed)] if removed.names else ["nothing to remove"]

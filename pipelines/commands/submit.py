@@ -19,6 +19,8 @@ from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors import make_executor
 from tidegate.pipelines.executors.forking.warm import warm_seconds
 from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment, validate
+from tidegate.pipelines.history.actors import actor_of
+from tidegate.pipelines.history.record import checked_reason
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
@@ -40,6 +42,7 @@ def submit(
     detach: bool,
     executor: str = "local",
     schedule: bool = False,
+    message: str | None = None,
 ) -> Result:
     """Run an experiment up to a live endpoint; finished steps are not repeated.
 
@@ -50,17 +53,23 @@ def submit(
         detach: leave the driver in the background and return at once.
         executor: "local" or "inline".
         schedule: run nothing now, but set the experiment's `schedule` and `trigger`.
+        message: why, for the history.
 
     Raises:
         ExperimentError, ModelsError: the experiment is wrong.
-        UsageError: $TIDEGATE_WARM is no time.
+        UsageError: $TIDEGATE_WARM is no time, or the message is too long.
         StepError: a step failed.
     """
+    reason = checked_reason(message)
     experiment = load_experiment(file, overrides)
     check(experiment, home)
     if schedule or experiment.schedule is not None or experiment.trigger:
         from tidegate.pipelines.commands.schedules.setting import not_set, set_schedule  # most have none
 
+        if schedule and message is not None:
+            raise UsageError(
+                "submit --schedule: received -m; expected none, as nothing is released now; leave it out"
+            )
         if schedule:
             return set_schedule(home, experiment, detach=detach, executor=executor)
         for line in not_set(home, experiment):
@@ -69,15 +78,17 @@ def submit(
     for line in left_out_lines(plan.facts.project.left_out if plan.facts.project else {}):
         print(line, file=sys.stderr)
     if home.target is not None:
-        return remote.submit(home, plan, _record(plan), detach=detach)
+        return remote.submit(home, plan, _record(plan), reason, detach=detach)
     warm_seconds()
     folder = _recorded(home, plan)
     if detach:
-        return _detach(home, folder)
-    return _drive(home, folder, plan, executor)
+        return _detach(home, folder, reason)
+    return _drive(home, folder, plan, executor, reason)
 
 
-def resume(home: Home, run: str, *, executor: str = "local", detach: bool = False) -> Result:
+def resume(
+    home: Home, run: str, *, executor: str = "local", detach: bool = False, message: str | None = None
+) -> Result:
     """Continue a run: finished steps are kept, and MLflow gets what it missed.
 
     Args:
@@ -85,19 +96,22 @@ def resume(home: Home, run: str, *, executor: str = "local", detach: bool = Fals
         run: the run's id.
         executor: "local" or "inline".
         detach: leave the driver in the background and return at once.
+        message: why, for the history; the run's own when not given.
 
     Raises:
         UsageError: its data or the code has changed since, so that it would be another run; or $TIDEGATE_WARM is no
-            time.
+            time, or the message is too long.
     """
+    reason = None if message is None else checked_reason(message)
     if home.target is not None:
-        return remote.resume(home, run, detach=detach)
+        return remote.resume(home, run, reason, detach=detach)
     warm_seconds()
     folder = home.run_folder(run)
     plan = plan_again(home, folder)
+    reason = folder.record().message if reason is None else reason
     if detach:
-        return _detach(home, folder)
-    return _drive(home, folder, plan, executor)
+        return _detach(home, folder, reason)
+    return _drive(home, folder, plan, executor, reason)
 
 
 def plan_again(home: Home, folder: RunFolder) -> Plan:
@@ -192,7 +206,7 @@ def begin_detached(home: Home, plan: Plan, cause: str) -> bool:
     known = known_run(home, plan.run)
     if known is not None and known.status in (*UNDERWAY, "done"):
         return False
-    _detach(home, _recorded(home, plan), cause)
+    _detach(home, _recorded(home, plan), "", cause)
     return True
 
 
@@ -200,10 +214,10 @@ def go_on_detached(home: Home, folder: RunFolder) -> None:
     """Give a run that was begun a driver in the background, if it has none and has not ended by itself."""
     record = folder.read()
     if record.status == "queued" or (record.status == "failed" and record.finished is None):
-        _detach(home, folder, record.cause)
+        _detach(home, folder, record.message, record.cause)
 
 
-def _detach(home: Home, folder: RunFolder, cause: str = "") -> Result:
+def _detach(home: Home, folder: RunFolder, reason: str, cause: str = "") -> Result:
     record = folder.read()
     if record.status not in ("running", "done"):
         queued = {"status": "queued", "created": time.time(), "reason": "", "cause": cause}
@@ -217,6 +231,7 @@ def _detach(home: Home, folder: RunFolder, cause: str = "") -> Result:
             folder.run,
             "--home",
             str(home.path),
+            f"--message={reason}",
         ]
         processes.start(home.processes, f"driver-{folder.run}", argv, log=folder.log("driver"), cwd=home.path)
     status = folder.read().status
@@ -224,8 +239,9 @@ def _detach(home: Home, folder: RunFolder, cause: str = "") -> Result:
     return Result({"run": folder.run, "status": status}, text)
 
 
-def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str) -> Result:
+def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str, reason: str) -> Result:
     with Driver.exclusive(home, folder) as driver:
+        driver.asked(actor_of(home), reason)
         try:
             driver.run(plan, make_executor(executor, home.processes))
         except PipelineError as error:

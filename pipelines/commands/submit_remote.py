@@ -16,6 +16,7 @@ from tidegate.pipelines.driver.kept_plan import PLAN, plan_document
 from tidegate.pipelines.driver.notifications import notify_of
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
 from tidegate.pipelines.executors.manifests import driver_of
+from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.facts import keep_packages, keep_project_of
@@ -34,13 +35,14 @@ CANCEL_S = 90.0
 OVER = ("done", "refused", "failed", "cancelled")
 
 
-def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result:
+def submit(home: Home, plan: Plan, record: RunRecord, reason: str, *, detach: bool) -> Result:
     """Leave the plan in the store, start the run's driver, and follow it unless detached.
 
     Args:
         home: the target's home.
         plan: of the experiment, its paths on this machine.
         record: what the run's record says before it begins.
+        reason: why, for the history.
         detach: return at once.
 
     Raises:
@@ -56,7 +58,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, *, detach: bool) -> Result
     if known is None or known.status not in ("queued", "running"):
         keep_project_of(plan, home)
         mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
-        _start(home, mirror, known or record)
+        _start(home, mirror, known or record, reason)
     return _underway(home, folder) if detach else follow(home, plan.run)
 
 
@@ -83,8 +85,8 @@ def _cached_result(home: Home, folder: RunFolder, plan: Plan, record: RunRecord)
     return run_result(home, folder)
 
 
-def resume(home: Home, run: str, *, detach: bool) -> Result:
-    """Start the driver of a run again, and follow it unless detached."""
+def resume(home: Home, run: str, reason: str | None, *, detach: bool) -> Result:
+    """Start the driver of a run again, and follow it unless detached; without a reason the run's own stays."""
     refresh(home, run)
     mirror = Mirror(home, run)
     folder = home.run_folder(run)
@@ -92,7 +94,7 @@ def resume(home: Home, run: str, *, detach: bool) -> Result:
         raise UsageError(f"run {run} has no plan in the store; submit the experiment again")
     record = folder.read()
     if record.status not in ("queued", "running"):
-        _start(home, mirror, record)
+        _start(home, mirror, record, record.message if reason is None else reason)
     return _underway(home, folder) if detach else follow(home, run)
 
 
@@ -148,12 +150,13 @@ def _with_data(home: Home, plan: Plan) -> Facts:
     return replace(keep_packages(plan, home), source=kept.pop("", None), kept_files=kept)
 
 
-def _start(home: Home, mirror: Mirror, record: RunRecord) -> None:
+def _start(home: Home, mirror: Mirror, record: RunRecord, reason: str) -> None:
     """Create the driver's Job; a finished Job of an earlier attempt is deleted first."""
     assert home.target is not None
     for name in (END, CANCEL):
         mirror.delete(name)
-    queued = record.model_copy(update={"status": "queued", "created": time.time(), "reason": ""})
+    asked = {"by": actor_of(home), "message": reason}
+    queued = record.model_copy(update={"status": "queued", "created": time.time(), "reason": "", **asked})
     home.folder_of(mirror.run).write(queued)
     mirror.push(RECORD)
     job = driver_of(home.target, mirror.run, notify_of(record))

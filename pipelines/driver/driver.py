@@ -30,12 +30,14 @@ from tidegate.pipelines.executors.base import Executor, step_environment
 from tidegate.pipelines.executors.forking.imports import SYNC
 from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.executors.forking.servers import ForkServers
+from tidegate.pipelines.history.record import record_refused
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.planning.cached_steps import is_cached
 from tidegate.pipelines.planning.facts import keep_project_of, with_champion
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.state.approvals import mark_told, withdraw
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
+from tidegate.serving.deployment.event import Actor
 
 SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
 FAILED_SYNC_S = (
@@ -66,6 +68,7 @@ class Driver:
         self._cancelled = False
         self._syncing: ForkedProcess | None = None
         self._teller = Teller(home, [])
+        self._by: dict[str, Any] = {}
 
     @staticmethod
     @contextlib.contextmanager
@@ -78,6 +81,10 @@ class Driver:
             print(f"run {folder.run} is being driven by another submit; waiting for it", file=sys.stderr)
             with lock(folder.lock):
                 yield Driver(home, folder, cancel_on_signal)
+
+    def asked(self, by: Actor, message: str) -> None:
+        """Who asks for the run, and why, from when it is driven."""
+        self._by = {"by": by, "message": message}
 
     def run(self, plan: Plan, executor: Executor) -> None:
         """Drive the plan to its end and sync it to MLflow.
@@ -116,6 +123,9 @@ class Driver:
         except NotApprovedError as error:
             self._wait(error)
         except RefusedError as error:
+            problem = record_refused(self._home, self._record.run, str(error)[:MAX_REASON])
+            if problem:
+                self._progress.say(f"warning: {problem}")
             self._end("refused", str(error))
         except CancelledError as error:
             abandon(self._home, plan.run, plan.experiment.endpoint)
@@ -140,16 +150,15 @@ class Driver:
         return False
 
     def _begin(self, plan: Plan) -> None:
-        self._record.update(
-            status="running",
-            reason="",
-            finished=None,
-            asked=None,
-            until=None,
-            synced=False,
-            champion=plan.facts.champion,
-            steps=[],
-        )
+        fresh: dict[str, Any] = {
+            "reason": "",
+            "finished": None,
+            "asked": None,
+            "until": None,
+            "synced": False,
+        }
+        champion = plan.facts.champion
+        self._record.update(status="running", **fresh, champion=champion, steps=[], **self._by)
         self._progress.say(f"run {plan.run}: {len(plan.steps)} steps")
         for note in search_notes(plan, self._home.target is None, virtual_memory().available):
             self._progress.say(note)

@@ -6,6 +6,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.pipelines.experiment.serving import Serving
+from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.release import EndpointState, Release
 
 
@@ -91,13 +92,16 @@ class Hosting(Protocol):
     def key(self, state: EndpointState, number: int) -> str | None:
         """The API key with which a release is verified; None: it needs none."""
 
-    def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
+    def go_live(
+        self, name: str, number: int, *, try_canary: bool = False, event: Event | None = None
+    ) -> Live:
         """Move the pointer and the traffic to a release and retire the others. The caller holds the lock.
 
         Args:
             name: the endpoint.
             number: the release.
             try_canary: run a canary first, if the release configures one and there is a champion.
+            event: what the history says of it, written in one step with the pointer; the caller settles it.
 
         Raises:
             PortTakenError: another program has the endpoint's port; nothing was changed.

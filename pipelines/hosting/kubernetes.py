@@ -19,6 +19,7 @@ from tidegate.pipelines.hosting.canary import START_S, Rollout, replicas_for
 from tidegate.pipelines.hosting.manifests import spec_of
 from tidegate.pipelines.hosting.own_key import line_of, stored_key
 from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.release import EndpointState, Release, fail, load, promote, update
 from tidegate.serving.errors import ServerStartError
 
@@ -136,19 +137,23 @@ class KubernetesHosting:
             self._keys[state.name] = stored_key(self._home.store, state.name)
         return self._keys[state.name]
 
-    def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
+    def go_live(
+        self, name: str, number: int, *, try_canary: bool = False, event: Event | None = None
+    ) -> Live:
         """Run a canary if one is configured, then move the pointer; the traffic follows it."""
         state = load(self._home.store, name)
         release = state.release(number)
         self.start(state, release)
         stages: tuple[Stage, ...] = ()
         if state.current not in (None, number):
-            stages = self._replace(state, release, try_canary)
-        state = update(self._home.store, name, lambda known: promote(known, number), ConflictError)
+            stages = self._replace(state, release, try_canary, event)
+        state = update(self._home.store, name, lambda known: promote(known, number, event), ConflictError)
         self.retire_others(state)
         return Live(state=state, stages=stages)
 
-    def _replace(self, state: EndpointState, release: Release, try_canary: bool) -> tuple[Stage, ...]:
+    def _replace(
+        self, state: EndpointState, release: Release, try_canary: bool, event: Event | None
+    ) -> tuple[Stage, ...]:
         place, serving = self._place(state.name), _serving(release)
         champion, canary = self._spec(state, state.release(state.current or 0)), self._spec(state, release)
         alone = not place.ready_pods(champion.name)
@@ -161,9 +166,11 @@ class KubernetesHosting:
         rollout = Rollout(place, champion, canary, serving.canary, serving.slo, weighted=weighted)
         try:
             return rollout.run()
-        except CanaryError:
+        except CanaryError as error:
             self.stop(state, release.number)
-            update(self._home.store, state.name, partial(fail, number=release.number), ConflictError)
+            refused = None if event is None else event.turned("refused", why=str(error))
+            failed = partial(fail, number=release.number, event=refused)
+            update(self._home.store, state.name, failed, ConflictError)
             raise
 
     def retire_others(self, state: EndpointState) -> None:

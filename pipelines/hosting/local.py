@@ -19,6 +19,7 @@ from tidegate.pipelines.hosting.base import Live
 from tidegate.pipelines.hosting.own_key import OWN_KEY, key_in_file, line_of
 from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
+from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.handover import (
     GRACE,
     drain,
@@ -129,7 +130,8 @@ class LocalHosting:
             ),
             log=log,
             cwd=self._home.path,
-            env={"TIDEGATE_HOME": str(self._home.path)} | ({OWN_KEY: line_of(key)} if key else {}),
+            env={"TIDEGATE_HOME": str(self._home.path), **self._trusted(release)}
+            | ({OWN_KEY: line_of(key)} if key else {}),
             extra={"endpoint": state.name, "release": release.number},
         )
         try:
@@ -138,6 +140,14 @@ class LocalHosting:
             processes.stop(self._home.processes, name)
             tail = " ".join(log.read_text(errors="replace").split()[-60:])
             raise ServerStartError(f"{error}; the end of {log}: {tail}") from error
+
+    def _trusted(self, release: Release) -> dict[str, str]:
+        """What a server is told to ask of its bundle; of a release that was not signed nothing."""
+        if not release.signed_by:
+            return {}
+        from tidegate.pipelines.signing.keys import trusted_folder
+
+        return {"TIDEGATE_TRUSTED_KEYS": str(trusted_folder(self._home))}
 
     def private_url(self, state: EndpointState, number: int) -> str:
         """The private port of its server."""
@@ -155,14 +165,16 @@ class LocalHosting:
             return None
         return key_in_file(self._home.endpoints / state.name / "own.key")
 
-    def go_live(self, name: str, number: int, *, try_canary: bool = False) -> Live:
+    def go_live(
+        self, name: str, number: int, *, try_canary: bool = False, event: Event | None = None
+    ) -> Live:
         """Give a release the port, move the pointer, retire the others.
 
         If a first release finds its port taken since it was chosen, it gets another one.
         """
         del try_canary  # one server has the port: there is no share of the traffic to try it with
         try:
-            return Live(state=self._take_over(name, number))
+            return Live(state=self._take_over(name, number, event))
         except PortTakenError:
             state = load(self._home.store, name)
             if state.current is not None or state.release(number).serving.get("port") is not None:
@@ -170,16 +182,16 @@ class LocalHosting:
         port = choose_port(self._home, state, None)
         moved = partial(EndpointState.model_copy, update={"port": port})
         update(self._home.store, name, moved, ConflictError)
-        return Live(state=self._take_over(name, number))
+        return Live(state=self._take_over(name, number, event))
 
-    def _take_over(self, name: str, number: int) -> EndpointState:
+    def _take_over(self, name: str, number: int, event: Event | None) -> EndpointState:
         state = load(self._home.store, name)
         self.start(state, state.release(number))
         previous = self._control(state, state.current) if state.current not in (None, number) else None
         if state.port is None:
             raise PipelineError(f'endpoint "{name}" has no port; deploy it again')
         take_over(self._control(state, number), state.port, previous)
-        state = update(self._home.store, name, lambda known: promote(known, number), ConflictError)
+        state = update(self._home.store, name, lambda known: promote(known, number, event), ConflictError)
         self.retire_others(state)
         return state
 

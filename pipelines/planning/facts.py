@@ -31,6 +31,8 @@ CHANGES_NO_RESULT = (
     "tidegate.infra",
     "tidegate.pipelines.state",
     "tidegate.pipelines.hosting",
+    "tidegate.pipelines.history",
+    "tidegate.pipelines.signing",
     "tidegate.pipelines.steps.context",
     "tidegate.pipelines.steps.trials.trial_log",
 )
@@ -67,7 +69,7 @@ def gather(experiment: Experiment, home: Home) -> Facts:
         model=model,
         changed=changed,
         code={step: code_digest(step, _ours(project, step)) for step in steps_for(experiment)},
-        versions={step: _versions(LIBRARIES.get(step, ())) for step in steps_for(experiment)},
+        versions={step: library_versions(step) for step in steps_for(experiment)},
         trials=_trial_count(experiment),
         project=project,
     )
@@ -193,6 +195,11 @@ def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
     for name in reached:
         total.update(name.encode() + b"\0" + content_of(name) + b"\0")
     return total.hexdigest()
+
+
+def library_versions(step: str) -> dict[str, str]:
+    """Versions of the libraries that a step's result depends on, as they are installed here."""
+    return _versions(LIBRARIES.get(step, ()))
 
 
 @cache

@@ -10,6 +10,7 @@ from tidegate.pipelines.planning.candidates import import_step, trial_steps
 from tidegate.pipelines.planning.identity import (
     Facts,
     content_of,
+    digest_of,
     memory_if_larger,
     reached,
     run_id,
@@ -22,9 +23,10 @@ from tidegate.pipelines.planning.step import (
     make_step,
     settings_key,
 )
+from tidegate.pipelines.state.finished_steps import RELEASING
 from tidegate.pipelines.step_types.base import place_of, places_in
 from tidegate.pipelines.step_types.import_model import Imported
-from tidegate.pipelines.step_types.package import Packaged, PackageInputs
+from tidegate.pipelines.step_types.package import Origin, Packaged, PackageInputs
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
 from tidegate.pipelines.step_types.release import Deployed, DeployInputs, PromoteInputs, VerifyInputs
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
@@ -64,7 +66,7 @@ def make_plan(experiment: Experiment, facts: Facts) -> Plan:
         trials = trial_steps(experiment, facts, content, prepare, run)
         candidates = [place_of(step.id, Trained) for step in trials]
     select = _select(experiment, facts, trials, candidates, prepared, run)
-    released = _release(experiment, facts, select, prepared, run)
+    released = _release(experiment, facts, prepare, select, prepared, run)
     return Plan(run, experiment, facts, (prepare, *trials, select, *released))
 
 
@@ -130,13 +132,30 @@ def _select(
     return make_step("select", facts, parts, made, after=after)
 
 
+def _origin(experiment: Experiment, facts: Facts, steps: dict[str, str]) -> Origin:
+    """What the chain of its bundle says of a plan, without what depends on where the results are used."""
+    made = [step for step in facts.code if step not in RELEASING]
+    return Origin(
+        experiment=digest_of(content_of(experiment, facts)),
+        data=facts.data,
+        parts=facts.files,
+        code={step: facts.code[step] for step in made},
+        versions={step: facts.versions[step] for step in made},
+        steps=steps,
+        gate=experiment.gate,
+        champion=facts.champion,
+    )
+
+
 def _own_scored(experiment: Experiment) -> dict[str, Any]:
     training = experiment.training
     known = {"metrics", "loss", "label_smoothing", "backend"}
     return training.model_dump(mode="json", include=known) if own_metrics(training.metrics) else {}
 
 
-def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepared, run: str) -> list[Step]:
+def _release(
+    experiment: Experiment, facts: Facts, prepare: Step, select: Step, prepared: Prepared, run: str
+) -> list[Step]:
     endpoint, serving, selected = experiment.endpoint, experiment.serving, places_in(select.id, Selected)
     asked = [*settings_key(serving.settings), *(["explain"] if serving.explain else [])]
     package = make_step(
@@ -153,6 +172,8 @@ def _release(experiment: Experiment, facts: Facts, select: Step, prepared: Prepa
             prepared=prepared,
             code=code_inputs(experiment, facts),
             versions=facts.versions[candidate_step(experiment)],
+            selected=place_of(select.id, Selected),
+            origin=_origin(experiment, facts, {"prepare": prepare.key, "select": select.key}),
         ),
         after=(select.id,),
     )

@@ -82,11 +82,12 @@ class Endpoint:
             return [prediction for part in score(batch.chunks, ask) for prediction in part.predictions]
 
     @public
-    def rollback(self, to: int | None = None) -> int:
+    def rollback(self, to: int | None = None, *, message: str | None = None) -> int:
         """Serve an earlier release again, at the same address.
 
         Args:
             to: a release's number; None: the one before the live one.
+            message: why, for the history.
 
         Returns:
             The number of the release that is live now.
@@ -95,7 +96,7 @@ class Endpoint:
             UnknownNameError: there is no such release, or none before the live one.
         """
         with mlflow_of(self._own()) as home:
-            return int(rollback(home, self.name, to).data["release"])
+            return int(rollback(home, self.name, to, message).data["release"])
 
     @public
     def eject(self, folder: str | Path) -> Path:
@@ -108,10 +109,14 @@ class Endpoint:
             return Path(eject(home, self.name, str(folder)).data["folder"])
 
     @public
-    def delete(self) -> None:
-        """Remove the endpoint: its server, its address and its alias in MLflow; runs and bentos stay."""
+    def delete(self, *, message: str | None = None) -> None:
+        """Remove the endpoint: its server, its address and its alias in MLflow; runs and bentos stay.
+
+        Args:
+            message: why, for the history.
+        """
         with mlflow_of(self._own()) as home:
-            delete_endpoint(home, self.name)
+            delete_endpoint(home, self.name, message)
 
     @public
     def _url(self) -> str:

@@ -16,7 +16,14 @@ Settings: TypeAlias = Mapping[str, Any] | Sequence[str]
 
 
 @public
-def submit(experiment: Experiment, *, set: Settings = (), target: str = "local", home: Folder = None) -> Run:
+def submit(
+    experiment: Experiment,
+    *,
+    set: Settings = (),
+    target: str = "local",
+    home: Folder = None,
+    message: str | None = None,
+) -> Run:
     """Start an experiment and return at once; its driver is a process of its own, which outlives this one.
 
     Args:
@@ -25,6 +32,7 @@ def submit(experiment: Experiment, *, set: Settings = (), target: str = "local",
         set: values by dotted key, or `key=value` texts, which replace those of the experiment.
         target: where work runs: local, or a name in targets.yaml.
         home: the state's folder; `$TIDEGATE_HOME` or `.tidegate` when not given.
+        message: why, for the history.
 
     Raises:
         ExperimentError, UsageError: nothing was started.
@@ -35,7 +43,7 @@ def submit(experiment: Experiment, *, set: Settings = (), target: str = "local",
         0.9694
     """
     with mlflow_of(open_home(home, target)) as place:
-        found = submit_run(place, source_of(experiment), settings_of(set), detach=True)
+        found = submit_run(place, source_of(experiment), settings_of(set), detach=True, message=message)
     return Run(place, found.data["run"])
 
 
@@ -50,6 +58,7 @@ def release(
     set: Settings = (),
     target: str = "local",
     home: Folder = None,
+    message: str | None = None,
 ) -> Run:
     """Prove, gate and deploy a trained model, and return at once, as `submit` does.
 
@@ -59,7 +68,7 @@ def release(
         column: the column to predict, or several for a regression.
         endpoint: the endpoint's name.
         answers: a file with the model's answers to the rows, in their order; they prove a model of another framework.
-        set, target, home: see `submit`.
+        set, target, home, message: see `submit`.
 
     Raises:
         ExperimentError, UsageError: nothing was started.
@@ -68,7 +77,15 @@ def release(
     given = None if answers is None else fspath(answers)
     with mlflow_of(open_home(home, target)) as place:
         found = release_model(
-            place, fspath(model), fspath(rows), columns, endpoint, given, settings_of(set), detach=True
+            place,
+            fspath(model),
+            fspath(rows),
+            columns,
+            endpoint,
+            given,
+            settings_of(set),
+            detach=True,
+            message=message,
         )
     return Run(place, found.data["run"])
 

@@ -21,7 +21,7 @@ from tidegate.models.user_code.code_folder import ENVIRONMENTS, read_code
 from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import may_hold, open_bundle
-from tidegate.serving.bundle.bundle_files import bundle_files
+from tidegate.serving.bundle.bundle_files import SIGNATURE, bundle_files
 from tidegate.serving.bundle.manifest import bundle_digest
 
 PACKAGES = "packages.zip"  # among a bundle's references, and not a file of it
@@ -66,6 +66,11 @@ def bundle_refs(store: Store, digest: str) -> list[Ref]:
     return [Ref.model_validate(ref) for ref in json.loads(found[0])] if found else []
 
 
+def signature_key(digest: str) -> str:
+    """The document of a bundle's signature."""
+    return f"signatures/{digest}.json"
+
+
 def _lay_out(store: Store, digest: str, folder: Path) -> None:
     refs = bundle_refs(store, digest)
     if not refs:
@@ -84,6 +89,9 @@ def _lay_out(store: Store, digest: str, folder: Path) -> None:
             target = building / ref.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(store.fetch(ref), target)
+        signature = store.read(signature_key(digest))
+        if signature is not None:
+            (building / SIGNATURE).write_bytes(signature[0])
         building.rename(folder)
     except OSError:
         if not folder.is_dir():  # another process may have laid it out meanwhile

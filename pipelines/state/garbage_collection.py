@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.infra.system.locks import is_held
 from tidegate.models.user_code.code_folder import DOCUMENT, ENVIRONMENTS, read_code
+from tidegate.pipelines.state.bundles import signature_key
 from tidegate.pipelines.state.checkpoints import PREFIX, clear, step_key
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
@@ -91,6 +92,7 @@ def _remove_bundles(home: Home, releases: list[Release], removed: Removed) -> No
         if key.removeprefix("bundles/").removesuffix(".json") not in needed:
             home.store.delete(key)
             removed.add(key)
+            home.store.delete(signature_key(key.removeprefix("bundles/").removesuffix(".json")))
     for folder in home.bundles.iterdir():
         if folder.name not in needed:
             removed.add(f"folder bundles/{folder.name[:12]}", remove_folder(folder))

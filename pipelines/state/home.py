@@ -19,6 +19,7 @@ from tidegate.infra.system.files import write_atomic
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.state.targets import IN_POD, Target, find_target, target_in_pod
+from tidegate.serving.deployment.event import Actor
 
 if TYPE_CHECKING:
     from tidegate.infra.cluster.api import Cluster
@@ -47,6 +48,8 @@ class RunRecord(BaseModel):
         cause: the start of a schedule that it is; "" where a person submitted it.
         asked: since when it waits for an approval, seconds since the epoch.
         until: until when it does; None: for ever.
+        by: who asked for it last.
+        message: the reason that they gave.
     """
 
     model_config = ConfigDict(defer_build=True, frozen=True)
@@ -58,6 +61,8 @@ class RunRecord(BaseModel):
     finished: float | None = None
     reason: str = ""
     commit: str = ""
+    by: Actor | None = None
+    message: str = ""
     champion: str | None = None
     synced: bool = False
     cause: str = ""
@@ -104,7 +109,7 @@ class RunFolder:
 
         One that waited for an approval until it was too late is refused: nothing has to run for that.
         """
-        record = RunRecord.model_validate_json((self.path / "run.json").read_bytes())
+        record = self.record()
         if record.status == "waiting" and record.until is not None and time.time() >= record.until:
             return record.model_copy(
                 update={"status": "refused", "reason": TOO_LATE, "finished": record.until}
@@ -113,6 +118,10 @@ class RunFolder:
             reason = f"its driver ended before the run did; `tidegate resume {self.run}` continues it"
             return record.model_copy(update={"status": "failed", "reason": reason})
         return record
+
+    def record(self) -> RunRecord:
+        """The record as it was written, whether its driver lives or not."""
+        return RunRecord.model_validate_json((self.path / "run.json").read_bytes())
 
     def write(self, record: RunRecord) -> None:
         """Replace the record atomically."""

@@ -3,6 +3,7 @@
 from tidegate.infra.errors import ConflictError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Hosting
+from tidegate.pipelines.signing.releases import sign_bundle
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.step_types.release import Deployed, DeployInputs
 from tidegate.pipelines.steps.context import StepContext
@@ -30,7 +31,8 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
 def _reserve(inputs: DeployInputs, context: StepContext, place: Hosting) -> EndpointState:
     store, packaged = context.home.store, inputs.packaged
     port = place.choose_port(load(store, inputs.endpoint), inputs.serving.port)
-    parity = open_bundle(fetch_bundle(context.home, packaged.bundle)).manifest.parity
+    bundle = open_bundle(fetch_bundle(context.home, packaged.bundle))
+    signed_by = sign_bundle(context.home, bundle)
 
     def change(state: EndpointState) -> EndpointState:
         return reserve(
@@ -41,10 +43,11 @@ def _reserve(inputs: DeployInputs, context: StepContext, place: Hosting) -> Endp
             bundle=packaged.bundle,
             bento=packaged.bento,
             runtime=packaged.runtime,
-            parity=parity,
+            parity=bundle.manifest.parity,
             serving=inputs.serving.model_dump(mode="json"),
             tag=place.tag(),
             secrets=inputs.code.secrets if inputs.code else (),
+            signed_by=signed_by,
         )
 
     return update(store, inputs.endpoint, change, ConflictError)

@@ -12,6 +12,7 @@ from tidegate.models.user_code.project import project_document
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.step_types.package import Packaged, PackageInputs, nearness
+from tidegate.pipelines.steps.bundle_chain import chain_of
 from tidegate.pipelines.steps.cached_model import cache_to_prove, proved_cache
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.data_contract import read_contract
@@ -73,6 +74,7 @@ def _package(inputs: PackageInputs, context: StepContext, builder: BentoBuilder)
         probed=probed,
         proof=inputs.winner.proof,
         cached=proved_cache(inputs, context, runtime),
+        chain=chain_of(inputs, parity, probed),
     )
     digest = keep_bundle(context.home, folder, inputs.code.served_packages if inputs.code else None)
     labels = {"tidegate-run": inputs.run, "tidegate-trial": inputs.winner.id, "tidegate-runtime": runtime}

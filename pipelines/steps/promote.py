@@ -1,11 +1,14 @@
 """promote: give the verified release the endpoint's traffic and move the release pointer."""
 
 from tidegate.pipelines.errors import ChampionChangedError
+from tidegate.pipelines.history.actors import on_behalf
+from tidegate.pipelines.history.record import new_event, settle_endpoint
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.hosting.base import Stage
 from tidegate.pipelines.step_types.base import StepPart
 from tidegate.pipelines.step_types.release import PromoteInputs
 from tidegate.pipelines.steps.context import StepContext
+from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.release import EndpointState, load
 
 
@@ -25,13 +28,30 @@ def run(inputs: PromoteInputs, context: StepContext) -> Promoted:
         CanaryError: it did worse than the champion on a share of the traffic and was rolled back.
         PortTakenError: another program has the endpoint's port.
     """
-    place = hosting(context.home)
-    with place.lock(inputs.endpoint, inputs.run):
-        _require_same_champion(load(context.home.store, inputs.endpoint), inputs)
-        live = place.go_live(inputs.endpoint, inputs.release, try_canary=True)
+    place, store, event = hosting(context.home), context.home.store, _event(inputs, context)
+    try:
+        with place.lock(inputs.endpoint, inputs.run):
+            _require_same_champion(load(store, inputs.endpoint), inputs)
+            live = place.go_live(inputs.endpoint, inputs.release, try_canary=True, event=event)
+    finally:  # a canary that did worse is told too
+        settle_endpoint(store, inputs.endpoint)
     url = place.url(live.state)
     print(f"release {inputs.release} is live at {url}")
     return Promoted(release=inputs.release, url=url, canary=live.stages)
+
+
+def _event(inputs: PromoteInputs, context: StepContext) -> Event:
+    """What the history says: whoever asked for the run releases it."""
+    asked = context.folder.record()
+    return new_event(
+        context.home,
+        "released",
+        endpoint=inputs.endpoint,
+        run=inputs.run,
+        reason=asked.message,
+        actor=on_behalf(asked.by, context.home),
+        **({"cause": asked.cause} if asked.cause else {}),
+    )
 
 
 def _require_same_champion(state: EndpointState, inputs: PromoteInputs) -> None:

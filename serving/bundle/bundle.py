@@ -5,6 +5,8 @@ contract.json     what clients send and receive
 transforms.json   from raw columns to model inputs, as data
 sample.json       held-out raw rows, for a first request
 probes.npz        rows, and what the trained model answers to them, see `models.probing`; older bundles lack it
+chain.json        where it comes from, see `bundle.chain`; older bundles lack it
+model.sig         the release's signature, see `bundle.signature`; not in the manifest, which it covers
 drift.json        the distribution of the training rows, see `bundle.drift_reference`; older bundles lack it
 model.onnx        or model.keras
 cached.onnx       the model that reads only new tokens of a text, see `export.onnx_cache`; only of some families
@@ -30,6 +32,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.user_code.code_folder import DOCUMENT, FILES
 from tidegate.serving.bundle.bundle_files import FileEntry, bundle_files, check_files, is_code
+from tidegate.serving.bundle.chain import Chain
 from tidegate.serving.bundle.drift_reference import DriftReference
 from tidegate.serving.bundle.manifest import Manifest, bundle_digest
 from tidegate.serving.bundle.measurements import Batching, Parity, Probed, Runtime
@@ -40,8 +43,20 @@ from tidegate.serving.untrusted import check_model
 MANIFEST, CONTRACT, TRANSFORMS, SAMPLE = "bundle.json", "contract.json", "transforms.json", "sample.json"
 MODEL = {"onnx": "model.onnx", "tensorflow": "model.keras"}
 CODE, DRIFT, SLOPES, PROBES = "my_model.py", "drift.json", "slopes.onnx", "probes.npz"
-CACHED = "cached.onnx"
-ALLOWED = {CONTRACT, TRANSFORMS, SAMPLE, CODE, DOCUMENT, DRIFT, SLOPES, PROBES, CACHED, *MODEL.values()}
+CACHED, CHAIN = "cached.onnx", "chain.json"
+ALLOWED = {
+    CONTRACT,
+    TRANSFORMS,
+    SAMPLE,
+    CODE,
+    DOCUMENT,
+    DRIFT,
+    SLOPES,
+    PROBES,
+    CACHED,
+    CHAIN,
+    *MODEL.values(),
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,7 @@ def write_bundle(
     probed: Probed | None = None,
     proof: Literal["training", "answers", "none"] = "training",
     cached: tuple[Path, Parity] | None = None,
+    chain: Chain | None = None,
 ) -> Manifest:
     """Write a bundle; it appears complete as `folder`, and replaces what was there.
 
@@ -155,6 +171,7 @@ def write_bundle(
         probed: how far the model's own answers to them differ.
         proof: what `parity` is a difference from, see `Manifest`.
         cached: the ONNX file that reads only new tokens, copied, and how far it differs; None: there is none.
+        chain: where it comes from; None: it is not known, and the bundle cannot be signed.
 
     Raises:
         UntrustedModelError: an endpoint would refuse the model.
@@ -173,6 +190,8 @@ def write_bundle(
         _write(building / CONTRACT, contract.model_dump(mode="json", exclude_none=True))
         _write(building / TRANSFORMS, transforms.to_dict())
         _write(building / SAMPLE, list(sample))
+        if chain is not None:
+            _write(building / CHAIN, chain.model_dump(mode="json"))
         shutil.copyfile(model, building / MODEL[runtime])
         if code is not None:
             shutil.copyfile(code, building / DOCUMENT)

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from tidegate.models.user_code.code_folder import FILES
 from tidegate.serving.errors import BundleError
 
+SIGNATURE = "model.sig"  # beside the manifest, which cannot list it: it signs the manifest too
+
 
 class FileEntry(BaseModel):
     """One file: its sha256 (hex) and its size in bytes."""
@@ -27,13 +29,13 @@ class FileEntry(BaseModel):
 
 
 def bundle_files(folder: Path) -> list[str]:
-    """The names of a bundle's files, relative to it, with `/`; links and empty folders are among them."""
+    """The names of a bundle's files but its signature, relative to it, with `/`; links and empty folders too."""
     names = []
     for path in folder.rglob("*") if (folder / FILES).is_dir() else folder.iterdir():
         inside = path.is_dir() and not path.is_symlink() and path.relative_to(folder).parts[0] == FILES
         if not inside or not any(path.iterdir()):
             names.append(path.relative_to(folder).as_posix())
-    return sorted(names)
+    return sorted(name for name in names if name != SIGNATURE)
 
 
 def is_code(name: str) -> bool:

@@ -3,13 +3,14 @@
 The document in the store decides which release is live; the registry's alias follows it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.serving.bundle.measurements import Parity, Runtime
+from tidegate.serving.deployment.event import Event
 from tidegate.serving.errors import ReleaseError
 
 State = Literal["pending", "live", "failed", "retired"]
@@ -26,6 +27,7 @@ class Release(BaseModel):
         serving: the `serving` part of the experiment, so that a rollback serves the release as before.
         tag: of the images on a cluster, for the same reason.
         secrets: names of the secrets that the user's code in the bundle expects, for the same reason.
+        signed_by: id of the key that signed the bundle; "" of a release that is not signed.
     """
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
@@ -44,13 +46,15 @@ class Release(BaseModel):
     serving: dict[str, Any] = {}
     tag: str = ""
     secrets: tuple[str, ...] = ()
+    signed_by: str = ""
 
 
 class EndpointState(BaseModel):
     """An endpoint: its port, its releases in order, and the number of the live one.
 
     `incarnation` counts how often it was deleted: release numbers then start again at 1, but names made of incarnation
-    and number stay unique.
+    and number stay unique. `events` were done to it and may not be in the history yet: they are written together with
+    what they tell of, so that none is lost.
     """
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
@@ -60,6 +64,7 @@ class EndpointState(BaseModel):
     current: int | None = None
     releases: tuple[Release, ...] = ()
     incarnation: int = 0
+    events: tuple[Event, ...] = ()
 
     def release(self, number: int) -> Release:
         """The release of that number; raises ReleaseError."""
@@ -90,6 +95,7 @@ def reserve(
     serving: dict[str, Any] | None = None,
     tag: str = "",
     secrets: tuple[str, ...] = (),
+    signed_by: str = "",
 ) -> EndpointState:
     """Add a pending release with the next number; if the key has one already, nothing changes."""
     if state.find(key) is not None:
@@ -108,23 +114,39 @@ def reserve(
         serving=serving or {},
         tag=tag,
         secrets=secrets,
+        signed_by=signed_by,
     )
     return state.model_copy(update={"releases": (*state.releases, release)})
 
 
-def promote(state: EndpointState, number: int) -> EndpointState:
-    """Make a release the live one and retire the previous one; raises ReleaseError for an unknown number."""
-    state.release(number)
+def promote(state: EndpointState, number: int, event: Event | None = None) -> EndpointState:
+    """Make a release the live one and retire the previous one; raises ReleaseError for an unknown number.
+
+    `event` tells of it; it is left out where the release is live already.
+    """
+    release = state.release(number)
     states: dict[int, State] = {number: "live"}
     if state.current is not None:
         states = {state.current: "retired", **states}
-    return _with_states(state, states).model_copy(update={"current": number})
+    promoted = _with_states(state, states).model_copy(update={"current": number})
+    return promoted if promoted == state else _noted(promoted, event, release, state.current)
 
 
-def fail(state: EndpointState, number: int) -> EndpointState:
-    """Mark a release that never was live as failed; the live one stays live."""
+def fail(state: EndpointState, number: int, event: Event | None = None) -> EndpointState:
+    """Mark a release that never was live as failed; the live one stays live. `event` tells of it."""
     release = state.release(number)
-    return _with_states(state, {number: "failed"}) if release.state == "pending" else state
+    if release.state != "pending":
+        return state
+    return _noted(_with_states(state, {number: "failed"}), event, release, state.current)
+
+
+def _noted(state: EndpointState, event: Event | None, release: Release, before: int | None) -> EndpointState:
+    """The state with an event about a release, and what was live before it."""
+    if event is None:
+        return state
+    facts = {"release": release.number, "before": before, "bundle": release.bundle}
+    told = event.with_facts(**facts, incarnation=state.incarnation)
+    return state.model_copy(update={"events": (*state.events, told)})
 
 
 def rollback_target(state: EndpointState, to: int | None = None) -> Release:
@@ -155,9 +177,15 @@ def rollback_target(state: EndpointState, to: int | None = None) -> Release:
     return before[-1]
 
 
-def deleted(state: EndpointState) -> EndpointState:
-    """The endpoint after `delete`: no release, no port, the next incarnation."""
-    return EndpointState(name=state.name, incarnation=state.incarnation + 1)
+def deleted(state: EndpointState, event: Event | None = None) -> EndpointState:
+    """The endpoint after `delete`: no release, no port, the next incarnation. `event` tells of it."""
+    last = () if event is None else (event.with_facts(release=state.current, incarnation=state.incarnation),)
+    return EndpointState(name=state.name, incarnation=state.incarnation + 1, events=(*state.events, *last))
+
+
+def told(state: EndpointState, ids: Collection[str]) -> EndpointState:
+    """The endpoint without the events of these ids: they are in the history."""
+    return state.model_copy(update={"events": tuple(event for event in state.events if event.id not in ids)})
 
 
 class Documents(Protocol):
@@ -204,7 +232,7 @@ def update(
         if changed == state:
             return state
         try:
-            documents.write(_key(name), changed.model_dump_json(indent=1).encode(), found and found[1])
+            documents.write(_key(name), _content(changed), found and found[1])
         except conflict:
             continue
         return changed
@@ -212,6 +240,11 @@ def update(
         f"endpoint {name!r} was changed by others {ATTEMPTS} times in a row; expected no change meanwhile; "
         "try again"
     )
+
+
+def _content(state: EndpointState) -> bytes:
+    """The document; without waiting events it is one that earlier versions read."""
+    return state.model_dump_json(indent=1, exclude=None if state.events else {"events"}).encode()
 
 
 def _key(name: str) -> str:

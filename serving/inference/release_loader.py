@@ -16,6 +16,7 @@ from tidegate.serving.monitoring.drift import Drift
 from tidegate.serving.runtimes import available_cpus
 
 BUNDLE, NAME, RELEASE = "TIDEGATE_BUNDLE", "TIDEGATE_NAME", "TIDEGATE_RELEASE"
+TRUSTED = "TIDEGATE_TRUSTED_KEYS"  # a folder of public keys, of which one must have signed the bundle
 # Predictions to warm up with; fewer are enough when they have taken this many seconds.
 WARM_UP_RUNS, WARM_UP_SECONDS = 5, 0.2
 
@@ -24,12 +25,19 @@ def served_bundle() -> Bundle:
     """Open the bundle of this process: `$TIDEGATE_BUNDLE`, or the `bundle` folder next to the bento's code.
 
     Raises:
-        BundleError: it is not one, or damaged.
+        BundleError: it is not one, or damaged, or not signed as `$TIDEGATE_TRUSTED_KEYS` asks for.
     """
     return _open_once(Path(os.environ.get(BUNDLE) or Path(__file__).resolve().parents[3] / "bundle"))
 
 
-_open_once = cache(open_bundle)  # before processes are forked, and in each of them
+@cache  # before processes are forked, and in each of them
+def _open_once(folder: Path) -> Bundle:
+    bundle, trusted = open_bundle(folder), os.environ.get(TRUSTED)
+    if trusted:
+        from tidegate.serving.bundle.trust import check_trusted  # an endpoint without signatures does without
+
+        check_trusted(bundle, Path(trusted))
+    return bundle
 
 
 @cache

@@ -21,6 +21,7 @@ from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import Probes, save_probes
 from tidegate.serving.bundle.bundle import write_bundle
+from tidegate.serving.bundle.chain import Chain
 from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.handover import server_argv, wait_ready
 from tidegate.serving.inference.predictor import sample_rows
@@ -82,9 +83,15 @@ def write_onnx(path: Path, name: str, shape: tuple[int, ...], units: int, last: 
 
 
 def write_images(
-    folder: Path, seed: int = 0, name: str = "digits", last: str = "Softmax", *, probes: bool = False
+    folder: Path,
+    seed: int = 0,
+    name: str = "digits",
+    last: str = "Softmax",
+    *,
+    probes: bool = False,
+    chain: Callable[[Path], Chain] | None = None,
 ) -> Path:
-    """Write a bundle of 8x8 images and ten classes into a folder, with probes if asked for."""
+    """Write a bundle of 8x8 images and ten classes into a folder, with probes if asked for, and the model's chain."""
     random = np.random.default_rng(7)
     columns: Columns = {
         "image": random.integers(0, 17, (50, 8, 8)).astype(np.uint8),
@@ -111,6 +118,7 @@ def write_images(
         sample=sample_rows({"image": columns["image"]}),
         versions={"onnx": onnx.__version__},
         probes=_write_probes(model, seed, transforms, columns["image"]) if probes else None,
+        chain=None if chain is None else chain(model),
     )
     return folder
 

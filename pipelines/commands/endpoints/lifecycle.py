@@ -1,6 +1,7 @@
 """endpoints, rollback, delete: what is live."""
 
 import time
+from functools import partial
 from typing import Any
 
 from tidegate.infra.errors import ConflictError, InfraError
@@ -9,6 +10,7 @@ from tidegate.pipelines.commands.endpoints.drift import drift_of, drift_summary
 from tidegate.pipelines.driver.mlflow_deletion import follow_later
 from tidegate.pipelines.driver.notifications import deliver, keep, message_of, notify_of
 from tidegate.pipelines.errors import UnknownNameError
+from tidegate.pipelines.history.record import new_event, settle_endpoint
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.endpoint_names import known_endpoints, require_endpoint
@@ -45,24 +47,28 @@ def endpoints(home: Home) -> Result:
     return Result(data, table(headers, rows) if rows else none)
 
 
-def rollback(home: Home, name: str, to: int | None) -> Result:
+def rollback(home: Home, name: str, to: int | None, message: str | None = None) -> Result:
     """Serve an earlier release again, on the same address and with the same predictions.
 
     Args:
         home: the home.
         name: the endpoint.
         to: a release's number; None for the one before the live one.
+        message: why, for the history.
 
     Raises:
         UnknownNameError: no such endpoint.
+        UsageError: the message is too long.
         ReleaseError: no such release.
     """
     require_endpoint(home, name)
-    host = hosting(home)
+    host, event = hosting(home), new_event(home, "rolled_back", endpoint=name, reason=message or "")
     with host.lock(name, ""):
         before = load(home.store, name)
         target = rollback_target(before, to)
-        url = host.url(host.go_live(name, target.number).state)
+        told = event.model_copy(update={"run": target.run})
+        url = host.url(host.go_live(name, target.number, event=told).state)
+    settle_endpoint(home.store, name)
     note = "\n".join(
         filter(None, [_follow(home, name), _tell_rolled_back(home, target, before.current, url)])
     )
@@ -85,17 +91,24 @@ def _tell_rolled_back(home: Home, target: Release, before: int | None, url: str)
     return "\n".join(deliver(home))
 
 
-def delete_endpoint(home: Home, name: str) -> Result:
+def delete_endpoint(home: Home, name: str, message: str | None = None) -> Result:
     """Remove an endpoint: its server, its address and its champion alias; runs and bentos stay.
+
+    Args:
+        home: the home.
+        name: the endpoint.
+        message: why, for the history.
 
     Raises:
         UnknownNameError: no such endpoint.
+        UsageError: the message is too long.
     """
     require_endpoint(home, name)
-    host = hosting(home)
+    host, event = hosting(home), new_event(home, "deleted", endpoint=name, reason=message or "")
     with host.lock(name, ""):
         stopped = host.remove(load(home.store, name))
-        update(home.store, name, deleted, ConflictError)
+        update(home.store, name, partial(deleted, event=event), ConflictError)
+    settle_endpoint(home.store, name)
     note = _follow(home, name, start=False)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"
     return Result({"endpoint": name, "deleted": True, "note": note}, f"{text}\n{note}".strip())

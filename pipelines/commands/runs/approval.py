@@ -2,9 +2,10 @@
 
 import time
 
-from tidegate.pipelines.commands.runs.people import who_asks
 from tidegate.pipelines.commands.submit import resume
 from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.history.actors import actor_of
+from tidegate.pipelines.history.record import checked_reason, record_approved
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.approvals import Decision, Request, decide, find_request
 from tidegate.pipelines.state.home import Home
@@ -25,7 +26,7 @@ def approve(home: Home, run: str, *, message: str | None = None, detach: bool = 
         UsageError: it does not wait for anybody.
         StepError: the release failed; what was said stands, and `tidegate resume RUN` goes on.
     """
-    return _decide(home, run, True, message or "", detach)
+    return _decide(home, run, True, checked_reason(message), detach)
 
 
 def refuse(home: Home, run: str, *, message: str | None = None, detach: bool = False) -> Result:
@@ -38,7 +39,7 @@ def refuse(home: Home, run: str, *, message: str | None = None, detach: bool = F
         UnknownNameError: no such run.
         UsageError: it does not wait for anybody.
     """
-    return _decide(home, run, False, message or "", detach)
+    return _decide(home, run, False, checked_reason(message), detach)
 
 
 def _decide(home: Home, name: str, approves: bool, reason: str, detach: bool) -> Result:
@@ -53,9 +54,10 @@ def _decide(home: Home, name: str, approves: bool, reason: str, detach: bool) ->
             f"run {run} is {record.status}{why}; only one that waits for an approval can be {word}; `tidegate runs "
             "--status waiting` lists them"
         )
-    request = decide(
-        home.store, run, Decision(who=who_asks(home), time=now, approves=approves, reason=reason)
-    )
+    who = actor_of(home)
+    if approves:  # a refusal is told by the driver, which ends the run for it
+        record_approved(home, record, reason, who)
+    request = decide(home.store, run, Decision(who=who.user, time=now, approves=approves, reason=reason))
     if request.verdict(now) == "waiting":
         return _still_waits(request, now)
     result = resume(home, run, detach=detach)

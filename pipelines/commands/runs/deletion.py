@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.driver.mlflow_deletion import delete_in_mlflow, known_in_mlflow
+from tidegate.pipelines.history.record import record as record_event
 from tidegate.pipelines.state.approvals import withdraw
 from tidegate.pipelines.state.garbage_collection import collect_garbage, needed_digests, releases_of
 from tidegate.pipelines.state.home import Home, RunRecord
@@ -28,8 +29,10 @@ def why_kept(home: Home, record: RunRecord) -> str:
     return ""
 
 
-def delete_runs(home: Home, records: Sequence[RunRecord]) -> tuple[Removed, list[str]]:
-    """Delete runs that nothing needs; results that other runs share stay.
+def delete_runs(
+    home: Home, records: Sequence[RunRecord], message: str | None = None
+) -> tuple[Removed, list[str]]:
+    """Delete runs that nothing needs; results that other runs share stay. `message` says why, for the history.
 
     Returns:
         What was removed, and sentences about what could not be done.
@@ -40,6 +43,14 @@ def delete_runs(home: Home, records: Sequence[RunRecord]) -> tuple[Removed, list
     for record in records:
         refresh(home, record.run, "spool/*")
         known = known_in_mlflow(home, record.run)
+        record_event(
+            home,
+            "deleted",
+            endpoint=record.endpoint,
+            run=record.run,
+            reason=message or "",
+            status=record.status,
+        )
         _delete_record(home, record.run, removed)
         size, problem = delete_in_mlflow(home, record.run, known)
         if known:

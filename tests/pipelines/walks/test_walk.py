@@ -134,6 +134,9 @@ def test_a_refused_candidate_leaves_the_endpoint_alone(shared: Cli, digits: dict
     assert live["digits"] == digits["release"]
     again = shared("submit", "digits", *QUICK, "--set", "gate.minimum=0.9999", "--json")
     assert (again.code, again.json["run"]) == (3, refused["run"])
+    told = [one for one in shared.ok("history", "digits")["entries"] if one["run"] == refused["run"]]
+    assert [one["kind"] for one in told] == ["refused", "refused"]
+    assert "below the minimum 0.9999" in told[0]["facts"]["why"]
 
 
 def test_a_worse_candidate_is_refused_on_the_champions_rows(shared: Cli, digits: dict[str, Any]) -> None:
@@ -251,13 +254,13 @@ def test_rollback_and_delete(cli: Cli) -> None:
         "--set",
         "gate.improve_on_champion=null",
     )
-    first = cli.ok("submit", "wine", *quick)
+    first = cli.ok("submit", "wine", *quick, "-m", "the first one")
     second = cli.ok("submit", "wine", *quick, "--set", "training.seed=8")
     assert (first["release"], second["release"]) == (1, 2)
     assert first["endpoint"] == second["endpoint"]
     answer = json.loads(subprocess.check_output(first["curl"], shell=True))
     assert answer["release"] == 2
-    assert cli.ok("rollback", "wine")["release"] == 1
+    assert cli.ok("rollback", "wine", "--message", "complaints")["release"] == 1
     assert json.loads(subprocess.check_output(first["curl"], shell=True))["release"] == 1
     assert cli("rollback", "wine", "--json").code == 2  # nothing before the first
     assert cli.ok("rollback", "wine", "--to", "2")["release"] == 2
@@ -268,12 +271,23 @@ def test_rollback_and_delete(cli: Cli) -> None:
         {"cached"},
     )
     assert cli.ok("endpoints")[0]["release"] == 2
-    assert cli.ok("delete", "wine")["deleted"] is True
+    assert cli.ok("delete", "wine", "-m", "unused")["deleted"] is True
     assert cli.ok("endpoints") == []
     assert cli("predict", "wine", stdin="[]").code == 2
     anew = cli.ok("submit", "wine", *quick)
     assert anew["status"] == "done"
     assert json.loads(subprocess.check_output(anew["curl"], shell=True))["predictions"]
+    told = cli.ok("history", "wine", "--verify")
+    assert told["verified"] is True
+    assert [(one["kind"], one["facts"]["release"], one["reason"]) for one in told["entries"]] == [
+        ("released", 1, "the first one"),
+        ("released", 2, ""),
+        ("rolled_back", 1, "complaints"),
+        ("rolled_back", 2, ""),
+        ("deleted", 2, "unused"),
+        ("released", 1, ""),
+    ]
+    assert told["entries"][2]["run"] == first["run"]
 
 
 def test_down_leaves_no_process_and_a_submit_brings_the_endpoint_back(cli: Cli) -> None:

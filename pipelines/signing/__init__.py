@@ -1,0 +1,1 @@
+"""The keys of a home, and the signatures of its releases."""

@@ -1,0 +1,60 @@
+"""The signature of a bundle: made when it is deployed, kept in the store, and laid out with the bundle."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from tidegate.infra.errors import ConflictError
+from tidegate.infra.store import Store
+from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.signing.keys import signing_key, trusted_folder
+from tidegate.pipelines.state.bundles import signature_key
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.bundle.bundle import CHAIN, Bundle
+from tidegate.serving.bundle.bundle_files import SIGNATURE
+from tidegate.serving.bundle.manifest import bundle_digest
+from tidegate.serving.bundle.signature import sign, verify
+from tidegate.serving.bundle.trust import check_own_chain, signed_files, trusted_keys
+from tidegate.serving.errors import BundleError
+
+
+def sign_bundle(home: Home, bundle: Bundle) -> str:
+    """Sign a bundle with the home's key, unless a trusted one has; return the key's id.
+
+    Returns:
+        "" where nothing is signed: the home has no key, as of a cluster, or the bundle no chain, as one of before.
+
+    Raises:
+        BundleError: its chain does not lead to it through parity and gate.
+    """
+    key = signing_key(home)
+    if key is None or CHAIN not in bundle.manifest.files:
+        return ""
+    check_own_chain(bundle)
+    digest, files = bundle_digest(bundle.manifest), signed_files(bundle)
+    found = home.store.read(signature_key(digest))
+    if found is not None:
+        with suppress(BundleError):
+            signer = verify(found[0], files, trusted_keys(trusted_folder(home)))
+            _lay_out(bundle, found[0])
+            return signer.id
+    content = sign(bundle.manifest.name, files, key)
+    _keep(home.store, signature_key(digest), content, found and found[1])
+    _lay_out(bundle, content)
+    return key.public.id
+
+
+def _keep(store: Store, key: str, content: bytes, etag: str | None) -> None:
+    while True:
+        try:
+            store.write(key, content, etag)
+        except ConflictError:  # another run of the same content was faster; either signature will do
+            found = store.read(key)
+            etag = found and found[1]
+            continue
+        return
+
+
+def _lay_out(bundle: Bundle, content: bytes) -> None:
+    path: Path = bundle.folder / SIGNATURE
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomic(path, content)

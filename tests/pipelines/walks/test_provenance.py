@@ -1,0 +1,56 @@
+"""Where a release comes from, traced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli
+from tidegate.pipelines.signing.keys import current, trusted_folder
+from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.bundle.bundle import CHAIN, open_bundle
+from tidegate.serving.deployment.release import load
+
+
+@pytest.fixture
+def home(shared: Cli, digits: dict[str, Any]) -> Home:
+    assert digits["status"] == "done"
+    return Home(shared.home)
+
+
+@pytest.fixture
+def bundle(home: Home, digits: dict[str, Any]) -> Path:
+    """Of the release of `digits`."""
+    return fetch_bundle(home, load(home.store, "digits").release(digits["release"]).bundle)
+
+
+@pytest.fixture
+def public(home: Home) -> Path:
+    key = current(home)
+    assert key is not None
+    return trusted_folder(home) / f"{key.id}.pub"
+
+
+def test_trace(shared: Cli, digits: dict[str, Any], bundle: Path, public: Path) -> None:
+    data = shared.ok("trace", "digits", "--release", str(digits["release"]))
+    chain = data["chain"]
+    assert (data["run"], chain["run"]) == (digits["run"], digits["run"])
+    assert data["signature"] == {"key": public.stem, "valid": True, "problem": ""}
+    manifest = open_bundle(bundle).manifest
+    assert data["model"]["digest"] == chain["weights"]["model.onnx"] == manifest.files["model.onnx"].digest
+    assert manifest.files[CHAIN].digest and data["bundle"] == bundle.name
+    assert chain["parity"]["measured"]["max_abs_difference"] == digits["parity"]
+    assert chain["gate"]["metrics"] == digits["metrics"]
+    assert set(chain["code"]["steps"]) == {"prepare", "train", "select", "package"}
+    assert (data["history"]["kind"], data["history"]["facts"]["bundle"]) == ("released", data["bundle"])
+    told = shared("trace", "digits", "--release", str(digits["release"]))
+    assert told.code == 0
+    names = [line.split()[0] for line in told.stdout.splitlines() if not line.startswith(" ")]
+    assert [name for name in names if name != "why"] == [
+        *("data", "code", "lock", "weights", "parity", "gate", "signed", "who", "history", "release")
+    ]
+    for digest in (chain["data"]["source"], chain["weights"]["model.keras"], data["history"]["digest"]):
+        assert digest[:16] in told.stdout
