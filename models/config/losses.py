@@ -46,6 +46,7 @@ SEGMENTATION: dict[str, Target] = {
     **dict.fromkeys(("binary_crossentropy", "binary_focal_crossentropy"), "probability"),
 }
 ARRAYS: dict[str, Target] = REGRESSION | dict.fromkeys(("binary_crossentropy", "cosine_similarity"), "number")
+FORECASTING: dict[str, Target] = {"pinball": "number"}
 IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
 TAGGING: dict[str, Target] = {"sparse_categorical_crossentropy": "index"}
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
@@ -59,6 +60,7 @@ OWN_TARGET: dict[str, Target] = {
     "multilabel": "labels",
     "segmentation": "index",
     "tagging": "index",
+    "forecasting": "number",
 }
 CLASS_TARGETS: tuple[Target, ...] = ("probability", "one_hot", "index")
 # By the target's kind.
@@ -73,6 +75,7 @@ LOSSES_BY_TASK = {
     "tagging": TAGGING,
     "arrays": ARRAYS,
     "reconstruction": ARRAYS,
+    "forecasting": FORECASTING,
 }
 ALIASES = {
     "mse": "mean_squared_error",
@@ -187,7 +190,8 @@ def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
     """Return the task a loss is for; None if no loss is given or the name is unknown."""
     name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
     name = ALIASES.get(name, name)
-    tasks = ("classification", "regression", "detection")  # generation uses a classification loss
+    # generation uses a classification loss
+    tasks = ("classification", "regression", "detection", "forecasting")
     return next((task for task in tasks if name in LOSSES_BY_TASK[task]), None)
 
 
@@ -207,7 +211,7 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     if task_of(loss) is None and not is_reference(name):
         raise OptionsError(
             f"unknown loss {name!r}; one of your own has its module before it, as in my_losses:{name}"
-            f"{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *ALIASES])}"
+            f"{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *FORECASTING, *ALIASES])}"
         )
     if task is not None:
         loss_named(loss, task, classes=2)

@@ -44,6 +44,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "tagging": (),  # as of a generation: it would count places without a token
     "multioutput": (),
     "reconstruction": ("rmse", "mae"),
+    "forecasting": (),  # Keras' metrics know one number a step, not its quantiles
 }
 KNOWN = (*OF_CLASSES, "f1_micro", *OF_NUMBERS, *OF_KERAS)
 # Other spellings, in lower case without signs.

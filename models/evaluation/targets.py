@@ -1,7 +1,8 @@
 """The metrics of any target, and how far two models differ in one of them.
 
 A class or a number a row is measured as `evaluation.metrics` says, a set of labels as `evaluation.label_metrics`, a
-class at each place as `evaluation.dense_metrics`, arrays of numbers as one column of all their numbers.
+class at each place as `evaluation.dense_metrics`, a forecast as `evaluation.forecast_metrics`, arrays of numbers as one
+column of all their numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tidegate.models.config.metrics import top_k
 from tidegate.models.evaluation.dense_metrics import segmentation_metrics, tagging_metrics
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
+from tidegate.models.evaluation.forecast_metrics import forecast_metrics
 from tidegate.models.evaluation.label_metrics import label_metrics
 from tidegate.models.evaluation.metrics import evaluate, problem_of
 from tidegate.models.evaluation.paired_difference import GROUPS, UNKNOWN, Interval, interval, jackknife
@@ -44,6 +46,8 @@ def evaluate_target(
     problem = problem_of(predicted)
     if problem:
         return Evaluation.without(NAMES[target.task], problem)
+    if target.task == "forecasting":
+        return Evaluation.of(forecast_metrics(target, truth, predicted))
     if target.task in ("regression", "reconstruction"):
         return evaluate("regression", truth.reshape(-1, 1), predicted.reshape(-1, 1))
     if target.task == "tagging":

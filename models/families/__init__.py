@@ -30,10 +30,18 @@ FAMILIES = {
     "gpt": "tidegate.models.families.gpt",
     "seq2seq": "tidegate.models.families.seq2seq",
     "ssd": "tidegate.models.families.ssd",
+    "tide": "tidegate.models.families.tide",
 }
 
 
-USUAL_TASKS = ("classification", "regression", "multilabel", "multioutput", "reconstruction")
+USUAL_TASKS = (
+    "classification",
+    "regression",
+    "multilabel",
+    "multioutput",
+    "reconstruction",
+    "forecasting",
+)
 
 
 class FamilyOptions(BaseModel):

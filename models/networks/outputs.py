@@ -33,6 +33,7 @@ class Outputs:
         name: of the last layer.
         tokens: whether the places are a text's tokens; then `networks.token_mask` adds a class, of no token, to the
             units.
+        quantiles: of a forecast, how many each step has; the units are step by step, each with its quantiles.
     """
 
     units: int
@@ -42,6 +43,7 @@ class Outputs:
     shape: tuple[int, ...] | None = None
     name: str = "output"
     tokens: bool = False
+    quantiles: int = 0
 
     def boxes(self, height: int, width: int) -> int:
         """The number of default boxes for an image of this size."""
@@ -78,6 +80,7 @@ def outputs_for(
     loss: str | dict[str, Any] | None = None,
     grids: tuple[Grid, ...] = (),
     shape: tuple[int, ...] | None = None,
+    quantiles: int = 0,
 ) -> Outputs:
     """Return the outputs that a task needs with a loss.
 
@@ -88,6 +91,7 @@ def outputs_for(
         loss: the experiment's `training.loss`, or None for the task's default.
         grids: the default boxes of a detection.
         shape: of a dense target's row, see `Outputs`.
+        quantiles: of a forecast, see `Outputs`.
 
     Raises:
         OptionsError: the loss is unknown or does not fit the task.
@@ -105,6 +109,8 @@ def outputs_for(
         return Outputs(classes, "softmax", logits=chosen.logits, shape=shape)
     if kind == "boxes":
         return Outputs(1 + classes + OFFSETS, "linear", grids)
+    if quantiles:
+        return Outputs(values * quantiles, "linear", quantiles=quantiles)
     return Outputs(values, "linear", shape=shape)
 
 

@@ -18,6 +18,7 @@ from tidegate.models.data.read_options import OwnLoad
 from tidegate.models.data.source_types import noting_types
 from tidegate.models.datasets import DATASETS
 from tidegate.models.errors import SchemaError
+from tidegate.models.preprocessing.forecast.series import series_of
 from tidegate.models.preprocessing.own_transform.fitting import fit_transform
 from tidegate.models.preprocessing.profile.column_checks import tell_about_columns
 from tidegate.models.preprocessing.profile.column_lines import column_entries, profiles_of, raw_entries
@@ -43,6 +44,7 @@ from tidegate.models.preprocessing.splitting.rules import (
     divide,
     groups_of,
     parts_of_column,
+    published_parts,
     split_summary,
 )
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
@@ -109,6 +111,7 @@ def prepare(
     files: Mapping[str, Path] | None = None,
     load: OwnLoad | None = None,
     scale: str | None = None,
+    forecast: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -139,6 +142,7 @@ def prepare(
         files: by part, where the file is that `split` names.
         load: a function of the user's that gives the rows of the source and of each file, in place of a reader.
         scale: of the numbers and images that do not state it.
+        forecast: the target is a series to forecast, the keys of `forecast.settings.Forecast`; rows are made of it.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -152,9 +156,17 @@ def prepare(
         options = read_options(read, target, task, csv, weight, load)
         needed = columns_to_read(read, named, asides) if named else None
         columns, parts = read_rows(dataset, source, format, needed, sample_rate, tile, options, rules.files)
+        series = None
+        if forecast is not None:
+            series, rules = series_of(
+                columns, parts, named or [_own_target(dataset)], inputs, forecast, rules
+            )
+            columns, inputs, task, asides = series.columns, series.inputs, "forecasting", {}
+            parts = published_parts(columns, 0)
         names = named or ([] if task == "reconstruction" else [_own_target(dataset)])
         own = _own_task(dataset, names)
-        task = own if own == "generation" else task or own  # its loss alone would mean classification
+        if series is None:
+            task = own if own == "generation" else task or own  # its loss alone would mean classification
         check_text_options(names, text_options, task)
         forms = TargetForms(names, task, outputs_of(target))
         columns = forms.read(columns)
@@ -175,7 +187,8 @@ def prepare(
         if task == "generation" and not (set(columns) - set(names) if stated is None else stated):
             seen, stated = _with_prompt(columns, names[0], text_options)
             text_options = text_options | {"prompt": PROMPT}
-        encoded = infer_schema(seen, stated, names, task, text_options, known=forms.target(columns))
+        known_target = forms.target(columns) if series is None else series.target
+        encoded = infer_schema(seen, stated, names, task, text_options, known=known_target)
         encoded = with_tags(encoded, seen)
         seen = conformed(encoded, seen)
         schema, columns = made.contract(encoded, columns) if made else (encoded, seen)
@@ -184,6 +197,10 @@ def prepare(
         identity = identify(schema, columns)
         parts, groups = parts_of_column(rules, aside, parts), groups_of(rules, aside)
         index = _divided(schema, columns | aside, rules, parts, identity, groups)
+        if series is not None:
+            index = series.apart(index)
+            series.check_folds(index, (split or {}).get("folds"))
+            schema = schema.model_copy(update={"target": series.measured(index)})
         stays = {name: aside[name] for name in (rules.group, weight) if name is not None} | columns
         splits = {name: take(stays, rows) for name, rows in index.items()}
         check_weights(weight, splits)
@@ -209,6 +226,7 @@ def prepare(
         }
         summary |= split_summary(rules, aside, index)
         whole, held = whole_fingerprint(digests), identity.unit[index["test"]]
+        kept = kept if series is None else series.origins
         places = kept[np.concatenate(list(index.values()))]
         return Prepared(schema, transforms, splits, whole, summary, learned, held, places)
 

@@ -23,6 +23,7 @@ Task = Literal[
     "multioutput",
     "reconstruction",
     "tagging",
+    "forecasting",
 ]
 Class = bool | int | str
 
@@ -92,6 +93,8 @@ class Target(BaseModel):
             class stands for none, see `target.tags`), or numbers (`regression`); of
             the model's input itself (`reconstruction`, without names) that input's; None: a value a name.
         outputs: of a model of several outputs (`multioutput`), each a target of its own, in the order of their names.
+        quantiles: of a forecast (`forecasting`, whose shape is its steps), those answered for each step, ascending.
+        naive_error: of a forecast, what MASE divides by, see `forecast.series.Series.naive_error`; None: there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,6 +108,8 @@ class Target(BaseModel):
     prompt: str | None = None
     shape: tuple[int, ...] | None = None
     outputs: tuple[Target, ...] | None = None
+    quantiles: tuple[float, ...] | None = None
+    naive_error: float | None = None
 
     @property
     def name(self) -> str:
@@ -128,6 +133,8 @@ class Target(BaseModel):
             return sum(output.units for output in self.outputs)
         if self.at_places:
             return self.places * len(self.classes)
+        if self.quantiles is not None:
+            return self.places * len(self.quantiles)
         return len(self.classes) if self.task in ("classification", "multilabel") else self.places
 
 

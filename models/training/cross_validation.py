@@ -6,7 +6,7 @@ Kohavi, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 
 from tidegate.models.data.columns import Columns, take
 from tidegate.models.evaluation.evaluation import Evaluation
+from tidegate.models.preprocessing.forecast.rolling_folds import rolling_folds
 from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.splitting.rules import group_digests
-from tidegate.models.preprocessing.splitting.splits import fold_rows, hold_out
+from tidegate.models.preprocessing.splitting.splits import Rows, fold_rows, hold_out
 from tidegate.models.preprocessing.target.encode_target import encode_target
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.preprocessing.weights import weights_of
@@ -46,7 +47,8 @@ def cross_validate(
         schema: of the columns.
         columns: all rows except the test rows.
         split: `folds`, their number; `validation`, the fraction of a training's rows used for validation; `seed`;
-            perhaps `group` and `weight`, the columns of the rows' groups and weights.
+            perhaps `group` and `weight`, the columns of the rows' groups and weights; of a forecast `origins`, the step
+            of each row's first value to forecast.
         keep: opens the checkpoints of a fold, from 0; they may be None.
         on_fold: called with each fold, from 0, and its metrics.
 
@@ -60,17 +62,12 @@ def cross_validate(
     """
     found: list[Evaluation] = []
     shared = shared_graph(recipe)
-    group = split.get("group")
-    groups = None if group is None else group_digests(group, columns[group])
-    for fold, (others, own) in enumerate(fold_rows(schema, columns, split["folds"], split["seed"], groups)):
-        rest, of_rest = take(columns, others), None if groups is None else groups[others]
-        parts = hold_out(schema, rest, split["validation"], split["seed"], of_rest)
-        training_rows, validation_rows = (take(rest, rows) for rows in parts)
+    for fold, rows in enumerate(_parts_of_folds(schema, columns, split)):
         with keep(fold) as checkpoints:
             values = _fold_metrics(
                 recipe,
                 schema,
-                (training_rows, validation_rows, take(columns, own)),
+                (take(columns, rows[0]), take(columns, rows[1]), take(columns, rows[2])),
                 checkpoints,
                 split.get("weight"),
                 shared,
@@ -79,6 +76,20 @@ def cross_validate(
         found.append(values)
     names = dict.fromkeys(name for one in found for name in (*one.values, *one.undefined))
     return Evaluation.of({key: value for name in names for key, value in _over_folds(name, found).items()})
+
+
+def _parts_of_folds(schema: Schema, columns: Columns, split: Mapping[str, Any]) -> Iterator[tuple[Rows, ...]]:
+    """For each fold the row numbers that a model learns from, validates on, and is measured on."""
+    if split.get("origins") is not None:
+        (horizon,) = schema.target.shape or (1,)
+        yield from rolling_folds(split["origins"], horizon, split["folds"], split["validation"])
+        return
+    group = split.get("group")
+    groups = None if group is None else group_digests(group, columns[group])
+    for others, own in fold_rows(schema, columns, split["folds"], split["seed"], groups):
+        rest, of_rest = take(columns, others), None if groups is None else groups[others]
+        train, validation = hold_out(schema, rest, split["validation"], split["seed"], of_rest)
+        yield others[train], others[validation], own
 
 
 def _over_folds(name: str, found: Sequence[Evaluation]) -> dict[str, float | str]:

@@ -72,8 +72,9 @@ class Recipe:
         if target.outputs is not None:
             return heads_of(target, parse_options(Training, self.training, "training"))
         classes = self.tokens or len(target.classes)
+        quantiles = len(target.quantiles or ())
         return outputs_for(
-            target.task, classes, target.places, self.training["loss"], self.grids, target.shape
+            target.task, classes, target.places, self.training["loss"], self.grids, target.shape, quantiles
         )
 
     def train(

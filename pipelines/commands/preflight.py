@@ -160,7 +160,8 @@ def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
     """The checks that each choice of a search must pass too."""
     model, training, task = experiment.model.options, experiment.training, _task(experiment)
     if experiment.model.trained is None:
-        yield partial(_check_model, model, task if experiment.data.dataset is None else experiment.data.task)
+        stated = task if experiment.data.dataset is None else experiment.data.stated_task
+        yield partial(_check_model, model, stated)
     yield partial(check_optimizer, training.optimizer)
     yield partial(_check_loss, experiment, task)
     yield partial(_check_monitors, experiment, task)

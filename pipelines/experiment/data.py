@@ -17,6 +17,7 @@ from tidegate.pipelines.experiment.columns import (
     Task,
 )
 from tidegate.pipelines.experiment.csv import Csv
+from tidegate.pipelines.experiment.forecast import Forecast
 from tidegate.pipelines.experiment.part import Part, as_list
 from tidegate.pipelines.experiment.split import Split
 
@@ -39,7 +40,18 @@ def _targets(value: Any) -> Any:
 
 
 # The keys of `Data` that reading and preparing rows take as they are.
-ASKED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing", "weight", "transform"}
+ASKED = {
+    "format",
+    "inputs",
+    "target",
+    "split",
+    "sample_rate",
+    "csv",
+    "missing",
+    "weight",
+    "transform",
+    "forecast",
+}
 # Short forms and other names: the key, and the place it stands for.
 SHORT = {"test": ("split", "test"), "validation": ("split", "validation"), "sample_weight": ("weight",)}
 
@@ -126,6 +138,11 @@ class Data(Part):
         description="images with boxes are cut into square tiles of this many pixels a side, without overlap; whole "
         "when not given",
     )
+    forecast: Forecast | None = Field(
+        None,
+        description="the target is a series whose next values are forecast; rows are in the order of split.time, true "
+        "when not given",
+    )
     csv: Csv | None = Field(None, description="the dialect of CSV files; found out when not given")
     split: Split = Field(Split.model_construct(), description="how rows are divided")
     test: str | None = Field(None, description="a file or folder with the test rows; short for split.test")
@@ -205,12 +222,38 @@ class Data(Part):
             )
         if self.stream is True and self.dataset is not None:
             yield "a built-in dataset is held in memory; leave stream out, or name a source"
+        yield from self._problems_of_forecast()
         for entry in self._targets_with_kind:
             if self.task not in (None, TASK_OF_KIND[str(entry.kind)]):
                 words = {"text": "a text"}.get(str(entry.kind), entry.kind)
                 yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )
+
+    def _problems_of_forecast(self) -> Iterator[str]:
+        if self.forecast is None:
+            if self.split.time is not None and self.split.folds is not None:
+                yield (
+                    f"split.folds {self.split.folds} are drawn at random, and rows are divided by time "
+                    f"{self.split.time}; leave one out"
+                )
+            return
+        split, stated = self.split, [entry for entry in self.target or () if not isinstance(entry, str)]
+        beside = {
+            "task": self.task,
+            "weight": self.weight,
+            "transform": self.transform,
+            "tile": self.tile,
+            "missing": self.missing,
+            "split.group": split.group,
+            "split.column": split.column,
+            **{f"split.{part}": path for part, path in split.files.items()},
+            "stream": self.stream if self.stream is True else None,
+            **{f"target {entry.name}": entry.kind or entry.task for entry in stated},
+        }
+        for key, value in beside.items():
+            if value is not None:
+                yield f"{key} is {value}, which a forecast has not; leave it out, or forecast"
 
     def _problems_of_load(self) -> Iterator[str]:
         if self.load is None:
@@ -237,4 +280,6 @@ class Data(Part):
     @property
     def stated_task(self) -> str | None:
         """The task, where it or the target's kind says it."""
+        if self.forecast is not None:
+            return "forecasting"
         return self.task or next((TASK_OF_KIND[str(entry.kind)] for entry in self._targets_with_kind), None)

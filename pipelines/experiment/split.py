@@ -74,8 +74,6 @@ class Split(Part):
             )
         if self.time is not None and self.group is not None:
             yield f"time {self.time} and group {self.group} are both stated; rows are divided by one; leave one out"
-        if self.time is not None and self.folds is not None:
-            yield f"folds {self.folds} are drawn at random, and rows are divided by time {self.time}; leave one out"
         if self.time is not None and "test" in self.files and (self.validation == 0 or len(self.files) == 2):
             yield (
                 f"time {self.time} is stated, and no rows are left for it to divide: test is a file, and validation a "

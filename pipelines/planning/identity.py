@@ -142,7 +142,9 @@ def _needs_all(data: Data) -> bool:
         entry.kind or entry.task for entry in named
     )
     split = data.split
-    return other or bool(split.folds or split.time or split.column or split.files or data.transform)
+    return other or bool(
+        split.folds or split.time or split.column or split.files or data.transform or data.forecast
+    )
 
 
 def run_id(experiment: Experiment, facts: Facts) -> str:

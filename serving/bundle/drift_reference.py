@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.preprocessing.schema import Target
-from tidegate.models.preprocessing.target.answers import parts_of
+from tidegate.models.preprocessing.target.answers import by_step, parts_of
 from tidegate.serving.contract.answers import told_of
 from tidegate.serving.contract.contract import Contract
 
@@ -106,6 +106,8 @@ def _answered(target: Target, values: NDArray[np.float32]) -> Columns:
         return {target.name: names[values.argmax(axis=1)]}
     if target.task == "tagging":
         return {target.name: told_of(target, values)}
+    if target.quantiles is not None:
+        return {target.name: by_step(target, values)[:, :, len(target.quantiles) // 2]}
     if target.shape is not None or not target.names:
         return {target.name or "output": values}  # of which the mean is binned
     return {name: values[:, place] for place, name in enumerate(target.names)}

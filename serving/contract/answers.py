@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from tidegate.models.config.metrics import THRESHOLD
 from tidegate.models.preprocessing.schema import Target
-from tidegate.models.preprocessing.target.answers import parts_of
+from tidegate.models.preprocessing.target.answers import by_step, parts_of
 
 Prediction = Any  # a JSON value
 FEW_ROWS = 8
+MEDIAN = 0.5  # one of a forecast's quantiles
 
 
 def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
@@ -22,7 +23,8 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
         For a class `{"label", "probability", "probabilities"}`; for a set of labels `{"labels", "probabilities"}`, the
         latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape; the same
         for a label for each token, as long as the row has tokens; for numbers a number, or a list where a row has
-        several, nested as the shape; of several outputs these by name.
+        several, nested as the shape; for a forecast `{"forecast", "quantiles"}`, the median of each step, and by
+        quantile the numbers of all steps; of several outputs these by name.
     """
     if target.outputs is not None:
         return _by_output(target, values)
@@ -30,6 +32,8 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
         return _tags(target, values)
     if target.task == "segmentation":
         return _places(target, values)
+    if target.quantiles is not None:
+        return _forecasts(target, values)
     if target.shape is not None:
         return list(values.reshape(len(values), *target.shape).tolist())
     rows = values.tolist()
@@ -54,6 +58,9 @@ def numbers_of(target: Target, predictions: list[Prediction]) -> NDArray[np.floa
         rows: list[Any] = [[one["probabilities"][name] for name in names] for one in predictions]
     elif target.task == "tagging":
         rows = [_filled(one["probability"], target.places) for one in predictions]
+    elif target.quantiles is not None:
+        by_level = [[one["quantiles"][name] for name in map(str, target.quantiles)] for one in predictions]
+        return np.asarray(by_level, np.float64).swapaxes(1, 2).reshape(len(predictions), -1)
     elif target.task == "segmentation":
         rows = [one["probability"] for one in predictions]
     elif target.task == "classification":
@@ -110,6 +117,13 @@ def _tags(target: Target, values: NDArray[Any]) -> list[Prediction]:
 def _filled(shares: list[float], places: int) -> list[float]:
     """With 1, what is answered where no token is."""
     return [*shares, *[1.0] * (places - len(shares))]
+
+
+def _forecasts(target: Target, values: NDArray[Any]) -> list[Prediction]:
+    names = list(map(str, target.quantiles or ()))
+    by_level = by_step(target, values).swapaxes(1, 2).tolist()
+    found = [dict(zip(names, row, strict=True)) for row in by_level]
+    return [{"forecast": row[str(MEDIAN)], "quantiles": row} for row in found]
 
 
 def _at_places(target: Target, values: NDArray[Any]) -> NDArray[Any]:

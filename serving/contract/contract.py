@@ -89,7 +89,7 @@ class Contract(BaseModel):
     Attributes:
         classes: of a classifier, in the order of `probabilities`; of a model that finds boxes or sets of labels, the
             labels.
-        shape: of a dense answer's row, and `outputs`, see `preprocessing.schema.Target`.
+        shape: of a dense answer's row, `outputs` and `quantiles`, see `preprocessing.schema.Target`.
         threshold: of sets of labels, the probability from which a label is answered.
         prompt: of a model that writes texts, the input that the text continues; None: no input.
         decoding: of a model that writes texts, how they are chosen.
@@ -112,6 +112,7 @@ class Contract(BaseModel):
     shape: tuple[int, ...] | None = None
     outputs: tuple[Target, ...] | None = None
     threshold: float | None = None
+    quantiles: tuple[float, ...] | None = None
 
     @classmethod
     def of(
@@ -153,6 +154,7 @@ class Contract(BaseModel):
             shape=schema.target.shape,
             outputs=schema.target.outputs,
             threshold=THRESHOLD if schema.target.task == "multilabel" else None,
+            quantiles=schema.target.quantiles,
         )
 
     @cached_property
@@ -178,11 +180,14 @@ class Contract(BaseModel):
             prompt=self.prompt,
             shape=self.shape,
             outputs=self.outputs,
+            quantiles=self.quantiles,
         )
 
     def answers_like(self, target: Target) -> bool:
         """Whether the answers mean the same as those to another target."""
-        ours, theirs = ((one.task, one.classes, one.shape, one.outputs) for one in (self.target_, target))
+        ours, theirs = (
+            (one.task, one.classes, one.shape, one.outputs, one.quantiles) for one in (self.target_, target)
+        )
         return ours == theirs
 
     @property

@@ -51,8 +51,9 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
     """The outputs as tensors: of a classifier `probabilities` and `label`, of a regressor `predictions`.
 
     Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape. Of a
-    label for each token `probabilities` and `labels`, an empty text where the row has none.
-    Of a model that writes texts `text` and `log_probability`; for boxes see `box_tensors`.
+    label for each token `probabilities` and `labels`, an empty text where the row has none. Of a forecast `predictions`
+    has the quantiles of each step. Of a model that writes texts `text` and `log_probability`; for boxes see
+    `box_tensors`.
     """
     if contract.detection is not None:
         most = contract.detection.max_boxes
@@ -78,6 +79,8 @@ def _specs_of(target: Target) -> list[TensorSpec]:
     if target.task == "tagging":
         several = TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))
         return [several, TensorSpec("labels", "BYTES", shape)]
+    if target.quantiles is not None:
+        return [TensorSpec("predictions", "FP32", (*shape, len(target.quantiles)))]
     if target.task == "segmentation":
         return [TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))]
     if target.task == "multilabel":

@@ -239,6 +239,10 @@ def _prediction(target: Target) -> Spec:
         several = {"type": "array", "items": number}
         properties = {"label": label, "probability": number, "probabilities": several}
         return {"type": "object", "properties": properties}
+    if target.quantiles is not None:
+        steps = _nested(number, target.shape)
+        by_level = {"type": "object", "properties": dict.fromkeys(map(str, target.quantiles), steps)}
+        return {"type": "object", "properties": {"forecast": steps, "quantiles": by_level}}
     if target.shape is not None:
         return _nested(number, target.shape)
     return number if len(target.names) == 1 else {"type": "array", "items": number}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
+from tests.zoo.forecasts import boosted, seasonal_naive
 from tests.zoo.windows import sliding_map50
 from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.preprocessing.prepare import prepare
@@ -25,6 +26,7 @@ COMPUTED = (
     "text-generation",
     "verses",
     "detection",
+    "demand",
 )
 PUBLISHED = {
     "gpt": "3.507 a character measured for text-generation, an LSTM",
@@ -49,11 +51,21 @@ def beside(name: str, document: dict[str, Any]) -> str:
         entry if isinstance(entry, str) else entry.model_dump() for entry in data.target
     ]
     prepared = prepare(
-        dataset=data.dataset, target=target, task=data.task, split=data.split.model_dump(), tile=data.tile
+        dataset=data.dataset,
+        target=target,
+        task=data.task,
+        split=data.split.model_dump(),
+        tile=data.tile,
+        forecast=data.forecast and data.forecast.model_dump(),
     )
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
         return f"1-NN DTW {dtw_accuracy(train, test, 'class'):.3f}"
+    if data.forecast is not None:
+        forecast = prepared.schema.target
+        naive = seasonal_naive(forecast, test, data.forecast.season)
+        other = boosted(forecast, train, test, data.forecast.known)
+        return f"seasonal naive {naive:.3f}, gradient boosting {other:.3f}"
     boxes = prepared.transforms.box_target
     if boxes is not None:
         learned, truth = boxes.ground_truth(train), boxes.ground_truth(test)

@@ -23,6 +23,7 @@ from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.training.fit import fit
 from tidegate.models.training.masked_pretraining import pretrain
+from tidegate.models.training.measures.pinball_loss import with_quantiles
 from tidegate.pipelines.experiment.load import load_experiment
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.inference.parity import measure
@@ -34,6 +35,7 @@ ROWS = 48
 SHORTER: dict[str, dict[str, Any]] = {
     "transformer": {"pretrain": {"epochs": 1, "copies": 1}},
     "inception": {"stages": [[16], [16]]},
+    "tide": {"width": 16},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
 }
 
@@ -54,6 +56,7 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
         split=data.split.model_dump(),
         task=data.task or task_of(training.loss),
         tile=data.tile,
+        forecast=data.forecast and data.forecast.model_dump(),
     )
     target, specs = prepared.schema.target, prepared.transforms.input_specs
     train, test = (few(prepared.splits[part]) for part in ("train", "test"))
@@ -63,10 +66,12 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     answers = prepared.transforms.text_target
     classes = answers.spec.vocabulary if answers else len(target.classes)
     grids = prepared.transforms.box_target.grids if prepared.transforms.box_target else ()
-    head = outputs_for(target.task, classes, len(target.names), training.loss, grids)
+    settings = with_quantiles(training.model_dump(exclude={"seed"}) | {"epochs": 1}, target)
+    quantiles = len(target.quantiles or ())
+    values = target.places if quantiles else len(target.names)
+    head = outputs_for(target.task, classes, values, settings["loss"], grids, quantiles=quantiles)
     model = build_model(options, specs, head, 7)
     pretrain(model, options, inputs, 7)
-    settings = training.model_dump(exclude={"seed"}) | {"epochs": 1}
     rows = (inputs, prepared.transforms.target(prepared.schema, train))
     images = [name for name, spec in specs.items() if spec.kind == "image"]
     history = fit(
@@ -102,5 +107,7 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
         assert all(answer["label"] in target.classes for answer in answered)
     if target.task == "detection":
         assert all(set(box) == {"label", "score", "box"} for answer in answered for box in answer["boxes"])
+    if target.task == "forecasting":
+        assert all(len(answer["forecast"]) == target.places for answer in answered)
     if target.task == "generation":
         assert all(isinstance(answer["text"], str) and answer["log_probability"] < 0 for answer in answered)

@@ -7,6 +7,7 @@ flattened row by row.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,14 @@ def as_answers(target: Target, raw: NDArray[np.floating]) -> Floats:
         raw: float `(n, ...)`; of several outputs side by side, see `networks.predict`.
 
     Returns:
-        float32 `(n, units)`: one sigmoid `p` of two classes becomes `[1 - p, p]`, at each place of a segmentation.
+        float32 `(n, units)`: one sigmoid `p` of two classes becomes `[1 - p, p]`, at each place of a segmentation; the
+        quantiles of a forecast's step are in ascending order, which makes their loss no larger: Chernozhukov,
+        Fernandez-Val, Galichon, "Quantile and Probability Curves Without Crossing", Econometrica 78(3), 2010.
     """
     flat = np.asarray(raw, np.float32)
     flat = flat.reshape(len(flat), -1)
+    if target.quantiles is not None and flat.shape[1] == target.units:
+        return np.sort(by_step(target, flat), axis=2).reshape(len(flat), -1)
     outputs = target.outputs or (target,)
     widths = [one.units // 2 if _is_pair(one) else one.units for one in outputs]
     if flat.shape[1] in (target.units, 0) or flat.shape[1] != sum(widths):
@@ -35,6 +40,11 @@ def as_answers(target: Target, raw: NDArray[np.floating]) -> Floats:
     parts = np.split(flat, np.cumsum(widths)[:-1], axis=1)
     pairs = zip(outputs, parts, strict=True)
     return np.concatenate([_of_two(part) if _is_pair(one) else part for one, part in pairs], axis=1)
+
+
+def by_step(target: Target, answers: NDArray[Any]) -> NDArray[Any]:
+    """A forecast's answers `(n, units)` as `(n, steps, quantiles)`."""
+    return answers.reshape(len(answers), target.places, len(target.quantiles or ()))
 
 
 def parts_of(target: Target) -> Iterator[tuple[Target, slice]]:

@@ -71,7 +71,7 @@ class TargetForms:
         for name in self.names:
             if name not in columns:
                 raise unknown_column(name, columns, "target")
-        if self.task == "reconstruction":
+        if self.task in ("reconstruction", "forecasting"):
             return columns
         if self._several or (self.task is None and self._are_unlike(columns)):
             return self._read_outputs(columns)

@@ -7,6 +7,7 @@ from typing import Any
 from tidegate.models.config.losses import Loss
 from tidegate.models.keras_private import logits_beside
 from tidegate.models.training.measures.multibox_loss import multibox
+from tidegate.models.training.measures.pinball_loss import pinball
 from tidegate.models.training.optimizers import construct
 from tidegate.models.training.own.own_objects import own_loss
 from tidegate.models.user_code.references import is_reference
@@ -30,6 +31,8 @@ def loss_function(loss: Loss) -> Any:
         return _of_logits(made, loss.target == "probability") if loss.logits else made
     if loss.target == "boxes":
         return construct(multibox, loss.options, f"loss {loss.name!r}")
+    if loss.name == "pinball":
+        return construct(pinball, loss.options, f"loss {loss.name!r}")
     config = "".join(part.capitalize() for part in loss.name.split("_"))
     special = {"KlDivergence": "KLDivergence", "LogCosh": "LogCosh"}
     made = construct(getattr(keras.losses, special.get(config, config)), loss.options, f"loss {loss.name!r}")

@@ -23,6 +23,7 @@ from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.training.cross_validation import cross_validate
+from tidegate.models.training.measures.pinball_loss import with_quantiles
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.models.user_code.code_folder import FILES
 from tidegate.pipelines.planning.kept_data import lay_out_file
@@ -81,8 +82,9 @@ class Trial:
             require_gpus(inputs.gpus)
         self.inputs, self.context, self._log = inputs, context, log
         self.seed, self._resumed = training["seed"], ""
-        self.training = {key: value for key, value in training.items() if key != "seed"}
         self.schema, self.transforms = read_contract(inputs.prepared, context.store)
+        learned_by = {key: value for key, value in training.items() if key != "seed"}
+        self.training = with_quantiles(learned_by, self.schema.target)
         self.weight: str | None = inputs.content["data"].get("weight")
         self.rows = TrialRows(context.store, inputs.prepared, self.schema, self.transforms, self.weight)
         file = model_file(inputs.code, context.work, model.get("file"))
@@ -283,6 +285,8 @@ class Trial:
         validation_rows, training_rows = rows["validation"], rows["train"]
         split = {**split, "validation": validation_rows / (training_rows + validation_rows)}
         split["weight"] = self.weight
+        if self.schema.target.quantiles is not None:
+            split["origins"] = self.rows.places()[: training_rows + validation_rows]
         columns = concat([self.rows.columns(part) for part in ("train", "validation")])
         keep = [fold_key(self.context.key, fold) for fold in range(split["folds"])]
         return cross_validate(

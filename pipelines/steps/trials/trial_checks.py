@@ -16,6 +16,7 @@ TARGETS = {
     "tagging": "a label for each token",
     "multioutput": "several outputs",
     "reconstruction": "the input itself",
+    "forecasting": "a forecast",
 }
 
 
@@ -46,7 +47,8 @@ def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterato
     # Here there is no one class or number per row, which these need.
     keys = ["calibration", "privacy", "explain", *(["class_weights"] if task != "generation" else [])]
     asked = {f"training.{key}": training[key] for key in keys}
-    asked["data.split.folds"] = inputs.content["data"]["split"].get("folds")
+    folds = inputs.content["data"]["split"].get("folds")
+    asked["data.split.folds"] = None if task == "forecasting" else folds
     asked["serving.explain"] = inputs.explain
     yield from (
         f"Option {name!r} is set, and the target is {TARGETS[task]}; expected a class or a number per row; "

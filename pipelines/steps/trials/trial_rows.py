@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.infra.store import Store
 from tidegate.models.data.columns import Array, Columns, load_columns
@@ -44,6 +45,12 @@ class TrialRows:
     def columns(self, split: str) -> Columns:
         """A split's raw columns."""
         return load_columns(self._store.fetch(getattr(self._prepared, split)))
+
+    def places(self) -> NDArray[np.int64]:
+        """Of the rows of all splits, training rows first, which row of the source each was; of a forecast its step."""
+        assert self._prepared.places is not None
+        found: NDArray[np.int64] = np.load(self._store.fetch(self._prepared.places), allow_pickle=False)
+        return found
 
     def encoded(self, split: str) -> Rows:
         """A split as the model sees it: inputs by name, and the encoded target."""

@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gpt": {"width": 16, "layers": 2, "heads": 2},
     "seq2seq": {"units": 12, "embedding": 6},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
+    "tide": {"width": 8, "step_width": 4, "dropout": 0, "season": 2},
 }
 STEPS = 7
 PREFIX = InputSpec((STEPS,), "int32", "prefix", 20)
@@ -38,6 +39,8 @@ BESIDE = {"seq2seq": {"prefix": PREFIX}}  # what a family needs beside the one i
 FINDERS = [name for name in FAMILIES if "detection" in tasks_of(name)]
 GRIDS = (Grid(2, ((3.0, 3.0),)), Grid(4, ((4.0, 6.0), (6.0, 4.0))))  # of images of 8 x 8
 OUTPUTS = {name: Outputs(1 + 2 + 4, "linear", GRIDS) for name in FINDERS}  # of all others three classes
+FORECASTERS = [name for name in FAMILIES if tasks_of(name) == ("forecasting",)]
+OUTPUTS |= {name: Outputs(3, "linear", quantiles=3) for name in FORECASTERS}  # of one step
 WRITERS = [name for name in FAMILIES if "generation" in tasks_of(name)]
 INPUTS = (
     InputSpec((5,), "float32", "numeric"),
@@ -93,6 +96,9 @@ def learned(name: str, keeper: Any = None, gpus: int = 0, **training: Any) -> tu
     if name in FINDERS:
         task, y = "detection", np.zeros((ROWS, 24, 5), np.float32)
         y[np.arange(ROWS), np.arange(ROWS)] = [1, 0.5, -0.5, 1, 0]
+    if name in FORECASTERS:
+        task, y = "forecasting", values(spec)[:, :1] + 2
+        training["loss"] = {"name": "pinball", "quantiles": [0.1, 0.5, 0.9]}
     adam = {"name": "adam", "learning_rate": 0.01}
     asked = {"epochs": 15, "batch_size": 4, "optimizer": adam, **training}
     model, rows = built(name, spec), (rows_for(name, spec), y)

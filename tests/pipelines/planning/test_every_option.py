@@ -184,6 +184,11 @@ def target(after: dict[str, Any], **before: Any) -> Change:
     return data({"target": [{**first, **after}]}, {"target": [first], "inputs": ["city"]})
 
 
+def forecast(after: dict[str, Any]) -> Change:
+    first = {"past": 4, "horizon": 2}
+    return data({"forecast": {**first, **after}}, {"forecast": first, "target": "z", "inputs": ["ids"]})
+
+
 def csv(**after: Any) -> Change:
     return data({"csv": after})
 
@@ -240,6 +245,12 @@ CHANGED: dict[str, Change] = {
     "data.target.vocabulary": target({"vocabulary": 4}),
     "data.task": data({"task": "regression"}, {"target": "ids"}),
     "data.tile": data({"tile": 64}),
+    "data.forecast.past": forecast({"past": 5}),
+    "data.forecast.horizon": forecast({"horizon": 3}),
+    "data.forecast.known": forecast({"known": ["ids"]}),
+    "data.forecast.quantiles": forecast({"quantiles": [0.2, 0.5]}),
+    "data.forecast.season": forecast({"season": 2}),
+    "data.forecast.every": forecast({"every": 2}),
     "data.csv.delimiter": csv(delimiter=";"),
     "data.csv.decimal": csv(decimal=","),
     "data.csv.thousands": data({"csv": {"thousands": "."}}, {"source": "large.csv"}),

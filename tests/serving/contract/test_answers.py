@@ -22,7 +22,8 @@ ARRAY = Target(names=("clean",), task="regression", shape=(2, 3))
 WEIGHT = Target(names=("weight",), task="regression")
 SEVERAL = Target(names=("weight", "tags", "animal"), task="multioutput", outputs=(CLASS, LABELS, WEIGHT))
 ITSELF = Target(names=(), task="reconstruction", shape=(3,))
-FORMS = [CLASS, LABELS, MASK, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF]
+DEMAND = Target(names=("demand",), task="forecasting", shape=(2,), quantiles=(0.1, 0.5, 0.9), naive_error=2.0)
+FORMS = [CLASS, LABELS, MASK, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF, DEMAND]
 
 
 def _answers(target: Target, rows: int) -> np.ndarray:
@@ -53,7 +54,7 @@ def test_a_contract_of_any_form_is_read_again() -> None:
     for target in FORMS:
         contract = _served(target).contract
         again = Contract.model_validate_json(contract.model_dump_json(exclude_none=True))
-        assert again.target_ == target and again.answers_like(target)
+        assert again.target_ == target.model_copy(update={"naive_error": None}) and again.answers_like(target)
 
 
 def test_labels_are_those_whose_probability_reaches_the_threshold() -> None:
@@ -96,6 +97,15 @@ def test_a_row_of_tokens_gets_as_many_labels() -> None:
     found = predictions_of(TOKENS, values)
     assert found[0]["labels"] == ["B-X", "O"] and found[0]["probability"] == pytest.approx([0.9, 0.8])
     assert found[1] == {"labels": [], "probability": []}
+
+
+def test_a_forecast_is_its_median_and_its_quantiles_in_order() -> None:
+    values = as_answers(DEMAND, np.array([[3, 1, 2, 7, 8, 9]], np.float32))
+    (found,) = predictions_of(DEMAND, values)
+    assert found == {
+        "forecast": [2.0, 8.0],
+        "quantiles": {"0.1": [1.0, 7.0], "0.5": [2.0, 8.0], "0.9": [3.0, 9.0]},
+    }
 
 
 def test_people_get_each_output_in_its_own_words() -> None:
