@@ -36,10 +36,10 @@ class Gate(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, behind: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, behind: int, host: str) -> None:
+        super().__init__((host, 0), _Handler)
         self.behind = behind
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"http://{host}:{self.server_address[1]}"
         self.life_s, self.slow_s, self.refuses = 3600.0, 0.0, False
         self.asked: list[tuple[str, str]] = []
         self.used: list[str] = []
@@ -109,8 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def aws(folder: Path) -> Iterator[Gate]:
-    """Start moto with a bucket, and the gate before it."""
+def aws(folder: Path, host: str = "127.0.0.1") -> Iterator[Gate]:
+    """Start moto with a bucket, and the gate before it at an address of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -129,7 +129,7 @@ def aws(folder: Path) -> Iterator[Gate]:
         client = maker.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
         client.create_bucket(Bucket=BUCKET)
         client.close()
-        with Gate(port) as gate:
+        with Gate(port, host) as gate:
             thread = threading.Thread(target=gate.serve_forever, args=(0.05,))
             thread.start()
             yield gate
