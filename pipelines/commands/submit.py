@@ -206,7 +206,7 @@ def begin_detached(home: Home, plan: Plan, cause: str) -> bool:
     known = known_run(home, plan.run)
     if known is not None and known.status in (*UNDERWAY, "done"):
         return False
-    _detach(home, _recorded(home, plan), "", cause)
+    _detach(home, _recorded(home, plan), f"the schedule {cause}", cause)
     return True
 
 

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.conftest import Cli
 from tidegate.infra.store import FolderStore
 from tidegate.infra.system import processes
 from tidegate.infra.system.clock import FakeClock
 from tidegate.pipelines.commands.schedules.scheduler import NAME, Scheduler
+from tidegate.pipelines.commands.schedules.start import begin_due
+from tidegate.pipelines.commands.wait import wait_for_end
 from tidegate.pipelines.experiment.load import load_experiment
-from tidegate.pipelines.scheduling.document import ScheduleState, Start, change, require
+from tidegate.pipelines.scheduling.document import ScheduleState, Start, change, require, update
 from tidegate.pipelines.state.home import Home
 
 FILE = """
@@ -58,8 +61,51 @@ def make_file(folder: Path) -> Path:
     return folder / "experiment.yaml"
 
 
+def owe(home: Home) -> None:
+    now = time.time()
+    start = Start(id=f"hand {now:.3f}", cause="hand", moment=now, at=now)
+    update(home.store, "nightly", lambda state: state.model_copy(update={"owed": (start,), "recent": ()}))
+
+
 def entries(home: Home) -> list[tuple[str, str]]:
     return [(entry.outcome, entry.run) for entry in require(home.store, "nightly").recent]
+
+
+@pytest.mark.slow  # six runs, each trained and released
+def test_a_start_that_is_killed_at_any_write_happens_once(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    cli.ok("submit", str(make_file(tmp_path)), "--schedule")
+    home = Home(cli.home)
+    processes.stop(home.processes, NAME)
+    created = list[float]()
+    for left in range(3):  # the try is counted, the run is named, the end is written
+        for after in (False, True):
+            # Each turn another run: the data is another.
+            with (tmp_path / "rows.csv").open("a") as file:
+                file.write(f"{left},{int(after)},no\n" * 3)
+            owe(home)
+            begun = update(home.store, "nightly", _begun)
+            assert begun is not None
+            dying = Home(cli.home)
+            dying.__dict__["store"] = Dying(home.path / "store", left, after)
+            with pytest.raises(Killed):
+                begin_due(dying, "nightly")
+            begin_due(home, "nightly")  # the next process
+            ((outcome, run),) = entries(home)
+            assert outcome in ("started", "unchanged")
+            assert wait_for_end(home, home.folder_of(run), time.monotonic() + 120)
+            assert home.folder_of(run).read().status == "done"
+            created.append(home.folder_of(run).read().created)
+            assert begin_due(home, "nightly") == ""
+    assert len(set(created)) == 6
+    assert len(list(home.runs_path.iterdir())) == 6
+
+
+def _begun(state: ScheduleState) -> ScheduleState:
+    first, *others = state.owed
+    return state.model_copy(update={"begun": first, "owed": tuple(others)})
 
 
 def test_a_scheduler_that_is_killed_at_any_write_owes_a_start_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate.infra.errors import InfraError, LockedError
@@ -81,7 +82,7 @@ class InThisProcess:
 
 
 def _begin(home: Home, state: ScheduleState, start: Start) -> str:
-    cause = f"{state.name} {start.id}"
+    cause = f"{state.name} {start.cause} {datetime.fromtimestamp(start.moment, UTC).isoformat()}"
     if _was_begun(home, start, cause):
         begun = True
         go_on_detached(home, home.folder_of(start.run))
