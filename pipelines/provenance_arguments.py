@@ -27,6 +27,15 @@ def provenance_commands(add: Add) -> None:
     )
     trace.add_argument("name", metavar="NAME", help="an endpoint")
     trace.add_argument("--release", type=int, metavar="N", help="a release's number (default: the live one)")
+    reproduce = add(
+        "reproduce",
+        "provenance.reproduce:reproduce",
+        "train a run's winner again, and name the first thing that differs",
+        "tidegate reproduce digits",
+    )
+    reproduce.add_argument(
+        "run", metavar="RUN", help="a run's id, or an experiment's name for its newest run"
+    )
     signing = add(
         "signing",
         "provenance.signing:signing",

@@ -17,6 +17,7 @@ from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live
 from tidegate.pipelines.hosting.own_key import OWN_KEY, key_in_file, line_of
+from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
 from tidegate.serving.deployment.event import Event
@@ -145,8 +146,6 @@ class LocalHosting:
         """What a server is told to ask of its bundle; of a release that was not signed nothing."""
         if not release.signed_by:
             return {}
-        from tidegate.pipelines.signing.keys import trusted_folder
-
         return {"TIDEGATE_TRUSTED_KEYS": str(trusted_folder(self._home))}
 
     def private_url(self, state: EndpointState, number: int) -> str:

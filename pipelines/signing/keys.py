@@ -14,21 +14,10 @@ from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.signing.folders import PRIVATE, TRUSTED, keys_folder, trusted_folder
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.signature import PrivateKey, PublicKey
 from tidegate.serving.bundle.trust import SUFFIX, trusted_keys
-
-PRIVATE, TRUSTED = "signing.pem", "trusted"
-
-
-def keys_folder(home: Home) -> Path:
-    """Where the home's keys are."""
-    return home.path / "keys"
-
-
-def trusted_folder(home: Home) -> Path:
-    """Where the public keys are that may have signed what the home serves."""
-    return keys_folder(home) / TRUSTED
 
 
 def signing_key(home: Home) -> PrivateKey | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Store
 from tidegate.infra.system.files import write_atomic
-from tidegate.pipelines.signing.keys import signing_key, trusted_folder
+from tidegate.pipelines.signing.folders import trusted_folder
+from tidegate.pipelines.signing.keys import signing_key
 from tidegate.pipelines.state.bundles import signature_key
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import CHAIN, Bundle

@@ -5,7 +5,8 @@ from typing import Any
 
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.result import Result, table
-from tidegate.pipelines.signing.keys import current, distrust, rotate, trust, trusted, trusted_folder
+from tidegate.pipelines.signing.folders import trusted_folder
+from tidegate.pipelines.signing.keys import current, distrust, rotate, trust, trusted
 from tidegate.pipelines.state.endpoint_names import known_endpoints
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.trust import SUFFIX

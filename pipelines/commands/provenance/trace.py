@@ -6,7 +6,7 @@ from tidegate.pipelines.commands.provenance.history import row_of
 from tidegate.pipelines.history.entries import Entry, contents, digest_of, parsed
 from tidegate.pipelines.history.record import settle
 from tidegate.pipelines.result import Result, table
-from tidegate.pipelines.signing.keys import trusted_folder
+from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home

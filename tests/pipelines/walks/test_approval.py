@@ -83,6 +83,10 @@ def test_a_run_waits_and_is_released_when_it_is_approved(cli: Cli, file: Path, r
     again = cli("approve", run)
     assert again.code == 2
     assert f"run {run} is done" in again.stderr
+    assert [(one["kind"], one["reason"]) for one in cli.ok("history", "asked", "--verify")["entries"]] == [
+        ("approved", "looks right"),
+        ("released", ""),
+    ]
 
 
 def test_a_run_is_refused_or_cancelled(cli: Cli, file: Path, receiver: Receiver) -> None:
@@ -97,4 +101,7 @@ def test_a_run_is_refused_or_cancelled(cli: Cli, file: Path, receiver: Receiver)
     assert ended["status"] == "refused"
     assert ended["reason"].endswith(": the labels are wrong")
     assert told(receiver) == ["waiting", "cancelled", "waiting", "refused"]
+    (entry,) = cli.ok("history")["entries"]
+    assert entry["kind"] == "refused"
+    assert entry["facts"]["why"].endswith(": the labels are wrong")
     assert cli.ok("endpoints") == []

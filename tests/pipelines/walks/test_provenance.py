@@ -1,14 +1,17 @@
-"""Where a release comes from, traced."""
+"""Where a release comes from: traced, signed so that another tool checks it, and trained again to the bit."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Cli
-from tidegate.pipelines.signing.keys import current, trusted_folder
+from tests.serving.bundle.test_model_signing import verified
+from tidegate.pipelines.signing.folders import trusted_folder
+from tidegate.pipelines.signing.keys import current
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import CHAIN, open_bundle
@@ -54,3 +57,30 @@ def test_trace(shared: Cli, digits: dict[str, Any], bundle: Path, public: Path) 
     ]
     for digest in (chain["data"]["source"], chain["weights"]["model.keras"], data["history"]["digest"]):
         assert digest[:16] in told.stdout
+
+
+def test_the_tool_of_openssf_accepts_a_real_release(bundle: Path, public: Path) -> None:
+    assert verified(bundle, public)
+
+
+def test_a_run_is_trained_again_to_the_same_bits(shared: Cli, digits: dict[str, Any]) -> None:
+    data = shared.ok("reproduce", digits["run"])
+    assert (data["equal"], data["differs"], data["notes"]) == (True, None, [])
+    assert (data["epochs"], data["arrays"] >= 4) == (8, True)
+
+
+def test_the_first_step_that_differs_is_named(shared: Cli, home: Home, digits: dict[str, Any]) -> None:
+    record = home.run_folder(digits["run"]).read()
+    (prepare,) = [step for step in record.steps if step.step == "prepare"]
+    path = home.folder_of(record.run).call(prepare.id)
+    before = path.read_text()
+    call = json.loads(before)
+    call["inputs"]["data"]["split"]["seed"] += 1
+    path.write_text(json.dumps(call))
+    try:
+        ran = shared("reproduce", digits["run"], "--json")
+    finally:
+        path.write_text(before)
+    assert (ran.code, ran.json["equal"]) == (1, False)
+    assert ran.json["differs"]["step"] == "prepare"
+    assert "its output " in ran.json["differs"]["what"]
