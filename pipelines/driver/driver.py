@@ -231,8 +231,10 @@ class Driver:
             mark_told(self._home.store, request)
 
     def _end(self, status: Status, reason: str = "", *, tell: bool = True) -> None:
-        finished = None if status == "waiting" else time.time()
-        self._record.update(status=status, reason=reason[:MAX_REASON], finished=finished)
+        over: dict[str, Any] = (
+            {"finished": None} if status == "waiting" else {"finished": time.time(), "until": None}
+        )
+        self._record.update(status=status, reason=reason[:MAX_REASON], **over)
         if self._log is not None:
             self._log.end(status, reason[:MAX_REASON])
         if status in ("done", "refused", "cancelled"):  # a failed one goes on with what was approved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.conftest import Cli
 from tests.infra.notifications.test_channels import Receiver, receiver
+from tidegate.pipelines.commands.schedules.late import end_late
 from tidegate.pipelines.state.approvals import find_request
 from tidegate.pipelines.state.home import Home
 
@@ -105,3 +107,23 @@ def test_a_run_is_refused_or_cancelled(cli: Cli, file: Path, receiver: Receiver)
     assert entry["kind"] == "refused"
     assert entry["facts"]["why"].endswith(": the labels are wrong")
     assert cli.ok("endpoints") == []
+
+
+@pytest.mark.slow
+def test_what_nobody_approved_in_time_is_told_as_refused(cli: Cli, file: Path, receiver: Receiver) -> None:
+    """By the home's scheduler, whose part this is; without one the run counts as refused all the same."""
+    file.write_text(file.read_text().replace("approval: 1", "approval: 1, by: 3s"))
+    run = submitted(cli, file)["run"]
+    home = Home(cli.home)
+    end_late(home, run)  # too early
+    assert told(receiver) == ["waiting"]
+    while home.folder_of(run).read().status == "waiting":
+        time.sleep(0.1)
+    waited = cli("wait", run)
+    assert waited.code == 3
+    assert "was not approved in the time that gate.by gives" in waited.stdout
+    end_late(home, run)
+    assert told(receiver) == ["waiting", "refused"]
+    end_late(home, run)
+    assert told(receiver) == ["waiting", "refused"]
+    assert cli("approve", run).code == 2
