@@ -19,7 +19,10 @@ from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.history.actors import on_behalf
 from tidegate.pipelines.history.entries import contents, parsed
 from tidegate.pipelines.history.record import WAITING, new_event, record, settle, settle_endpoint
-from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.home import Home, RunRecord
+from tidegate.pipelines.step_types.release import PromoteInputs
+from tidegate.pipelines.steps import promote as promote_step
+from tidegate.pipelines.steps.context import StepContext
 from tidegate.serving.deployment.event import Actor, Event
 from tidegate.serving.deployment.release import deleted, load, promote, reserve, update
 
@@ -205,3 +208,27 @@ def test_whoever_asked_is_named_and_whoever_did_it_for_them(home: Home) -> None:
     assert on_behalf(here, home) == here
     asked = Actor(user="ada@example.org", host="laptop")
     assert str(on_behalf(asked, home)) == f"ada@example.org through {here.user}"
+
+
+def test_a_release_is_told_with_what_its_run_was_asked_for(home: Home, tmp_path: Path) -> None:
+    folder = home.folder_of("wine-1")
+    inputs = PromoteInputs(run="wine-1", endpoint="wine", release=1, champion=None)
+    context = StepContext(home, folder, "promote-1", "k", tmp_path)
+    nobody = promote_step._event(inputs, context)  # its record is gone
+    assert (nobody.reason, nobody.actor.through) == ("", "")
+    folder.create()
+    record = {"run": "wine-1", "name": "wine", "endpoint": "wine", "status": "running", "created": 0.0}
+    asked = {
+        "by": {"user": "ada@example.org", "host": "laptop"},
+        "message": "as agreed",
+        "cause": "wine cron 7",
+    }
+    folder.write(RunRecord.model_validate({**record, **asked, "experiment": {}}))
+    told = promote_step._event(inputs, context)
+    assert (told.kind, told.reason, told.actor.user, told.facts) == (
+        "released",
+        "as agreed",
+        "ada@example.org",
+        {"cause": "wine cron 7"},
+    )
+    assert told.actor.through == nobody.actor.user
