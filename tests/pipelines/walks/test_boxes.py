@@ -132,6 +132,6 @@ def test_what_does_not_fit_is_refused_before_a_step_runs(
         ),
     ],
 )
-def test_what_is_not_for_boxes_is_refused(cli: Cli, squares: Path, change: str, said: str) -> None:
-    ran = cli("submit", str(squares), "--set", change)
+def test_what_is_not_for_boxes_is_refused(shared: Cli, squares: Path, change: str, said: str) -> None:
+    ran = shared("submit", str(squares), "--set", change)
     assert ran.code == 1 and said in ran.stderr

@@ -71,8 +71,10 @@ def test_tensorflow_explains_what_has_no_onnx_form(cli: Cli, tmp_path: Path) -> 
     assert refused.code == 1 and "serving.runtime is onnx, but the model's gradient has no" in refused.stderr
 
 
-def test_a_text_that_can_not_be_explained_is_refused_before_it_is_trained(cli: Cli, tmp_path: Path) -> None:
-    ran = cli("submit", experiment(tmp_path, "[{name: note, kind: text}]", COUNTED))
+def test_a_text_that_can_not_be_explained_is_refused_before_it_is_trained(
+    shared: Cli, tmp_path: Path
+) -> None:
+    ran = shared("submit", experiment(tmp_path, "[{name: note, kind: text}]", COUNTED))
     assert ran.code == 1
     assert "no Embedding layer reads the text 'note'" in ran.stderr and "leave explain out" in ran.stderr
     assert "epoch 1/2" not in ran.stderr + ran.stdout

@@ -42,8 +42,8 @@ def asked(cli: Cli, *args: str, rows: list[Any]) -> list[dict[str, Any]]:
     return list(cli.ok("predict", "backwards", *args, stdin=json.dumps(rows))["predictions"])
 
 
-def test_a_text_goes_the_whole_way(cli: Cli, experiment: Path) -> None:
-    answer = cli.ok("submit", str(experiment))
+def test_a_text_goes_the_whole_way(shared: Cli, experiment: Path) -> None:
+    answer = shared.ok("submit", str(experiment))
     assert answer["status"] == "done" and answer["runtime"] == "onnx" and answer["parity"] < 1e-4
     figures = {"loss", "perplexity", "accuracy", "error_rate"}
     assert set(answer["metrics"]) == {
@@ -51,13 +51,13 @@ def test_a_text_goes_the_whole_way(cli: Cli, experiment: Path) -> None:
     }
     assert answer["metrics"]["test_perplexity"] < 5  # of 7 tokens
     rows = ["abc", "", "zzz"]
-    online = asked(cli, rows=rows)
-    offline = asked(cli, "--offline", rows=rows)
+    online = asked(shared, rows=rows)
+    offline = asked(shared, "--offline", rows=rows)
     assert [text["text"] for text in online] == [text["text"] for text in offline]
     assert all(set(text["text"].split()) <= set("ABCDE") for text in online)
     output = experiment.with_name("out.csv")
     source = experiment.with_name("pairs.csv")
-    assert cli.ok("predict", "backwards", "--input", str(source), "--output", str(output))["rows"] == 300
+    assert shared.ok("predict", "backwards", "--input", str(source), "--output", str(output))["rows"] == 300
     with output.open() as stream:
         table = list(csv.DictReader(stream))
     assert (
@@ -88,10 +88,10 @@ serving: {decoding: {method: sample, seed: 3, max_length: 12}}
     assert [text["text"] for text in online] == [text["text"] for text in offline]
 
 
-def test_a_text_without_a_gate_is_released(cli: Cli, experiment: Path) -> None:
+def test_a_text_without_a_gate_is_released(shared: Cli, experiment: Path) -> None:
     lines = [line for line in EXPERIMENT.splitlines() if not line.startswith("gate:")]
     experiment.write_text("\n".join(lines))
-    assert cli.ok("submit", str(experiment), "--set", "training.epochs=1")["status"] == "done"
+    assert shared.ok("submit", str(experiment), "--set", "training.epochs=1")["status"] == "done"
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused_before_a_step_runs(
 @pytest.mark.parametrize(
     "change", ["training.calibration=temperature", "data.split.folds=2", "training.explain=2"]
 )
-def test_what_is_made_for_one_answer_a_row_is_refused(cli: Cli, experiment: Path, change: str) -> None:
-    ran = cli("submit", str(experiment), "--set", change)
+def test_what_is_made_for_one_answer_a_row_is_refused(shared: Cli, experiment: Path, change: str) -> None:
+    ran = shared("submit", str(experiment), "--set", change)
     assert ran.code == 1
     assert f"Option '{change.partition('=')[0]}' is set, and the target is a text" in ran.stderr
