@@ -17,7 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import forked
 from tests.bucket_servers import AzureServer, BucketServer, GoogleServer
+from tests.forked import Forked
 from tests.mlflow_database import give_database
 from tests.mlflow_server import MLFLOW, VARIABLES, give_mlflow
 from tests.s3_server import S3Server
@@ -45,6 +47,13 @@ COMMANDS = Kind(
         *(found.name for found in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}.")),
     ),
 )
+
+CACHE = os.environ.get("XDG_CACHE_HOME") or f"{Path.home()}/.cache"
+# JAX keeps what it has compiled for the next session: of the CPU time of its trainings here most is the compiler's.
+JAX = {
+    "JAX_COMPILATION_CACHE_DIR": f"{CACHE}/tidegate-tests/jax",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 
 
 # Files of these folders take a minute or two: one that begins last leaves the other process of `make test` idle.
@@ -105,6 +114,8 @@ def pytest_configure(config: pytest.Config) -> None:
     submit unless its test asks for it.
     """
     os.environ.setdefault(WARM, "0")
+    for name, value in JAX.items():
+        os.environ.setdefault(name, value)
     if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
         return
     os.environ.setdefault(
@@ -118,8 +129,9 @@ def pytest_configure(config: pytest.Config) -> None:
         (SYNC, step_environment()),
         (COMMANDS, whole),
         (MLFLOW, {**whole, **VARIABLES}),
+        *((kind, forked.with_tests(whole) | set_before) for kind, set_before in forked.KINDS),
     ):
-        server = start_server(kind, os.environ[VARIABLE], environment, 2, own_code=True)
+        server = start_server(kind, os.environ[VARIABLE], environment, 2, own_code=kind is TRAIN)
         config.add_cleanup(partial(end_servers, [server]))
 
 
@@ -186,17 +198,10 @@ class Cli:
         assert ran.code == 0, ran.stderr
         return ran.json
 
-    def start(self, *args: str) -> "subprocess.Popen[str]":
+    def start(self, *args: str) -> Forked:
         """Start a command and return at once."""
-        return subprocess.Popen(
-            self._ready(*args),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=self.environment(),
-        )
+        argv = self._ready(*args)
+        return Forked(COMMANDS if COMMANDS.module in argv else None, argv, self.environment())
 
     def processes(self) -> list[psutil.Process]:
         """Every living process that was started for this home."""
@@ -240,7 +245,8 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     """A home of the test's own; whatever runs in it is stopped."""
     cli = Cli(tmp_path / "home")
     yield cli
-    cli("down")
+    if (cli.home / "processes").exists():
+        cli("down")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tidegate.serving.dataplane.app import DataPlane
@@ -23,9 +23,13 @@ from tidegate.serving.server.endpoint_server import EndpointServer, duplicates
 from tidegate.serving.server.process_count import at_most
 
 
-def main() -> int:
-    """Serve until a signal or `drain`; exit code 1 and one line on stderr when bundle, keys or port are not usable."""
-    args = parser().parse_args()
+def main(words: Sequence[str] | None = None) -> int:
+    """Serve until a signal or `drain`; exit code 1 and one line on stderr when bundle, keys or port are not usable.
+
+    Args:
+        words: of the command line; default: those of this process.
+    """
+    args = parser().parse_args(words)
     _configure(args)
     gc.disable()  # nothing that is loaded now becomes garbage; collecting would take a tenth of the start
     try:

@@ -4,8 +4,6 @@ import http.client
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.forked import Program, Server
+from tidegate.infra.system.locks import lock
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.reading import RequestReader
@@ -24,7 +24,6 @@ from tidegate.serving.deployment.handover import server_argv, wait_ready
 from .bundles import RUNTIMES
 from .families import CASES as FAMILIES
 
-ROOT = Path(__file__).resolve().parents[2]
 # TensorFlow's import makes a start of ten seconds: one family with it always, the others where time is no matter. So
 # are those that are asked and answer as another one does: for gru's series and cnn's images.
 ALIKE = {"rnn", "lstm", "inception"}
@@ -78,17 +77,24 @@ class Endpoint:
         return {name: np.asarray(column) for name, column in parsed.items()}
 
 
-def built(what: str, folder: Path) -> Path:
-    """The folder with the bundles of `tests.conformance.WHAT`, made by a process of its own."""
-    argv = [sys.executable, "-m", "tests.on_keras", f"tests.conformance.{what}", str(folder)]
-    subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+def built(what: str, tmp: pytest.TempPathFactory) -> Path:
+    """The folder with the bundles of `tests.conformance.WHAT`, made once for all processes of this test session."""
+    base = tmp.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"bundles-{what}"
+    with lock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            making = tmp.mktemp(what)
+            program = Program("tensorflow", f"tests.conformance.{what}", str(making))
+            _, errors = program.communicate()
+            assert program.returncode == 0, errors[-3000:]
+            making.rename(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundle of every family on every runtime."""
-    return built("families", tmp_path_factory.mktemp("families"))
+    return built("families", tmp_path_factory)
 
 
 @contextmanager
@@ -109,7 +115,7 @@ def serving(
         grpc_port = probe.getsockname()[1]
     control = folder / "control"
     argv = [*server_argv(bundle, family, 2, control), "--grpc-port", str(grpc_port)]
-    process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = Server(argv)
     try:
         status = wait_ready(control, 120, lambda: process.poll() is None)
         yield Endpoint(

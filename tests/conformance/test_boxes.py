@@ -33,7 +33,7 @@ CLOSE = 1e-3  # pixels
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bundle a runtime."""
-    return built("boxes", tmp_path_factory.mktemp("boxes"))
+    return built("boxes", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

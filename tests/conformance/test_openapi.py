@@ -1,10 +1,12 @@
 """The OpenAPI document says what the endpoint does: schemathesis asks what it allows, and what it does not."""
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import SCHEMATHESIS, Forked, with_tests
 
 from .conftest import Endpoint
 
@@ -31,8 +33,9 @@ def test_schemathesis_finds_nothing(endpoint: Endpoint, phases: str, examples: i
 
 def run_schemathesis(endpoint: Endpoint, phases: str, examples: int, tmp_path: Path) -> None:
     assert endpoint.ask("GET", "/openapi.json")[0] == 200  # the first time BentoML is imported for it
-    argv = [str(Path(sys.executable).parent / "schemathesis"), "run", f"http://{endpoint.url}/openapi.json"]
+    argv = [sys.executable, "-P", "-m", SCHEMATHESIS.module, "run", f"http://{endpoint.url}/openapi.json"]
     argv += ["--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", "1", "--no-color"]
     argv += ["--phases", phases, "--generation-database", "none"]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    ran = Forked(SCHEMATHESIS, argv, with_tests(os.environ), tmp_path)
+    out, err = ran.communicate()
+    assert ran.returncode == 0, out[-6000:] + err[-2000:]

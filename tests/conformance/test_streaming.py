@@ -21,7 +21,7 @@ EVENTS = {"Accept": "text/event-stream", "Content-Type": "application/json"}
 @pytest.fixture(scope="module", params=["gpt", "char_lm"])
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A model with a cache, and one that reads whole texts."""
-    folder = built("texts", tmp_path_factory.mktemp("texts"))
+    folder = built("texts", tmp_path_factory)
     columns = load_columns(folder / f"{request.param}.npz")
     rows = sample_rows({"prompt": columns["prompt"]}, 20)
     bundle, control = folder / f"{request.param}-onnx", tmp_path_factory.mktemp("server")

@@ -36,7 +36,7 @@ CLOSE = 1e-4  # of a log-probability, over up to 12 tokens
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundle of each case."""
-    return built("texts", tmp_path_factory.mktemp("texts"))
+    return built("texts", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

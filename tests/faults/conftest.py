@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import json
 import os
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tidegate.infra.system import processes
 from tidegate.pipelines.executors.forking.warm import SERVER, living
 
 from ..conftest import Cli, Ran
+from ..forked import Forked
 
 T = TypeVar("T")
 Runs = dict[str, list[dict[str, Any]]]
@@ -46,7 +46,7 @@ def wait_for(what: str, probe: Callable[[], T | None], timeout: float = 180) -> 
     pytest.fail(f"{what}: not within {timeout:g} s")
 
 
-def wait(submit: "subprocess.Popen[str]", timeout: float = 300) -> Ran:
+def wait(submit: Forked, timeout: float = 300) -> Ran:
     """Wait for a started command; it must close its output too."""
     stdout, stderr = submit.communicate(timeout=timeout)
     return Ran(submit.returncode, stdout, stderr)
@@ -78,7 +78,7 @@ def workers(cli: Cli) -> list[psutil.Process]:
     return [one for one in cli.processes() if "tidegate.pipelines.executors.worker" in words_of(one)]
 
 
-def fork_servers(submit: "subprocess.Popen[str]") -> list[psutil.Process]:
+def fork_servers(submit: Forked) -> list[psutil.Process]:
     """The fork servers that a submit has started so far and that end with it."""
     found = psutil.Process(submit.pid).children()
     words = [words_of(one) for one in found]

@@ -1,10 +1,10 @@
 """Two submits at once in one home: the same experiment, different ones, and two for one endpoint."""
 
-import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 from ..conftest import Cli, Ran
+from ..forked import Forked
 from .conftest import (
     QUICK,
     champion_run,
@@ -20,7 +20,7 @@ from .conftest import (
 
 
 def _at_once(cli: Cli, *each: Sequence[str]) -> list[Ran]:
-    started: list[subprocess.Popen[str]] = [cli.start("submit", *args, "--json") for args in each]
+    started: list[Forked] = [cli.start("submit", *args, "--json") for args in each]
     return [wait(one) for one in started]
 
 

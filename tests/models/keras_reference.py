@@ -160,4 +160,9 @@ def everything() -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     assert os.environ["KERAS_BACKEND"] in ("jax", "torch")
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_platforms", "cpu")
     np.savez(sys.argv[1], **everything())

@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tests.forked import Server
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms
@@ -180,9 +181,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start() -> Iterator[Callable[..., Server]]:
     """Returns a function with the arguments of `server_argv` that starts a server and waits for it."""
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Server] = []
 
     def begin(
         bundle: Path,
@@ -191,9 +192,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         control: Path,
         port: int | None = None,
         processes: int | None = None,
-    ) -> subprocess.Popen[bytes]:
-        argv = server_argv(bundle, name, release, control, port, processes=processes)
-        process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    ) -> Server:
+        process = Server(server_argv(bundle, name, release, control, port, processes=processes))
         running.append(process)
         wait_ready(control, 60, lambda: process.poll() is None)
         return process
@@ -208,7 +208,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 class Running:
     """A server process and its public port."""
 
-    process: subprocess.Popen[bytes]
+    process: Server
     port: int
 
     def ask(
@@ -228,15 +228,14 @@ class Running:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
     """Returns a function that starts a server of a bundle with more arguments, its stderr in a file if given."""
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Server] = []
 
     def begin(bundle: Path, *more: str, log: Path | None = None, name: str = "digits") -> Running:
         port = _free_port()
         control = tmp_path_factory.mktemp("serve") / "control"
         argv = [*server_argv(bundle, name, 3, control, port), *more]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with (log or Path(os.devnull)).open("wb") as errors:
-            running.append(subprocess.Popen(argv, env=environment, stderr=errors if log else None))
+            running.append(Server(argv, (1, errors.fileno() if log else 2)))
         wait_ready(control, 60, lambda: running[-1].poll() is None)
         return Running(running[-1], port)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.forked import Program
 from tests.models.on_backend import printed_on
 from tidegate.models.distributed.devices import require_equal_shares
 from tidegate.models.distributed.process_group import (
@@ -27,21 +25,17 @@ from tidegate.models.distributed.process_group import (
 from tidegate.models.errors import GroupError, OptionsError
 from tidegate.models.families import FAMILIES
 
-ROOT = Path(__file__).parents[3]
 PATIENCE_S = 400.0
 
 
-def start(case: str, member: Member | None = None, devices: int = 1, *more: str) -> subprocess.Popen[str]:
+def start(case: str, member: Member | None = None, devices: int = 1, *more: str) -> Program:
     """A member, or one process by itself."""
     flags = f"--xla_force_host_platform_device_count={devices}"
-    env = {**os.environ, "XLA_FLAGS": flags, **(member.environment() if member else {})}
-    argv = [sys.executable, "-m", "tests.models.together", case, *more]
-    return subprocess.Popen(
-        argv, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    env = {"XLA_FLAGS": flags, **(member.environment() if member else {})}
+    return Program("jax", "tests.models.together", case, *more, env=env)
 
 
-def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+def ended(processes: list[Program]) -> list[tuple[int | None, str, str]]:
     """Exit code, stdout and stderr of each."""
     try:
         told = [process.communicate(timeout=PATIENCE_S) for process in processes]
@@ -51,7 +45,7 @@ def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     return [(process.returncode, *words) for process, words in zip(processes, told, strict=True)]
 
 
-def figures(told: tuple[int, str, str]) -> dict[str, Any]:
+def figures(told: tuple[int | None, str, str]) -> dict[str, Any]:
     code, out, err = told
     assert code == 0, err[-3000:]
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
@@ -65,7 +59,7 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> bool:
     )
 
 
-def pair(case: str, devices: int = 1, *more: str) -> list[subprocess.Popen[str]]:
+def pair(case: str, devices: int = 1, *more: str) -> list[Program]:
     """Two members; what is asked in addition is asked of the second."""
     meeting = free_local_address()
     return [

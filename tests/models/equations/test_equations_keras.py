@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.forked import Program
 from tests.models import keras_reference as reference
 from tidegate.models.equations.activations import ACTIVATIONS
 from tidegate.models.equations.from_keras import ConvertedNetwork
@@ -28,15 +25,9 @@ def keras(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "tensorflow":
         return reference.everything()
     path = tmp_path_factory.mktemp("keras") / f"{request.param}.npz"
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": request.param,
-        "JAX_ENABLE_X64": "1",
-        "JAX_PLATFORMS": "cpu",
-    }
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-m", "tests.on_keras", "tests.models.keras_reference", str(path)]
-    subprocess.run(command, cwd=root, env=environment, check=True, timeout=300)
+    program = Program(request.param, "tests.models.keras_reference", str(path))
+    _, errors = program.communicate(timeout=300)
+    assert program.returncode == 0, errors[-3000:]
     return np.load(path)
 
 

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Server
 from tidegate.serving.deployment.handover import drain, status, take_over
 
 BODY = json.dumps({"rows": [[[0] * 8 for _ in range(8)]]}).encode()
@@ -58,7 +58,7 @@ class Load:
 @pytest.mark.parametrize("several", [(1, 1, 1, 1), (1, 2, 3, 1)], ids=["one process", "several processes"])
 def test_three_swaps_under_load_fail_no_request(
     images: Path,
-    start: Callable[..., subprocess.Popen[bytes]],
+    start: Callable[..., Server],
     tmp_path: Path,
     free_port: int,
     several: tuple[int, ...],
@@ -88,7 +88,7 @@ def test_three_swaps_under_load_fail_no_request(
 @pytest.mark.parametrize("several", [1, 2], ids=["one process", "two processes"])
 def test_a_dead_predecessor_does_not_stop_the_next(
     images: Path,
-    start: Callable[..., subprocess.Popen[bytes]],
+    start: Callable[..., Server],
     tmp_path: Path,
     free_port: int,
     several: int,

@@ -21,7 +21,7 @@ from tidegate.serving.runtimes import load_model
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield built("texts", tmp_path_factory.mktemp("texts"))
+    yield built("texts", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.forked import Server
 from tidegate.models.data.columns import Columns
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.serving.bundle.bundle import open_bundle, write_bundle
@@ -204,9 +204,7 @@ def _metrics(port: int) -> str:
         return str(page.read().decode())
 
 
-def test_a_server_tells_it_in_its_metrics(
-    images: Path, tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
-) -> None:
+def test_a_server_tells_it_in_its_metrics(images: Path, tmp_path: Path, start: Callable[..., Server]) -> None:
     old = open_bundle(images)
     assert old.reference is None  # an older bundle
     training = {"image": np.random.default_rng(7).integers(0, 17, (800, 8, 8)).astype(np.uint8)}

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.forked import Server
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.handover import drain, server_argv, status, take_over, wait_ready
 from tidegate.serving.errors import ClientError, PortTakenError, ServerError, ServerStartError
 from tidegate.serving.inference.predictor import Predictor
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., Server]
 IMAGE = [[0] * 8 for _ in range(8)]
 
 
@@ -28,11 +28,7 @@ def endpoint(
 ) -> Iterator[dict[str, Any]]:
     """The status of a server that serves `images` as release 3."""
     control = tmp_path_factory.mktemp("server") / "control"
-    root = str(Path(__file__).resolve().parents[3])
-    process = subprocess.Popen(
-        server_argv(images, "digits", 3, control, processes=request.param),
-        env={**os.environ, "PYTHONPATH": root},
-    )
+    process = Server(server_argv(images, "digits", 3, control, processes=request.param))
     try:
         yield wait_ready(control, 60, lambda: process.poll() is None)
     finally:
