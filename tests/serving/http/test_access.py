@@ -62,9 +62,11 @@ def test_keys_are_rotated_without_a_gap(server: Running, keys: Path) -> None:
         assert server.ask("POST", "/predict", BODY, X_API_Key="first-key")[0] == 200
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    whole = keys.read_text()
     keys.write_text("half a li")
     time.sleep(CHECK + 0.5)
     assert server.ask("POST", "/predict", BODY, X_API_Key="second-key")[0] == 200
+    keys.write_text(whole)
 
 
 def test_pages_of_one_origin_may_ask(server: Running) -> None:
