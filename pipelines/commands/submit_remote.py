@@ -24,6 +24,7 @@ from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.kept_data import keep_source
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.result import Result
+from tidegate.pipelines.state.approvals import withdraw
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 
@@ -109,6 +110,8 @@ def cancel(home: Home, run: str) -> Result:
     status = folder.read().status
     if status not in ("queued", "running", "waiting"):
         raise UsageError(f"run {run} is {status}; only a queued, running or waiting one can be cancelled")
+    if status == "waiting":
+        withdraw(home.store, run)  # a run that goes on asks anew
     mirror.write(CANCEL, b"{}")
     deadline = time.monotonic() + CANCEL_S
     job = home.cluster.get("Job", driver_name(run))

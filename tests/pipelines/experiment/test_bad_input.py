@@ -362,7 +362,7 @@ CASES = {
     "manifests here": command("plan experiment.yaml --manifests", "--manifests", "--target"),
     "init where one is": command("init .", "already has experiment.yaml", "empty folder"),
     "logs of no step": command("logs {run} trian", 'no step "trian"', " prepare-"),
-    "cancel of a done run": command("cancel {run}", "is done", "only a queued or running one"),
+    "cancel of a done run": command("cancel {run}", "is done", "only a queued, running or waiting one"),
     "near run": command("show {run}x", 'did you mean "{run}"'),
     "near endpoint": command("predict digit", 'did you mean "digits"'),
     "rollback to nothing": command("rollback {endpoint}", "no release before 1", "--to"),

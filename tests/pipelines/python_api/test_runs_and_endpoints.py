@@ -94,7 +94,9 @@ def test_errors_are_of_the_tree(run: tidegate.Run, shared: Cli) -> None:
         tidegate.runs(target="moon", home=shared.home)
     with pytest.raises(tidegate.EndpointError, match="'image' of row 0: received an array of shape"):
         tidegate.endpoint("digits", home=shared.home).predict([{"image": [1]}])
-    with pytest.raises(tidegate.UsageError, match="is done; only a queued or running one can be cancelled"):
+    with pytest.raises(
+        tidegate.UsageError, match="is done; only a queued, running or waiting one can be cancelled"
+    ):
         run.cancel()
     with pytest.raises(tidegate.UsageError, match='timeout is "soon"; expected seconds'):
         run.wait("soon")
