@@ -104,6 +104,11 @@ class Training(FrozenOptions):
         None,
         description="temperature: calibrate a classifier's probabilities on validation rows by temperature scaling.",
     )
+    thresholds: Literal["validation"] | None = Field(
+        None,
+        description="validation: the probability from which a set of labels has a label is chosen for each label on "
+        "validation rows, by micro-F1; None: 0.5 for all.",
+    )
     explain: int = Field(
         0, ge=0, le=64, description="Test rows explained by integrated gradients, as figures in MLflow."
     )

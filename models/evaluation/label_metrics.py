@@ -1,4 +1,4 @@
-"""The metrics of sets of labels, in NumPy alone. A label is answered where its probability reaches THRESHOLD.
+"""The metrics of sets of labels, in NumPy alone. A label is answered where its probability reaches its threshold.
 
 - f1_micro, precision and recall count all pairs of row and label together; f1 is the mean of each label's F1 (macro), a
   label neither true nor answered in any row being left out: Sokolova and Lapalme (2009).
@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,16 @@ Floats = NDArray[np.float64]
 AreaOf = Callable[[NDArray[np.bool_], Floats], float]
 
 
-def label_metrics(truth: NDArray[np.floating], probabilities: Floats) -> Measured:
-    """The metrics of probabilities `(n, labels)` against 0 and 1 `(n, labels)`; a reason for one that is undefined."""
-    true, chosen = truth > THRESHOLD, probabilities >= THRESHOLD
+def label_metrics(
+    truth: NDArray[np.floating], probabilities: Floats, thresholds: Sequence[float] | None = None
+) -> Measured:
+    """The metrics of probabilities `(n, labels)` against 0 and 1 `(n, labels)`; a reason for one that is undefined.
+
+    Args:
+        thresholds: of each label; None: THRESHOLD for all.
+    """
+    limits = THRESHOLD if thresholds is None else np.asarray(thresholds)
+    true, chosen = truth > 0.5, probabilities >= limits
     right = (true & chosen).sum(axis=0).astype(np.float64)
     answered, wanted = chosen.sum(axis=0), true.sum(axis=0)
     seen = answered + wanted > 0

@@ -54,7 +54,7 @@ def evaluate_target(
         return Evaluation.of(tagging_metrics(truth, predicted, [str(one) for one in target.classes]))
     if target.task == "segmentation":
         return Evaluation.of(segmentation_metrics(truth, predicted, len(target.classes)))
-    return Evaluation.of(label_metrics(truth, predicted))
+    return Evaluation.of(label_metrics(truth, predicted, target.thresholds))
 
 
 def _of_outputs(target: Target, truth: NDArray[Any], answers: NDArray[Any], top: Sequence[int]) -> Evaluation:
@@ -75,19 +75,22 @@ def interval_of(
     truth: NDArray[Any],
     answers: tuple[NDArray[Any], NDArray[Any]],
     confidence: float,
+    theirs: Target | None = None,
 ) -> Interval:
     """The interval of the first model's metric minus the second's, see `paired_difference.interval`.
 
-    Of what is no class and no number a row it comes from leaving out each of GROUPS groups of rows.
+    Of what is no class and no number a row it comes from leaving out each of GROUPS groups of rows. `theirs` is the
+    second model's target, where its thresholds are other ones.
     """
     if target.task in ("classification", "regression") and target.shape is None:
         return interval(metric, target.task, truth, answers, confidence, target.names)
 
     def both(kept: NDArray[np.bool_]) -> tuple[float, float]:
-        ours, theirs = (
-            evaluate_target(target, truth[kept], one[kept], top_k([metric])).values for one in answers
+        first, second = (
+            evaluate_target(whose, truth[kept], one[kept], top_k([metric])).values
+            for whose, one in zip((target, theirs or target), answers, strict=True)
         )
-        return ours.get(metric, np.nan), theirs.get(metric, np.nan)
+        return first.get(metric, np.nan), second.get(metric, np.nan)
 
     return interval_by_groups(len(truth), both, confidence)
 

@@ -94,6 +94,7 @@ class Target(BaseModel):
             the model's input itself (`reconstruction`, without names) that input's; None: a value a name.
         outputs: of a model of several outputs (`multioutput`), each a target of its own, in the order of their names.
         quantiles: of a forecast (`forecasting`, whose shape is its steps), those answered for each step, ascending.
+        thresholds: of sets of labels, the probability from which each label is answered; None: 0.5 for all.
         naive_error: of a forecast, what MASE divides by, see `forecast.series.Series.naive_error`; None: there is none.
     """
 
@@ -110,6 +111,7 @@ class Target(BaseModel):
     outputs: tuple[Target, ...] | None = None
     quantiles: tuple[float, ...] | None = None
     naive_error: float | None = None
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def name(self) -> str:

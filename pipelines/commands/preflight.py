@@ -169,6 +169,7 @@ def _part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
     yield partial(_check_shared, experiment)
     yield partial(_check_numpy, experiment)
     yield partial(_check_calibration, experiment)
+    yield partial(_check_thresholds, experiment, task)
     yield partial(_check_settings, experiment, task)
 
 
@@ -223,6 +224,20 @@ def _check_settings(experiment: Experiment, task: str | None) -> None:
             raise ExperimentError(
                 f"serving.{key} is for a {wanted}, and this is a {task}; leave it out, or state data.task: {wanted}"
             )
+
+
+def _check_thresholds(experiment: Experiment, task: str | None) -> None:
+    if experiment.training.thresholds is None:
+        return
+    if task not in (None, "multilabel"):
+        raise ExperimentError(
+            f"training.thresholds: validation is for sets of labels, and this is a {task}; leave it out"
+        )
+    if not experiment.data.split.validated:
+        raise ExperimentError(
+            "training.thresholds: validation, and data.split.validation is 0; expected validation rows, on which they "
+            "are chosen; set it, such as 0.1, or leave thresholds out"
+        )
 
 
 def _check_calibration(experiment: Experiment) -> None:

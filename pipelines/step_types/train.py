@@ -38,6 +38,7 @@ class Trained(StepPart):
         value: its best value.
         curve: its value after each epoch.
         events: the trial's events for MLflow, for other runs that use it.
+        thresholds: of sets of labels, from which probability each is answered; None: 0.5 for all.
         pruned: whether the search's rule stopped it.
         pruned_at: where, in words; "" if it did not.
         resumed: the position from which it resumed after it was killed, as text; "" if it was not.
@@ -70,6 +71,7 @@ class Trained(StepPart):
     proof: Literal["training", "answers", "none"] = "training"
     exported: bool = True
     cached: Ref | None = None
+    thresholds: tuple[float, ...] | None = None
 
 
 def pruned_text(trained: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from tidegate.pipelines.step_types.package import Packaged, PackageInputs, nearn
 from tidegate.pipelines.steps.bundle_chain import chain_of
 from tidegate.pipelines.steps.cached_model import cache_to_prove, proved_cache
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.data_contract import read_contract, with_thresholds
 from tidegate.pipelines.steps.project import code_reached, lay_out_packages
 from tidegate.serving.bundle.bento import BentoBuilder, build_bento
 from tidegate.serving.bundle.bundle import DRIFT, SLOPES, write_bundle
@@ -45,6 +45,7 @@ def _package(inputs: PackageInputs, context: StepContext, builder: BentoBuilder)
         print(f"served by {runtime}: {reason}")
     folder = context.work / "bundle"
     schema, transforms = read_contract(inputs.prepared, context.store)
+    schema = with_thresholds(schema, inputs.winner)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     batching = Batching.model_validate_json((context.work / BATCHING).read_bytes())
     probed = _probed(inputs, context)

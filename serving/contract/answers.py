@@ -131,6 +131,12 @@ def _at_places(target: Target, values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(len(values), target.places, len(target.classes))
 
 
+def limits_of(target: Target) -> tuple[float, ...]:
+    """The probability from which each label of a set is answered."""
+    return target.thresholds or (THRESHOLD,) * len(target.classes)
+
+
 def _labels(target: Target, row: list[float]) -> dict[str, Any]:
-    pairs = list(zip(map(str, target.classes), row, strict=True))
-    return {"labels": [name for name, p in pairs if p >= THRESHOLD], "probabilities": dict(pairs)}
+    names = list(map(str, target.classes))
+    answered = [name for name, p, limit in zip(names, row, limits_of(target), strict=True) if p >= limit]
+    return {"labels": answered, "probabilities": dict(zip(names, row, strict=True))}

@@ -90,7 +90,8 @@ class Contract(BaseModel):
         classes: of a classifier, in the order of `probabilities`; of a model that finds boxes or sets of labels, the
             labels.
         shape: of a dense answer's row, `outputs` and `quantiles`, see `preprocessing.schema.Target`.
-        threshold: of sets of labels, the probability from which a label is answered.
+        threshold: of sets of labels, the probability from which a label is answered; None where each label has one of
+            its own, which are `thresholds`, by label.
         prompt: of a model that writes texts, the input that the text continues; None: no input.
         decoding: of a model that writes texts, how they are chosen.
         most_rows: of a model that writes texts, the rows that one request may have.
@@ -113,6 +114,7 @@ class Contract(BaseModel):
     outputs: tuple[Target, ...] | None = None
     threshold: float | None = None
     quantiles: tuple[float, ...] | None = None
+    thresholds: dict[str, float] | None = None
 
     @classmethod
     def of(
@@ -153,7 +155,10 @@ class Contract(BaseModel):
             explain=ExplainSettings() if explains else None,
             shape=schema.target.shape,
             outputs=schema.target.outputs,
-            threshold=THRESHOLD if schema.target.task == "multilabel" else None,
+            threshold=THRESHOLD
+            if schema.target.task == "multilabel" and not schema.target.thresholds
+            else None,
+            thresholds=_by_label(schema.target),
             quantiles=schema.target.quantiles,
         )
 
@@ -181,6 +186,9 @@ class Contract(BaseModel):
             shape=self.shape,
             outputs=self.outputs,
             quantiles=self.quantiles,
+            thresholds=tuple(self.thresholds[str(name)] for name in self.classes)
+            if self.thresholds
+            else None,
         )
 
     def answers_like(self, target: Target) -> bool:
@@ -220,6 +228,12 @@ class Contract(BaseModel):
 
     def _box(self, numbers: list[float]) -> dict[str, Any]:
         return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
+
+
+def _by_label(target: Target) -> dict[str, float] | None:
+    if target.thresholds is None:
+        return None
+    return dict(zip(map(str, target.classes), target.thresholds, strict=True))
 
 
 def _input(field: Field, categories: Sequence[str], transformed: bool) -> Input:

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tidegate.models.data.sequences import padded
 from tidegate.models.preprocessing.schema import Field, Target
 from tidegate.models.preprocessing.target.answers import parts_of
-from tidegate.serving.contract.answers import argmax_rows
+from tidegate.serving.contract.answers import argmax_rows, limits_of
 from tidegate.serving.contract.casting import cast_array, cast_column, concatenated, pack
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.errors import ContractError
@@ -28,6 +28,7 @@ DTYPES = {
 }
 NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64", "str": "BYTES"}
 LENGTH = struct.Struct("<I")
+ANSWERED = "answered"  # of a set of labels, which of them are
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
     """The outputs as tensors: of a classifier `probabilities` and `label`, of a regressor `predictions`.
 
     Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape. Of a
-    label for each token `probabilities` and `labels`, an empty text where the row has none. Of a forecast `predictions`
-    has the quantiles of each step. Of a model that writes texts `text` and `log_probability`; for boxes see
-    `box_tensors`.
+    label for each token `probabilities` and `labels`, an empty text where the row has none. Of sets of labels that have
+    thresholds of their own `answered`, true where a label is, beside `probabilities`. Of a forecast `predictions` has
+    the quantiles of each step. Of a model that writes texts `text` and `log_probability`; for boxes see `box_tensors`.
     """
     if contract.detection is not None:
         most = contract.detection.max_boxes
@@ -84,7 +85,9 @@ def _specs_of(target: Target) -> list[TensorSpec]:
     if target.task == "segmentation":
         return [TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))]
     if target.task == "multilabel":
-        return [TensorSpec("probabilities", "FP32", (len(target.classes),))]
+        probabilities = TensorSpec("probabilities", "FP32", (len(target.classes),))
+        answered = TensorSpec(ANSWERED, "BOOL", (len(target.classes),))
+        return [probabilities] if target.thresholds is None else [probabilities, answered]
     if not target.classes:
         return [TensorSpec("predictions", "FP32", shape or (len(target.names),))]
     kinds = {type(name) for name in target.classes}
@@ -108,26 +111,35 @@ class AnswerTensors:
 
     def __init__(self, contract: Contract) -> None:
         target = contract.target_
-        self._parts: list[tuple[slice, str, tuple[int, ...], Array | None]] = []
+        self._parts: list[tuple[slice, str, Callable[[Array], Array]]] = []
         for output, part in list(parts_of(target)) or [(target, slice(None))]:
-            for spec in _specs_of(output):
-                labels = np.array(output.classes) if spec.name in ("label", "labels") else None
-                own = output.name if labels is None else f"{output.name}_label"
-                name = spec.name if target.outputs is None else own
-                self._parts.append((part, name, spec.shape, labels))
+            plain = _specs_of(output)
+            named = plain if target.outputs is None else _named(output.name, plain)
+            for spec, own in zip(named, plain, strict=True):
+                self._parts.append((part, spec.name, _maker(output, own)))
 
     def __call__(self, values: NDArray[np.float32]) -> dict[str, Array]:
         """The answers `(n, units)` by name."""
         found: dict[str, Array] = {}
-        for part, name, shape, labels in self._parts:
-            own = values[:, part]
-            if labels is None:
-                found[name] = own.reshape(len(own), *shape)
-            elif shape:
-                found[name] = labels.astype(object)[own.reshape(len(own), *shape, -1).argmax(axis=-1)]
-            else:
-                found[name] = labels[argmax_rows(own)]
+        for part, name, make in self._parts:
+            found[name] = make(values[:, part])
         return found
+
+
+def _maker(output: Target, spec: TensorSpec) -> Callable[[Array], Array]:
+    """What makes a tensor of an output's numbers `(n, units)`."""
+    if spec.name == ANSWERED:
+        limits = np.asarray(limits_of(output))
+        return lambda values: np.asarray(values >= limits)
+    if spec.name == "label":
+        classes = np.array(output.classes)
+        return lambda values: np.asarray(classes[argmax_rows(values)])
+    if spec.name == "labels":
+        at_places = np.array(output.classes).astype(object)
+        return lambda values: np.asarray(
+            at_places[values.reshape(len(values), *spec.shape, -1).argmax(axis=-1)]
+        )
+    return lambda values: values.reshape(len(values), *spec.shape)
 
 
 def box_tensors(contract: Contract, values: NDArray[np.float32]) -> dict[str, Array]:

@@ -30,7 +30,7 @@ from tidegate.serving.http.json_body import decode, encode
 
 SIGNATURE = "serving_default"
 DTYPES = {"bool": "DT_BOOL", "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
-OUTPUTS = {"BYTES": "DT_STRING", "FP32": "DT_FLOAT", "INT64": "DT_INT64"}
+OUTPUTS = {"BOOL": "DT_BOOL", "BYTES": "DT_STRING", "FP32": "DT_FLOAT", "INT64": "DT_INT64"}
 EXPECTED = 'an object {"instances": [...]} or {"inputs": ...}'
 
 
@@ -43,7 +43,8 @@ class TFServing:
         self._served, self._contract = served, served.contract
         self._reader, self._answers = RequestReader(served.contract), AnswerTensors(served.contract)
         several = served.contract.detection is not None or served.contract.outputs is not None
-        self._several = several or served.contract.task == "tagging"
+        named = served.contract.task == "tagging" or served.contract.thresholds is not None
+        self._several = several or named
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
         self.predict_paths = tuple(f"{place}:predict" for place in places)
@@ -78,7 +79,8 @@ class TFServing:
     def write(self, values: NDArray[np.float32], request: ParsedRequest) -> EncodedResponse:
         """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; one text per row.
 
-        Boxes, like every model of several outputs: an object per row, or an object of columns, see `box_tensors`.
+        Boxes and sets of labels with thresholds of their own, like every model of several outputs: an object per row,
+        or an object of columns, see `box_tensors`.
         """
         outputs: Any = values if self._contract.decoding is None else values[:, 1].tolist()
         if self._contract.shape is not None and not self._several:

@@ -22,7 +22,7 @@ from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.comparison.learned_rows import FEWEST, strangers, too_few, unlearned
 from tidegate.pipelines.steps.comparison.paired_scores import OwnScores, PairedScores, paired_scores
 from tidegate.pipelines.steps.context import StepContext
-from tidegate.pipelines.steps.data_contract import read_contract
+from tidegate.pipelines.steps.data_contract import read_contract, with_thresholds
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.errors import ServingError
 from tidegate.serving.inference.predictor import Predictor
@@ -78,6 +78,7 @@ def _compared(
     chosen = np.flatnonzero(unseen)
     if too_few(len(chosen), len(unseen)):
         return Comparison(problem=_too_few(inputs, len(chosen), len(unseen)))
+    schema = with_thresholds(schema, winner)
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)[chosen]
     rows, asked = take(columns, chosen), [one.metric for one in criteria]
     own = _own_scores(inputs, winner, criteria, schema.target)

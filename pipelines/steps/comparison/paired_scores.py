@@ -100,13 +100,15 @@ def _plain(
     theirs = champion.predict_columns({name: columns[name] for name in names})
     ours, truth = as_answers(target, raw), transforms.target(schema, columns)
 
-    mine = [evaluate_target(target, truth, one, top_k(metrics)) for one in (ours, theirs)]
+    other = target.model_copy(update={"thresholds": champion.contract.target_.thresholds})
+    both_targets = zip((target, other), (ours, theirs), strict=True)
+    mine = [evaluate_target(whose, truth, one, top_k(metrics)) for whose, one in both_targets]
     raws = raw, _like(raw, theirs)
     users = [own(one, truth) if own else Evaluation() for one in raws]
 
     def between(metric: str, confidence: float) -> Interval:
         if own is None or metric not in users[0].values:
-            return interval_of(target, metric, truth, (ours, theirs), confidence)
+            return interval_of(target, metric, truth, (ours, theirs), confidence, other)
 
         def both(kept: NDArray[np.bool_]) -> tuple[float, float]:
             first, second = (own(one[kept], truth[kept]).values.get(metric, np.nan) for one in raws)

@@ -157,6 +157,7 @@ class Trial:
         results = self.results
         before = raw = results.raw_outputs(model, rows)
         require_probabilities(raw["test"], self.head.activation)
+        thresholds = results.choose_thresholds(raw["validation"], rows["validation"])
         measured = results.metrics(raw, rows) | results.error_rate(model)
         temperature = results.calibrate(model, rows["validation"])
         if temperature is not None:
@@ -202,6 +203,7 @@ class Trial:
             cached=files.cached,
             events=self.log.store_events(),
             activation=self.head.activation,
+            thresholds=thresholds,
             params=params,
             metrics=measured.values,
             undefined=measured.undefined,

@@ -42,6 +42,11 @@ def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterato
             "Option 'training.calibration' is set, and this is a regression; expected a classification, whose "
             "probabilities it calibrates; leave it out"
         )
+    if training["thresholds"] and task != "multilabel":
+        yield (
+            f"Option 'training.thresholds' is set, and this is a {task}; expected sets of labels, of which it chooses "
+            "from which probability each is answered; leave it out"
+        )
     if task not in TARGETS:
         return
     # Here there is no one class or number per row, which these need.

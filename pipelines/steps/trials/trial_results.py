@@ -1,6 +1,7 @@
 """The results of a trained model: its outputs for the held-out rows, its metrics, and its files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from tidegate.models.preprocessing.schema import Schema
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import Answering, KerasAnswers
+from tidegate.models.training.label_thresholds import choose_thresholds
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.trials.exports import ModelFiles, export_model, put_probes
@@ -144,6 +146,18 @@ class TrialResults:
             )
             print(f"calibration: temperature {fitted}", flush=True)
         return temperature
+
+    def choose_thresholds(self, raw: Any, validation: Rows) -> tuple[float, ...] | None:
+        """From which probability each label is answered, by the validation rows, if it is asked for; metrics use it."""
+        target = self._recipe.target
+        if self._recipe.training["thresholds"] is None:
+            return None
+        chosen = choose_thresholds(validation[1], as_answers(target, raw))
+        named = ", ".join(f"{name} {one:.3g}" for name, one in zip(target.classes, chosen, strict=True))
+        print(f"thresholds: {named}", flush=True)
+        target = target.model_copy(update={"thresholds": chosen})
+        self._recipe = replace(self._recipe, target=target)
+        return chosen
 
     def files(self, model: Any, raw: Any, report: dict[str, Any], later: bool = False) -> TrialFiles:
         """Save the files for later steps; if the model has no ONNX export, the reason is in `export_error`.

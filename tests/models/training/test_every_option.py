@@ -38,6 +38,7 @@ EXEMPT = {
     "function": "a loop of the user's own: tests/models/training/test_own_function.py",
     "options": "as above",
     "callbacks": "Keras' own loop: tests/models/training/test_keras_loop.py",
+    "thresholds": "chosen of a trained model: tests/models/training/test_label_thresholds.py",
     "calibration": "changes a trained model: tests/models/training/test_calibration.py",
     "learning_rate_schedule[Cosine].name": "chooses the kind, whose other options are changed",
     "learning_rate_schedule[Exponential].name": "as above",

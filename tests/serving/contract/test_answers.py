@@ -16,6 +16,7 @@ RANDOM = np.random.default_rng(1)
 X = Field(name="x", kind="numeric", dtype="float64")
 CLASS = Target(names=("animal",), task="classification", classes=("bird", "cat", "dog"))
 LABELS = Target(names=("tags",), task="multilabel", classes=("a", "b"))
+CHOSEN = Target(names=("topics",), task="multilabel", classes=("a", "b"), thresholds=(0.3, 0.7))
 MASK = Target(names=("mask",), task="segmentation", classes=(0, 1, 2), shape=(2, 3))
 TOKENS = Target(names=("ner",), task="tagging", classes=("", "B-X", "O"), shape=(4,))
 ARRAY = Target(names=("clean",), task="regression", shape=(2, 3))
@@ -23,7 +24,7 @@ WEIGHT = Target(names=("weight",), task="regression")
 SEVERAL = Target(names=("weight", "tags", "animal"), task="multioutput", outputs=(CLASS, LABELS, WEIGHT))
 ITSELF = Target(names=(), task="reconstruction", shape=(3,))
 DEMAND = Target(names=("demand",), task="forecasting", shape=(2,), quantiles=(0.1, 0.5, 0.9), naive_error=2.0)
-FORMS = [CLASS, LABELS, MASK, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF, DEMAND]
+FORMS = [CLASS, LABELS, MASK, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF, DEMAND, CHOSEN]
 
 
 def _answers(target: Target, rows: int) -> np.ndarray:
@@ -69,6 +70,13 @@ def test_labels_are_those_whose_probability_reaches_the_threshold() -> None:
     )
 
 
+def test_each_label_may_have_a_threshold_of_its_own() -> None:
+    values = np.array([[0.4, 0.6], [0.2, 0.7]], np.float32)
+    assert [one["labels"] for one in predictions_of(CHOSEN, values)] == [["a"], []]
+    contract = _served(CHOSEN).contract
+    assert contract.threshold is None and contract.thresholds == {"a": 0.3, "b": 0.7}
+
+
 @pytest.mark.parametrize("target", FORMS, ids=lambda target: target.name)
 def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(target: Target) -> None:
     served, values = _served(target), _answers(target, 2)
@@ -88,6 +96,11 @@ def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(ta
         assert list(specs) == ["probabilities", "labels"] and rows[0]["labels"] == ["", "", "", ""]
         assert rows[1]["labels"][0] in ("B-X", "O") and rows[1]["labels"][1:] == [""] * 3
         assert np.shape(rows[1]["probabilities"]) == (4, 3)
+    elif target is CHOSEN:
+        assert [row["answered"] for row in rows] == (values >= (0.3, 0.7)).tolist()
+        assert tensors[1]["datatype"] == "BOOL" and rows[0]["probabilities"] == pytest.approx(
+            values[0].tolist()
+        )
     else:
         assert np.shape(rows)[1:] == next(iter(specs.values()))
 
