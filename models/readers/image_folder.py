@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tidegate.models.data.columns import Columns, unknown_column
+from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import FormatError, SourceError
 from tidegate.models.readers import rows_per_chunk
 from tidegate.models.readers.image_survey import form_of, header, read_pixels
@@ -43,7 +44,7 @@ def files_by_class(path: Path, suffixes: Collection[str], what: str) -> list[Pat
 
     Args:
         path: the folder.
-        suffixes: of the files; others are skipped.
+        suffixes: of the files; others are skipped, as hidden ones are.
         what: what the files are called in an error.
 
     Raises:
@@ -56,11 +57,28 @@ def files_by_class(path: Path, suffixes: Collection[str], what: str) -> list[Pat
         raise FormatError(
             f"{path} has no folders in it; expected one per class; sort the {what} into folders"
         )
+    _tell_misplaced(path, classes, what)
     return [file for folder in classes for file in _of_class(folder, suffixes, what)]
 
 
+def _tell_misplaced(path: Path, classes: Sequence[Path], what: str) -> None:
+    """Tell files beside the class folders, and folders in them."""
+    files = [entry for entry in path.iterdir() if entry.is_file()]
+    folders = [entry for folder in classes for entry in folder.iterdir() if entry.is_dir()]
+    found = sorted(entry for entry in (*files, *folders) if not entry.name.startswith("."))
+    if found:
+        tell(
+            f"{len(found)} files or folders in {path.name}, such as {found[0].relative_to(path)}, are left out: {what} "
+            "are the files of a class folder, not those beside it or deeper; move them if they count"
+        )
+
+
 def _of_class(folder: Path, suffixes: Collection[str], what: str) -> list[Path]:
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+    found = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith(".")
+    )
     if not found:
         raise FormatError(
             f"class folder {folder} has no {what}; expected files ending in {', '.join(sorted(suffixes))}; "

@@ -34,9 +34,9 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
     for name in columns or ():
         if name not in NAMES:
             raise unknown_column(name, NAMES, "input or target")
-    files = [file for file in files_by_class(path, SUFFIXES, "texts") if not file.name.startswith(".")]
+    files = files_by_class(path, SUFFIXES, "texts")
     _tell_others(path, files)
-    mean = sum(file.stat().st_size for file in files) / max(len(files), 1)
+    mean = sum(file.stat().st_size for file in files) / len(files)
     rows, western = rows_per_chunk(2 * mean, ROWS), list[Path]()
     for start in range(0, len(files), rows):
         part = files[start : start + rows]

@@ -122,6 +122,8 @@ class LocalHosting:
         bundle = fetch_bundle(self._home, release.bundle)
         log = self._log(state, release.number)
         name_of_keys, key = Serving.model_validate(release.serving).keys, self.key(state, release.number)
+        if name_of_keys is not None:
+            self._check_keys(name_of_keys)
         keys = None if name_of_keys is None else self._keys(name_of_keys)
         record = processes.start(
             self._home.processes,

@@ -60,12 +60,16 @@ class ApiKeys:
             return
         self._checked = time.monotonic()
         stamp = self._stat()
-        if stamp != self._stamp:
+        if stamp == self._stamp:
+            return
+        try:
+            self._digests = read_keys(self._path)
+        except (
+            ServerError
+        ) as error:  # half written, or deleted: the known keys stay valid, and it is read again
+            LOG.warning("%s; the keys known before stay valid", error)
+        else:
             self._stamp = stamp
-            try:
-                self._digests = read_keys(self._path)
-            except ServerError as error:  # half written, or deleted: the known keys stay valid
-                LOG.warning("%s", error)
 
     def _stat(self) -> tuple[int, int] | None:
         try:

@@ -79,3 +79,17 @@ def test_short_documents_are_texts_too(tmp_path: Path) -> None:
         prepared = prepare(source=path, target=["label"])
     assert [(field.name, field.kind) for field in prepared.schema.inputs] == [("text", "text")]
     assert prepared.schema.target.classes == ("a", "b")
+
+
+def test_what_lies_beside_or_below_the_class_folders_is_told(tmp_path: Path) -> None:
+    names = ("good/1.txt", "good/deeper/2.txt", "bad/3", "top.txt", ".hidden", "bad/.keep")
+    path = folder_of(tmp_path, dict.fromkeys(names, b"words"))
+    with recorded() as told:
+        from tidegate.models import readers
+
+        chunks = list(readers.read(path, "text_folder"))
+    assert [label for chunk in chunks for label in chunk["label"]] == ["bad", "good"]
+    assert any("2 files or folders in" in one and "such as good/deeper, are left out" in one for one in told)
+    folder_of(tmp_path, {"empty/.keep": b""})
+    with pytest.raises(FormatError, match=r"class folder .*empty has no texts"):
+        read(path, "text_folder")

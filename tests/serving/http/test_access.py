@@ -133,6 +133,21 @@ def test_one_more_key_beside_those_of_the_file(keys: Path) -> None:
         ApiKeys(keys, "tidegate own-key")
 
 
+def test_a_file_that_could_not_be_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.serving.http.api_keys.CHECK", 0.0)
+    file = tmp_path / "keys"
+    file.write_text(_line("old", "first-key"))
+    known = ApiKeys(file)
+    file.write_text("half a li")
+    changed = file.stat()
+    assert known.check({b"x-api-key": b"first-key"}) == "old"
+    file.write_text(_line("new", "second-key"))
+    os.utime(file, ns=(changed.st_atime_ns, changed.st_mtime_ns))  # as chmod leaves it
+    assert known.check({b"x-api-key": b"second-key"}) == "new"
+    with pytest.raises(RejectedError):
+        known.check({b"x-api-key": b"first-key"})
+
+
 def test_making_a_key(run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     made = run_python("-m", "tidegate.pipelines.cli", "keys", "me")
     key = made.stderr.split()[-1]
