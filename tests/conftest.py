@@ -48,14 +48,6 @@ COMMANDS = Kind(
     ),
 )
 
-CACHE = os.environ.get("XDG_CACHE_HOME") or f"{Path.home()}/.cache"
-# JAX keeps what it has compiled for the next session: of the CPU time of its trainings here most is the compiler's.
-JAX = {
-    "JAX_COMPILATION_CACHE_DIR": f"{CACHE}/tidegate-tests/jax",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-}
-
-
 # Files of these folders take a minute or two: one that begins last leaves the other process of `make test` idle.
 LONG = (
     "faults",
@@ -114,8 +106,6 @@ def pytest_configure(config: pytest.Config) -> None:
     submit unless its test asks for it.
     """
     os.environ.setdefault(WARM, "0")
-    for name, value in JAX.items():
-        os.environ.setdefault(name, value)
     if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
         return
     os.environ.setdefault(
