@@ -190,8 +190,9 @@ def _name_of(loss: str | Mapping[str, Any] | None) -> str:
 
 def _check_own(experiment: Experiment, key: str, name: str) -> None:
     """Refuse the name of something in the user's model file, which nothing would look for there."""
-    file = experiment.model.file
-    if file is None or task_of(name) is not None:
+    file, known = experiment.model.file, task_of(name)
+    of_others = known == "forecasting" and experiment.data.forecast is None  # so it can't be meant
+    if file is None or (known is not None and not of_others):
         return
     if name in names_in(file):
         raise ExperimentError(

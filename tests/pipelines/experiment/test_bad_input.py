@@ -156,7 +156,7 @@ CASES = {
     "pickled npz": data("p.npz", npz(a=[1, 2], y=[{}, {}]), "pickled", "refused", "astype"),
     "not npz": data("n.npz", ROWS, "n.npz", "expected an .npz file", "numpy.savez"),
     "class folder without images": data(
-        "pets/dog/notes.txt", "woof", "class folder", "dog has no images", "fill it or remove it", **PETS
+        "pets/dog/notes.doc", "woof", "class folder", "dog has no images", "fill it or remove it", **PETS
     ),
     "torn image": data(
         "pets/dog/1.png", picture()[:40], "dog/1.png cannot be read", "replace or remove it", **PETS

@@ -17,6 +17,7 @@ from tidegate.pipelines.state.home import Home
 
 SEARCH = {"method": "random", "trials": 4, "space": {"training.epochs": [1, 2]}}
 ROWS = {"source": "x.csv", "target": {"name": "y"}, "stream": True}
+FORECAST = {"source": "x.csv", "target": {"name": "y"}, "forecast": {"past": 2, "horizon": 1}}
 RANGE = {"low": 0.1, "high": 0.2}
 
 
@@ -97,7 +98,8 @@ def test_a_truth_is_no_number() -> None:
     assert len(keys) > 40
     for key in keys:
         rule = "median" if key.endswith(("warmup_epochs", "minimum_trials")) else "asha"
-        values = {"data": ROWS, "search": {**SEARCH, "pruning": {"rule": rule}}, key: True}
+        data = FORECAST if key.startswith("data.forecast.") else ROWS
+        values = {"data": data, "search": {**SEARCH, "pruning": {"rule": rule}}, key: True}
         if key == "gate.approval":  # an entry of its own
             values = {"gate": {"approval": True}}
         text = told(values)

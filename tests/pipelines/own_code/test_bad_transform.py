@@ -146,4 +146,4 @@ def test_streamed_rows_are_refused_before_a_run() -> None:
 
 
 def test_streamed_data_takes_every_other_key_that_is_passed_on() -> None:
-    assert ASKED - {"transform"} <= {field.name for field in dataclasses.fields(StreamedData)}
+    assert ASKED - {"transform", "forecast"} <= {field.name for field in dataclasses.fields(StreamedData)}

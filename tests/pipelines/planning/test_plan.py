@@ -214,7 +214,7 @@ def test_the_number_of_trials(search: dict[str, Any] | None, trials: int, tmp_pa
 
 
 def test_data_that_is_not_here(tmp_path: Path) -> None:
-    for source, kind in (("gs://bucket/x.csv", ExperimentError), ("/nowhere/x.csv", SourceError)):
+    for source, kind in (("ftp://host/x.csv", ExperimentError), ("/nowhere/x.csv", SourceError)):
         with pytest.raises(kind, match=r"data\.source"):
             gather(experiment(data={"source": source, "target": "y"}), Home(tmp_path))
 
