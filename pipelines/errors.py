@@ -76,7 +76,15 @@ class CanaryError(PipelineError):
 
 
 class RefusedError(PipelineError):
-    """The gate refused the candidate."""
+    """The gate refused the candidate, or a person did.
+
+    Attributes:
+        by_person: a person did.
+    """
+
+    def __init__(self, message: str, *, by_person: bool = False) -> None:
+        super().__init__(message)
+        self.by_person = by_person
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -6,29 +6,33 @@ import signal
 import sys
 import time
 
-from tidegate.infra.errors import TrackingError
+from tidegate.infra.errors import InfraError, TrackingError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
-from tidegate.infra.system.locks import is_held
+from tidegate.infra.system.locks import is_held, lock
+from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands import submit_remote as remote
 from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.runs.decided import ask_anew, refusal, require_not_refused, require_waiting
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver
 from tidegate.pipelines.driver.kept_plan import plan_at, read_plan
-from tidegate.pipelines.errors import PipelineError, UsageError
+from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.executors import make_executor
 from tidegate.pipelines.executors.forking.warm import warm_seconds
 from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment, validate
 from tidegate.pipelines.history.actors import actor_of
-from tidegate.pipelines.history.record import checked_reason
+from tidegate.pipelines.history.record import checked_reason, settle_request
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.project.shadowing import left_out_lines
 from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.result import Result
+from tidegate.pipelines.scheduling.again import owe_again
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
 from tidegate.pipelines.state.mirror import known_run
+from tidegate.serving.errors import ServingError
 
 CANCEL_S = 60.0
 UNDERWAY = ("queued", "running", "waiting")
@@ -77,6 +81,7 @@ def submit(
     plan = make_plan(experiment, with_tags(gather(experiment, home)))
     for line in left_out_lines(plan.facts.project.left_out if plan.facts.project else {}):
         print(line, file=sys.stderr)
+    ask_anew(home, plan.run)
     if home.target is not None:
         return remote.submit(home, plan, _record(plan), reason, detach=detach)
     warm_seconds()
@@ -87,7 +92,13 @@ def submit(
 
 
 def resume(
-    home: Home, run: str, *, executor: str = "local", detach: bool = False, message: str | None = None
+    home: Home,
+    run: str,
+    *,
+    executor: str = "local",
+    detach: bool = False,
+    message: str | None = None,
+    only_waiting: bool = False,
 ) -> Result:
     """Continue a run: finished steps are kept, and MLflow gets what it missed.
 
@@ -97,21 +108,40 @@ def resume(
         executor: "local" or "inline".
         detach: leave the driver in the background and return at once.
         message: why, for the history; the run's own when not given.
+        only_waiting: only while it waits for an approval; on this machine.
 
     Raises:
-        UsageError: its data or the code has changed since, so that it would be another run; or $TIDEGATE_WARM is no
-            time, or the message is too long.
+        UsageError: a person refused it; with `only_waiting`, it was cancelled meanwhile; its data or the code has
+            changed since, so that it would be another run; or $TIDEGATE_WARM is no time, or the message is too long.
     """
     reason = None if message is None else checked_reason(message)
+    require_not_refused(home, run)
     if home.target is not None:
         return remote.resume(home, run, reason, detach=detach)
     warm_seconds()
     folder = home.run_folder(run)
-    plan = plan_again(home, folder)
-    reason = folder.record().message if reason is None else reason
+    known = folder.record()
+    try:
+        plan = plan_again(home, folder)
+    except (PipelineError, ModelsError, ServingError, InfraError, OSError) as error:
+        if known.status == "queued" and not detach:
+            _never_began(home, folder, error_message(error))
+        raise
+    reason = known.message if reason is None else reason
     if detach:
-        return _detach(home, folder, reason)
-    return _drive(home, folder, plan, executor, reason)
+        return _detach(home, folder, reason, known.cause, only_waiting)
+    return _drive(home, folder, plan, executor, reason, only_waiting)
+
+
+def _never_began(home: Home, folder: RunFolder, why: str) -> None:
+    """What a run reads changed while its driver started: it ends here, and its schedule starts another one."""
+    with lock(folder.lock):
+        record = folder.record()
+        if record.status == "queued":
+            ended = {"status": "failed", "finished": time.time(), "reason": f"it never began: {why}"}
+            folder.write(record.model_copy(update=ended))
+            if record.cause:
+                owe_again(home.store, record.cause, why, time.time())
 
 
 def plan_again(home: Home, folder: RunFolder) -> Plan:
@@ -166,17 +196,21 @@ def _cancel_waiting(home: Home, folder: RunFolder) -> Result:
     """Nothing runs of it: its end is written down here."""
     with Driver.exclusive(home, folder) as driver:
         if folder.read().status == "waiting":  # else it was approved just before
+            settle_request(home.store, folder.run)
             driver.give_up(plan_again(home, folder), "cancelled", "cancelled while it waited for an approval")
     status = folder.read().status
     return Result({"run": folder.run, "status": status}, f"run {folder.run} is {status}")
 
 
-def _recorded(home: Home, plan: Plan) -> RunFolder:
-    """The run's folder, with a record, whether the run is new or not."""
+def _recorded(home: Home, plan: Plan, cause: str = "") -> RunFolder:
+    """The run's folder, with a record, whether the run is new or not.
+
+    It says from the first moment which start of a schedule it is, so that whoever comes after a kill knows it.
+    """
     folder = home.folder_of(plan.run)
     folder.create()
     if not (folder.path / "run.json").exists():
-        folder.write(_record(plan))
+        folder.write(_record(plan).model_copy(update={"cause": cause}))
     return folder
 
 
@@ -201,12 +235,12 @@ def begin_detached(home: Home, plan: Plan, cause: str) -> bool:
         cause: what started it, for its record.
 
     Returns:
-        False where the run is done, underway or waiting, and there is nothing to begin.
+        False where the run is done, underway or waiting, or a person refused it, and there is nothing to begin.
     """
     known = known_run(home, plan.run)
-    if known is not None and known.status in (*UNDERWAY, "done"):
+    if known is not None and (known.status in (*UNDERWAY, "done") or refusal(home, known)):
         return False
-    _detach(home, _recorded(home, plan), f"the schedule {cause}", cause)
+    _detach(home, _recorded(home, plan, cause), f"the schedule {cause}", cause)
     return True
 
 
@@ -214,11 +248,15 @@ def go_on_detached(home: Home, folder: RunFolder) -> None:
     """Give a run that was begun a driver in the background, if it has none and has not ended by itself."""
     record = folder.read()
     if record.status == "queued" or (record.status == "failed" and record.finished is None):
-        _detach(home, folder, record.message, record.cause)
+        _detach(home, folder, record.message or f"the schedule {record.cause}", record.cause)
 
 
-def _detach(home: Home, folder: RunFolder, reason: str, cause: str = "") -> Result:
+def _detach(
+    home: Home, folder: RunFolder, reason: str, cause: str = "", only_waiting: bool = False
+) -> Result:
     record = folder.read()
+    if only_waiting:
+        require_waiting(record)
     if record.status not in ("running", "done"):
         queued = {"status": "queued", "created": time.time(), "reason": "", "cause": cause}
         folder.write(record.model_copy(update=queued))
@@ -239,8 +277,12 @@ def _detach(home: Home, folder: RunFolder, reason: str, cause: str = "") -> Resu
     return Result({"run": folder.run, "status": status}, text)
 
 
-def _drive(home: Home, folder: RunFolder, plan: Plan, executor: str, reason: str) -> Result:
+def _drive(
+    home: Home, folder: RunFolder, plan: Plan, executor: str, reason: str, only_waiting: bool = False
+) -> Result:
     with Driver.exclusive(home, folder) as driver:
+        if only_waiting:
+            require_waiting(folder.read())
         driver.asked(actor_of(home), reason)
         try:
             driver.run(plan, make_executor(executor, home.processes))

@@ -123,7 +123,7 @@ class Driver:
         except NotApprovedError as error:
             self._wait(error)
         except RefusedError as error:
-            problem = record_refused(self._home, self._record.run, str(error)[:MAX_REASON])
+            problem = record_refused(self._home, self._record.run, error)
             if problem:
                 self._progress.say(f"warning: {problem}")
             self._end("refused", str(error))

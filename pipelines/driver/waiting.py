@@ -39,6 +39,6 @@ def require_approval(home: Home, plan: Plan, subject: str) -> None:
     )
     verdict = request.verdict(now)
     if verdict == "refused":
-        raise RefusedError(request.sentence(now))
+        raise RefusedError(request.sentence(now), by_person=True)
     if verdict == "waiting":
         raise NotApprovedError(request)

@@ -1,8 +1,8 @@
 """Writing what was done to the history, so that a kill between an act and its entry loses nothing.
 
-An event of an endpoint is written in one step with what it tells of, in the endpoint's document. Any other event is
-written to a document of its own before it happens. Either waits there until it has its entry; `settle` gives an entry
-to whatever a killed process left waiting.
+An event of an endpoint is written in one step with what it tells of, in the endpoint's document, and so is what people
+say of a release, in the document of what they are asked. Any other event is written to a document of its own before it
+happens. Either waits there until it has its entry; `settle` gives an entry to whatever a killed process left waiting.
 """
 
 from contextlib import suppress
@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from tidegate.infra.errors import ConflictError, InfraError
 from tidegate.infra.store import Store
-from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.errors import RefusedError, UsageError
 from tidegate.pipelines.history.actors import actor_of, on_behalf
 from tidegate.pipelines.history.entries import Entry, append, head_of, write_first
+from tidegate.pipelines.state.approvals import KEYS as APPROVALS
+from tidegate.pipelines.state.approvals import find_request, settled
 from tidegate.pipelines.state.home import Home, RunRecord
 from tidegate.serving.deployment.event import Actor, Event, new_id
 from tidegate.serving.deployment.release import EndpointState, load, told, update
@@ -64,14 +66,17 @@ def record(
     return entry
 
 
-def record_refused(home: Home, run: RunRecord, why: str) -> str:
+def record_refused(home: Home, run: RunRecord, error: RefusedError) -> str:
     """Record that the gate refused a run; return what kept it from being recorded, or "".
 
     Args:
         home: of the run.
         run: its record.
-        why: the gate's sentences.
+        error: with the gate's sentences; a person's refusal has its entry already.
     """
+    why = str(error)[:LONGEST]
+    if error.by_person:
+        return ""
     by, about = on_behalf(run.by, home), {"endpoint": run.endpoint, "run": run.run}
     try:
         record(home, "refused", **about, reason=run.message, actor=by, why=why)
@@ -80,9 +85,14 @@ def record_refused(home: Home, run: RunRecord, why: str) -> str:
     return ""
 
 
-def record_approved(home: Home, run: RunRecord, reason: str, who: Actor) -> None:
-    """Record that somebody approves what a run would release; raises StoreError."""
-    record(home, "approved", endpoint=run.endpoint, run=run.run, reason=reason, actor=who)
+def settle_request(store: Store, run: str) -> None:
+    """Give what people said of a run its entries, in the order in which they said it."""
+    request = find_request(store, run)
+    if request is None or not request.events:
+        return
+    for event in request.events:
+        append(store, event, partial(first_event, store, event))
+    settled(store, run, {event.id for event in request.events})
 
 
 def new_event(
@@ -133,6 +143,8 @@ def settle(store: Store) -> None:
     """Give an entry to every event that waits, and to a home that is older than its history its first entry."""
     for name in _endpoints(store):
         settle_endpoint(store, name)
+    for key in store.keys(APPROVALS):
+        settle_request(store, Path(key).stem)
     for key, (content, _) in store.read_many(store.keys(WAITING)).items():
         with suppress(ValidationError):  # of a later version, which knows what to do with it
             event = Event.model_validate_json(content)

@@ -1,19 +1,21 @@
 """Whom a run waits for, and what they said: one document of the store for each run, changed by compare-and-swap."""
 
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Collection
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Store
 from tidegate.pipelines.errors import PipelineError
-from tidegate.pipelines.state.home import TOO_LATE
+from tidegate.serving.deployment.event import Event
 
 KEYS = "approvals/"
 ATTEMPTS = 50
 Verdict = Literal["waiting", "approved", "refused", "late"]
+TOO_LATE = "it was not approved in the time that gate.by gives"
+Asked = TypeVar("Asked", bound="Request | None")
 
 
 class Decision(BaseModel):
@@ -45,6 +47,7 @@ class Request(BaseModel):
         until: until when; None: for ever.
         told: whether those whom the experiment names were told.
         decisions: in their order.
+        events: what was said and is not in the history yet.
     """
 
     model_config = ConfigDict(defer_build=True, frozen=True)
@@ -55,6 +58,7 @@ class Request(BaseModel):
     until: float | None = None
     told: bool = False
     decisions: tuple[Decision, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def approvers(self) -> list[str]:
@@ -73,8 +77,7 @@ class Request(BaseModel):
         """What is said of it to people."""
         verdict = self.verdict(now)
         if verdict == "refused":
-            refusal = next(one for one in self.decisions if not one.approves)
-            return f"refused by {refusal.who}{': ' if refusal.reason else ''}{refusal.reason}"
+            return refused_by(next(one for one in self.decisions if not one.approves))
         if verdict == "late":
             return TOO_LATE
         who = f" ({', '.join(self.approvers)})" if self.approvers else ""
@@ -91,6 +94,11 @@ class Request(BaseModel):
         )
 
 
+def refused_by(refusal: Decision) -> str:
+    """Who refused, and why."""
+    return f"refused by {refusal.who}{': ' if refusal.reason else ''}{refusal.reason}"
+
+
 def find_request(store: Store, run: str) -> Request | None:
     """What is asked about a run, or None."""
     found = store.read(_key(run))
@@ -104,14 +112,23 @@ def ask(store: Store, request: Request) -> Request:
     """
 
     def asked(known: Request | None) -> Request:
-        same = known is not None and known.subject == request.subject
-        return known if same and known is not None and known.verdict(request.asked) != "late" else request
+        if known is None:
+            return request
+        if known.subject == request.subject and known.verdict(request.asked) != "late":
+            return known
+        return request.model_copy(update={"events": known.events})
 
     return _change(store, request.run, asked)
 
 
-def decide(store: Store, run: str, decision: Decision) -> Request:
-    """Add what somebody said, once.
+def decide(store: Store, run: str, decision: Decision, event: Event | None = None) -> Request:
+    """Add what somebody said, once; what was decided before, or is too late, stays as it is.
+
+    Args:
+        store: of the home.
+        run: its id.
+        decision: it is among the answer's where it was taken.
+        event: for the history, written in one step with the decision; `settle_request` gives it its entry.
 
     Raises:
         PipelineError: nothing is asked about this run, or no more.
@@ -125,9 +142,22 @@ def decide(store: Store, run: str, decision: Decision) -> Request:
         said = any((one.who, one.approves) == (decision.who, decision.approves) for one in known.decisions)
         if said or known.verdict(decision.time) != "waiting":
             return known
-        return known.model_copy(update={"decisions": (*known.decisions, decision)})
+        events = known.events if event is None else (*known.events, event)
+        return known.model_copy(update={"decisions": (*known.decisions, decision), "events": events})
 
     return _change(store, run, decided)
+
+
+def settled(store: Store, run: str, ids: Collection[str]) -> None:
+    """These events are in the history."""
+
+    def without(known: Request | None) -> Request | None:
+        if known is None:
+            return None
+        left = tuple(event for event in known.events if event.id not in ids)
+        return known.model_copy(update={"events": left})
+
+    _change(store, run, without)
 
 
 def mark_told(store: Store, request: Request) -> None:
@@ -145,12 +175,12 @@ def withdraw(store: Store, run: str) -> None:
     store.delete(_key(run))
 
 
-def _change(store: Store, run: str, changed: Callable[[Request | None], Request]) -> Request:
+def _change(store: Store, run: str, changed: Callable[[Request | None], Asked]) -> Asked:
     for _ in range(ATTEMPTS):
         found = store.read(_key(run))
         before = None if found is None else Request.model_validate_json(found[0])
         after = changed(before)
-        if after == before:
+        if after == before or after is None:
             return after
         try:
             store.write(_key(run), after.model_dump_json(indent=1).encode(), found and found[1])

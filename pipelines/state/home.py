@@ -18,6 +18,7 @@ from tidegate.infra.store import Store, open_store
 from tidegate.infra.system.files import write_atomic
 from tidegate.infra.system.locks import is_held
 from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.state.approvals import TOO_LATE, find_request
 from tidegate.pipelines.state.targets import IN_POD, Target, find_target, target_in_pod
 from tidegate.serving.deployment.event import Actor
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Status = Literal["queued", "running", "waiting", "done", "failed", "refused", "cancelled"]
 StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
 TRACKING = "MLFLOW_TRACKING_URI"
-TOO_LATE = "it was not approved in the time that gate.by gives"
 
 
 class StepRecord(BaseModel):
@@ -75,17 +75,24 @@ class RunRecord(BaseModel):
 class RunFolder:
     """The folder of one run: record, calls, logs, errors and temporary files."""
 
-    def __init__(self, path: Path, alive: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        alive: Callable[[], bool] | None = None,
+        decided: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Point at the folder; nothing is created.
 
         Args:
             path: the folder, named as the run.
             alive: whether the run's driver is alive; by default, whether a process holds its lock.
+            decided: whether people said in time what becomes of a run that waits for them.
         """
         self.path = path
         self.run = path.name
         self.lock = path / "driver.lock"
         self._alive = alive or (lambda: is_held(self.lock))
+        self._decided = decided
 
     def create(self) -> None:
         """Make the folder and its parts."""
@@ -110,7 +117,8 @@ class RunFolder:
         One that waited for an approval until it was too late is refused: nothing has to run for that.
         """
         record = self.record()
-        if record.status == "waiting" and record.until is not None and time.time() >= record.until:
+        over = record.status == "waiting" and record.until is not None and time.time() >= record.until
+        if over and not self._decided():
             return record.model_copy(
                 update={"status": "refused", "reason": TOO_LATE, "finished": record.until}
             )
@@ -197,7 +205,13 @@ class Home:
 
     def folder_of(self, run: str) -> RunFolder:
         """The folder of a run, whether there is such a run or not."""
-        return RunFolder(self.runs_path / run, (lambda: self._driver_is_alive(run)) if self.target else None)
+        alive = (lambda: self._driver_is_alive(run)) if self.target else None
+        return RunFolder(self.runs_path / run, alive, lambda: self._is_decided(run))
+
+    def _is_decided(self, run: str) -> bool:
+        """Whether people have said in time what becomes of a run, though nobody has gone on with it yet."""
+        request = find_request(self.store, run)
+        return request is not None and request.verdict(time.time()) != "late"
 
     def _driver_is_alive(self, run: str) -> bool:
         """Whether a run's driver lives in the cluster; a driver itself knows that it does."""

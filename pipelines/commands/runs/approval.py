@@ -1,13 +1,14 @@
 """approve, refuse: what people say about a run that waits for them."""
 
 import time
+from typing import Any
 
 from tidegate.pipelines.commands.submit import resume
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.history.actors import actor_of
-from tidegate.pipelines.history.record import checked_reason, record_approved
+from tidegate.pipelines.history.record import checked_reason, new_event, settle_request
 from tidegate.pipelines.result import Result
-from tidegate.pipelines.state.approvals import Decision, Request, decide, find_request
+from tidegate.pipelines.state.approvals import Decision, Request, decide, find_request, refused_by
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import refresh
 
@@ -55,16 +56,25 @@ def _decide(home: Home, name: str, approves: bool, reason: str, detach: bool) ->
             "--status waiting` lists them"
         )
     who = actor_of(home)
-    if approves:  # a refusal is told by the driver, which ends the run for it
-        record_approved(home, record, reason, who)
-    request = decide(home.store, run, Decision(who=who.user, time=now, approves=approves, reason=reason))
-    if request.verdict(now) == "waiting":
-        return _still_waits(request, now)
-    result = resume(home, run, detach=detach)
+    decision = Decision(who=who.user, time=now, approves=approves, reason=reason)
+    facts: dict[str, Any] = {} if approves else {"why": refused_by(decision)}
+    # Written in one step with the decision, so that each decision that counts has one entry.
+    event = new_event(home, word, endpoint=record.endpoint, run=run, reason=reason, actor=who, **facts)
+    request = decide(home.store, run, decision, event)
+    settle_request(home.store, run)
+    verdict, taken = request.verdict(now), decision in request.decisions
+    if verdict == "waiting":
+        return _still_waits(request, now, "" if taken else f"{who.user} has approved it already; ")
+    if not taken and verdict != word:
+        raise UsageError(
+            f"run {run}: it cannot be {word} any more: {request.sentence(now)}; expected one that waits for an answer; "
+            f"see `tidegate show {run}`"
+        )
+    result = resume(home, run, detach=detach, only_waiting=True)
     ended = 0 if result.data["status"] == "refused" and not approves else result.exit_code
     return Result(result.data, result.text, ended)
 
 
-def _still_waits(request: Request, now: float) -> Result:
+def _still_waits(request: Request, now: float, before: str) -> Result:
     data = {"run": request.run, "status": "waiting", "approvers": request.approvers, "needed": request.needed}
-    return Result(data, f"run {request.run}: {request.sentence(now)}")
+    return Result(data, f"run {request.run}: {before}{request.sentence(now)}")

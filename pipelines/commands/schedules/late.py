@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tidegate.pipelines.commands.submit import plan_again
 from tidegate.pipelines.driver.driver import Driver
-from tidegate.pipelines.state.home import TOO_LATE, Home, home_at
+from tidegate.pipelines.state.approvals import TOO_LATE
+from tidegate.pipelines.state.home import Home, home_at
 
 
 def end_late(home: Home, run: str) -> None:
