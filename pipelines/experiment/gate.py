@@ -76,8 +76,8 @@ def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
 
 
 def _kind_of_entry(value: Any) -> str:
-    asks = "approval" in value if isinstance(value, dict) else isinstance(value, Approval)
-    return "Approval" if asks else ""
+    keys = [*value] if isinstance(value, dict) else []
+    return "Approval" if isinstance(value, Approval) or "approval" in keys or keys == ["by"] else ""
 
 
 # With tags, an error is about what was meant, and not about both; the empty one adds nothing to its place.

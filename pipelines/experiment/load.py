@@ -171,7 +171,7 @@ def _sentences(mistake: Mistake) -> list[str]:
     place, sentence = ".".join(mistake.place), mistake.sentence
     if mistake.type == "extra_forbidden":
         part = part_at(Experiment, mistake.place[:-1])
-        known = list(part.model_fields) if part else []
+        known = [field.alias or name for name, field in part.model_fields.items()] if part else []
         close = nearest(mistake.place[-1], known) or f"; known keys: {', '.join(known)}"
         return [f"{place}: unknown key{close}"]
     if mistake.type == "missing":

@@ -232,6 +232,9 @@ class Experiment(Part):
             )
         if not isinstance(self.gate, str) and sum(isinstance(one, Approval) for one in self.gate) > 1:
             yield "gate has several entries with approval; expected one; write the number of people in it"
+        kinds = [trigger.kind for trigger in self.trigger]
+        for kind in dict.fromkeys(kind for kind in kinds if kinds.count(kind) > 1):
+            yield f"trigger has {kinds.count(kind)} entries with {kind}; expected one; leave the others out"
         pruning = self.search.pruning if self.search is not None else None
         if pruning is not None and self.search is not None and "training.epochs" not in self.search.space:
             yield from pruning.rungless(training.epochs)

@@ -122,6 +122,20 @@ class ScheduleState(BaseModel):
         return self.model_copy(update={"recent": (*self.recent, entry)[-RECENT:], "counts": counts})
 
 
+def delete(store: Store, name: str) -> None:
+    """Delete a schedule, whoever wrote it; raises UnknownNameError."""
+    known = names(store)
+    if name not in known:
+        raise unknown(name, known)
+    store.delete(_key(name))
+
+
+def unknown(name: str, known: list[str]) -> UnknownNameError:
+    """The error for a schedule that is not there, with the nearest known name."""
+    fix = "`tidegate schedule list` lists them, `tidegate submit FILE --schedule` sets one"
+    return UnknownNameError("schedule", name, known, fix)
+
+
 def names(store: Store) -> list[str]:
     """The names of all schedules, sorted."""
     return [key.removeprefix(KEYS).removesuffix(".json") for key in store.keys(KEYS)]
@@ -141,8 +155,7 @@ def require(store: Store, name: str) -> ScheduleState:
     """A schedule; raises UnknownNameError, with the nearest known name."""
     found = find(store, name)
     if found is None:
-        fix = "`tidegate schedule list` lists them, `tidegate submit FILE --schedule` sets one"
-        raise UnknownNameError("schedule", name, names(store), fix)
+        raise unknown(name, names(store))
     return found
 
 

@@ -1,9 +1,9 @@
 """What a schedule's moments ask for: a state, the time that it is, and the state that follows. Pure."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from tidegate.pipelines.experiment.automation.cron import moments
@@ -12,7 +12,8 @@ from tidegate.pipelines.scheduling.document import Cause, Entry, Outcome, Schedu
 
 LATE_S = 60.0  # a start that is later than this was missed: nothing was there to begin it
 SET_BACK_S = 26 * 3600.0  # a clock that shows so much less than it did is believed: it was wrong before
-MOST = 1000  # moments that are counted one by one
+MOST = 10_000  # moments that are counted one by one: a week of an every-minute schedule
+DAY_S = 86400.0
 MOST_TRIES = 5
 
 
@@ -27,12 +28,12 @@ def pass_time(state: ScheduleState, schedule: Schedule | None, now: float) -> Sc
     if schedule is None:
         return state
     if now < state.handled - SET_BACK_S:
-        state = state.model_copy(update={"handled": now})
-    come = [moment for moment in _between(schedule, state.handled, now) if moment <= now]
+        still = [one for one in state.owed if one.cause != "cron" or one.queued or one.moment <= now]
+        state = state.model_copy(update={"handled": now, "owed": tuple(still)})
+    come = _between(schedule, state.handled, now)
     if not come and not state.owed:
         return state
-    handled = now if len(come) >= MOST else max([state.handled, *come])
-    state = state.model_copy(update={"handled": handled})
+    state = state.model_copy(update={"handled": max([state.handled, *come])})
     if state.paused:
         return state
     late = [moment for moment in come if now - moment > LATE_S]
@@ -45,13 +46,17 @@ def pass_time(state: ScheduleState, schedule: Schedule | None, now: float) -> Sc
 
 
 def _between(schedule: Schedule, after: float, now: float) -> Sequence[float]:
-    """Moments after one and up to another; of thousands the first ones: the rest is not looked at."""
-    found = []
-    for moment in islice(moments(schedule.cron, schedule.timezone, after), MOST):
-        if moment > now:
-            break
-        found.append(moment)
-    return found
+    """Moments after one and up to another; of very many the first ones, and those of the last day.
+
+    So what is due now is among them, and the last one is the last.
+    """
+
+    def since(then: float) -> Iterator[float]:
+        come = moments(schedule.cron, schedule.timezone, then)
+        return takewhile(lambda moment: moment <= now, come)
+
+    found = list(islice(since(after), MOST))
+    return [*found, *since(max(found[-1], now - DAY_S))] if len(found) == MOST else found
 
 
 def _missed(state: ScheduleState, schedule: Schedule, late: list[float], now: float) -> ScheduleState:
@@ -61,7 +66,8 @@ def _missed(state: ScheduleState, schedule: Schedule, late: list[float], now: fl
     reason = (
         "nothing ran that could start it: the machine, or the home's scheduler, was off, or its clock was set"
     )
-    state = missed(state, schedule.timezone, late, "cron", "missed", f"{reason}; {what}")
+    more = "; of so many only a part is counted" if len(late) > MOST else ""
+    state = missed(state, schedule.timezone, late, "cron", "missed", f"{reason}; {what}{more}")
     if not catches_up:
         return state
     owed = Start(id=f"catch_up {late[-1]:.0f}", cause="catch_up", moment=late[-1], at=now)
@@ -104,7 +110,7 @@ def begin(state: ScheduleState, schedule: Schedule | None, now: float, underway:
         now: seconds since the epoch.
         underway: the run of this schedule that has not ended; None: there is none.
     """
-    due = [one for one in state.owed if one.at <= now and (one.cause == "hand" or not state.paused)]
+    due = [one for one in state.owed if _is_due(one, now) and (one.cause == "hand" or not state.paused)]
     if not due:
         return state
     rest = [one for one in state.owed if one not in due]
@@ -113,6 +119,11 @@ def begin(state: ScheduleState, schedule: Schedule | None, now: float, underway:
         state = state.model_copy(update={"begun": first, "owed": (*others, *rest)})
         return _wait(state, schedule, others, rest, first.run or "the start before")
     return _wait(state, schedule, due, rest, underway or "the start before")
+
+
+def _is_due(start: Start, now: float) -> bool:
+    """Whether it may begin: only a moment's jitter is waited for, not a clock that was set back meanwhile."""
+    return start.queued or start.cause != "cron" or start.at <= now
 
 
 def _wait(
@@ -139,7 +150,9 @@ def _may_queue(schedule: Schedule | None) -> bool:
 
 def next_start(state: ScheduleState, schedule: Schedule | None, now: float) -> float | None:
     """When a run starts next, in seconds since the epoch; None: no time is known."""
-    owed = [max(one.at, now) for one in state.owed]
+    owed = [
+        now if _is_due(one, now) else one.at for one in state.owed if one.cause == "hand" or not state.paused
+    ]
     if schedule is not None and not state.paused:
         moment = next(iter(moments(schedule.cron, schedule.timezone, max(now, state.handled))), None)
         owed += [] if moment is None else [moment + delay(state.name, schedule, moment)]

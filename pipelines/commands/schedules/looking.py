@@ -1,7 +1,9 @@
 """What a schedule's triggers look at: the data's files, the endpoint's drift, another endpoint's release."""
 
 import hashlib
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from tidegate.infra.errors import InfraError
@@ -19,6 +21,10 @@ from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import load
 
 Seen = dict[str, Any]
+PATIENCE_S = 5.0  # for what triggers look at; other schedules wait so long
+NO_ANSWER = (
+    "what its triggers look at has not answered for {:g} s; its moments count, its triggers do not until then"
+)
 
 
 def look(home: Home, experiment: Experiment) -> Seen:
@@ -32,6 +38,48 @@ def look(home: Home, experiment: Experiment) -> Seen:
         else:
             seen["drift"] = _release(home, experiment.endpoint), _drift(home, experiment.endpoint)
     return seen
+
+
+class Looker:
+    """Looks beside the schedules: a bucket may not answer for minutes, and keeps no other schedule waiting.
+
+    What takes longer than `patience` seconds is asked for again at the next call, which does not wait any more.
+
+    Args:
+        home: the home.
+        patience: seconds.
+    """
+
+    def __init__(self, home: Home, patience: float = PATIENCE_S) -> None:
+        self._home, self._patience = home, patience
+        self._pending: dict[str, tuple[dict[str, Any], Future[Seen]]] = {}
+
+    def look(self, state: ScheduleState, experiment: Experiment) -> Seen | None:
+        """What a schedule's triggers see; None where that is not known yet.
+
+        Raises:
+            PipelineError, InfraError: as `look`.
+        """
+        if not experiment.trigger:
+            return {}
+        document, seen = self._pending.pop(state.name, (None, None))
+        if seen is None or document != state.experiment:
+            seen = Future[Seen]()
+            thread = Thread(target=self._run, args=(experiment, seen), name=f"look-{state.name}", daemon=True)
+            thread.start()
+            thread.join(self._patience)
+        if not seen.done():
+            if document is None:
+                print(f"schedule {state.name}: {NO_ANSWER.format(self._patience)}", flush=True)
+            self._pending[state.name] = state.experiment, seen
+            return None
+        return seen.result()
+
+    def _run(self, experiment: Experiment, seen: "Future[Seen]") -> None:
+        try:
+            seen.set_result(look(self._home, experiment))
+        except Exception as error:
+            seen.set_exception(error)
 
 
 def judge(state: ScheduleState, experiment: Experiment, seen: Seen, now: float) -> ScheduleState:

@@ -3,18 +3,21 @@
 import time
 from typing import Any, Literal
 
+from tidegate.infra.errors import InfraError
 from tidegate.infra.system import processes
+from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands.schedules.scheduler import NAME, ensure_scheduler
 from tidegate.pipelines.commands.schedules.telling import recent_lines, schedule_data, schedule_row
-from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.result import Result, item, table
-from tidegate.pipelines.scheduling.document import ScheduleState, Start, change, names, require, update
+from tidegate.pipelines.scheduling.document import ScheduleState, Start, delete, names, require, update
 from tidegate.pipelines.state.home import Home
 
 Action = Literal["list", "pause", "resume", "run", "delete"]
 UP = "`tidegate up` starts it"
+LASTING = ("new_data", "drift", "model")  # what a trigger saw once; it would not see it again
 
 
 def schedule(home: Home, action: Action, name: str | None = None) -> Result:
@@ -39,20 +42,25 @@ def schedule(home: Home, action: Action, name: str | None = None) -> Result:
         return _list(home, name)
     if name is None:
         raise UsageError(f"schedule {action} needs NAME; received none; `tidegate schedule list` lists them")
+    if action == "delete":  # whatever is wrong with it
+        return _delete(home, name)
     require(home.store, name)
-    return {"pause": _pause, "resume": _resume, "run": _run, "delete": _delete}[action](home, name)
+    return {"pause": _pause, "resume": _resume, "run": _run}[action](home, name)
 
 
 def _list(home: Home, name: str | None) -> Result:
-    found = [require(home.store, one) for one in ([name] if name else names(home.store))]
     now = time.time()
-    pairs = [(state, _experiment(state)) for state in found]
+    pairs, wrong = _read(home, [name] if name else names(home.store))
+    if name in wrong:
+        raise wrong[name]
     data = [schedule_data(state, experiment, now) for state, experiment in pairs]
-    if not data:
+    if not data and not wrong:
         return Result(data, f"no schedules in {home.path}; `tidegate submit FILE --schedule` sets one")
     headers = ("schedule", "starts", "next", "last run", "so far")
     lines = [table(headers, [schedule_row(state, experiment, now) for state, experiment in pairs])]
     lines += [f"{one['name']}: {one['problem']}" for one in data if one["problem"]]
+    lines += [f"{one}: {error_message(error)}" for one, error in wrong.items()]
+    data += [{"name": one, "problem": error_message(error)} for one, error in wrong.items()]
     if name is not None:
         lines += ["", *recent_lines(*pairs[0])]
     if processes.find(home.processes, NAME) is None:
@@ -60,12 +68,28 @@ def _list(home: Home, name: str | None) -> Result:
     return Result(data, "\n".join(lines))
 
 
-def _experiment(state: ScheduleState) -> Experiment:
-    return validate(state.experiment, f"schedule {state.name}")
+def _read(
+    home: Home, wanted: list[str]
+) -> tuple[list[tuple[ScheduleState, Experiment]], dict[str, Exception]]:
+    """Schedules with their experiments, and of those that cannot be read why: one hides no other."""
+    pairs, wrong = list[tuple[ScheduleState, Experiment]](), dict[str, Exception]()
+    for name in wanted:
+        try:
+            state = require(home.store, name)
+            pairs.append((state, validate(state.experiment, f"schedule {name}")))
+        except (PipelineError, ModelsError, InfraError) as error:
+            wrong[name] = error
+    return pairs, wrong
 
 
 def _pause(home: Home, name: str) -> Result:
-    update(home.store, name, lambda state: state.model_copy(update={"paused": True, "owed": ()}))
+    """Moments that pass are not wanted; what a trigger has seen is, once it is resumed."""
+
+    def paused(state: ScheduleState) -> ScheduleState:
+        owed = tuple(one for one in state.owed if one.cause in LASTING)
+        return state.model_copy(update={"paused": True, "owed": owed})
+
+    update(home.store, name, paused)
     text = f"schedule {name} is paused; `tidegate schedule resume {name}` lets it start runs again"
     return Result({"schedule": name, "paused": True}, text)
 
@@ -100,7 +124,7 @@ def _run(home: Home, name: str) -> Result:
 
 
 def _delete(home: Home, name: str) -> Result:
-    change(home.store, name, lambda _: None)
+    delete(home.store, name)
     return Result(
         {"schedule": name, "deleted": True}, f"schedule {name} is deleted; its runs and its endpoint stay"
     )

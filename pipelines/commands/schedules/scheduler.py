@@ -21,7 +21,7 @@ from tidegate.infra.errors import InfraError
 from tidegate.infra.system import processes
 from tidegate.infra.system.clock import Clock, SystemClock
 from tidegate.infra.system.locks import lock
-from tidegate.pipelines.commands.schedules.looking import judge, look
+from tidegate.pipelines.commands.schedules.looking import Looker, judge
 from tidegate.pipelines.driver.notifications import KEYS as MESSAGES
 from tidegate.pipelines.driver.notifications import deliver
 from tidegate.pipelines.errors import PipelineError, error_message
@@ -91,6 +91,7 @@ class Scheduler:
         self._home, self._clock, self._starter = home, clock, starter
         self._experiments: dict[str, tuple[str, Experiment]] = {}
         self._looked: dict[str, float] = {}
+        self._looker = Looker(home)
         self._problems: dict[str, str] = {}
         self._told = 0.0
         self._telling: Thread | None = None
@@ -143,8 +144,7 @@ class Scheduler:
     def _changed(self, state: ScheduleState, experiment: Experiment) -> ScheduleState | None:
         """The schedule after this moment; it is written only where something has changed."""
         now, underway = self._clock.now(), self._underway(state)
-        looks = self._looks(state, now)
-        seen = look(self._home, experiment) if looks else None
+        seen = self._looker.look(state, experiment) if self._looks(state, now) else None
 
         def after(known: ScheduleState) -> ScheduleState:
             known = pass_time(known, experiment.schedule, now)

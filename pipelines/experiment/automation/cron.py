@@ -49,7 +49,10 @@ def problems_of(cron: str, timezone: str, jitter_s: float) -> Iterator[str]:
     try:
         found = list(islice(moments(cron, "UTC" if zones else timezone, FIRST), LOOKED_AT))
     except CronSimError as error:
-        yield f'cron "{cron}": {error}; expected numbers, names, *, lists, ranges or */N; correct it'
+        yield (
+            f'cron "{cron}": {error}; expected numbers, names, *, lists, */N, or ranges from the smaller to the larger '
+            "(sun is 0, sat is 6: fri,sat,sun for fri to sun); correct it"
+        )
         return
     gap = min((later - earlier for earlier, later in pairwise(found)), default=jitter_s + 1)
     if jitter_s >= gap:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from tidegate.pipelines.experiment.part import Name, Part
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-AGE = re.compile(r"([1-9]\d{0,6})([smhdw])")
+AGE = re.compile(r"([1-9][0-9]{0,6})([smhdw])")
 FOR = "1h"  # of a drift, when not given
 
 
@@ -67,6 +67,7 @@ class Trigger(Part):
     drift: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="the endpoint's largest drift index is at least this, see serving; 0.25 is usually read as moved",
     )
     for_: Age | None = Field(None, alias="for", description=f"and has been for so long; {FOR} when not given")
@@ -81,6 +82,13 @@ class Trigger(Part):
             )
         if self.for_ is not None and self.drift is None:
             yield "for is how long a drift has lasted, and there is no drift; leave it out"
+
+    @property
+    def kind(self) -> str:
+        """What it looks at; a second trigger of the same kind would have the first one's memory."""
+        if self.model is not None:
+            return f"model: {self.model}"
+        return "drift" if self.new_data is None else "new_data"
 
     @property
     def lasting_s(self) -> float:

@@ -15,10 +15,10 @@ from tidegate.infra.system import processes
 from tidegate.pipelines.commands.schedules.managing import check_scheduler, schedule
 from tidegate.pipelines.commands.schedules.scheduler import NAME
 from tidegate.pipelines.commands.schedules.setting import not_set, set_schedule
-from tidegate.pipelines.errors import ExperimentError, UnknownNameError, UsageError
+from tidegate.pipelines.errors import ExperimentError, PipelineError, UnknownNameError, UsageError
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.scheduling.document import find, require
+from tidegate.pipelines.scheduling.document import KEYS, ScheduleState, Start, change, find, require
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import promote, reserve, update
 
@@ -122,3 +122,34 @@ def test_a_name_is_needed_and_must_be_known(home: Home) -> None:
         schedule(home, "pause")
     with pytest.raises(UnknownNameError, match='no schedule "wine" here'):
         schedule(home, "delete", "wine")
+
+
+def keep(home: Home, name: str, document: dict[str, Any], *owed: Start) -> None:
+    state = ScheduleState(name=name, experiment=document, created=0, handled=time.time(), owed=owed)
+    change(home.store, name, lambda _: state)
+
+
+def test_one_that_cannot_be_read_hides_no_other_and_can_be_deleted(home: Home, tmp_path: Path) -> None:
+    keep(home, "wine", experiment(tmp_path, schedule=CRON).model_dump(mode="json"))
+    keep(home, "gone", {"name": "gone"})
+    home.store.write(f"{KEYS}odd.json", b"{", None)
+    listed = schedule(home, "list")
+    assert [one["name"] for one in listed.data] == ["wine", "gone", "odd"]
+    assert "0 3 * * * Europe/Berlin" in listed.text
+    assert "gone: schedule gone: data: missing" in listed.text
+    assert "odd: schedule odd was written by another version" in listed.text
+    with pytest.raises(PipelineError, match="schedule odd was written by another version"):
+        schedule(home, "list", "odd")
+    for name in ("odd", "gone"):
+        schedule(home, "delete", name)
+    assert [one["name"] for one in schedule(home, "list").data] == ["wine"]
+
+
+def test_what_a_trigger_saw_outlasts_a_pause(home: Home, tmp_path: Path) -> None:
+    new = Start(id="new_data 1", cause="new_data", moment=1.0, at=1.0, queued=True)
+    cron = Start(id="cron 1", cause="cron", moment=1.0, at=1.0)
+    keep(home, "wine", experiment(tmp_path, schedule=CRON).model_dump(mode="json"), cron, new)
+    schedule(home, "pause", "wine")
+    assert require(home.store, "wine").owed == (new,)
+    (listed,) = schedule(home, "list").data
+    assert listed["next"] is None  # not while it is paused

@@ -55,6 +55,11 @@ def refused(**more: Any) -> str:
         ),
         ({"cron": "0 3 * * *", "overlap": "kill"}, "expected 'skip' or 'queue'"),
         ({"corn": "0 3 * * *"}, 'schedule.corn: unknown key; did you mean "cron"?'),
+        (
+            {"cron": "0 3 * * fri-sun"},
+            "ranges from the smaller to the larger (sun is 0, sat is 6: fri,sat,sun for",
+        ),
+        ({"cron": "0 3 * * *", "jitter": "1\u0663m"}, "expected a time such as 30s"),
         ({"timezone": "UTC"}, "schedule.cron: missing; it is required"),
         ("0 3 * * *", "schedule: received str '0 3 * * *'; expected a mapping with keys of: cron, timezone"),
     ],
@@ -72,6 +77,8 @@ def test_a_wrong_schedule_is_refused(schedule: Any, sentence: str) -> None:
         ({"new_data": 10}, "expected a text"),
         ({"new_data": "soon"}, "expected a time such as 30s"),
         ({"drift": 0}, "expected a number above 0"),
+        ({"drift": float("inf")}, "received float inf; expected a finite number"),
+        ({"drift": 0.2, "for_": "1h"}, 'unknown key; did you mean "for"?'),
         ({"drift": 0.2, "for": "always"}, "expected a time such as 30s"),
         ({"model": "Not A Name"}, "trigger"),
         ({"data": "10m"}, "unknown key"),
@@ -80,6 +87,14 @@ def test_a_wrong_schedule_is_refused(schedule: Any, sentence: str) -> None:
 def test_a_wrong_trigger_is_refused(trigger: Any, sentence: str) -> None:
     assert sentence in refused(trigger=trigger)
     assert sentence in refused(trigger=[{"new_data": "1m"}, trigger])
+
+
+@pytest.mark.parametrize(("kind", "one"), [("drift", 0.2), ("new_data", "1m"), ("model", "base")])
+def test_a_second_trigger_of_a_kind_is_refused(kind: str, one: Any) -> None:
+    named = "model: base" if kind == "model" else kind
+    sentence = f"trigger has 2 entries with {named}; expected one; leave the others out"
+    assert sentence in refused(trigger=[{kind: one}, {kind: one}])
+    read(trigger=[{"model": "base"}, {"model": "other"}])
 
 
 def test_what_starts_a_run_is_no_part_of_it() -> None:
@@ -116,7 +131,7 @@ def test_an_approval_is_no_condition_and_is_a_part_of_a_run() -> None:
         ({"approval": True}, "gate.approval: received bool True; expected a whole number"),
         ({"approval": "me"}, "gate.approval: received str 'me'; expected a whole number"),
         ({"approval": 1, "by": "tomorrow"}, "expected a time such as 30s, 10m, 24h or 7d"),
-        ({"by": "24h"}, "gate.metric: missing"),
+        ({"by": "24h"}, "gate.approval: missing; it is required"),
         (
             {"approval": 1, "minimum": 0.9},
             "approval and minimum stand in one entry; expected an entry for each",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tests.pipelines.released import PROOF
 from tests.s3_server import S3Server
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import open_bucket
-from tidegate.pipelines.commands.schedules.looking import Unseen, data_stamp, judge, look
+from tidegate.pipelines.commands.schedules.looking import Looker, Unseen, data_stamp, judge, look
 from tidegate.pipelines.experiment.automation.schedule import Trigger
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
@@ -177,3 +179,29 @@ def test_drift_is_told_with_its_number(tmp_path: Path) -> None:
     (told,) = known.outbox
     assert told.title == "requests to endpoint wine have drifted: 0.31, for 1h"
     assert [one.cause for one in known.owed] == ["drift"]
+
+
+def test_a_bucket_that_does_not_answer_keeps_nobody_waiting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked once until it answers; what comes then counts."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "any")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        document = {
+            "name": "wine",
+            "data": {"source": "s3://rows/a.csv", "target": "y"},
+            "model": {"family": "linear"},
+            "trigger": {"new_data": "1m"},
+        }
+        experiment = validate(document, "here")
+        known = ScheduleState(name="wine", experiment=document, created=0, handled=0)
+        looker = Looker(Home(tmp_path), patience=0.2)
+        begun = time.monotonic()
+        assert [looker.look(known, experiment) for _ in range(3)] == [None] * 3
+        assert time.monotonic() - begun < 15  # of the minute and more that it takes
+        assert capsys.readouterr().out.count("has not answered for 0.2 s") == 1
+    later = known.model_copy(update={"experiment": {**document, "trigger": {"model": "base"}}})
+    seen = Looker(Home(tmp_path)).look(later, validate(later.experiment, "here"))
+    assert seen == {"model base": ""}
