@@ -74,7 +74,8 @@ def test_what_is_no_sequence_is_told(column: np.ndarray) -> None:
 
 def test_length_and_vocabulary_are_of_texts_only() -> None:
     with pytest.raises(
-        SchemaError, match=r"'frames' is sequence and has length; expected them only for text"
+        SchemaError,
+        match=r"'frames' is sequence and has length; expected them only for ids or text or tokens",
     ):
         infer_schema(columns(), [{"name": "frames", "kind": "sequence", "length": 3}], ["y"], None)
 
