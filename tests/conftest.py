@@ -48,6 +48,7 @@ COMMANDS = Kind(
     ),
 )
 
+LOG_LEVEL = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")
 # Files of these folders take a minute or two: one that begins last leaves the other process of `make test` idle.
 LONG = (
     "faults",
@@ -99,6 +100,11 @@ def _place(item: pytest.Item) -> int:
     return next((place for place, long in enumerate(LONG) if f"{folder}/".startswith(f"{long}/")), len(LONG))
 
 
+def pytest_runtest_setup() -> None:
+    """tf2onnx sets another level when it is imported, and fork servers take no process with other variables."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = LOG_LEVEL
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Fork servers for all that is submitted in this session; nothing is imported in them before a step comes.
 
@@ -108,9 +114,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(WARM, "0")
     if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
         return
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "2"
-    )  # else TensorFlow sets it in whatever process imports it
+    # Else TensorFlow sets it in whatever process imports it.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = LOG_LEVEL
     os.environ[VARIABLE] = f"tests-{os.getpid()}"
     whole = dict(os.environ)
     for kind, environment in (

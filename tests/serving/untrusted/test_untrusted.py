@@ -150,6 +150,7 @@ SPECS |= {"char_lm": {"prefix": PREFIX}, "gpt": {"prefix": PREFIX}, "seq2seq": {
 SPECS |= {"ssd": {"image": IMAGE}}
 head = outputs_for("classification", 3, 1, None)
 HEADS = {"ssd": Outputs(1 + 3 + 4, "linear", (Grid(2, ((3.0, 3.0),)),))}
+HEADS["tide"] = Outputs(3, "linear", quantiles=3)
 for family in json.loads(sys.argv[2]):
     given, asked = SPECS.get(family, {"features": FEATURES}), HEADS.get(family, head)
     model = build_model({"family": family}, given, asked, 1, "float32")
