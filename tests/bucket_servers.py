@@ -9,6 +9,7 @@ import secrets
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from email.utils import formatdate
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tidegate.infra.testbed.images import build, node
 READY_S = 60.0
 
 
-class BucketServer:
+class BucketServer(ABC):
     """A server in a process of its own, with the bucket `tidegate`.
 
     Attributes:
@@ -40,13 +41,13 @@ class BucketServer:
             self.port = int(probe.getsockname()[1])
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def argv(self) -> list[str]:
         """The server's command line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def environment(self) -> dict[str, str]:
         """Where a client finds server and credentials, and nothing of this machine's own."""
-        raise NotImplementedError
 
     def url(self, prefix: str) -> str:
         """The URL of a place in the bucket."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tidegate.models.families import FamilyOptions
-from tidegate.models.families.recurrence import pooled, series_of, steps_of
+from tidegate.models.families.recurrent.recurrence import pooled, series_of, steps_of
 from tidegate.models.networks.dense_head import dense_head
 from tidegate.models.networks.inputs import Inputs, joined
 from tidegate.models.networks.outputs import Outputs

@@ -9,7 +9,7 @@ import yaml
 
 from tidegate.infra.errors import InfraError
 from tidegate.models.errors import ModelsError
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.dotted import flat

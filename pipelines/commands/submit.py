@@ -12,7 +12,7 @@ from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands import submit_remote as remote
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.commands.runs.decided import ask_anew, refusal, require_not_refused, require_waiting
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver

@@ -80,8 +80,8 @@ def record_refused(home: Home, run: RunRecord, error: RefusedError) -> str:
     by, about = on_behalf(run.by, home), {"endpoint": run.endpoint, "run": run.run}
     try:
         record(home, "refused", **about, reason=run.message, actor=by, why=why)
-    except InfraError as error:
-        return f"the history does not have it that {run.run} was refused: {error}"
+    except InfraError as trouble:
+        return f"the history does not have it that {run.run} was refused: {trouble}"
     return ""
 
 

@@ -5,16 +5,16 @@ moment is dealt with once.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Store
 from tidegate.pipelines.errors import PipelineError, UnknownNameError
+from tidegate.pipelines.state import documents
 
 KEYS = "schedules/"
-ATTEMPTS = 50
 RECENT = 50  # entries that are kept
 Cause = Literal["cron", "catch_up", "new_data", "drift", "model", "hand"]
 Outcome = Literal["started", "unchanged", "missed", "skipped", "failed"]
@@ -172,23 +172,7 @@ def change(
     Returns:
         What stands there now.
     """
-    for _ in range(ATTEMPTS):
-        found = store.read(_key(name))
-        before = None if found is None else _parsed(name, found[0])
-        after = changed(before)
-        if after == before:
-            return before
-        try:
-            if after is None:
-                store.delete(_key(name))
-            else:
-                store.write(_key(name), after.model_dump_json(indent=1).encode(), found and found[1])
-        except ConflictError:
-            continue
-        return after
-    raise PipelineError(
-        f"schedule {name} was changed by others {ATTEMPTS} times in a row; expected no change; try again"
-    )
+    return documents.change(store, _key(name), partial(_parsed, name), changed, f"schedule {name}")
 
 
 def update(

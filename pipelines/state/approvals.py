@@ -6,13 +6,12 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Store
 from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.state.documents import change
 from tidegate.serving.deployment.event import Event
 
 KEYS = "approvals/"
-ATTEMPTS = 50
 Verdict = Literal["waiting", "approved", "refused", "late"]
 TOO_LATE = "it was not approved in the time that gate.by gives"
 Asked = TypeVar("Asked", bound="Request | None")
@@ -176,20 +175,7 @@ def withdraw(store: Store, run: str) -> None:
 
 
 def _change(store: Store, run: str, changed: Callable[[Request | None], Asked]) -> Asked:
-    for _ in range(ATTEMPTS):
-        found = store.read(_key(run))
-        before = None if found is None else Request.model_validate_json(found[0])
-        after = changed(before)
-        if after == before or after is None:
-            return after
-        try:
-            store.write(_key(run), after.model_dump_json(indent=1).encode(), found and found[1])
-        except ConflictError:
-            continue
-        return after
-    raise PipelineError(
-        f"the approval of run {run} was changed by others {ATTEMPTS} times in a row; expected no change; try again"
-    )
+    return change(store, _key(run), Request.model_validate_json, changed, f"the approval of run {run}")
 
 
 def _key(run: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.system.locks import lock
 from tidegate.models.errors import ModelsError
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.commands.schedules.late import end_late
 from tidegate.pipelines.commands.submit import begin_detached, go_on_detached
 from tidegate.pipelines.commands.wait import wait_for_end

@@ -13,7 +13,7 @@ from tidegate.models.data.data_warnings import recorded
 from tidegate.models.preprocessing.encoding.text_encoder import TextEncoder, tokenizer
 from tidegate.models.preprocessing.encoding.text_rules import FIRST_RULE, RULE, has_no_spaces, words_of
 from tidegate.models.preprocessing.prepare import prepare
-from tidegate.models.preprocessing.schema import Field, Schema, Target
+from tidegate.models.preprocessing.schema import Field, Schema, Target, TargetTokens, Tokens
 from tidegate.models.preprocessing.target.text_target import TextTarget
 from tidegate.models.preprocessing.transforms import Transforms
 
@@ -68,15 +68,15 @@ def test_a_bundle_without_a_rule_answers_as_it_did() -> None:
     assert old.apply({"t": column("我喜欢猫", "e\u0301")}).tolist() == [[2, 0, 0], [3, 0, 0]]
     assert new.apply({"t": column("我喜欢猫", "e\u0301")}).tolist() == [[1, 1, 1], [1, 0, 0]]
     assert old.content == content and new.content == content | {"rule": RULE}
-    answers = {"name": "t", "words": ["é"], "length": 3, "tokens": "characters"}
-    assert TextTarget(**answers).token_ids("e\u0301") == [1, 1]  # type: ignore[arg-type]
-    assert TextTarget(**answers, rule=RULE).token_ids("e\u0301") == [2]  # type: ignore[arg-type]
+    answers: dict[str, Any] = {"name": "t", "words": ["é"], "length": 3, "tokens": "characters"}
+    assert TextTarget(**answers).token_ids("e\u0301") == [1, 1]
+    assert TextTarget(**answers, rule=RULE).token_ids("e\u0301") == [2]
 
 
 @pytest.mark.parametrize("tokens", ["words", "characters"])
-def test_training_and_the_endpoint_have_one_rule(tokens: str) -> None:
+def test_training_and_the_endpoint_have_one_rule(tokens: Tokens) -> None:
     texts = ["ガラスの靴", "Crème brûlée", "हिन्दी", "Ångström"]
-    field = Field(name="t", kind="text", dtype="str", tokens=tokens, length=12)  # type: ignore[arg-type]
+    field = Field(name="t", kind="text", dtype="str", tokens=tokens, length=12)
     schema = Schema(inputs=(field,), target=Target(names=("y",), task="regression"))
     fitted = Transforms.fit(schema, {"t": column(*texts)})
     served = Transforms.from_dict(fitted.to_dict())
@@ -87,8 +87,8 @@ def test_training_and_the_endpoint_have_one_rule(tokens: str) -> None:
 
 
 @pytest.mark.parametrize("tokens", ["characters", "words", "subwords"])
-def test_a_prompt_is_read_as_what_was_learned(tokens: str) -> None:
-    target = Target(names=("t",), task="generation", tokens=tokens, vocabulary=60, length=9)  # type: ignore[arg-type]
+def test_a_prompt_is_read_as_what_was_learned(tokens: TargetTokens) -> None:
+    target = Target(names=("t",), task="generation", tokens=tokens, vocabulary=60, length=9)
     fitted = TextTarget.fit(target, {"t": column("e\u0301te\u0301 là", "été là", "là été")})
     served = TextTarget(**fitted.content)
     assert served.prompt_ids("e\u0301te\u0301") == served.prompt_ids("été") == served.token_ids("été")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tidegate.models.errors import OptionsError, SourceError
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.errors import ExperimentError, UsageError
 from tidegate.pipelines.experiment.columns import InputSpec
 from tidegate.pipelines.experiment.dotted import flat, with_values

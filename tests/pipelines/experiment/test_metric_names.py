@@ -19,7 +19,7 @@ from tidegate.models.config.metrics import (
     spelled,
 )
 from tidegate.models.errors import ModelsError
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.state.home import Home

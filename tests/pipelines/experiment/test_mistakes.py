@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tidegate.models.errors import ModelsError
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.errors import ExperimentError, PipelineError
 from tidegate.pipelines.experiment.load import load_experiment, validate
 from tidegate.pipelines.experiment.spec import Experiment

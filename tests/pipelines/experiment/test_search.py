@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.models.errors import OptionsError
 from tidegate.models.tuning.space import space_of
-from tidegate.pipelines.commands.preflight import check
+from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.search_space import combinations

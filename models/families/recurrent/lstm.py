@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.models.families.recurrence import RecurrentOptions, build_recurrent
+from tidegate.models.families.recurrent.recurrence import RecurrentOptions, build_recurrent
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.outputs import Outputs
 

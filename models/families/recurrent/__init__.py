@@ -1,0 +1,1 @@
+"""Recurrent families: plain recurrent layers, LSTM and GRU, over one builder."""

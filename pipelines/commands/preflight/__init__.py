@@ -1,0 +1,1 @@
+"""Checks of an experiment before any step runs, without heavy imports."""
