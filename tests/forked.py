@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -103,6 +104,7 @@ class Forked:
         """Its process id, once it has one."""
         while self._process.pid is None:
             assert self.poll() is None
+            time.sleep(0.01)
         return self._process.pid
 
     @property

@@ -20,16 +20,17 @@ class BucketArtifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has n
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         """Upload a file under its name into a folder."""
-        with Path(local_file).open("rb") as file:
-            self._bucket.upload(file, posixpath.join(artifact_path or "", Path(local_file).name))
+        self._upload(Path(local_file), artifact_path, Path(local_file).name)
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         """Upload the files of a folder and below."""
         for path in sorted(Path(local_dir).rglob("*")):
             if path.is_file():
-                below = path.parent.relative_to(local_dir).as_posix()
-                folder = posixpath.join(artifact_path or "", "" if below == "." else below)
-                self.log_artifact(str(path), folder.rstrip("/"))
+                self._upload(path, artifact_path, path.relative_to(local_dir).as_posix())
+
+    def _upload(self, path: Path, folder: str | None, name: str) -> None:
+        with path.open("rb") as file:
+            self._bucket.upload(file, posixpath.join(folder or "", name))
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
         """The files and folders of a folder; nothing for a file."""

@@ -67,11 +67,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace the content of `path` in one step, so that a kill leaves the old or the new file; raises OSError."""
+def write_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Replace the content of `path` in one step, so that a kill leaves the old or the new file; raises OSError.
+
+    Args:
+        path: the file.
+        content: all of it.
+        mode: of the file from its first moment on, without what the umask takes away.
+    """
     temp = temporary(path.parent)
     try:
-        with temp.open("xb") as file:
+        with os.fdopen(
+            os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb"
+        ) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

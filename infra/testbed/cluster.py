@@ -33,6 +33,11 @@ def up(layout: Layout, say: Say) -> None:
     packages.ensure()
     with lock(layout.cache / "testbed.lock", error=TestbedError):
         _build(layout, say)
+        if layout.state.exists() and not running(layout):
+            # A restart of the machine killed every part. What containerd wrote last may be lost with it, and then
+            # no pod starts.
+            say("what an ended testbed left is removed; this one begins anew")
+            _clear(layout)
         blocker = machine.find_conflict()
         if blocker and not (layout.state / "before.json").exists():
             raise PreconditionError(
@@ -60,16 +65,25 @@ def down(layout: Layout) -> bool:
     with lock(layout.cache / "testbed.lock", error=TestbedError):
         if not layout.state.exists():
             return False
-        _stop(layout, (nodes.PROCESS, *STOPS[0]))
-        machine.kill_pods()
-        _stop(layout, STOPS[1])
-        machine.restore(layout)
+        _clear(layout)
         return True
+
+
+def running(layout: Layout) -> bool:
+    """Return whether a part of the testbed runs."""
+    return any(status(layout).values())
 
 
 def status(layout: Layout) -> dict[str, bool]:
     """Return process name -> whether it is running; empty if nothing is up."""
     return {record.name: processes.alive(record) for record in processes.records(layout.processes)}
+
+
+def _clear(layout: Layout) -> None:
+    _stop(layout, (nodes.PROCESS, *STOPS[0]))
+    machine.kill_pods()
+    _stop(layout, STOPS[1])
+    machine.restore(layout)
 
 
 def _stop(layout: Layout, names: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from tidegate.models.errors import SchemaError
 
 LISTS = ("tokens", "ids")  # kinds of inputs
+WRITTEN = ("text", *LISTS)  # kinds whose cells are cut into tokens
 TAGS = "tags"  # the kind of a target: a label for each token
 SEPARATORS = {"tokens": (None,), "ids": ("|", ";", ",", None)}  # of a cell that is no JSON; None: spaces
 EXAMPLE = 'such as ["a", "b"]'

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.evaluation.metrics import Measured
+from tidegate.models.preprocessing.forecast.settings import MEDIAN
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import by_step
-
-MEDIAN = 0.5
 
 
 def forecast_metrics(target: Target, truth: NDArray[Any], answers: NDArray[np.float64]) -> Measured:

@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from tidegate.models.errors import OptionsError
 from tidegate.models.explaining.integrated_gradients import Arrays
 from tidegate.models.keras_private import all_layers
-from tidegate.models.networks.inputs import inputs_of
-
-EMBEDDED = (
-    "text",
-    "id",
-    "bag",
-)  # kinds of inputs that are ids, which have no gradients: those of their embeddings
+from tidegate.models.networks.inputs import OF_IDS, inputs_of
 
 if TYPE_CHECKING:
     from tidegate.models.preprocessing.transforms import InputSpec
@@ -38,7 +32,7 @@ class KerasPathGradients:
     def __init__(self, model: Any, specs: Mapping[str, InputSpec]) -> None:
         self._model, self._specs = model, specs
         self.units = int(model.outputs[0].shape[-1])
-        self._texts = [tensor.name for tensor in model.inputs if specs[tensor.name].kind in EMBEDDED]
+        self._texts = [tensor.name for tensor in model.inputs if specs[tensor.name].kind in OF_IDS]
         self._layers = embeddings(model, specs)
         self._along = self._compiled()
 
@@ -146,7 +140,7 @@ def embeddings(model: Any, specs: Mapping[str, InputSpec]) -> dict[str, tuple[st
     import keras
 
     shapes = {tensor.name: tensor.shape[1:] for tensor in model.inputs}
-    texts = [name for name in shapes if specs[name].kind in EMBEDDED]
+    texts = [name for name in shapes if specs[name].kind in OF_IDS]
     if not texts:
         return {}
     # One row per text, with a word in a different row for each text, so that no two texts are equal.

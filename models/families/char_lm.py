@@ -38,8 +38,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     import keras
     from keras import layers
 
-    for kind in ("numeric", "image", "text", "sequence", "id", "bag"):
-        inputs.refuse(kind, "char_lm", "seq2seq")
+    inputs.refuse_beside((), "char_lm", "seq2seq")
     ((name, prefix),) = inputs.of_kind("prefix").items()
     cell = layers.LSTM if options.cell == "lstm" else layers.GRU
     x = layers.Embedding(inputs.specs[name].vocabulary, options.embedding)(prefix)

@@ -55,8 +55,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     import keras
     from keras import layers, ops
 
-    for kind in ("numeric", "image", "text", "sequence", "id", "bag"):
-        inputs.refuse(kind, "gpt", "seq2seq")
+    inputs.refuse_beside((), "gpt", "seq2seq")
     ((name, prefix),) = inputs.of_kind("prefix").items()
     # Each row's 0, 1, 2, ...; computed from the tokens, because a constant would not be part of the graph.
     positions = ops.cumsum(ops.ones_like(prefix), axis=1) - 1

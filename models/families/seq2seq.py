@@ -42,8 +42,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     import keras
     from keras import layers, ops
 
-    for kind in ("numeric", "image", "sequence", "id", "bag"):
-        inputs.refuse(kind, "seq2seq", "char_lm")
+    inputs.refuse_beside(("text",), "seq2seq", "char_lm")
     texts = inputs.require("text", "seq2seq")
     if len(texts) > 1:
         raise OptionsError(

@@ -43,8 +43,7 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     from keras import layers, ops
 
     _require_forecast(inputs, outputs, options)
-    (name, series), *others = inputs.tensors.items()
-    del name
+    series, *others = inputs.tensors.values()
     past, steps = series.shape[1], outputs.units // outputs.quantiles
     centre = ops.mean(series, axis=1, keepdims=True)
     scale = ops.sqrt(ops.var(series, axis=1, keepdims=True) + SMALLEST)

@@ -58,8 +58,7 @@ def _writer(written: dict[str, Any], inputs: Inputs, outputs: Outputs, options: 
     import keras
     from keras import layers
 
-    for kind in ("numeric", "image", "text", "sequence", "id", "bag"):
-        inputs.refuse(kind, "wavenet", "seq2seq")
+    inputs.refuse_beside((), "wavenet", "seq2seq")
     ((name, samples),) = written.items()
     x = layers.Embedding(inputs.specs[name].vocabulary, options.filters)(samples)
     x = layers.Dropout(options.dropout)(_stack(x, options))

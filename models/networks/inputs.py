@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tidegate.models.errors import OptionsError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # `plan` imports this to check a family's options, and must n
     import numpy as np
 
     from tidegate.models.preprocessing.transforms import InputSpec
+
+
+OF_IDS = ("text", "id", "bag")  # kinds of inputs that are ids, which a model embeds
 
 
 class Inputs:
@@ -36,7 +39,7 @@ class Inputs:
         for name, spec in self.specs.items():
             shape = (None,) if spec.kind == "prefix" else spec.shape  # a prefix grows while a text is decoded
             self.tensors[name] = keras.Input(shape, dtype=spec.dtype, name=name)
-            if spec.kind in ("text", "prefix", "id", "bag"):
+            if spec.kind in (*OF_IDS, "prefix"):
                 self.tensors[name].vocabulary = spec.vocabulary
 
     def of_kind(self, kind: str) -> dict[str, Any]:
@@ -66,6 +69,12 @@ class Inputs:
                 f"family {family!r} cannot take input {name!r}, which is {kind}; expected another kind; use family "
                 f"{instead!r}, or leave {name!r} out of data.inputs"
             )
+
+    def refuse_beside(self, kept: Collection[str], family: str, instead: str) -> None:
+        """Raise OptionsError where a model that writes texts has an input beside the text of these kinds."""
+        for kind in ("numeric", "image", "text", "sequence", "id", "bag"):
+            if kind not in kept:
+                self.refuse(kind, family, instead)
 
     def require_alone(self, name: str, family: str) -> None:
         """Raise OptionsError where there are other inputs than the one that is labelled token by token."""

@@ -18,7 +18,7 @@ import numpy as np
 from tidegate.models.data.columns import Array
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.dates import ORDERS, date_format, seconds_of, usual_order
-from tidegate.models.data.item_lists import LISTS
+from tidegate.models.data.item_lists import LISTS, WRITTEN
 from tidegate.models.errors import SchemaError, nearest_name
 from tidegate.models.preprocessing.encoding.date_columns import check_nearly_dates
 from tidegate.models.preprocessing.encoding.number_scale import check_magnitudes
@@ -32,7 +32,7 @@ LEAST_IDS = 20  # an array of fewer distinct numbers is no array of ids
 # The kinds that an option of an input may be stated for.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tokens": ("text",),
-    "length": ("text", *LISTS),
+    "length": WRITTEN,
     "vocabulary": ("text", "id", *LISTS),
     "hashed": ("id", "ids"),
     "scale": ("numeric", "image"),
@@ -81,7 +81,7 @@ def stated_options(name: str, kind: str, entry: Mapping[str, Any], column: Array
         raise SchemaError(
             f"input {name!r} is {kind} and has {', '.join(wrong)}; expected them only for {fitting}; leave them out"
         )
-    if options.get("missing") == "own" and (column.ndim > 1 or kind in ("text", *LISTS)):
+    if options.get("missing") == "own" and (column.ndim > 1 or kind in WRITTEN):
         raise SchemaError(
             f"input {name!r} has missing: own; expected it for a number, a category, an id or a date, one a row; "
             "set zero"
@@ -122,7 +122,7 @@ def _rule_for_missing(kind: str, column: Array, stated: str | None) -> str | Non
     if stated is None or kind not in OPTIONS["missing"] or (kind == "id" and column.ndim > 1):
         return None
     if kind != "numeric":
-        return "zero" if stated == "mean" or kind in ("text", *LISTS) else stated
+        return "zero" if stated == "mean" or kind in WRITTEN else stated
     return "mean" if stated == "own" and column.ndim > 1 else stated
 
 

@@ -157,13 +157,11 @@ def prepare(
         needed = columns_to_read(read, named, asides) if named else None
         columns, parts = read_rows(dataset, source, format, needed, sample_rate, tile, options, rules.files)
         series = None
+        names = named or ([] if task == "reconstruction" else [_own_target(dataset)])
         if forecast is not None:
-            series, rules = series_of(
-                columns, parts, named or [_own_target(dataset)], inputs, forecast, rules
-            )
+            series, rules = series_of(columns, parts, names, inputs, forecast, rules)
             columns, inputs, task, asides = series.columns, series.inputs, "forecasting", {}
             parts = published_parts(columns, 0)
-        names = named or ([] if task == "reconstruction" else [_own_target(dataset)])
         own = _own_task(dataset, names)
         if series is None:
             task = own if own == "generation" else task or own  # its loss alone would mean classification

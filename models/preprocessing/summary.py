@@ -10,7 +10,7 @@ import numpy as np
 
 from tidegate.models.data.box_column import parse_boxes
 from tidegate.models.data.columns import Array, Columns, missing, rows_of
-from tidegate.models.data.item_lists import LISTS, items_of
+from tidegate.models.data.item_lists import LISTS, WRITTEN, items_of
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.encode_target import encoded
 from tidegate.models.preprocessing.target.label_matrix import label_matrix
@@ -159,7 +159,7 @@ class ColumnSummary:
         summary: dict[str, Any] = {"kind": self._field.kind, "missing": self._missing}
         if self._field.kind == "categorical":
             return summary | {"categories": len(self._values)}
-        if self._field.kind in ("text", *LISTS):
+        if self._field.kind in WRITTEN:
             return summary | {
                 f"mean_{'words' if self._field.kind == 'text' else 'items'}": round(mean or 0.0, 1)
             }

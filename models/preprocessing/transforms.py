@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.item_lists import LISTS
+from tidegate.models.data.item_lists import WRITTEN
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.encoding.encoder_fitting import (
     FITTERS,
@@ -143,7 +143,7 @@ class Transforms:
         kind, encoder = self._encoders[name]
         if isinstance(encoder, FeaturesEncoder):
             return list(encoder.labels)
-        if kind not in ("text", *LISTS) or "hashed" in encoder.content:
+        if kind not in WRITTEN or "hashed" in encoder.content:
             return []
         words = ["", "?", *encoder.content["words"]]  # 0 is padding, 1 an unseen word
         return [[words[number] for number in row if number] for row in values.tolist()]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
+from tidegate.models.data.item_lists import WRITTEN
 from tidegate.models.preprocessing.schema import Field
-from tidegate.models.probing.mixtures import WRITTEN, cut_sequences, joined, tokens_of, whole
+from tidegate.models.probing.mixtures import cut_sequences, joined, tokens_of, whole
 
 NUMBERS = ("numeric", "image", "sequence")
 UNSEEN = "(never seen)"

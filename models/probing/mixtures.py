@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns
-from tidegate.models.data.item_lists import LISTS, items_of, items_text
+from tidegate.models.data.item_lists import LISTS, WRITTEN, items_of, items_text
 from tidegate.models.data.sequences import lengths
 from tidegate.models.preprocessing.schema import Field
 
-WRITTEN = ("text", *LISTS)  # kinds whose cells are cut into tokens
 MIXED = ("numeric", "image", "sequence")  # kinds whose numbers may be averaged
 
 

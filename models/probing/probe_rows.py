@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, concat, rows_of, take
-from tidegate.models.data.item_lists import LISTS
+from tidegate.models.data.item_lists import WRITTEN
 from tidegate.models.preprocessing.schema import Field, Schema, Tokens
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.extremes import cover, extremes, perturb
@@ -83,7 +83,7 @@ def vocabularies(transforms: Transforms) -> dict[str, Sequence[Any]]:
     """The known categories, words and ids by raw column."""
     found: dict[str, Sequence[Any]] = dict(transforms.categories)
     for entry in transforms.to_dict()["inputs"]:
-        if entry["encoder"] in ("text", *LISTS):
+        if entry["encoder"] in WRITTEN:
             found[entry["content"]["name"]] = entry["content"]["words"]
         if entry["encoder"] == "id":
             found[entry["content"]["name"]] = entry["content"]["known"] or range(entry["content"]["size"])

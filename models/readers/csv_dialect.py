@@ -172,13 +172,18 @@ def _is(stream: BinaryIO, head: bytes, encoding: str) -> bool:
     return True
 
 
+def is_broken_utf8(content: bytes) -> bool:
+    """Whether content that is no UTF-8 was meant to be: by most of its bytes beyond ASCII it is."""
+    high = sum(1 for byte in content if byte >= 0x80) if not content.isascii() else 0
+    return 4 * len(UTF8_LETTER.findall(content)) > high > 0
+
+
 def _western(path: Path) -> str:
     """Windows-1252, if all that is not ASCII makes sense in it; raises FormatError."""
     example = ""
     with open_bytes(path) as binary:
         head = binary.read(1 << 24)
-    high = sum(1 for byte in head if byte >= 0x80) if not head.isascii() else 0
-    if 4 * len(UTF8_LETTER.findall(head)) > high > 0:
+    if is_broken_utf8(head):
         raise FormatError(
             f"{path} is UTF-8 text with bytes that are none, {_place_of_error(head)}; expected UTF-8 throughout; save "
             "it again as UTF-8, or set data.csv: {encoding: …}"

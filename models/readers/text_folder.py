@@ -16,7 +16,7 @@ from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.sources import TEXT_SUFFIXES
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import rows_per_chunk
-from tidegate.models.readers.csv_dialect import BOMS, UNLIKELY, UTF8_LETTER, WESTERN
+from tidegate.models.readers.csv_dialect import BOMS, UNLIKELY, WESTERN, is_broken_utf8
 from tidegate.models.readers.image_folder import files_by_class
 
 SUFFIXES = {*TEXT_SUFFIXES, ".md", ""}  # some collections name their files by numbers alone
@@ -62,9 +62,7 @@ def document(file: Path) -> tuple[str, str]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         why = f"{error.reason} at byte {error.start}"
-        if encoding != "utf-8" or 4 * len(UTF8_LETTER.findall(content)) > sum(
-            byte >= 0x80 for byte in content
-        ):
+        if encoding != "utf-8" or is_broken_utf8(content):
             raise _no_text(file, why) from error
         text, encoding = content.decode(WESTERN, "replace"), WESTERN
         if "\ufffd" in text or UNLIKELY.search(text):

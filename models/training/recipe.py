@@ -17,6 +17,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.evaluation import Evaluation
 from tidegate.models.evaluation.targets import evaluate_target
 from tidegate.models.networks.fine_tuning import WarmStart, warm_start
+from tidegate.models.networks.inputs import OF_IDS
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.preprocessing.schema import Schema, Target
@@ -182,7 +183,7 @@ class Recipe:
             UserModelError: the user's model fails.
         """
         specs = transforms.input_specs
-        if self.model.get("family") or not any(spec.kind in ("text", "id", "bag") for spec in specs.values()):
+        if self.model.get("family") or not any(spec.kind in OF_IDS for spec in specs.values()):
             return
         from tidegate.models.explaining.keras_gradients import embeddings
         from tidegate.models.families.build import build_model

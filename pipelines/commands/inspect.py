@@ -13,7 +13,7 @@ from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.finished_steps import outputs_of
-from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+from tidegate.pipelines.state.home import RUNNING, Home, RunFolder, RunRecord
 from tidegate.pipelines.state.mirror import refresh
 
 POLL_S = 0.2
@@ -80,7 +80,7 @@ def logs(
     text = ""
     while True:
         refresh(home, folder.run, "logs/*")
-        running = folder.read().status in ("queued", "running")
+        running = folder.read().status in RUNNING
         if step and not (running and follow):
             _check_step(folder, step, quiet)
         fresh = _new_text(folder, step, offsets)

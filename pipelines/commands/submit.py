@@ -6,18 +6,17 @@ import signal
 import sys
 import time
 
-from tidegate.infra.errors import InfraError, TrackingError
+from tidegate.infra.errors import TrackingError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
-from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands import submit_remote as remote
 from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.commands.runs.decided import ask_anew, refusal, require_not_refused, require_waiting
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.driver import Driver
 from tidegate.pipelines.driver.kept_plan import plan_at, read_plan
-from tidegate.pipelines.errors import PipelineError, UsageError, error_message
+from tidegate.pipelines.errors import OURS, PipelineError, UsageError, error_message
 from tidegate.pipelines.executors import make_executor
 from tidegate.pipelines.executors.forking.warm import warm_seconds
 from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment, validate
@@ -30,12 +29,10 @@ from tidegate.pipelines.planning.project.shadowing import left_out_lines
 from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.scheduling.again import owe_again
-from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+from tidegate.pipelines.state.home import UNDERWAY, Home, RunFolder, RunRecord
 from tidegate.pipelines.state.mirror import known_run
-from tidegate.serving.errors import ServingError
 
 CANCEL_S = 60.0
-UNDERWAY = ("queued", "running", "waiting")
 
 
 def submit(
@@ -123,7 +120,7 @@ def resume(
     known = folder.record()
     try:
         plan = plan_again(home, folder)
-    except (PipelineError, ModelsError, ServingError, InfraError, OSError) as error:
+    except (*OURS, OSError) as error:
         if known.status == "queued" and not detach:
             _never_began(home, folder, error_message(error))
         raise

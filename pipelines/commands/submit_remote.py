@@ -25,7 +25,7 @@ from tidegate.pipelines.planning.kept_data import keep_source
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.approvals import withdraw
-from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
+from tidegate.pipelines.state.home import RUNNING, UNDERWAY, Home, RunFolder, RunRecord, StepRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 
 POLL_S = 1.0
@@ -56,7 +56,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, reason: str, *, detach: bo
     known = folder.read() if (folder.path / RECORD).exists() else None
     if known is not None and _is_finished(home, plan, known):
         return _cached_result(home, folder, plan, known)
-    if known is None or known.status not in ("queued", "running"):
+    if known is None or known.status not in RUNNING:
         keep_project_of(plan, home)
         mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
         _start(home, mirror, known or record, reason)
@@ -94,7 +94,7 @@ def resume(home: Home, run: str, reason: str | None, *, detach: bool) -> Result:
     if mirror.pull(PLAN) is None:
         raise UsageError(f"run {run} has no plan in the store; submit the experiment again")
     record = folder.read()
-    if record.status not in ("queued", "running"):
+    if record.status not in RUNNING:
         _start(home, mirror, record, record.message if reason is None else reason)
     return _underway(home, folder) if detach else follow(home, run)
 
@@ -108,7 +108,7 @@ def cancel(home: Home, run: str) -> Result:
     refresh(home, run)
     mirror, folder = Mirror(home, run), home.run_folder(run)
     status = folder.read().status
-    if status not in ("queued", "running", "waiting"):
+    if status not in UNDERWAY:
         raise UsageError(f"run {run} is {status}; only a queued, running or waiting one can be cancelled")
     if status == "waiting":
         withdraw(home.store, run)  # a run that goes on asks anew

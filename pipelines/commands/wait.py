@@ -8,12 +8,11 @@ from tidegate.pipelines.commands.runs.summary import NOT_ENDED, REFUSED, run_res
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.ages import age_in_seconds
-from tidegate.pipelines.state.home import Home, RunFolder, RunRecord
+from tidegate.pipelines.state.home import UNDERWAY, Home, RunFolder, RunRecord
 from tidegate.pipelines.state.mirror import refresh
 
 POLL_S = 0.3
 REMOTE_POLL_S = 2.0
-UNDERWAY = ("queued", "running", "waiting")
 EXIT_CODES = {"done": 0, "refused": REFUSED}
 
 

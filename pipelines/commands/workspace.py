@@ -27,10 +27,9 @@ from tidegate.pipelines.driver.mlflow_sync import sync_command, unsynced
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, checked, item
-from tidegate.pipelines.state.home import Home, RunFolder
+from tidegate.pipelines.state.home import RUNNING, Home, RunFolder
 from tidegate.pipelines.state.mirror import refresh
 
-UNDERWAY = ("running", "queued")
 SYNC_WAIT_S = 60.0
 MIN_DISK = 2 * 1024**3
 MIN_MEMORY = 2 * 1024**3
@@ -136,7 +135,7 @@ def down(home: Home) -> Result:
     """Stop everything that runs here: runs (cancelled), endpoints, the MLflow server. No result is lost."""
     refresh(home)
     scheduled = processes.stop(home.processes, SCHEDULER)  # first: it would start what is stopped after it
-    underway = [folder for folder in home.run_folders() if folder.read().status in UNDERWAY]
+    underway = [folder for folder in home.run_folders() if folder.read().status in RUNNING]
     removed = [f"process {SCHEDULER}"] if scheduled else []
     removed += [f"run {folder.run}" for folder in underway if _cancelled(home, folder)]
     for folder in home.run_folders():
@@ -158,7 +157,7 @@ def _cancelled(home: Home, folder: RunFolder) -> bool:
     try:
         cancel(home, folder.run)
     except UsageError:
-        if folder.read().status in UNDERWAY:
+        if folder.read().status in RUNNING:
             raise
         return False
     return True

@@ -96,21 +96,23 @@ class Driver:
             if not self._is_finished(plan):
                 left = (step for step in plan.steps if not is_cached(plan, step, self._home.store))
                 executor.expect(left, self._folder.log)
-                self._teller = Teller(self._home, plan.experiment.notify)
-                try:
-                    with self._sync():
-                        self._run(plan, executor)
-                finally:
-                    for problem in self._teller.close():
-                        self._progress.say(f"warning: {problem}")
+                with self._telling(plan):
+                    self._run(plan, executor)
 
     def give_up(self, plan: Plan, status: Status, reason: str) -> None:
         """End a run that waits for an approval, as cancelled or refused; nothing is asked any more."""
-        self._teller, self._log = Teller(self._home, plan.experiment.notify), RunLog(self._home, plan)
+        self._log = RunLog(self._home, plan)
         withdraw(self._home.store, plan.run)
+        with self._telling(plan):
+            self._end(status, reason)
+
+    @contextlib.contextmanager
+    def _telling(self, plan: Plan) -> Iterator[None]:
+        """MLflow follows meanwhile; in the end those whom the experiment names are told."""
+        self._teller = Teller(self._home, plan.experiment.notify)
         try:
             with self._sync():
-                self._end(status, reason)
+                yield
         finally:
             for problem in self._teller.close():
                 self._progress.say(f"warning: {problem}")

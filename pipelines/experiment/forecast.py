@@ -5,9 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tidegate.models.preprocessing.forecast.settings import MEDIAN
 from tidegate.pipelines.experiment.part import Part
-
-MEDIAN = 0.5
 
 
 class Forecast(Part):

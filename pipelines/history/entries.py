@@ -64,9 +64,17 @@ def parsed(content: bytes) -> Entry | None:
         return None
 
 
+def listed(known: dict[int, bytes]) -> list[tuple[Entry, str]]:
+    """The entries in these documents, each with the digest of its document."""
+    return [(entry, digest_of(content)) for content in known.values() if (entry := parsed(content))]
+
+
 def head_of(store: Store) -> Head:
     """The head as it is; of a damaged document as if there were none."""
-    found = store.read(HEAD)
+    return _head_in(store.read(HEAD))
+
+
+def _head_in(found: tuple[bytes, str] | None) -> Head:
     try:
         return Head() if found is None else Head.model_validate_json(found[0])
     except ValidationError:
@@ -125,7 +133,7 @@ def advance(store: Store, head: Head) -> None:
     """Let the head be this one, unless it is further already."""
     while True:
         found = store.read(HEAD)
-        if head_of(store).number >= head.number:
+        if _head_in(found).number >= head.number:
             return
         try:
             store.write(HEAD, head.model_dump_json().encode(), found and found[1])

@@ -61,9 +61,14 @@ def record(
     event = new_event(home, kind, endpoint=endpoint, run=run, reason=reason, actor=actor, **facts)
     key = f"{WAITING}{event.id}.json"
     home.store.write(key, event.model_dump_json().encode(), None)
-    entry = append(home.store, event, partial(first_event, home.store, event))
+    entry = _entered(home.store, event)
     home.store.delete(key)
     return entry
+
+
+def _entered(store: Store, event: Event) -> Entry:
+    """The event's entry, which is written where it has none; before the first one comes what the home had before."""
+    return append(store, event, partial(first_event, store, event))
 
 
 def record_refused(home: Home, run: RunRecord, error: RefusedError) -> str:
@@ -91,7 +96,7 @@ def settle_request(store: Store, run: str) -> None:
     if request is None or not request.events:
         return
     for event in request.events:
-        append(store, event, partial(first_event, store, event))
+        _entered(store, event)
     settled(store, run, {event.id for event in request.events})
 
 
@@ -133,7 +138,7 @@ def settle_endpoint(store: Store, name: str) -> None:
     """Give each event that waits in an endpoint's document its entry, in their order."""
     state = load(store, name)
     for event in state.events:
-        append(store, event, partial(first_event, store, event))
+        _entered(store, event)
     if state.events:
         ids = {event.id for event in state.events}
         update(store, name, lambda known: told(known, ids), ConflictError)
@@ -148,7 +153,7 @@ def settle(store: Store) -> None:
     for key, (content, _) in store.read_many(store.keys(WAITING)).items():
         with suppress(ValidationError):  # of a later version, which knows what to do with it
             event = Event.model_validate_json(content)
-            append(store, event, partial(first_event, store, event))
+            _entered(store, event)
             store.delete(key)
 
 

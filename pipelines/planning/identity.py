@@ -91,11 +91,8 @@ def content_of(experiment: Experiment, facts: Facts) -> dict[str, Any]:
     document["data"]["source"] = facts.data
     document["data"]["split"] |= facts.files
     del document["code"]  # what counts of it is what the steps reach
-    for key in (
-        "notify",
-        "schedule",
-        "trigger",
-    ):  # whoever is told and whatever starts it, the results are the same
+    # Whoever is told and whatever starts it, the results are the same.
+    for key in ("notify", "schedule", "trigger"):
         del document[key]
     if facts.model:
         document["model"]["file"] = facts.model

@@ -3,7 +3,6 @@
 `HOME/keys/signing.pem` is private (mode 0600) and made at first use; `HOME/keys/trusted/ID.pub` are public.
 """
 
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,9 +59,8 @@ def trusted(home: Home) -> dict[str, tuple[PublicKey, str]]:
     """The trusted keys by id, with the time from which each was (UTC, to the second)."""
     folder, found = trusted_folder(home), {}
     for key in trusted_keys(folder):
-        since = (
-            (folder / f"{key.id}{SUFFIX}").stat().st_mtime if (folder / f"{key.id}{SUFFIX}").exists() else 0.0
-        )
+        path = folder / f"{key.id}{SUFFIX}"
+        since = path.stat().st_mtime if path.exists() else 0.0
         found[key.id] = (key, datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S"))
     return found
 
@@ -111,7 +109,9 @@ def distrust(home: Home, key: str) -> PublicKey:
             raise UsageError(
                 f"key {key} is the one that signs; expected another; `tidegate signing rotate` first"
             )
-        (trusted_folder(home) / f"{key}{SUFFIX}").unlink()
+        for path in trusted_folder(home).glob(f"*{SUFFIX}"):  # one that was put there may have any name
+            if PublicKey(path.read_bytes()).id == key:
+                path.unlink()
         return known[key][0]
 
 
@@ -130,13 +130,7 @@ def _make(home: Home) -> PrivateKey:
     """A new key in place of the one that signs; nobody else can read the file at any moment."""
     key, path = PrivateKey.new(), keys_folder(home) / PRIVATE
     with translate_os_errors(InfraError, path, "Writing"):
-        temp = path.with_name(f".{PRIVATE}-{os.getpid()}")
-        temp.unlink(missing_ok=True)
-        with os.fdopen(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(key.pem)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(path)
+        write_atomic(path, key.pem, mode=0o600)
     return key
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tidegate.infra.cluster.api import Cluster
 
 Status = Literal["queued", "running", "waiting", "done", "failed", "refused", "cancelled"]
+RUNNING: tuple[Status, ...] = ("queued", "running")
+UNDERWAY: tuple[Status, ...] = (*RUNNING, "waiting")  # a run that waits for people has no process
 StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
 TRACKING = "MLFLOW_TRACKING_URI"
 
@@ -122,7 +124,7 @@ class RunFolder:
             return record.model_copy(
                 update={"status": "refused", "reason": TOO_LATE, "finished": record.until}
             )
-        if record.status in ("queued", "running") and not self._just_created(record) and not self._alive():
+        if record.status in RUNNING and not self._just_created(record) and not self._alive():
             reason = f"its driver ended before the run did; `tidegate resume {self.run}` continues it"
             return record.model_copy(update={"status": "failed", "reason": reason})
         return record

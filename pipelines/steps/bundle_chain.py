@@ -35,7 +35,7 @@ def chain_of(inputs: PackageInputs, parity: Parity, probed: Probed | None) -> Ch
             passed=parity.passed and (probed is None or probed.passed),
         ),
         gate=GateLink(
-            criteria=inputs.model_dump(mode="json", include={"origin"})["origin"]["gate"],
+            criteria=origin.model_dump(mode="json", include={"gate"})["gate"],
             metric=selected.metric,
             metrics=selected.metrics,
             champion=origin.champion,

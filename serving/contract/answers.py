@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.config.metrics import THRESHOLD
+from tidegate.models.preprocessing.forecast.settings import MEDIAN
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import by_step, parts_of
 
 Prediction = Any  # a JSON value
 FEW_ROWS = 8
-MEDIAN = 0.5  # one of a forecast's quantiles
 
 
 def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
@@ -38,7 +38,8 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
         return list(values.reshape(len(values), *target.shape).tolist())
     rows = values.tolist()
     if target.task == "multilabel":
-        return [_labels(target, row) for row in rows]
+        names, limits = list(map(str, target.classes)), limits_of(target)
+        return [_labels(names, limits, row) for row in rows]
     if target.task == "regression":
         return [row[0] for row in rows] if values.shape[1] == 1 else rows
     best = argmax_rows(values)
@@ -136,7 +137,6 @@ def limits_of(target: Target) -> tuple[float, ...]:
     return target.thresholds or (THRESHOLD,) * len(target.classes)
 
 
-def _labels(target: Target, row: list[float]) -> dict[str, Any]:
-    names = list(map(str, target.classes))
-    answered = [name for name, p, limit in zip(names, row, limits_of(target), strict=True) if p >= limit]
+def _labels(names: list[str], limits: tuple[float, ...], row: list[float]) -> dict[str, Any]:
+    answered = [name for name, p, limit in zip(names, row, limits, strict=True) if p >= limit]
     return {"labels": answered, "probabilities": dict(zip(names, row, strict=True))}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.data.item_lists import LISTS
+from tidegate.models.data.item_lists import LISTS, WRITTEN
 from tidegate.models.decoding.settings import DecodingSettings
 from tidegate.models.preprocessing.schema import Target
 from tidegate.serving.contract.contract import COSTLY, Contract, Input
@@ -283,7 +283,7 @@ def _box(contract: Contract) -> Spec:
 def _attributed(entry: Input) -> Spec:
     """The schema of an input's attributions: a number, an image's pixels, an array, or a text's tokens."""
     schema: Spec = {"type": "number"}
-    if entry.kind in ("text", *LISTS):
+    if entry.kind in WRITTEN:
         token = {"token": {"type": "string"}, "attribution": schema}
         return {"type": "array", "items": {"type": "object", "properties": token}}
     for _ in entry.shape[:2] if entry.kind == "image" else entry.shape:

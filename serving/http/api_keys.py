@@ -37,7 +37,7 @@ class ApiKeys:
         self._own = _keys_in(own.splitlines(), "$TIDEGATE_OWN_KEY") if own else []
         self._path, self._checked = path, time.monotonic()
         self._stamp = self._stat()
-        self._digests = read_keys(path)
+        self._keys = [*read_keys(path), *self._own]
 
     def check(self, headers: Headers) -> str:
         """Return the name of the key in a request's headers; raises RejectedError (401)."""
@@ -49,8 +49,7 @@ class ApiKeys:
         self._reread()
         digest = hashlib.sha256(key).hexdigest()
         # All are compared, each in constant time, so that the time reveals nothing about the keys.
-        known_keys = [*self._digests, *self._own]
-        found = [name for name, known in known_keys if hmac.compare_digest(known, digest)]
+        found = [name for name, known in self._keys if hmac.compare_digest(known, digest)]
         if not found:
             raise _unauthorized("the request's API key is not valid")
         return found[0]
@@ -63,10 +62,8 @@ class ApiKeys:
         if stamp == self._stamp:
             return
         try:
-            self._digests = read_keys(self._path)
-        except (
-            ServerError
-        ) as error:  # half written, or deleted: the known keys stay valid, and it is read again
+            self._keys = [*read_keys(self._path), *self._own]
+        except ServerError as error:  # half written, or deleted: it is read again
             LOG.warning("%s; the keys known before stay valid", error)
         else:
             self._stamp = stamp

@@ -15,18 +15,24 @@ from typing import Any, TypeVar
 import pytest
 
 from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.cluster.endpoint import ClusterEndpoint
 from tidegate.infra.cluster.jobs import steps_of
 from tidegate.infra.testbed import cluster, install
 from tidegate.infra.testbed.host import machine
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.host.shell import run_unchecked
 from tidegate.infra.testbed.images import ours
+from tidegate.pipelines.state.home import Home
 
 from ..conftest import Cli
+from .namespace import make_namespace, make_target, remove_namespace
+from .releases import Releases
 
 T = TypeVar("T")
+NAMESPACE = "tidegate-hosting"  # of endpoints without a run
+Make = Callable[[str], Releases]
 FIRST, LAST = "test_testbed.py", "test_down.py"
-WAS_UP = Layout.default().state.exists()
+WAS_UP = cluster.running(Layout.default())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -58,7 +64,9 @@ def footprint() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def before() -> dict[str, Any]:
-    """The machine as it was before the testbed came up."""
+    """The machine as it was before the testbed came up, without what a killed one left."""
+    if not WAS_UP:
+        cluster.down(Layout.default())
     return footprint()
 
 
@@ -114,6 +122,37 @@ def onto(installed: Layout, tmp_path_factory: pytest.TempPathFactory) -> Onto:
         "TIDEGATE_TARGETS": str(install.TARGETS),
     }
     return Onto(tmp_path_factory.mktemp("laptop") / "home", env)
+
+
+@pytest.fixture(scope="module")
+def home(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """The home of a target with a gateway."""
+    ours.ensure(layout, ("driver", "serve-onnx"), print)
+    os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(install.credentials(layout))
+    os.environ["MLFLOW_TRACKING_URI"] = (
+        "http://127.0.0.1:9"  # none: the pointer counts, the alias follows later
+    )
+    install.bucket(layout)
+    folder = tmp_path_factory.mktemp("hosting")
+    target = make_target(layout, NAMESPACE)
+    make_namespace(layout, target, folder)
+    yield Home(folder / "home", target)
+    remove_namespace(layout, NAMESPACE)
+
+
+@pytest.fixture
+def endpoint(home: Home, tmp_path: Path) -> Iterator[Make]:
+    """Makes an endpoint, which is removed after the test."""
+    made: list[str] = []
+
+    def make(name: str, where: Home | None = None) -> Releases:
+        made.append(name)
+        return Releases(where or home, name, tmp_path)
+
+    yield make
+    for name in made:  # its pods may take their time: names are not used twice
+        ClusterEndpoint(home.cluster, name, None).remove_all()
 
 
 def wait_for(what: str, probe: Callable[[], T | None], timeout: float = 120) -> T:

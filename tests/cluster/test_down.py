@@ -1,11 +1,13 @@
-"""The last test: taking the testbed down leaves the machine as it was."""
+"""The last tests: a testbed whose parts were all killed begins anew; taking it down leaves the machine as it was."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tidegate.infra.system import processes
 from tidegate.infra.testbed import cluster
 from tidegate.infra.testbed.host.layout import Layout
 
@@ -22,6 +24,18 @@ def under(folder: Path) -> list[str]:
         if str(folder) in words:
             found.append(words)
     return found + ([str(folder)] if folder.exists() else [])
+
+
+def test_a_testbed_whose_parts_were_all_killed_begins_anew(layout: Layout) -> None:
+    """As after a restart of the machine that lost what containerd had written last."""
+    for record in processes.records(layout.processes):
+        psutil.Process(record.pid).kill()
+    shutil.rmtree(layout.state / "containerd/io.containerd.content.v1.content/blobs")
+    assert not cluster.running(layout)
+    said: list[str] = []
+    cluster.up(layout, said.append)
+    assert any("begins anew" in text for text in said)
+    assert all(cluster.status(layout).values())
 
 
 def test_down_leaves_nothing(layout: Layout, before: dict[str, Any]) -> None:

@@ -3,23 +3,16 @@
 Bundles are made by hand and deployed by the product's own steps, so that no training is waited for.
 """
 
-import json
-import os
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.endpoint import ClusterEndpoint
 from tidegate.infra.cluster.lease import leased
 from tidegate.infra.errors import LockedError
-from tidegate.infra.testbed import install
 from tidegate.infra.testbed.host.layout import Layout
-from tidegate.infra.testbed.images import ours
-from tidegate.infra.testbed.running import kubectl
 from tidegate.pipelines.commands.endpoints import lifecycle
 from tidegate.pipelines.errors import CanaryError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
@@ -27,52 +20,18 @@ from tidegate.pipelines.hosting import abandon, ensure_live, hosting
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import EndpointState, load
 from tidegate.serving.errors import ServerStartError
-from tidegate.serving.http.api_keys import new_key
 
-from .conftest import wait_for
-from .namespace import left_over, make_namespace, make_target, remove_namespace
+from .conftest import NAMESPACE, Make, wait_for
+from .namespace import left_over, make_namespace, remove_namespace
 from .open_loop import OpenLoop
 from .releases import DEADLY_ROW, RIGHT, ROWS, Releases, labels
 
 pytestmark = pytest.mark.cluster
-NAMESPACE = "tidegate-hosting"
 RATE = 30.0  # requests a second
 CANARY: dict[str, Any] = {
     "canary": {"steps": [50, 100], "bake": "3s"},
     "slo": {"p99_ms": 200, "error_rate": 0.001},
 }
-Make = Callable[[str], Releases]
-
-
-@pytest.fixture(scope="module")
-def home(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """The home of a target with a gateway."""
-    ours.ensure(layout, ("driver", "serve-onnx"), print)
-    os.environ["KUBECONFIG"] = str(layout.kubeconfig)
-    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(install.credentials(layout))
-    os.environ["MLFLOW_TRACKING_URI"] = (
-        "http://127.0.0.1:9"  # none: the pointer counts, the alias follows later
-    )
-    install.bucket(layout)
-    folder = tmp_path_factory.mktemp("hosting")
-    target = make_target(layout, NAMESPACE)
-    make_namespace(layout, target, folder)
-    yield Home(folder / "home", target)
-    remove_namespace(layout, NAMESPACE)
-
-
-@pytest.fixture
-def endpoint(home: Home, tmp_path: Path) -> Iterator[Make]:
-    """Makes an endpoint, which is removed after the test."""
-    made: list[str] = []
-
-    def make(name: str, where: Home | None = None) -> Releases:
-        made.append(name)
-        return Releases(where or home, name, tmp_path)
-
-    yield make
-    for name in made:  # its pods may take their time: names are not used twice
-        ClusterEndpoint(home.cluster, name, None).remove_all()
 
 
 @pytest.fixture(scope="module")
@@ -277,41 +236,3 @@ def test_one_change_of_an_endpoint_at_a_time(home: Home) -> None:
         with leased(home.cluster, "lock", "run-a", 1):  # its earlier driver is dead
             pass
     assert home.cluster.get("Lease", "lock") is None
-
-
-def keep_keys(layout: Layout, *lines: str) -> None:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "askers", "namespace": NAMESPACE},
-        "stringData": {"keys": "\n".join(lines)},
-    }
-    kubectl(layout, "apply", "-f", "-", stdin=json.dumps(secret))
-
-
-def answers(guarded: Releases, key: str) -> bool:
-    try:
-        return bool(guarded.ask(key=key)["predictions"])
-    except urllib.error.HTTPError as refused:
-        assert refused.code == 401
-        return False
-
-
-@pytest.mark.slow  # a node looks at its Secrets every minute or so
-def test_api_keys_are_replaced_under_load_and_no_request_fails(endpoint: Make, layout: Layout) -> None:
-    (old, old_line), (new, new_line) = new_key("alice"), new_key("bob")
-    keep_keys(layout, old_line)
-    guarded = endpoint("guarded")
-    number = guarded.deploy(keys="askers")
-    assert guarded.verify(number) == RIGHT  # with a key of its own
-    guarded.promote(number)
-    assert [answers(guarded, key) for key in ("", new, old)] == [False, False, True]
-    with OpenLoop(guarded.url, ROWS, RATE, old) as load_:
-        keep_keys(layout, old_line, new_line)
-        wait_for("the new key", lambda: answers(guarded, new), 180)
-    assert load_.failures == []
-    with OpenLoop(guarded.url, ROWS, RATE, new) as load_:
-        keep_keys(layout, new_line)
-        wait_for("the end of the old key", lambda: not answers(guarded, old), 180)
-    assert load_.failures == []
-    assert guarded.verify(number) == RIGHT

@@ -138,7 +138,8 @@ class TextFitter:
             texts = list(map(tokenizer(self._tokens), columns[self._field.name].tolist()))
         except SchemaError as error:
             raise SchemaError(f"input {self._field.name!r}: {error}") from error
-        self._counts.add(word for words in texts for word in words)
+        if not self._field.hashed:  # which needs no list of them, and is made for very many
+            self._counts.add(word for words in texts for word in words)
         self._lengths.update(len(words) for words in texts)
 
     def encoder(self) -> TextEncoder:

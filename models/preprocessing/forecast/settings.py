@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+MEDIAN = 0.5  # one of the quantiles: the forecast itself
 PAST = "_past"  # behind the target's name: the input of its last values
 
 

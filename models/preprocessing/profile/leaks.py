@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.data.dates import seconds
-from tidegate.models.data.item_lists import LISTS
+from tidegate.models.data.item_lists import WRITTEN
 from tidegate.models.preprocessing.schema import Field, Target
 
 ALONE = 0.999
@@ -39,7 +39,7 @@ class Leaks:
 
     def found(self, field: Field) -> str:
         """What a column tells of the target, if it nearly equals it; else ""."""
-        if field.shape or field.kind in ("text", *LISTS):
+        if field.shape or field.kind in WRITTEN:
             return ""
         column = self._some[field.name]
         there = ~missing(column)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Array
 from tidegate.models.data.dates import seconds
-from tidegate.models.data.item_lists import LISTS
+from tidegate.models.data.item_lists import WRITTEN
 
 Digests = NDArray[np.uint64]
 
@@ -34,7 +34,7 @@ def digests_of(column: Array, kind: str, written: str | None = None) -> Digests:
     """
     if kind == "date" and written is not None:
         return _of_numbers(seconds(column, written))
-    return cell_digests(column, as_it_is=kind in ("text", *LISTS))
+    return cell_digests(column, as_it_is=kind in WRITTEN)
 
 
 def cell_digests(column: Array, as_it_is: bool = False) -> Digests:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.pipelines.errors import UnknownNameError
-from tidegate.pipelines.history.entries import Entry, contents, digest_of, head_of, parsed, problem
+from tidegate.pipelines.history.entries import Entry, contents, head_of, listed, problem
 from tidegate.pipelines.history.record import begin, settle
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.home import Home
@@ -23,14 +23,14 @@ def history(home: Home, endpoint: str | None = None, *, verify: bool = False) ->
         UnknownNameError: no entry is about an endpoint of this name.
         StoreError: the store cannot be read.
     """
-    found, wrong = contents(home.store), ""
-    if verify:  # as it is, before this look gives waiting events their entries
-        wrong = problem(found, head_of(home.store))
+    # As it is, before this look gives waiting events their entries.
+    found = contents(home.store) if verify else {}
+    wrong = problem(found, head_of(home.store)) if verify else ""
     if not wrong:
         begin(home)
         settle(home.store)
         found = contents(home.store)
-    entries = [(entry, digest_of(content)) for content in found.values() if (entry := parsed(content))]
+    entries = listed(found)
     if endpoint is not None:
         known = {name for entry, _ in entries for name in _endpoints(entry)}
         if endpoint not in known:

@@ -73,7 +73,7 @@ def reproduce(home: Home, run: str) -> Result:
             try:
                 compare(home, scratch, then, repeat(home, scratch, call), found)
             except PipelineError as error:
-                found.step, found.what = step.step, str(error)
+                found.what = str(error)
             found.notes += inputs
             if found.what:
                 found.step = step.step

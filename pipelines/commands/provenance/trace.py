@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.pipelines.commands.provenance.history import row_of
-from tidegate.pipelines.history.entries import Entry, contents, digest_of, parsed
+from tidegate.pipelines.history.entries import Entry, contents, listed
 from tidegate.pipelines.history.record import settle
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.signing.folders import trusted_folder
@@ -41,7 +41,7 @@ def trace(home: Home, name: str, *, release: int | None = None) -> Result:
     found = state.release(state.current or 0 if release is None else release)
     bundle = open_bundle(fetch_bundle(home, found.bundle), found.bundle)
     chain = read_chain((bundle.folder / CHAIN).read_bytes()) if CHAIN in bundle.manifest.files else None
-    entry, problem = _entry(home, state, found), _problem(home, found, bundle)
+    (entry, digest), problem = _entry(home, state, found), _problem(home, found, bundle)
     data: dict[str, Any] = {
         "endpoint": name,
         "release": found.number,
@@ -55,9 +55,9 @@ def trace(home: Home, name: str, *, release: int | None = None) -> Result:
             "valid": bool(found.signed_by) and not problem,
             "problem": problem,
         },
-        "history": None if entry is None else row_of(entry, digest_of(entry.content)),
+        "history": None if entry is None else row_of(entry, digest),
     }
-    rows = [*_made(chain, bundle), *_released(found, entry, problem)]
+    rows = [*_made(chain, bundle), *_released(found, entry, digest, problem)]
     return Result(data, table(("", "", ""), rows).strip("\n"), 1 if problem else 0)
 
 
@@ -72,16 +72,16 @@ def _problem(home: Home, release: Release, bundle: Bundle) -> str:
     return ""
 
 
-def _entry(home: Home, state: EndpointState, release: Release) -> Entry | None:
-    """The history's entry of the release; None of one that is older than the history."""
+def _entry(home: Home, state: EndpointState, release: Release) -> tuple[Entry | None, str]:
+    """The history's entry of the release, and its digest; None and "" of one that is older than the history."""
     settle(home.store)
     about = {"release": release.number, "incarnation": state.incarnation}
-    for entry in filter(None, map(parsed, contents(home.store).values())):
+    for entry, digest in listed(contents(home.store)):
         event = entry.event
         mine = event.kind == "released" and event.endpoint == state.name
         if mine and all(event.facts.get(key) == value for key, value in about.items()):
-            return entry
-    return None
+            return entry, digest
+    return None, ""
 
 
 def _made(chain: Chain | None, bundle: Bundle) -> list[tuple[object, ...]]:
@@ -136,7 +136,7 @@ def _parity(parity: Any, proof: str, probes: int) -> str:
     return f"{near}, {parity.rows} rows" + (f", {probes} probes" if probes else "")
 
 
-def _released(release: Release, entry: Entry | None, problem: str) -> list[tuple[object, ...]]:
+def _released(release: Release, entry: Entry | None, digest: str, problem: str) -> list[tuple[object, ...]]:
     """Who, and the release."""
     signed = (
         "signed",
@@ -150,7 +150,7 @@ def _released(release: Release, entry: Entry | None, problem: str) -> list[tuple
         event = entry.event
         rows.append(("who", event.actor, f"{event.time[:19].replace('T', ' ')} UTC, from {event.actor.host}"))
         rows += [("why", "", " ".join(event.reason.split()))] if event.reason else []
-        rows.append(("history", f"entry {entry.number}", digest_of(entry.content)[:SHOWN]))
+        rows.append(("history", f"entry {entry.number}", digest[:SHOWN]))
     return [
         *rows,
         (

@@ -9,12 +9,10 @@ from tidegate.pipelines.driver.mlflow_deletion import delete_in_mlflow, known_in
 from tidegate.pipelines.history.record import record as record_event
 from tidegate.pipelines.state.approvals import withdraw
 from tidegate.pipelines.state.garbage_collection import collect_garbage, needed_digests, releases_of
-from tidegate.pipelines.state.home import Home, RunRecord
+from tidegate.pipelines.state.home import RUNNING, UNDERWAY, Home, RunRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
 from tidegate.pipelines.state.removed import Removed, remove_folder
 
-RUNNING = ("queued", "running")
-UNDERWAY = (*RUNNING, "waiting")
 USED = {"live": "is live", "retired": "`tidegate rollback` can serve again", "pending": "is being deployed"}
 
 

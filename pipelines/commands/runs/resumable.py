@@ -1,14 +1,11 @@
 """Whether `tidegate resume` can continue a run, so that nobody is advised to do what is then refused."""
 
-from tidegate.infra.errors import InfraError
-from tidegate.models.errors import ModelsError
 from tidegate.pipelines.driver.kept_plan import plan_at
-from tidegate.pipelines.errors import PipelineError
+from tidegate.pipelines.errors import OURS
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.state.home import Home, RunRecord
-from tidegate.serving.errors import ServingError
 
 
 def is_resumable(home: Home, record: RunRecord) -> bool:
@@ -18,7 +15,7 @@ def is_resumable(home: Home, record: RunRecord) -> bool:
     try:
         experiment = validate(record.experiment, f"run {record.run}")
         return make_plan(experiment, gather(experiment, home)).run == record.run
-    except (PipelineError, ModelsError, ServingError, InfraError, OSError):
+    except (*OURS, OSError):
         return False
 
 

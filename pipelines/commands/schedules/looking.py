@@ -18,7 +18,7 @@ from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.scheduling.document import Cause, Looks, ScheduleState
 from tidegate.pipelines.scheduling.triggers import fire, see_data, see_drift, see_release, tell_drift
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.deployment.release import load
+from tidegate.serving.deployment.release import EndpointState, load
 
 Seen = dict[str, Any]
 PATIENCE_S = 5.0  # for what triggers look at; other schedules wait so long
@@ -34,9 +34,10 @@ def look(home: Home, experiment: Experiment) -> Seen:
         if trigger.new_data is not None:
             seen["new_data"] = data_stamp(home, experiment)
         elif trigger.model is not None:
-            seen[f"model {trigger.model}"] = _release(home, trigger.model)
+            seen[f"model {trigger.model}"] = _release(load(home.store, trigger.model))
         else:
-            seen["drift"] = _release(home, experiment.endpoint), _drift(home, experiment.endpoint)
+            state = load(home.store, experiment.endpoint)
+            seen["drift"] = _release(state), _drift(home, state)
     return seen
 
 
@@ -147,15 +148,13 @@ def _file_stamp(part: str, file: Path) -> str:
     return f"{part} {file} {known.st_size} {known.st_mtime_ns}\0"
 
 
-def _release(home: Home, endpoint: str) -> str:
+def _release(state: EndpointState) -> str:
     """The live release, which a deleted and made endpoint has not in common with the one before; "" for none."""
-    state = load(home.store, endpoint)
     return "" if state.current is None else f"{state.incarnation}.{state.current}"
 
 
-def _drift(home: Home, endpoint: str) -> float | None:
+def _drift(home: Home, state: EndpointState) -> float | None:
     """The largest drift index of an endpoint; None where it does not answer or has too few rows."""
-    state = load(home.store, endpoint)
     found = None if state.current is None else drift_of(hosting(home).url(state))
     if found is None:
         return None

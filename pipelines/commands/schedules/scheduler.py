@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system import processes
@@ -32,14 +32,14 @@ from tidegate.pipelines.scheduling.messages import hand_over
 from tidegate.pipelines.scheduling.times import begin, pass_time
 from tidegate.pipelines.state.approvals import KEYS as APPROVALS
 from tidegate.pipelines.state.approvals import find_request
-from tidegate.pipelines.state.home import Home, RunRecord, home_at
+from tidegate.pipelines.state.home import RUNNING, Home, home_at
+from tidegate.pipelines.state.mirror import RECORD, known_run
 
 NAME = "scheduler"
 PAUSE_S = 5.0  # between two looks at the clock: a machine may sleep, and a clock may be set
 LOOK_S = 30.0  # between two looks of the triggers
 TELL_S = 60.0  # between two tries to send what was not taken
 RETRY_S = 30.0  # between two tries to start a run
-UNDERWAY = ("queued", "running")
 
 
 class Starter(Protocol):
@@ -89,7 +89,7 @@ class Scheduler:
 
     def __init__(self, home: Home, clock: Clock, starter: Starter) -> None:
         self._home, self._clock, self._starter = home, clock, starter
-        self._experiments: dict[str, tuple[str, Experiment]] = {}
+        self._experiments: dict[str, tuple[dict[str, Any], Experiment]] = {}
         self._looked: dict[str, float] = {}
         self._looker = Looker(home)
         self._problems: dict[str, str] = {}
@@ -114,10 +114,10 @@ class Scheduler:
         return [run for run in runs if self._is_late(run)]
 
     def _is_late(self, run: str) -> bool:
-        request, path = find_request(self._home.store, run), self._home.folder_of(run).path / "run.json"
-        if request is None or request.verdict(self._clock.now()) != "late" or not path.exists():
+        request, folder = find_request(self._home.store, run), self._home.folder_of(run)
+        if request is None or request.verdict(self._clock.now()) != "late":
             return False
-        return RunRecord.model_validate_json(path.read_bytes()).status == "waiting"
+        return (folder.path / RECORD).exists() and folder.record().status == "waiting"
 
     def _say(self, name: str, error: Exception) -> None:
         """Say what is wrong, once while it lasts."""
@@ -163,19 +163,16 @@ class Scheduler:
 
     def _experiment(self, state: ScheduleState) -> Experiment:
         """The experiment, read again only when it has changed."""
-        content = repr(state.experiment)
         known = self._experiments.get(state.name)
-        if known is None or known[0] != content:
-            known = content, validate(state.experiment, f"schedule {state.name}")
+        if known is None or known[0] != state.experiment:
+            known = state.experiment, validate(state.experiment, f"schedule {state.name}")
             self._experiments[state.name] = known
         return known[1]
 
     def _underway(self, state: ScheduleState) -> str | None:
         """The schedule's run that has not ended."""
-        folder = self._home.folder_of(state.last_run)
-        if not state.last_run or not (folder.path / "run.json").exists():
-            return None
-        return state.last_run if folder.read().status in UNDERWAY else None
+        known = known_run(self._home, state.last_run) if state.last_run else None
+        return state.last_run if known is not None and known.status in RUNNING else None
 
     def _tell(self) -> None:
         """Send what waits in the store, beside the rest."""

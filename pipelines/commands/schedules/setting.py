@@ -110,8 +110,10 @@ def _check(home: Home, experiment: Experiment) -> None:
                 f"trigger.model: {trigger.model} is the experiment's own endpoint, so each release would start the "
                 "next run; expected another endpoint; correct it"
             )
+        if trigger.model is None:
+            continue
         names = [state.name for state in known_endpoints(home)]
-        if trigger.model is not None and trigger.model not in names:
+        if trigger.model not in names:
             raise ExperimentError(
                 f'trigger.model: no endpoint "{trigger.model}" here{nearest(trigger.model, names)}; expected one of: '
                 f"{', '.join(names) or 'none yet'}; submit its experiment first"

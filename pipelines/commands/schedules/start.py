@@ -27,6 +27,7 @@ from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.scheduling.document import Entry, Outcome, ScheduleState, Start, find, update
 from tidegate.pipelines.scheduling.times import MOST_TRIES, missed
 from tidegate.pipelines.state.home import Home, home_at
+from tidegate.pipelines.state.mirror import known_run
 from tidegate.serving.errors import ServingError
 
 
@@ -98,8 +99,8 @@ def _begin(home: Home, state: ScheduleState, start: Start) -> str:
 
 def _was_begun(home: Home, start: Start, cause: str) -> bool:
     """Whether a process before this one, which was killed, has made this very run."""
-    folder = home.folder_of(start.run)
-    return bool(start.run) and (folder.path / "run.json").exists() and folder.read().cause == cause
+    known = known_run(home, start.run) if start.run else None
+    return known is not None and known.cause == cause
 
 
 def _counted(home: Home, name: str, start: Start) -> Start:

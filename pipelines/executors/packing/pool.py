@@ -16,7 +16,7 @@ from tidegate.pipelines.executors.packing.documents import ENDED, PACKS, End, Tu
 if TYPE_CHECKING:
     from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 
-# Between two listings of what the pods have ended: a twentieth of the shortest trial so far, as a pod waits meanwhile.
+# Between two listings of what the pods have ended: a twentieth of the shortest good trial, as a pod waits meanwhile.
 LOOK_S, LEAST_LOOK_S, SHARE = 0.5, 0.05, 0.05
 
 
@@ -28,7 +28,7 @@ class Pack:
         id: of the pod, in the run.
         job: what becomes of its Job.
         turn: its newest one.
-        given: when it got this turn, as of `time.monotonic()`.
+        given: when it got this turn, as of `time.monotonic()`; None: by an earlier driver, which knew.
         ended: whether the pod has ended this turn.
         open: whether it takes another one.
     """
@@ -36,7 +36,7 @@ class Pack:
     id: str
     job: JobState
     turn: Turn
-    given: float
+    given: float | None
     ended: bool = False
     open: bool = True
 
@@ -128,9 +128,7 @@ class PackPool:
         for name, turn in turns.items():
             job = step_name(executor.run, name)
             if job in living and turn.step:
-                self._packs[name] = Pack(
-                    name, executor.state_of(job, name, living[job]), turn, time.monotonic()
-                )
+                self._packs[name] = Pack(name, executor.state_of(job, name, living[job]), turn, None)
         self.look(at_once=True)
         for pack in self._packs.values():
             end = self.take_end(pack)
@@ -153,7 +151,8 @@ class PackPool:
         end = self._ends.pop((pack.id, pack.turn.number), None)
         if end is not None:
             pack.ended, pack.open = True, end.more
-            self.look_s = min(self.look_s, max(LEAST_LOOK_S, SHARE * (time.monotonic() - pack.given)))
+            if pack.given is not None and end.code == 0:
+                self.look_s = min(self.look_s, max(LEAST_LOOK_S, SHARE * (time.monotonic() - pack.given)))
             with contextlib.suppress(InfraError):
                 self._executor.mirror.delete(end.name)
         return end

@@ -37,7 +37,7 @@ TELL_S = 600.0  # for so long it tries to tell how a trial ended
 FIRST_S, LONGEST_S = 0.1, 1.0  # between two tries to tell how a trial ended
 # Between two looks for the next turn: a twentieth of the trial before, as this pod does nothing meanwhile.
 SHARE, SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.05, 0.05, 1.0
-# What each trial's process would import to reach the store.
+# What each trial's process would import to reach a store in S3.
 S3 = ("tidegate.infra.store.s3_bucket", "tidegate.infra.store.s3_description")
 POLL_S = 0.02
 GRACE_S = (
@@ -64,7 +64,9 @@ class PackedWorker:
         self, home: Home, run: str, pack: str, *, trials: int | None, young_s: float | None, deadline_s: float
     ) -> None:
         self._run, self._pack = run, pack
-        name = Path(unquote(urlparse(run).path)).name
+        place = urlparse(run)
+        name = Path(unquote(place.path)).name
+        self._store = S3 if place.scheme == "s3" else ()
         self._mirror = Mirror(home, name)
         home.folder_of(name).create()
         self._trials, self._young_s, self._deadline_s = trials, young_s, deadline_s
@@ -139,7 +141,7 @@ class PackedWorker:
         return self._servers.start_on(
             (reading, os.dup(1), os.dup(2)),
             os.fdopen(writing, "wb"),
-            kind and kind.model_copy(update={"before": (*kind.before, *S3)}),
+            kind and kind.model_copy(update={"before": (*kind.before, *self._store)}),
             [sys.executable, "-P", "-m", WORKER, "--run", self._run, "--step", call.id],
             step_environment(),
             Path.cwd(),

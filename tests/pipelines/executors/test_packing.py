@@ -1,6 +1,7 @@
 """Trials that share a pod: each is a step of its own, and has the bits that it has in a process of its own."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from tidegate.pipelines.executors.forking.servers import VARIABLE
 from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 from tidegate.pipelines.executors.local import LocalExecutor
 from tidegate.pipelines.executors.manifests import Packing
+from tidegate.pipelines.executors.packing.documents import End, Turn
+from tidegate.pipelines.executors.packing.pool import LOOK_S, Pack, PackPool
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
@@ -239,3 +242,22 @@ def test_another_driver_adopts_the_pod_and_nothing_is_trained_twice(packed: Call
     )  # it may have ended meanwhile
     assert len(run.packs()) == 1
     assert run.pack_log().count("begins") == 3
+
+
+@pytest.mark.parametrize(
+    ("ago", "code", "quicker"),
+    [(1.0, 0, True), (1.0, 1, False), (None, 0, False)],
+    ids=["a short trial", "one that failed at once", "one that an earlier driver gave"],
+)
+def test_pods_are_looked_at_as_often_as_good_trials_are_short(
+    ago: float | None, code: int, quicker: bool, packed: Callable[..., Packed]
+) -> None:
+    run = packed()
+    executor = KubernetesExecutor(run.home, run.plan.run, run.plan.experiment.resources, None, 3)
+    pool, given = PackPool(executor, 3), None if ago is None else time.monotonic() - ago
+    pack = Pack("pack-0", executor.state_of("job", "pack-0", "uid"), Turn(number=0, step="a"), given)
+    executor.mirror.write(End("pack-0", 0, code, True).name, b"{}")
+    pool.look(at_once=True)
+    assert pool.take_end(pack) is not None
+    assert (pool.look_s < LOOK_S) == quicker
+    executor.watcher.stop()

@@ -10,6 +10,7 @@ import pytest
 
 from tidegate.pipelines.commands.provenance.signing import signing
 from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.signing.keys import current, signing_key
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.signature import PrivateKey
@@ -83,6 +84,10 @@ def test_rotate_trust_and_distrust(home: Home, tmp_path: Path) -> None:
     gone = signing(home, "distrust", first.public.id)
     assert gone.data == {"key": first.public.id, "trusted": False, "releases": []}
     assert {row["key"] for row in signing(home, "list").data} == {now.id, other.public.id}
+
+    (trusted_folder(home) / f"{other.public.id}.pub").rename(trusted_folder(home) / "of-a-colleague.pub")
+    assert signing(home, "distrust", other.public.id).data["trusted"] is False
+    assert {row["key"] for row in signing(home, "list").data} == {now.id}
 
     with pytest.raises(UsageError, match=f"key {now.id} is the one that signs"):
         signing(home, "distrust", now.id)
