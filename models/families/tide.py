@@ -49,12 +49,12 @@ def build(inputs: Inputs, outputs: Outputs, options: Options) -> Any:
     scale = ops.sqrt(ops.var(series, axis=1, keepdims=True) + SMALLEST)
     level = (series - centre) / scale
     parts, ahead = [level], []
-    known = [tensor for _, tensor in others if tensor.shape[1] == past + steps]
+    known = [tensor for tensor in others if tensor.shape[1] == past + steps]
     if known:
         of_steps = _block(layers.Concatenate()([_column(one) for one in known]), options, options.features)
         parts.append(layers.Flatten()(of_steps))
         ahead.append(of_steps[:, past:])
-    unknown = [tensor for _, tensor in others if tensor.shape[1] == past]
+    unknown = [tensor for tensor in others if tensor.shape[1] == past]
     if unknown:
         before = _block(layers.Concatenate()([_column(one) for one in unknown]), options, options.features)
         parts.append(layers.Flatten()(before))
