@@ -51,13 +51,14 @@ SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumen
 SKIP_torch := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx triton
 IMAGES := train train-gpu serve-onnx serve-tensorflow driver mlflow
 
-.PHONY: help setup run zoo zoo-data test test-quick test-slow test-torch test-python test-lowest lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
+.PHONY: help setup run zoo zoo-data test test-quick test-slow test-torch test-python test-lowest chaos lint test-gpu bench bench-serving bench-training bench-gpu images images-gpu cluster-up cluster-down cluster-images test-cluster bench-cluster \
   lock lock-check $(IMAGES:%=lock-%) clean
 
 help:
 	@echo "make run        set up, submit the digits experiment, print the endpoint and a curl"
 	@echo "make test       set up and run all tests (make test-slow: those that take minutes)"
 	@echo "make test-quick lint, and in two minutes what a change breaks first"
+	@echo "make chaos      stores that fail on purpose, at every call; SEED=... repeats a history"
 	@echo "make test-torch what needs PyTorch, in a $(TORCH) of its own (7 GB)"
 	@echo "make test-python, test-lowest   unit tests with another Python; with the lowest versions that we allow"
 	@echo "make test-gpu, bench-gpu   what needs an NVIDIA GPU, by the backends that see it"
@@ -134,6 +135,11 @@ QUICK := tests/pipelines/walks/test_walk.py::test_a_submit_answers_with_everythi
   tests/serving/contract tests/serving/server/test_server.py tests/infra/store/test_store.py
 test-quick: $(VENV)/.dev lint
 	@$(PYTEST) $(QUICK)
+
+# Stores that fail on purpose, at every call of a run where `make test` takes a few; SEED= repeats a history.
+chaos: $(VENV)/.dev
+	@TIDEGATE_CHAOS_ALL=1 TIDEGATE_CHAOS_SEED=$(or $(SEED),$(shell shuf -i 1-999999999 -n 1)) \
+	  $(BIN)/python -m pytest tests/faults/store $(ARGS)
 
 test-slow: $(VENV)/.dev $(VENV)/.apt $(VENV)/.zoo
 	@$(BIN)/python -m pytest -m "slow and not cluster"

@@ -16,6 +16,18 @@ class ObjectInfo(NamedTuple):
     modified: float
 
 
+class Written(NamedTuple):
+    """What became of a conditional write.
+
+    Attributes:
+        etag: the new one; None if the object has another etag than was expected.
+        again: an earlier try of it may have been done, and its answer was lost.
+    """
+
+    etag: str | None
+    again: bool = False
+
+
 class Bucket(Protocol):
     """The objects of a bucket below a prefix; keys are relative to the prefix.
 
@@ -34,12 +46,8 @@ class Bucket(Protocol):
     def mark(self, key: str, name: str) -> tuple[str, str | None] | None:
         """Return an object's etag and its metadata's value under `name`, or None if it does not exist."""
 
-    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
-        """Replace the small object that has `etag` (None: create it).
-
-        Returns:
-            The new etag; None if the present object has another etag.
-        """
+    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> Written:
+        """Replace the small object that has `etag` (None: create it)."""
 
     def delete(self, key: str) -> None:
         """Delete an object; a missing one is not an error."""

@@ -108,16 +108,25 @@ class BucketStore:
             return {key: document for key, document in found if document is not None}
 
     def write(self, key: str, content: bytes, etag: str | None) -> str:
-        """Replace the document that was read with `etag`; None: it must not exist yet."""
-        writer = secrets.token_hex(8)
-        new = self.bucket.put(_document(key), content, etag, {WRITER: writer})
-        return new or self._written_before(key, etag, writer)
+        """Replace the document that was read with `etag`; None: it must not exist yet.
 
-    def _written_before(self, key: str, etag: str | None, writer: str) -> str:
+        Raises ConflictError only if nothing was written, and another StoreError if the response was lost and somebody
+        else has written the document since: nobody can tell then whether this write was done before theirs.
+        """
+        writer = secrets.token_hex(8)
+        new, again = self.bucket.put(_document(key), content, etag, {WRITER: writer})
+        return new or self._written_before(key, etag, writer, again)
+
+    def _written_before(self, key: str, etag: str | None, writer: str, again: bool) -> str:
         """Return the etag if the refused write was a retry of our own, whose first response was lost."""
         found = self.bucket.mark(_document(key), WRITER)
         if found and found[1] == writer:
             return found[0]
+        if again:
+            raise StoreError(
+                f"the response to a write of {key} in {self.url} was lost, and somebody else has written it since; "
+                "expected to know whether the write was done; see what is there now, then try again"
+            )
         now = found and found[0]
         raise ConflictError(
             f"{key} changed meanwhile: it is {short_etag(now)}; expected {short_etag(etag)}; "

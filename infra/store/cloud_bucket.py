@@ -18,7 +18,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, Prec
 from obstore.store import AzureStore, GCSStore
 
 from tidegate.infra.errors import StoreError
-from tidegate.infra.store.bucket import CONNECTIONS, PART_SIZE, ObjectInfo
+from tidegate.infra.store.bucket import CONNECTIONS, PART_SIZE, ObjectInfo, Written
 from tidegate.infra.store.cloud_address import CloudAddress, parse
 from tidegate.infra.store.cloud_errors import explain
 from tidegate.infra.system.backoff import pauses
@@ -125,23 +125,20 @@ class CloudBucket:
                 return None
             return self._etag(found.meta), found.attributes.get(_metadata_name(name))
 
-    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
+    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> Written:
         """Replace the small object that has `etag` (None: create it).
 
         obstore does not repeat a conditional write that may have been done. It is repeated here: one that was done is
         refused then, and whoever wrote it knows it by its mark.
-
-        Returns:
-            The new etag; None if the present object has another etag.
         """
         with self._translate_errors("Writing to"):
             waits = pauses(FIRST_S, LONGEST_S)
-            for _ in range(WRITES - 1):
+            for tried in range(WRITES - 1):
                 try:
-                    return self._put(key, content, etag, metadata)
+                    return Written(self._put(key, content, etag, metadata), tried > 0)
                 except GenericError:
                     time.sleep(next(waits))
-            return self._put(key, content, etag, metadata)
+            return Written(self._put(key, content, etag, metadata), True)
 
     def _put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
         update: UpdateVersion = {"version": etag} if self.address.scheme == "gs" else {"e_tag": etag}

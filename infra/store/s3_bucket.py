@@ -23,7 +23,7 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError
 
 from tidegate.infra.errors import StoreError
-from tidegate.infra.store.bucket import CONNECTIONS, PART_SIZE, ObjectInfo
+from tidegate.infra.store.bucket import CONNECTIONS, PART_SIZE, ObjectInfo, Written
 from tidegate.infra.store.s3_address import endpoint_of, parse, style_of
 from tidegate.infra.store.s3_errors import BAD_CREDENTIALS, code_of, explain
 
@@ -184,12 +184,8 @@ class S3Bucket:
         ) as body:  # its own `with` gives what lies below it, whose errors are others
             return body.read(), found["ETag"]
 
-    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> str | None:
-        """Replace the small object that has `etag` (None: create it).
-
-        Returns:
-            The new etag; None if the present object has another etag.
-        """
+    def put(self, key: str, content: bytes, etag: str | None, metadata: dict[str, str]) -> Written:
+        """Replace the small object that has `etag` (None: create it)."""
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         with self.translate_errors("Writing to"):
             try:
@@ -200,9 +196,9 @@ class S3Bucket:
                 )
             except ClientError as error:
                 if code_of(error) in CONFLICT:
-                    return None
+                    return Written(None, bool(error.response["ResponseMetadata"].get("RetryAttempts")))
                 raise
-        return str(done["ETag"])
+        return Written(str(done["ETag"]))
 
     def delete(self, key: str) -> None:
         """Delete an object; a missing one is not an error."""
