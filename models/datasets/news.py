@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tidegate.models.data.columns import Array, Columns
+from tidegate.models.data.label_lists import list_text
 from tidegate.models.errors import FormatError
 from tidegate.models.readers import open_text
 
@@ -18,6 +19,14 @@ def topics(files: list[Path]) -> tuple[Columns, int]:
     parts = [_table(file) for file in files]
     texts, labels = (np.concatenate([part[place] for part in parts]) for place in (1, 0))
     return {"text": texts, "topic": labels}, len(parts[-1][0])
+
+
+def labels(files: list[Path]) -> tuple[Columns, int]:
+    """`text`, and as `labels` the parts of a group's name: religion is one of three groups, misc of four."""
+    columns, published = topics(files)
+    found = np.empty(len(columns["topic"]), object)
+    found[:] = [list_text(topic.split(".")) for topic in columns["topic"].tolist()]
+    return {"text": columns["text"], "labels": found}, published
 
 
 def _table(file: Path) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 from tests.zoo.forecasts import boosted, seasonal_naive
+from tests.zoo.topics import one_vs_rest
 from tests.zoo.windows import sliding_map50
 from tidegate.models.config.losses import IGNORED_TOKEN
 from tidegate.models.preprocessing.prepare import prepare
@@ -27,6 +28,7 @@ COMPUTED = (
     "verses",
     "detection",
     "demand",
+    "news-topics",
 )
 PUBLISHED = {
     "gpt": "3.507 a character measured for text-generation, an LSTM",
@@ -66,6 +68,9 @@ def beside(name: str, document: dict[str, Any]) -> str:
         naive = seasonal_naive(forecast, test, data.forecast.season)
         other = boosted(forecast, train, test, data.forecast.known)
         return f"seasonal naive {naive:.3f}, gradient boosting {other:.3f}"
+    if prepared.schema.target.task == "multilabel":
+        usual, own = one_vs_rest(prepared.schema.target, train, prepared.splits["validation"], test)
+        return f"one-vs-rest logistic regression {usual:.3f}, with thresholds chosen as ours {own:.3f}"
     boxes = prepared.transforms.box_target
     if boxes is not None:
         learned, truth = boxes.ground_truth(train), boxes.ground_truth(test)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.models.imports import imported_by
+from tidegate.models.data.label_lists import labels_of
 from tidegate.models.data.packaged_datasets import PACKAGED, packaged_files
 from tidegate.models.data.sequences import lengths
 from tidegate.models.datasets import load_dataset
@@ -32,6 +33,12 @@ def test_a_dataset_has_its_published_rows(name, shape, classes, published):
     columns, test = load_dataset(name)
     values, labels = columns.values()
     assert (values.shape, len(set(labels.tolist())), test) == (shape, classes, published)
+
+
+def test_a_newsgroup_has_the_parts_of_its_name_as_labels():
+    columns, test = load_dataset("newsgroup-labels")
+    labels = labels_of(columns["labels"][[0, -1]])
+    assert test == 7528 and labels == [["alt", "atheism"], ["misc", "religion", "talk"]]
 
 
 def test_sequences_keep_their_lengths():
