@@ -164,6 +164,11 @@ def _of_tokens(model: Any, inputs: Inputs, outputs: AnyOutputs) -> Any:
     found = [
         name for name, spec in inputs.specs.items() if spec.kind == "text" and spec.shape == outputs.shape
     ]
+    if len(found) != 1:  # which of them has the labels cannot be told by the specs
+        raise OptionsError(
+            f"the inputs {' and '.join(map(repr, found))} are texts of {inputs.specs[found[0]].shape[0]} tokens, as many "
+            "as the target has labels; expected only the labelled one to be so long; state another length for the others"
+        )
     return with_token_mask(model, found[0])
 
 

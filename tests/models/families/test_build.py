@@ -163,6 +163,24 @@ def test_options_of_a_users_build_are_checked(tmp_path: Path) -> None:
         build_model(model, SPECS, THREE, 1)
 
 
+def test_labels_of_tokens_belong_to_one_text_alone(tmp_path: Path) -> None:
+    code = """
+import keras
+
+def build(inputs, outputs):
+    x = keras.layers.Embedding(inputs["words"].vocabulary, 4)(inputs["words"])
+    return keras.Model(inputs, outputs.layer(x))
+"""
+    specs = {name: InputSpec((6,), "int64", "text", 9) for name in ("title", "words")}
+    labelled = outputs_for("tagging", 4, 0, shape=(6,))
+    with pytest.raises(OptionsError, match="'title' and 'words' are texts of 6 tokens.*state another length"):
+        build_model(written(tmp_path, code), specs, labelled, seed=0)
+    specs["title"] = InputSpec((5,), "int64", "text", 9)
+    model = build_model(written(tmp_path, code), specs, labelled, seed=0)
+    answered = predict(model, {"title": np.ones((1, 5), np.int64), "words": np.array([[3, 1, 0, 0, 0, 0]])})
+    assert answered[0, :, 0].tolist() == [0, 0, 1, 1, 1, 1]
+
+
 def test_a_missing_file_and_an_unknown_family_are_named() -> None:
     with pytest.raises(UserModelError, match=r"model file none.py does not exist"):
         check_model({"file": "none.py"})
