@@ -1,4 +1,4 @@
-"""Servers of Google Cloud Storage and of Azure Blob Storage on free ports of 127.0.0.1."""
+"""Servers of S3, of Google Cloud Storage and of Azure Blob Storage on free ports of 127.0.0.1."""
 
 import base64
 import hashlib
@@ -20,6 +20,9 @@ from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.images import build, node
 
 READY_S = 60.0
+VIRTUAL_DOMAIN = (
+    "s3.tidegate.test"  # resolves nowhere: a request for BUCKET.DOMAIN gets here by $HTTP_PROXY only
+)
 
 
 class BucketServer(ABC):
@@ -84,6 +87,63 @@ class BucketServer(ABC):
             self.process.kill()
             self.process.wait(10)
             self.process = None
+
+
+class S3Server(BucketServer):
+    """versitygw, which checks the signature of each request; `folder` is the bucket, whose files are the objects."""
+
+    scheme = "s3"
+
+    def __init__(self, root: Path) -> None:
+        self.data = root / "s3"
+        self.folder = self.data / self.bucket
+        self.folder.mkdir(parents=True)
+        self.users = root / "users"
+        self.users.mkdir()
+        super().__init__(root)
+        self.credentials = root / "credentials"
+        self.key, self.secret = secrets.token_hex(10), secrets.token_hex(20)
+        self.write_credentials(self.key, self.secret)
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+
+    @staticmethod
+    def program() -> str:
+        """Its binary; built from its pinned source when it is not in the testbed's cache (a minute)."""
+        cache = Layout.default().cache
+        for tool in build.missing(cache):
+            if tool.folder == "versitygw":
+                build.build(cache, tool)
+        return str(build.binary(cache, "versitygw"))
+
+    def write_credentials(self, key: str, secret: str) -> None:
+        """What clients find from now on."""
+        self.credentials.write_text(
+            f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+        )
+
+    def add_user(self, key: str, secret: str) -> None:
+        """Make a user who may do nothing in the bucket."""
+        argv = [self.program(), "admin", "--endpoint-url", self.endpoint, "create-user", "--role", "user"]
+        env = {**os.environ, "ADMIN_ACCESS_KEY": self.key, "ADMIN_SECRET_KEY": self.secret}
+        subprocess.run([*argv, "--access", key, "--secret", secret], env=env, check=True, capture_output=True)
+
+    def environment(self) -> dict[str, str]:
+        """The server and the file of credentials."""
+        return {
+            "TIDEGATE_S3_ENDPOINT": self.endpoint,
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.credentials),
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def own_environment(self) -> dict[str, str]:
+        """Of versitygw: its first user."""
+        return {**os.environ, "ROOT_ACCESS_KEY": self.key, "ROOT_SECRET_KEY": self.secret}
+
+    def argv(self) -> list[str]:
+        """Its command line; what is on its disk stays when it is killed."""
+        place = ["--port", f"127.0.0.1:{self.port}", "--quiet", "--virtual-domain", VIRTUAL_DOMAIN]
+        return [self.program(), *place, "--iam-dir", str(self.users), "posix", str(self.data)]
 
 
 class GoogleServer(BucketServer):

@@ -18,11 +18,10 @@ import psutil
 import pytest
 
 from tests import forked
-from tests.bucket_servers import AzureServer, BucketServer, GoogleServer
+from tests.bucket_servers import AzureServer, BucketServer, GoogleServer, S3Server
 from tests.forked import Forked
 from tests.mlflow_database import give_database
 from tests.mlflow_server import MLFLOW, VARIABLES, give_mlflow
-from tests.s3_server import S3Server
 from tidegate.pipelines import commands
 from tidegate.pipelines.executors.base import step_environment
 from tidegate.pipelines.executors.forking.imports import STEPS, SYNC, TRAIN, Kind

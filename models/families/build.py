@@ -166,8 +166,9 @@ def _of_tokens(model: Any, inputs: Inputs, outputs: AnyOutputs) -> Any:
     ]
     if len(found) != 1:  # which of them has the labels cannot be told by the specs
         raise OptionsError(
-            f"the inputs {' and '.join(map(repr, found))} are texts of {inputs.specs[found[0]].shape[0]} tokens, as many "
-            "as the target has labels; expected only the labelled one to be so long; state another length for the others"
+            f"the inputs {' and '.join(map(repr, found))} are texts of {inputs.specs[found[0]].shape[0]} tokens, as "
+            "many as the target has labels; expected only the labelled one to be so long; state another length for "
+            "the others"
         )
     return with_token_mask(model, found[0])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3_server import S3Server
+from tests.bucket_servers import S3Server
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store.backup import upload
 from tidegate.infra.store.s3_bucket import S3Bucket

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.aws_server import BUCKET, Gate, aws
-from tests.s3_server import S3Server
+from tests.bucket_servers import S3Server
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store.s3_store import S3Store
 

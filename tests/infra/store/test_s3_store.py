@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3_server import S3Server
+from tests.bucket_servers import S3Server
 from tidegate.infra.errors import ConflictError, CorruptObjectError, StoreError
 from tidegate.infra.store.s3_bucket import S3Bucket
 from tidegate.infra.store.s3_store import S3Store

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.s3_server import VIRTUAL_DOMAIN, S3Server
+from tests.bucket_servers import VIRTUAL_DOMAIN, S3Server
 from tidegate.infra.errors import StoreError
 from tidegate.infra.store import Ref
 from tidegate.infra.store.s3_bucket import S3Bucket

@@ -10,10 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.bucket_servers import BucketServer
+from tests.bucket_servers import BucketServer, S3Server
 from tests.pipelines.executors.conftest import DOCUMENT, Quiet, weights
 from tests.pipelines.executors.pod_cluster import PodCluster
-from tests.s3_server import S3Server
 from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.executors.base import Handle, StepCall
 from tidegate.pipelines.executors.forking.servers import VARIABLE
@@ -82,7 +81,7 @@ class KilledExecutor(KubernetesExecutor):
 class Packed:
     """A run with a home, a store and a cluster."""
 
-    def __init__(self, folder: Path, server: S3Server | BucketServer, **changed: Any) -> None:
+    def __init__(self, folder: Path, server: BucketServer, **changed: Any) -> None:
         url = server.url(folder.name)
         store = {"url": url, "endpoint": server.endpoint, "credentials": "identity"}
         target = Target.model_validate({"name": "here", "store": store, "mlflow": "http://none"})

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bucket_servers import BucketServer
-from tests.s3_server import S3Server
+from tests.bucket_servers import BucketServer, S3Server
 from tidegate.infra.errors import MissingObjectError, StoreError
 from tidegate.infra.store import Bucket, FolderStore, Store, open_bucket
 from tidegate.infra.store.s3_store import S3Store
@@ -69,7 +68,7 @@ def prepared(home: Home, plan: Plan) -> dict[str, Any]:
 class TestBuckets:
     @pytest.fixture(params=["s3", "google", "azure"])
     def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
-        server: S3Server | BucketServer = request.getfixturevalue(request.param)
+        server: BucketServer = request.getfixturevalue(request.param)
         bucket = open_bucket(server.url(tmp_path.name))
         yield bucket
         bucket.close()

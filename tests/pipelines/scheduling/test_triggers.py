@@ -13,7 +13,6 @@ import pytest
 
 from tests.bucket_servers import BucketServer
 from tests.pipelines.released import PROOF
-from tests.s3_server import S3Server
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import open_bucket
 from tidegate.pipelines.commands.schedules.looking import Looker, Unseen, data_stamp, judge, look
@@ -124,7 +123,7 @@ def test_every_change_of_the_files_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cloud", ["s3", "google", "azure"])
 def test_every_change_in_a_bucket_is_seen(cloud: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    server: S3Server | BucketServer = request.getfixturevalue(cloud)
+    server: BucketServer = request.getfixturevalue(cloud)
     bucket, stamps = open_bucket(server.url(tmp_path.name)), []
     found = experiment(tmp_path, {"new_data": "10m"})
     found = found.model_copy(update={"data": found.data.model_copy(update={"source": bucket.url})})

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.s3_server import S3Server
+from tests.bucket_servers import S3Server
 from tidegate.infra.store import Ref
 from tidegate.infra.store.s3_store import S3Store
 from tidegate.pipelines.state.garbage_collection import collect_garbage
