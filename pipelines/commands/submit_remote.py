@@ -19,6 +19,7 @@ from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.hosting import ensure_live
 from tidegate.pipelines.planning.cached_steps import is_cached
+from tidegate.pipelines.planning.data_source import verify_sources
 from tidegate.pipelines.planning.facts import keep_packages, keep_project_of
 from tidegate.pipelines.planning.identity import Facts
 from tidegate.pipelines.planning.kept_data import keep_source
@@ -150,7 +151,9 @@ def _with_data(home: Home, plan: Plan) -> Facts:
     """The facts, after the data and the packages of this machine were put where the cluster finds them."""
     paths = plan.experiment.data.paths
     kept = {part: keep_source(home.store, Path(path)) for part, path in paths.items() if "://" not in path}
-    return replace(keep_packages(plan, home), source=kept.pop("", None), kept_files=kept)
+    facts = keep_packages(plan, home)
+    verify_sources(plan.experiment.data, {"": facts.data, **facts.files})  # else a copy may be of other rows
+    return replace(facts, source=kept.pop("", None), kept_files=kept)
 
 
 def _start(home: Home, mirror: Mirror, record: RunRecord, reason: str) -> None:

@@ -3,7 +3,7 @@
 Only `source_of` decides, by where the data is, which class of `Source` reads it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from tidegate.models.data.sources import (
     guess_format,
     source_digest,
 )
-from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.errors import ExperimentError, PipelineError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.planning.bucket_source import FORMS, SCHEMES, BucketSource
 
@@ -44,6 +44,16 @@ class Source(Protocol):
             expected: the digest in the plan; a copy must still have it.
         """
 
+    def verify(self, expected: str | None) -> None:
+        """Refuse data that was read where it lies and is no longer what was planned.
+
+        Args:
+            expected: the digest in the plan; None: there is none.
+
+        Raises:
+            PipelineError: it changed since then.
+        """
+
 
 @dataclass(frozen=True)
 class BuiltIn:
@@ -67,6 +77,10 @@ class BuiltIn:
     def fetch(self, folder: Path, expected: str | None) -> None:
         """None: the readers find it by its name."""
         del folder, expected
+
+    def verify(self, expected: str | None) -> None:
+        """Nothing: it does not change."""
+        del expected
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,14 @@ class Local:
         del folder, expected
         return Path(self.path)
 
+    def verify(self, expected: str | None) -> None:
+        """Read it again for its digest: a run's name, its cache and its signature stand for what was planned."""
+        if expected is not None and self.digest() != expected:
+            raise PipelineError(
+                f"{self.option}: {self.path} changed since the run was planned, or while it was read; "
+                "submit again when nothing writes there"
+            )
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -120,6 +142,10 @@ class Unread:
         """The path that the function gets."""
         return self.source.fetch(folder, expected)
 
+    def verify(self, expected: str | None) -> None:
+        """As the files are."""
+        self.source.verify(expected)
+
 
 class Nothing:
     """No source at all: a function of the user's knows where its rows are."""
@@ -138,6 +164,10 @@ class Nothing:
     def fetch(self, folder: Path, expected: str | None) -> None:
         """None."""
         del folder, expected
+
+    def verify(self, expected: str | None) -> None:
+        """Nothing: nobody knows what the function reads."""
+        del expected
 
 
 def no_endpoint(_url: str) -> None:
@@ -165,6 +195,20 @@ def sources_of(data: Data, endpoint: Callable[[str], str | None] = no_endpoint) 
         for part, path in data.paths.items()
     }
     return first | ({part: Unread(source) for part, source in found.items()} if data.load else found)
+
+
+def verify_sources(data: Data, digests: Mapping[str, str | None]) -> None:
+    """Refuse data on this machine that is no longer what was planned.
+
+    Args:
+        data: its paths absolute.
+        digests: those in the plan, by part; a part that is not there is not looked at.
+
+    Raises:
+        PipelineError: it changed.
+    """
+    for part, source in sources_of(data).items():
+        source.verify(digests.get(part))
 
 
 def _source(path: str, option: str, stated: str | None, endpoint: Callable[[str], str | None]) -> Source:

@@ -33,7 +33,7 @@ class PrepareInputs(CodedInputs):
         data: see above.
         loss: the task may follow from it.
         kept: what `keep_source` returned for a source on another machine; None: it is where `data` says.
-        digest: of the data when the run was planned; data in a bucket must still have it.
+        digest: of the data when the run was planned; it must still have it.
         kept_files, file_digests: the same of the files that `data.split` names, by part.
         memory: bytes of memory for streaming the rows in parts; None: all rows are held in memory.
         memory_if_larger: the same for rows of which only `data.load` knows whether they fit into memory.

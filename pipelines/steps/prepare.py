@@ -13,13 +13,14 @@ from tidegate.infra.system.files import write_atomic
 from tidegate.models.config.losses import task_of
 from tidegate.models.data.columns import save_columns
 from tidegate.models.data.read_options import OwnLoad
+from tidegate.models.errors import ModelsError
 from tidegate.models.preprocessing.prepare import Prepared as Rows
 from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.models.readers.own.own_load import held_parts
 from tidegate.pipelines.experiment.data import ASKED
-from tidegate.pipelines.planning.data_source import sources_of
+from tidegate.pipelines.planning.data_source import sources_of, verify_sources
 from tidegate.pipelines.planning.identity import STREAM_PART
 from tidegate.pipelines.planning.kept_data import lay_out_source
 from tidegate.pipelines.step_types.prepare import Prepared, PrepareInputs
@@ -33,8 +34,14 @@ def run(inputs: PrepareInputs, context: StepContext) -> Prepared:
 
     Raises:
         ModelsError: the data is missing, unreadable or does not fit the experiment.
+        PipelineError: the data changed since the run was planned.
     """
-    prepared = _prepared(inputs, context)
+    try:
+        prepared = _prepared(inputs, context)
+    except ModelsError:  # what the readers say of data that somebody writes to would mislead
+        _verify(inputs)
+        raise
+    _verify(inputs)
     documents = {
         "schema": prepared.schema.model_dump(mode="json"),
         "transforms": prepared.transforms.to_dict(),
@@ -104,6 +111,12 @@ def _sources(inputs: PrepareInputs, context: StepContext) -> dict[str, Path]:
         ) is not None:
             found[part] = path
     return found
+
+
+def _verify(inputs: PrepareInputs) -> None:
+    planned = {"": inputs.digest, **inputs.file_digests}
+    copied = {*inputs.kept_files, *([""] if inputs.kept else [])}  # which the store has checked
+    verify_sources(inputs.data, {part: digest for part, digest in planned.items() if part not in copied})
 
 
 def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:

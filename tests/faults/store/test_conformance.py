@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
+from tests.bucket_servers import S3Server
 from tests.conformance import test_store as conformance
 from tests.faults.store.faults import ALL, SILENT, Faults, now_and_then
 from tests.faults.store.faulty_store import FaultyServer, FaultyStore
-from tests.s3_server import S3Server
 from tidegate.infra.store import FolderStore, Store
 from tidegate.infra.store.s3_store import S3Store
 

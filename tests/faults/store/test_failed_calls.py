@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucket_servers import S3Server
 from tests.faults.store.faults import Faults, at
 from tests.faults.store.faulty_store import TRIES, FaultyServer
-from tests.s3_server import S3Server
 from tidegate.infra.errors import ConflictError, StoreError
 from tidegate.infra.store.s3_store import S3Store
 

@@ -173,7 +173,9 @@ def build(inputs, outputs):
 """
     specs = {name: InputSpec((6,), "int64", "text", 9) for name in ("title", "words")}
     labelled = outputs_for("tagging", 4, 0, shape=(6,))
-    with pytest.raises(OptionsError, match=r"'title' and 'words' are texts of 6 tokens.*state another length"):
+    with pytest.raises(
+        OptionsError, match=r"'title' and 'words' are texts of 6 tokens.*state another length"
+    ):
         build_model(written(tmp_path, code), specs, labelled, seed=0)
     specs["title"] = InputSpec((5,), "int64", "text", 9)
     model = build_model(written(tmp_path, code), specs, labelled, seed=0)

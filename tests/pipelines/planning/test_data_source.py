@@ -29,6 +29,7 @@ from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.prepare import KeptFile
 from tidegate.pipelines.steps import load_step
+from tidegate.pipelines.steps import prepare as prepare_step
 from tidegate.pipelines.steps.context import StepContext
 
 
@@ -63,6 +64,43 @@ def prepared(home: Home, plan: Plan) -> dict[str, Any]:
     work = Path(tempfile.mkdtemp(dir=folder.path / "work"))
     context = StepContext(home, folder, step.id, step.key, work)
     return load_step("prepare")(step.inputs, context).model_dump()
+
+
+class TestOnThisMachine:
+    def planned(self, tmp_path: Path) -> tuple[Home, Plan, Path]:
+        path = tmp_path / "rows.csv"
+        path.write_bytes(ROWS)
+        home = Home(tmp_path / "home")
+        experiment = experiment_of(str(path))
+        return home, make_plan(experiment, gather(experiment, home)), path
+
+    @pytest.mark.parametrize("changed", [ROWS + b"\n0.5,low", ROWS.replace(b"x,y", b"x,z")])
+    def test_data_that_changed_since_the_plan_is_refused(self, tmp_path: Path, changed: bytes) -> None:
+        """Whether the readers find it wrong or not, what is said is why."""
+        home, plan, path = self.planned(tmp_path)
+        path.write_bytes(changed)
+        with pytest.raises(PipelineError, match=r"data.source: .*rows.csv changed since the run was planned"):
+            prepared(home, plan)
+
+    def test_data_that_is_written_to_while_it_is_read_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home, plan, path = self.planned(tmp_path)
+        read = prepare_step.prepare
+
+        def then_written(**options: Any) -> Any:
+            rows = read(**options)
+            path.write_bytes(ROWS + b"\n0.5,low")
+            return rows
+
+        monkeypatch.setattr(prepare_step, "prepare", then_written)
+        with pytest.raises(PipelineError, match="changed since the run was planned, or while it was read"):
+            prepared(home, plan)
+
+    def test_data_that_is_as_planned_is_read(self, tmp_path: Path) -> None:
+        home, plan, path = self.planned(tmp_path)
+        os.utime(path, (1, 1))
+        assert prepared(home, plan)["summary"]["rows"]["train"] > 100
 
 
 class TestBuckets:
