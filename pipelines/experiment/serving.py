@@ -77,6 +77,12 @@ class Serving(Part):
         "HOME/secrets/NAME.keys with mode 0600 here, the entry `keys` of a Secret of the namespace on a cluster; "
         "anybody may ask when not given",
     )
+    keep: int | None = Field(
+        None,
+        ge=1,
+        description="how many releases that served stay, the live one among them; the oldest are forgotten when a new "
+        "one goes live, and `tidegate gc` may then remove what only they needed; all stay when not given",
+    )
     explain: bool = Field(
         False, description="requests with explain: true also get what each input added to its prediction"
     )

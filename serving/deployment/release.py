@@ -132,6 +132,29 @@ def promote(state: EndpointState, number: int, event: Event | None = None) -> En
     return promoted if promoted == state else _noted(promoted, event, release, state.current)
 
 
+def keep_newest(state: EndpointState, keep: int) -> EndpointState:
+    """Forget releases that ended, so that no more than `keep` of those that served stay, the live one among them.
+
+    Runs, bundles and bentos of the others are no longer needed, and `tidegate gc` may remove them. Failed releases go
+    with those that are older; one that is pending stays.
+    """
+    served = [known.number for known in state.releases if known.state in ("live", "retired")]
+    others = [number for number in served if number != state.current]
+    kept = {*others[len(others) - keep + 1 :], state.current} if len(served) > keep else set(served)
+    oldest, last = (
+        min(filter(None, kept), default=0),
+        max((known.number for known in state.releases), default=0),
+    )
+
+    def stays(known: Release) -> bool:
+        failed_since = known.state == "failed" and known.number > oldest
+        # The last number is never free again: names of a release's servers are made of it.
+        return known.state == "pending" or known.number in kept or failed_since or known.number == last
+
+    releases = tuple(known for known in state.releases if stays(known))
+    return state.model_copy(update={"releases": releases})
+
+
 def fail(state: EndpointState, number: int, event: Event | None = None) -> EndpointState:
     """Mark a release that never was live as failed; the live one stays live. `event` tells of it."""
     release = state.release(number)

@@ -13,11 +13,13 @@ from tidegate.infra.errors import ConflictError
 from tidegate.infra.mlflow.replay import State
 from tidegate.infra.mlflow.spool import Spool
 from tidegate.infra.system.locks import lock
+from tidegate.pipelines.commands.endpoints.lifecycle import rollback
 from tidegate.pipelines.commands.removal import delete, gc
 from tidegate.pipelines.driver.mlflow_deletion import has_pending, pending_aliases
 from tidegate.pipelines.errors import UnknownNameError, UsageError
 from tidegate.pipelines.state.home import Home, RunRecord
-from tidegate.serving.deployment.release import promote, reserve, update
+from tidegate.serving.deployment.release import keep_newest, promote, reserve, update
+from tidegate.serving.errors import ReleaseError
 
 DAY = 86400.0
 
@@ -88,6 +90,18 @@ def test_what_is_used_is_not_deleted(tmp_path: Path) -> None:
                 delete(home, run)
         assert {one["run"] for one in gc(home, older_than="30d").data["kept"]} == {"old", "new", "busy"}
     assert contents(home) == {"old", "new", "busy"}
+
+
+def test_what_only_a_forgotten_release_needs_goes(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    for run in ("old", "new"):
+        recorded(home, run, {run: run}, days=40)
+        release(home, run)
+    update(home.store, "wine", lambda state: keep_newest(state, 1), ConflictError)
+    assert [one["run"] for one in gc(home, older_than="30d").data["kept"]] == ["new"]
+    assert contents(home) == {"new"}
+    with pytest.raises(ReleaseError, match=r"no release before 2 to go back to"):
+        rollback(home, "wine", None)
 
 
 def test_gc_deletes_old_runs(tmp_path: Path) -> None:

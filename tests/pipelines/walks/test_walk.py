@@ -271,6 +271,9 @@ def test_rollback_and_delete(cli: Cli) -> None:
         {"cached"},
     )
     assert cli.ok("endpoints")[0]["release"] == 2
+    cli.ok("submit", "wine", *quick, "--set", "training.seed=9", "--set", "serving.keep=2")
+    assert [known["release"] for known in cli.ok("endpoints")[0]["releases"]] == [2, 3]
+    assert "has no release 1; its releases are: 2, 3" in cli("rollback", "wine", "--to", "1").stderr
     assert cli.ok("delete", "wine", "-m", "unused")["deleted"] is True
     assert cli.ok("endpoints") == []
     assert cli("predict", "wine", stdin="[]").code == 2
@@ -284,7 +287,8 @@ def test_rollback_and_delete(cli: Cli) -> None:
         ("released", 2, ""),
         ("rolled_back", 1, "complaints"),
         ("rolled_back", 2, ""),
-        ("deleted", 2, "unused"),
+        ("released", 3, ""),
+        ("deleted", 3, "unused"),
         ("released", 1, ""),
     ]
     assert told["entries"][2]["run"] == first["run"]

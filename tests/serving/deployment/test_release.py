@@ -9,6 +9,7 @@ from tidegate.serving.deployment.release import (
     EndpointState,
     deleted,
     fail,
+    keep_newest,
     load,
     promote,
     reserve,
@@ -83,6 +84,30 @@ def test_rollback_goes_to_what_served_before(two: EndpointState) -> None:
         rollback_target(two, to=9)
     with pytest.raises(ReleaseError, match="is pending; expected one that has served"):
         rollback_target(_reserve(two, "c"), to=3)
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [(1, [6]), (2, [4, 5, 6]), (3, [2, 3, 4, 5, 6]), (4, [1, 2, 3, 4, 5, 6]), (9, [1, 2, 3, 4, 5, 6])],
+)
+def test_the_newest_stay(two: EndpointState, keep: int, left: list[int]) -> None:
+    state = fail(_reserve(two, "c"), 3)
+    state = promote(_reserve(state, "d"), 4)
+    state = fail(_reserve(state, "e"), 5)
+    state = promote(_reserve(state, "f"), 6)
+    trimmed = keep_newest(state, keep)
+    assert [known.number for known in trimmed.releases] == left
+    assert keep_newest(trimmed, keep) == trimmed
+    assert (trimmed.current, _reserve(trimmed, "g").releases[-1].number) == (6, 7)
+
+
+def test_what_is_live_or_pending_stays_and_no_number_comes_twice(two: EndpointState) -> None:
+    """As where an older release went live again meanwhile, and another one is being deployed."""
+    back = promote(promote(_reserve(two, "c"), 3), 1)
+    assert [known.number for known in keep_newest(back, 1).releases] == [1, 3]
+    assert [known.number for known in keep_newest(_reserve(back, "d"), 1).releases] == [1, 4]
+    assert [known.number for known in keep_newest(back, 2).releases] == [1, 3]
+    assert keep_newest(EndpointState(name="e"), 1) == EndpointState(name="e")
 
 
 def test_deletion_starts_the_next_incarnation(two: EndpointState) -> None:
