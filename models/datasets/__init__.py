@@ -47,6 +47,7 @@ DATASETS: dict[str, Dataset] = {
     "gunpoint": Dataset("class", "classification", series.equal_length),
     "japanese-vowels": Dataset("class", "classification", series.any_length, (("series", "sequence"),)),
     "blood-pressure": Dataset("wave", "generation", waves.blood_pressure),
+    "bleeding": Dataset("bleeding", "classification", waves.bleeding),
     "spoken-digits": Dataset("digit", "classification", speech.digits, (("mfcc", "sequence"),)),
     "r8": Dataset("topic", "classification", news.topics, (("text", "text"),)),
     "20-newsgroups": Dataset("topic", "classification", news.topics, (("text", "text"),)),

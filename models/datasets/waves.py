@@ -1,4 +1,4 @@
-"""A wave cut into pieces of quantised samples, which a network learns to continue."""
+"""A wave in pieces: of quantised samples, which a network learns to continue, and as windows, of which few are odd."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ LEVELS = 64
 LOWEST, HIGHEST = 55.0, 105.0  # mmHg, slightly more than the range of the record
 PIECE = 128  # samples
 STEP = 16  # samples from one training piece to the next: each sample is learned in several contexts
+WINDOW, LATER_STEP = 64, 2  # samples of a window of `bleeding`, and from one of its test windows to the next
+LEARNED = 1200  # samples, as the name of the archive's file says
 TEST = 0.2  # fraction of the record, at its end
 
 
@@ -30,3 +32,20 @@ def blood_pressure(files: list[Path]) -> tuple[Columns, int]:
     held_out = levels[-test:][: test // PIECE * PIECE].reshape(-1, PIECE)
     pieces = [" ".join(map(str, piece)) for piece in (*training.tolist(), *held_out.tolist())]
     return {"wave": np.array(pieces, object)}, len(held_out)
+
+
+def bleeding(files: list[Path]) -> tuple[Columns, int]:
+    """`window`, float32 `(n, 64)` mmHg, and `bleeding`, 1 where a sample of the window is marked; 12 samples are.
+
+    The archive's training part, the first 1,200 samples, in windows of every sample; the test rows are windows of every
+    second later sample. No window has samples of both.
+    """
+    with open_text(files[0]) as stream:
+        record = np.loadtxt(stream, delimiter=",", skiprows=1)
+    learned, later = (
+        np.lib.stride_tricks.sliding_window_view(part, WINDOW, axis=0)[::step]
+        for part, step in ((record[:LEARNED], 1), (record[LEARNED:], LATER_STEP))
+    )
+    windows = np.concatenate([learned, later])
+    marked = windows[:, 2].max(axis=1).astype(np.int64)
+    return {"window": windows[:, 1].astype(np.float32), "bleeding": marked}, len(later)

@@ -18,6 +18,7 @@ NAMES = {  # by task; the first is what trials are ranked by
     "tagging": ("entity_f1", "accuracy", "loss", "f1"),
     "multioutput": ("loss",),
     "reconstruction": ("loss", "rmse", "mae", "r2"),
+    "anomaly": ("loss", "auc", "pr_auc", "f1", "precision", "recall", "alarms"),
     "forecasting": ("pinball", "mase", "mae", "rmse", "coverage", "coverage_error", "loss"),
     "multilabel": (
         *("f1_micro", "loss", "f1", "auc", "pr_auc"),

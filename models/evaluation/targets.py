@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.config.metrics import top_k
+from tidegate.models.evaluation.anomaly_metrics import anomaly_metrics
 from tidegate.models.evaluation.dense_metrics import segmentation_metrics, tagging_metrics
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
 from tidegate.models.evaluation.forecast_metrics import forecast_metrics
@@ -46,6 +47,8 @@ def evaluate_target(
     problem = problem_of(predicted)
     if problem:
         return Evaluation.without(NAMES[target.task], problem)
+    if target.task == "anomaly":
+        return Evaluation.of(anomaly_metrics(target, truth, predicted))
     if target.task == "forecasting":
         return Evaluation.of(forecast_metrics(target, truth, predicted))
     if target.task in ("regression", "reconstruction"):

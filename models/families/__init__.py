@@ -31,6 +31,7 @@ FAMILIES = {
     "seq2seq": "tidegate.models.families.seq2seq",
     "ssd": "tidegate.models.families.ssd",
     "tide": "tidegate.models.families.tide",
+    "autoencoder": "tidegate.models.families.autoencoder",
 }
 
 
@@ -41,6 +42,7 @@ USUAL_TASKS = (
     "multioutput",
     "reconstruction",
     "forecasting",
+    "anomaly",
 )
 
 

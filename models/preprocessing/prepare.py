@@ -49,7 +49,7 @@ from tidegate.models.preprocessing.splitting.rules import (
 )
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.summary import summary_of
-from tidegate.models.preprocessing.target.reconstruction import reconstructed
+from tidegate.models.preprocessing.target.anomalies import LABEL, usual_rows, with_input_as_target
 from tidegate.models.preprocessing.target.tags import with_tags
 from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
@@ -112,6 +112,7 @@ def prepare(
     load: OwnLoad | None = None,
     scale: str | None = None,
     forecast: Mapping[str, Any] | None = None,
+    anomaly: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Read, validate, split and fingerprint the data, and fit the transforms on the training rows.
 
@@ -143,6 +144,7 @@ def prepare(
         load: a function of the user's that gives the rows of the source and of each file, in place of a reader.
         scale: of the numbers and images that do not state it.
         forecast: the target is a series to forecast, the keys of `forecast.settings.Forecast`; rows are made of it.
+        anomaly: there is no target, and rows unlike the others are found, the keys of `data.anomaly`.
 
     Raises:
         DataError: the data cannot be used as asked; the subclasses say why.
@@ -152,12 +154,14 @@ def prepare(
         named, text_options, task = parse_target(target, task)
         rules = SplitRules.of(split or {}, files)
         asides = rules.columns | ({"data.weight": weight} if weight else {})
+        label, task = (None, task) if anomaly is None else (anomaly["label"], "anomaly")
+        asides |= {LABEL: label} if label else {}
         read = None if transform else inputs
         options = read_options(read, target, task, csv, weight, load)
         needed = columns_to_read(read, named, asides) if named else None
         columns, parts = read_rows(dataset, source, format, needed, sample_rate, tile, options, rules.files)
         series = None
-        names = named or ([] if task == "reconstruction" else [_own_target(dataset)])
+        names = named or ([] if task in ("reconstruction", "anomaly") else [_own_target(dataset)])
         if forecast is not None:
             series, rules = series_of(columns, parts, names, inputs, forecast, rules)
             columns, inputs, task, asides = series.columns, series.inputs, "forecasting", {}
@@ -178,7 +182,7 @@ def prepare(
         aside, others = set_aside(columns, inputs, names, asides)
         inputs = inputs if transform else others  # which are of what the transform returns
         known = known_kinds(dataset, source, format, load) | options.found
-        hidden = [*names, *([weight] if weight else ())]
+        hidden = [*names, *(one for one in (weight, label) if one)]
         made = transform and fit_transform(transform, columns, types, known, hidden, task)
         seen, inputs, known = made.encoded(columns, names, inputs) if made else (columns, inputs, known)
         stated = with_kinds(known, seen, inputs, names, missing, scale)
@@ -195,11 +199,12 @@ def prepare(
         identity = identify(schema, columns)
         parts, groups = parts_of_column(rules, aside, parts), groups_of(rules, aside)
         index = _divided(schema, columns | aside, rules, parts, identity, groups)
+        index = usual_rows(index, aside, label)
         if series is not None:
             index = series.apart(index)
             series.check_folds(index, (split or {}).get("folds"))
             schema = schema.model_copy(update={"target": series.measured(index)})
-        stays = {name: aside[name] for name in (rules.group, weight) if name is not None} | columns
+        stays = {name: aside[name] for name in (rules.group, weight, label) if name is not None} | columns
         splits = {name: take(stays, rows) for name, rows in index.items()}
         check_weights(weight, splits)
         learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
@@ -209,8 +214,7 @@ def prepare(
         some = take(seen, index["train"])
         encoded, looked = (encoded, profiles_of(seen)) if made else (schema, profiles)
         transforms = Transforms.fit(encoded, some, made.own.returning(encoded) if made else None)
-        if task == "reconstruction":
-            schema = schema.model_copy(update={"target": reconstructed(transforms)})
+        schema = with_input_as_target(schema, transforms, anomaly)
         tell_image_scales(encoded, transforms)
         by_user = [name for name in with_kind(stated) if name not in options.found]
         shared = tell_about_columns(encoded, looked, some, by_user)

@@ -24,6 +24,7 @@ Task = Literal[
     "reconstruction",
     "tagging",
     "forecasting",
+    "anomaly",
 ]
 Class = bool | int | str
 
@@ -95,6 +96,9 @@ class Target(BaseModel):
         outputs: of a model of several outputs (`multioutput`), each a target of its own, in the order of their names.
         quantiles: of a forecast (`forecasting`, whose shape is its steps), those answered for each step, ascending.
         thresholds: of sets of labels, the probability from which each label is answered; None: 0.5 for all.
+            Of anomalies the one score above which a row is one.
+        label, alarms: of anomalies (`anomaly`, whose shape is the input's), the column of known ones, and the share of
+            validation rows above the threshold.
         naive_error: of a forecast, what MASE divides by, see `forecast.series.Series.naive_error`; None: there is none.
     """
 
@@ -112,6 +116,8 @@ class Target(BaseModel):
     quantiles: tuple[float, ...] | None = None
     naive_error: float | None = None
     thresholds: tuple[float, ...] | None = None
+    label: str | None = None
+    alarms: float | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +137,8 @@ class Target(BaseModel):
     @property
     def units(self) -> int:
         """How many numbers an answer has: probabilities of classes, or values; 0 where only the model knows."""
+        if self.task == "anomaly":
+            return 1
         if self.outputs is not None:
             return sum(output.units for output in self.outputs)
         if self.at_places:

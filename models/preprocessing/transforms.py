@@ -186,9 +186,9 @@ class Transforms:
     def target(self, schema: Schema, columns: Columns) -> NDArray[Any]:
         """The encoded target: by `TextTarget` for texts, by `BoxTarget` for boxes, else by `encode_target`.
 
-        Of a reconstruction it is the model's only input, as the model gets it.
+        Of a reconstruction, and of anomalies, it is the model's only input, as the model gets it.
         """
-        if schema.target.task == "reconstruction":
+        if schema.target.task in ("reconstruction", "anomaly"):
             (only,) = self.apply(columns).values()
             return only
         special = self.text_target or self.box_target

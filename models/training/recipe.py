@@ -141,7 +141,13 @@ class Recipe:
                 stated=self.stated,
                 **fit_options,
             )
-        return as_float32(model, self.model, specs, self.asked), history
+        return self._answering(as_float32(model, self.model, specs, self.asked)), history
+
+    def _answering(self, model: Any) -> Any:
+        """The trained model as it is served: of anomalies with the score behind its answer."""
+        from tidegate.models.networks.anomaly_score import with_score
+
+        return with_score(model) if self.target.task == "anomaly" else model
 
     def _of_graph(
         self, specs: Mapping[str, Any], train: Rows | ShuffleWindows, validation: Rows
@@ -173,7 +179,7 @@ class Recipe:
         source = own_source({"function": self.training["function"]}) or Path()
         require_answers(model, _few(train), source)
         require_storable(model, _few(train), source)
-        return model, History(**trial.history())
+        return self._answering(model), History(**trial.history())
 
     def require_explainable(self, transforms: Transforms) -> None:
         """Refuse a user's model that reads a text in a way that cannot be explained, before it is trained.

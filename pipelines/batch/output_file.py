@@ -74,6 +74,8 @@ def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) 
         values = list(contract["target"]) or ["output"]
     if contract["task"] == "detection":
         values = ["label", "score", "xmin", "ymin", "xmax", "ymax"]
+    if contract["task"] == "anomaly":
+        values = ["score", "anomaly"]
     whole = bool(contract.get("outputs") or contract.get("shape"))
     writer.writerow(["row" if names is None else "file", *values])
 
@@ -101,6 +103,8 @@ def _lines(prediction: Any) -> list[list[Any]]:
 def _cells(prediction: Any) -> list[Any]:
     if isinstance(prediction, dict) and "text" in prediction:
         return [prediction["text"], prediction["log_probability"]]
+    if isinstance(prediction, dict) and "anomaly" in prediction:
+        return [prediction["score"], prediction["anomaly"]]
     if isinstance(prediction, dict) and "labels" in prediction:
         return [strict_json(prediction["labels"], ensure_ascii=False), *prediction["probabilities"].values()]
     if isinstance(prediction, dict):

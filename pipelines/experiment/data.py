@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
+from tidegate.pipelines.experiment.anomaly import Anomaly
 from tidegate.pipelines.experiment.code import Reference
 from tidegate.pipelines.experiment.columns import (
     InputSpec,
@@ -51,6 +52,7 @@ ASKED = {
     "weight",
     "transform",
     "forecast",
+    "anomaly",
 }
 # Short forms and other names: the key, and the place it stands for.
 SHORT = {"test": ("split", "test"), "validation": ("split", "validation"), "sample_weight": ("weight",)}
@@ -143,6 +145,11 @@ class Data(Part):
         description="the target is a series whose next values are forecast; rows are in the order of split.time, true "
         "when not given",
     )
+    anomaly: Anomaly | None = Field(
+        None,
+        description="there is no target: the model learns to answer its only input, and how far it is off is the "
+        "score of an anomaly",
+    )
     csv: Csv | None = Field(None, description="the dialect of CSV files; found out when not given")
     split: Split = Field(Split.model_construct(), description="how rows are divided")
     test: str | None = Field(None, description="a file or folder with the test rows; short for split.test")
@@ -200,7 +207,9 @@ class Data(Part):
         if (self.source is None and self.load is None) == (self.dataset is None):
             got = "both" if self.dataset else "neither"
             yield f"give either source (a file or folder) or dataset (a built-in); received {got}"
-        if self.task == "reconstruction":
+        if self.anomaly is not None:
+            yield from self.anomaly.problems_beside(self)
+        elif self.task == "reconstruction":
             if self.target:
                 yield "task is reconstruction, and then the input is the target; leave target out, or the task"
         elif (self.source is not None or self.load is not None) and not self.target:
@@ -282,4 +291,6 @@ class Data(Part):
         """The task, where it or the target's kind says it."""
         if self.forecast is not None:
             return "forecasting"
+        if self.anomaly is not None:
+            return "anomaly"
         return self.task or next((TASK_OF_KIND[str(entry.kind)] for entry in self._targets_with_kind), None)

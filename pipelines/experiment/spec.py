@@ -263,9 +263,9 @@ class Experiment(Part):
             )
         if self.search is not None:
             yield "search is for models that are trained here, and model.trained is trained already; leave it out"
-        if self.data.forecast is not None:
-            yield "data.forecast is for models that are trained here, and model.trained is trained already; leave it "
-            "out"
+        for key, stated in {"anomaly": self.data.anomaly, "forecast": self.data.forecast}.items():
+            if stated is not None:
+                yield f"data.{key} is for models trained here, and model.trained is trained already; leave it out"
         if self.data.split.folds is not None:
             yield "data.split.folds trains further models, and model.trained is trained already; leave it out"
         if (self.resources.gpus, self.resources.nodes) != (0, 1):

@@ -140,7 +140,13 @@ def _needs_all(data: Data) -> bool:
     )
     split = data.split
     return other or bool(
-        split.folds or split.time or split.column or split.files or data.transform or data.forecast
+        split.folds
+        or split.time
+        or split.column
+        or split.files
+        or data.transform
+        or data.forecast
+        or data.anomaly
     )
 
 

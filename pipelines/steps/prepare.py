@@ -142,7 +142,11 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
         path.unlink()
         return ref
 
-    del asked["transform"], asked["forecast"]  # which need all rows in memory, as the plan knows
+    del (
+        asked["transform"],
+        asked["forecast"],
+        asked["anomaly"],
+    )  # which need all rows in memory, as the plan knows
     streamed = StreamedData(
         source=source, task=task, memory=memory, folder=context.work, keep=keep, load=load, **asked
     )

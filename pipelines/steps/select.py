@@ -104,7 +104,7 @@ def _ranked_last(trials: Sequence[Trained], metric: str) -> Iterator[str]:
 def _no_better_than_guessing(inputs: SelectInputs, context: StepContext, winner: Trained) -> list[str]:
     """Why a first release without a gate is refused; none where there is no natural guess, as of texts."""
     schema, _ = read_contract(inputs.prepared, context.store)
-    if schema.target.task in ("reconstruction", "generation", "detection"):
+    if schema.target.task in ("reconstruction", "anomaly", "generation", "detection"):
         return []
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     raw = np.load(context.store.fetch(winner.reference), allow_pickle=False)

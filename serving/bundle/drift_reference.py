@@ -104,6 +104,8 @@ def _answered(target: Target, values: NDArray[np.float32]) -> Columns:
     if target.task == "classification":
         names = np.array([str(name) for name in target.classes], object)
         return {target.name: names[values.argmax(axis=1)]}
+    if target.task == "anomaly":
+        return {"score": values[:, 0]}
     if target.task == "tagging":
         return {target.name: told_of(target, values)}
     if target.quantiles is not None:

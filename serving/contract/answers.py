@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
         latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape; the same
         for a label for each token, as long as the row has tokens; for numbers a number, or a list where a row has
         several, nested as the shape; for a forecast `{"forecast", "quantiles"}`, the median of each step, and by
-        quantile the numbers of all steps; of several outputs these by name.
+        quantile the numbers of all steps; for anomalies `{"score", "anomaly"}`; of several outputs these by name.
     """
     if target.outputs is not None:
         return _by_output(target, values)
@@ -32,6 +33,9 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
         return _tags(target, values)
     if target.task == "segmentation":
         return _places(target, values)
+    if target.task == "anomaly":
+        (limit,) = target.thresholds or (math.inf,)
+        return [{"score": row[0], "anomaly": row[0] > limit} for row in values.tolist()]
     if target.quantiles is not None:
         return _forecasts(target, values)
     if target.shape is not None:
@@ -59,6 +63,8 @@ def numbers_of(target: Target, predictions: list[Prediction]) -> NDArray[np.floa
         rows: list[Any] = [[one["probabilities"][name] for name in names] for one in predictions]
     elif target.task == "tagging":
         rows = [_filled(one["probability"], target.places) for one in predictions]
+    elif target.task == "anomaly":
+        rows = [one["score"] for one in predictions]
     elif target.quantiles is not None:
         by_level = [[one["quantiles"][name] for name in map(str, target.quantiles)] for one in predictions]
         return np.asarray(by_level, np.float64).swapaxes(1, 2).reshape(len(predictions), -1)

@@ -91,7 +91,7 @@ class Contract(BaseModel):
             labels.
         shape: of a dense answer's row, `outputs` and `quantiles`, see `preprocessing.schema.Target`.
         threshold: of sets of labels, the probability from which a label is answered; None where each label has one of
-            its own, which are `thresholds`, by label.
+            its own, which are `thresholds`, by label. Of anomalies the score above which a row is one.
         prompt: of a model that writes texts, the input that the text continues; None: no input.
         decoding: of a model that writes texts, how they are chosen.
         most_rows: of a model that writes texts, the rows that one request may have.
@@ -153,11 +153,9 @@ class Contract(BaseModel):
             most_rows=max(1, MAX_TOKENS // longest) if writes else None,
             detection=(settings if isinstance(settings, Detection) else DEFAULT_DETECTION) if finds else None,
             explain=ExplainSettings() if explains else None,
-            shape=schema.target.shape,
+            shape=None if schema.target.task == "anomaly" else schema.target.shape,
             outputs=schema.target.outputs,
-            threshold=THRESHOLD
-            if schema.target.task == "multilabel" and not schema.target.thresholds
-            else None,
+            threshold=_threshold(schema.target),
             thresholds=_by_label(schema.target),
             quantiles=schema.target.quantiles,
         )
@@ -186,15 +184,21 @@ class Contract(BaseModel):
             shape=self.shape,
             outputs=self.outputs,
             quantiles=self.quantiles,
-            thresholds=tuple(self.thresholds[str(name)] for name in self.classes)
-            if self.thresholds
-            else None,
+            thresholds=self._thresholds,
         )
+
+    @property
+    def _thresholds(self) -> tuple[float, ...] | None:
+        if self.task == "anomaly" and self.threshold is not None:
+            return (self.threshold,)
+        by_label = self.thresholds
+        return None if by_label is None else tuple(by_label[str(name)] for name in self.classes)
 
     def answers_like(self, target: Target) -> bool:
         """Whether the answers mean the same as those to another target."""
         ours, theirs = (
-            (one.task, one.classes, one.shape, one.outputs, one.quantiles) for one in (self.target_, target)
+            (one.task, one.classes, one.task == "anomaly" or one.shape, one.outputs, one.quantiles)
+            for one in (self.target_, target)
         )
         return ours == theirs
 
@@ -230,8 +234,14 @@ class Contract(BaseModel):
         return {"label": self.classes[int(numbers[0])], "score": numbers[1], "box": numbers[2:]}
 
 
+def _threshold(target: Target) -> float | None:
+    if target.task == "anomaly":
+        return target.thresholds[0] if target.thresholds else None
+    return THRESHOLD if target.task == "multilabel" and target.thresholds is None else None
+
+
 def _by_label(target: Target) -> dict[str, float] | None:
-    if target.thresholds is None:
+    if target.thresholds is None or target.task == "anomaly":
         return None
     return dict(zip(map(str, target.classes), target.thresholds, strict=True))
 

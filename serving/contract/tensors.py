@@ -28,6 +28,7 @@ DTYPES = {
 }
 NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64", "str": "BYTES"}
 LENGTH = struct.Struct("<I")
+ANOMALY = "anomaly"  # of a score, whether it is above the threshold
 ANSWERED = "answered"  # of a set of labels, which of them are
 
 
@@ -53,8 +54,9 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
 
     Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape. Of a
     label for each token `probabilities` and `labels`, an empty text where the row has none. Of sets of labels that have
-    thresholds of their own `answered`, true where a label is, beside `probabilities`. Of a forecast `predictions` has
-    the quantiles of each step. Of a model that writes texts `text` and `log_probability`; for boxes see `box_tensors`.
+    thresholds of their own `answered`, true where a label is, beside `probabilities`. Of anomalies `score`, and
+    `anomaly`, true above the threshold. Of a forecast `predictions` has the quantiles of each step. Of a model that
+    writes texts `text` and `log_probability`; for boxes see `box_tensors`.
     """
     if contract.detection is not None:
         most = contract.detection.max_boxes
@@ -80,6 +82,8 @@ def _specs_of(target: Target) -> list[TensorSpec]:
     if target.task == "tagging":
         several = TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))
         return [several, TensorSpec("labels", "BYTES", shape)]
+    if target.task == "anomaly":
+        return [TensorSpec("score", "FP32", (1,)), TensorSpec(ANOMALY, "BOOL", ())]
     if target.quantiles is not None:
         return [TensorSpec("predictions", "FP32", (*shape, len(target.quantiles)))]
     if target.task == "segmentation":
@@ -128,6 +132,9 @@ class AnswerTensors:
 
 def _maker(output: Target, spec: TensorSpec) -> Callable[[Array], Array]:
     """What makes a tensor of an output's numbers `(n, units)`."""
+    if spec.name == ANOMALY:
+        (limit,) = output.thresholds or (math.inf,)
+        return lambda values: np.asarray(values[:, 0] > limit)
     if spec.name == ANSWERED:
         limits = np.asarray(limits_of(output))
         return lambda values: np.asarray(values >= limits)

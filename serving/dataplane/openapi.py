@@ -239,6 +239,8 @@ def _prediction(target: Target) -> Spec:
         several = {"type": "array", "items": number}
         properties = {"label": label, "probability": number, "probabilities": several}
         return {"type": "object", "properties": properties}
+    if target.task == "anomaly":
+        return {"type": "object", "properties": {"score": number, "anomaly": {"type": "boolean"}}}
     if target.quantiles is not None:
         steps = _nested(number, target.shape)
         by_level = {"type": "object", "properties": dict.fromkeys(map(str, target.quantiles), steps)}

@@ -43,7 +43,7 @@ class TFServing:
         self._served, self._contract = served, served.contract
         self._reader, self._answers = RequestReader(served.contract), AnswerTensors(served.contract)
         several = served.contract.detection is not None or served.contract.outputs is not None
-        named = served.contract.task == "tagging" or served.contract.thresholds is not None
+        named = served.contract.task in ("tagging", "anomaly") or served.contract.thresholds is not None
         self._several = several or named
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]
@@ -79,8 +79,8 @@ class TFServing:
     def write(self, values: NDArray[np.float32], request: ParsedRequest) -> EncodedResponse:
         """`{"predictions": [[...], ...]}`, for the column format `{"outputs": [[...], ...]}`; one text per row.
 
-        Boxes and sets of labels with thresholds of their own, like every model of several outputs: an object per row,
-        or an object of columns, see `box_tensors`.
+        Boxes, anomalies and sets of labels with thresholds of their own, like every model of several outputs: an object
+        per row, or an object of columns, see `box_tensors`.
         """
         outputs: Any = values if self._contract.decoding is None else values[:, 1].tolist()
         if self._contract.shape is not None and not self._several:

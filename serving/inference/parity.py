@@ -71,7 +71,13 @@ def measure(
             f"the served model answered {served.shape}, the trained one {reference.shape}; expected equal "
             "shapes of at least one row; export the model again"
         )
-    unbounded = predictor.contract.task in ("regression", "detection", "reconstruction", "forecasting")
+    unbounded = predictor.contract.task in (
+        "regression",
+        "detection",
+        "reconstruction",
+        "forecasting",
+        "anomaly",
+    )
     scale = max(1.0, float(np.abs(reference).max())) if unbounded else 1.0
     differences = np.abs(served.astype(np.float64) - reference.astype(np.float64))
     if predictor.contract.outputs is not None:

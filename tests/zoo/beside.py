@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 from tests.zoo.forecasts import boosted, seasonal_naive
+from tests.zoo.outliers import isolation_forest
 from tests.zoo.topics import one_vs_rest
 from tests.zoo.windows import sliding_map50
 from tidegate.models.config.losses import IGNORED_TOKEN
@@ -29,6 +30,7 @@ COMPUTED = (
     "detection",
     "demand",
     "news-topics",
+    "anomalies",
 )
 PUBLISHED = {
     "gpt": "3.507 a character measured for text-generation, an LSTM",
@@ -59,6 +61,7 @@ def beside(name: str, document: dict[str, Any]) -> str:
         split=data.split.model_dump(),
         tile=data.tile,
         forecast=data.forecast and data.forecast.model_dump(),
+        anomaly=data.anomaly and data.anomaly.model_dump(),
     )
     train, test = prepared.splits["train"], prepared.splits["test"]
     if name.startswith("series"):
@@ -71,6 +74,9 @@ def beside(name: str, document: dict[str, Any]) -> str:
     if prepared.schema.target.task == "multilabel":
         usual, own = one_vs_rest(prepared.schema.target, train, prepared.splits["validation"], test)
         return f"one-vs-rest logistic regression {usual:.3f}, with thresholds chosen as ours {own:.3f}"
+    if data.anomaly is not None:
+        auc = isolation_forest(prepared.schema.target, prepared.transforms, train, test)
+        return f"isolation forest {auc:.3f}"
     boxes = prepared.transforms.box_target
     if boxes is not None:
         learned, truth = boxes.ground_truth(train), boxes.ground_truth(test)

@@ -18,6 +18,7 @@ from tidegate.models.data.columns import Columns, take
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.families.build import build_model
+from tidegate.models.networks.anomaly_score import with_score
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.prepare import prepare
@@ -36,6 +37,7 @@ SHORTER: dict[str, dict[str, Any]] = {
     "transformer": {"pretrain": {"epochs": 1, "copies": 1}},
     "inception": {"stages": [[16], [16]]},
     "tide": {"width": 16},
+    "autoencoder": {"hidden": [16]},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
 }
 
@@ -57,6 +59,7 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
         task=data.task or task_of(training.loss),
         tile=data.tile,
         forecast=data.forecast and data.forecast.model_dump(),
+        anomaly=data.anomaly and data.anomaly.model_dump(),
     )
     target, specs = prepared.schema.target, prepared.transforms.input_specs
     train, test = (few(prepared.splits[part]) for part in ("train", "test"))
@@ -68,8 +71,8 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
     grids = prepared.transforms.box_target.grids if prepared.transforms.box_target else ()
     settings = with_quantiles(training.model_dump(exclude={"seed"}) | {"epochs": 1}, target)
     quantiles = len(target.quantiles or ())
-    values = target.places if quantiles else len(target.names)
-    head = outputs_for(target.task, classes, values, settings["loss"], grids, quantiles=quantiles)
+    values = target.places if target.shape else len(target.names)
+    head = outputs_for(target.task, classes, values, settings["loss"], grids, target.shape, quantiles)
     model = build_model(options, specs, head, 7)
     pretrain(model, options, inputs, 7)
     rows = (inputs, prepared.transforms.target(prepared.schema, train))
@@ -84,7 +87,9 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
         seed=7,
         images=images,
         grids=grids,
+        target=target,
     )
+    model = with_score(model) if target.task == "anomaly" else model
     assert np.isfinite(history.epochs[-1]["loss"])
     export_onnx(model, tmp_path / "model.onnx")
     contract = Contract.of(

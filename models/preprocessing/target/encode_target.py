@@ -33,6 +33,8 @@ def encoded(target: Target, columns: Columns) -> NDArray[Any]:
     if target.outputs is not None:
         parts = [encoded(output, columns) for output in target.outputs]
         return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
+    if target.task == "anomaly":
+        raise SchemaError("anomalies have no encoded target; expected `anomalies.known_anomalies`")
     for name in target.names:
         absent = int(missing(columns[name]).sum())
         if absent:

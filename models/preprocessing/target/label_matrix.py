@@ -22,10 +22,10 @@ def known_labels(columns: Columns, names: Sequence[str]) -> tuple[Class, ...]:
     """
     if len(names) > 1:
         for name in names:
-            _flags(name, columns[name])
+            flags(name, columns[name])
         return tuple(names)
     if columns[names[0]].ndim == 2:
-        return tuple(range(_flags(names[0], columns[names[0]]).shape[1]))
+        return tuple(range(flags(names[0], columns[names[0]]).shape[1]))
     labels = sorted({label for row in labels_of(columns[names[0]]) for label in row})
     if len(labels) < 2:
         raise SchemaError(
@@ -41,9 +41,9 @@ def label_matrix(target: Target, columns: Columns) -> NDArray[np.float32]:
         SchemaError: a label that the target does not have.
     """
     if len(target.names) > 1:
-        return np.stack([_flags(name, columns[name]) for name in target.names], axis=1)
+        return np.stack([flags(name, columns[name]) for name in target.names], axis=1)
     if columns[target.names[0]].ndim == 2:
-        return _flags(target.names[0], columns[target.names[0]])
+        return flags(target.names[0], columns[target.names[0]])
     places: Mapping[Any, int] = {label: place for place, label in enumerate(target.classes)}
     rows = labels_of(columns[target.names[0]])
     matrix = np.zeros((len(rows), len(places)), np.float32)
@@ -58,8 +58,16 @@ def label_matrix(target: Target, columns: Columns) -> NDArray[np.float32]:
     return matrix
 
 
-def _flags(name: str, column: Array) -> NDArray[np.float32]:
-    """A column or an array of 0 and 1, or true and false, as numbers."""
+def flags(name: str, column: Array, option: str = "") -> NDArray[np.float32]:
+    """A column or an array of 0 and 1, or true and false, as numbers; missing ones are 0.
+
+    Args:
+        name: of the column.
+        option: that names it; "" for a target.
+
+    Raises:
+        SchemaError: it holds something else.
+    """
     if column.dtype == object:
         known = {"true": 1.0, "false": 0.0}
         numbers = np.array([known.get((text or "").strip().lower(), 2.0) for text in column])
@@ -68,8 +76,14 @@ def _flags(name: str, column: Array) -> NDArray[np.float32]:
         numbers = np.where(np.isnan(column), 0.0, column)
     bad = np.argwhere((numbers != 0) & (numbers != 1))
     if len(bad):
+        whose = f"{option} {name!r}" if option else f"target {name!r}"
+        held = f"{whose} holds {column[tuple(bad[0])]!r} in row {bad[0][0] + 1}"
+        if option:
+            raise SchemaError(
+                f"{held}; expected 0 or 1, or true or false; correct it, or name another column"
+            )
         raise SchemaError(
-            f"target {name!r} holds {column[tuple(bad[0])]!r} in row {bad[0][0] + 1}, and the task is multilabel; "
-            "expected 0 or 1, or true or false; correct it, or name one column with a list of labels a row"
+            f"{held}, and the task is multilabel; expected 0 or 1, or true or false; correct it, or name one column "
+            "with a list of labels a row"
         )
     return numbers.astype(np.float32)

@@ -71,7 +71,7 @@ class TargetForms:
         for name in self.names:
             if name not in columns:
                 raise unknown_column(name, columns, "target")
-        if self.task in ("reconstruction", "forecasting"):
+        if self.task in ("reconstruction", "forecasting", "anomaly"):
             return columns
         if self._several or (self.task is None and self._are_unlike(columns)):
             return self._read_outputs(columns)
@@ -89,7 +89,7 @@ class TargetForms:
 
     def target(self, columns: Columns) -> Target | None:
         """The target, from rows that have one; None where a class or a number a row is inferred as ever."""
-        if self.task == "reconstruction":
+        if self.task in ("reconstruction", "anomaly"):
             return Target(names=(), task="reconstruction")
         if self._outputs:
             return Target(names=tuple(self.names), task="multioutput", outputs=tuple(self._found(columns)))

@@ -30,6 +30,7 @@ from tidegate.models.evaluation.text_metrics import (
     token_sums,
 )
 from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.target.anomalies import known_anomalies
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.serving.inference.predictor import Predictor
@@ -98,7 +99,9 @@ def _plain(
     target = schema.target
     names = [field.name for field in champion.contract.inputs]
     theirs = champion.predict_columns({name: columns[name] for name in names})
-    ours, truth = as_answers(target, raw), transforms.target(schema, columns)
+    anomalies = target.task == "anomaly"
+    truth = known_anomalies(target, columns) if anomalies else transforms.target(schema, columns)
+    ours = as_answers(target, raw)
 
     other = target.model_copy(update={"thresholds": champion.contract.target_.thresholds})
     both_targets = zip((target, other), (ours, theirs), strict=True)

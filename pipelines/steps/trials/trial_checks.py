@@ -17,6 +17,7 @@ TARGETS = {
     "multioutput": "several outputs",
     "reconstruction": "the input itself",
     "forecasting": "a forecast",
+    "anomaly": "the input itself",
 }
 
 

@@ -19,10 +19,12 @@ from tidegate.models.decoding.settings import (
     Detection,
 )
 from tidegate.models.evaluation.evaluation import NAMES, Evaluation
-from tidegate.models.preprocessing.schema import Schema
+from tidegate.models.preprocessing.schema import Schema, Target
+from tidegate.models.preprocessing.target.anomalies import known_anomalies
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.models.probing.probes import Answering, KerasAnswers
+from tidegate.models.training.anomaly_threshold import choose_limit
 from tidegate.models.training.label_thresholds import choose_thresholds
 from tidegate.models.training.recipe import Recipe, Rows
 from tidegate.pipelines.steps.context import StepContext
@@ -121,6 +123,8 @@ class TrialResults:
         if not len(answers):
             return Evaluation.without(NAMES[self._schema.target.task], f"there are no {split} rows")
         boxes = self._transforms.box_target
+        if self._schema.target.task == "anomaly":
+            truth = known_anomalies(self._schema.target, self._columns(split))
         if boxes is None:
             return self._recipe.metrics(answers, truth) | self._per_character(answers, truth)
         from tidegate.models.evaluation.box_metrics import evaluate_answers
@@ -148,8 +152,13 @@ class TrialResults:
         return temperature
 
     def choose_thresholds(self, raw: Any, validation: Rows) -> tuple[float, ...] | None:
-        """From which probability each label is answered, by the validation rows, if it is asked for; metrics use it."""
+        """From which probability each label, or score an anomaly, is answered, by the validation rows; metrics use it.
+
+        None where labels are answered from 0.5 on, and for all other tasks.
+        """
         target = self._recipe.target
+        if target.task == "anomaly":
+            return self._choose_limit(target, raw)
         if self._recipe.training["thresholds"] is None:
             return None
         chosen = choose_thresholds(validation[1], as_answers(target, raw))
@@ -157,6 +166,17 @@ class TrialResults:
         print(f"thresholds: {named}", flush=True)
         target = target.model_copy(update={"thresholds": chosen})
         self._recipe = replace(self._recipe, target=target)
+        return chosen
+
+    def _choose_limit(self, target: Target, raw: Any) -> tuple[float, ...]:
+        """Above which score a row is an anomaly, see `choose_limit`."""
+        limit = choose_limit(as_answers(target, raw), target.alarms or 0.0)
+        print(
+            f"threshold: {limit.score:.4g}, above which {limit.above} of {limit.rows} validation rows are",
+            flush=True,
+        )
+        chosen = (limit.score,)
+        self._recipe = replace(self._recipe, target=target.model_copy(update={"thresholds": chosen}))
         return chosen
 
     def files(self, model: Any, raw: Any, report: dict[str, Any], later: bool = False) -> TrialFiles:

@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gpt": {"width": 16, "layers": 2, "heads": 2},
     "seq2seq": {"units": 12, "embedding": 6},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
+    "autoencoder": {"hidden": [16], "code": 4},
     "tide": {"width": 8, "step_width": 4, "dropout": 0, "season": 2},
 }
 STEPS = 7

@@ -252,6 +252,12 @@ CHANGED: dict[str, Change] = {
     "data.forecast.quantiles": forecast({"quantiles": [0.2, 0.5]}),
     "data.forecast.season": forecast({"season": 2}),
     "data.forecast.every": forecast({"every": 2}),
+    "data.anomaly.label": data(
+        {"anomaly": {"label": "y"}}, {"anomaly": {}, "target": None, "inputs": ["ids", "z"]}
+    ),
+    "data.anomaly.alarms": data(
+        {"anomaly": {"alarms": 0.2}}, {"anomaly": {}, "target": None, "inputs": ["ids", "z"]}
+    ),
     "data.csv.delimiter": csv(delimiter=";"),
     "data.csv.decimal": csv(decimal=","),
     "data.csv.thousands": data({"csv": {"thousands": "."}}, {"source": "large.csv"}),
