@@ -263,8 +263,8 @@ class Experiment(Part):
             )
         if self.search is not None:
             yield "search is for models that are trained here, and model.trained is trained already; leave it out"
-        for key, stated in {"anomaly": self.data.anomaly, "forecast": self.data.forecast}.items():
-            if stated is not None:
+        for key, beside in {"anomaly": self.data.anomaly, "forecast": self.data.forecast}.items():
+            if beside is not None:
                 yield f"data.{key} is for models trained here, and model.trained is trained already; leave it out"
         if self.data.split.folds is not None:
             yield "data.split.folds trains further models, and model.trained is trained already; leave it out"
