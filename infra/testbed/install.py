@@ -24,6 +24,7 @@ TARGETS = Path(__file__).with_name("targets.yaml")
 NAMESPACE = "tidegate"
 BUCKET = "tidegate"
 MLFLOW = "localhost/tidegate/mlflow:testbed"  # the overlay's fixed tag; the tag of the code changes daily
+DRIVER = "localhost/tidegate/driver:testbed"  # the same
 MLFLOW_URL = "http://127.0.0.1:30500"
 VOLUME = "testbed-1"
 Say = Callable[[str], None]
@@ -48,11 +49,19 @@ def install(layout: Layout, say: Say) -> None:
     database_secret(layout)
     say("kubectl apply -k infra/manifests/overlays/testbed")
     kubectl(layout, "apply", "-k", str(MANIFESTS / "overlays" / "testbed"))
-    for name in ("statefulset/mlflow-db", "deployment/mlflow"):
+    _restart_scheduler(layout)
+    for name in ("statefulset/mlflow-db", "deployment/mlflow", "deployment/tidegate-scheduler"):
         say(f"waiting for {name}")
         kubectl(layout, "-n", NAMESPACE, "rollout", "status", name, "--timeout=180s")
     say("waiting for the node to report its images")  # the kubelet reads them twice a minute
     wait("The node's list of images", lambda: _images_reported(layout), 120)
+
+
+def _restart_scheduler(layout: Layout) -> None:
+    """Its image has a fixed name here; other code starts it anew."""
+    template = {"metadata": {"annotations": {"tidegate.dev/images": tag()}}}
+    patch = json.dumps({"spec": {"template": template}})
+    kubectl(layout, "-n", NAMESPACE, "patch", "deployment", "tidegate-scheduler", "-p", patch)
 
 
 def _images_reported(layout: Layout) -> bool:
@@ -130,13 +139,14 @@ def _images(layout: Layout) -> None:
     loaded = images.loaded(layout)
     if postgres.NAME not in loaded:
         images.load(layout, postgres.archive(layout))
-    ours = image("localhost/tidegate", "mlflow")
-    if ours in loaded:
-        images.alias(layout, ours, MLFLOW)
-    elif MLFLOW not in loaded:
-        raise PreconditionError(
-            f"the image {ours} is not on the node; run `make cluster-images`, then try again"
-        )
+    for name, fixed in (("mlflow", MLFLOW), ("driver", DRIVER)):
+        ours = image("localhost/tidegate", name)
+        if ours in loaded:
+            images.alias(layout, ours, fixed)
+        elif fixed not in loaded:
+            raise PreconditionError(
+                f"the image {ours} is not on the node; run `make cluster-images`, then try again"
+            )
 
 
 def _secret(layout: Layout, name: str, data: dict[str, str]) -> None:

@@ -80,7 +80,7 @@ def submit(
         print(line, file=sys.stderr)
     ask_anew(home, plan.run)
     if home.target is not None:
-        return remote.submit(home, plan, _record(plan), reason, detach=detach)
+        return remote.submit(home, plan, new_record(plan), reason, detach=detach)
     warm_seconds()
     folder = _recorded(home, plan)
     if detach:
@@ -207,11 +207,12 @@ def _recorded(home: Home, plan: Plan, cause: str = "") -> RunFolder:
     folder = home.folder_of(plan.run)
     folder.create()
     if not (folder.path / "run.json").exists():
-        folder.write(_record(plan).model_copy(update={"cause": cause}))
+        folder.write(new_record(plan).model_copy(update={"cause": cause}))
     return folder
 
 
-def _record(plan: Plan) -> RunRecord:
+def new_record(plan: Plan) -> RunRecord:
+    """The record of a run that has not begun."""
     return RunRecord(
         run=plan.run,
         name=plan.experiment.name,

@@ -59,7 +59,7 @@ def submit(home: Home, plan: Plan, record: RunRecord, reason: str, *, detach: bo
         return _cached_result(home, folder, plan, known)
     if known is None or known.status not in RUNNING:
         keep_project_of(plan, home)
-        mirror.write(PLAN, plan_document(replace(plan, facts=_with_data(home, plan))))
+        mirror.write(PLAN, plan_document(replace(plan, facts=with_data(home, plan))))
         _start(home, mirror, known or record, reason)
     return _underway(home, folder) if detach else follow(home, plan.run)
 
@@ -147,7 +147,7 @@ def _wait_gone(home: Home, run: str) -> None:
         time.sleep(0.5)
 
 
-def _with_data(home: Home, plan: Plan) -> Facts:
+def with_data(home: Home, plan: Plan) -> Facts:
     """The facts, after the data and the packages of this machine were put where the cluster finds them."""
     paths = plan.experiment.data.paths
     kept = {part: keep_source(home.store, Path(path)) for part, path in paths.items() if "://" not in path}

@@ -19,7 +19,7 @@ from tidegate.infra.mlflow.tracking import check_login, experiments_url
 from tidegate.infra.system import processes
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.checking.fork_servers import check_fork_servers
-from tidegate.pipelines.commands.schedules.managing import check_scheduler
+from tidegate.pipelines.commands.schedules.keeper import check_scheduler
 from tidegate.pipelines.commands.schedules.scheduler import NAME as SCHEDULER
 from tidegate.pipelines.commands.submit import cancel
 from tidegate.pipelines.driver.mlflow_deletion import has_pending

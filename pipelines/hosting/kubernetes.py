@@ -100,6 +100,13 @@ class KubernetesHosting:
         place, live = self._place(state.name), self._spec(state, state.release(state.current))
         return place.live_key() == live.key and place.has_route() and bool(place.ready_pods(live.name))
 
+    def addresses(self, state: EndpointState) -> list[str]:
+        """HOST:PORT of each ready server of the live release, for pods."""
+        if state.current is None:
+            return []
+        pods = self._place(state.name).ready_pods(self._spec(state, state.release(state.current)).name)
+        return [f"{pod['status']['podIP']}:{PORT}" for pod in pods]
+
     def logs(self, state: EndpointState, number: int) -> dict[str, str]:
         """The logs of the release's pods that are there."""
         pods = self._place(state.name).pods(self._spec(state, state.release(number)).name)

@@ -4,15 +4,18 @@ import http.client
 import re
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 SCRAPE_S = 3.0
 PREDICTING = {"/predict", "/v1/predict", "/v2/infer", "grpc"}  # routes that users wait for
 COUNTED = "tidegate_requests_total"
+DRIFT = "tidegate_drift_psi"
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 ESCAPED = re.compile(r"\\(.)")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -117,15 +120,28 @@ def _per_bucket(cumulative: dict[float, float]) -> dict[float, int]:
 
 def scrape(addresses: Iterable[str]) -> dict[str, Counts]:
     """Read the metrics of each `HOST:PORT`; those without a valid answer are left out."""
+    return _each(addresses, parse)
+
+
+def largest_drift(addresses: Iterable[str]) -> float | None:
+    """The largest drift index that any `HOST:PORT` has; None where none answers, or all have too few rows yet."""
+    return max(_each(addresses, _drift).values(), default=None)
+
+
+def _drift(page: str) -> float | None:
+    return max((value for name, _, value in _samples(page) if name == DRIFT), default=None)
+
+
+def _each(addresses: Iterable[str], parsed: Callable[[str], T | None]) -> dict[str, T]:
     found = {}
     for address in addresses:
         try:
             with urllib.request.urlopen(f"http://{address}/metrics", timeout=SCRAPE_S) as answer:
-                counts = parse(answer.read().decode())
+                value = parsed(answer.read().decode())
         except (OSError, ValueError, http.client.HTTPException):
             continue
-        if counts is not None:
-            found[address] = counts
+        if value is not None:
+            found[address] = value
     return found
 
 

@@ -97,6 +97,25 @@ def with_champion(facts: Facts, experiment: Experiment, home: Home) -> Facts:
     return replace(facts, champion=champion, incarnation=state.incarnation)
 
 
+def with_buckets(facts: Facts, experiment: Experiment, home: Home) -> Facts:
+    """The same facts with the data that lies in buckets as it is now; copies of files stay as they are.
+
+    Raises:
+        ExperimentError, StoreError: it is gone, or cannot be reached.
+    """
+    paths = experiment.data.paths
+    sources = sources_of(experiment.data, home.endpoint_of)
+    there = {part: sources[part] for part, path in paths.items() if "://" in path}
+    digests = {part: source.digest() for part, source in there.items()}
+    all_there = experiment.data.stream == "auto" and len(there) == len(sources)
+    return replace(
+        facts,
+        data=digests.get("", facts.data),
+        files={part: digests.get(part, digest) for part, digest in facts.files.items()},
+        size=sum(source.size() for source in there.values()) if all_there else facts.size,
+    )
+
+
 def no_code(experiment: Experiment, home: Home) -> list[Path]:
     """What may lie in the project's folder and is none of its code: the data and the home."""
     return [home.path, *(Path(path) for path in experiment.data.paths.values() if "://" not in path)]

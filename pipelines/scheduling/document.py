@@ -87,12 +87,28 @@ class Told(BaseModel):
     facts: dict[str, Any] = {}
 
 
+class ClusterPart(BaseModel):
+    """What the scheduler of a cluster needs of the machine on which a schedule was set, which may be off.
+
+    Attributes:
+        target: as targets.yaml has it there, as JSON.
+        tag: of the images that have the code which the facts are of.
+        facts: of the plan that was made there, with copies of its files in the store.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    target: str
+    tag: str
+    facts: dict[str, Any]
+
+
 class ScheduleState(BaseModel):
     """All of a schedule.
 
     Attributes:
         name: the experiment's.
         experiment: with its paths absolute.
+        cluster: where its runs are those of a cluster; None: of this machine.
         handled: moments up to this one have been dealt with; seconds since the epoch.
         owed: starts that have not begun, in their order.
         begun: the start that a process is working on.
@@ -105,6 +121,7 @@ class ScheduleState(BaseModel):
     model_config = ConfigDict(frozen=True)
     name: str
     experiment: dict[str, Any]
+    cluster: ClusterPart | None = None
     created: float
     handled: float
     paused: bool = False

@@ -114,7 +114,7 @@ def _remove_environments(home: Home, young_s: float, removed: Removed) -> None:
 def needed_digests(home: Home) -> set[str]:
     """Digests of everything that a kept document refers to."""
     needed: set[str] = set()
-    for prefix in ("steps/", "bundles/", PREFIX):
+    for prefix in ("steps/", "bundles/", "schedules/", PREFIX):
         needed |= {ref.digest for ref in refs_in(_documents(home, prefix))}
     for kind in RUN_DOCUMENTS:
         needed |= {ref.digest for ref in refs_in(_documents(home, "runs/", kind))}

@@ -119,13 +119,17 @@ def find_target(home: Path, name: str) -> Target | None:
         raise UsageError(f"{path}: target {name}: {_sentence(error)}") from error
 
 
-def target_in_pod() -> Target:
-    """The target of the pod that this process runs in: a step gets the store only, a driver all of it."""
+def target_in_pod(document: str = "") -> Target:
+    """The target of the pod that this process runs in: a step gets the store only, a driver all of it.
+
+    Args:
+        document: the target as JSON; a driver's is in its environment.
+    """
     url = os.environ["TIDEGATE_STORE"]
     # Of another cloud's server, its library reads the variables itself.
     endpoint = (os.environ.get("TIDEGATE_S3_ENDPOINT") or None) if url.startswith("s3://") else None
-    if IN_POD in os.environ:
-        target = Target.model_validate_json(os.environ[IN_POD])
+    if document := document or os.environ.get(IN_POD, ""):
+        target = Target.model_validate_json(document)
         store = target.store.model_copy(update={"url": url, "endpoint": endpoint})
         return target.model_copy(update={"store": store, "context": None})
     store = StoreAddress(url=url, endpoint=endpoint, credentials="identity")

@@ -12,10 +12,12 @@ from typing import Any
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.capacity import gateway_problem, gpus, images_on, quota_lines
 from tidegate.infra.cluster.images import NAMES, image
-from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError
+from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError, StoreError
 from tidegate.pipelines.commands.checking.permissions import check_accounts, check_rights
 from tidegate.pipelines.commands.checking.pod import check_pod
 from tidegate.pipelines.commands.checking.reachability import check_mlflow, check_store
+from tidegate.pipelines.commands.schedules.keeper import check_cluster_scheduler
+from tidegate.pipelines.commands.schedules.scheduler import NAME as SCHEDULER
 from tidegate.pipelines.result import item
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Gateway, Target
@@ -33,9 +35,20 @@ def check_target(home: Home) -> list[Item]:
     target = home.target
     assert target is not None, "the local target has its own items"
     items = list(_cluster_items(target))
-    items.append(check_store(target.store.url, target.store.endpoint))
-    items.append(check_mlflow())
+    store = check_store(target.store.url, target.store.endpoint)
+    items += [store, check_mlflow()]
+    if store["ok"] and _is_there(items):
+        items.append(_checked(SCHEDULER, lambda: _scheduler(home, target)))
     return items
+
+
+def _is_there(items: list[Item]) -> bool:
+    """Whether the namespace can be asked: what it lacks is said already."""
+    return any(one["name"] == "namespace" and one["ok"] for one in items)
+
+
+def _scheduler(home: Home, target: Target) -> Item:
+    return check_cluster_scheduler(home, Cluster(target.context, target.namespace, patience_s=PATIENCE_S))
 
 
 def _cluster_items(target: Target) -> Iterator[Item]:
@@ -71,7 +84,7 @@ def _checked(name: str, check: Callable[[], Item]) -> Item:
         return check()
     except ForbiddenError:
         return item(name, True, "cannot be told: you may not look at it")
-    except ClusterError as error:
+    except (ClusterError, StoreError) as error:
         return item(name, False, str(error), "see the message")
 
 

@@ -14,8 +14,10 @@ from tidegate.pipelines.errors import PipelineError, error_message
 from tidegate.pipelines.experiment.automation.schedule import FOR, Trigger
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.hosting.metrics import largest_drift
 from tidegate.pipelines.planning.data_source import sources_of
 from tidegate.pipelines.scheduling.document import Cause, Looks, ScheduleState
+from tidegate.pipelines.scheduling.homes import home_of
 from tidegate.pipelines.scheduling.triggers import fire, see_data, see_drift, see_release, tell_drift
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import EndpointState, load
@@ -66,7 +68,10 @@ class Looker:
         document, seen = self._pending.pop(state.name, (None, None))
         if seen is None or document != state.experiment:
             seen = Future[Seen]()
-            thread = Thread(target=self._run, args=(experiment, seen), name=f"look-{state.name}", daemon=True)
+            home = home_of(self._home, state)
+            thread = Thread(
+                target=_run, args=(home, experiment, seen), name=f"look-{state.name}", daemon=True
+            )
             thread.start()
             thread.join(self._patience)
         if not seen.done():
@@ -76,11 +81,12 @@ class Looker:
             return None
         return seen.result()
 
-    def _run(self, experiment: Experiment, seen: "Future[Seen]") -> None:
-        try:
-            seen.set_result(look(self._home, experiment))
-        except Exception as error:
-            seen.set_exception(error)
+
+def _run(home: Home, experiment: Experiment, seen: "Future[Seen]") -> None:
+    try:
+        seen.set_result(look(home, experiment))
+    except Exception as error:
+        seen.set_exception(error)
 
 
 def judge(state: ScheduleState, experiment: Experiment, seen: Seen, now: float) -> ScheduleState:
@@ -155,6 +161,10 @@ def _release(state: EndpointState) -> str:
 
 def _drift(home: Home, state: EndpointState) -> float | None:
     """The largest drift index of an endpoint; None where it does not answer or has too few rows."""
+    if home.target is not None:
+        from tidegate.pipelines.hosting.kubernetes import KubernetesHosting  # a home's schedules do without
+
+        return largest_drift(KubernetesHosting(home).addresses(state))
     found = None if state.current is None else drift_of(hosting(home).url(state))
     if found is None:
         return None

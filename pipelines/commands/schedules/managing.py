@@ -4,24 +4,22 @@ import time
 from typing import Any, Literal
 
 from tidegate.infra.errors import InfraError
-from tidegate.infra.system import processes
 from tidegate.models.errors import ModelsError
-from tidegate.pipelines.commands.schedules.scheduler import NAME, ensure_scheduler
+from tidegate.pipelines.commands.schedules.keeper import ensure_kept, not_kept, problem_of
 from tidegate.pipelines.commands.schedules.telling import recent_lines, schedule_data, schedule_row
 from tidegate.pipelines.errors import PipelineError, UsageError, error_message
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.result import Result, item, table
+from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.scheduling.document import ScheduleState, Start, delete, names, require, update
 from tidegate.pipelines.state.home import Home
 
 Action = Literal["list", "pause", "resume", "run", "delete"]
-UP = "`tidegate up` starts it"
 LASTING = ("new_data", "drift", "model")  # what a trigger saw once; it would not see it again
 
 
 def schedule(home: Home, action: Action, name: str | None = None) -> Result:
-    """Look at the schedules of a home, or change one.
+    """Look at the schedules of a home or a cluster, or change one.
 
     Args:
         home: the home.
@@ -31,13 +29,8 @@ def schedule(home: Home, action: Action, name: str | None = None) -> Result:
 
     Raises:
         UnknownNameError: there is none of that name.
-        UsageError: no name, or a target that has no scheduler.
+        UsageError: no name.
     """
-    if home.target is not None:
-        raise UsageError(
-            f"schedule with --target {home.target.name}: schedules are those of this machine's home; expected --target "
-            "local; leave --target out"
-        )
     if action == "list":
         return _list(home, name)
     if name is None:
@@ -53,9 +46,14 @@ def _list(home: Home, name: str | None) -> Result:
     pairs, wrong = _read(home, [name] if name else names(home.store))
     if name in wrong:
         raise wrong[name]
-    data = [schedule_data(state, experiment, now) for state, experiment in pairs]
+    data = [
+        known if known["problem"] else {**known, "problem": problem_of(home, state)}
+        for state, experiment in pairs
+        for known in [schedule_data(state, experiment, now)]
+    ]
     if not data and not wrong:
-        return Result(data, f"no schedules in {home.path}; `tidegate submit FILE --schedule` sets one")
+        where = home.path if home.target is None else f"target {home.target.name}"
+        return Result(data, f"no schedules in {where}; `tidegate submit FILE --schedule` sets one")
     headers = ("schedule", "starts", "next", "last run", "so far")
     lines = [table(headers, [schedule_row(state, experiment, now) for state, experiment in pairs])]
     lines += [f"{one['name']}: {one['problem']}" for one in data if one["problem"]]
@@ -63,8 +61,8 @@ def _list(home: Home, name: str | None) -> Result:
     data += [{"name": one, "problem": error_message(error)} for one, error in wrong.items()]
     if name is not None:
         lines += ["", *recent_lines(*pairs[0])]
-    if processes.find(home.processes, NAME) is None:
-        lines.append(f"the home's scheduler does not run, so nothing is started; {UP}")
+    if said := not_kept(home):
+        lines.append(said)
     return Result(data, "\n".join(lines))
 
 
@@ -102,9 +100,8 @@ def _resume(home: Home, name: str) -> Result:
         again = {"paused": False, "handled": max(now, state.handled)} if state.paused else {}
         return state.model_copy(update=again)
 
-    update(home.store, name, resumed)
-    ensure_scheduler(home)
-    return Result({"schedule": name, "paused": False}, f"schedule {name} starts runs")
+    state = update(home.store, name, resumed)
+    return _kept(home, state, {"schedule": name, "paused": False}, f"schedule {name} starts runs")
 
 
 def _run(home: Home, name: str) -> Result:
@@ -117,10 +114,17 @@ def _run(home: Home, name: str) -> Result:
             return state
         return state.model_copy(update={"owed": (start, *state.owed)})
 
-    update(home.store, name, owed)
-    ensure_scheduler(home)
+    state = update(home.store, name, owed)
     text = f"schedule {name} starts a run; `tidegate schedule list {name}` shows which"
-    return Result({"schedule": name, "owed": start.id}, text)
+    return _kept(home, state, {"schedule": name, "owed": start.id}, text)
+
+
+def _kept(home: Home, state: ScheduleState | None, data: dict[str, Any], text: str) -> Result:
+    """The result of a command after which something must start runs, with what keeps that from happening."""
+    problem = ensure_kept(home, state) if state is not None else ""
+    return Result(
+        {**data, "problem": problem} if problem else data, f"{text}\n{problem}" if problem else text
+    )
 
 
 def _delete(home: Home, name: str) -> Result:
@@ -128,13 +132,3 @@ def _delete(home: Home, name: str) -> Result:
     return Result(
         {"schedule": name, "deleted": True}, f"schedule {name} is deleted; its runs and its endpoint stay"
     )
-
-
-def check_scheduler(home: Home) -> list[dict[str, Any]]:
-    """One item for the home's scheduler."""
-    known, record = names(home.store), processes.find(home.processes, NAME)
-    if record is not None:
-        return [item(NAME, True, f"process {record.pid} keeps {len(known)} schedules")]
-    if known:
-        return [item(NAME, False, f"does not run, and {', '.join(known)} need it", "tidegate up")]
-    return [item(NAME, True, "none; no schedule needs it")]

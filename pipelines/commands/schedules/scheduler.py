@@ -1,11 +1,14 @@
 """The process of a home that keeps its schedules: `python -m tidegate.pipelines.commands.schedules.scheduler`.
 
+With `--pod` it is the one of a cluster, which keeps the schedules of the cluster's store, and never ends by itself.
 All that it knows is in the store, so it may be killed at any moment: the next one goes on. It trains nothing itself:
 whatever starts is a process of its own, and takes the way of every submit.
 """
 
 import argparse
+import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,12 +18,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system import processes
 from tidegate.infra.system.clock import Clock, SystemClock
 from tidegate.infra.system.locks import lock
+from tidegate.pipelines.commands.schedules.beat import BEAT_S, write_beat
 from tidegate.pipelines.commands.schedules.looking import Looker, judge
 from tidegate.pipelines.driver.notifications import KEYS as MESSAGES
 from tidegate.pipelines.driver.notifications import deliver
@@ -28,6 +32,7 @@ from tidegate.pipelines.errors import PipelineError, error_message
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.scheduling.document import ScheduleState, Start, find, names, update
+from tidegate.pipelines.scheduling.homes import home_of
 from tidegate.pipelines.scheduling.messages import hand_over
 from tidegate.pipelines.scheduling.times import begin, pass_time
 from tidegate.pipelines.state.approvals import KEYS as APPROVALS
@@ -37,6 +42,8 @@ from tidegate.pipelines.state.mirror import RECORD, known_run
 
 NAME = "scheduler"
 PAUSE_S = 5.0  # between two looks at the clock: a machine may sleep, and a clock may be set
+POD_PAUSE_S = 10.0  # a bucket counts its requests
+LOOKED = "looked"  # the file of a pod's home whose date says that it lives
 LOOK_S = 30.0  # between two looks of the triggers
 TELL_S = 60.0  # between two tries to send what was not taken
 RETRY_S = 30.0  # between two tries to start a run
@@ -75,6 +82,7 @@ class Processes:
             return
         module = f"tidegate.pipelines.commands.schedules.{module}"
         argv = [sys.executable, "-P", "-m", module, "--home", str(self._home.path), *arguments]
+        argv += ["--pod"] if self._home.target is not None else []
         self._running[key] = what, time.monotonic(), subprocess.Popen(argv, stdin=subprocess.DEVNULL)
 
 
@@ -104,9 +112,10 @@ class Scheduler:
                 self._problems.pop(name, None)
             except Exception as error:
                 self._say(name, error)
-        for run in self._late():
-            self._starter.end(run)
-        self._tell()
+        if self._home.target is None:
+            for run in self._late():
+                self._starter.end(run)
+            self._tell()
 
     def _late(self) -> list[str]:
         """Runs that people did not approve in time, and that nobody has written down as refused."""
@@ -171,7 +180,7 @@ class Scheduler:
 
     def _underway(self, state: ScheduleState) -> str | None:
         """The schedule's run that has not ended."""
-        known = known_run(self._home, state.last_run) if state.last_run else None
+        known = known_run(home_of(self._home, state), state.last_run) if state.last_run else None
         return state.last_run if known is not None and known.status in RUNNING else None
 
     def _tell(self) -> None:
@@ -214,17 +223,21 @@ def _lock(home: Home) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep the schedules until there is none.
+    """Keep the schedules until there is none; on a cluster for ever.
 
     Args:
-        argv: `--home DIR`; default: the arguments of the process.
+        argv: `--home DIR`, and `--pod` in a pod of a cluster; default: the arguments of the process.
     """
     parser = argparse.ArgumentParser(
         prog="tidegate.pipelines.commands.schedules.scheduler", description=__doc__
     )
     parser.add_argument("--home", type=Path, required=True)
-    home, clock = home_at(parser.parse_args(argv).home), SystemClock()
+    parser.add_argument("--pod", action="store_true")
+    given = parser.parse_args(argv)
+    home, clock = home_at(given.home, pod=given.pod), SystemClock()
     scheduler = Scheduler(home, clock, Processes(home))
+    if given.pod:
+        keep_cluster(home, clock, scheduler)
     while True:
         try:
             scheduler.tick()
@@ -235,6 +248,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not home.path.exists():
             return 0
         clock.sleep(PAUSE_S)
+
+
+def keep_cluster(home: Home, clock: Clock, scheduler: Scheduler) -> NoReturn:
+    """Keep the schedules of a cluster, and say so: in its store, and to the node by the date of a file."""
+    # The first process of a pod ignores a signal for which it has no handler.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    said = -math.inf
+    while True:
+        try:
+            scheduler.tick()
+            if abs(clock.now() - said) >= BEAT_S:
+                said = clock.now()
+                write_beat(home.store, said)
+        except (InfraError, OSError) as error:
+            print(error_message(error), flush=True)
+        (home.path / LOOKED).touch()
+        clock.sleep(POD_PAUSE_S)
 
 
 def _end_if_idle(home: Home) -> None:

@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tidegate.pipelines.commands.schedules.keeper import ensure_kept
 from tidegate.pipelines.commands.schedules.looking import Unseen, data_stamp
-from tidegate.pipelines.commands.schedules.scheduler import ensure_scheduler
+from tidegate.pipelines.commands.schedules.on_cluster import keep_for_cluster, kept_text
 from tidegate.pipelines.commands.schedules.telling import next_text
 from tidegate.pipelines.errors import ExperimentError, UsageError, nearest
 from tidegate.pipelines.experiment.spec import Experiment
@@ -21,10 +22,12 @@ PARTS = ("schedule", "trigger")
 def set_schedule(home: Home, experiment: Experiment, *, detach: bool, executor: str) -> Result:
     """Set the schedule that an experiment states, and start the home's scheduler; nothing is run now.
 
+    On a cluster its own scheduler keeps it, from the store, so this machine may be off.
+
     What is owed and what triggers have seen stays where their part of the file stays.
 
     Raises:
-        UsageError: another option says how a run is to run, or this target has no scheduler.
+        UsageError: another option says how a run is to run.
         ExperimentError: the experiment states no schedule, or one that could never start anything.
     """
     if detach or executor != "local":
@@ -32,29 +35,29 @@ def set_schedule(home: Home, experiment: Experiment, *, detach: bool, executor: 
         raise UsageError(
             f"--schedule with {given}: nothing is run now, and later runs are detached; leave one of the two out"
         )
-    if home.target is not None:
-        raise UsageError(
-            f"--schedule with --target {home.target.name}: a schedule is kept by the scheduler of this machine's home; "
-            "expected --target local; leave --target out, or let a CronJob or cron of yours run "
-            f"`tidegate submit … --target {home.target.name} --detach`"
-        )
     _check(home, experiment)
+    cluster = None if home.target is None else keep_for_cluster(home, experiment)
     now = time.time()
     before = find(home.store, experiment.name)
     looks = _first_looks(home, experiment)
 
     def changed(known: ScheduleState | None) -> ScheduleState:
-        return _set(known, experiment, looks, now)
+        return _set(known, experiment, looks, now).model_copy(update={"cluster": cluster})
 
     state = change(home.store, experiment.name, changed)
     assert state is not None
-    ensure_scheduler(home)
+    problem = ensure_kept(home, state)
     at = next_start(state, experiment.schedule, now)
     words = "is as it was" if before == state else "is set" if before is None else "is set anew"
     data = {"schedule": state.name, "next": at, "paused": state.paused}
+    data |= {"problem": problem} if problem else {}
     text = f"schedule {state.name} {words}; next start: {next_text(at, experiment.schedule)}"
+    if home.target is not None:
+        text += f"\n{kept_text(experiment)}"
     if state.paused:
         text += f"\nit is paused; `tidegate schedule resume {state.name}` lets it start runs again"
+    if problem:
+        text += f"\n{problem}"
     return Result(data, text)
 
 

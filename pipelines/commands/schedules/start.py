@@ -7,7 +7,7 @@ record names the start that it is, so that whoever comes after a kill knows what
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +16,17 @@ from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.system.locks import lock
 from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands.preflight.check import check
+from tidegate.pipelines.commands.schedules import cluster_start
 from tidegate.pipelines.commands.schedules.late import end_late
 from tidegate.pipelines.commands.submit import begin_detached, go_on_detached
 from tidegate.pipelines.commands.wait import wait_for_end
 from tidegate.pipelines.errors import PipelineError, error_message
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.planning.facts import gather
-from tidegate.pipelines.planning.plan import Plan, make_plan
+from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.scheduling.document import Entry, Outcome, ScheduleState, Start, find, update
+from tidegate.pipelines.scheduling.homes import home_of
 from tidegate.pipelines.scheduling.times import MOST_TRIES, missed
 from tidegate.pipelines.state.home import Home, home_at
 from tidegate.pipelines.state.mirror import known_run
@@ -44,7 +46,9 @@ def begin_due(home: Home, name: str) -> str:
         state = find(home.store, name)
         if state is None or state.begun is None:
             return ""
-        start = _counted(home, name, state.begun)
+        start, home = _counted(home, name, state.begun), home_of(home, state)
+        if start is None:
+            return ""
         try:
             if start.tries > MOST_TRIES:
                 raise PipelineError(f"{MOST_TRIES} processes that were to start it ended before it had begun")
@@ -84,6 +88,8 @@ class InThisProcess:
 
 def _begin(home: Home, state: ScheduleState, start: Start) -> str:
     cause = f"{state.name} {start.cause} {datetime.fromtimestamp(start.moment, UTC).isoformat()}"
+    if state.cluster is not None:
+        return _begin_on_cluster(home, state, start, cause)
     if _was_begun(home, start, cause):
         begun = True
         go_on_detached(home, home.folder_of(start.run))
@@ -91,8 +97,30 @@ def _begin(home: Home, state: ScheduleState, start: Start) -> str:
         experiment = validate(state.experiment, f"schedule {state.name}")
         check(experiment, home)
         plan = make_plan(experiment, with_tags(gather(experiment, home)))
-        start = _with_run(home, state.name, start, plan)
+        named = _changed(home, state.name, start, lambda known: known.model_copy(update={"run": plan.run}))
+        if named is None:  # deleted meanwhile
+            return ""
+        start = named
         begun = begin_detached(home, plan, cause)
+    _end(home, state.name, start, "started" if begun else "unchanged", start.run)
+    return start.run
+
+
+def _begin_on_cluster(home: Home, state: ScheduleState, start: Start, cause: str) -> str:
+    """The same, where another scheduler may be about to do it too: what the first one has written counts."""
+    if not start.run:
+        plan = cluster_start.planned(home, state)
+        if not cluster_start.may_begin(home, plan.run, cause):
+            _end(home, state.name, start, "unchanged", plan.run)
+            return plan.run
+        cluster_start.keep_plan(home, plan)
+        first = _changed(
+            home, state.name, start, lambda known: known.model_copy(update={"run": known.run or plan.run})
+        )
+        if first is None:
+            return ""
+        start = first
+    begun = cluster_start.begin_kept(home, start.run, cause)
     _end(home, state.name, start, "started" if begun else "unchanged", start.run)
     return start.run
 
@@ -103,21 +131,21 @@ def _was_begun(home: Home, start: Start, cause: str) -> bool:
     return known is not None and known.cause == cause
 
 
-def _counted(home: Home, name: str, start: Start) -> Start:
+def _counted(home: Home, name: str, start: Start) -> Start | None:
     """The start, with this try of it: a process that is killed each time must not be begun for ever."""
-    return _changed(home, name, start.model_copy(update={"tries": start.tries + 1}))
+    return _changed(home, name, start, lambda known: known.model_copy(update={"tries": known.tries + 1}))
 
 
-def _with_run(home: Home, name: str, start: Start, plan: Plan) -> Start:
-    return _changed(home, name, start.model_copy(update={"run": plan.run}))
+def _changed(home: Home, name: str, start: Start, change: Callable[[Start], Start]) -> Start | None:
+    """Change the start in the document, as it is there; None where the schedule does not wait for it any more."""
 
-
-def _changed(home: Home, name: str, start: Start) -> Start:
     def changed(state: ScheduleState) -> ScheduleState:
-        return state.model_copy(update={"begun": start}) if _is(state, start) else state
+        if state.begun is None or not _is(state, start):
+            return state
+        return state.model_copy(update={"begun": change(state.begun)})
 
-    update(home.store, name, changed)
-    return start
+    state = update(home.store, name, changed)
+    return state.begun if state is not None and _is(state, start) else None
 
 
 def _is(state: ScheduleState, start: Start) -> bool:
@@ -129,8 +157,10 @@ def _end(home: Home, name: str, start: Start, outcome: Outcome, run: str, reason
     """Write down what became of a start."""
 
     def ended(state: ScheduleState) -> ScheduleState:
-        if not _is(state, start):
+        if state.begun is None or not _is(state, start):
             return state
+        if outcome == "failed" and state.begun.run != start.run:
+            return state  # another scheduler of the cluster is further with it
         state = state.model_copy(update={"begun": None, "last_run": run or state.last_run})
         if outcome == "failed":
             timezone = (state.experiment.get("schedule") or {}).get("timezone", "UTC")
@@ -145,14 +175,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Begin what is due.
 
     Args:
-        argv: `--home DIR --name NAME`; default: the arguments of the process.
+        argv: `--home DIR --name NAME`, and `--pod` in a pod of a cluster; default: the arguments of the process.
     """
     parser = argparse.ArgumentParser(prog="tidegate.pipelines.commands.schedules.start", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--name", required=True)
+    parser.add_argument("--pod", action="store_true")
     given = parser.parse_args(argv)
     try:
-        begin_due(home_at(given.home), given.name)
+        begin_due(home_at(given.home, pod=given.pod), given.name)
     except InfraError as error:
         print(f"schedule {given.name}: {error_message(error)}", flush=True)
         return 1

@@ -40,12 +40,13 @@ def pods() -> dict[str, Object]:
     """The pods of the base, by whose they are."""
     base = {f"{one['kind']} {one['metadata']['name']}": one for one in documents("base")}
     cron = base["CronJob mlflow-backup"]["spec"]["jobTemplate"]
-    owners = [base["Deployment mlflow"], base["StatefulSet mlflow-db"], cron]
-    return dict(
-        zip(
-            ("mlflow", "mlflow-db", "mlflow-backup"), (one["spec"]["template"] for one in owners), strict=True
-        )
-    )
+    owners = {
+        "mlflow": base["Deployment mlflow"],
+        "mlflow-db": base["StatefulSet mlflow-db"],
+        "mlflow-backup": cron,
+        "scheduler": base["Deployment tidegate-scheduler"],
+    }
+    return {name: owner["spec"]["template"] for name, owner in owners.items()}
 
 
 def test_every_file_is_named_in_its_kustomization() -> None:
@@ -68,7 +69,7 @@ def test_the_namespace_takes_restricted_pods_only() -> None:
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-@pytest.mark.parametrize("name", ["mlflow", "mlflow-db", "mlflow-backup"])
+@pytest.mark.parametrize("name", ["mlflow", "mlflow-db", "mlflow-backup", "scheduler"])
 def test_pods_are_restricted_and_bounded(name: str) -> None:
     pod = pods()[name]
     assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == name
@@ -91,14 +92,27 @@ def test_servers_have_all_three_probes() -> None:
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
 
 
-def test_the_driver_has_the_least_role() -> None:
-    rules = named("base", "Role")["tidegate-driver"]["rules"]
-    granted = {
+def granted_by(role: str) -> dict[tuple[str, str], set[str]]:
+    """The verbs of each resource."""
+    return {
         (group, resource): set(rule["verbs"])
-        for rule in rules
+        for rule in named("base", "Role")[role]["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
+
+
+def test_the_scheduler_starts_drivers_and_no_more() -> None:
+    granted = granted_by("tidegate-scheduler")
+    assert granted == {("batch", "jobs"): {"get", "create", "delete"}, ("", "pods"): {"get", "list"}}
+    spec = named("base", "Deployment")["tidegate-scheduler"]["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert spec["template"]["spec"]["serviceAccountName"] == "tidegate-scheduler"
+    assert "livenessProbe" in spec["template"]["spec"]["containers"][0]
+
+
+def test_the_driver_has_the_least_role() -> None:
+    granted = granted_by("tidegate-driver")
     manage = {"get", "list", "watch", "create", "patch", "delete"}
     assert {what for what, verbs in granted.items() if verbs == manage} == MANAGED
     assert {what for what, verbs in granted.items() if verbs <= {"get", "list", "watch"}} == READ
@@ -110,9 +124,10 @@ def test_nothing_is_granted_beyond_the_namespace() -> None:
     assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
     accounts = named("base", "ServiceAccount")
     tokens = [name for name, one in accounts.items() if one["automountServiceAccountToken"]]
-    assert tokens == ["tidegate-driver"]
+    assert tokens == ["tidegate-driver", "tidegate-scheduler"]
     subjects = [subject for one in named("base", "RoleBinding").values() for subject in one["subjects"]]
-    assert {subject["name"] for subject in subjects} == {"tidegate-driver", "tidegate-users"}
+    known = {"tidegate-driver", "tidegate-scheduler", "tidegate-users"}
+    assert {subject["name"] for subject in subjects} == known
 
 
 def doors(folder: str) -> dict[str, str]:
@@ -148,8 +163,8 @@ def _peer(peer: Object) -> str:
 def test_within_the_namespace_only_these_talk() -> None:
     assert doors("base") == {
         "default-deny": "all; nothing in; nothing out",
-        "driver-to-endpoints": "step=driver; out endpoint Exists:3000",
-        "endpoints-from-driver": "endpoint Exists; in step=driver or client=true:3000",
+        "driver-to-endpoints": "component In driver scheduler; out endpoint Exists:3000",
+        "endpoints-from-driver": "endpoint Exists; in component In driver scheduler or client=true:3000",
         "members-to-members": "members Exists; in members Exists:any; out members Exists:any",
         "runs-to-mlflow": "step Exists; out component=mlflow:5000",
         "mlflow": "component=mlflow; in step Exists:5000; out component=mlflow-db:5432",
@@ -162,7 +177,7 @@ def test_the_doors_to_the_outside() -> None:
     node = "10.244.0.1/32"
     assert doors("overlays/testbed") == {
         "to-dns": f"all; out {node}:53,53",
-        "driver-to-api-server": f"step=driver; out {node}:6443",
+        "driver-to-api-server": f"component In driver scheduler; out {node}:6443",
         "to-store": "component NotIn mlflow-db; out kubernetes.io/metadata.name=testbed app=s3:9000",
         "endpoints-from-gateway": f"endpoint Exists; in {node}:3000",
         "mlflow-from-people": f"component=mlflow; in {node}:5000",
@@ -181,7 +196,7 @@ def test_the_doors_to_a_token_service() -> None:
 
 def test_with_identity_nothing_but_the_store_secret_goes() -> None:
     """Each patch takes away all that names the Secret in the base, and nothing else."""
-    for file, kind in (("mlflow", "Deployment"), ("backup", "CronJob")):
+    for file, kind in (("mlflow", "Deployment"), ("backup", "CronJob"), ("scheduler", "Deployment")):
         patch = yaml.safe_load((MANIFESTS / "components/identity" / f"{file}.yaml").read_text())
         base = named("base", kind)[patch["metadata"]["name"]]
         own, changed = _pod_spec(base), _pod_spec(patch)

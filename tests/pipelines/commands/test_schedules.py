@@ -12,7 +12,8 @@ import pytest
 from tests.pipelines.released import PROOF
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.system import processes
-from tidegate.pipelines.commands.schedules.managing import check_scheduler, schedule
+from tidegate.pipelines.commands.schedules.keeper import check_scheduler
+from tidegate.pipelines.commands.schedules.managing import schedule
 from tidegate.pipelines.commands.schedules.scheduler import NAME
 from tidegate.pipelines.commands.schedules.setting import not_set, set_schedule
 from tidegate.pipelines.errors import ExperimentError, PipelineError, UnknownNameError, UsageError

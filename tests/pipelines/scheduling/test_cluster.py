@@ -1,0 +1,356 @@
+"""Schedules of a cluster: set from a machine that goes, started once by however many schedulers, killed anywhere."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.s3_server import S3Server
+from tidegate.infra.errors import AlreadyExistsError
+from tidegate.infra.store import FolderStore, open_bucket
+from tidegate.infra.system.clock import FakeClock
+from tidegate.pipelines.commands.schedules.beat import DEAD_S, KEY, write_beat
+from tidegate.pipelines.commands.schedules.cluster_start import START
+from tidegate.pipelines.commands.schedules.keeper import check_cluster_scheduler
+from tidegate.pipelines.commands.schedules.managing import schedule
+from tidegate.pipelines.commands.schedules.scheduler import Scheduler
+from tidegate.pipelines.commands.schedules.setting import set_schedule
+from tidegate.pipelines.commands.schedules.start import begin_due
+from tidegate.pipelines.driver.kept_plan import PLAN
+from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.experiment.load import validate
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.pipelines.scheduling import homes
+from tidegate.pipelines.scheduling.document import ScheduleState, Start, require, update
+from tidegate.pipelines.state.garbage_collection import needed_digests
+from tidegate.pipelines.state.home import Home, RunRecord, home_at
+from tidegate.pipelines.state.targets import Target
+
+Object = dict[str, Any]
+TARGET = {"name": "far", "store": {"url": "s3://bucket/far"}, "mlflow": "http://127.0.0.1:1", "images": "x/y"}
+CRON = {"cron": "0 3 * * *"}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Jobs:
+    """The Jobs of a namespace, of which none runs; `act` is called before and after each is made."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Object] = {}
+        self.made: list[Object] = []
+        self.act: Callable[[], None] = lambda: None
+        self.namespace = "tidegate"
+
+    def create(self, job: Object) -> Object:
+        if "metadata" not in job:  # who am I
+            return {"status": {"userInfo": {"username": "system:serviceaccount:tidegate:tidegate-scheduler"}}}
+        self.act()
+        name = job["metadata"]["name"]
+        if name in self.there:
+            raise AlreadyExistsError(name)
+        self.there[name] = {**deepcopy(job), "status": {}}
+        self.made.append(job)
+        self.act()
+        return job
+
+    def get(self, kind: str, name: str) -> Object | None:
+        del kind
+        return self.there.get(name)
+
+    def delete(self, kind: str, name: str) -> bool:
+        del kind
+        return self.there.pop(name, None) is not None
+
+    def end(self) -> None:
+        for job in self.there.values():
+            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+class Watched(FolderStore):
+    """A store that calls `act` before and after each write."""
+
+    act: Callable[[], None] = staticmethod(lambda: None)
+
+    def write(self, key: str, content: bytes, etag: str | None) -> str:
+        self.act()
+        written = super().write(key, content, etag)
+        self.act()
+        return written
+
+
+class Far:
+    """A cluster, seen from a machine (`home`), and from the pods of its scheduler (`pod()`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store, self.jobs = Watched(folder / "bucket"), Jobs()
+        self.home = Home(folder / "laptop", Target.model_validate(TARGET))
+        self._folder, self._pods = folder, 0
+
+    def pod(self) -> Home:
+        """The home of another pod."""
+        self._pods += 1
+        homes._home.cache_clear()  # each pod has its own
+        return home_at(self._folder / f"pod-{self._pods}", pod=True)
+
+    def owe(self, cause: str = "hand") -> None:
+        """A start has begun."""
+        now = time.time()
+        start = Start.model_validate({"id": f"{cause} {now:.6f}", "cause": cause, "moment": now, "at": now})
+        update(self.store, "wine", lambda state: state.model_copy(update={"begun": start}))
+
+    @property
+    def state(self) -> ScheduleState:
+        return require(self.store, "wine")
+
+    @property
+    def entries(self) -> list[tuple[str, str]]:
+        return [(entry.outcome, entry.run) for entry in self.state.recent]
+
+    def end(self, run: str, status: str) -> None:
+        """The run's driver has ended."""
+        self.jobs.end()
+        ended = self.record(run).model_copy(update={"status": status, "finished": time.time()})
+        found = self.store.read(f"records/{run}.json")
+        self.store.write(f"records/{run}.json", ended.model_dump_json().encode(), found and found[1])
+
+    def record(self, run: str) -> RunRecord:
+        found = self.store.read(f"records/{run}.json")
+        assert found is not None
+        return RunRecord.model_validate_json(found[0])
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
+    far = Far(tmp_path)
+    monkeypatch.setattr("tidegate.pipelines.state.home.open_store", lambda *_, **__: far.store)
+    monkeypatch.setattr("tidegate.infra.cluster.api.Cluster", lambda *_: far.jobs)
+    monkeypatch.setenv("TIDEGATE_STORE", "s3://bucket/far")
+    yield far
+    homes._home.cache_clear()
+
+
+def experiment(folder: Path, **more: Any) -> Experiment:
+    (folder / "rows.csv").write_text("x,y\n" + "1,2\n3,4\n" * 20)
+    document = {"name": "wine", "data": {"source": "rows.csv", "target": "y"}, "model": {"family": "linear"}}
+    return validate(document | {"schedule": CRON} | more, "here").resolved(folder)
+
+
+def put(far: Far, found: Experiment) -> str:
+    return set_schedule(far.home, found, detach=False, executor="local").text
+
+
+def test_a_run_starts_though_the_machine_is_gone(far: Far, tmp_path: Path) -> None:
+    said = put(far, experiment(tmp_path))
+    assert "the code of this machine as it is now and a copy of this machine's data" in said
+    assert "the cluster has no scheduler" in said and "kubectl apply -k" in said
+    shutil.rmtree(far.home.path)
+    (tmp_path / "rows.csv").unlink()
+    far.owe()
+    run = begin_due(far.pod(), "wine")
+    assert far.entries == [("started", run)]
+    (job,) = far.jobs.made
+    assert job["metadata"]["name"] == f"driver-{run}"
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"].startswith("x/y/driver:")
+    record = far.record(run)
+    assert (record.status, record.cause.split()[:2]) == ("queued", ["wine", "hand"])
+    assert record.by is not None and record.by.user.endswith("tidegate-scheduler")
+    plan = far.store.read(f"runs/{run}/{PLAN}")
+    assert plan is not None and b'"kept_files"' in plan[0]
+
+
+def test_gc_keeps_what_a_schedule_needs(far: Far, tmp_path: Path) -> None:
+    put(far, experiment(tmp_path))
+    kept = far.state.cluster
+    assert kept is not None
+    digest = kept.facts["source"]["files"][0]["ref"]["digest"]
+    assert digest in needed_digests(far.home)
+    schedule(far.home, "delete", "wine")
+    assert digest not in needed_digests(far.home)
+
+
+@pytest.mark.parametrize("left", range(14))
+def test_a_start_that_is_killed_anywhere_happens_once(far: Far, tmp_path: Path, left: int) -> None:
+    """Before and after the writes of: the try, the plan, the run's name, its record, its Job, the end."""
+    put(far, experiment(tmp_path))
+    far.owe()
+    with dying(far, left) as died:
+        begin_due(far.pod(), "wine")
+    assert died == ([True] if left < 12 else [])
+    far.jobs.end() if left % 2 else None  # the driver may be quick
+    begin_due(far.pod(), "wine")
+    assert begin_due(far.pod(), "wine") == ""
+    assert len(far.jobs.made) == 1
+    ((outcome, run),) = far.entries
+    assert outcome == "started"
+    assert far.jobs.made[0]["metadata"]["annotations"][START] == far.record(run).cause
+
+
+class dying:
+    """The process is killed at the moment number `left`."""
+
+    def __init__(self, far: Far, left: int) -> None:
+        self._far, self._left, self._died = far, left, list[bool]()
+
+    def __enter__(self) -> list[bool]:
+        self._far.store.act = self._far.jobs.act = self._act
+        return self._died
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._far.store.act = self._far.jobs.act = lambda: None
+        return kind is Killed
+
+    def _act(self) -> None:
+        self._left -= 1
+        if self._left == -1:
+            self._died.append(True)
+            raise Killed
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["the run goes on", "the run ends meanwhile"])
+@pytest.mark.parametrize("left", range(13))
+def test_two_schedulers_start_a_run_once(far: Far, tmp_path: Path, left: int, ends: bool) -> None:
+    """One of them stands still at each moment, while the other does all."""
+    put(far, experiment(tmp_path))
+    far.owe()
+    moments = iter(range(1000))
+
+    def act() -> None:
+        if next(moments) != left:
+            return
+        far.store.act = far.jobs.act = lambda: None
+        begin_due(far.pod(), "wine")
+        if ends:
+            far.end(far.entries[0][1], "done")
+
+    far.store.act = far.jobs.act = act
+    try:
+        begin_due(far.pod(), "wine")
+    except Exception as error:  # a conflict, after which it is tried again
+        assert "ConflictError" in type(error).__name__
+    far.store.act = far.jobs.act = lambda: None
+    begin_due(far.pod(), "wine")
+    assert len(far.jobs.made) == 1
+    assert [outcome for outcome, _ in far.entries] == ["started"]
+
+
+def test_what_failed_before_is_begun_again(far: Far, tmp_path: Path) -> None:
+    """The same run, as nothing has changed: the finished Job of the start before makes room."""
+    put(far, experiment(tmp_path))
+    far.owe()
+    run = begin_due(far.pod(), "wine")
+    far.end(run, "failed")
+    far.owe("cron")
+    assert begin_due(far.pod(), "wine") == run
+    assert [outcome for outcome, _ in far.entries] == ["started", "started"]
+    assert [job["metadata"]["annotations"][START].split()[1] for job in far.jobs.made] == ["hand", "cron"]
+    far.owe("catch_up")  # its driver lives
+    begin_due(far.pod(), "wine")
+    assert far.entries[-1] == ("unchanged", run)
+    assert len(far.jobs.made) == 2
+
+
+def test_other_images_start_nothing_and_say_so(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(far, experiment(tmp_path))
+    monkeypatch.setenv("TIDEGATE_IMAGE_TAG", "0.9-new")
+    write_beat(far.store, time.time())
+    (listed,) = schedule(far.home, "list").data
+    assert "and the cluster's scheduler is of 0.9-new; expected the same" in listed["problem"]
+    assert "set it again" not in put(far, experiment(tmp_path))  # by a machine of that version
+    monkeypatch.setenv("TIDEGATE_IMAGE_TAG", "0.8-old")
+    far.owe()
+    assert begin_due(far.pod(), "wine") == ""
+    (entry,) = far.state.recent
+    assert entry.outcome == "failed" and "was set for images 0.9-new" in entry.reason
+    assert far.state.outbox[-1].event == "schedule_missed"
+
+
+def test_data_in_a_bucket_is_as_it_is_when_a_run_starts(far: Far, tmp_path: Path, s3: S3Server) -> None:
+    bucket = open_bucket(f"s3://{s3.bucket}/{tmp_path.name}")
+    bucket.upload(io.BytesIO(b"x,y\n1,2\n"), "rows.csv")
+    source = f"{bucket.url}/rows.csv"
+    found = experiment(tmp_path, data={"source": source, "target": "y"}, trigger={"new_data": "1m"})
+    assert "the bucket's data as it is when they start" in put(far, found)
+    runs = []
+    for rows in (b"x,y\n1,2\n", b"x,y\n1,2\n3,4\n"):
+        bucket.upload(io.BytesIO(rows), "rows.csv")
+        far.owe()
+        runs.append(begin_due(far.pod(), "wine"))
+        far.jobs.end()
+    assert len(set(runs)) == 2
+    bucket.delete("rows.csv")
+    far.owe()
+    begin_due(far.pod(), "wine")
+    assert far.state.recent[-1].outcome == "failed" and "there is nothing at" in far.state.recent[-1].reason
+
+
+def test_what_no_pod_sees_is_no_trigger(far: Far, tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"trigger.new_data: .*rows.csv is on this machine"):
+        put(far, experiment(tmp_path, trigger={"new_data": "1m"}))
+
+
+def test_the_scheduler_of_a_cluster_takes_the_same_turns(far: Far, tmp_path: Path) -> None:
+    """Pause, overlap and the end of a run before are those of a machine's home."""
+    put(far, experiment(tmp_path))
+    pod, begun = far.pod(), list[str]()
+
+    class Beginning:
+        def start(self, name: str, start: Start) -> None:
+            begun.append(start.id)
+            begin_due(pod, name)
+
+        def end(self, run: str) -> None: ...
+
+    clock = FakeClock(far.state.handled)
+    scheduler = Scheduler(pod, clock, Beginning())
+    clock.jump(_next_three(clock.now()) + 1 - clock.now())
+    update(far.store, "wine", lambda state: state.model_copy(update={"handled": clock.now() - 60}))
+    scheduler.tick()
+    assert len(begun) == 1
+    ((_, run),) = far.entries
+    schedule(far.home, "run", "wine")
+    scheduler.tick()
+    assert len(begun) == 1  # the run before is underway
+    assert far.state.owed[0].queued
+    far.end(run, "failed")
+    schedule(far.home, "pause", "wine")
+    scheduler.tick()
+    assert len(begun) == 1
+    schedule(far.home, "resume", "wine")
+    schedule(far.home, "run", "wine")
+    scheduler.tick()
+    assert len(begun) == 2
+
+
+def _next_three(now: float) -> float:
+    return now - now % 86400 + 3 * 3600 + 86400
+
+
+def test_a_scheduler_that_does_not_look_is_told(far: Far, tmp_path: Path) -> None:
+    item = check_cluster_scheduler(far.home, far.jobs)
+    assert item["ok"] and "no schedule needs it" in item["detail"]
+    put(far, experiment(tmp_path))
+    item = check_cluster_scheduler(far.home, far.jobs)
+    assert not item["ok"] and "wine need it" in item["detail"]
+    far.jobs.there["tidegate-scheduler"] = {}
+    assert not check_cluster_scheduler(far.home, far.jobs)["ok"]
+    write_beat(far.store, time.time())
+    assert check_cluster_scheduler(far.home, far.jobs)["ok"]
+    assert "scheduler" not in schedule(far.home, "list").text
+    write_beat(far.store, time.time() - DEAD_S - 1)
+    assert not check_cluster_scheduler(far.home, far.jobs)["ok"]
+    assert "does not run" in schedule(far.home, "list").text
+    assert "does not run" in schedule(far.home, "run", "wine").text
+    far.store.delete(KEY)
+    assert "has no scheduler" in schedule(far.home, "resume", "wine").text
