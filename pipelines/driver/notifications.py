@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tidegate.infra.errors import ConflictError, InfraError, NotificationError
 from tidegate.infra.notifications.channels import TIMEOUT_S, Message, check, send
+from tidegate.infra.store import Store
 from tidegate.infra.system.backoff import pauses
 from tidegate.infra.system.locks import lock
 from tidegate.models.errors import UserCodeError
@@ -159,6 +160,15 @@ def deliver(home: Home, patience_s: float = PATIENCE_S) -> list[str]:
             return _deliver(home, until)
     except InfraError:  # another process is sending, or the home's disk is gone, which the run itself tells
         return []
+
+
+def waiting_secrets(store: Store) -> list[str]:
+    """The secrets of the channels for which something waits in the store, sorted."""
+    secrets = set()
+    for content, _ in store.read_many(store.keys(KEYS)).values():
+        with suppress(ValidationError):  # of another version, which has to send it
+            secrets.add(Pending.model_validate_json(content).secret)
+    return sorted(secrets)
 
 
 def _deliver(home: Home, until: float) -> list[str]:

@@ -1,5 +1,6 @@
 """The objects of a run in a cluster, as `plan --manifests` prints them and the driver applies them. Pure."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from tidegate.pipelines.step_types.code import CodedInputs
 
 Packing = int | Literal["auto"]
 YOUNG_S = 600  # a pod with pack: auto takes another trial until it is so old: its start is 2 or 3 % of that
+TELLER = PodRequirements(cpu=0.5, memory="512Mi", deadline_s=300)
 DRIVER = PodRequirements(cpu=1, memory="1Gi", deadline_s=7 * 86400)
 
 
@@ -123,6 +125,20 @@ def driver_of(target: Target, run: str, notify: Sequence[Notification] = ()) -> 
         requirements=DRIVER,
         environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json(exclude_defaults=True)},
         secrets=tuple(dict.fromkeys(entry.secret for entry in notify)),
+    )
+    return with_policy(job, target.pod_policy("driver"))
+
+
+def teller_of(target: Target, secret: str) -> Object:
+    """The Job that sends what waits in the store for the channels of a secret."""
+    job = step_job(
+        run="schedules",
+        step_id=f"tell-{hashlib.sha256(secret.encode()).hexdigest()[:8]}",
+        step="tell",
+        image=image(target.images, "driver"),
+        argv=["python", "-P", "-m", "tidegate.pipelines.driver.tell"],
+        requirements=TELLER,
+        secrets=[secret],
     )
     return with_policy(job, target.pod_policy("driver"))
 

@@ -26,6 +26,7 @@ from tidegate.infra.system.clock import Clock, SystemClock
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.commands.schedules.beat import BEAT_S, write_beat
 from tidegate.pipelines.commands.schedules.looking import Looker, judge
+from tidegate.pipelines.commands.schedules.messenger import send_by_jobs
 from tidegate.pipelines.driver.notifications import KEYS as MESSAGES
 from tidegate.pipelines.driver.notifications import deliver
 from tidegate.pipelines.errors import PipelineError, error_message
@@ -102,6 +103,7 @@ class Scheduler:
         self._looker = Looker(home)
         self._problems: dict[str, str] = {}
         self._told = 0.0
+        self._place: Home | None = None  # of a schedule of a cluster
         self._telling: Thread | None = None
 
     def tick(self) -> None:
@@ -116,6 +118,9 @@ class Scheduler:
             for run in self._late():
                 self._starter.end(run)
             self._tell()
+        elif self._place is not None and abs(self._clock.now() - self._told) >= TELL_S:
+            self._told = self._clock.now()
+            send_by_jobs(self._place)
 
     def _late(self) -> list[str]:
         """Runs that people did not approve in time, and that nobody has written down as refused."""
@@ -145,6 +150,7 @@ class Scheduler:
         state = self._changed(state, experiment)
         if state is None:
             return
+        self._place = home_of(self._home, state)
         if hand_over(self._home, state, experiment.notify):
             self._told = 0.0
         if state.begun is not None:

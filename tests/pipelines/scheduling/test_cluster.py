@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,43 @@ def test_the_scheduler_of_a_cluster_takes_the_same_turns(far: Far, tmp_path: Pat
     schedule(far.home, "run", "wine")
     scheduler.tick()
     assert len(begun) == 2
+
+
+def test_a_job_sends_what_a_schedule_tells(far: Far, tmp_path: Path) -> None:
+    """It has the channel's secret, which the scheduler has not; one at a time, and again if it was not taken."""
+    notify = [{"to": "webhook", "secret": "ops", "on": ["schedule_missed"]}]
+    put(far, experiment(tmp_path, notify=notify))
+    clock = FakeClock(time.time())
+    update(far.store, "wine", lambda state: state.model_copy(update={"handled": clock.now() - 2 * 86400}))
+    scheduler = Scheduler(far.pod(), clock, Noting())
+    scheduler.tick()
+    (job,) = far.jobs.made
+    spec = job["spec"]["template"]["spec"]
+    assert {"name": "secret-ops", "secret": {"secretName": "ops"}} in spec["volumes"]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("tidegate-step", False)
+    assert spec["containers"][0]["command"][-1] == "tidegate.pipelines.driver.tell"
+    for age in (60, 2000, 2000):
+        far.jobs.end()
+        made = datetime.fromtimestamp(time.time() - age, UTC).isoformat()
+        for one in far.jobs.there.values():
+            one["metadata"]["creationTimestamp"] = made
+        clock.jump(100)
+        scheduler.tick()
+    assert len(far.jobs.made) == 2
+    for key in far.store.keys("notifications/"):
+        far.store.delete(key)
+    far.jobs.there.clear()
+    clock.jump(100)
+    scheduler.tick()
+    assert len(far.jobs.made) == 2
+
+
+class Noting:
+    """Begins nothing."""
+
+    def start(self, name: str, start: Start) -> None: ...
+
+    def end(self, run: str) -> None: ...
 
 
 def _next_three(now: float) -> float:
