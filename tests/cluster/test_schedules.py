@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from tidegate.infra.cluster.api import Cluster
+from tidegate.infra.testbed.host.errors import TestbedError
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.install import NAMESPACE
 from tidegate.infra.testbed.running import kubectl
 
 from .conftest import Onto, wait_for
+from .identities import account
 
 pytestmark = pytest.mark.cluster
 NAME = f"night{int(time.time())}"
@@ -58,6 +60,28 @@ def drivers(api: Cluster, run: str) -> list[str]:
     """The driver's Jobs that were made: an object that is made again has another uid."""
     found = api.get("Job", f"driver-{run}")
     return [] if found is None else [found["metadata"]["uid"]]
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "answer"),
+    [
+        ("create", "jobs", "yes"),
+        ("list", "pods", "yes"),
+        ("get", "secrets", "no"),
+        ("create", "pods", "no"),
+        ("patch", "deployments", "no"),
+    ],
+)
+def test_its_account_starts_drivers_and_no_more(
+    installed: Layout, tmp_path: Path, verb: str, what: str, answer: str
+) -> None:
+    own = account(installed, tmp_path, NAMESPACE, "tidegate-scheduler")
+    argv = ("-n", NAMESPACE, "auth", "can-i", verb, what)
+    if answer == "yes":
+        assert own.kubectl(*argv).strip() == answer
+    else:
+        with pytest.raises(TestbedError):  # its exit code says no
+            own.kubectl(*argv)
 
 
 def test_check_shows_when_it_last_looked(onto: Onto) -> None:
