@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3_server import S3Server
+from tests.bucket_servers import S3Server
 from tidegate.infra.errors import AlreadyExistsError, ConflictError
 from tidegate.infra.store import FolderStore, open_bucket
 from tidegate.infra.system.clock import FakeClock
