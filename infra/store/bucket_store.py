@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError, CorruptObjectError, MissingObjectError, StoreError
@@ -110,19 +110,22 @@ class BucketStore:
     def write(self, key: str, content: bytes, etag: str | None) -> str:
         """Replace the document that was read with `etag`; None: it must not exist yet.
 
-        Raises ConflictError only if nothing was written, and another StoreError if the response was lost and somebody
-        else has written the document since: nobody can tell then whether this write was done before theirs.
+        Raises ConflictError only if nothing was written, and another StoreError if the response was lost and the
+        document was written several times since: nobody can tell then whether this write was one of them.
         """
         writer = secrets.token_hex(8)
-        new, again = self.bucket.put(_document(key), content, etag, {WRITER: writer})
+        new, again = self.bucket.put(_document(key), content, etag, {WRITER: f"{writer}.{_mark(etag)}"})
         return new or self._written_before(key, etag, writer, again)
 
     def _written_before(self, key: str, etag: str | None, writer: str, again: bool) -> str:
         """Return the etag if the refused write was a retry of our own, whose first response was lost."""
         found = self.bucket.mark(_document(key), WRITER)
-        if found and found[1] == writer:
+        last, _, replaced = ((found and found[1]) or "").partition(".")
+        if found and last == writer:
             return found[0]
-        if again:
+        if again and replaced != _mark(
+            etag
+        ):  # else theirs replaced the very document that this one was to replace
             raise StoreError(
                 f"the response to a write of {key} in {self.url} was lost, and somebody else has written it since; "
                 "expected to know whether the write was done; see what is there now, then try again"
@@ -153,6 +156,11 @@ class BucketStore:
 
 def _object(ref: Ref) -> str:
     return f"objects/{object_name(ref.digest, ref.name)}"
+
+
+def _mark(etag: str | None) -> str:
+    """What a document's metadata says of the one that it replaced."""
+    return sha256((etag or "").encode()).hexdigest()[:16]
 
 
 def _document(key: str) -> str:

@@ -15,6 +15,7 @@ from tests.bucket_servers import BucketServer
 from tests.infra.store.test_s3_store import Cut
 from tidegate.infra.errors import ConflictError, StoreError
 from tidegate.infra.store import Ref
+from tidegate.infra.store.bucket import Written
 from tidegate.infra.store.bucket_store import BucketStore
 from tidegate.infra.store.cloud_address import parse
 from tidegate.infra.store.cloud_bucket import CloudBucket
@@ -74,12 +75,12 @@ class TestObjects:
         assert abs(told.modified - listed.modified) < 1.0
 
     def test_its_etag_changes_with_its_content(self, bucket: CloudBucket) -> None:
-        first = bucket.put("x", b"1", None, {})
+        first = bucket.put("x", b"1", None, {}).etag
         before = bucket.stat("x")
-        second = bucket.put("x", b"2", first, {"by-whom": "me"})
+        second = bucket.put("x", b"2", first, {"by-whom": "me"}).etag
         assert second not in (None, first)
         assert bucket.mark("x", "by-whom") == (second, "me")
-        assert bucket.put("x", b"3", first, {}) is None
+        assert bucket.put("x", b"3", first, {}) == Written(None)
         after = bucket.stat("x")
         assert before and after and before.etag != after.etag
 
