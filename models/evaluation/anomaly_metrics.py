@@ -15,7 +15,7 @@ from tidegate.models.evaluation.class_metrics import average_precision_of
 from tidegate.models.evaluation.metrics import Measured, area_under_curve
 from tidegate.models.preprocessing.schema import Target
 
-OF_LABELS = ("auc", "pr_auc", "f1", "precision", "recall")
+OF_KNOWN = ("auc", "pr_auc", "f1", "precision", "recall")
 
 
 def anomaly_metrics(target: Target, truth: NDArray[Any], scores: NDArray[np.float64]) -> Measured:
@@ -32,7 +32,7 @@ def anomaly_metrics(target: Target, truth: NDArray[Any], scores: NDArray[np.floa
             if target.label is None
             else "all rows or none are known anomalies"
         )
-        return measured | dict.fromkeys(OF_LABELS, why)
+        return measured | dict.fromkeys(OF_KNOWN, why)
     found = score > limit
     right = int((found & known).sum())
     return measured | {

@@ -13,13 +13,16 @@ from tidegate.pipelines.errors import ExperimentError, suggested
 from tidegate.pipelines.experiment.automation.approval import Approval
 from tidegate.pipelines.experiment.part import Part
 
-LOWER_IS_BETTER = ("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate", "hamming")
+LOWER_IS_BETTER = (
+    *("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate", "hamming"),
+    *("pinball", "mase", "coverage_error", "alarms"),
+)
 DEFAULTS = {task: f"test_{names[0]}" for task, names in METRICS.items()}
 SPLITS = ("test_", "validation_", "folds_")
 SHARES = (  # from 0 to 1
     *("accuracy", "f1", "auc", "map50", "map", "ece"),
     *("precision", "recall", "balanced_accuracy", "pr_auc"),
-    *("f1_micro", "subset_accuracy", "hamming", "mean_iou"),
+    *("f1_micro", "subset_accuracy", "hamming", "mean_iou", "alarms"),
 )
 # What follows the name of one of several outputs.
 OF_OUTPUT = tuple(f"_{name}" for task, names in METRICS.items() if task != "multioutput" for name in names)

@@ -7,6 +7,7 @@ from tidegate.models.config.metrics import top_k
 from tidegate.models.config.own_metrics import metric_names, own_metrics
 from tidegate.models.distributed.devices import require_backend
 from tidegate.pipelines.commands.model_file import check_model_file
+from tidegate.pipelines.commands.preflight.anomalies import check_anomaly
 from tidegate.pipelines.commands.preflight.parts import part_checks, stated_task
 from tidegate.pipelines.commands.preflight.running import run_checks
 from tidegate.pipelines.commands.preflight.searched import check_space
@@ -51,6 +52,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
         yield partial(check_name, criterion.metric, task, tuple(own_metrics(experiment.training.metrics)))
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
+    yield partial(check_anomaly, experiment)
     yield partial(_check_explains, experiment, task)
 
 
@@ -98,8 +100,9 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
 
 
 def _check_explains(experiment: Experiment, task: str | None) -> None:
-    """Refuse to explain written texts and found boxes: they have no single output to explain."""
-    does = {"generation": "writes texts", "detection": "finds boxes"}.get(task or "")
+    """Refuse to explain written texts, found boxes and scores of anomalies."""
+    known = {"generation": "writes texts", "detection": "finds boxes", "anomaly": "scores anomalies"}
+    does = known.get(task or "")
     if experiment.serving.explain and does:
         raise ExperimentError(
             f"serving.explain: true is for a classification or a regression, and this model {does}; leave it out"

@@ -47,6 +47,16 @@ def test_the_better_direction(metric: str, lower: bool) -> None:
     assert lower_is_better(metric) is lower
 
 
+def test_each_metric_that_a_task_has_is_of_a_known_direction() -> None:
+    known = {name for names in METRICS.values() for name in names}
+    higher = {name for name in known if not lower_is_better(f"test_{name}")}
+    assert higher == {
+        *("accuracy", "balanced_accuracy", "subset_accuracy", "precision", "recall", "f1", "f1_micro"),
+        *("entity_f1", "auc", "pr_auc", "map", "map50", "mean_iou", "r2", "coverage"),
+    }
+    assert lower_is_better("folds_mase_mean") and lower_is_better("validation_pinball")
+
+
 @pytest.mark.parametrize(
     ("metric", "order"), [("test_accuracy", [1, 0, 2]), ("test_loss", [2, 0, 1]), ("test_f1", [2, 0, 1])]
 )

@@ -24,6 +24,15 @@ gate: [{metric: test_auc, minimum: 0.9}, {metric: test_alarms, maximum: 0.2}]
 """
 
 
+OWN = """
+import keras
+
+def build(inputs, outputs):
+    x = keras.layers.Dense(8, activation="tanh")(inputs["features"])
+    return keras.Model(inputs, outputs.layer(keras.layers.Dense(2)(x)))
+"""
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four sensors of one load; of a broken machine one of them does not follow it, though none is out of its range."""
@@ -84,10 +93,12 @@ def test_anomalies_go_the_whole_way(cli: Cli, machine: Path) -> None:
     with output.open() as stream:
         table = list(csv.DictReader(stream))
     assert list(table[0]) == ["row", "score", "anomaly"] and len(table) == 600
-    again = cli.ok(
-        "submit", str(machine), "--set", "training.epochs=50"
-    )  # compared with the champion, each by its own
-    assert again["status"] in ("done", "refused") and "test_auc" in again["metrics"]
+    own = machine.with_name("own.py")
+    own.write_text(OWN)
+    ran = cli("submit", str(machine), "--set", f"model={{file: {own}}}", "--json")
+    assert ran.code in (0, 3), ran.stderr
+    assert [told.split()[0] for told in ran.json["compared"]] == ["test_auc", "test_alarms"]
+    assert ran.json["metrics"]["test_auc"] > 0.9
 
 
 def test_what_it_has_not_is_refused_before_a_step_runs(cli: Cli, machine: Path) -> None:
@@ -101,3 +112,13 @@ def test_what_it_has_not_is_refused_before_a_step_runs(cli: Cli, machine: Path) 
         "plan", str(machine), "--set", "model={family: cnn}", "--set", "data.forecast={past: 3, horizon: 1}"
     )
     assert ran.code == 2 and "forecast is stated" in ran.stderr
+    ran = cli("plan", str(machine), "--set", "data.anomaly.label=null")
+    assert (
+        ran.code == 2 and "test_auc is of known anomalies, and data.anomaly.label is not stated" in ran.stderr
+    )
+    ran = cli("plan", str(machine), "--set", "gate={metric: validation_f1}")
+    assert ran.code == 2 and "left out of the validation rows; gate test_f1" in ran.stderr
+    ran = cli("plan", str(machine), "--set", "training.metrics=[{name: my.thing:metric}]")
+    assert ran.code == 2 and "training.metrics" in ran.stderr
+    ran = cli("plan", str(machine), "--set", "serving.explain=true")
+    assert ran.code == 2 and "this model scores anomalies" in ran.stderr
