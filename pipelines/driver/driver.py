@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from tidegate.infra.system.locks import lock
 from tidegate.pipelines.driver.kept_plan import plan_at, plan_document
 from tidegate.pipelines.driver.kept_record import KeptRecord
 from tidegate.pipelines.driver.mlflow_run import RunLog
-from tidegate.pipelines.driver.mlflow_sync import sync_command
+from tidegate.pipelines.driver.mlflow_sync import finished, sync_command
 from tidegate.pipelines.driver.notifications import Teller
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import run_plan
@@ -38,6 +37,7 @@ from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.state.approvals import mark_told, withdraw
 from tidegate.pipelines.state.home import Home, RunFolder, Status, StepRecord
 from tidegate.serving.deployment.event import Actor
+from tidegate.serving.errors import ServingError
 
 SYNC_S = 100.0  # longer than the sync's own timeout, with MLflow's start and one request that hangs
 FAILED_SYNC_S = (
@@ -129,14 +129,19 @@ class Driver:
             if problem:
                 self._progress.say(f"warning: {problem}")
             self._end("refused", str(error))
-        except CancelledError as error:
-            abandon(self._home, plan.run, plan.experiment.endpoint)
-            self._end("cancelled", str(error))
-            raise
         except Exception as error:
-            abandon(self._home, plan.run, plan.experiment.endpoint)
-            self._end("failed", error_message(error))
+            self._abandon(plan)
+            status: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
+            self._end(status, error_message(error))
             raise
+
+    def _abandon(self, plan: Plan) -> None:
+        """Give up the release that the run reserved; if that fails, its end is recorded and told all the same."""
+        try:
+            abandon(self._home, plan.run, plan.experiment.endpoint)
+        except (InfraError, ServingError) as error:
+            left = f"a release that it reserved of {plan.experiment.endpoint} may be left, with its server"
+            self._progress.say(f"warning: {left}: {error}; the next run of this endpoint stops it")
 
     def _is_finished(self, plan: Plan) -> bool:
         """Whether the run is done, synced and complete; then only the status of its steps is updated."""
@@ -272,7 +277,7 @@ class Driver:
         finally:
             # Still "running": not even the failure could be recorded, as on a full disk.
             failed = self._record.run.status in ("failed", "running")
-            self._record.update(synced=_finished(process, FAILED_SYNC_S if failed else SYNC_S))
+            self._record.update(synced=finished(process, FAILED_SYNC_S if failed else SYNC_S))
             if failed and not self._record.run.synced:
                 name = f"sync-{self._folder.run}"
                 log_file = self._folder.log("sync")
@@ -283,20 +288,3 @@ class Driver:
                     f"trained, not synced: MLflow did not receive everything; `tidegate resume {self._folder.run}` "
                     f"syncs it later; see {self._folder.log('sync')}"
                 )
-
-
-def _finished(process: ForkedProcess, patience_s: float) -> bool:
-    """Tell the sync that the run has ended; return whether it sent everything."""
-    with contextlib.suppress(OSError):
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-    try:
-        return process.wait(patience_s) == 0
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return False
-    finally:
-        # If the sync ended earlier, what is still in the pipe's buffer is lost.
-        with contextlib.suppress(OSError):
-            process.stdin.close()

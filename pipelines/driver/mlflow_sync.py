@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from tidegate.infra.system.locks import lock
 from tidegate.infra.system.priority import give_way
 from tidegate.pipelines.driver.mlflow_deletion import delete_pending, has_pending, pending_aliases
 from tidegate.pipelines.executors.forking.imports import SYNC
+from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.state.home import Home, home_at
 from tidegate.serving.deployment.release import load
@@ -151,6 +153,23 @@ def sync_command(home: Home, run: str | None) -> list[str]:
         str(home.path),
         *(("--run", run) if run is not None else ()),
     ]
+
+
+def finished(process: ForkedProcess, patience_s: float) -> bool:
+    """Tell the sync that the run has ended; return whether it sent everything."""
+    with contextlib.suppress(OSError):
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    try:
+        return process.wait(patience_s) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    finally:
+        # If the sync ended earlier, what is still in the pipe's buffer is lost.
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

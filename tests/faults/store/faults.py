@@ -10,6 +10,8 @@ from typing import NamedTuple
 from tidegate.infra.errors import StoreError
 
 SEED_VARIABLE, ALL_VARIABLE = "TIDEGATE_CHAOS_SEED", "TIDEGATE_CHAOS_ALL"
+# Of walks: which calls may meet a fault, by a pattern such as `write endpoints/`, and which faults, with commas.
+CALLS, FAULTS = "TIDEGATE_CHAOS_CALLS", "TIDEGATE_CHAOS_FAULTS"
 SEED = int(os.environ.get(SEED_VARIABLE) or 20261130)
 ALL = bool(os.environ.get(ALL_VARIABLE))  # `make chaos`: every call, where `make test` takes a few
 SAID = "failed on purpose"
@@ -45,21 +47,23 @@ class Faults:
 
     def __post_init__(self) -> None:
         self.met: list[Met] = []
-        self.calls = 0
+        self.calls: list[str] = []  # each with its method and what it was about
         self._down = False
         self._counting = threading.Lock()
 
     def next(self, method: str, about: str) -> Met | None:
         """Count a call; the fault that it meets."""
         with self._counting:
-            self.calls += 1
-            fault = "down" if self._down else self.fault_of(self.calls)
+            self.calls.append(f"{method} {about}")
+            number = len(self.calls)
+            fault = "down" if self._down else self.fault_of(number)
             if fault is None:
                 return None
+            met = Met(number, fault, method, about)
             if not self._down:
-                self.met.append(Met(self.calls, fault, method, about))
+                self.met.append(met)
             self._down = fault == "down"
-            return Met(self.calls, fault, method, about)
+            return met
 
 
 def at(number: int, fault: str) -> Faults:

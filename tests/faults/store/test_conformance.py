@@ -1,6 +1,7 @@
 """What every store promises, with faults: those that its client survives by itself, and calls that take long or twice.
 
-What else is promised when a call fails stands in `test_failed_calls`.
+One promise is weaker there: a conflict may be told as a write of which nobody knows whether it was done. What is
+promised of a call that fails stands in `test_failed_calls`.
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from tests.bucket_servers import S3Server
 from tests.conformance import test_store as conformance
 from tests.faults.store.faults import ALL, SILENT, Faults, now_and_then
 from tests.faults.store.faulty_store import FaultyServer, FaultyStore
+from tidegate.infra.errors import ConflictError, StoreError
 from tidegate.infra.store import FolderStore, Store
 from tidegate.infra.store.s3_store import S3Store
+from tidegate.infra.store.types import short_etag
 
 EVERY = 4
 PART = 5 << 20  # the least that S3 allows: a large file goes in parts
@@ -22,6 +25,20 @@ PART = 5 << 20  # the least that S3 allows: a large file goes in parts
 MIXED = {"folder": SILENT, "s3": ("refused", "lost", *SILENT)}
 EACH = {f"{store} {fault}": (store, (fault,)) for store, faults in MIXED.items() for fault in faults}
 CASES = {store: (store, faults) for store, faults in MIXED.items()} | (EACH if ALL else {})
+
+
+class Told(S3Store):
+    """Where nobody can know whether a write was done, it says that others have changed the document."""
+
+    def write(self, key: str, content: bytes, etag: str | None) -> str:
+        try:
+            return super().write(key, content, etag)
+        except StoreError as error:
+            if "was lost" not in str(error):
+                raise
+            now = self.read(key)
+        seen = f"it is {short_etag(now and now[1])}; expected {short_etag(etag)}"
+        raise ConflictError(f"{key} changed meanwhile: {seen}")
 
 
 @pytest.fixture(params=CASES)
@@ -36,7 +53,7 @@ def store(request: pytest.FixtureRequest, faults: Faults, tmp_path: Path) -> Ite
         yield cast(Store, FaultyStore(FolderStore(tmp_path / "store"), faults))
     else:
         server: S3Server = request.getfixturevalue("s3")
-        bucket = S3Store(server.url(tmp_path.name), cache=tmp_path / "cache", part_size=PART)
+        bucket = Told(server.url(tmp_path.name), cache=tmp_path / "cache", part_size=PART)
         FaultyServer(faults).stand_before(bucket)
         yield bucket
         assert not bucket.bucket.client.list_multipart_uploads(Bucket=server.bucket).get("Uploads")

@@ -95,9 +95,10 @@ def test_a_write_that_was_done_and_overtaken_is_no_conflict(store: S3Store, othe
     assert (others.read("counter") or (b"",))[0] == b"3"  # ours, and theirs
 
 
-def test_a_conflict_is_told_as_one_when_nothing_was_lost(store: S3Store, others: S3Store) -> None:
+@pytest.mark.parametrize("fault", ["delayed", "refused", "lost", "doubled"])
+def test_a_conflict_with_one_writer_is_told_as_one(store: S3Store, others: S3Store, fault: str) -> None:
     before = others.write("a", b"1", None)
     others.write("a", b"2", before)
-    FaultyServer(at(1, "delayed")).stand_before(store)
+    FaultyServer(at(1, fault)).stand_before(store)
     with pytest.raises(ConflictError):
         store.write("a", b"3", before)
