@@ -205,6 +205,15 @@ def _endpoints(add: Add) -> None:
     )
     eject.add_argument("name", metavar="NAME", help="an endpoint")
     eject.add_argument("folder", metavar="DIR", help="a new or an empty folder")
+    watched = add(
+        "monitoring",
+        "endpoints.monitoring:monitoring",
+        "write alerts and a dashboard for Prometheus and Grafana",
+        "tidegate monitoring watch/",
+    )
+    watched.add_argument(
+        "folder", metavar="DIR", help="where the files go; those of an earlier call are replaced"
+    )
     delete = add("delete", "removal:delete", "remove an endpoint, or a run", "tidegate delete digits")
     delete.add_argument("name", metavar="NAME", help="an endpoint, or a run's id")
     add_message(delete)

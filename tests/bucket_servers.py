@@ -162,9 +162,8 @@ class GoogleServer(BucketServer):
     def argv(self) -> list[str]:
         """Its binary; built from its pinned source when it is not in the testbed's cache."""
         cache = Layout.default().cache
-        (tool,) = build.TEST_TOOLS
         try:
-            build.build(cache, tool)
+            build.build(cache, next(tool for tool in build.TEST_TOOLS if tool.folder == "fake-gcs-server"))
         except PreconditionError as error:
             pytest.skip(f"no server of Google Cloud Storage: {error}")
         binary = str(build.binary(cache, "fake-gcs-server"))

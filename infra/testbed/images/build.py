@@ -66,7 +66,14 @@ TOOLS = (
     Tool("k6", "go.k6.io/k6", ("go.k6.io/k6",)),
 )
 # Not of the cluster: tests build them when they need them.
-TEST_TOOLS = (Tool("fake-gcs-server", "github.com/fsouza/fake-gcs-server", (".",)),)
+TEST_TOOLS = (
+    Tool("fake-gcs-server", "github.com/fsouza/fake-gcs-server", (".",)),
+    Tool(
+        "promtool",
+        "github.com/prometheus/prometheus",
+        ("github.com/prometheus/prometheus/cmd/promtool",),
+    ),
+)
 
 
 def version(tool: Tool) -> str:
