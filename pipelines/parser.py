@@ -154,8 +154,8 @@ def _endpoints(add: Add) -> None:
         dest="source",
         action="append",
         metavar="FILE",
-        help="rows as .csv, .parquet, .json, .jsonl, .npz or .npy, an image or a folder of images; "
-        "repeatable for images; without it, or with -, JSON is read from stdin",
+        help="rows as .csv, .parquet, .json, .jsonl, .npz or .npy, an image or a folder of images, a text file or a "
+        "folder of texts; repeatable for images and texts; without it, or with -, JSON is read from stdin",
     )
     predict.add_argument(
         "--csv",

@@ -47,13 +47,14 @@ def items_of(cell: str | None, kind: str) -> list[str]:
         ) from error
 
 
+def is_item(value: Any) -> bool:
+    """Whether a value may stand in a list: a text, or a whole number."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, str | int) or (isinstance(value, float) and value.is_integer())
+
+
 def _item(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not (isinstance(value, int) or _is_whole(value)):
+    if not is_item(value):
         raise ValueError(value)
-    return str(int(value))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
+    return value if isinstance(value, str) else str(int(value))

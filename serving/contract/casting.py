@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.data.cells.spellings import spellings
-from tidegate.models.data.item_lists import LISTS, items_of, items_text
+from tidegate.models.data.item_lists import LISTS, is_item, items_of, items_text
 from tidegate.models.data.sequences import padded
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Field
@@ -262,6 +262,9 @@ def _reason(field: Field, value: Any) -> tuple[str, str]:
     if isinstance(value, str) and field.dtype != "str":
         return describe(value), "send the number without quotes"
     if field.kind in LISTS:
+        wrong = [item for item in value if not is_item(item)] if isinstance(value, list) else []
+        if wrong and not isinstance(wrong[0], list):
+            return f"an array that holds {describe_with_nan(wrong[0])}", "replace or leave out that element"
         return describe(value), "send one flat array per row"
     if field.dtype == "str":
         return describe(value), "send it as a quoted string"

@@ -108,6 +108,26 @@ def test_the_culprit_is_named(homes: Contract, change: dict[str, Any], field: st
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["ids", "tokens"])
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (None, "null"),
+        (1.5, "the number 1.5"),
+        (True, "the boolean true"),
+        ({"a": 1}, "an object with the keys"),
+    ],
+)
+def test_what_no_list_may_hold_is_named(kind: str, item: Any, words: str) -> None:
+    reader = RequestReader(_single("str", kind=kind))
+    with pytest.raises(ContractError, match=rf"received an array that holds {words}.*leave out that element"):
+        reader.parse_rows([{"x": ["red", 7]}, {"x": ["red", item]}])
+    with pytest.raises(ContractError, match=r"array of shape \[1, 1\].*one flat array per row"):
+        reader.parse_rows([{"x": [["red"]]}])
+    with pytest.raises(ContractError, match=r"received the text.*one flat array per row"):
+        reader.parse_rows([{"x": '["red", null]'}])
+
+
 def test_a_missing_field_and_a_misspelt_one(homes: Contract) -> None:
     with pytest.raises(ContractError, match="'age' of row 0: received no such field") as caught:
         RequestReader(homes).parse_rows([{"rooms": 1, "city": "Oslo"}])
