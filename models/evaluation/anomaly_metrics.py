@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.evaluation.class_metrics import average_precision_of
+from tidegate.models.evaluation.evaluation import OF_KNOWN
 from tidegate.models.evaluation.metrics import Measured, area_under_curve
 from tidegate.models.preprocessing.schema import Target
-
-OF_KNOWN = ("auc", "pr_auc", "f1", "precision", "recall")
 
 
 def anomaly_metrics(target: Target, truth: NDArray[Any], scores: NDArray[np.float64]) -> Measured:

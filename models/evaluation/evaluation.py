@@ -25,6 +25,13 @@ NAMES = {  # by task; the first is what trials are ranked by
         *("precision", "recall", "subset_accuracy", "hamming"),
     ),
 }
+OF_KNOWN = (
+    "auc",
+    "pr_auc",
+    "f1",
+    "precision",
+    "recall",
+)  # of anomalies, where it is known which rows are some
 
 
 @dataclass(frozen=True)

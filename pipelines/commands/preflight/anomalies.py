@@ -1,7 +1,7 @@
 """What data.anomaly does not go with in the other parts of the experiment."""
 
 from tidegate.models.config.own_metrics import own_metrics
-from tidegate.models.evaluation.anomaly_metrics import OF_KNOWN
+from tidegate.models.evaluation.evaluation import OF_KNOWN
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.gate import SPLITS, criteria
 from tidegate.pipelines.experiment.spec import Experiment
