@@ -12,6 +12,7 @@ from typing import Any
 from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
 from tidegate.infra.cluster.pod_policy import PodPolicy, with_policy
 from tidegate.infra.cluster.pod_secrets import with_secrets
+from tidegate.infra.cluster.pod_signing import with_trusted_keys
 
 Object = dict[str, Any]
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}
@@ -40,6 +41,7 @@ class ReleaseSpec:
         secrets: names of Secrets that the user's code in its bundle expects.
         keys: name of the Secret with the API keys of those who may ask; "": anybody may.
         own_key: the line of the key with which the release is verified, as in a keys file.
+        signed: whether a trusted key must have signed the bundle.
         policy: what the company asks of its pods.
     """
 
@@ -58,6 +60,7 @@ class ReleaseSpec:
     secrets: tuple[str, ...] = ()
     keys: str = ""
     own_key: str = ""
+    signed: bool = False
     policy: PodPolicy = field(default_factory=PodPolicy)
 
     @property
@@ -147,7 +150,7 @@ def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Objec
 
 
 def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
-    return pod_spec(
+    pod = pod_spec(
         name=spec.endpoint,
         release=spec.number,
         bundle=spec.bundle,
@@ -160,6 +163,7 @@ def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
         own_key=spec.own_key,
         spread=chosen,
     )
+    return with_trusted_keys(pod) if spec.signed else pod
 
 
 def service(spec: ReleaseSpec) -> Object:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tidegate.infra.cluster import pod_security as restricted
 from tidegate.infra.cluster.pod_secrets import with_secrets
+from tidegate.infra.cluster.pod_signing import with_signing_key
 
 Object = dict[str, Any]
 
@@ -203,7 +204,7 @@ def driver_job(
     pod = _pod(
         labels, "driver", image, argv, requirements, account="tidegate-driver", environment=environment
     )
-    pod["spec"] = with_secrets(pod["spec"], 0, secrets)
+    pod["spec"] = with_signing_key(with_secrets(pod["spec"], 0, secrets))
     pod["spec"]["automountServiceAccountToken"] = True
     policy: list[Object] = [
         {

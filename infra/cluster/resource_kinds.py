@@ -41,6 +41,7 @@ KINDS = {
     "ResourceQuota": Kind("v1", "resourcequotas"),
     "Role": Kind("rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": Kind("rbac.authorization.k8s.io/v1", "rolebindings"),
+    "Secret": Kind("v1", "secrets"),
     "SelfSubjectAccessReview": Kind("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False),
     "SelfSubjectReview": Kind("authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False),
     "Service": Kind("v1", "services"),

@@ -34,6 +34,7 @@ def spec_of(target: Target, incarnation: int, release: Release, own_key: str = "
         tag=release.tag or tag(),
         secrets=release.secrets,
         own_key=own_key,
+        signed=bool(release.signed_by),
     )
 
 

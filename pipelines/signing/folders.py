@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tidegate.infra.cluster.pod_signing import TRUSTED_FOLDER
 from tidegate.pipelines.state.home import Home
 
 PRIVATE, TRUSTED = "signing.pem", "trusted"
@@ -13,5 +14,7 @@ def keys_folder(home: Home) -> Path:
 
 
 def trusted_folder(home: Home) -> Path:
-    """The public ones that may have signed what the home serves."""
+    """The public ones that may have signed what the home serves; of a cluster a copy, and in its pods the ConfigMap."""
+    if home.target is not None and Path(TRUSTED_FOLDER).is_dir():
+        return Path(TRUSTED_FOLDER)
     return keys_folder(home) / TRUSTED

@@ -13,6 +13,7 @@ from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
 from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.signing import cluster_keys
 from tidegate.pipelines.signing.folders import PRIVATE, TRUSTED, keys_folder, trusted_folder
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.signature import PrivateKey, PublicKey
@@ -22,13 +23,15 @@ from tidegate.serving.bundle.trust import SUFFIX, trusted_keys
 def signing_key(home: Home) -> PrivateKey | None:
     """The key that signs; a home on this machine gets one at first use. None: nothing is signed from here.
 
+    The key of a cluster is there for the drivers of its runs alone.
+
     Raises:
         UsageError: the file is no key, or others may read it.
         InfraError: it cannot be written.
     """
     path = keys_folder(home) / PRIVATE
     if home.target is not None:
-        return None
+        return cluster_keys.mounted_key()
     with _kept(home):
         if not path.exists():
             _make(home)
@@ -39,6 +42,8 @@ def signing_key(home: Home) -> PrivateKey | None:
 
 def rotate(home: Home) -> tuple[PublicKey, PublicKey | None]:
     """Make a new key that signs from now on; the former one stays trusted. Return the new one and the former."""
+    if home.target is not None:
+        return cluster_keys.rotate(home)
     with _kept(home):
         path = keys_folder(home) / PRIVATE
         before = _read(path).public if path.exists() else None
@@ -51,12 +56,16 @@ def rotate(home: Home) -> tuple[PublicKey, PublicKey | None]:
 
 def current(home: Home) -> PublicKey | None:
     """The public half of the key that signs; None before the first use."""
+    if home.target is not None:
+        return cluster_keys.current(home)
     path = keys_folder(home) / PRIVATE
     return _read(path).public if path.exists() else None
 
 
 def trusted(home: Home) -> dict[str, tuple[PublicKey, str]]:
     """The trusted keys by id, with the time from which each was (UTC, to the second)."""
+    if home.target is not None:
+        return cluster_keys.trusted(home)
     folder, found = trusted_folder(home), {}
     for key in trusted_keys(folder):
         path = folder / f"{key.id}{SUFFIX}"
@@ -88,6 +97,9 @@ def trust(home: Home, file: Path) -> PublicKey:
             f"{file} is no public key: {error}; expected the PEM of an elliptic key on P-256, as in "
             f"HOME/keys/{TRUSTED}/ID{SUFFIX}"
         ) from error
+    if home.target is not None:
+        cluster_keys.trust(home, key)
+        return key
     with _kept(home):
         _trust(home, key)
     return key
@@ -109,6 +121,9 @@ def distrust(home: Home, key: str) -> PublicKey:
             raise UsageError(
                 f"key {key} is the one that signs; expected another; `tidegate signing rotate` first"
             )
+        if home.target is not None:
+            cluster_keys.distrust(home, known[key][0])
+            return known[key][0]
         for path in trusted_folder(home).glob(f"*{SUFFIX}"):  # one that was put there may have any name
             if PublicKey(path.read_bytes()).id == key:
                 path.unlink()

@@ -1,7 +1,8 @@
 """Bundles in the store: a document that lists files by digest, laid out as a folder where one is needed.
 
 `python -m tidegate.pipelines.state.bundles fetch DIGEST FOLDER` lays one out from the store of $TIDEGATE_STORE, every
-digest checked; the init container of an endpoint's pod runs it, and its server starts only after it succeeded.
+digest checked, and the signature where $TIDEGATE_TRUSTED_KEYS names public keys; the init container of an endpoint's
+pod runs it, and its server starts only after it succeeded.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tidegate.infra.cluster.pod_signing import CHECKED
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Ref, Store, open_store
 from tidegate.models.user_code.code_folder import ENVIRONMENTS, read_code
@@ -140,11 +142,16 @@ def _fetch(digest: str, folder: Path) -> None:
     if not folder.is_dir():
         _lay_out(store, digest, folder)
         _unpack_packages(store, digest, folder)
-    found = bundle_digest(open_bundle(folder).manifest)
+    bundle = open_bundle(folder)
+    found = bundle_digest(bundle.manifest)
     if found != digest:
         raise PipelineError(
             f"{folder} holds bundle {found[:12]}, expected {digest[:12]}; submit the experiment again"
         )
+    if trusted := os.environ.get(CHECKED):
+        from tidegate.serving.bundle.trust import check_trusted  # a release without signature does without
+
+        check_trusted(bundle, Path(trusted))
 
 
 if __name__ == "__main__":

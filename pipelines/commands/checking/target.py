@@ -16,9 +16,11 @@ from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError, S
 from tidegate.pipelines.commands.checking.permissions import check_accounts, check_rights
 from tidegate.pipelines.commands.checking.pod import check_pod
 from tidegate.pipelines.commands.checking.reachability import check_mlflow, check_store
+from tidegate.pipelines.commands.provenance.signing import MAKE
 from tidegate.pipelines.commands.schedules.keeper import check_cluster_scheduler
 from tidegate.pipelines.commands.schedules.scheduler import NAME as SCHEDULER
 from tidegate.pipelines.result import item
+from tidegate.pipelines.signing.keys import current
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Gateway, Target
 
@@ -39,12 +41,20 @@ def check_target(home: Home) -> list[Item]:
     items += [store, check_mlflow()]
     if store["ok"] and _is_there(items):
         items.append(_checked(SCHEDULER, lambda: _scheduler(home, target)))
+        items.append(_checked("signing", lambda: _signing(home, target)))
     return items
 
 
 def _is_there(items: list[Item]) -> bool:
     """Whether the namespace can be asked: what it lacks is said already."""
     return any(one["name"] == "namespace" and one["ok"] for one in items)
+
+
+def _signing(home: Home, target: Target) -> Item:
+    """No key is no error: releases are then not signed, as they say."""
+    key = current(home)
+    said = f"key {key.id} signs releases" if key else f"releases are not signed; {MAKE.format(target.name)}"
+    return item("signing", True, said)
 
 
 def _scheduler(home: Home, target: Target) -> Item:

@@ -11,11 +11,12 @@ from tidegate.pipelines.state.endpoint_names import known_endpoints
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.trust import SUFFIX
 
+MAKE = "`tidegate signing rotate --target {}` makes one (an administrator: it writes a Secret)"
 WHAT = {"trust": "a public key's PEM file", "distrust": "a key's id, as `tidegate signing list` has it"}
 
 
 def signing(home: Home, do: str, what: str | None = None) -> Result:
-    """List the keys of a home, or change them.
+    """List the keys of a home or a cluster, or change them.
 
     Args:
         home: the home.
@@ -29,10 +30,6 @@ def signing(home: Home, do: str, what: str | None = None) -> Result:
     if (what is not None) != (do in WHAT):
         received = "nothing" if what is None else repr(what)
         raise UsageError(f"signing {do}: received {received}; expected {WHAT.get(do, 'no further argument')}")
-    if home.target is not None and do == "rotate":
-        raise UsageError(
-            f"signing rotate: releases on target {home.target.name} are not signed from here; expected the local target"
-        )
     if do == "rotate":
         made, before = rotate(home)
         note = f"; {before.id} signs no more, and what it has signed is still trusted" if before else ""
@@ -67,4 +64,6 @@ def _listed(home: Home) -> Result:
     rows.sort(key=lambda row: (not row["signs"], row["since"]))
     lines = [(row["key"], "signs" if row["signs"] else "trusted", row["since"], row["file"]) for row in rows]
     none = "no key yet: the first release makes one"
+    if home.target is not None:
+        none = f"no key yet, so releases are not signed; {MAKE.format(home.target.name)}"
     return Result(rows, table(("key", "", "since (UTC)", "file"), lines) if lines else none)

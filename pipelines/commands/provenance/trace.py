@@ -7,6 +7,7 @@ from tidegate.pipelines.history.entries import Entry, contents, listed
 from tidegate.pipelines.history.record import settle
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.signing.folders import trusted_folder
+from tidegate.pipelines.signing.keys import trusted
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home
@@ -65,6 +66,8 @@ def _problem(home: Home, release: Release, bundle: Bundle) -> str:
     """Why the release would not start; "" for one that would, or that was never signed."""
     if not release.signed_by:
         return ""
+    if home.target is not None:
+        trusted(home)  # the files that are checked with are a copy
     try:
         check_trusted(bundle, trusted_folder(home))
     except BundleError as error:
@@ -162,4 +165,4 @@ def _released(release: Release, entry: Entry | None, digest: str, problem: str) 
 
 
 def _unsigned() -> str:
-    return "released where nothing was signed: by an earlier version, or on a cluster"
+    return "released where nothing was signed: by an earlier version, or on a cluster without a key"

@@ -38,6 +38,16 @@ def pod_of(obj: Object) -> Object:
     return dict(obj["spec"]["template"]["spec"])
 
 
+def test_a_signed_release_is_checked_before_its_server_starts() -> None:
+    plain, asked = pod_of(deployment(make(), 1)), pod_of(deployment(make(signed=True), 1))
+    variable = {"name": "TIDEGATE_TRUSTED_KEYS", "value": "/etc/tidegate/trusted"}
+    assert variable in asked["initContainers"][0]["env"]
+    assert variable not in plain["initContainers"][0]["env"]
+    assert {"name": "trusted", "configMap": {"name": "tidegate-trusted"}} in asked["volumes"]
+    assert asked["containers"] == plain["containers"]  # its image has no library for it
+    assert not any("secret" in one and one["name"] != "store" for one in asked["volumes"])
+
+
 @pytest.mark.parametrize(("incarnation", "name"), [(0, "digits-r2"), (3, "digits-i3-r2")])
 def test_a_name_is_never_used_again_after_delete(incarnation: int, name: str) -> None:
     assert release_name("digits", 2, incarnation) == name

@@ -56,3 +56,13 @@ def test_what_is_missing_is_said_in_one_line(home: Home, tmp_path: Path, known: 
     assert done.returncode == 1
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_where_a_signature_is_asked_for_none_is_refused(
+    home: Home, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trusted").mkdir()
+    monkeypatch.setenv("TIDEGATE_TRUSTED_KEYS", str(tmp_path / "trusted"))
+    done = fetch(digest, tmp_path / "release", home.path / "store")
+    assert done.returncode == 1
+    assert "has no signature, model.sig; expected one of a trusted key" in done.stderr

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cli
+from tests.pipelines.state.test_bundles import fetch
 from tests.serving.bundle.test_model_signing import verified
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.signing.keys import current
@@ -61,6 +62,16 @@ def test_trace(shared: Cli, digits: dict[str, Any], bundle: Path, public: Path) 
 
 def test_the_tool_of_openssf_accepts_a_real_release(bundle: Path, public: Path) -> None:
     assert verified(bundle, public)
+
+
+def test_an_init_container_takes_it_with_a_trusted_key_only(
+    shared: Cli, bundle: Path, public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a pod of an endpoint runs on a cluster."""
+    for place, (trusted, code) in enumerate(((public.parent, 0), (tmp_path, 1))):
+        monkeypatch.setenv("TIDEGATE_TRUSTED_KEYS", str(trusted))
+        done = fetch(bundle.name, tmp_path / f"release-{place}", shared.home / "store")
+        assert (done.returncode, "trusted" in done.stderr) == (code, bool(code))
 
 
 def test_a_run_is_trained_again_to_the_same_bits(shared: Cli, digits: dict[str, Any]) -> None:
