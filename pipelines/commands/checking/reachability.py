@@ -23,9 +23,9 @@ def check_store(url: str, endpoint: str | None) -> dict[str, Any]:
     key = f"check-{secrets.token_hex(8)}"
     try:
         bucket = open_bucket(url, endpoint)
-        first = bucket.put(key, b"tidegate check", None, {})
+        first, _ = bucket.put(key, b"tidegate check", None, {})
         try:
-            second = bucket.put(key, b"another", None, {})
+            second, _ = bucket.put(key, b"another", None, {})
             found = bucket.get(key)
         finally:
             bucket.delete(key)
