@@ -202,5 +202,8 @@ class Server(Forked):
 
 
 def with_tests(variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables of a process that imports from `tests`, and of the server that forks it."""
-    return {**variables, "PYTHONPATH": str(ROOT)}
+    """Variables of a process that imports from `tests`, and of the server that forks it.
+
+    A copy of this repository, too, finds its own code, and not that which is installed.
+    """
+    return {**variables, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / ".src")))}

@@ -12,6 +12,9 @@ from tidegate.infra.errors import StoreError
 SEED_VARIABLE, ALL_VARIABLE = "TIDEGATE_CHAOS_SEED", "TIDEGATE_CHAOS_ALL"
 # Of walks: which calls may meet a fault, by a pattern such as `write endpoints/`, and which faults, with commas.
 CALLS, FAULTS = "TIDEGATE_CHAOS_CALLS", "TIDEGATE_CHAOS_FAULTS"
+PATH = (
+    "TIDEGATE_CHAOS_PATH"  # $PYTHONPATH of the tests, which what walks start has too: else it is not forked
+)
 SEED = int(os.environ.get(SEED_VARIABLE) or 20261130)
 ALL = bool(os.environ.get(ALL_VARIABLE))  # `make chaos`: every call, where `make test` takes a few
 SAID = "failed on purpose"

@@ -136,15 +136,6 @@ BUGS = {
         "read history/head",
         "down",
     ),
-    "a failed run leaves its release's server": Bug(
-        "pipelines/driver/driver.py",
-        "            self._abandon(plan)\n",
-        "",
-        WALK,
-        "folder",
-        "still runs: .*tidegate.serving.server",
-        "read history/head",
-    ),
     "a step's error is not told": Bug(
         "pipelines/executors/worker.py",
         "            report_error(error)\n            return EXIT",

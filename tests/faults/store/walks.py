@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from tests.faults.store.faults import CALLS, SAID, SEED, Faults, at
+from tests.faults.store.faults import CALLS, PATH, SAID, SEED, Faults, at
 from tests.faults.store.faulty_store import FaultyStore
 from tests.faults.store.invariants import after_a_failure, after_the_next, known_runs
 from tidegate.infra.store import FolderStore, Store
@@ -83,13 +83,13 @@ class Walks:
 
 
 def chosen(calls: list[str], count: int, faults: list[str]) -> Iterator[tuple[int, str]]:
-    """Which calls of a walk meet which fault: all meet each if the count is 0, else half of them change something."""
+    """Which calls of a walk meet which fault: each meets one if the count is 0, else half of them change something."""
     wanted = re.compile(os.environ.get(CALLS, ""))
     every = [number for number, call in enumerate(calls, 1) if wanted.match(call)]
-    if count == 0:
-        yield from ((number, fault) for number in every for fault in faults)
-        return
     dice = random.Random(f"{SEED} walks")
+    if count == 0:
+        yield from ((number, dice.choice(faults)) for number in every)
+        return
     changes = [number for number in every if CHANGES.match(calls[number - 1])]
     half = dice.sample(changes, min(count // 2, len(changes)))
     rest = [number for number in every if number not in half]
@@ -100,6 +100,9 @@ def chosen(calls: list[str], count: int, faults: list[str]) -> Iterator[tuple[in
 def main(words: list[str]) -> None:
     """Walk, and report each."""
     home, url, count, faults, report = words
+    os.environ["PYTHONPATH"] = os.environ.pop(PATH, "")
+    if not os.environ["PYTHONPATH"]:
+        del os.environ["PYTHONPATH"]
     walks = Walks(Path(home), None if url == "-" else url)
     kinds = faults.split(",")
     first = random.Random(f"{SEED} first").randrange(1, FIRST)
@@ -108,7 +111,9 @@ def main(words: list[str]) -> None:
         def told(number: int, walk: Callable[[], dict[str, Any]]) -> None:
             file.write(json.dumps({"walk": number, **walk()}) + "\n")
 
-        if not os.environ.get(CALLS):
+        if os.environ.get(CALLS):
+            walks.clean(1)  # the first one of a home has other calls
+        else:
             told(0, lambda: walks.faulty(1, at(first, kinds[0])))
         walks.clean(2)
         for place, (call, fault) in enumerate(chosen(walks.faults.calls, int(count), kinds)):
