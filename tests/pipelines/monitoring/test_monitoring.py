@@ -245,7 +245,8 @@ def test_each_alert_fires_when_it_should_and_none_when_all_is_well(rules: Path, 
             [promtool(), "test", "rules", test], capture_output=True, text=True, check=False
         )
         alert = case["alert_rule_test"][0]["alertname"]
-        assert done.returncode and f'alertname="{alert}"' in done.stdout, (alert, done.stdout, done.stderr)
+        told = done.stdout + done.stderr
+        assert done.returncode and f'alertname="{alert}"' in told, (alert, told)
     test = tmp_path / "well.yaml"
     well_case = {"interval": "1m", "input_series": QUIET, "alert_rule_test": well}
     test.write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": [well_case]}))
