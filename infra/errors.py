@@ -15,6 +15,7 @@ InfraError
     ├── ForbiddenError      not permitted, or over quota
     ├── NotFoundError       the object does not exist
     ├── AlreadyExistsError  an object of that name exists already
+    ├── ChangedError        an object is not, or not as, the one that was read
     ├── RolloutError        an endpoint's pods did not become ready, or its route was not accepted
     └── ExpiredError        the resource version that a watch starts from is too old
 """
@@ -87,6 +88,10 @@ class NotFoundError(ClusterError):
 
 class AlreadyExistsError(ClusterError):
     """An object of that name exists already."""
+
+
+class ChangedError(ClusterError):
+    """An object is another one than that which was read, or was changed since."""
 
 
 class ExpiredError(ClusterError):

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from tidegate.infra.cluster.api_errors import error_of, unreachable
 from tidegate.infra.cluster.resource_kinds import KINDS
-from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError, UnreachableError
+from tidegate.infra.errors import ChangedError, ClusterError, ForbiddenError, NotFoundError, UnreachableError
 from tidegate.infra.system.backoff import pauses
 
 MANAGER = "tidegate"
@@ -96,11 +96,25 @@ class Cluster:
         query = {"fieldManager": MANAGER}
         return self._request("PATCH", self._path(kind, name), query, body, "application/merge-patch+json")
 
-    def delete(self, kind: str, name: str) -> bool:
-        """Delete an object and, in the background, what it owns; False when it was not there."""
+    def delete(self, kind: str, name: str, uid: str = "") -> bool:
+        """Delete an object and, in the background, what it owns.
+
+        Args:
+            kind, name: of the object.
+            uid: delete it only if it is this very one: whoever else has read it may have replaced it since.
+
+        Returns:
+            False when it was not there, or is another one by now.
+        """
+        policy = {"propagationPolicy": "Background"}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **policy, "preconditions": {"uid": uid}}
         try:
-            self._request("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+            self._request("DELETE", self._path(kind, name), policy, body if uid else None)
         except NotFoundError:
+            return False
+        except ChangedError:
+            if not uid:
+                raise
             return False
         return True
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.infra.errors import (
     AlreadyExistsError,
+    ChangedError,
     ClusterError,
     ExpiredError,
     ForbiddenError,
@@ -36,7 +37,8 @@ def error_of(code: int, content: bytes) -> ClusterError:
         return ExpiredError(message)
     if code in BUSY or (code == 409 and _is_quota_conflict(status)):
         return UnreachableError(f"the API server is busy or failing (HTTP {code}): {message}")
-    return ClusterError(f"the API server refused the request (HTTP {code}): {message}")
+    kind = ChangedError if code == 409 else ClusterError
+    return kind(f"the API server refused the request (HTTP {code}): {message}")
 
 
 def _is_quota_conflict(status: dict[str, Any]) -> bool:

@@ -156,9 +156,38 @@ def with_data(home: Home, plan: Plan) -> Facts:
     return replace(facts, source=kept.pop("", None), kept_files=kept)
 
 
+def _wait_for_driver_before(home: Home, mirror: Mirror) -> bool:
+    """Wait until the driver of an attempt before has ended: it writes the record once more at its very end.
+
+    Returns:
+        False where another submit of the same was faster, and there is nothing to start.
+
+    Raises:
+        UsageError: it does not end.
+    """
+    folder, deadline, told = home.folder_of(mirror.run), time.monotonic() + CANCEL_S, False
+    while (job := home.cluster.get("Job", driver_name(mirror.run))) is not None and not is_finished(job):
+        if mirror.pull(RECORD) is not None and folder.read().status in RUNNING:
+            return False
+        if time.monotonic() > deadline:
+            raise UsageError(
+                f"run {mirror.run}: the driver of the attempt before still ends; expected none; try again in a minute, "
+                f"or see `kubectl get job {driver_name(mirror.run)}`"
+            )
+        if not told:
+            print("the driver of the attempt before still ends; waiting for it", file=sys.stderr)
+        told = True
+        time.sleep(POLL_S)
+    return True
+
+
 def _start(home: Home, mirror: Mirror, record: RunRecord, reason: str) -> None:
     """Create the driver's Job; a finished Job of an earlier attempt is deleted first."""
     assert home.target is not None
+    if not _wait_for_driver_before(home, mirror):
+        return
+    if mirror.pull(RECORD) is not None:  # as that driver left it
+        record = home.folder_of(mirror.run).read()
     for name in (END, CANCEL):
         mirror.delete(name)
     asked = {"by": actor_of(home), "message": reason}
@@ -174,7 +203,8 @@ def _start(home: Home, mirror: Mirror, record: RunRecord, reason: str) -> None:
             found = home.cluster.get("Job", driver_name(mirror.run))
         if found and not is_finished(found) and not found["metadata"].get("deletionTimestamp"):
             return  # another submit of the same was faster
-        home.cluster.delete("Job", driver_name(mirror.run))
+        if found:
+            home.cluster.delete("Job", driver_name(mirror.run), uid=found["metadata"]["uid"])
         time.sleep(0.3)
 
 

@@ -1,4 +1,7 @@
-"""What {names} in the table of bad input stand for: a port that is taken, a full disk, a damaged bundle."""
+"""What {names} in the table of bad input stand for: a port that is taken, a full disk, a damaged bundle.
+
+And a cluster of which only the store and the objects of Jobs are real.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
+from tests.pipelines.far_cluster import Far
 from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.pipelines.scheduling import homes
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
@@ -90,3 +95,14 @@ def the_locked(tmp_path: Path) -> Iterator[Path]:
         connection.execute("CREATE TABLE t (x)")
         connection.execute("BEGIN EXCLUSIVE")
         yield tmp_path / "home"
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
+    """A cluster with a machine that submits to it, and its scheduler's pods."""
+    far = Far(tmp_path)
+    monkeypatch.setattr("tidegate.pipelines.state.home.open_store", lambda *_, **__: far.store)
+    monkeypatch.setattr("tidegate.infra.cluster.api.Cluster", lambda *_: far.jobs)
+    monkeypatch.setenv("TIDEGATE_STORE", "s3://bucket/far")
+    yield far
+    homes._home.cache_clear()

@@ -20,7 +20,7 @@ from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.planning.plan import Plan
-from tidegate.pipelines.scheduling.document import ScheduleState
+from tidegate.pipelines.scheduling.document import Outcome, ScheduleState
 from tidegate.pipelines.state.home import UNDERWAY, Home, RunRecord
 from tidegate.pipelines.state.mirror import RECORD, Mirror, known_run
 
@@ -58,7 +58,7 @@ def keep_plan(home: Home, plan: Plan) -> None:
     Mirror(home, plan.run).write(PLAN, plan_document(plan))
 
 
-def begin_kept(home: Home, run: str, cause: str) -> bool:
+def begin_kept(home: Home, run: str, cause: str) -> Outcome | None:
     """Begin a run whose plan is kept, unless this very start has begun.
 
     Args:
@@ -67,7 +67,8 @@ def begin_kept(home: Home, run: str, cause: str) -> bool:
         cause: the start, as the run's record has it.
 
     Returns:
-        False where somebody else has begun the run meanwhile, and there is nothing to begin.
+        `started`; `unchanged` where somebody else has begun the run meanwhile, and there is nothing to begin; None, and
+        nothing is written, where the driver of an attempt before still ends: ask again.
 
     Raises:
         ConflictError: somebody else has just written the record; try again.
@@ -79,12 +80,23 @@ def begin_kept(home: Home, run: str, cause: str) -> bool:
     known = None if found is None else RunRecord.model_validate_json(found[0])
     if known is None or known.cause != cause:
         if not may_begin(home, run, cause):
-            return False
+            return "unchanged"
+        if _driver_ends(home, run, cause):
+            return None
         known = _queued(home, mirror, known, cause)
         home.store.write(mirror.key(RECORD), known.model_dump_json(indent=1).encode(), found and found[1])
     if known.status == "queued":
         _ensure_driver(home, mirror, known)
-    return True
+    return "started"
+
+
+def _driver_ends(home: Home, run: str, cause: str) -> bool:
+    """Whether a driver that is not of this start still lives, though the run's record says that it is over.
+
+    It still writes the record, once more at its very end, and no other Job can have its name before it is gone.
+    """
+    job = home.cluster.get("Job", driver_name(run))
+    return job is not None and not _is_ours(job, cause) and not is_finished(job)
 
 
 def _queued(home: Home, mirror: Mirror, known: RunRecord | None, cause: str) -> RunRecord:
@@ -114,12 +126,14 @@ def _ensure_driver(home: Home, mirror: Mirror, record: RunRecord) -> None:
             except AlreadyExistsError:
                 pass
         else:
-            home.cluster.delete("Job", driver_name(mirror.run))
+            home.cluster.delete("Job", driver_name(mirror.run), uid=found["metadata"]["uid"])
             time.sleep(PAUSE_S)
         found = home.cluster.get("Job", driver_name(mirror.run))
 
 
 def _is_left_over(job: Object, cause: str) -> bool:
-    metadata = job["metadata"]
-    ours = metadata.get("annotations", {}).get(START) == cause
-    return not ours and (is_finished(job) or bool(metadata.get("deletionTimestamp")))
+    return not _is_ours(job, cause) and (is_finished(job) or bool(job["metadata"].get("deletionTimestamp")))
+
+
+def _is_ours(job: Object, cause: str) -> bool:
+    return bool(job["metadata"].get("annotations", {}).get(START) == cause)

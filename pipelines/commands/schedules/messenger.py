@@ -30,7 +30,7 @@ def send_by_jobs(home: Home) -> None:
         if found is not None and is_finished(found):
             made = datetime.fromisoformat(found["metadata"]["creationTimestamp"]).timestamp()
             if time.time() - made > AGAIN_S:
-                home.cluster.delete("Job", name)  # the next call starts it anew
+                home.cluster.delete("Job", name, uid=found["metadata"]["uid"])  # the next call starts it anew
         elif found is None:
             with suppress(AlreadyExistsError):
                 home.cluster.create(job)

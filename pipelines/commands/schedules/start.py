@@ -120,8 +120,15 @@ def _begin_on_cluster(home: Home, state: ScheduleState, start: Start, cause: str
         if first is None:
             return ""
         start = first
-    begun = cluster_start.begin_kept(home, start.run, cause)
-    _end(home, state.name, start, "started" if begun else "unchanged", start.run)
+    outcome = cluster_start.begin_kept(home, start.run, cause)
+    if outcome is None:
+        print(
+            f"schedule {state.name}: the driver before of run {start.run} still ends; trying again",
+            flush=True,
+        )
+        _changed(home, state.name, start, lambda known: known.model_copy(update={"tries": known.tries - 1}))
+        return ""
+    _end(home, state.name, start, outcome, start.run)
     return start.run
 
 

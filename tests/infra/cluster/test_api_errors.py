@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tidegate.infra.cluster.api_errors import error_of
-from tidegate.infra.errors import AlreadyExistsError, ClusterError, UnreachableError
+from tidegate.infra.errors import AlreadyExistsError, ChangedError, ClusterError, UnreachableError
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from tidegate.infra.errors import AlreadyExistsError, ClusterError, UnreachableE
         (409, {"reason": "AlreadyExists", "details": {"kind": "jobs"}}, AlreadyExistsError),
         # Many pods at once: the quota's own count was being changed. Nothing was created; asking again helps.
         (409, {"reason": "Conflict", "details": {"kind": "resourcequotas"}}, UnreachableError),
-        (409, {"reason": "Conflict", "details": {"kind": "leases"}}, ClusterError),
+        (409, {"reason": "Conflict", "details": {"kind": "leases"}}, ChangedError),
         (503, {}, UnreachableError),
     ],
 )

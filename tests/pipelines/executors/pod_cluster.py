@@ -92,12 +92,12 @@ class PodCluster:
                 (change, obj) for change, known, obj in fresh if known == kind and _matches(obj, labels)
             )
 
-    def delete(self, kind: str, name: str) -> bool:
-        """Delete a Job, and end its pods as a node does."""
+    def delete(self, kind: str, name: str, uid: str = "") -> bool:
+        """Delete a Job, if it has this uid, and end its pods as a node does."""
         self.requests += 1
         with self._changed:
             found = self._objects[kind].get(name)
-            if found is None:
+            if found is None or uid not in ("", found["metadata"]["uid"]):
                 return False
             self._tell("DELETED", kind, found)
         for pod in [pod for pod in self.processes if pod.startswith(f"{name}-")]:

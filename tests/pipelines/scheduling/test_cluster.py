@@ -6,149 +6,26 @@ import contextlib
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.bucket_servers import S3Server
-from tidegate.infra.errors import AlreadyExistsError, ConflictError
-from tidegate.infra.store import FolderStore, open_bucket
+from tests.pipelines.far_cluster import Far, dying, experiment, put
+from tidegate.infra.errors import ConflictError
+from tidegate.infra.store import open_bucket
 from tidegate.infra.system.clock import FakeClock
 from tidegate.pipelines.commands.schedules.beat import DEAD_S, KEY, write_beat
 from tidegate.pipelines.commands.schedules.cluster_start import START
 from tidegate.pipelines.commands.schedules.keeper import check_cluster_scheduler
 from tidegate.pipelines.commands.schedules.managing import schedule
 from tidegate.pipelines.commands.schedules.scheduler import Scheduler
-from tidegate.pipelines.commands.schedules.setting import set_schedule
 from tidegate.pipelines.commands.schedules.start import begin_due
 from tidegate.pipelines.driver.kept_plan import PLAN
 from tidegate.pipelines.errors import ExperimentError
-from tidegate.pipelines.experiment.load import validate
-from tidegate.pipelines.experiment.spec import Experiment
-from tidegate.pipelines.scheduling import homes
-from tidegate.pipelines.scheduling.document import ScheduleState, Start, require, update
+from tidegate.pipelines.scheduling.document import Start, update
 from tidegate.pipelines.state.garbage_collection import needed_digests
-from tidegate.pipelines.state.home import Home, RunRecord, home_at
-from tidegate.pipelines.state.targets import Target
-
-Object = dict[str, Any]
-TARGET = {"name": "far", "store": {"url": "s3://bucket/far"}, "mlflow": "http://127.0.0.1:1", "images": "x/y"}
-CRON = {"cron": "0 3 * * *"}
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Jobs:
-    """The Jobs of a namespace, of which none runs; `act` is called before and after each is made."""
-
-    def __init__(self) -> None:
-        self.there: dict[str, Object] = {}
-        self.made: list[Object] = []
-        self.act: Callable[[], None] = lambda: None
-        self.namespace = "tidegate"
-
-    def create(self, job: Object) -> Object:
-        if "metadata" not in job:  # who am I
-            return {"status": {"userInfo": {"username": "system:serviceaccount:tidegate:tidegate-scheduler"}}}
-        self.act()
-        name = job["metadata"]["name"]
-        if name in self.there:
-            raise AlreadyExistsError(name)
-        self.there[name] = {**deepcopy(job), "status": {}}
-        self.made.append(job)
-        self.act()
-        return job
-
-    def get(self, kind: str, name: str) -> Object | None:
-        del kind
-        return self.there.get(name)
-
-    def delete(self, kind: str, name: str) -> bool:
-        del kind
-        return self.there.pop(name, None) is not None
-
-    def end(self) -> None:
-        for job in self.there.values():
-            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-
-
-class Watched(FolderStore):
-    """A store that calls `act` before and after each write."""
-
-    act: Callable[[], None] = staticmethod(lambda: None)
-
-    def write(self, key: str, content: bytes, etag: str | None) -> str:
-        self.act()
-        written = super().write(key, content, etag)
-        self.act()
-        return written
-
-
-class Far:
-    """A cluster, seen from a machine (`home`), and from the pods of its scheduler (`pod()`)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store, self.jobs = Watched(folder / "bucket"), Jobs()
-        self.home = Home(folder / "laptop", Target.model_validate(TARGET))
-        self._folder, self._pods = folder, 0
-
-    def pod(self) -> Home:
-        """The home of another pod."""
-        self._pods += 1
-        homes._home.cache_clear()  # each pod has its own
-        return home_at(self._folder / f"pod-{self._pods}", pod=True)
-
-    def owe(self, cause: str = "hand") -> None:
-        """A start has begun."""
-        now = time.time()
-        start = Start.model_validate({"id": f"{cause} {now:.6f}", "cause": cause, "moment": now, "at": now})
-        update(self.store, "wine", lambda state: state.model_copy(update={"begun": start}))
-
-    @property
-    def state(self) -> ScheduleState:
-        return require(self.store, "wine")
-
-    @property
-    def entries(self) -> list[tuple[str, str]]:
-        return [(entry.outcome, entry.run) for entry in self.state.recent]
-
-    def end(self, run: str, status: str) -> None:
-        """The run's driver has ended."""
-        self.jobs.end()
-        ended = self.record(run).model_copy(update={"status": status, "finished": time.time()})
-        found = self.store.read(f"records/{run}.json")
-        self.store.write(f"records/{run}.json", ended.model_dump_json().encode(), found and found[1])
-
-    def record(self, run: str) -> RunRecord:
-        found = self.store.read(f"records/{run}.json")
-        assert found is not None
-        return RunRecord.model_validate_json(found[0])
-
-
-@pytest.fixture
-def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    far = Far(tmp_path)
-    monkeypatch.setattr("tidegate.pipelines.state.home.open_store", lambda *_, **__: far.store)
-    monkeypatch.setattr("tidegate.infra.cluster.api.Cluster", lambda *_: far.jobs)
-    monkeypatch.setenv("TIDEGATE_STORE", "s3://bucket/far")
-    yield far
-    homes._home.cache_clear()
-
-
-def experiment(folder: Path, **more: Any) -> Experiment:
-    (folder / "rows.csv").write_text("x,y\n" + "1,2\n3,4\n" * 20)
-    document = {"name": "wine", "data": {"source": "rows.csv", "target": "y"}, "model": {"family": "linear"}}
-    return validate(document | {"schedule": CRON} | more, "here").resolved(folder)
-
-
-def put(far: Far, found: Experiment) -> str:
-    return set_schedule(far.home, found, detach=False, executor="local").text
 
 
 def test_a_run_starts_though_the_machine_is_gone(far: Far, tmp_path: Path) -> None:
@@ -195,27 +72,6 @@ def test_a_start_that_is_killed_anywhere_happens_once(far: Far, tmp_path: Path, 
     ((outcome, run),) = far.entries
     assert outcome == "started"
     assert far.jobs.made[0]["metadata"]["annotations"][START] == far.record(run).cause
-
-
-class dying:
-    """The process is killed at the moment number `left`."""
-
-    def __init__(self, far: Far, left: int) -> None:
-        self._far, self._left, self._died = far, left, list[bool]()
-
-    def __enter__(self) -> list[bool]:
-        self._far.store.act = self._far.jobs.act = self._act
-        return self._died
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        self._far.store.act = self._far.jobs.act = lambda: None
-        return kind is Killed
-
-    def _act(self) -> None:
-        self._left -= 1
-        if self._left == -1:
-            self._died.append(True)
-            raise Killed
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["the run goes on", "the run ends meanwhile"])
