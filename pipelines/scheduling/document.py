@@ -30,6 +30,7 @@ class Start(BaseModel):
         queued: it waits for the end of the run before.
         run: the run that it is; "" until that is known.
         tries: how often a process was begun that was to start it.
+        since: when the first of them began; seconds since the epoch, 0: none has.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,7 @@ class Start(BaseModel):
     queued: bool = False
     run: str = ""
     tries: int = 0
+    since: float = 0.0
 
 
 class Entry(BaseModel):

@@ -15,6 +15,7 @@ SET_BACK_S = 26 * 3600.0  # a clock that shows so much less than it did is belie
 MOST = 10_000  # moments that are counted one by one: a week of an every-minute schedule
 DAY_S = 86400.0
 MOST_TRIES = 5
+PATIENCE_S = 3600.0  # a cluster's start is tried for at least so long: its API server may be away
 
 
 def pass_time(state: ScheduleState, schedule: Schedule | None, now: float) -> ScheduleState:

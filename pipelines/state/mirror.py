@@ -151,10 +151,10 @@ def refresh(home: Home, run: str | None = None, pattern: str = "") -> None:
 
 
 def known_run(home: Home, run: str) -> RunRecord | None:
-    """The record of a run, or None for a new one; a cluster's store is read first."""
-    if home.target is not None:
-        Mirror(home, run).pull(RECORD)
+    """The record of a run, or None for a new one; of a cluster's runs the store alone knows."""
     folder = home.folder_of(run)
+    if home.target is not None and Mirror(home, run).pull(RECORD) is None:
+        return None  # or deleted by another machine: a copy that is still here does not count
     return folder.read() if (folder.path / RECORD).is_file() else None
 
 

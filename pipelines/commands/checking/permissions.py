@@ -93,8 +93,8 @@ def _may(cluster: Cluster, right: Right, verb: str, user: str | None) -> bool:
 
 
 def check_accounts(cluster: Cluster) -> dict[str, Any]:
-    """Whether the service accounts of driver, steps and endpoints exist."""
-    names = (DRIVER, "tidegate-step", "tidegate-endpoint")
+    """Whether the service accounts of driver, scheduler, steps and endpoints exist."""
+    names = (DRIVER, "tidegate-scheduler", "tidegate-step", "tidegate-endpoint")
     missing = [name for name in names if cluster.get("ServiceAccount", name) is None]
     detail = f"missing: {', '.join(missing)}" if missing else ", ".join(names)
     return item("service accounts", not missing, detail, "kubectl apply -k the manifests again")

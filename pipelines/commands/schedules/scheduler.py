@@ -47,7 +47,9 @@ POD_PAUSE_S = 10.0  # a bucket counts its requests
 LOOKED = "looked"  # the file of a pod's home whose date says that it lives
 LOOK_S = 30.0  # between two looks of the triggers
 TELL_S = 60.0  # between two tries to send what was not taken
-RETRY_S = 30.0  # between two tries to start a run
+RETRY_S = 30.0  # between two tries to start a run; twice as long after each on a cluster
+LONGEST_RETRY_S = 600.0
+MOST_AT_ONCE = 3  # processes that start runs: each takes memory of a pod, or of a machine that is used
 
 
 class Starter(Protocol):
@@ -61,25 +63,31 @@ class Starter(Protocol):
 
 
 class Processes:
-    """Begins each start in a process of its own, one at a time of each schedule."""
+    """Begins each start in a process of its own, one at a time of each schedule and a few of all."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._running: dict[str, tuple[str, float, subprocess.Popen[bytes] | None]] = {}
+        self._running: dict[str, tuple[str, float, subprocess.Popen[bytes]]] = {}
 
     def start(self, name: str, start: Start) -> None:
-        """Begin it, unless it was begun; one whose process died is begun again, after a pause."""
-        self._run(start.id, name, "start", "--name", name)
+        """Begin it, unless it was begun; one whose process died is begun again, after a pause.
+
+        Where as many are being begun as may be, this one waits for the next call.
+        """
+        doubled = min(max(0, start.tries - 1), 10) if self._home.target is not None else 0
+        pause_s = min(RETRY_S * 2**doubled, LONGEST_RETRY_S)
+        self._run(start.id, name, pause_s, "start", "--name", name)
 
     def end(self, run: str) -> None:
         """Begin to end it, as `start`."""
-        self._run("late", run, "late", "--run", run)
+        self._run("late", run, RETRY_S, "late", "--run", run)
 
-    def _run(self, what: str, key: str, module: str, *arguments: str) -> None:
-        begun, since, process = self._running.get(key, ("", 0.0, None))
-        if process is not None and process.poll() is None:
+    def _run(self, what: str, key: str, pause_s: float, module: str, *arguments: str) -> None:
+        alive = [key for key, (_, _, process) in self._running.items() if process.poll() is None]
+        if key in alive or len(alive) >= MOST_AT_ONCE:
             return
-        if begun == what and time.monotonic() - since < RETRY_S:
+        begun, since = self._running[key][:2] if key in self._running else ("", 0.0)
+        if begun == what and time.monotonic() - since < pause_s:
             return
         module = f"tidegate.pipelines.commands.schedules.{module}"
         argv = [sys.executable, "-P", "-m", module, "--home", str(self._home.path), *arguments]

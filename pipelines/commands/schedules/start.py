@@ -7,11 +7,13 @@ record names the start that it is, so that whoever comes after a kill knows what
 import argparse
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidegate.infra.cluster.jobs import driver_name
 from tidegate.infra.errors import InfraError, LockedError
 from tidegate.infra.system.locks import lock
 from tidegate.models.errors import ModelsError
@@ -27,7 +29,7 @@ from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.planning.tags import with_tags
 from tidegate.pipelines.scheduling.document import Entry, Outcome, ScheduleState, Start, find, update
 from tidegate.pipelines.scheduling.homes import home_of
-from tidegate.pipelines.scheduling.times import MOST_TRIES, missed
+from tidegate.pipelines.scheduling.times import MOST_TRIES, PATIENCE_S, missed
 from tidegate.pipelines.state.home import Home, home_at
 from tidegate.pipelines.state.mirror import known_run
 from tidegate.serving.errors import ServingError
@@ -46,19 +48,9 @@ def begin_due(home: Home, name: str) -> str:
         state = find(home.store, name)
         if state is None or state.begun is None:
             return ""
-        start, home = _counted(home, name, state.begun), home_of(home, state)
-        if start is None:
-            return ""
-        try:
-            if start.tries > MOST_TRIES:
-                raise PipelineError(f"{MOST_TRIES} processes that were to start it ended before it had begun")
-            return _begin(home, state, start)
-        except (PipelineError, ModelsError, ServingError, OSError) as error:
-            _end(home, name, start, "failed", "", error_message(error))
-        except InfraError as error:
-            if start.tries < MOST_TRIES:
-                raise
-            _end(home, name, start, "failed", "", error_message(error))
+        start = _counted(home, name, state.begun)
+        if start is not None:
+            return _Attempt(home_of(home, state), state, start).begin()
     return ""
 
 
@@ -86,50 +78,83 @@ class InThisProcess:
         end_late(self._home, run)
 
 
-def _begin(home: Home, state: ScheduleState, start: Start) -> str:
-    cause = f"{state.name} {start.cause} {datetime.fromtimestamp(start.moment, UTC).isoformat()}"
-    if state.cluster is not None:
-        return _begin_on_cluster(home, state, start, cause)
-    if _was_begun(home, start, cause):
-        begun = True
-        go_on_detached(home, home.folder_of(start.run))
-    else:
-        experiment = validate(state.experiment, f"schedule {state.name}")
-        check(experiment, home)
-        plan = make_plan(experiment, with_tags(gather(experiment, home)))
-        named = _changed(home, state.name, start, lambda known: known.model_copy(update={"run": plan.run}))
-        if named is None:  # deleted meanwhile
-            return ""
-        start = named
-        begun = begin_detached(home, plan, cause)
-    _end(home, state.name, start, "started" if begun else "unchanged", start.run)
-    return start.run
+class _Attempt:
+    """One try to begin a start; it is told whether it can be given up.
 
+    Args:
+        home: of the schedule.
+        state: the schedule.
+        start: its start, with this try counted.
+    """
 
-def _begin_on_cluster(home: Home, state: ScheduleState, start: Start, cause: str) -> str:
-    """The same, where another scheduler may be about to do it too: what the first one has written counts."""
-    if not start.run:
-        plan = cluster_start.planned(home, state)
-        if not cluster_start.may_begin(home, plan.run, cause):
-            _end(home, state.name, start, "unchanged", plan.run)
-            return plan.run
-        cluster_start.keep_plan(home, plan)
-        first = _changed(
-            home, state.name, start, lambda known: known.model_copy(update={"run": known.run or plan.run})
-        )
-        if first is None:
-            return ""
-        start = first
-    outcome = cluster_start.begin_kept(home, start.run, cause)
-    if outcome is None:
-        print(
-            f"schedule {state.name}: the driver before of run {start.run} still ends; trying again",
-            flush=True,
-        )
-        _changed(home, state.name, start, lambda known: known.model_copy(update={"tries": known.tries - 1}))
+    def __init__(self, home: Home, state: ScheduleState, start: Start) -> None:
+        self._home, self._state, self._start = home, state, start
+        moment = datetime.fromtimestamp(start.moment, UTC).isoformat()
+        self._cause = f"{state.name} {start.cause} {moment}"
+
+    def begin(self) -> str:
+        """Begin it, or write down why not; see `begin_due`."""
+        tries = self._start.tries
+        try:
+            if tries > MOST_TRIES and self._is_late():
+                raise PipelineError(f"{tries - 1} processes that were to start it ended before it had begun")
+            return self._begin() if self._state.cluster is None else self._begin_on_cluster()
+        except (PipelineError, ModelsError, ServingError, OSError) as error:
+            self._end("failed", "", error_message(error))
+        except InfraError as error:
+            if tries < MOST_TRIES or not self._is_late():
+                raise
+            self._end("failed", "", error_message(error))
         return ""
-    _end(home, state.name, start, outcome, start.run)
-    return start.run
+
+    def _is_late(self) -> bool:
+        """Whether there were tries for long enough: on a cluster its API server, or the store, may be away."""
+        return self._state.cluster is None or time.time() - self._start.since >= PATIENCE_S
+
+    def _begin(self) -> str:
+        home, state = self._home, self._state
+        if _was_begun(home, self._start, self._cause):
+            begun = True
+            go_on_detached(home, home.folder_of(self._start.run))
+        else:
+            experiment = validate(state.experiment, f"schedule {state.name}")
+            check(experiment, home)
+            plan = make_plan(experiment, with_tags(gather(experiment, home)))
+            if not self._change(lambda known: known.model_copy(update={"run": plan.run})):
+                return ""  # deleted meanwhile
+            begun = begin_detached(home, plan, self._cause)
+        return self._end("started" if begun else "unchanged", self._start.run)
+
+    def _begin_on_cluster(self) -> str:
+        """The same, where another scheduler may be about to do it too: what the first one has written counts."""
+        home = self._home
+        if not self._start.run:
+            plan = cluster_start.planned(home, self._state)
+            if not cluster_start.may_begin(home, plan.run, self._cause):
+                return self._end("unchanged", plan.run)
+            cluster_start.keep_plan(home, plan)
+            if not self._change(lambda known: known.model_copy(update={"run": known.run or plan.run})):
+                return ""
+        run = self._start.run
+        outcome = cluster_start.begin_kept(home, run, self._cause)
+        if outcome is not None:
+            return self._end(outcome, run)
+        why = f"run {run} has ended, and its driver has not"
+        if self._is_late():
+            raise PipelineError(f"{why}; see `kubectl get job {driver_name(run)}`")
+        print(f"schedule {self._state.name}: {why}; trying again", flush=True)
+        self._change(lambda known: known.model_copy(update={"tries": known.tries - 1}))
+        return ""
+
+    def _change(self, change: Callable[[Start], Start]) -> bool:
+        """Change the start in the document and here; False where the schedule does not wait for it any more."""
+        changed = _changed(self._home, self._state.name, self._start, change)
+        self._start = changed or self._start
+        return changed is not None
+
+    def _end(self, outcome: Outcome, run: str, reason: str = "") -> str:
+        _end(self._home, self._state.name, self._start, outcome, run, reason)
+        return run
 
 
 def _was_begun(home: Home, start: Start, cause: str) -> bool:
@@ -140,7 +165,11 @@ def _was_begun(home: Home, start: Start, cause: str) -> bool:
 
 def _counted(home: Home, name: str, start: Start) -> Start | None:
     """The start, with this try of it: a process that is killed each time must not be begun for ever."""
-    return _changed(home, name, start, lambda known: known.model_copy(update={"tries": known.tries + 1}))
+
+    def counted(known: Start) -> Start:
+        return known.model_copy(update={"tries": known.tries + 1, "since": known.since or time.time()})
+
+    return _changed(home, name, start, counted)
 
 
 def _changed(home: Home, name: str, start: Start, change: Callable[[Start], Start]) -> Start | None:

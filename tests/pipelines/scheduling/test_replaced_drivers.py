@@ -53,3 +53,22 @@ def test_two_schedulers_replace_a_finished_job_once(far: Far, tmp_path: Path, le
     assert len(far.jobs.made) == 2
     assert far.jobs.there[f"driver-{run}"]["metadata"]["annotations"][START].split()[1] == "cron"
     assert far.entries == [("started", run)] * 2
+
+
+def test_a_run_that_was_deleted_is_trained_again(far: Far, tmp_path: Path) -> None:
+    """The scheduler's pod has read its record before: that copy does not count."""
+    put(far, experiment(tmp_path))
+    pod = far.pod()
+    far.owe()
+    run = begin_due(pod, "wine")
+    far.end(run, "done")
+    far.owe("cron")
+    begin_due(pod, "wine")
+    assert far.entries[-1] == ("unchanged", run)
+    for key in (f"records/{run}.json", *far.store.keys(f"runs/{run}/")):
+        far.store.delete(key)
+    far.jobs.delete("Job", f"driver-{run}")
+    far.owe("catch_up")
+    assert begin_due(pod, "wine") == run
+    assert far.entries[-1] == ("started", run)
+    assert len(far.jobs.made) == 2
