@@ -8,10 +8,13 @@ from typing import Any
 from tidegate.models.errors import OptionsError
 
 NAME = "score"
+FARTHEST = (
+    3.4e38  # a float32 that is finite: a row that is so far is no less an anomaly, and must be answered
+)
 
 
 def with_score(model: Any) -> Any:
-    """A model of the mean squared difference between an autoencoder's answer and its input, float32 (rows, 1).
+    """A model of the mean squared difference between an autoencoder's answer and its input, float32 (rows, 1), finite.
 
     It is saved, exported, proved and served like any other model of one number.
 
@@ -35,5 +38,6 @@ def with_score(model: Any) -> Any:
     numbers = math.prod(given.shape[1:])
     apart = ops.reshape(answer, (-1, numbers)) - ops.reshape(given, (-1, numbers))
     score = ops.mean(ops.square(apart), axis=1, keepdims=True)
+    score = ops.where(score < FARTHEST, score, FARTHEST)  # infinite ones and NaN too
     last: Any = keras.layers.Activation("linear", dtype=keras.config.floatx(), name=NAME)
     return keras.Model({given.name: given}, last(score), name=model.name)

@@ -81,7 +81,7 @@ class Serving(Part):
         None,
         ge=1,
         description="how many releases that served stay, the live one among them; the oldest are forgotten when a new "
-        "one goes live, and `tidegate gc` may then remove what only they needed; all stay when not given",
+        "one goes live, and `tidegate gc --older-than AGE` may then remove their runs; all stay when not given",
     )
     explain: bool = Field(
         False, description="requests with explain: true also get what each input added to its prediction"

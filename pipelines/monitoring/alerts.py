@@ -160,8 +160,8 @@ def _missing(endpoint: str) -> Alert:
         "5m",
         "critical",
         f"no server of endpoint {endpoint} is scraped",
-        "`tidegate endpoints` says whether it answers, `tidegate up` starts what a reboot stopped; where it was "
-        "deleted, write these files again",
+        "`tidegate endpoints` says whether it answers, `tidegate up` starts what a reboot stopped; on a cluster see "
+        "whether Prometheus may reach its pods; where it was deleted, write these files again",
     )
 
 

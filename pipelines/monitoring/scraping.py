@@ -67,7 +67,9 @@ def operator_objects(
         groups: of `alert_groups`.
         dashboard: of `dashboard`.
     """
-    endpoints = {"port": "http", "path": "/metrics", "interval": INTERVAL}
+    # The operator gives every target a label `endpoint`, its port's name, which would take the place of ours.
+    ours = {"action": "labeldrop", "regex": "endpoint"}
+    endpoints = {"port": "http", "path": "/metrics", "interval": INTERVAL, "relabelings": [ours]}
     pods = {"selector": {"matchLabels": MANAGED}, "podMetricsEndpoints": [endpoints]}
     return [
         {**_head("monitoring.coreos.com/v1", "PodMonitor", namespace), "spec": pods},

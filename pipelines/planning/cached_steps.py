@@ -4,9 +4,18 @@ from tidegate.infra.store import Store
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.planning.step import Step
 from tidegate.pipelines.state.finished_steps import RELEASING, find_outputs
+from tidegate.serving.deployment.release import load
 
 
 def is_cached(plan: Plan, step: Step, store: Store) -> bool:
     """Whether a step need not run again. The releasing steps count together: all are done, or none is."""
-    keys = {plan.of("promote")[0].key, step.key} if step.step in RELEASING else {step.key}
-    return all(find_outputs(store, key) is not None for key in keys)
+    if step.step not in RELEASING:
+        return find_outputs(store, step.key) is not None
+    found = [
+        find_outputs(store, key) for key in (plan.of("deploy")[0].key, step.key, plan.of("promote")[0].key)
+    ]
+    deployed, _, promoted = found
+    if None in found or not deployed or not promoted or deployed["release"] != promoted["release"]:
+        return False
+    # `serving.keep` forgets old ones: then all of it is done anew.
+    return deployed["release"] in {known.number for known in load(store, plan.experiment.endpoint).releases}

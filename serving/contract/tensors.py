@@ -134,7 +134,7 @@ def _maker(output: Target, spec: TensorSpec) -> Callable[[Array], Array]:
     """What makes a tensor of an output's numbers `(n, units)`."""
     if spec.name == ANOMALY:
         (limit,) = output.thresholds or (math.inf,)
-        return lambda values: np.asarray(values[:, 0] > limit)
+        return lambda values: np.asarray(values[:, 0] > np.float64(limit))  # as `answers` compares
     if spec.name == ANSWERED:
         limits = np.asarray(limits_of(output))
         return lambda values: np.asarray(values >= limits)

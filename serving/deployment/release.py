@@ -135,8 +135,8 @@ def promote(state: EndpointState, number: int, event: Event | None = None) -> En
 def keep_newest(state: EndpointState, keep: int) -> EndpointState:
     """Forget releases that ended, so that no more than `keep` of those that served stay, the live one among them.
 
-    Runs, bundles and bentos of the others are no longer needed, and `tidegate gc` may remove them. Failed releases go
-    with those that are older; one that is pending stays.
+    No release needs the runs of the others any more, so they may be deleted. Failed releases go with those that are
+    older; one that is pending stays.
     """
     served = [known.number for known in state.releases if known.state in ("live", "retired")]
     others = [number for number in served if number != state.current]

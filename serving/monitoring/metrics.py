@@ -28,6 +28,7 @@ MAX_LABELS = 200
 FOLD = 1024  # rows after which the counting that was put off is done
 OTHER = "other"
 NAMES = ("endpoint", "release")
+RESULTS = ("passed", "failed")
 
 
 class Metrics(Part):
@@ -147,11 +148,10 @@ class Metrics(Part):
             for field, count in counts.unseen.items():
                 unseen.add_metric([*self._values, field], count)
             yield unseen
-        if counts.proofs:
-            proofs = _counter("tidegate_proofs", "Proofs by golden rows, by result", "result")
-            for result, count in counts.proofs.items():
-                proofs.add_metric([*self._values, result], count)
-            yield proofs
+        proofs = _counter("tidegate_proofs", "Proofs by golden rows, by result", "result")
+        for result in RESULTS:  # from the start, for the first failure is a rise only if there was a 0 before
+            proofs.add_metric([*self._values, result], counts.proofs[result])
+        yield proofs
         yield from self._distributions(counts)
         for name, value in gauges.items():
             gauge = GaugeMetricFamily(f"tidegate_{name}", GAUGES[name], labels=NAMES)

@@ -36,6 +36,7 @@ RUN = [block for block in CONSOLE if block.not_run is None and block.recipe is N
 SUFFIXES = (".py", ".md", ".toml", ".yaml", ".png", ".txt")
 # Files that a user has, or MLflow, and not this repository.
 USERS = {"my_model.py", "experiment.yaml", "targets.yaml", "data/columns.txt"}
+USERS |= {"alerts.yaml", "dashboard.json", "scrape.yaml", "operator.yaml"}  # of `tidegate monitoring`
 
 
 def _id(block: Block) -> str:

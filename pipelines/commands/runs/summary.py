@@ -81,7 +81,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "cause": record.cause,
         "approval": approval_data(home, record),
     }
-    return Result(data, _summary(data, record.endpoint), EXIT_CODES.get(record.status, 0))
+    return Result(data, _summary(data, state), EXIT_CODES.get(record.status, 0))
 
 
 def approval_data(home: Home, record: RunRecord) -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ def _champion(state: EndpointState, own: str | None) -> str | None:
     return own or (state.release(state.current).trial if state.current is not None else None)
 
 
-def _summary(data: dict[str, Any], endpoint: str) -> str:
+def _summary(data: dict[str, Any], state: EndpointState) -> str:
     shown = [(key, value) for key, value in data["metrics"].items() if key.startswith("test_")]
     rows: list[tuple[str, object]] = [("run", f"{data['run']}  {data['status']}")]
     rows += [("metrics", "  ".join(f"{key} {value:.4f}" for key, value in shown))] if shown else []
@@ -194,7 +194,9 @@ def _summary(data: dict[str, Any], endpoint: str) -> str:
         runtime = f"{data['runtime']}, {nearness(data['parity'], data['proof'])}"
         rows.append(("release", f"{data['release']}  {runtime}"))
         if data["live_release"] not in (None, data["release"]):
-            back = f"`tidegate rollback {endpoint} --to {data['release']}` serves this one"
+            back = f"`tidegate rollback {state.name} --to {data['release']}` serves this one"
+            if data["release"] not in {known.number for known in state.releases}:
+                back = "this one was forgotten, as serving.keep says; submit it again to release it anew"
             rows.append(("live now", f"release {data['live_release']}; {back}"))
     if data["runtime_reason"]:
         rows.append(("", data["runtime_reason"]))

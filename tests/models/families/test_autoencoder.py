@@ -54,6 +54,14 @@ def test_the_score_is_the_mean_squared_error_of_a_row(shape: tuple[int, ...]) ->
     np.testing.assert_allclose(scored[:, 0], apart.mean(axis=1), rtol=1e-5)
 
 
+def test_the_farthest_row_has_a_score_too() -> None:
+    """Its square is no finite float32, and a row of such a number is what somebody wants to hear of."""
+    rows = {"given": np.array([[0, 0, 0, 0], [3e38, 0, 0, 0], [-3e38, 3e38, 0, 0]], np.float32)}
+    scored = predict(with_score(built((4,), code=2)), rows)[:, 0]
+    assert np.isfinite(scored).all()
+    assert scored[0] < 1e3 and scored[1] == scored[2] == np.float32(3.4e38)
+
+
 def test_a_model_that_does_not_answer_its_input_has_no_score() -> None:
     one, two = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     with pytest.raises(OptionsError, match="the model has 2 inputs and 1 outputs"):

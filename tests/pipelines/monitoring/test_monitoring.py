@@ -131,6 +131,17 @@ def test_the_operator_finds_the_same() -> None:
     selector = found["kubernetes_sd_configs"][0]["selectors"][0]["label"]
     assert dict(one.split("=") for one in selector.split(",")) == pods["spec"]["selector"]["matchLabels"]
     assert json.loads(next(iter(board["data"].values()))) == dashboard()
+    (place,) = pods["spec"]["podMetricsEndpoints"]
+    assert place["relabelings"] == [
+        {"action": "labeldrop", "regex": "endpoint"}
+    ]  # or the operator's hides ours
+
+
+def test_a_first_failure_is_a_rise() -> None:
+    """For Prometheus a series that begins at 1 has not risen."""
+    page = Metrics("digits", 1, ["a", "b"]).page().decode()
+    for result in ("passed", "failed"):
+        assert f'tidegate_proofs_total{{endpoint="digits",release="1",result="{result}"}} 0.0' in page
 
 
 @cache

@@ -274,12 +274,19 @@ def test_rollback_and_delete(cli: Cli) -> None:
     cli.ok("submit", "wine", *quick, "--set", "training.seed=9", "--set", "serving.keep=2")
     assert [known["release"] for known in cli.ok("endpoints")[0]["releases"]] == [2, 3]
     assert "has no release 1; its releases are: 2, 3" in cli("rollback", "wine", "--to", "1").stderr
+    assert "this one was forgotten" in cli("show", first["run"]).stdout
+    anew = cli.ok(
+        "submit", "wine", *quick
+    )  # trained once, and released after it was compared with what is live now
+    assert anew["release"] > 3 and {one["status"] for one in anew["steps"] if "train" in one["id"]} == {
+        "cached"
+    }
     assert cli.ok("delete", "wine", "-m", "unused")["deleted"] is True
     assert cli.ok("endpoints") == []
     assert cli("predict", "wine", stdin="[]").code == 2
-    anew = cli.ok("submit", "wine", *quick)
-    assert anew["status"] == "done"
-    assert json.loads(subprocess.check_output(anew["curl"], shell=True))["predictions"]
+    first = cli.ok("submit", "wine", *quick)
+    assert first["status"] == "done"
+    assert json.loads(subprocess.check_output(first["curl"], shell=True))["predictions"]
     told = cli.ok("history", "wine", "--verify")
     assert told["verified"] is True
     assert [(one["kind"], one["facts"]["release"], one["reason"]) for one in told["entries"]] == [
@@ -288,7 +295,8 @@ def test_rollback_and_delete(cli: Cli) -> None:
         ("rolled_back", 1, "complaints"),
         ("rolled_back", 2, ""),
         ("released", 3, ""),
-        ("deleted", 3, "unused"),
+        ("released", anew["release"], ""),
+        ("deleted", anew["release"], "unused"),
         ("released", 1, ""),
     ]
     assert told["entries"][2]["run"] == first["run"]

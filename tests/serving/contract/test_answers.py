@@ -111,6 +111,16 @@ def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(ta
         assert np.shape(rows)[1:] == next(iter(specs.values()))
 
 
+def test_a_score_at_the_threshold_is_the_same_in_every_dialect() -> None:
+    """A threshold is no float32: between it and the nearest one a score may lie on either side."""
+    values = np.array([[0.1], [np.nextafter(np.float32(0.1), np.float32(0))]], np.float32)
+    target = ODD.model_copy(update={"thresholds": (0.1,)})
+    found = [one["anomaly"] for one in predictions_of(target, values)]
+    assert found == [True, False]
+    body = make_dialects(_served(target))["tfserving"].write(values, ParsedRequest({}, 2, True)).body
+    assert [row["anomaly"] for row in json.loads(body)["predictions"]] == found
+
+
 def test_a_row_of_tokens_gets_as_many_labels() -> None:
     values = np.array([[0, 0.9, 0.1, 0, 0.2, 0.8, 1, 0, 0, 1, 0, 0], [1, 0, 0] * 4], np.float32)
     found = predictions_of(TOKENS, values)
