@@ -40,20 +40,9 @@ def _targets(value: Any) -> Any:
     return as_list(value)
 
 
-# The keys of `Data` that reading and preparing rows take as they are.
-ASKED = {
-    "format",
-    "inputs",
-    "target",
-    "split",
-    "sample_rate",
-    "csv",
-    "missing",
-    "weight",
-    "transform",
-    "forecast",
-    "anomaly",
-}
+# The keys of `Data` that reading and preparing rows take as they are: streamed ones, and those that are held in memory.
+STREAMED = {"format", "inputs", "target", "split", "sample_rate", "csv", "missing", "weight"}
+ASKED = {*STREAMED, "transform", "forecast", "anomaly"}
 # Short forms and other names: the key, and the place it stands for.
 SHORT = {"test": ("split", "test"), "validation": ("split", "validation"), "sample_weight": ("weight",)}
 

@@ -19,7 +19,7 @@ from tidegate.models.preprocessing.prepare import prepare
 from tidegate.models.preprocessing.prepare_streamed import StreamedData, prepare_streamed
 from tidegate.models.preprocessing.profile.column_lines import column_lines
 from tidegate.models.readers.own.own_load import held_parts
-from tidegate.pipelines.experiment.data import ASKED
+from tidegate.pipelines.experiment.data import ASKED, STREAMED
 from tidegate.pipelines.planning.data_source import sources_of, verify_sources
 from tidegate.pipelines.planning.identity import STREAM_PART
 from tidegate.pipelines.planning.kept_data import lay_out_source
@@ -123,7 +123,6 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
     data, files = inputs.data, _sources(inputs, context)
     source = files.pop("", None)
     task = data.task or task_of(inputs.loss)
-    asked = data.model_dump(mode="json", include=ASKED)
     load, memory = _own_load(inputs, source)
     if memory is None or (source is None and load is None):
         return prepare(
@@ -134,7 +133,7 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
             files=files,
             load=load,
             scale=inputs.scale,
-            **asked,
+            **data.model_dump(mode="json", include=ASKED),
         )
 
     def keep(path: Path) -> Ref:
@@ -142,13 +141,14 @@ def _prepared(inputs: PrepareInputs, context: StepContext) -> Rows:
         path.unlink()
         return ref
 
-    del (
-        asked["transform"],
-        asked["forecast"],
-        asked["anomaly"],
-    )  # which need all rows in memory, as the plan knows
     streamed = StreamedData(
-        source=source, task=task, memory=memory, folder=context.work, keep=keep, load=load, **asked
+        source=source,
+        task=task,
+        memory=memory,
+        folder=context.work,
+        keep=keep,
+        load=load,
+        **data.model_dump(mode="json", include=STREAMED),
     )
     return prepare_streamed(streamed)
 
