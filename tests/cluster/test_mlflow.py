@@ -135,4 +135,4 @@ def test_the_manifests_applied_again_change_nothing(installed: Layout) -> None:
         )
         assert "deployment.apps/mlflow" in words.split()
         assert ("tidegate-store" in text) == (example == "production")
-        assert text.count("eks.amazonaws.com/role-arn") == (4 if example == "identity" else 0)
+        assert text.count("eks.amazonaws.com/role-arn") == (5 if example == "identity" else 0)
