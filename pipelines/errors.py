@@ -13,7 +13,8 @@ PipelineError                    1  something failed
 
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ class RefusedError(PipelineError):
     def __init__(self, message: str, *, by_person: bool = False) -> None:
         super().__init__(message)
         self.by_person = by_person
+
+
+@contextmanager
+def writing_into(folder: Path | str) -> Iterator[None]:
+    """Raise an OSError as a UsageError about the folder that a command was told to write its files into."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

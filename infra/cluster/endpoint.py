@@ -97,6 +97,10 @@ class ClusterEndpoint:
         """The pods of a Deployment that are ready."""
         return [pod for pod in self.pods(deployment) if is_ready(pod)]
 
+    def addresses(self, deployment: str) -> list[str]:
+        """HOST:PORT of each ready pod of a Deployment, for other pods."""
+        return [f"{pod['status']['podIP']}:{PORT}" for pod in self.ready_pods(deployment)]
+
     def wait_ready(self, deployment: str, timeout_s: float, say: Callable[[str], None] = print) -> None:
         """Wait until all replicas are ready.
 

@@ -123,9 +123,8 @@ class BucketStore:
         last, _, replaced = ((found and found[1]) or "").partition(".")
         if found and last == writer:
             return found[0]
-        if again and replaced != _mark(
-            etag
-        ):  # else theirs replaced the very document that this one was to replace
+        # With the mark of this etag, theirs replaced the very document that this one was to replace.
+        if again and replaced != _mark(etag):
             raise StoreError(
                 f"the response to a write of {key} in {self.url} was lost, and somebody else has written it since; "
                 "expected to know whether the write was done; see what is there now, then try again"

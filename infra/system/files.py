@@ -1,11 +1,13 @@
-"""Atomic file writes, and operating system errors as sentences that name the fix."""
+"""Atomic file writes, files that may be missing, and operating system errors as sentences that name the fix."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tidegate.infra.errors import InfraError
 
@@ -86,3 +88,11 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
         publish(temp, path)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON document, or None where there is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None

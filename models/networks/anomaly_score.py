@@ -8,9 +8,8 @@ from typing import Any
 from tidegate.models.errors import OptionsError
 
 NAME = "score"
-FARTHEST = (
-    3.4e38  # a float32 that is finite: a row that is so far is no less an anomaly, and must be answered
-)
+# A float32 that is finite: a row that is so far is no less an anomaly, and must be answered.
+FARTHEST = 3.4e38
 
 
 def with_score(model: Any) -> Any:

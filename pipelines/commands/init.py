@@ -4,7 +4,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.errors import UsageError, writing_into
 from tidegate.pipelines.experiment.load import validate
 from tidegate.pipelines.experiment.yaml_loader import parse
 from tidegate.pipelines.result import Result
@@ -39,12 +39,10 @@ def _for_project(project: Path, folder: Path) -> Result:
     _require_free(folder, [FILE])
     made = draft(project.resolve(), folder.resolve())
     validate(parse(made.text), str(target))  # what is written can be read
-    try:
+    with writing_into(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as stream:
             stream.write(made.text)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     lines = [str(target), *(f"unsure: {sentence}" for sentence in made.unsure)]
     text = "\n".join([*lines, "", f"next: tidegate plan {shlex.quote(str(target))}"])
     return Result({"files": [str(target)], "unsure": made.unsure}, text)
@@ -53,15 +51,13 @@ def _for_project(project: Path, folder: Path) -> Result:
 def _from_template(target: Path) -> Result:
     names = sorted(path.name for path in TEMPLATES.iterdir() if path.is_file())
     _require_free(target, names)
-    try:
+    with writing_into(target):
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
             shutil.copyfile(TEMPLATES / name, target / name)
         # Named after its folder, so that two new ones do not share an endpoint.
         file = target / FILE
         file.write_text(file.read_text().replace("name: my-experiment", f"name: {name_of(target)}"))
-    except OSError as error:
-        raise _unwritable(target, error) from error
     files = [str(target / name) for name in names]
     text = "\n".join([*files, "", f"next: tidegate submit {shlex.quote(str(target / FILE))}"])
     return Result({"files": files, "unsure": []}, text)
@@ -73,9 +69,3 @@ def _require_free(folder: Path, names: list[str]) -> None:
         raise UsageError(
             f"{folder} already has {', '.join(there)}; expected none of them; choose an empty folder, or move them away"
         )
-
-
-def _unwritable(folder: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
-    )

@@ -8,8 +8,8 @@ from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.failures import code
 from tidegate.infra.mlflow.tracking import Tracker
-from tidegate.infra.system.files import write_atomic
-from tidegate.pipelines.state.home import Home, read_json
+from tidegate.infra.system.files import read_json, write_atomic
+from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.removed import remove_folder
 
 Known = dict[str, str]  # MLflow's run id -> its experiment's id

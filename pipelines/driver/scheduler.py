@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tidegate.infra.store import Store
-from tidegate.infra.system.files import write_atomic
+from tidegate.infra.system.files import read_json, write_atomic
 from tidegate.pipelines.driver.kept_outputs import KeptOutputs
 from tidegate.pipelines.driver.ready_steps import ReadySteps
 from tidegate.pipelines.errors import StepError
@@ -18,7 +18,7 @@ from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.planning.step import Step
 from tidegate.pipelines.planning.suggestions import Suggestions
 from tidegate.pipelines.state.finished_steps import find_outputs, new_outputs
-from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus, read_json
+from tidegate.pipelines.state.home import RunFolder, StepRecord, StepStatus
 from tidegate.pipelines.step_types.base import From, StepPart
 from tidegate.pipelines.step_types.train import TrainInputs
 

@@ -135,9 +135,7 @@ class Rollout:
         return [*self._place.pods(spec.name), *self._place.pods(f"{spec.name}-canary")]
 
     def _scrape(self, spec: ReleaseSpec) -> dict[str, Counts]:
-        names = (spec.name, f"{spec.name}-canary")
-        pods = [pod for name in names for pod in self._place.ready_pods(name)]
-        return scrape(f"{pod['status']['podIP']}:{PORT}" for pod in pods)
+        return scrape([*self._place.addresses(spec.name), *self._place.addresses(f"{spec.name}-canary")])
 
     def _rolled_back(self, weight: int) -> str:
         return f"canary {self._canary.name} was rolled back at {weight} % of the traffic"

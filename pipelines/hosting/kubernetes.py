@@ -104,8 +104,7 @@ class KubernetesHosting:
         """HOST:PORT of each ready server of the live release, for pods."""
         if state.current is None:
             return []
-        pods = self._place(state.name).ready_pods(self._spec(state, state.release(state.current)).name)
-        return [f"{pod['status']['podIP']}:{PORT}" for pod in pods]
+        return self._place(state.name).addresses(self._spec(state, state.release(state.current)).name)
 
     def logs(self, state: EndpointState, number: int) -> dict[str, str]:
         """The logs of the release's pods that are there."""

@@ -15,6 +15,7 @@ WINDOW = "10m"
 MIN_FAILED = 5
 # Pages for machines answer 503 while a server starts or drains, as they should.
 ASKED = 'route!~"/livez|/readyz|/metrics"'
+REQUESTS, FAILED, OVERLOADED = "tidegate_requests_total", 'code=~"5.."', 'type="overloaded"'
 # Golden rows are answered each hour.
 PROOF_AGE_S = 2 * 3600
 
@@ -66,26 +67,23 @@ def alert_groups(endpoints: Iterable[str], slos: Mapping[str, Slo], moved: float
 
 def error_share(chosen: str = "") -> str:
     """The share of requests that the server failed, by endpoint."""
-    failed = _rate("tidegate_requests_total", f'code=~"5..",{ASKED}{chosen}')
-    return f"{failed} / {_rate('tidegate_requests_total', f'{ASKED}{chosen}')}"
+    return f"{_sum('rate', REQUESTS, FAILED, ASKED, chosen)} / {_sum('rate', REQUESTS, ASKED, chosen)}"
 
 
 def latency(quantile: float, chosen: str = "") -> str:
     """A quantile of the seconds that a prediction took, by endpoint."""
-    counts = (
-        f"sum by (endpoint, le) (rate(tidegate_request_seconds_bucket{{{chosen.lstrip(',')}}}[{WINDOW}]))"
-    )
+    counts = _sum("rate", "tidegate_request_seconds_bucket", chosen, by="endpoint, le")
     return f"histogram_quantile({quantile:g}, {counts})"
 
 
-def _rate(metric: str, chosen: str) -> str:
-    return f"sum by (endpoint) (rate({metric}{{{chosen}}}[{WINDOW}]))"
+def _sum(function: str, metric: str, *matchers: str, by: str = "endpoint") -> str:
+    """How a counter rose in the window, by endpoint, over the series that match all; "" matches any."""
+    return f"sum by ({by}) ({function}({metric}{{{','.join(filter(None, matchers))}}}[{WINDOW}]))"
 
 
 def _enough(chosen: str = "") -> str:
     """As a condition: so many failed that it is no accident of one client."""
-    failed = f'increase(tidegate_requests_total{{code=~"5..",{ASKED}{chosen}}}[{WINDOW}])'
-    return f"and sum by (endpoint) ({failed}) >= {MIN_FAILED}"
+    return f"and {_sum('increase', REQUESTS, FAILED, ASKED, chosen)} >= {MIN_FAILED}"
 
 
 def _for_all(moved: float) -> list[Alert]:
@@ -111,7 +109,7 @@ def _for_all(moved: float) -> list[Alert]:
         ),
         Alert(
             "TidegateOverloaded",
-            f'sum by (endpoint) (increase(tidegate_errors_total{{type="overloaded"}}[{WINDOW}])) >= {MIN_FAILED}',
+            f"{_sum('increase', 'tidegate_errors_total', OVERLOADED)} >= {MIN_FAILED}",
             "10m",
             "warning",
             f"{whose} turns requests away: it has more than it can answer",
@@ -166,7 +164,7 @@ def _missing(endpoint: str) -> Alert:
 
 
 def _promised(endpoint: str, slo: Slo) -> list[Alert]:
-    chosen, promise = f',endpoint="{endpoint}"', f"serving.slo of endpoint {endpoint}"
+    chosen, promise = f'endpoint="{endpoint}"', f"serving.slo of endpoint {endpoint}"
     return [
         Alert(
             "TidegateSloErrors",

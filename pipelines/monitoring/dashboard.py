@@ -20,14 +20,11 @@ PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
             f"(rate(tidegate_requests_total{{{CHOSEN},{ASKED}}}[{RATE}]))"
         },
     ),
-    ("Failed requests", "percentunit", {"{{endpoint}}": error_share(f",{CHOSEN}")}),
+    ("Failed requests", "percentunit", {"{{endpoint}}": error_share(CHOSEN)}),
     (
         "Seconds until a prediction",
         "s",
-        {
-            f"{{{{endpoint}}}} p{quantile * 100:g}": latency(quantile, f",{CHOSEN}")
-            for quantile in (0.5, 0.99)
-        },
+        {f"{{{{endpoint}}}} p{quantile * 100:g}": latency(quantile, CHOSEN) for quantile in (0.5, 0.99)},
     ),
     (
         "Predicted rows",

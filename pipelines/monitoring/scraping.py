@@ -18,43 +18,24 @@ def scrape_here(addresses: Iterable[str]) -> dict[str, Any]:
     Args:
         addresses: HOST:PORT of each endpoint.
     """
-    return {
-        "scrape_configs": [
-            {
-                "job_name": JOB,
-                "scrape_interval": INTERVAL,
-                "static_configs": [{"targets": sorted(addresses)}],
-            }
-        ]
-    }
+    return _scraped({"static_configs": [{"targets": sorted(addresses)}]})
 
 
 def scrape_pods(namespace: str) -> dict[str, Any]:
     """A part of Prometheus' configuration for the replicas in a namespace; Prometheus may list its pods."""
     chosen = ",".join(f"{name}={value}" for name, value in MANAGED.items())
-    return {
-        "scrape_configs": [
-            {
-                "job_name": JOB,
-                "scrape_interval": INTERVAL,
-                "kubernetes_sd_configs": [
-                    {
-                        "role": "pod",
-                        "namespaces": {"names": [namespace]},
-                        "selectors": [{"role": "pod", "label": chosen}],
-                    }
-                ],
-                "relabel_configs": [
-                    {
-                        "source_labels": ["__meta_kubernetes_pod_container_port_name"],
-                        "regex": "http",
-                        "action": "keep",
-                    },
-                    {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-                ],
-            }
-        ]
+    place = {
+        "role": "pod",
+        "namespaces": {"names": [namespace]},
+        "selectors": [{"role": "pod", "label": chosen}],
     }
+    port = {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "http", "action": "keep"}
+    pod = {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"}
+    return _scraped({"kubernetes_sd_configs": [place], "relabel_configs": [port, pod]})
+
+
+def _scraped(places: dict[str, Any]) -> dict[str, Any]:
+    return {"scrape_configs": [{"job_name": JOB, "scrape_interval": INTERVAL, **places}]}
 
 
 def operator_objects(

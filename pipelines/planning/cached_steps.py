@@ -11,11 +11,10 @@ def is_cached(plan: Plan, step: Step, store: Store) -> bool:
     """Whether a step need not run again. The releasing steps count together: all are done, or none is."""
     if step.step not in RELEASING:
         return find_outputs(store, step.key) is not None
-    found = [
-        find_outputs(store, key) for key in (plan.of("deploy")[0].key, step.key, plan.of("promote")[0].key)
-    ]
-    deployed, _, promoted = found
-    if None in found or not deployed or not promoted or deployed["release"] != promoted["release"]:
+    deploy, promote = (plan.of(name)[0].key for name in ("deploy", "promote"))
+    found = {key: find_outputs(store, key) for key in {deploy, step.key, promote}}
+    deployed, promoted = found[deploy], found[promote]
+    if None in found.values() or not deployed or not promoted or deployed["release"] != promoted["release"]:
         return False
     # `serving.keep` forgets old ones: then all of it is done anew.
     return deployed["release"] in {known.number for known in load(store, plan.experiment.endpoint).releases}

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from tidegate.infra.system.files import read_json
 from tidegate.pipelines.python_api.results import EndpointRow, RunResult, RunRow
-from tidegate.pipelines.state.home import Home, RunRecord, read_json
+from tidegate.pipelines.state.home import Home, RunRecord
 
 EVERY_S = 0.5  # between two updates of what is shown
 SHOWN = 3  # metrics a run

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from tidegate.infra.system.files import read_json
 from tidegate.pipelines.commands.inspect import logs
 from tidegate.pipelines.commands.removal import delete
 from tidegate.pipelines.commands.runs.approval import approve, refuse
@@ -27,7 +28,7 @@ from tidegate.pipelines.python_api.errors import (
 from tidegate.pipelines.python_api.results import RunResult, RunRow, StepState, Trial
 from tidegate.pipelines.state.ages import age_in_seconds
 from tidegate.pipelines.state.endpoint_names import known_endpoints
-from tidegate.pipelines.state.home import Home, RunRecord, Status, mlflow_of, open_home, read_json
+from tidegate.pipelines.state.home import Home, RunRecord, Status, mlflow_of, open_home
 from tidegate.pipelines.state.mirror import refresh
 
 Folder: TypeAlias = str | Path | None

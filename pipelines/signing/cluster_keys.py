@@ -65,8 +65,9 @@ def rotate(home: Home) -> tuple[PublicKey, PublicKey | None]:
 
 def current(home: Home) -> PublicKey | None:
     """The public half of the key that signs; None before the first rotation."""
-    signs = _annotations(_found(home)).get(SIGNS, "")
-    return next((key for key, _ in trusted(home).values() if key.id == signs), None)
+    found = _found(home)
+    signs = _annotations(found).get(SIGNS, "")
+    return next((key for key in _keys_in(found) if key.id == signs), None)
 
 
 def trusted(home: Home) -> dict[str, tuple[PublicKey, str]]:
@@ -75,7 +76,7 @@ def trusted(home: Home) -> dict[str, tuple[PublicKey, str]]:
     They are laid out in the home's folder too, for whatever checks with files.
     """
     found = _found(home)
-    keys = [_public(name, text) for name, text in (found.get("data") or {}).items() if name.endswith(SUFFIX)]
+    keys = _keys_in(found)
     folder = trusted_folder(home)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(f"*{SUFFIX}"):
@@ -108,6 +109,10 @@ def distrust(home: Home, key: PublicKey) -> None:
 
 def _is(name: str, text: str, key: PublicKey) -> bool:
     return name.endswith(SUFFIX) and _public(name, text).id == key.id
+
+
+def _keys_in(found: Object) -> list[PublicKey]:
+    return [_public(name, text) for name, text in (found.get("data") or {}).items() if name.endswith(SUFFIX)]
 
 
 def _public(name: str, text: str) -> PublicKey:

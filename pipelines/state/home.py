@@ -4,7 +4,6 @@ For a cluster it is a copy: the runs live in the cluster's store, and are copied
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -292,11 +291,3 @@ def home_at(path: Path, pod: bool = False) -> Home:
         pod: whether this is a pod; when False, it is still one where a driver left its target.
     """
     return Home(path, target_in_pod() if pod or IN_POD in os.environ else None)
-
-
-def read_json(path: Path) -> Any:
-    """A JSON document, or None where there is none."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None

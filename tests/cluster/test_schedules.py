@@ -16,29 +16,20 @@ from tidegate.infra.testbed.running import kubectl
 
 from .conftest import Onto, wait_for
 from .identities import account
+from .tiny import write_experiment
 
 pytestmark = pytest.mark.cluster
 NAME = f"night{int(time.time())}"
 SCHEDULER = "app.kubernetes.io/component=scheduler"
-FILE = f"""
-name: {NAME}
-data: {{source: ./rows.csv, target: y}}
-model: {{family: linear}}
-training: {{backend: numpy, epochs: 2, optimizer: {{name: sgd, learning_rate: 0.1}}}}
-gate: none
-schedule: {{cron: '* * * * *'}}
-"""
+EACH_MINUTE = "schedule: {cron: '* * * * *'}"
 
 
 @pytest.fixture(scope="module")
 def scheduled(onto: Onto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Onto]:
     """A machine with the same cluster, after the one that set the schedule is gone."""
     folder = tmp_path_factory.mktemp("night")
-    lines = [f"{at % 17},{at % 5},{'yes' if at % 17 > 8 else 'no'}" for at in range(120)]
-    (folder / "rows.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
-    (folder / "experiment.yaml").write_text(FILE)
     gone = Onto(folder / "home", onto.env)
-    said = gone.ok("submit", str(folder / "experiment.yaml"), "--schedule")
+    said = gone.ok("submit", str(write_experiment(folder, NAME, EACH_MINUTE)), "--schedule")
     assert "problem" not in said
     shutil.rmtree(folder)
     yield onto
@@ -112,11 +103,9 @@ def test_a_scheduler_that_is_killed_in_the_middle_of_a_start(
     scheduled: Onto, api: Cluster, installed: Layout, tmp_path: Path
 ) -> None:
     """Its pod is killed as soon as the start has begun; the next one starts the run, once."""
-    lines = [f"{at % 19},{at % 5},{'yes' if at % 19 > 8 else 'no'}" for at in range(130)]
-    (tmp_path / "rows.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
-    (tmp_path / "experiment.yaml").write_text(FILE)
+    file = write_experiment(tmp_path, NAME, EACH_MINUTE, rows=130, period=19)
     other = Onto(tmp_path / "home", scheduled.env)
-    other.ok("submit", str(tmp_path / "experiment.yaml"), "--schedule")  # it is still paused
+    other.ok("submit", str(file), "--schedule")  # it is still paused
     known = len(recent(other))
     (before,) = pods(api)
     other.ok("schedule", "run", NAME)

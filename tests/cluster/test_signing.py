@@ -10,6 +10,7 @@ import pytest
 from tests.serving.bundle.test_model_signing import verified
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.pod_signing import SECRET, TRUSTED
+from tidegate.infra.cluster.pod_status import is_ready
 from tidegate.infra.testbed.host.errors import TestbedError
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.install import NAMESPACE
@@ -17,17 +18,11 @@ from tidegate.infra.testbed.running import kubectl
 
 from .conftest import Onto, wait_for
 from .identities import account
+from .tiny import write_experiment
 
 pytestmark = pytest.mark.cluster
 NAME = f"signed{int(time.time())}"
 HERE = ("-n", NAMESPACE)
-FILE = f"""
-name: {NAME}
-data: {{source: ./rows.csv, target: y}}
-model: {{family: linear}}
-training: {{backend: numpy, epochs: 2, optimizer: {{name: sgd, learning_rate: 0.1}}}}
-gate: none
-"""
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +34,12 @@ def key(onto: Onto, installed: Layout) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def released(onto: Onto, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     assert key
-    folder = tmp_path_factory.mktemp("signed")
-    lines = [f"{at % 17},{at % 5},{'yes' if at % 17 > 8 else 'no'}" for at in range(120)]
-    (folder / "rows.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
-    (folder / "experiment.yaml").write_text(FILE)
-    yield onto.ok("submit", str(folder / "experiment.yaml"))
+    yield onto.ok("submit", str(write_experiment(tmp_path_factory.mktemp("signed"), NAME)))
     onto.ok("delete", NAME)
 
 
 def pods(api: Cluster) -> list[dict[str, Any]]:
     return api.list("Pod", f"tidegate.dev/endpoint={NAME}")
-
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    return any(
-        one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", [])
-    )
 
 
 def public(onto: Onto, key: str) -> Path:

@@ -8,7 +8,7 @@ from string import Template
 
 from tidegate.pipelines.commands.endpoints.ejected_rows import EjectedRows, ejected_rows
 from tidegate.pipelines.commands.endpoints.served_packages import packages_of
-from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.errors import UsageError, writing_into
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.endpoint_names import require_endpoint
@@ -37,16 +37,12 @@ def eject(home: Home, name: str, folder: str) -> Result:
     release = state.release(state.current or 0)
     bundle, target = open_bundle(fetch_bundle(home, release.bundle)), Path(folder)
     golden = ejected_rows(home, release, bundle)
-    try:
+    with writing_into(folder):
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise UsageError(f"{folder} holds files; expected a new or an empty folder; choose another")
         modules = _copy(bundle, target)
         _write(release, bundle, golden, modules, target)
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
-        ) from error
     data = {"endpoint": name, "release": release.number, "folder": str(target), "golden": len(golden.rows)}
     text = f"release {release.number} of {name} is in {target}; {len(golden.rows)} golden rows of {golden.of}"
     return Result(

@@ -9,7 +9,7 @@ import yaml
 
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.commands.endpoints.drift import MOVED
-from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.errors import writing_into
 from tidegate.pipelines.experiment.serving import Serving, Slo
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.monitoring.alerts import alert_groups
@@ -33,14 +33,10 @@ def monitoring(home: Home, folder: str) -> Result:
         UsageError: the folder cannot be written.
     """
     target, files = Path(folder), _files(home)
-    try:
+    with writing_into(folder):
         target.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             write_atomic(target / name, content.encode())
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written: {error.strerror}; expected a folder of yours; choose another"
-        ) from error
     endpoints = [state.name for state in known_endpoints(home)]
     about = f"for {', '.join(endpoints)}" if endpoints else "for endpoints to come: there are none yet"
     text = "\n".join([*(f"wrote {target / name}" for name in files), about])

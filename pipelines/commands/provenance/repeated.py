@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tidegate.infra.system.files import read_json
 from tidegate.models.user_code.code_folder import ENVIRONMENTS
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.executors.base import WORKER, StepCall, step_environment
 from tidegate.pipelines.state.finished_steps import new_outputs, refs_in
-from tidegate.pipelines.state.home import Home, StepRecord, read_json
+from tidegate.pipelines.state.home import Home, StepRecord
 from tidegate.pipelines.step_types.train import TrainInputs
 
 SHARED = (ENVIRONMENTS, "secrets")  # of the home, which the user's code needs

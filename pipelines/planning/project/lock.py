@@ -12,12 +12,12 @@ from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 
-from tidegate.infra.system.files import write_atomic
+from tidegate.infra.system.files import read_json, write_atomic
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.planning.project.installer import planned
 from tidegate.pipelines.planning.project.parts import Lock, Pin
 from tidegate.pipelines.planning.project.requirements_file import read_requirements
-from tidegate.pipelines.state.home import Home, read_json
+from tidegate.pipelines.state.home import Home
 
 
 def lock_of(file: Path, home: Home) -> Lock:

@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,10 +115,10 @@ def main(words: list[str]) -> None:
         if os.environ.get(CALLS):
             walks.clean(1)  # the first one of a home has other calls
         else:
-            told(0, lambda: walks.faulty(1, at(first, kinds[0])))
+            told(0, partial(walks.faulty, 1, at(first, kinds[0])))
         walks.clean(2)
         for place, (call, fault) in enumerate(chosen(walks.faults.calls, int(count), kinds)):
-            told(place + 1, lambda: walks.faulty(place + 3, at(call, fault)))  # noqa: B023
+            told(place + 1, partial(walks.faulty, place + 3, at(call, fault)))
 
 
 if __name__ == "__main__":
