@@ -16,8 +16,8 @@ from tidegate.infra.cluster.endpoint_objects import (
 )
 from tidegate.infra.cluster.endpoint_pod import PORT
 from tidegate.infra.cluster.jobs import selector
-from tidegate.infra.cluster.pod_diagnosis import why_from_events
-from tidegate.infra.cluster.pod_status import failing_container, is_ready, why_not_ready
+from tidegate.infra.cluster.pods.diagnosis import why_from_events
+from tidegate.infra.cluster.pods.status import failing_container, is_ready, why_not_ready
 from tidegate.infra.errors import ForbiddenError, NotFoundError, RolloutError
 
 Object = dict[str, Any]

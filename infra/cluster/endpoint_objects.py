@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
-from tidegate.infra.cluster.pod_policy import PodPolicy, with_policy
-from tidegate.infra.cluster.pod_secrets import with_secrets
-from tidegate.infra.cluster.pod_signing import with_trusted_keys
+from tidegate.infra.cluster.pods.policy import PodPolicy, with_policy
+from tidegate.infra.cluster.pods.secrets import with_secrets
+from tidegate.infra.cluster.pods.signing import with_trusted_keys
 
 Object = dict[str, Any]
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tidegate.infra.cluster import pod_security as restricted
+from tidegate.infra.cluster.pods import security as restricted
 
 Object = dict[str, Any]
 PORT = 3000

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.infra.cluster import pod_security as restricted
-from tidegate.infra.cluster.pod_secrets import with_secrets
-from tidegate.infra.cluster.pod_signing import with_signing_key
+from tidegate.infra.cluster.pods import security as restricted
+from tidegate.infra.cluster.pods.secrets import with_secrets
+from tidegate.infra.cluster.pods.signing import with_signing_key
 
 Object = dict[str, Any]
 

@@ -62,7 +62,7 @@ def differing_layer(
 
 def first_difference(model: Any, exported: Path, inputs: Mapping[str, Array]) -> str:
     """The clause for a loaded model and model inputs of a few rows; see `differing_layer`."""
-    from tidegate.models.networks.last_activation import without_last_activation
+    from tidegate.models.networks.heads.last_activation import without_last_activation
     from tidegate.models.networks.layer_values import layer_values
 
     found = intermediate_values(exported, inputs)

@@ -13,9 +13,9 @@ from tidegate.models.errors import ModelsError, OptionsError
 from tidegate.models.families import FAMILIES, family, tasks_of
 from tidegate.models.keras_private import promotions
 from tidegate.models.networks.determinism import make_deterministic
+from tidegate.models.networks.heads.token_mask import with_token_mask
 from tidegate.models.networks.inputs import Inputs
 from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
-from tidegate.models.networks.token_mask import with_token_mask
 from tidegate.models.user_code.model_source import require_file
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tidegate.models.families import FamilyOptions
 from tidegate.models.families.mlp import Width
-from tidegate.models.networks.dense_head import dense_head
+from tidegate.models.networks.heads.dense_head import dense_head
 from tidegate.models.networks.inputs import Inputs, joined
 from tidegate.models.networks.outputs import Outputs
 

@@ -16,7 +16,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.families import USUAL_TASKS, FamilyOptions
 from tidegate.models.families.mlp import Width
 from tidegate.models.families.recurrent.recurrence import pooled
-from tidegate.models.networks.dense_head import dense_head
+from tidegate.models.networks.heads.dense_head import dense_head
 from tidegate.models.networks.inputs import Inputs, joined
 from tidegate.models.networks.outputs import Outputs
 

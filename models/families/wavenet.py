@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tidegate.models.families import FamilyOptions
 from tidegate.models.families.recurrent.recurrence import pooled, series_of, steps_of
-from tidegate.models.networks.dense_head import dense_head
+from tidegate.models.networks.heads.dense_head import dense_head
 from tidegate.models.networks.inputs import Inputs, joined
 from tidegate.models.networks.outputs import Outputs
 

@@ -70,7 +70,7 @@ class KerasAnswers:
 
     def before(self, inputs: Mapping[str, Array]) -> NDArray[np.float32] | None:
         """See `networks.last_activation.predict_before`."""
-        from tidegate.models.networks.last_activation import predict_before
+        from tidegate.models.networks.heads.last_activation import predict_before
 
         return predict_before(self.model, inputs)
 

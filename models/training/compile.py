@@ -28,9 +28,9 @@ from tidegate.models.config.own_metrics import Entry, metric_names, own_metrics
 from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import Regularization
 from tidegate.models.errors import OptionsError, TrainingError, UserCodeError, one_line
+from tidegate.models.networks.heads.probabilities import require_probabilities
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.predict import as_numpy
-from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.networks.user_models.own_training import OwnTraining, own_methods, own_training
 from tidegate.models.training.measures.class_metrics import class_metric
 from tidegate.models.training.measures.label_metrics import label_metric

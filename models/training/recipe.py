@@ -145,7 +145,7 @@ class Recipe:
 
     def _answering(self, model: Any) -> Any:
         """The trained model as it is served: of anomalies with the score behind its answer."""
-        from tidegate.models.networks.anomaly_score import with_score
+        from tidegate.models.networks.heads.anomaly_score import with_score
 
         return with_score(model) if self.target.task == "anomaly" else model
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tidegate.models.data.read_options import CsvOptions
 from tidegate.pipelines.errors import UsageError
-from tidegate.pipelines.experiment.csv import Csv
+from tidegate.pipelines.experiment.data_parts.csv import Csv
 
 
 def csv_options(stated: Sequence[str]) -> CsvOptions | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finished, run_labels, selector
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
+from tidegate.infra.cluster.pods.diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.driver.job import CANCEL, END, clean_up

@@ -4,7 +4,7 @@ import time
 
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.jobs import Object
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_from_events, why_waiting
+from tidegate.infra.cluster.pods.diagnosis import Reason, why_ended, why_from_events, why_waiting
 from tidegate.infra.cluster.watcher import ObjectWatcher
 
 EVENTS_S = 8.0  # after this time the events of a pod that has not started are read

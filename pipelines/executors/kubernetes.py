@@ -18,7 +18,7 @@ from tidegate.infra.cluster.jobs import (
     selector,
     step_name,
 )
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_failed
+from tidegate.infra.cluster.pods.diagnosis import Reason, why_failed
 from tidegate.infra.cluster.watcher import ObjectWatcher
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.infra.system.files import write_atomic

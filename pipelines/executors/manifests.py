@@ -8,7 +8,7 @@ from typing import Literal
 
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import PACK, Object, PodRequirements, driver_job, meeting_service, step_job
-from tidegate.infra.cluster.pod_policy import with_policy
+from tidegate.infra.cluster.pods.policy import with_policy
 from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.experiment.notify import Notification
 from tidegate.pipelines.experiment.spec import Resources

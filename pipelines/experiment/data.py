@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tidegate.models.config.losses import TASK_OF_KIND
-from tidegate.pipelines.experiment.anomaly import Anomaly
 from tidegate.pipelines.experiment.code import Reference
-from tidegate.pipelines.experiment.columns import (
+from tidegate.pipelines.experiment.data_parts.anomaly import Anomaly
+from tidegate.pipelines.experiment.data_parts.columns import (
     InputSpec,
     Missing,
     OnlyTask,
@@ -17,10 +17,10 @@ from tidegate.pipelines.experiment.columns import (
     TargetSpec,
     Task,
 )
-from tidegate.pipelines.experiment.csv import Csv
-from tidegate.pipelines.experiment.forecast import Forecast
+from tidegate.pipelines.experiment.data_parts.csv import Csv
+from tidegate.pipelines.experiment.data_parts.forecast import Forecast
+from tidegate.pipelines.experiment.data_parts.split import Split
 from tidegate.pipelines.experiment.part import Part, as_list
-from tidegate.pipelines.experiment.split import Split
 
 
 def are_outputs(target: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.infra.cluster.endpoint import ClusterEndpoint
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec
 from tidegate.infra.cluster.endpoint_pod import PORT
-from tidegate.infra.cluster.pod_status import last_failed_exit, restarts
+from tidegate.infra.cluster.pods.status import last_failed_exit, restarts
 from tidegate.infra.errors import RolloutError
 from tidegate.models.config.quantities import seconds
 from tidegate.pipelines.errors import CanaryError

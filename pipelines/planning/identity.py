@@ -7,8 +7,8 @@ from typing import Any
 
 from tidegate.infra.store import Ref
 from tidegate.models.config.quantities import memory_bytes
-from tidegate.pipelines.experiment.columns import TargetSpec
 from tidegate.pipelines.experiment.data import Data
+from tidegate.pipelines.experiment.data_parts.columns import TargetSpec
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.project.parts import Project
 from tidegate.pipelines.planning.trained_file import LocalFile, TrainedFile

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tidegate.infra.cluster.pod_signing import KEY_FOLDER, PRIVATE, SECRET, TRUSTED
+from tidegate.infra.cluster.pods.signing import KEY_FOLDER, PRIVATE, SECRET, TRUSTED
 from tidegate.infra.errors import AlreadyExistsError, ClusterError
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.errors import PipelineError

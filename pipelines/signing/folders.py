@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tidegate.infra.cluster.pod_signing import TRUSTED_FOLDER
+from tidegate.infra.cluster.pods.signing import TRUSTED_FOLDER
 from tidegate.pipelines.state.home import Home
 
 PRIVATE, TRUSTED = "signing.pem", "trusted"

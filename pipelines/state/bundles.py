@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidegate.infra.cluster.pod_signing import CHECKED
+from tidegate.infra.cluster.pods.signing import CHECKED
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Ref, Store, open_store
 from tidegate.models.user_code.code_folder import ENVIRONMENTS, read_code

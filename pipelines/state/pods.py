@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tidegate.infra.cluster.jobs import ENVIRONMENT
-from tidegate.infra.cluster.pod_policy import CA_VARIABLES, PodPolicy, Volume
+from tidegate.infra.cluster.pods.policy import CA_VARIABLES, PodPolicy, Volume
 
 Kind = Literal["steps", "driver", "endpoints"]
 OURS = (

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tidegate.pipelines.errors import ExperimentError, UnknownNameError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from tidegate.infra.cluster.pod_policy import PodPolicy
+    from tidegate.infra.cluster.pods.policy import PodPolicy
     from tidegate.pipelines.state.pods import Kind, Pods
 
 IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON

@@ -17,7 +17,7 @@ from tidegate.models.errors import OptionsError
 from tidegate.models.evaluation.metrics import to_predictions
 from tidegate.models.imported.answers import read_answers, require_answers, require_rows
 from tidegate.models.imported.heads import head_of, loss_of, with_classes
-from tidegate.models.networks.probabilities import require_probabilities
+from tidegate.models.networks.heads.probabilities import require_probabilities
 from tidegate.models.preprocessing.raw_inputs import as_raw, raw_transforms, returned_schema
 from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms

@@ -41,7 +41,7 @@ def load_before(model: Path, code: Path | None, threads: int) -> Run | None:
     """The model of `load` without its last activation; its threads are those of `load`."""
     del threads
     network = _network(model, code)
-    from tidegate.models.networks.last_activation import predict_before, without_last_activation
+    from tidegate.models.networks.heads.last_activation import predict_before, without_last_activation
 
     with without_last_activation(network) as found:
         if not found:

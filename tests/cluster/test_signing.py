@@ -9,8 +9,8 @@ import pytest
 
 from tests.serving.bundle.test_model_signing import verified
 from tidegate.infra.cluster.api import Cluster
-from tidegate.infra.cluster.pod_signing import SECRET, TRUSTED
-from tidegate.infra.cluster.pod_status import is_ready
+from tidegate.infra.cluster.pods.signing import SECRET, TRUSTED
+from tidegate.infra.cluster.pods.status import is_ready
 from tidegate.infra.testbed.host.errors import TestbedError
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.install import NAMESPACE

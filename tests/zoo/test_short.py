@@ -18,7 +18,7 @@ from tidegate.models.data.columns import Columns, take
 from tidegate.models.evaluation.text_metrics import token_probabilities
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.families.build import build_model
-from tidegate.models.networks.anomaly_score import with_score
+from tidegate.models.networks.heads.anomaly_score import with_score
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.prepare import prepare

@@ -12,10 +12,10 @@ from tidegate.models.config.options import did_you_mean
 from tidegate.models.errors import OptionsError, UserModelError, one_line
 from tidegate.models.keras_private import all_layers
 from tidegate.models.networks.compiled_loss import as_compiled
+from tidegate.models.networks.heads.output_shapes import require_output, with_named_outputs
+from tidegate.models.networks.heads.probabilities import require_logits
 from tidegate.models.networks.inputs import Inputs
-from tidegate.models.networks.output_shapes import require_output, with_named_outputs
 from tidegate.models.networks.outputs import Outputs
-from tidegate.models.networks.probabilities import require_logits
 from tidegate.models.networks.several_outputs import AnyOutputs, SeveralOutputs
 from tidegate.models.networks.user_models.model_inputs import ModelInputs, UnknownInputError
 from tidegate.models.networks.user_models.own_training import keep_own_training, own_training, own_training_of

@@ -15,10 +15,10 @@ from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import OutputOptions
 from tidegate.models.errors import OptionsError, one_line
 from tidegate.models.keras_private import answers_of
+from tidegate.models.networks.heads.probabilities import require_probabilities
 from tidegate.models.networks.inputs import inputs_of
 from tidegate.models.networks.outputs import outputs_for
 from tidegate.models.networks.predict import as_numpy
-from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.networks.several_outputs import SeveralOutputs
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.preprocessing.target.answers import truths_of

@@ -11,8 +11,8 @@ from typing import Any
 from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.jobs import Object, PodRequirements, is_finished, step_job
-from tidegate.infra.cluster.pod_diagnosis import Reason, why_ended, why_failed, why_from_events, why_waiting
-from tidegate.infra.cluster.pod_policy import with_policy
+from tidegate.infra.cluster.pods.diagnosis import Reason, why_ended, why_failed, why_from_events, why_waiting
+from tidegate.infra.cluster.pods.policy import with_policy
 from tidegate.infra.errors import ClusterError
 from tidegate.pipelines.result import item
 from tidegate.pipelines.state.targets import Target

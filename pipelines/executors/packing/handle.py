@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tidegate.infra.cluster.jobs import Object, is_finished
-from tidegate.infra.cluster.pod_diagnosis import Reason, out_of_memory, too_long, why_failed
+from tidegate.infra.cluster.pods.diagnosis import Reason, out_of_memory, too_long, why_failed
 from tidegate.pipelines.executors.base import StepCall
 from tidegate.pipelines.executors.packing.documents import End
 from tidegate.pipelines.executors.packing.pool import Pack, PackPool

@@ -108,7 +108,7 @@ class KerasFile:
 
     def add_activation(self, head: Outputs) -> None:
         """Put the activation behind its logits."""
-        from tidegate.models.networks.probabilities import require_logits
+        from tidegate.models.networks.heads.probabilities import require_logits
 
         require_logits(self._model, "model.trained")
         self._model = head.with_probabilities(self._model)

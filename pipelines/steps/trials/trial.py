@@ -19,8 +19,8 @@ from tidegate.models.distributed.devices import (
     require_gpus,
 )
 from tidegate.models.evaluation.evaluation import Evaluation
+from tidegate.models.networks.heads.probabilities import require_probabilities
 from tidegate.models.networks.keras_import import import_keras
-from tidegate.models.networks.probabilities import require_probabilities
 from tidegate.models.networks.several_outputs import AnyOutputs
 from tidegate.models.training.cross_validation import cross_validate
 from tidegate.models.training.measures.pinball_loss import with_quantiles

@@ -10,7 +10,7 @@ import pytest
 
 from tidegate.models.errors import OptionsError
 from tidegate.models.families.build import build_model
-from tidegate.models.networks.anomaly_score import with_score
+from tidegate.models.networks.heads.anomaly_score import with_score
 from tidegate.models.networks.outputs import Outputs
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.transforms import InputSpec

@@ -15,7 +15,7 @@ from tidegate.models.data.columns import take
 from tidegate.models.export.layer_differences import first_difference
 from tidegate.models.export.onnx import export_onnx
 from tidegate.models.export.operators.resizing import HANDLERS
-from tidegate.models.networks.last_activation import predict_before
+from tidegate.models.networks.heads.last_activation import predict_before
 from tidegate.models.networks.predict import predict
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.transforms import Transforms

@@ -10,7 +10,7 @@ import pytest
 from tidegate.models.errors import OptionsError, SourceError
 from tidegate.pipelines.commands.preflight.check import check
 from tidegate.pipelines.errors import ExperimentError, UsageError
-from tidegate.pipelines.experiment.columns import InputSpec
+from tidegate.pipelines.experiment.data_parts.columns import InputSpec
 from tidegate.pipelines.experiment.dotted import flat, with_values
 from tidegate.pipelines.experiment.load import EXAMPLES, find_file, load_experiment, validate
 from tidegate.pipelines.state.home import Home

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tidegate.infra.cluster.jobs import PodRequirements, driver_job
-from tidegate.infra.cluster.pod_signing import PRIVATE, SECRET, TRUSTED
+from tidegate.infra.cluster.pods.signing import PRIVATE, SECRET, TRUSTED
 from tidegate.infra.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from tidegate.infra.store import FolderStore
 from tidegate.pipelines.commands.provenance.signing import signing

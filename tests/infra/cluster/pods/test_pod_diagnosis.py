@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.pod_diagnosis import why_ended, why_failed, why_from_events, why_waiting
+from tidegate.infra.cluster.pods.diagnosis import why_ended, why_failed, why_from_events, why_waiting
 
 
 def pod(status: dict[str, Any], **meta: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.infra.cluster.pod_status import (
+from tidegate.infra.cluster.pods.status import (
     failing_container,
     is_ready,
     last_failed_exit,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tidegate.infra.cluster.pod_diagnosis import why_waiting
+from tidegate.infra.cluster.pods.diagnosis import why_waiting
 
 Object = dict[str, Any]
 

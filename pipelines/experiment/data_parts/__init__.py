@@ -1,0 +1,1 @@
+"""The parts of `data:` in an experiment file."""
