@@ -1,6 +1,5 @@
-"""The gate: which metric ranks, which direction is better, and whether a candidate passes. Pure."""
+"""The gate: what it may ask for, and whether a candidate passes. Pure."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,13 +11,9 @@ from tidegate.models.evaluation.evaluation import NAMES as METRICS
 from tidegate.pipelines.errors import ExperimentError, suggested
 from tidegate.pipelines.experiment.automation.approval import Approval
 from tidegate.pipelines.experiment.part import Part
+from tidegate.pipelines.experiment.ranking import EPSILON, SPLITS, lower_is_better
 
-LOWER_IS_BETTER = (
-    *("loss", "rmse", "mae", "ece", "mse", "perplexity", "error_rate", "hamming"),
-    *("pinball", "mase", "coverage_error", "alarms"),
-)
 DEFAULTS = {task: f"test_{names[0]}" for task, names in METRICS.items()}
-SPLITS = ("test_", "validation_", "folds_")
 SHARES = (  # from 0 to 1
     *("accuracy", "f1", "auc", "map50", "map", "ece"),
     *("precision", "recall", "balanced_accuracy", "pr_auc"),
@@ -27,7 +22,6 @@ SHARES = (  # from 0 to 1
 # What follows the name of one of several outputs.
 OF_OUTPUT = tuple(f"_{name}" for task, names in METRICS.items() if task != "multioutput" for name in names)
 CONFIDENCE = 0.95
-EPSILON = "epsilon"  # of a training with `privacy`
 
 
 class Criterion(Part):
@@ -62,20 +56,6 @@ class Criterion(Part):
                 else "only test_ metrics are compared"
             )
             yield f"confidence is of the comparison with the champion, and there is none, because {why}; leave it out"
-
-
-def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
-    """Whether a smaller value of the metric is the better one.
-
-    Args:
-        metric: with its prefix, such as test_rmse.
-        own_lower: metrics of the user's of which lower values are better, without a prefix.
-    """
-    inner = next((metric.removeprefix(split) for split in SPLITS if metric.startswith(split)), metric)
-    if metric == EPSILON or inner.removesuffix("_mean") in own_lower or inner.startswith(LOWER_IS_BETTER):
-        return True
-    # Of one of several outputs, such as animal_loss; r2_loss is of a column called loss.
-    return not inner.startswith("r2_") and inner.endswith(tuple(f"_{name}" for name in LOWER_IS_BETTER))
 
 
 def _kind_of_entry(value: Any) -> str:
@@ -190,36 +170,6 @@ def check_metric(metric: str, known: Mapping[str, float], undefined: Mapping[str
             f'gate.metric: this run has no metric "{metric}"{suggested(near_metric(metric, known))}; '
             f"it has {', '.join(sorted(known))}"
         )
-
-
-def rank(candidates: Sequence[Mapping[str, float]], metric: str, own_lower: Sequence[str] = ()) -> list[int]:
-    """Indices of the candidates, the best first; those without it are last.
-
-    Of equal ones the lower loss on the same rows is first, then the earlier trial.
-
-    Args:
-        candidates: the metrics of each.
-        metric: what ranks them.
-        own_lower: see `lower_is_better`.
-    """
-    sign, worst = 1.0 if lower_is_better(metric, own_lower) else -1.0, math.inf
-    split = next((split for split in SPLITS if metric.startswith(split)), "")
-    loss = f"{split}loss"
-
-    def key(index: int) -> tuple[float, float]:
-        known = candidates[index]
-        return (sign * known[metric] if metric in known else worst, known.get(loss, worst))
-
-    return sorted(range(len(candidates)), key=key)
-
-
-def ranking_metric(metric: str, candidates: Sequence[Mapping[str, float]]) -> str:
-    """What ranks several candidates for a gate's metric: the same one of the validation rows, where one has it.
-
-    The test rows must not choose the winner, or its figure on them would be too good.
-    """
-    other = metric.replace("test_", "validation_", 1) if metric.startswith("test_") else metric
-    return other if len(candidates) > 1 and any(other in one for one in candidates) else metric
 
 
 @dataclass(frozen=True)

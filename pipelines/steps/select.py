@@ -8,14 +8,8 @@ from tidegate.models.data.columns import load_columns
 from tidegate.models.evaluation.guessing import guessed
 from tidegate.models.preprocessing.target.answers import as_answers
 from tidegate.models.preprocessing.target.encode_target import encode_target
-from tidegate.pipelines.experiment.gate import (
-    EPSILON,
-    check_metric,
-    criteria_for,
-    rank,
-    ranking_metric,
-    reasons_against,
-)
+from tidegate.pipelines.experiment.gate import check_metric, criteria_for, reasons_against
+from tidegate.pipelines.experiment.ranking import EPSILON, rank, ranking_metric
 from tidegate.pipelines.step_types.select import Selected, SelectInputs
 from tidegate.pipelines.step_types.train import Trained
 from tidegate.pipelines.steps.comparison.champion import compare

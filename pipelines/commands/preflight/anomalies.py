@@ -3,7 +3,8 @@
 from tidegate.models.config.own_metrics import own_metrics
 from tidegate.models.evaluation.evaluation import OF_KNOWN
 from tidegate.pipelines.errors import ExperimentError
-from tidegate.pipelines.experiment.gate import SPLITS, criteria
+from tidegate.pipelines.experiment.gate import criteria
+from tidegate.pipelines.experiment.ranking import plain_name
 from tidegate.pipelines.experiment.spec import Experiment
 
 
@@ -24,10 +25,7 @@ def check_anomaly(experiment: Experiment) -> None:
         )
     for criterion in criteria(experiment.gate):
         metric = criterion.metric
-        if (
-            next((metric.removeprefix(one) for one in SPLITS if metric.startswith(one)), metric)
-            not in OF_KNOWN
-        ):
+        if plain_name(metric) not in OF_KNOWN:
             continue
         if anomaly.label is None:
             raise ExperimentError(

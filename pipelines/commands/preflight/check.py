@@ -13,7 +13,8 @@ from tidegate.pipelines.commands.preflight.running import run_checks
 from tidegate.pipelines.commands.preflight.searched import check_space
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.code import references_in
-from tidegate.pipelines.experiment.gate import EPSILON, Criterion, check_limits, check_name, criteria
+from tidegate.pipelines.experiment.gate import Criterion, check_limits, check_name, criteria
+from tidegate.pipelines.experiment.ranking import EPSILON
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source

@@ -15,7 +15,8 @@ from tidegate.models.distributed.devices import configure_backend
 from tidegate.models.networks.keras_import import import_keras
 from tidegate.models.preprocessing.schema import Schema, Target
 from tidegate.pipelines.errors import PipelineError
-from tidegate.pipelines.experiment.gate import Compared, Criterion, lower_is_better
+from tidegate.pipelines.experiment.gate import Compared, Criterion
+from tidegate.pipelines.experiment.ranking import lower_is_better
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.step_types.select import SelectInputs
 from tidegate.pipelines.step_types.train import Trained

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.models.readers.test_readers_folders import png, recording, records
+from tests.models.readers.test_readers_folders import recording
+from tests.models.readers.test_readers_tfrecord import png, records
 from tidegate.models.data.columns import Columns, concat, load_columns, rows_of
 from tidegate.models.data.shards import Shards, ShardWriter
 from tidegate.models.errors import DataError, SchemaError, SplitError

@@ -15,10 +15,9 @@ from tidegate.pipelines.experiment.gate import (
     check_name,
     criteria,
     criteria_for,
-    lower_is_better,
-    rank,
     reasons_against,
 )
+from tidegate.pipelines.experiment.ranking import lower_is_better, rank
 
 
 def criterion(metric: str, **more: float | None) -> Criterion:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tidegate.pipelines.errors import ExperimentError
-from tidegate.pipelines.experiment.gate import check_name, lower_is_better
+from tidegate.pipelines.experiment.gate import check_name
+from tidegate.pipelines.experiment.ranking import lower_is_better
 from tidegate.pipelines.experiment.spec import Experiment
 
 MODEL = {"family": "mlp"}
