@@ -43,6 +43,9 @@ EXTRAS_serve-onnx := serve
 EXTRAS_serve-tensorflow := serve tensorflow
 EXTRAS_driver := driver
 EXTRAS_mlflow := mlflow-server
+# A step serves nobody, so it checks no token.
+SKIP_train := pyjwt
+SKIP_train-gpu := pyjwt
 # Not imported by an endpoint of ours, which is one process: BentoML's own supervisor, its GPU list and its HTTP client.
 SKIP_serve-tensorflow := kantoku pyzmq tornado
 SKIP_serve-onnx := $(SKIP_serve-tensorflow) nvidia-ml-py opentelemetry-instrumentation-aiohttp-client aiohttp \

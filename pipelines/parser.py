@@ -234,6 +234,10 @@ def _endpoints(add: Add) -> None:
         metavar="N",
         help="that share the port: 1 to 64, or auto, which is one on this machine (default: auto)",
     )
+    serve.add_argument("--keys", metavar="FILE", help="API keys of those who may ask, see `tidegate keys`")
+    serve.add_argument(
+        "--jwt", metavar="FILE", help="issuers whose tokens may ask, YAML or JSON as of serving.jwt"
+    )
 
 
 def _workspace(add: Add) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.infra.cluster.endpoint_pod import PORT, pod_spec
+from tidegate.infra.cluster.pods.access import AccessSpec, egress_to_issuers, with_access
 from tidegate.infra.cluster.pods.policy import PodPolicy, with_policy
 from tidegate.infra.cluster.pods.secrets import with_secrets
 from tidegate.infra.cluster.pods.signing import with_trusted_keys
@@ -39,8 +40,7 @@ class ReleaseSpec:
         memory: a replica's memory, a Kubernetes quantity.
         processes: a replica's server processes, or auto.
         secrets: names of Secrets that the user's code in its bundle expects.
-        keys: name of the Secret with the API keys of those who may ask; "": anybody may.
-        own_key: the line of the key with which the release is verified, as in a keys file.
+        access: who may ask.
         signed: whether a trusted key must have signed the bundle.
         policy: what the company asks of its pods.
     """
@@ -58,8 +58,7 @@ class ReleaseSpec:
     memory: str = "1Gi"
     processes: str = "auto"
     secrets: tuple[str, ...] = ()
-    keys: str = ""
-    own_key: str = ""
+    access: AccessSpec = field(default_factory=AccessSpec)
     signed: bool = False
     policy: PodPolicy = field(default_factory=PodPolicy)
 
@@ -159,10 +158,9 @@ def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
         cpu=spec.cpu,
         memory=spec.memory,
         processes=spec.processes,
-        keys=spec.keys,
-        own_key=spec.own_key,
         spread=chosen,
     )
+    pod = with_access(pod, spec.access)
     return with_trusted_keys(pod) if spec.signed else pod
 
 
@@ -245,14 +243,19 @@ def disruption_budget(spec: ReleaseSpec) -> Object:
 
 
 def network_policy(spec: ReleaseSpec) -> Object:
-    """Allows requests from anywhere to the endpoint's port. The namespace's policies limit what its pods may reach."""
+    """Allows requests from anywhere to the endpoint's port, and its servers to read the keys of tokens' issuers.
+
+    The namespace's policies limit what else its pods may reach.
+    """
+    egress = egress_to_issuers(spec.access)
     chosen = {"tidegate.dev/endpoint": spec.endpoint, "tidegate.dev/release": str(spec.number)}
     return {
         **_head("networking.k8s.io/v1", "NetworkPolicy", spec.name, release_labels(spec)),
         "spec": {
             "podSelector": {"matchLabels": chosen},
-            "policyTypes": ["Ingress"],
+            "policyTypes": ["Ingress", "Egress"] if egress else ["Ingress"],
             "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+            **({"egress": egress} if egress else {}),
         },
     }
 

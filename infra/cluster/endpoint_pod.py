@@ -8,8 +8,6 @@ Object = dict[str, Any]
 PORT = 3000
 CREDENTIALS = "/etc/tidegate/store"
 BUNDLE = "/bundle"
-# Mounted as a folder, not as a file of it: only so does it change with the Secret.
-KEYS = "/etc/tidegate/keys"
 KEEP_ALIVE_S = 120  # longer than proxies keep idle connections (60-90 s), so that the proxy closes first
 PRE_STOP_S = 8  # a terminating pod serves requests until proxies and nodes have removed it
 DRAIN_S = 15
@@ -27,8 +25,6 @@ def pod_spec(
     cpu: float,
     memory: str,
     processes: str,
-    keys: str,
-    own_key: str,
     spread: dict[str, str],
 ) -> Object:
     """The spec of a pod that serves one release.
@@ -42,8 +38,6 @@ def pod_spec(
         cpu: limit in cores, and threads of one prediction.
         memory: limit and request, a Kubernetes quantity.
         processes: of the server that share its port, or auto.
-        keys: name of the Secret with the API keys; "": no key is needed.
-        own_key: a line of one more key.
         spread: labels of the pods that should not share one node.
     """
     resources = {
@@ -56,9 +50,6 @@ def pod_spec(
         {"name": "scratch", "emptyDir": {}},
         {"name": "store", "secret": {"secretName": "tidegate-store"}},
     ]
-    if keys:
-        server = _with_keys(server, own_key)
-        volumes.append({"name": "keys", "secret": {"secretName": keys}})
     return {
         "serviceAccountName": "tidegate-endpoint",
         "automountServiceAccountToken": False,
@@ -130,17 +121,6 @@ def _server(name: str, release: int, image: str, resources: Object, processes: s
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
             {"name": "scratch", "mountPath": "/scratch"},
         ],
-    }
-
-
-def _with_keys(server: Object, own_key: str) -> Object:
-    """The server that answers only who has a key."""
-    command = [word for word in server["command"] if word != "--allow-anonymous"]
-    return {
-        **server,
-        "command": [*command, "--keys", f"{KEYS}/keys"],
-        "env": [*server["env"], {"name": "TIDEGATE_OWN_KEY", "value": own_key}],
-        "volumeMounts": [*server["volumeMounts"], {"name": "keys", "mountPath": KEYS, "readOnly": True}],
     }
 
 

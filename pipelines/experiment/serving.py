@@ -1,12 +1,14 @@
 """The part of the experiment file that says how the winner is served."""
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
-from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part
+from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
+from tidegate.serving.http.tokens.settings import Jwt
 
 
 class Replicas(Part):
@@ -77,6 +79,11 @@ class Serving(Part):
         "HOME/secrets/NAME.keys with mode 0600 here, the entry `keys` of a Secret of the namespace on a cluster; "
         "anybody may ask when not given",
     )
+    jwt: Annotated[list[Jwt], BeforeValidator(as_list, json_schema_input_type=list[Jwt] | Jwt)] = Field(
+        [],
+        description="issuers of JSON Web Tokens, one or a list: who has a valid token of one of them may ask too; "
+        "with neither `keys` nor `jwt` anybody may",
+    )
     keep: int | None = Field(
         None,
         ge=1,
@@ -94,8 +101,21 @@ class Serving(Part):
     def problems(self) -> Iterator[str]:
         if self.decoding is not None and self.detection is not None:
             yield "decoding is for texts and detection for boxes; leave one of the two out"
+        names = [wanted.issuer for wanted in self.jwt]
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+            yield f"jwt has the issuer {name!r} twice; expected one entry for each; name both audiences in one"
 
     @property
     def settings(self) -> DecodingSettings | None:
         """How texts or boxes are chosen."""
         return self.decoding or self.detection
+
+    @property
+    def guarded(self) -> bool:
+        """Whether only who has a key or a token may ask."""
+        return self.keys is not None or bool(self.jwt)
+
+    @property
+    def issuers(self) -> str:
+        """The issuers as a server takes them, JSON; "" if there are none."""
+        return json.dumps([wanted.model_dump() for wanted in self.jwt]) if self.jwt else ""

@@ -137,7 +137,7 @@ class KubernetesHosting:
 
     def key(self, state: EndpointState, number: int) -> str | None:
         """It is kept in the store."""
-        if _serving(state.release(number)).keys is None:
+        if not _serving(state.release(number)).guarded:
             return None
         if state.name not in self._keys:
             self._keys[state.name] = stored_key(self._home.store, state.name)

@@ -6,7 +6,7 @@
 import contextlib
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_i
 from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.handover import (
     GRACE,
+    SECRETS,
     drain,
     prove_now,
     server_argv,
@@ -48,15 +49,27 @@ class LocalHosting:
     def check(self, state: EndpointState, serving: Serving) -> None:
         """Refuse a port that the endpoint cannot have, and keys that are not there."""
         check_port(self._home, state, serving.port)
-        if serving.keys is not None:
-            self._check_keys(serving.keys)
+        self._check_access(serving)
 
-    def _check_keys(self, name: str) -> None:
+    def _check_access(self, serving: Serving) -> None:
+        """Refuse keys and issuers' keys that are not there, or that others may change."""
         from tidegate.serving.http.api_keys import read_keys
 
-        path, where = self._keys(name), f"serving.keys: {name}"
+        if serving.keys is not None:
+            path = self._keys(serving.keys)
+            self._check_secret(path, f"serving.keys: {serving.keys}", partial(read_keys, path))
+        for wanted in serving.jwt:
+            if wanted.secret:
+                from tidegate.serving.http.tokens.key_set import KeySet
+                from tidegate.serving.http.tokens.key_source import KeyFile
+
+                path = self._secrets / f"{wanted.secret}.jwks"
+                keys = KeySet(KeyFile(path), [*wanted.algorithms])
+                self._check_secret(path, f"serving.jwt: {wanted.secret}", keys.load)
+
+    def _check_secret(self, path: Path, where: str, read: Callable[[], object]) -> None:
         try:
-            read_keys(path)
+            read()
         except ServerError as error:
             raise UsageError(f"{where}: {error}, and `chmod 600` it") from error
         require_private(path, stat.S_IMODE(path.stat().st_mode), where)
@@ -121,19 +134,24 @@ class LocalHosting:
             self._stop(state, release.number, name)  # it takes no request any more, as its proof failed
         bundle = fetch_bundle(self._home, release.bundle)
         log = self._log(state, release.number)
-        name_of_keys, key = Serving.model_validate(release.serving).keys, self.key(state, release.number)
-        if name_of_keys is not None:
-            self._check_keys(name_of_keys)
-        keys = None if name_of_keys is None else self._keys(name_of_keys)
+        serving, key = Serving.model_validate(release.serving), self.key(state, release.number)
+        self._check_access(serving)
+        keys = None if serving.keys is None else self._keys(serving.keys)
         record = processes.start(
             self._home.processes,
             name,
             server_argv(
-                bundle, state.name, release.number, control, processes=_processes(release), keys=keys
+                bundle,
+                state.name,
+                release.number,
+                control,
+                processes=_processes(serving),
+                keys=keys,
+                jwt=serving.issuers,
             ),
             log=log,
             cwd=self._home.path,
-            env={"TIDEGATE_HOME": str(self._home.path), **self._trusted(release)}
+            env={"TIDEGATE_HOME": str(self._home.path), SECRETS: str(self._secrets), **self._trusted(release)}
             | ({OWN_KEY: line_of(key)} if key else {}),
             extra={"endpoint": state.name, "release": release.number},
         )
@@ -162,7 +180,7 @@ class LocalHosting:
 
     def key(self, state: EndpointState, number: int) -> str | None:
         """It is kept in a file of the home that only its owner may read."""
-        if Serving.model_validate(state.release(number).serving).keys is None:
+        if not Serving.model_validate(state.release(number).serving).guarded:
             return None
         return key_in_file(self._home.endpoints / state.name / "own.key")
 
@@ -242,7 +260,11 @@ class LocalHosting:
 
     def _keys(self, name: str) -> Path:
         """The file of a secret with API keys."""
-        return self._home.path / "secrets" / f"{name}.keys"
+        return self._secrets / f"{name}.keys"
+
+    @property
+    def _secrets(self) -> Path:
+        return self._home.path / "secrets"
 
     def _log(self, state: EndpointState, number: int) -> Path:
         return self._home.endpoints / state.name / f"{state.incarnation}-{number}.log"
@@ -257,7 +279,6 @@ def _process(state: EndpointState, number: int) -> str:
     return f"endpoint-{state.name}.{state.incarnation}.{number}"
 
 
-def _processes(release: Release) -> int:
+def _processes(serving: Serving) -> int:
     """Of its server; auto is one here: the cores are for training too, and a laptop has many endpoints."""
-    asked = Serving.model_validate(release.serving).processes
-    return asked if isinstance(asked, int) else 1
+    return serving.processes if isinstance(serving.processes, int) else 1

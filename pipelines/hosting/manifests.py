@@ -4,6 +4,7 @@ from typing import Any
 
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
 from tidegate.infra.cluster.images import image, tag
+from tidegate.infra.cluster.pods.access import AccessSpec
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.targets import Target
@@ -58,7 +59,7 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
         tag=tag(),
         secrets=tuple(plan.experiment.code.secrets),
-        own_key=UNKNOWN_KEY if serving.keys else "",
+        own_key=UNKNOWN_KEY if serving.guarded else "",
     )
     objects = [
         *release_objects(spec, spec.min_replicas, in_flight=False),
@@ -70,7 +71,9 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
     return objects
 
 
-def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: Any) -> ReleaseSpec:
+def _spec(
+    target: Target, serving: Serving, *, runtime: str, tag: str, own_key: str, **known: Any
+) -> ReleaseSpec:
     names = [image(target.images, name).rpartition(":")[0] for name in (f"serve-{runtime}", "driver")]
     return ReleaseSpec(
         image=f"{names[0]}:{tag}",
@@ -80,7 +83,13 @@ def _spec(target: Target, serving: Serving, *, runtime: str, tag: str, **known: 
         cpu=serving.resources.cpu,
         memory=serving.resources.memory,
         processes=str(serving.processes),
-        keys=serving.keys or "",
+        access=AccessSpec(
+            keys=serving.keys or "",
+            jwt=serving.issuers,
+            key_sets=tuple(wanted.secret for wanted in serving.jwt if wanted.secret),
+            key_urls=tuple(wanted.jwks for wanted in serving.jwt if not wanted.secret),
+            own_key=own_key,
+        ),
         policy=target.pod_policy("endpoints"),
         **known,
     )

@@ -32,6 +32,7 @@ from tidegate.serving.http.asgi import (
     respond,
     respond_unread,
 )
+from tidegate.serving.http.caller import Caller
 from tidegate.serving.http.settings import ServerSettings
 from tidegate.serving.inference.engine import InferenceEngine
 
@@ -105,9 +106,12 @@ class DataPlane:
         special = url == b"/predict" and (_is_for_bentoml(headers) or wants_stream(headers))
         return None if special else dialect
 
-    def needs_thread(self, dialect: Dialect, body: bytes) -> bool:
-        """Whether the body of a request from `fast_path` shows that it must be answered in a thread after all."""
-        return self.dispatcher.engine.may_explain(dialect, body)
+    def must_wait(self, dialect: Dialect, headers: Headers, body: bytes) -> bool:
+        """Whether a request from `fast_path` must wait after all: for a thread, or for the key of its token."""
+        access = self._settings.access
+        return self.dispatcher.engine.may_explain(dialect, body) or (
+            access is not None and access.awaits_keys(headers)
+        )
 
     def answer(self, dialect: Dialect, headers: Headers, body: bytes, write: Write) -> None:
         """Answer a request for which `fast_path` returned a dialect, without ASGI.
@@ -120,20 +124,21 @@ class DataPlane:
         """
         began = time.perf_counter()
         dispatcher, settings = self.dispatcher, self._settings
-        pairs = dispatcher.access_log.headers(headers)
+        pairs, caller = dispatcher.access_log.headers(headers), None
         try:
             if settings.cors is not None:
                 pairs += settings.cors.headers(headers)
-            if settings.keys is not None:
-                settings.keys.check(headers)
+            if settings.access is not None:
+                caller = settings.access.identify(headers)
+                settings.access.admit(caller)
             dispatcher.admission.check(self.backlog(), len(body))
         except RejectedError as error:
-            dispatcher.record_rejection(dialect.label, error, pairs)
+            dispatcher.record_rejection(dialect.label, error, pairs, caller)
             write(error.status, JSON, dialect.error(error.kind, str(error)), [*pairs, *error.headers])
             return
         answer = dispatcher.engine.answer(dialect, body, headers)
         write(answer.status, answer.media, answer.body, pairs + answer.headers if answer.headers else pairs)
-        dispatcher.record_response(dialect, answer, pairs, began, proof=PROOF in headers)
+        dispatcher.record_response(dialect, answer, pairs, began, caller, proof=PROOF in headers)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -144,7 +149,12 @@ class DataPlane:
             return
         await send({"type": "lifespan.startup.complete"})
         self.prover.start()
+        access = self._settings.access
+        if access is not None:
+            access.start()
         await receive()
+        if access is not None:
+            access.stop()
         self.prover.stop()
         await self._bentoml_app.stop()
         self.dispatcher.stop()
@@ -161,16 +171,18 @@ class DataPlane:
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], dict(scope["headers"])
-        pairs = self.dispatcher.access_log.headers(headers)
-        dialect = self._dialects.get(path)
+        pairs, caller = self.dispatcher.access_log.headers(headers), None
+        dialect, access = self._dialects.get(path), self._settings.access
         try:
             cors = self._settings.cors
             if cors is not None:
                 pairs += cors.headers(headers)
                 if cors.is_preflight(scope["method"], headers):
                     return await respond(send, 204, JSON, b"", pairs)
-            if self._settings.keys is not None and path not in NO_KEY:
-                self._settings.keys.check(headers)
+            if access is not None and path not in NO_KEY:
+                await access.settle(headers)
+                caller = access.identify(headers)
+                access.admit(caller)
             if dialect is None:
                 await self._serve_page(scope, headers, pairs, receive, send)
             elif scope["method"] != "POST":
@@ -179,9 +191,9 @@ class DataPlane:
                 await self._pass_on(scope, headers, receive, send)
             else:
                 streams = path == "/predict" and asks_for_stream(headers, self.dispatcher.engine)
-                await self._predict(dialect, headers, pairs, receive, send, streams=streams)
+                await self._predict(dialect, headers, pairs, caller, receive, send, streams=streams)
         except RejectedError as error:
-            self.dispatcher.record_rejection(self._label(path), error, pairs)
+            self.dispatcher.record_rejection(self._label(path), error, pairs, caller)
             body = (dialect or self._dialect_of(path)).error(error.kind, str(error))
             await _send_rejection(error, body, headers, [*pairs, *error.headers], receive, send)
         except DisconnectedError:
@@ -192,6 +204,7 @@ class DataPlane:
         dialect: Dialect,
         headers: Headers,
         pairs: HeaderList,
+        caller: Caller | None,
         receive: Receive,
         send: Send,
         *,
@@ -211,11 +224,10 @@ class DataPlane:
                 answer = await dispatcher.answer(dialect, body, headers)
         finally:
             admission.leave(size)
-        if streams:
-            return dispatcher.record_response(dialect, answer, pairs, began, proof=PROOF in headers)
-        more = pairs + answer.headers if answer.headers else pairs
-        await respond(send, answer.status, answer.media, answer.body, more)
-        return dispatcher.record_response(dialect, answer, pairs, began, proof=PROOF in headers)
+        if not streams:
+            more = pairs + answer.headers if answer.headers else pairs
+            await respond(send, answer.status, answer.media, answer.body, more)
+        dispatcher.record_response(dialect, answer, pairs, began, caller, proof=PROOF in headers)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
         limits, admission = self._settings.limits, self.dispatcher.admission
@@ -278,7 +290,7 @@ async def _send_rejection(
     error: RejectedError, body: bytes, headers: Headers, pairs: HeaderList, receive: Receive, send: Send
 ) -> None:
     unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-    if unread and error.status in (401, 408, 413):
+    if unread and error.status in (401, 403, 408, 413):
         return await respond_unread(receive, send, error.status, body, pairs)
     return await respond(send, error.status, JSON, body, pairs)
 

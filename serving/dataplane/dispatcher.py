@@ -10,6 +10,7 @@ from tidegate.serving.dialects import Dialect
 from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.admission import Admission
 from tidegate.serving.http.asgi import HeaderList, Headers
+from tidegate.serving.http.caller import Caller
 from tidegate.serving.http.settings import ServerSettings
 from tidegate.serving.inference.engine import InferenceEngine, Response
 from tidegate.serving.inference.predictor import Tell
@@ -90,7 +91,14 @@ class Dispatcher:
         return await self._in_thread(self._threads, partial(self.engine.answer, dialect, body, headers, tell))
 
     def record_response(
-        self, dialect: Dialect, answer: Response, pairs: HeaderList, began: float, *, proof: bool = False
+        self,
+        dialect: Dialect,
+        answer: Response,
+        pairs: HeaderList,
+        began: float,
+        caller: Caller | None = None,
+        *,
+        proof: bool = False,
     ) -> None:
         """Count and log a request whose response was sent.
 
@@ -99,13 +107,16 @@ class Dispatcher:
             answer: the response.
             pairs: the response's own headers, the request's id first.
             began: when the request arrived, by `time.perf_counter`.
+            caller: who sent it, where that is known.
             proof: its rows are held-out ones that check a release; drift does not count them.
         """
         spent, metrics = time.perf_counter() - began, self.engine.metrics
         metrics.count(dialect.label, answer.status)
         if answer.values is None or answer.columns is None:
             metrics.failed(answer.kind)
-            self.access_log.record(pairs, dialect.label, answer.status, spent, kind=answer.kind)
+            self.access_log.record(
+                pairs, dialect.label, answer.status, spent, kind=answer.kind, caller=caller
+            )
             return
         metrics.predicted(answer.values, answer.seconds, spent)
         if answer.unseen and not proof:
@@ -114,13 +125,15 @@ class Dispatcher:
             self.admission.record_duration(answer.busy)
         if self._observer_queue is not None and not proof:
             self._observer_queue.put(answer.columns, answer.values)
-        self.access_log.record(pairs, dialect.label, 200, spent, len(answer.values))
+        self.access_log.record(pairs, dialect.label, 200, spent, len(answer.values), caller=caller)
 
-    def record_rejection(self, label: str, error: RejectedError, pairs: HeaderList) -> None:
+    def record_rejection(
+        self, label: str, error: RejectedError, pairs: HeaderList, caller: Caller | None = None
+    ) -> None:
         """Count and log a request that was rejected."""
         self.engine.metrics.count(label, error.status)
         self.engine.metrics.failed(error.kind)
-        self.access_log.record(pairs, label, error.status, 0.0, kind=error.kind)
+        self.access_log.record(pairs, label, error.status, 0.0, kind=error.kind, caller=caller)
 
     async def _in_thread(self, threads: ThreadPoolExecutor, answer: Callable[[], Response]) -> Response:
         loop, deadline = asyncio.get_running_loop(), self.settings.limits.deadline_seconds

@@ -25,6 +25,7 @@ MAX_LINE = 65536  # bytes
 REPLY_SECONDS = 15.0
 GRACE = 15.0  # seconds
 MOST_PROCESSES = 64  # that share the ports
+SECRETS = "TIDEGATE_SECRETS"  # the folder with the keys of issuers whose `jwks` is a secret; default: the working one
 
 
 def server_argv(
@@ -36,6 +37,7 @@ def server_argv(
     host: str = "127.0.0.1",
     processes: int | None = None,
     keys: Path | None = None,
+    jwt: str = "",
 ) -> list[str]:
     """The command that starts a release's server.
 
@@ -47,13 +49,15 @@ def server_argv(
         port: the public port to take at once; None: only a private one, until `take_over`.
         host: address of the public port.
         processes: that share the ports; None: $TIDEGATE_PROCESSES, or one.
-        keys: the file of API keys; None: no key is needed.
+        keys: the file of API keys; None: there are none.
+        jwt: the issuers whose tokens are accepted, as JSON; "": there are none.
     """
     argv = [sys.executable, "-P", "-m", "tidegate.serving.server", "--bundle", str(bundle), "--name", name]
     argv += ["--control", str(control), "--host", host]
     argv += [] if release is None else ["--release", str(release)]
     argv += [] if processes is None else ["--processes", str(processes)]
     argv += [] if keys is None else ["--keys", str(keys)]
+    argv += ["--jwt", jwt] if jwt else []
     return argv + ([] if port is None else ["--port", str(port)])
 
 

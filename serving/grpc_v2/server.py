@@ -10,10 +10,12 @@ from tidegate.serving.dialects.v2 import SERVER, V2
 from tidegate.serving.errors import RejectedError, ServerError
 from tidegate.serving.grpc_v2.dialect import LABEL, GrpcV2
 from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
+from tidegate.serving.http.caller import Caller
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
@@ -66,7 +68,7 @@ class GrpcServer:
     def _page(self, name: str) -> Any:
         async def answer(request: Any, context: Any) -> Any:
             if name not in NO_KEY:
-                await self._check_key(context)
+                await self._check_access(context)
             await self._check_model(request, context)
             return CLASSES[f"{name}Response"](**self._content(name))
 
@@ -81,14 +83,20 @@ class GrpcServer:
             return self._v2.metadata()
         return {"live": True} if name == "ServerLive" else {"ready": self._is_ready()}
 
-    async def _check_key(self, context: Any) -> None:
-        keys = self._dispatcher.settings.keys
+    async def _check_access(self, context: Any) -> Caller | None:
+        """Who asks; None where anybody may."""
+        access, caller = self._dispatcher.settings.access, None
+        if access is None:
+            return None
+        headers = _headers(context)
         try:
-            if keys is not None:
-                keys.check(_headers(context))
+            await access.settle(headers)
+            caller = access.identify(headers)
+            access.admit(caller)
         except RejectedError as error:
-            self._dispatcher.record_rejection(LABEL, error, self._dispatcher.access_log.headers({}))
-            await context.abort(CODES[401], str(error))
+            self._dispatcher.record_rejection(LABEL, error, self._dispatcher.access_log.headers({}), caller)
+            await context.abort(CODES[error.status], str(error), _trailing(error))
+        return caller
 
     async def _check_model(self, request: Any, context: Any) -> None:
         served = self._dispatcher.engine.served
@@ -100,7 +108,7 @@ class GrpcServer:
 
     async def _infer(self, body: bytes, context: Any) -> bytes:
         began, dispatcher = time.perf_counter(), self._dispatcher
-        await self._check_key(context)
+        caller = await self._check_access(context)
         headers = _headers(context)
         pairs = dispatcher.access_log.headers(headers)
         try:
@@ -113,10 +121,10 @@ class GrpcServer:
             finally:
                 dispatcher.admission.leave(size)
         except RejectedError as error:
-            dispatcher.record_rejection(LABEL, error, pairs)
+            dispatcher.record_rejection(LABEL, error, pairs, caller)
             await context.abort(CODES[error.status], str(error))
             raise
-        dispatcher.record_response(self._dialect, answer, pairs, began)
+        dispatcher.record_response(self._dialect, answer, pairs, began, caller)
         if answer.status != 200:
             await context.abort(CODES[answer.status], answer.body.decode())
         return answer.body
@@ -125,3 +133,8 @@ class GrpcServer:
 def _headers(context: Any) -> dict[bytes, bytes]:
     pairs = context.invocation_metadata() or ()
     return {key.encode(): value if isinstance(value, bytes) else value.encode() for key, value in pairs}
+
+
+def _trailing(error: RejectedError) -> tuple[tuple[str, str], ...]:
+    """A rejection's headers, as the metadata after an answer."""
+    return tuple((name.decode(), value.decode()) for name, value in error.headers)

@@ -16,11 +16,24 @@ from itertools import count
 from typing import Any, TextIO
 
 from tidegate.serving.http.asgi import HeaderList, Headers
+from tidegate.serving.http.caller import Caller
 
 LOG = logging.getLogger("tidegate")
 VALID_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-FIELDS = ("request_id", "trace_id", "route", "status", "kind", "rows", "seconds", "endpoint", "release")
+FIELDS = (
+    "request_id",
+    "trace_id",
+    "route",
+    "status",
+    "kind",
+    "rows",
+    "seconds",
+    "caller",
+    "issuer",
+    "endpoint",
+    "release",
+)
 
 
 class AccessLog:
@@ -54,6 +67,7 @@ class AccessLog:
         seconds: float,
         rows: int = 0,
         kind: str | None = None,
+        caller: Caller | None = None,
     ) -> None:
         """Log one request, if it is in the sample or the server failed."""
         failed = status in (500, 504)
@@ -61,6 +75,8 @@ class AccessLog:
             return
         extra: dict[str, Any] = {"route": route, "status": status, "seconds": round(seconds, 6)}
         extra |= {"rows": rows, "kind": kind, "request_id": pairs[0][1].decode("ascii"), **self._about}
+        if caller is not None:
+            extra |= {"caller": caller.name, "issuer": caller.issuer or None}
         if len(pairs) > 1:
             match = TRACEPARENT.fullmatch(pairs[1][1])
             extra["trace_id"] = match[1].decode() if match else None

@@ -13,56 +13,51 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidegate.serving.errors import RejectedError, ServerError
-from tidegate.serving.http.asgi import Headers
+from tidegate.serving.errors import ServerError
+from tidegate.serving.http.caller import Caller
 
 LOG = logging.getLogger("tidegate")
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
 CHECK = 2.0  # seconds between checks of the file
-WORDS = "expected a key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; ask whoever runs the endpoint for one"
 
 
 class ApiKeys:
     """The keys that an endpoint accepts.
 
     Args:
-        path: the file; it may be replaced at any time.
+        path: the file; it may be replaced at any time. None: there is only the own one.
         own: a line of one more key, with which a release is verified; "": none.
 
     Raises:
         ServerError: it cannot be read, or holds no key.
     """
 
-    def __init__(self, path: Path, own: str = "") -> None:
+    def __init__(self, path: Path | None, own: str = "") -> None:
         self._own = _keys_in(own.splitlines(), "$TIDEGATE_OWN_KEY") if own else []
         self._path, self._checked = path, time.monotonic()
         self._stamp = self._stat()
-        self._keys = [*read_keys(path), *self._own]
+        self._keys = [] if path is None else read_keys(path)
 
-    def check(self, headers: Headers) -> str:
-        """Return the name of the key in a request's headers; raises RejectedError (401)."""
-        key = headers.get(b"x-api-key", b"")
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        key = token.strip() if scheme.lower() == b"bearer" else key
-        if not key:
-            raise _unauthorized("the request has no API key")
+    def find(self, key: bytes) -> Caller | None:
+        """Whose key it is; None if it is nobody's."""
         self._reread()
         digest = hashlib.sha256(key).hexdigest()
         # All are compared, each in constant time, so that the time reveals nothing about the keys.
         found = [name for name, known in self._keys if hmac.compare_digest(known, digest)]
-        if not found:
-            raise _unauthorized("the request's API key is not valid")
-        return found[0]
+        own = [name for name, known in self._own if hmac.compare_digest(known, digest)]
+        if own:
+            return Caller(own[0], own=True)
+        return Caller(found[0]) if found else None
 
     def _reread(self) -> None:
-        if time.monotonic() - self._checked < CHECK:
+        if self._path is None or time.monotonic() - self._checked < CHECK:
             return
         self._checked = time.monotonic()
         stamp = self._stat()
         if stamp == self._stamp:
             return
         try:
-            self._keys = [*read_keys(self._path), *self._own]
+            self._keys = read_keys(self._path)
         except ServerError as error:  # half written, or deleted: it is read again
             LOG.warning("%s; the keys known before stay valid", error)
         else:
@@ -70,8 +65,10 @@ class ApiKeys:
 
     def _stat(self) -> tuple[int, int] | None:
         try:
-            found = self._path.stat()
+            found = None if self._path is None else self._path.stat()
         except OSError:
+            found = None
+        if found is None:
             return None
         return found.st_mtime_ns, found.st_ino
 
@@ -97,10 +94,6 @@ def _keys_in(lines: Sequence[str], where: str) -> list[tuple[str, str]]:
             "NAME SHA256; `tidegate keys NAME` makes one"
         )
     return [(match[1], match[2]) for match in matches if match]
-
-
-def _unauthorized(received: str) -> RejectedError:
-    return RejectedError(401, "unauthorized", f"{received}; {WORDS}", ((b"www-authenticate", b"Bearer"),))
 
 
 def new_key(name: str) -> tuple[str, str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.serving.errors import ServerError
+from tidegate.serving.http.access import Access
 from tidegate.serving.http.access_log import AccessLog
 from tidegate.serving.http.admission import Limits
-from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -19,14 +19,14 @@ class ServerSettings:
 
     Attributes:
         limits: see `Limits`.
-        keys: the accepted API keys; None: no key is needed.
+        access: who may ask; None: anybody.
         cors: which web pages of other origins may send requests; None: none.
         log_share: the share of requests that the access log holds, 0 to 1.
         prove_every: seconds between two proofs by golden rows; 0: at the start only.
     """
 
     limits: Limits = field(default_factory=Limits)
-    keys: ApiKeys | None = None
+    access: Access | None = None
     cors: Cors | None = None
     log_share: float = 0.0
     prove_every: float = field(default_factory=lambda: prove_seconds(stated_prove_every()))
@@ -59,11 +59,11 @@ def prove_seconds(text: str) -> float:
     return seconds
 
 
-def check_binding(host: str, keys: ApiKeys | None, allow_anonymous: bool) -> None:
-    """Raise ServerError for an endpoint open to other machines without a key, unless that is allowed explicitly."""
-    if host in LOCAL or keys is not None or allow_anonymous:
+def check_binding(host: str, access: Access | None, allow_anonymous: bool) -> None:
+    """Raise ServerError for an endpoint that other machines reach and anybody may ask, unless that is allowed."""
+    if host in LOCAL or access is not None or allow_anonymous:
         return
     raise ServerError(
         f"host {host} is open to other machines without an API key; expected --keys FILE (made by "
-        "`tidegate keys NAME`), or --allow-anonymous if everybody there may send requests"
+        "`tidegate keys NAME`), --jwt, or --allow-anonymous if everybody there may send requests"
     )

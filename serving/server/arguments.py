@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from tidegate.serving.http.admission import Limits
-from tidegate.serving.http.api_keys import ApiKeys
 from tidegate.serving.http.cors import Cors
 from tidegate.serving.http.settings import ServerSettings, check_binding, prove_seconds, stated_prove_every
+from tidegate.serving.server.access import access_of
 from tidegate.serving.server.process_count import processes
 
 LIMITS = Limits()
@@ -37,7 +37,12 @@ def parser() -> argparse.ArgumentParser:
         "--keys", type=Path, help="file of API keys, lines NAME SHA256, read again when it changes"
     )
     who.add_argument(
-        "--allow-anonymous", action="store_true", help="needed to bind another host without keys"
+        "--jwt",
+        metavar="FILE",
+        help="issuers of JSON Web Tokens, as `serving.jwt` of an experiment: a JSON file, or the JSON itself",
+    )
+    who.add_argument(
+        "--allow-anonymous", action="store_true", help="needed to bind another host without keys or tokens"
     )
     who.add_argument(
         "--cors",
@@ -79,9 +84,9 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(args: argparse.Namespace) -> ServerSettings:
     """The settings in the arguments; raises ServerError."""
-    keys = None if args.keys is None else ApiKeys(args.keys, os.environ.get("TIDEGATE_OWN_KEY", ""))
+    access = access_of(args.keys, args.jwt)
     if args.port is not None or args.grpc_port is not None:
-        check_binding(args.host, keys, args.allow_anonymous)
+        check_binding(args.host, access, args.allow_anonymous)
     limits = Limits(
         max_body_bytes=args.max_body,
         max_rows=args.max_rows,
@@ -90,7 +95,7 @@ def settings_of(args: argparse.Namespace) -> ServerSettings:
         queue_seconds=args.queue_seconds,
     )
     cors = Cors(args.cors) if args.cors else None
-    return ServerSettings(limits, keys, cors, args.access_log, prove_seconds(args.prove_every))
+    return ServerSettings(limits, access, cors, args.access_log, prove_seconds(args.prove_every))
 
 
 def _share(text: str) -> float:

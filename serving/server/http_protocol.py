@@ -104,8 +104,8 @@ class EndpointProtocol(HttpToolsProtocol):
         The fast path starts after all connections were read: how many requests wait decides whether it is admitted.
         """
         self.waiting_since = None
-        if self._dialect is not None and cast("DataPlane", self.config.app).needs_thread(
-            self._dialect, self._body
+        if self._dialect is not None and cast("DataPlane", self.config.app).must_wait(
+            self._dialect, self._fields, self._body
         ):
             self._dialect = None
             super().on_headers_complete()

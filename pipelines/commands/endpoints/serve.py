@@ -6,18 +6,28 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import yaml
+from pydantic import ValidationError
+
 from tidegate.infra.errors import InfraError
 from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.experiment.yaml_loader import parse, plain
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.ports import FIRST_PORT, port_is_free
 from tidegate.serving.deployment.handover import MOST_PROCESSES, server_argv
+from tidegate.serving.http.tokens.settings import ISSUERS
 
 
 def serve(
-    home: Home, run_or_bundle: str, port: int | None, processes: int | Literal["auto"] = "auto"
+    home: Home,
+    run_or_bundle: str,
+    port: int | None,
+    processes: int | Literal["auto"] = "auto",
+    keys: str | None = None,
+    jwt: str | None = None,
 ) -> Result:
     """Replace this process by the endpoint's server, until Ctrl-C; nothing is deployed.
 
@@ -26,21 +36,37 @@ def serve(
         run_or_bundle: a run that was packaged, or the folder of a bundle.
         port: on 127.0.0.1; None for the first free one from 3000 on.
         processes: that share the port; auto: one, as for a deployment on this machine.
+        keys: file of API keys; None: there are none.
+        jwt: YAML or JSON file of the issuers whose tokens are accepted, as `serving.jwt`; None: there are none.
 
     Raises:
-        UsageError: too many or too few processes, or a run that was not packaged.
+        UsageError: too many or too few processes, a run that was not packaged, or a file that cannot be read.
     """
     number = 1 if isinstance(processes, str) else processes
     if not 1 <= number <= MOST_PROCESSES:
         raise UsageError(
             f"--processes {number} is no number of servers; expected 1 to {MOST_PROCESSES}, or auto; correct it"
         )
+    issuers = "" if jwt is None else _issuers(Path(jwt))
     folder, name = _bundle(home, run_or_bundle)
     port = port or next(number for number in range(FIRST_PORT, 65536) if port_is_free(number))
     control = home.path / "endpoints" / f"serve-{os.getpid()}.sock"
     print(f"serving {folder} at http://127.0.0.1:{port}/predict; Ctrl-C ends it", file=sys.stderr, flush=True)
-    argv = server_argv(folder, name, None, control, port, processes=number)
+    file = None if keys is None else Path(keys)
+    argv = server_argv(folder, name, None, control, port, processes=number, keys=file, jwt=issuers)
     os.execv(argv[0], argv)
+
+
+def _issuers(path: Path) -> str:
+    """The issuers in a file, as JSON."""
+    try:
+        issuers = ISSUERS.validate_python(plain(parse(path.read_text("utf-8"))))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        raise UsageError(
+            f"--jwt {path} is not usable ({' '.join(str(error).split())}); expected issuers as of `serving.jwt`: "
+            "issuer, audience and jwks of each; correct it"
+        ) from error
+    return ISSUERS.dump_json(issuers).decode()
 
 
 def _bundle(home: Home, run_or_bundle: str) -> tuple[Path, str]:

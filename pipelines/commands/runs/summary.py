@@ -38,7 +38,7 @@ def curl_for(home: Home, state: EndpointState, number: int) -> str:
     bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
     body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
-    needs_key = Serving.model_validate(state.release(number).serving).keys is not None
+    needs_key = Serving.model_validate(state.release(number).serving).guarded
     headers = "-H 'Content-Type: application/json'"
     headers += f' -H "Authorization: Bearer ${API_KEY}"' if needs_key else ""
     return f"curl -sS {hosting(home).url(state)}/predict {headers} -d '{quoted}'"

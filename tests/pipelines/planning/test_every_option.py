@@ -203,6 +203,7 @@ GPUS = {"gpus": 1, "nodes": 2}
 CANARY, SLO = {"steps": [50, 100]}, {"p99_ms": 500, "error_rate": 0.5}
 BEAM, SAMPLE = {"method": "beam", "width": 8}, {"method": "sample", "seed": 1}
 FOUND = {"score": 0.1, "iou": 0.3}
+JWT = {"issuer": "https://a.example/", "audience": "digits", "jwks": "https://a.example/keys"}
 
 
 def pruned(**pruning: Any) -> dict[str, Any]:
@@ -332,6 +333,13 @@ CHANGED: dict[str, Change] = {
     "serving.detection.vote": serving(boxes, "detection", {"vote": 0.1}, FOUND),
     "serving.detection.max_boxes": serving(boxes, "detection", {"max_boxes": 1}, FOUND),
     "serving.keys": part(kubernetes, "serving", {"keys": "askers"}),
+    "serving.jwt.issuer": serving(kubernetes, "jwt", {"issuer": "https://other.example/"}, JWT),
+    "serving.jwt.audience": serving(kubernetes, "jwt", {"audience": ["other"]}, JWT),
+    "serving.jwt.jwks": serving(kubernetes, "jwt", {"jwks": "login"}, JWT),
+    "serving.jwt.scope": serving(kubernetes, "jwt", {"scope": "predict"}, JWT),
+    "serving.jwt.claims": serving(kubernetes, "jwt", {"claims": {"team": "ml"}}, JWT),
+    "serving.jwt.algorithms": serving(kubernetes, "jwt", {"algorithms": ["EdDSA"]}, JWT),
+    "serving.jwt.leeway": serving(kubernetes, "jwt", {"leeway": "5s"}, JWT),
     "serving.explain": part(planned, "serving", {"explain": True}),
     "serving.slo.p99_ms": serving(judged, "slo", {"p99_ms": 900}, SLO),
     "serving.slo.error_rate": serving(judged, "slo", {"error_rate": 0.6}, SLO),

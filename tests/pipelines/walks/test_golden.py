@@ -56,6 +56,16 @@ FULL: dict[str, Any] = PLAIN | {
         "replicas": {"min": 2, "max": 6},
         "canary": {"steps": [10, 50, 100], "bake": "5m"},
         "keys": "askers",
+        "jwt": [
+            {
+                "issuer": "https://login.example.com/",
+                "audience": "cellar",
+                "jwks": "https://login.example.com:8443/keys",
+                "scope": "predict",
+            },
+            {"issuer": "https://sso.auth.svc/", "audience": "cellar", "jwks": "https://sso.auth.svc/keys"},
+            {"issuer": "https://partner.example.org/", "audience": "cellar", "jwks": "partner"},
+        ],
         "slo": {"p99_ms": 80, "error_rate": 0.0005},
         "resources": {"cpu": 4, "memory": "3Gi"},
     },

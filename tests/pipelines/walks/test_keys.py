@@ -1,4 +1,4 @@
-"""`serving.keys`: an endpoint that answers only who has a key, verified with a key of its own."""
+"""`serving.keys` and `jwt`: an endpoint that answers only who has a key or a token, verified with a key of its own."""
 
 import json
 import os
@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
+from tests.serving.http.tokens.issuers import NAME, token
+from tests.serving.http.tokens.issuers import new_key as signing_key
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.http.api_keys import new_key
 
+JWT = {"issuer": NAME, "audience": "digits", "jwks": "login", "scope": "predict"}
 GIVEN = ("--set", "serving.keys=askers", "--set", "serving.endpoint=guarded")
+TOKENS = ("--set", f"serving.jwt={json.dumps(JWT)}")
 NO_GATE = ("--set", "gate=none", "--set", "training.epochs=2")
 
 
@@ -28,13 +32,35 @@ def key(shared: Cli) -> str:
     return key
 
 
-def test_only_who_has_a_key_is_answered(shared: Cli, key: str) -> None:
-    answer = shared.ok("submit", "wine", *NO_GATE, *GIVEN)
+def status_of(url: str, word: str) -> int:
+    request = urllib.request.Request(f"{url}/contract", headers={"Authorization": f"Bearer {word}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_only_who_has_a_key_or_a_token_is_answered(shared: Cli, key: str) -> None:
+    signer = signing_key()
+    login = shared.home / "secrets" / "login.jwks"
+    login.touch(mode=0o600)
+    login.write_text(json.dumps({"keys": [signer.public]}))
+    answer = shared.ok("submit", "wine", *NO_GATE, *GIVEN, *TOKENS)
     assert answer["status"] == "done" and key not in json.dumps(answer)
     row = json.dumps([{}]).encode()
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(urllib.request.Request(f"{answer['endpoint']}/predict", row), timeout=10)
     assert shared("predict", "guarded", "--json", stdin="[]").code == 1
+    words = (
+        token(signer, scope="predict"),
+        token(signer),
+        token(signing_key(), scope="predict"),
+        key,
+        "no-key",
+    )
+    assert [status_of(answer["endpoint"], word) for word in words] == [200, 403, 401, 200, 401]
     asked = subprocess.run(
         answer["curl"],
         shell=True,

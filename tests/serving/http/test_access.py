@@ -13,7 +13,9 @@ import pytest
 
 from tests.serving.conftest import ROOT, Running
 from tidegate.serving.errors import RejectedError, ServerError
+from tidegate.serving.http.access import Access
 from tidegate.serving.http.api_keys import CHECK, ApiKeys, new_key, read_keys
+from tidegate.serving.http.caller import Caller
 
 Serve = Callable[..., Running]
 BODY = json.dumps({"rows": [[[7] * 8 for _ in range(8)]]}).encode()
@@ -95,6 +97,7 @@ def test_ids_and_traces_are_passed_on_and_logged(server: Running, log: Path) -> 
     (mine,) = [line for line in lines if line.get("request_id") == "mine-1"]
     assert mine["trace_id"] == TRACE.split("-")[1]
     assert (mine["route"], mine["status"], mine["rows"], mine["release"]) == ("/predict", 200, 1, 3)
+    assert mine["caller"] == "new"
     assert "7, 7" not in log.read_text()
     assert "second-key" not in log.read_text()
 
@@ -124,11 +127,11 @@ def test_anonymous_when_allowed(serve: Serve, images: Path) -> None:
 
 
 def test_one_more_key_beside_those_of_the_file(keys: Path) -> None:
-    known = ApiKeys(keys, _line("tidegate", "own-key"))
-    assert known.check({b"x-api-key": b"own-key"}) == "tidegate"
-    assert known.check({b"authorization": b"Bearer second-key"}) == "new"
+    known = Access(ApiKeys(keys, _line("tidegate", "own-key")))
+    assert known.identify({b"x-api-key": b"own-key"}) == Caller("tidegate", own=True)
+    assert known.identify({b"authorization": b"Bearer second-key"}) == Caller("new")
     with pytest.raises(RejectedError, match="is not valid"):
-        known.check({b"x-api-key": b"third-key"})
+        known.identify({b"x-api-key": b"third-key"})
     with pytest.raises(ServerError, match="TIDEGATE_OWN_KEY holds a line that is not a key"):
         ApiKeys(keys, "tidegate own-key")
 
@@ -140,12 +143,11 @@ def test_a_file_that_could_not_be_read_is_read_again(tmp_path: Path, monkeypatch
     known = ApiKeys(file)
     file.write_text("half a li")
     changed = file.stat()
-    assert known.check({b"x-api-key": b"first-key"}) == "old"
+    assert known.find(b"first-key") == Caller("old")
     file.write_text(_line("new", "second-key"))
     os.utime(file, ns=(changed.st_atime_ns, changed.st_mtime_ns))  # as chmod leaves it
-    assert known.check({b"x-api-key": b"second-key"}) == "new"
-    with pytest.raises(RejectedError):
-        known.check({b"x-api-key": b"first-key"})
+    assert known.find(b"second-key") == Caller("new")
+    assert known.find(b"first-key") is None
 
 
 def test_making_a_key(run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

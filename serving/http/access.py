@@ -1,0 +1,98 @@
+"""Who may ask an endpoint: whoever has one of its keys, or a token of one of its issuers."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from tidegate.serving.errors import RejectedError
+from tidegate.serving.http.api_keys import ApiKeys
+from tidegate.serving.http.asgi import Headers
+from tidegate.serving.http.caller import Caller
+from tidegate.serving.http.tokens.challenges import forbidden
+
+if TYPE_CHECKING:
+    from tidegate.serving.http.tokens.checking import Tokens
+
+KEY = "expected a key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; ask whoever runs the endpoint for one"
+TOKEN = "expected a token of its issuer, as `Authorization: Bearer TOKEN`"
+EITHER = "expected a token of its issuer or a key, as `Authorization: Bearer …`"
+WAIT_SECONDS = 2.0  # for a key that an issuer has just made
+WAIT_STEP = 0.02
+
+
+class Access:
+    """Who may ask; either a key or a token is enough.
+
+    Args:
+        keys: that are accepted; None: none.
+        tokens: checks tokens; None: none is accepted.
+        has_keys: whether clients may have keys, and not only Tidegate itself.
+    """
+
+    def __init__(
+        self, keys: ApiKeys | None, tokens: "Tokens | None" = None, *, has_keys: bool = True
+    ) -> None:
+        self._keys, self._tokens = keys, tokens
+        self._expected = KEY if tokens is None else EITHER if has_keys else TOKEN
+        self._what = "API key" if tokens is None else "key or token" if has_keys else "token"
+
+    def start(self) -> None:
+        """Begin to read the issuers' keys again from time to time."""
+        for keys in () if self._tokens is None else self._tokens.key_sets:
+            keys.start()
+
+    def stop(self) -> None:
+        """Read no keys any more."""
+        for keys in () if self._tokens is None else self._tokens.key_sets:
+            keys.stop()
+
+    def identify(self, headers: Headers) -> Caller:
+        """Who sends a request, by its headers.
+
+        Raises:
+            RejectedError: 401, the request has neither key nor token, or one that is not valid; 503, the issuer's keys
+                could not be read for too long.
+        """
+        word = credential(headers)
+        if not word:
+            raise self._unauthorized(f"the request has no {self._what}")
+        found = None if self._keys is None else self._keys.find(word)
+        if found is not None:
+            return found
+        if self._tokens is None or not is_token(word):
+            raise self._unauthorized(f"the request's {self._what} is not valid")
+        return self._tokens.check(word)
+
+    def admit(self, caller: Caller) -> None:
+        """Let a caller ask; raises RejectedError (403) if its token does not say enough."""
+        if caller.lacks is not None:
+            raise forbidden(*caller.lacks)
+
+    def awaits_keys(self, headers: Headers) -> bool:
+        """Whether a request's token may be known in a moment, because its issuer's keys are being read."""
+        return (
+            self._tokens is not None
+            and is_token(word := credential(headers))
+            and self._tokens.awaits_keys(word)
+        )
+
+    async def settle(self, headers: Headers) -> None:
+        """Wait until it is known whether the key that a request's token names exists; at most 2 s."""
+        until = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < until and self.awaits_keys(headers):
+            await asyncio.sleep(WAIT_STEP)
+
+    def _unauthorized(self, received: str) -> RejectedError:
+        words = f"{received}; {self._expected}"
+        return RejectedError(401, "unauthorized", words, ((b"www-authenticate", b"Bearer"),))
+
+
+def credential(headers: Headers) -> bytes:
+    """The key or token in a request's headers; b"" if there is none."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+
+
+def is_token(word: bytes) -> bool:
+    """Whether a credential has the form of a token: three parts, the first one a JSON object."""
+    return word.startswith(b"ey") and word.count(b".") == 2

@@ -1,0 +1,86 @@
+"""Which JSON Web Tokens an endpoint accepts: plain data in the experiment, in a release, and of a server's `--jwt`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+
+from tidegate.serving.http.tokens.key_source import SECRET, problem_of_url
+
+# None of them has a secret that signer and verifier share: who can check a token cannot make one.
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Value = str | int | bool
+UNITS = {"s": 1, "m": 60}
+MOST_LEEWAY = 300  # seconds
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | int | dict) else value
+
+
+def _as_words(value: Any) -> Any:
+    return value.split() if isinstance(value, str) else value
+
+
+def _as_lists(value: Any) -> Any:
+    return {name: _as_list(wanted) for name, wanted in value.items()} if isinstance(value, dict) else value
+
+
+class Jwt(BaseModel):
+    """An issuer of JSON Web Tokens (RFC 7519), and what a token of it must say."""
+
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+
+    issuer: str = Field(min_length=1, description="a token's `iss`, to the letter")
+    audience: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=list[str] | str)] = Field(
+        min_length=1, description="one of these must be a token's `aud`, or among it"
+    )
+    jwks: str = Field(
+        description="where its public keys are (RFC 7517): a URL with https://, or a secret: HOME/secrets/NAME.jwks "
+        "here, the entry `jwks` of a Secret of the namespace on a cluster"
+    )
+    scope: Annotated[list[str], BeforeValidator(_as_words, json_schema_input_type=list[str] | str)] = Field(
+        [], description="all of these must be among a token's `scope` or `scp`"
+    )
+    claims: Annotated[
+        dict[str, Annotated[list[Value], Field(min_length=1)]],
+        BeforeValidator(_as_lists, json_schema_input_type=dict[str, list[Value] | Value]),
+    ] = Field(
+        {},
+        description="claims that a token must have, each with one of these values or a list with one of them; "
+        "`a.b` is `b` of the object `a`",
+    )
+    algorithms: list[Algorithm] = Field(
+        ["RS256", "ES256"], min_length=1, description="a token's signature must be one of these"
+    )
+    leeway: Annotated[str, Field(pattern=r"^\d+(s|m)$")] = Field(
+        "30s", description="by which the issuer's clock may differ from ours, at most 5m"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = list(self._problems())
+        if found:
+            raise ValueError("\n".join(found))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        if (problem := problem_of_url(self.jwks)) is not None:
+            yield problem
+        if self.leeway_seconds > MOST_LEEWAY:
+            yield f"leeway is {self.leeway}; expected at most 5m; set the clocks by NTP instead"
+
+    @property
+    def leeway_seconds(self) -> int:
+        """By which clocks may differ."""
+        return int(self.leeway[:-1]) * UNITS[self.leeway[-1]]
+
+    @property
+    def secret(self) -> str:
+        """The name of the secret with its keys; "" if they are at a URL."""
+        return self.jwks if SECRET.fullmatch(self.jwks) else ""
+
+
+ISSUERS: TypeAdapter[list[Jwt]] = TypeAdapter(
+    Annotated[list[Jwt], Field(min_length=1), BeforeValidator(_as_list)], config=ConfigDict(defer_build=True)
+)
