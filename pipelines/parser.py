@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from tidegate.pipelines.predict_arguments import predict_command
 from tidegate.pipelines.provenance_arguments import provenance_commands
 from tidegate.pipelines.run_arguments import Add, add_message, add_overrides, run_commands, server_processes
 
@@ -142,45 +143,7 @@ def _inspection(add: Add) -> None:
 
 def _endpoints(add: Add) -> None:
     add("endpoints", "endpoints.lifecycle:endpoints", "list the endpoints", "tidegate endpoints")
-    predict = add(
-        "predict",
-        "predict:predict",
-        "predict rows with an endpoint, one or a million",
-        "tidegate predict digits --input rows.csv --output predictions.csv",
-    )
-    predict.add_argument("name", metavar="NAME", help="an endpoint, or the URL of one that others deployed")
-    predict.add_argument(
-        "--input",
-        dest="source",
-        action="append",
-        metavar="FILE",
-        help="rows as .csv, .parquet, .json, .jsonl, .npz or .npy, an image or a folder of images, a text file or a "
-        "folder of texts; repeatable for images and texts; without it, or with -, JSON is read from stdin",
-    )
-    predict.add_argument(
-        "--csv",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="how a .csv is written: delimiter, decimal, thousands, quote, encoding or missing (default: found out, "
-        "and said where it is not the usual one); repeatable",
-    )
-    predict.add_argument(
-        "--output", metavar="FILE", help="write predictions to this .csv or .jsonl, as they come"
-    )
-    predict.add_argument(
-        "--format", choices=["csv", "jsonl"], help="format of --output (default: by its suffix)"
-    )
-    predict.add_argument(
-        "--offline",
-        action="store_true",
-        help="predict here, from the live release's bundle (or NAME, a bundle's folder), without a server",
-    )
-    predict.add_argument(
-        "--key-file",
-        metavar="FILE",
-        help="file whose first line is the endpoint's API key (default: $TIDEGATE_API_KEY)",
-    )
+    predict_command(add)
     rollback = add(
         "rollback",
         "endpoints.lifecycle:rollback",

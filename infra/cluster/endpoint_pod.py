@@ -64,14 +64,14 @@ def pod_spec(
                 "labelSelector": {"matchLabels": spread},
             }
         ],
-        "initContainers": [_fetch(bundle, fetcher, resources)],
+        "initContainers": [bundle_fetcher(bundle, fetcher, resources)],
         "containers": [server],
         "volumes": volumes,
     }
 
 
-def _fetch(bundle: str, image: str, resources: Object) -> Object:
-    """The only container with the store's credentials."""
+def bundle_fetcher(bundle: str, image: str, resources: Object) -> Object:
+    """The init container that lays out a bundle; of an endpoint's pod the only one with the store's credentials."""
     return {
         **_container("bundle", image, resources),
         "command": [

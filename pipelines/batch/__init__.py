@@ -1,15 +1,17 @@
 """What `tidegate predict` reads: files of any kind, as chunks of rows for an endpoint.
 
-Only one chunk is in memory at a time, however large the file is. To add a format, write a module with
+Only one chunk is in memory at a time, however large the file is. A chunk that is skipped is read and not made into
+rows. To add a format, write a module with
 `open_batch_input(path, inputs, size) -> BatchInput` and name it in `_module_of`.
 """
 
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,18 +26,46 @@ Rows = list[Any]
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """Some rows that are made only when they are asked for: whoever skips them pays for reading alone.
+
+    Attributes:
+        count: number of rows.
+        rows: makes them, as a request has them.
+    """
+
+    count: int
+    rows: Callable[[], Rows]
+
+
+class Repeatable(Iterable[Chunk]):
+    """Chunks of a file that can be read again from the start; `begin` starts."""
+
+    def __init__(self, begin: Callable[[], Iterator[Chunk]]) -> None:
+        self._begin = begin
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self._begin()
+
+
+@dataclass(frozen=True)
 class BatchInput:
     """The rows to predict, and what is known of them.
 
     Attributes:
-        chunks: rows as a request has them.
+        parts: the rows in chunks; of a file they can be iterated over several times.
         total: number of rows, exact or about, for a progress bar; None: not known.
         names: the file of each row, where a row is a file.
     """
 
-    chunks: Iterator[Rows]
+    parts: Iterable[Chunk]
     total: int | None = None
     names: Sequence[str] | None = None
+
+    @property
+    def chunks(self) -> Iterator[Rows]:
+        """Rows as a request has them."""
+        return (part.rows() for part in self.parts)
 
 
 def open_batch_input(
@@ -87,7 +117,7 @@ def open_batch_input(
         module = import_module(_module_of(paths[0]))
         stated = {} if csv is None else {"csv": csv}
         opened: BatchInput = module.open_batch_input(paths[0], inputs, size, **stated)
-        return BatchInput(_guarded(paths[0], opened.chunks), opened.total, opened.names)
+        return BatchInput(Repeatable(partial(_guarded, paths[0], opened.parts)), opened.total, opened.names)
 
 
 def _is_folder_of_images(path: Path) -> bool:
@@ -123,6 +153,12 @@ def lines_in(path: Path) -> int | None:
         return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
 
 
-def _guarded(path: Path, chunks: Iterator[Rows]) -> Iterator[Rows]:
+def _guarded(path: Path, parts: Iterable[Chunk]) -> Iterator[Chunk]:
     with reading(path):
-        yield from chunks
+        for part in parts:
+            yield Chunk(part.count, partial(_made, path, part))
+
+
+def _made(path: Path, part: Chunk) -> Rows:
+    with reading(path):
+        return part.rows()

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +13,7 @@ from numpy.lib import format as npy
 
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.readers import readable
-from tidegate.pipelines.batch import BatchInput, Rows, tables
+from tidegate.pipelines.batch import BatchInput, Chunk, Repeatable, tables
 from tidegate.pipelines.errors import UsageError
 
 NUMBERS = "biuf"
@@ -31,7 +32,7 @@ def open_batch_input(path: Path, inputs: Sequence[dict[str, Any]], size: int) ->
             header = _Header.read(stream)
         if not header.is_chunkable:
             raise UsageError(f"--input {path}: it holds {header.dtype}; expected numbers in C order")
-        return BatchInput(_chunks_of_array(path, header, inputs, size), header.rows)
+        return BatchInput(Repeatable(partial(_chunks_of_array, path, header, inputs, size)), header.rows)
     headers = _headers(path, [entry["name"] for entry in inputs])
     if headers is None:  # texts, or arrays in Fortran order: the reader knows both
         return tables.open_batch_input(path, inputs, size)
@@ -41,7 +42,8 @@ def open_batch_input(path: Path, inputs: Sequence[dict[str, Any]], size: int) ->
         raise UsageError(
             f"--input {path}: arrays have different lengths: {received}; expected one entry per row in each"
         )
-    return BatchInput(_chunks_of_archive(path, headers, inputs, size), next(iter(lengths.values())))
+    again = Repeatable(partial(_chunks_of_archive, path, headers, inputs, size))
+    return BatchInput(again, next(iter(lengths.values())))
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,12 @@ class _Header:
 
 def _chunks_of_array(
     path: Path, header: _Header, inputs: Sequence[dict[str, Any]], size: int
-) -> Iterator[Rows]:
+) -> Iterator[Chunk]:
     with path.open("rb") as stream:
         _Header.read(stream)
         for start in range(0, header.rows, size):
             array = header.take(stream, min(size, header.rows - start))
-            yield from tables.rows_of_columns(path, _columns(path, array, inputs), inputs, size)
+            yield from tables.chunks_of_columns(path, _columns(path, array, inputs), inputs, size)
 
 
 def _columns(path: Path, array: Array, inputs: Sequence[dict[str, Any]]) -> Columns:
@@ -119,7 +121,7 @@ def _headers(path: Path, names: list[str]) -> dict[str, _Header] | None:
 
 def _chunks_of_archive(
     path: Path, headers: dict[str, _Header], inputs: Sequence[dict[str, Any]], size: int
-) -> Iterator[Rows]:
+) -> Iterator[Chunk]:
     rows = next(iter(headers.values())).rows
     with readable(path), zipfile.ZipFile(path) as archive, ExitStack() as stack:
         streams = {name: stack.enter_context(archive.open(f"{name}.npy")) for name in headers}
@@ -128,4 +130,4 @@ def _chunks_of_archive(
         for start in range(0, rows, size):
             count = min(size, rows - start)
             columns = {name: header.take(streams[name], count) for name, header in headers.items()}
-            yield from tables.rows_of_columns(path, columns, inputs, size)
+            yield from tables.chunks_of_columns(path, columns, inputs, size)

@@ -1,12 +1,13 @@
 """Text files, or a folder of them: a file is one row."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.sources import TEXT_SUFFIXES
 from tidegate.models.readers.text_folder import SUFFIXES, document
-from tidegate.pipelines.batch import BatchInput, Rows, reading
+from tidegate.pipelines.batch import BatchInput, Chunk, Repeatable, Rows, reading
 from tidegate.pipelines.errors import UsageError
 
 
@@ -26,7 +27,7 @@ def open_documents(paths: Sequence[Path], size: int) -> BatchInput:
     if not files:
         ends = ", ".join(sorted(SUFFIXES - {""}))
         raise UsageError(f"--input {paths[0]}: no text is in it; expected files ending in {ends}")
-    return BatchInput(_chunks(files, size), len(files), [str(file) for file in files])
+    return BatchInput(Repeatable(partial(_chunks, files, size)), len(files), [str(file) for file in files])
 
 
 def _texts_in(folder: Path) -> list[Path]:
@@ -34,10 +35,15 @@ def _texts_in(folder: Path) -> list[Path]:
     return sorted(file for file in found if not file.name.startswith("."))
 
 
-def _chunks(files: Sequence[Path], count: int) -> Iterator[Rows]:
+def _chunks(files: Sequence[Path], count: int) -> Iterator[Chunk]:
     for start in range(0, len(files), count):
-        rows = []
-        for file in files[start : start + count]:
-            with reading(file):
-                rows.append(document(file)[0])
-        yield rows
+        part = files[start : start + count]
+        yield Chunk(len(part), partial(_rows, part))
+
+
+def _rows(files: Sequence[Path]) -> Rows:
+    rows = []
+    for file in files:
+        with reading(file):
+            rows.append(document(file)[0])
+    return rows

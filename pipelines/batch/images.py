@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tidegate.models.data.image_pixels import DEPTHS, ImageForm, stored_pixels
 from tidegate.models.readers.image_folder import SUFFIXES
 from tidegate.models.readers.image_survey import open_image, read_pixels
-from tidegate.pipelines.batch import BatchInput, Rows, reading
+from tidegate.pipelines.batch import BatchInput, Chunk, Repeatable, Rows, reading
 from tidegate.pipelines.errors import UsageError
 
 
@@ -29,7 +30,7 @@ def open_images(
         )
     names = [str(file) for file in files]
     entry = _image_input(inputs)
-    return BatchInput(_chunks(files, entry, size, as_files), len(files), names)
+    return BatchInput(Repeatable(partial(_chunks, files, entry, size, as_files)), len(files), names)
 
 
 def _image_input(inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -58,9 +59,14 @@ def _images_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def _chunks(files: Sequence[Path], entry: dict[str, Any], count: int, as_files: bool) -> Iterator[Rows]:
+def _chunks(files: Sequence[Path], entry: dict[str, Any], count: int, as_files: bool) -> Iterator[Chunk]:
     for start in range(0, len(files), count):
-        yield [_file(file) if as_files else _row(file, entry) for file in files[start : start + count]]
+        part = files[start : start + count]
+        yield Chunk(len(part), partial(_rows, part, entry, as_files))
+
+
+def _rows(files: Sequence[Path], entry: dict[str, Any], as_files: bool) -> Rows:
+    return [_file(file) if as_files else _row(file, entry) for file in files]
 
 
 def _file(file: Path) -> dict[str, str]:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from tidegate.pipelines.batch import BatchInput, Rows
+from tidegate.pipelines.batch import BatchInput, Chunk
 from tidegate.pipelines.errors import UsageError
 
 EXPECTED = (
@@ -42,9 +43,9 @@ def open_batch_input(rows: Any, inputs: Sequence[dict[str, Any]], size: int) -> 
     return BatchInput(_chunks((_row(row, names) for row in found), size))
 
 
-def _chunks(rows: Iterator[Any], size: int) -> Iterator[Rows]:
+def _chunks(rows: Iterator[Any], size: int) -> Iterator[Chunk]:
     while part := list(islice(rows, size)):
-        yield part
+        yield Chunk(len(part), partial(list, part))
 
 
 def _of_table(table: Any, size: int) -> Iterator[dict[str, Any]]:

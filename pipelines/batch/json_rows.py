@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tidegate.models.readers import open_text, readable
-from tidegate.pipelines.batch import BatchInput, Rows, lines_in
+from tidegate.pipelines.batch import BatchInput, Chunk, Repeatable, Rows, lines_in
 from tidegate.pipelines.errors import UsageError
 
 
@@ -15,7 +16,7 @@ def open_batch_input(path: Path, inputs: Sequence[dict[str, Any]], size: int) ->
     """The rows of a .json, or line by line of a .jsonl."""
     if path.suffix.lower() == ".json":
         return from_json(path.read_text(encoding="utf-8-sig"), str(path), inputs, size)
-    return BatchInput(_chunks(path, inputs, size), lines_in(path))
+    return BatchInput(Repeatable(partial(_chunks, path, inputs, size)), lines_in(path))
 
 
 def from_json(text: str, where: str, inputs: Sequence[dict[str, Any]], size: int) -> BatchInput:
@@ -30,14 +31,19 @@ def from_json(text: str, where: str, inputs: Sequence[dict[str, Any]], size: int
     if not isinstance(rows, list):
         raise UsageError(f'{where}: received {text[:60]}; expected a list of rows or {{"rows": [...]}}')
     rows = [_row(row, inputs) for row in rows]
-    return BatchInput((rows[start : start + size] for start in range(0, len(rows), size)), len(rows))
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return BatchInput([Chunk(len(part), partial(list, part)) for part in parts], len(rows))
 
 
-def _chunks(path: Path, inputs: Sequence[dict[str, Any]], size: int) -> Iterator[Rows]:
+def _chunks(path: Path, inputs: Sequence[dict[str, Any]], size: int) -> Iterator[Chunk]:
     with readable(path), open_text(path) as stream:
         numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
         while part := list(islice(numbered, size)):
-            yield [_row(_parsed(number, line), inputs) for number, line in part]
+            yield Chunk(len(part), partial(_rows, part, inputs))
+
+
+def _rows(part: Sequence[tuple[int, str]], inputs: Sequence[dict[str, Any]]) -> Rows:
+    return [_row(_parsed(number, line), inputs) for number, line in part]
 
 
 def _parsed(number: int, line: str) -> Any:

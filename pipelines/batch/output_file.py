@@ -4,8 +4,9 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from tidegate.infra.system.files import publish, temporary
 from tidegate.infra.system.strict_json import strict_json
@@ -13,6 +14,49 @@ from tidegate.pipelines.errors import UsageError
 
 FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson")}
 Write = Callable[[list[Any], int], None]
+
+
+class RowKeys(Protocol):
+    """How the rows of an output are told apart: the first columns of a .csv, and the name in a .jsonl, if any."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Their names."""
+
+    def of(self, row: int) -> list[Any]:
+        """The cells of these columns."""
+
+    def name(self, row: int) -> str | None:
+        """What a line of a .jsonl has as `file`; None: nothing."""
+
+
+class Numbered:
+    """By the number of the row, from 0."""
+
+    columns: Sequence[str] = ("row",)
+
+    def of(self, row: int) -> list[Any]:
+        """The number."""
+        return [row]
+
+    def name(self, row: int) -> None:
+        """None: line n is row n."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """By the file that is the row; `names` may grow while rows are written."""
+
+    names: Sequence[str]
+    columns = ("file",)
+
+    def of(self, row: int) -> list[Any]:
+        """The file's name."""
+        return [self.names[row]]
+
+    def name(self, row: int) -> str:
+        """The file's name."""
+        return self.names[row]
 
 
 def format_of(output: Path, stated: str | None) -> str:
@@ -36,9 +80,7 @@ def format_of(output: Path, stated: str | None) -> str:
 
 
 @contextmanager
-def writing(
-    output: Path, kind: str, contract: dict[str, Any], names: Sequence[str] | None
-) -> Iterator[Write]:
+def writing(output: Path, kind: str, contract: dict[str, Any], keys: RowKeys) -> Iterator[Write]:
     """Give a function that writes predictions; it takes them and the row number of the first.
 
     The file appears under its name when the block succeeds, and not at all when it fails. A .csv has one line per
@@ -51,12 +93,12 @@ def writing(
         output: the file; replaced if it is there.
         kind: csv or jsonl.
         contract: as `GET /contract` gives it.
-        names: the file of each row, where a row is a file.
+        keys: how its rows are told apart.
     """
     temp = temporary(output.parent)
     try:
         with temp.open("x", encoding="utf-8", newline="") as stream:
-            yield _csv(stream, contract, names) if kind == "csv" else _jsonl(stream, names)
+            yield _csv(stream, contract, keys) if kind == "csv" else _jsonl(stream, keys)
             stream.flush()
             os.fsync(stream.fileno())
         publish(temp, output)
@@ -64,7 +106,7 @@ def writing(
         temp.unlink(missing_ok=True)
 
 
-def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) -> Write:
+def _csv(stream: TextIO, contract: dict[str, Any], keys: RowKeys) -> Write:
     writer = csv.writer(stream)
     classes = [f"probability_{name}" for name in contract["classes"]]
     first = ["labels"] if contract["task"] == "multilabel" else ["label", "probability"]
@@ -77,13 +119,13 @@ def _csv(stream: TextIO, contract: dict[str, Any], names: Sequence[str] | None) 
     if contract["task"] == "anomaly":
         values = ["score", "anomaly"]
     whole = bool(contract.get("outputs") or contract.get("shape"))
-    writer.writerow(["row" if names is None else "file", *values])
+    writer.writerow([*keys.columns, *values])
 
     def write(predictions: list[Any], start: int) -> None:
         for row, prediction in enumerate(predictions, start):
-            name = row if names is None else names[row]
+            key = keys.of(row)
             lines = [_as_json(contract, prediction)] if whole else _lines(prediction)
-            writer.writerows([name, *cells] for cells in lines)
+            writer.writerows([*key, *cells] for cells in lines)
 
     return write
 
@@ -112,10 +154,11 @@ def _cells(prediction: Any) -> list[Any]:
     return prediction if isinstance(prediction, list) else [prediction]
 
 
-def _jsonl(stream: TextIO, names: Sequence[str] | None) -> Write:
+def _jsonl(stream: TextIO, keys: RowKeys) -> Write:
     def write(predictions: list[Any], start: int) -> None:
         for row, prediction in enumerate(predictions, start):
-            shown = prediction if names is None else _named(names[row], prediction)
+            name = keys.name(row)
+            shown = prediction if name is None else _named(name, prediction)
             stream.write(strict_json(shown, ensure_ascii=False) + "\n")
 
     return write

@@ -1,6 +1,7 @@
 """Any format that an experiment's data may have, through the same readers; columns that are not inputs are left out."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tidegate.models.data.item_lists import LISTS
 from tidegate.models.data.read_options import CsvOptions, ReadOptions
 from tidegate.models.data.sources import existing, guess_format
 from tidegate.models.readers import read
-from tidegate.pipelines.batch import BatchInput, Rows, lines_in
+from tidegate.pipelines.batch import BatchInput, Chunk, Repeatable, Rows, lines_in
 from tidegate.pipelines.errors import UsageError
 from tidegate.serving.inference.predictor import sample_rows
 
@@ -28,8 +29,8 @@ def open_batch_input(
     options = ReadOptions(
         {entry["name"]: _read_as(entry) for entry in inputs}, csv or CsvOptions(), by_contract=True
     )
-    parts = read(path, name, [entry["name"] for entry in inputs], options=options)
-    return BatchInput(_chunks(path, parts, inputs, size), None if total is None else max(total - 1, 1))
+    again = Repeatable(partial(_chunks, path, name, inputs, size, options))
+    return BatchInput(again, None if total is None else max(total - 1, 1))
 
 
 def _read_as(entry: dict[str, Any]) -> str:
@@ -40,15 +41,15 @@ def _read_as(entry: dict[str, Any]) -> str:
 
 
 def _chunks(
-    path: Path, parts: Iterator[Columns], inputs: Sequence[dict[str, Any]], size: int
-) -> Iterator[Rows]:
-    for columns in parts:
-        yield from rows_of_columns(path, columns, inputs, size)
+    path: Path, name: str, inputs: Sequence[dict[str, Any]], size: int, options: ReadOptions
+) -> Iterator[Chunk]:
+    for columns in read(path, name, [entry["name"] for entry in inputs], options=options):
+        yield from chunks_of_columns(path, columns, inputs, size)
 
 
-def rows_of_columns(
+def chunks_of_columns(
     path: Path, columns: Columns, inputs: Sequence[dict[str, Any]], size: int
-) -> Iterator[Rows]:
+) -> Iterator[Chunk]:
     """Raw columns as rows, `size` at a time.
 
     Raises:
@@ -57,11 +58,16 @@ def rows_of_columns(
     missing = [entry["name"] for entry in inputs if entry["name"] not in columns]
     if missing:
         raise UsageError(f"--input {path}: it lacks {', '.join(missing)}; it has {', '.join(columns)}")
-    for start in range(0, rows_of(columns), size):
-        part = {
-            entry["name"]: _conformed(columns[entry["name"]][start : start + size], entry) for entry in inputs
-        }
-        yield sample_rows(part, size)
+    rows = rows_of(columns)
+    for start in range(0, rows, size):
+        yield Chunk(min(size, rows - start), partial(_rows, columns, inputs, start, size))
+
+
+def _rows(columns: Columns, inputs: Sequence[dict[str, Any]], start: int, size: int) -> Rows:
+    part = {
+        entry["name"]: _conformed(columns[entry["name"]][start : start + size], entry) for entry in inputs
+    }
+    return sample_rows(part, size)
 
 
 def _conformed(column: Array, entry: dict[str, Any]) -> Array:

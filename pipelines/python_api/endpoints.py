@@ -8,7 +8,7 @@ from tidegate.pipelines.batch.in_memory import open_batch_input
 from tidegate.pipelines.commands.endpoints.eject import eject
 from tidegate.pipelines.commands.endpoints.lifecycle import delete_endpoint, rollback
 from tidegate.pipelines.commands.endpoints.lifecycle import endpoints as list_endpoints
-from tidegate.pipelines.commands.predict import asking
+from tidegate.pipelines.commands.prediction.predict import asking
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.python_api import notebook
 from tidegate.pipelines.python_api.errors import UsageError, public

@@ -132,19 +132,22 @@ def bundle_scorer(folder: Path, name: str | None, release: int | None) -> tuple[
     return scorer, bundle.contract.model_dump(mode="json")
 
 
-def score(chunks: Iterable[list[Any]], scorer: Scorer, in_flight: int = IN_FLIGHT) -> Iterator[ScoredChunk]:
+def score(
+    chunks: Iterable[list[Any]], scorer: Scorer, in_flight: int = IN_FLIGHT, first: int = 0
+) -> Iterator[ScoredChunk]:
     """Predict chunk after chunk; predictions come in the order of the rows.
 
     Args:
         chunks: rows as in a request; consumed only as fast as the predictions are consumed.
         scorer: predicts a chunk; called from several threads.
         in_flight: chunks that are predicted at a time; as many more wait for their turn.
+        first: number of the first row, from which the others count.
 
     Raises:
         ScoringError: naming the rows of the chunk that failed; later chunks are not predicted.
     """
     waiting: deque[tuple[int, int, Future[ScoredRows]]] = deque()
-    start = 0
+    start = first
     pool = ThreadPoolExecutor(in_flight, "score")
     try:
         for rows in chunks:
@@ -152,8 +155,8 @@ def score(chunks: Iterable[list[Any]], scorer: Scorer, in_flight: int = IN_FLIGH
             start += len(rows)
             if len(waiting) >= 2 * in_flight:
                 yield _result(*waiting.popleft())
-        if start == 0:
-            waiting.append((0, 0, pool.submit(scorer, [])))  # its error says what is expected
+        if start == first:
+            waiting.append((first, 0, pool.submit(scorer, [])))  # its error says what is expected
         while waiting:
             yield _result(*waiting.popleft())
     finally:

@@ -10,19 +10,19 @@ from typing import Any
 from tidegate.infra.system.strict_json import strict_json
 from tidegate.models.data.data_warnings import recorded
 from tidegate.pipelines.batch import BatchInput, open_batch_input
-from tidegate.pipelines.batch.output_file import format_of, writing
+from tidegate.pipelines.batch.output_file import Named, Numbered, format_of, writing
 from tidegate.pipelines.batch.progress_bar import ProgressBar
 from tidegate.pipelines.batch.wording import of_options
 from tidegate.pipelines.commands.csv_options import csv_options
+from tidegate.pipelines.commands.prediction.bundle_source import source_of
+from tidegate.pipelines.commands.prediction.sharded import predict_sharded
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import ensure_live, hosting
 from tidegate.pipelines.result import Result
-from tidegate.pipelines.state.bundles import fetch_bundle
+from tidegate.pipelines.sharded_prediction.job import PodSize
 from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.client import Client, api_key
-from tidegate.serving.deployment.release import load
-from tidegate.serving.errors import BundleError
 from tidegate.serving.inference.bulk_scoring import (
     IN_FLIGHT,
     EndpointScorer,
@@ -45,6 +45,11 @@ def predict(
     offline: bool,
     key_file: str | None = None,
     csv: Sequence[str] = (),
+    release: int | None = None,
+    shards: int | None = None,
+    detach: bool = False,
+    cpu: float | None = None,
+    memory: str | None = None,
 ) -> Result:
     """Predict the rows of a file.
 
@@ -58,6 +63,9 @@ def predict(
         offline: predict here from the live release's bundle, without a server.
         key_file: its first line is the endpoint's API key; None: `$TIDEGATE_API_KEY`, if it is set.
         csv: KEY=VALUE of the dialect of a .csv; what is not stated is found out.
+        release: with `offline` or `shards`, another release than the live one.
+        shards: predict many files into a folder or a bucket in so many parts, see `predict_sharded`.
+        detach, cpu, memory: of the Job that does so on a cluster.
 
     Raises:
         UnknownNameError: no such endpoint.
@@ -65,6 +73,21 @@ def predict(
         ScoringError: a row was refused, or the endpoint does not answer; names the rows.
         ClientError: the endpoint does not give its contract, or needs another key.
     """
+    if shards is not None:
+        if key_file is not None:
+            raise UsageError("--key-file is given with --shards, which asks no server; leave it out")
+        pods = PodSize(cpu, memory)
+        return predict_sharded(home, name, source, output, format, csv, shards, release, detach, pods)
+    alone = {
+        "--release": None if offline else release,
+        "--detach": detach or None,
+        "--cpu": cpu,
+        "--memory": memory,
+    }
+    if unused := [option for option, value in alone.items() if value is not None]:
+        raise UsageError(
+            f"{unused[0]} is given without --shards; expected both; add it, or leave {unused[0]} out"
+        )
     if format is not None and output is None:
         raise UsageError(
             f"--format {format} is given alone; expected --output FILE too; add it, or leave --format out"
@@ -72,7 +95,7 @@ def predict(
     kind = None if output is None else format_of(Path(output), format)
     dialect = csv_options(csv)
     key = None if offline else api_key(None if key_file is None else Path(key_file))
-    opened = _offline(home, name) if offline else asking(home, name, key)
+    opened = _offline(home, name, release) if offline else asking(home, name, key)
     with _told(), opened as (ask, contract):
         batch = open_batch_input(
             source or [], contract["inputs"], chunk_rows(contract), bool(contract.get("detection")), dialect
@@ -118,17 +141,9 @@ def asking(home: Home, name: str, key: str | None) -> Iterator[tuple[Scorer, dic
 
 
 @contextmanager
-def _offline(home: Home, name: str) -> Iterator[tuple[Scorer, dict[str, Any]]]:
-    if (Path(name) / "bundle.json").is_file():
-        folder, release = Path(name), None
-    else:
-        require_endpoint(home, name)
-        state = load(home.store, name)
-        release = state.current
-        if release is None:
-            raise BundleError(f'endpoint "{name}" has no live release; expected one; submit its experiment')
-        folder = fetch_bundle(home, state.release(release).bundle)
-    yield bundle_scorer(folder, None if release is None else name, release)
+def _offline(home: Home, name: str, number: int | None) -> Iterator[tuple[Scorer, dict[str, Any]]]:
+    found = source_of(home, name, number)
+    yield bundle_scorer(found.folder, found.name, found.release.number if found.release else None)
 
 
 def _watched(batch: BatchInput, scored: Iterator[ScoredChunk]) -> Iterator[ScoredChunk]:
@@ -152,7 +167,8 @@ def _written(
     batch: BatchInput, scored: Iterator[ScoredChunk], output: Path, kind: str, contract: dict[str, Any]
 ) -> Result:
     began, rows, releases = time.monotonic(), 0, list[int | None]()
-    with writing(output, kind, contract, batch.names) as write:
+    keys = Numbered() if batch.names is None else Named(batch.names)
+    with writing(output, kind, contract, keys) as write:
         for part in _watched(batch, scored):
             write(part.predictions, part.start)
             rows += len(part.predictions)

@@ -1,0 +1,1 @@
+"""The command `predict`: by an endpoint, by a bundle in one process, or in shards."""

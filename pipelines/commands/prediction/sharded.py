@@ -1,0 +1,197 @@
+"""predict --shards: many files to predictions in a folder or bucket, here or as a Job of a cluster."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tidegate.models.data.data_warnings import recorded
+from tidegate.pipelines.batch.progress_bar import ProgressBar
+from tidegate.pipelines.batch.wording import of_options
+from tidegate.pipelines.commands.csv_options import csv_options
+from tidegate.pipelines.commands.prediction.bundle_source import Source, source_of
+from tidegate.pipelines.driver.kept_plan import PLAN
+from tidegate.pipelines.errors import PipelineError, UsageError
+from tidegate.pipelines.experiment.spec import Resources
+from tidegate.pipelines.result import Result
+from tidegate.pipelines.sharded_prediction.document import BatchPlan, Manifest, ShardDone, ShardFailed
+from tidegate.pipelines.sharded_prediction.inputs import InputReader, find_inputs
+from tidegate.pipelines.sharded_prediction.job import PodSize, job_name
+from tidegate.pipelines.sharded_prediction.local import run_here
+from tidegate.pipelines.sharded_prediction.output import claim, complete, remaining, told
+from tidegate.pipelines.sharded_prediction.place import OutputPlace, open_place
+from tidegate.pipelines.sharded_prediction.remote import check_remote, run_job
+from tidegate.pipelines.sharded_prediction.units import units_of
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.mirror import Mirror
+from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.inference.bulk_scoring import bundle_scorer, chunk_rows
+
+MOST_SHARDS = 10_000
+
+
+def predict_sharded(
+    home: Home,
+    name: str,
+    source: Sequence[str] | None,
+    output: str | None,
+    format: str | None,
+    csv: Sequence[str],
+    shards: int,
+    release: int | None,
+    detach: bool,
+    size: PodSize,
+) -> Result:
+    """Predict files in shards, each of which is done once, however often the command is given.
+
+    Args:
+        home: the home.
+        name: the endpoint, or here a bundle's folder.
+        source: files, folders, patterns, or URLs of buckets.
+        output: a folder or a bucket's prefix.
+        format: csv or jsonl; None: jsonl.
+        csv: as for `predict`.
+        shards: number of parts.
+        release: of the endpoint; None: the live one.
+        detach: on a cluster, return as soon as the Job is there.
+        size: of its pods.
+
+    Raises:
+        UsageError: input or output cannot be used.
+        PipelineError: a shard failed; all that became of it is in `data`.
+    """
+    if not source or "-" in source or output is None:
+        raise UsageError("--shards: expected --input and --output, of files; add them, or leave --shards out")
+    if not 1 <= shards <= MOST_SHARDS:
+        raise UsageError(f"--shards is {shards}; expected 1 to {MOST_SHARDS}; correct it")
+    size.check()
+    if home.target is None and (detach or size != PodSize()):
+        raise UsageError(
+            "--detach, --cpu and --memory are of a cluster's Job; expected --target too; leave them out"
+        )
+    found = source_of(home, name, release)
+    if home.target is not None:
+        check_remote(found.release, source, output)
+    plan = _plan(home, found, source, format, csv, shards)
+    place = open_place(output, home.endpoint_of(output))
+    claim(place, plan)
+    left = remaining(place, plan)
+    began = time.monotonic()
+    if left and home.target is not None and found.release is not None:
+        ran = run_job(
+            home, found.release, plan, place, left, size, _resources(home, found.release.run), detach
+        )
+        if ran is None:
+            return _detached(plan, place, left)
+        failed = ran
+    else:
+        failed = _run_here(home, found, plan, place, left) if left else []
+    return _result(plan, place, len(left), failed, time.monotonic() - began)
+
+
+def _plan(
+    home: Home, found: Source, source: Sequence[str], format: str | None, csv: Sequence[str], shards: int
+) -> BatchPlan:
+    stated = csv_options(csv)
+    inputs = find_inputs(source, home.endpoint_of)
+    contract = open_bundle(found.folder).contract.model_dump(mode="json")
+    units_of(inputs, contract["inputs"], chunk_rows(contract))
+    return BatchPlan(
+        model=found.name,
+        release=found.release.number if found.release else None,
+        bundle=found.digest,
+        format=format or "jsonl",
+        csv={}
+        if stated is None
+        else {key: value for key, value in asdict(stated).items() if value is not None},
+        shards=shards,
+        inputs=inputs,
+    )
+
+
+def _run_here(
+    home: Home, found: Source, plan: BatchPlan, place: OutputPlace, left: Sequence[int]
+) -> list[ShardFailed]:
+    bar = ProgressBar(None)
+
+    def ended(what: ShardDone | ShardFailed) -> None:
+        bar.close()
+        print(told(what, plan), file=sys.stderr)
+
+    release = found.release.number if found.release else None
+    bundle = bundle_scorer(found.folder, found.name if found.release else None, release)
+    with recorded() as sentences:
+        failed = run_here(
+            plan,
+            place,
+            left,
+            bundle,
+            lambda work: InputReader(work, home.endpoint_of, plan.inputs),
+            bar.add,
+            ended,
+        )
+    bar.close()
+    for sentence in sentences:
+        print(f"warning: {of_options(sentence)}", file=sys.stderr)
+    return failed
+
+
+def _resources(home: Home, run: str) -> Resources:
+    """Those of the run's experiment, while the store has it; else the default."""
+    kept = home.store.read(Mirror(home, run).key(PLAN))
+    return Resources.model_validate({} if kept is None else json.loads(kept[0])["experiment"]["resources"])
+
+
+def _detached(plan: BatchPlan, place: OutputPlace, left: Sequence[int]) -> Result:
+    text = (
+        f"job {job_name(plan)} predicts {len(left)} of {plan.shards} shards into {place.url}; the same command follows "
+        f"it, `kubectl delete job {job_name(plan)}` stops it"
+    )
+    return Result(
+        {"output": place.url, "job": job_name(plan), "shards": plan.shards, "left": len(left)}, text
+    )
+
+
+def _result(
+    plan: BatchPlan, place: OutputPlace, tried: int, failed: Sequence[ShardFailed], seconds: float
+) -> Result:
+    manifest = None if failed else complete(place, plan)
+    data: dict[str, Any] = {
+        "model": plan.model,
+        "release": plan.release,
+        "output": place.url,
+        "format": plan.format,
+        "shards": plan.shards,
+        "before": plan.shards - tried,
+        "seconds": round(seconds, 3),
+        "failed": [{"shard": one.shard, "message": one.message} for one in failed],
+    }
+    if manifest is None:
+        raise _failed(plan, place, failed, data)
+    return Result(data | _whole(manifest), _text(manifest, place, tried, seconds))
+
+
+def _whole(manifest: Manifest) -> dict[str, Any]:
+    return {"rows": manifest.rows, "parts": [part.part for part in manifest.parts]}
+
+
+def _text(manifest: Manifest, place: OutputPlace, tried: int, seconds: float) -> str:
+    before = manifest.plan.shards - tried
+    earlier = f", {before} of them before" if before else ""
+    shards = f"{manifest.plan.shards} shards{earlier}"
+    return f"{manifest.rows} rows predicted into {place.url} ({manifest.plan.format}, {shards}) in {seconds:.1f} s"
+
+
+def _failed(
+    plan: BatchPlan, place: OutputPlace, failed: Sequence[ShardFailed], data: dict[str, Any]
+) -> PipelineError:
+    first = failed[0] if failed else None
+    error = PipelineError(
+        f"{len(failed)} of {plan.shards} shards failed, the first: {first.message if first else 'unknown'}; the "
+        f"parts of the others are in {place.url}; the same command tries the failed ones again; with other input "
+        "choose another --output"
+    )
+    error.data = data
+    return error

@@ -1,0 +1,128 @@
+"""The output as a whole: claimed by one plan, looked at while shards end, and completed when all of them have."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.sharded_prediction.document import (
+    DONE,
+    FAILED,
+    MANIFEST,
+    PLAN,
+    SUCCESS,
+    BatchPlan,
+    Manifest,
+    ShardDone,
+    ShardFailed,
+    differences,
+    name_of,
+    number_of,
+)
+from tidegate.pipelines.sharded_prediction.place import STATE, OutputPlace
+
+OURS = f"{STATE}/"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has become of the shards so far, by their numbers."""
+
+    done: frozenset[int]
+    failed: frozenset[int]
+
+
+def claim(place: OutputPlace, plan: BatchPlan) -> bool:
+    """Make the output this plan's, or find that it is already; whether it is new.
+
+    Raises:
+        UsageError: it is another one's, or holds other files.
+    """
+    known = place.read(PLAN)
+    if known is None:
+        _check_alone(place, plan)
+        if place.create(PLAN, plan.content()):
+            return True
+        known = place.read(PLAN) or b""
+    if known != plan.content():
+        told = "; ".join(differences(BatchPlan.model_validate_json(known), plan))
+        raise UsageError(
+            f"--output {place.url} holds another prediction: {told or 'of another version'}; expected the same "
+            "command as before, which goes on with it, or an empty place; choose another --output, or remove that one"
+        )
+    _check_alone(place, plan)
+    return False
+
+
+def _check_alone(place: OutputPlace, plan: BatchPlan) -> None:
+    expected = {*plan.parts, MANIFEST, SUCCESS}
+    other = next((name for name in place.sizes() if name not in expected and not name.startswith(OURS)), None)
+    if other is not None:
+        raise UsageError(
+            f"--output {place.url} is not empty: it has {other}; expected an empty place, as everything in it would be "
+            "taken for predictions; choose another"
+        )
+
+
+def progress(place: OutputPlace) -> Progress:
+    """Which shards are done, and which have failed."""
+    found = {kind: map(number_of, place.sizes(kind)) for kind in (DONE, FAILED)}
+    return Progress(frozenset(found[DONE]), frozenset(found[FAILED]))
+
+
+def remaining(place: OutputPlace, plan: BatchPlan) -> list[int]:
+    """The shards that are to be predicted; a part that is gone is one of them, and a failure before is forgotten."""
+    sizes = place.sizes()
+    left = []
+    for shard in range(plan.shards):
+        done, failed = name_of(DONE, shard), name_of(FAILED, shard)
+        if done in sizes and sizes.get(plan.part(shard)) == done_shard(place, shard).size:
+            continue
+        left.append(shard)
+        for name in {done, failed} & sizes.keys():
+            place.delete(name)
+    if left:  # a part of a complete output is gone
+        for name in (SUCCESS, MANIFEST):
+            place.delete(name)
+    return left
+
+
+def done_shard(place: OutputPlace, shard: int) -> ShardDone:
+    """What a finished shard has left."""
+    return ShardDone.model_validate_json(place.read(name_of(DONE, shard)) or b"{}")
+
+
+def failures(place: OutputPlace, shards: Iterable[int]) -> list[ShardFailed]:
+    """Why shards failed, where they could say so."""
+    texts = (place.read(name_of(FAILED, shard)) for shard in sorted(shards))
+    return [ShardFailed.model_validate_json(text) for text in texts if text is not None]
+
+
+def fail(place: OutputPlace, shard: int, message: str) -> ShardFailed:
+    """Leave word of a failed shard."""
+    failed = ShardFailed(shard=shard, message=message)
+    place.delete(name_of(FAILED, shard))
+    place.create(name_of(FAILED, shard), failed.content())
+    return failed
+
+
+def complete(place: OutputPlace, plan: BatchPlan) -> Manifest | None:
+    """Write the manifest and the mark of success once all shards are done; None before that.
+
+    It may be called by several at once, and again.
+    """
+    if (text := place.read(MANIFEST)) is None:
+        if len(progress(place).done) < plan.shards:
+            return None
+        parts = tuple(done_shard(place, shard) for shard in range(plan.shards))
+        text = Manifest(plan=plan, rows=sum(part.rows for part in parts), parts=parts).content()
+        place.create(MANIFEST, text)
+    place.create(SUCCESS, b"")
+    return Manifest.model_validate_json(text)
+
+
+def told(what: ShardDone | ShardFailed, plan: BatchPlan) -> str:
+    """A line for what has become of a shard."""
+    where = f"shard {what.shard} of {plan.shards}"
+    if isinstance(what, ShardFailed):
+        return f"{where} failed: {what.message}"
+    return f"{where}: {what.rows} rows in {what.part}"
