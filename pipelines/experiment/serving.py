@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
+from tidegate.serving.http.rate_limit import RateLimit
 from tidegate.serving.http.tokens.settings import Jwt
 
 
@@ -84,6 +85,11 @@ class Serving(Part):
         description="issuers of JSON Web Tokens, one or a list: who has a valid token of one of them may ask too; "
         "with neither `keys` nor `jwt` anybody may",
     )
+    rate_limit: RateLimit | None = Field(
+        None,
+        description="requests that each key, or each `sub` of an issuer, may send to a replica; any number when not "
+        "given",
+    )
     keep: int | None = Field(
         None,
         ge=1,
@@ -101,6 +107,8 @@ class Serving(Part):
     def problems(self) -> Iterator[str]:
         if self.decoding is not None and self.detection is not None:
             yield "decoding is for texts and detection for boxes; leave one of the two out"
+        if self.rate_limit is not None and not self.guarded:
+            yield "rate_limit is for each caller, and nobody says who asks; expected keys or jwt beside it; add one"
         names = [wanted.issuer for wanted in self.jwt]
         for name in dict.fromkeys(name for name in names if names.count(name) > 1):
             yield f"jwt has the issuer {name!r} twice; expected one entry for each; name both audiences in one"
@@ -119,3 +127,8 @@ class Serving(Part):
     def issuers(self) -> str:
         """The issuers as a server takes them, JSON; "" if there are none."""
         return json.dumps([wanted.model_dump() for wanted in self.jwt]) if self.jwt else ""
+
+    @property
+    def limit(self) -> str:
+        """The limit of each caller as a server takes it, JSON; "" if there is none."""
+        return "" if self.rate_limit is None else self.rate_limit.model_dump_json()

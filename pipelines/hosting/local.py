@@ -148,6 +148,7 @@ class LocalHosting:
                 processes=_processes(serving),
                 keys=keys,
                 jwt=serving.issuers,
+                rate_limit=serving.limit,
             ),
             log=log,
             cwd=self._home.path,

@@ -130,7 +130,7 @@ class DataPlane:
                 pairs += settings.cors.headers(headers)
             if settings.access is not None:
                 caller = settings.access.identify(headers)
-                settings.access.admit(caller)
+                pairs += settings.access.admit(caller)
             dispatcher.admission.check(self.backlog(), len(body))
         except RejectedError as error:
             dispatcher.record_rejection(dialect.label, error, pairs, caller)
@@ -182,7 +182,7 @@ class DataPlane:
             if access is not None and path not in NO_KEY:
                 await access.settle(headers)
                 caller = access.identify(headers)
-                access.admit(caller)
+                pairs += access.admit(caller)
             if dialect is None:
                 await self._serve_page(scope, headers, pairs, receive, send)
             elif scope["method"] != "POST":
@@ -290,7 +290,7 @@ async def _send_rejection(
     error: RejectedError, body: bytes, headers: Headers, pairs: HeaderList, receive: Receive, send: Send
 ) -> None:
     unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-    if unread and error.status in (401, 403, 408, 413):
+    if unread and error.status in (401, 403, 408, 413, 429):
         return await respond_unread(receive, send, error.status, body, pairs)
     return await respond(send, error.status, JSON, body, pairs)
 

@@ -47,6 +47,7 @@ class Dispatcher:
         self._observer_queue = None if engine.observer is None else ObserverQueue(engine.observer)
         if self._observer_queue is not None:
             self._observer_queue.start()
+        engine.metrics.limits_callers = settings.access is not None and settings.access.limiter is not None
         engine.metrics.gauges = {
             "in_flight": lambda: admission.in_flight,
             "queued": lambda: admission.queued,

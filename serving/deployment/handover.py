@@ -38,6 +38,7 @@ def server_argv(
     processes: int | None = None,
     keys: Path | None = None,
     jwt: str = "",
+    rate_limit: str = "",
 ) -> list[str]:
     """The command that starts a release's server.
 
@@ -51,6 +52,7 @@ def server_argv(
         processes: that share the ports; None: $TIDEGATE_PROCESSES, or one.
         keys: the file of API keys; None: there are none.
         jwt: the issuers whose tokens are accepted, as JSON; "": there are none.
+        rate_limit: of each caller, as JSON; "": none.
     """
     argv = [sys.executable, "-P", "-m", "tidegate.serving.server", "--bundle", str(bundle), "--name", name]
     argv += ["--control", str(control), "--host", host]
@@ -58,6 +60,7 @@ def server_argv(
     argv += [] if processes is None else ["--processes", str(processes)]
     argv += [] if keys is None else ["--keys", str(keys)]
     argv += ["--jwt", jwt] if jwt else []
+    argv += ["--rate-limit", rate_limit] if rate_limit else []
     return argv + ([] if port is None else ["--port", str(port)])
 
 

@@ -1,6 +1,7 @@
 """The gRPC server: it runs in the HTTP server's event loop, with the same limits, keys and metrics."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ CODES = {
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -92,10 +94,10 @@ class GrpcServer:
         try:
             await access.settle(headers)
             caller = access.identify(headers)
-            access.admit(caller)
+            context.set_trailing_metadata(_metadata(access.admit(caller)))
         except RejectedError as error:
             self._dispatcher.record_rejection(LABEL, error, self._dispatcher.access_log.headers({}), caller)
-            await context.abort(CODES[error.status], str(error), _trailing(error))
+            await context.abort(CODES[error.status], str(error), _metadata(error.headers))
         return caller
 
     async def _check_model(self, request: Any, context: Any) -> None:
@@ -135,6 +137,6 @@ def _headers(context: Any) -> dict[bytes, bytes]:
     return {key.encode(): value if isinstance(value, bytes) else value.encode() for key, value in pairs}
 
 
-def _trailing(error: RejectedError) -> tuple[tuple[str, str], ...]:
-    """A rejection's headers, as the metadata after an answer."""
-    return tuple((name.decode(), value.decode()) for name, value in error.headers)
+def _metadata(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """Headers of an answer as gRPC's metadata."""
+    return tuple((name.decode(), value.decode()) for name, value in headers)

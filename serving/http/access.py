@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.api_keys import ApiKeys
-from tidegate.serving.http.asgi import Headers
+from tidegate.serving.http.asgi import HeaderList, Headers
 from tidegate.serving.http.caller import Caller
+from tidegate.serving.http.rate_limit import RateLimiter
 from tidegate.serving.http.tokens.challenges import forbidden
 
 if TYPE_CHECKING:
@@ -26,13 +27,22 @@ class Access:
     Args:
         keys: that are accepted; None: none.
         tokens: checks tokens; None: none is accepted.
+        limiter: counts the requests of each caller; None: they may send any number.
         has_keys: whether clients may have keys, and not only Tidegate itself.
+
+    Attributes:
+        limiter: the same.
     """
 
     def __init__(
-        self, keys: ApiKeys | None, tokens: "Tokens | None" = None, *, has_keys: bool = True
+        self,
+        keys: ApiKeys | None,
+        tokens: "Tokens | None" = None,
+        limiter: RateLimiter | None = None,
+        *,
+        has_keys: bool = True,
     ) -> None:
-        self._keys, self._tokens = keys, tokens
+        self._keys, self._tokens, self.limiter = keys, tokens, limiter
         self._expected = KEY if tokens is None else EITHER if has_keys else TOKEN
         self._what = "API key" if tokens is None else "key or token" if has_keys else "token"
 
@@ -63,10 +73,15 @@ class Access:
             raise self._unauthorized(f"the request's {self._what} is not valid")
         return self._tokens.check(word)
 
-    def admit(self, caller: Caller) -> None:
-        """Let a caller ask; raises RejectedError (403) if its token does not say enough."""
+    def admit(self, caller: Caller) -> HeaderList:
+        """Let a caller ask; returns headers of the answer.
+
+        Raises:
+            RejectedError: 403, its token does not say enough; 429, it has asked too often.
+        """
         if caller.lacks is not None:
             raise forbidden(*caller.lacks)
+        return [] if self.limiter is None or caller.own else self.limiter.take(caller)
 
     def awaits_keys(self, headers: Headers) -> bool:
         """Whether a request's token may be known in a moment, because its issuer's keys are being read."""

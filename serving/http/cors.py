@@ -30,7 +30,10 @@ class Cors:
                 (b"access-control-allow-headers", ALLOWED_HEADERS),
                 (b"access-control-max-age", AGE),
             ]
-        return [*allowed, (b"access-control-expose-headers", b"x-request-id, retry-after")]
+        return [
+            *allowed,
+            (b"access-control-expose-headers", b"x-request-id, retry-after, ratelimit, ratelimit-policy"),
+        ]
 
     def is_preflight(self, method: str, headers: Headers) -> bool:
         """Whether a request is a CORS preflight."""

@@ -39,6 +39,11 @@ class Metrics(Part):
         release: the release's number.
         labels: a classifier's classes in the order of its outputs; empty for a regressor.
         threshold: of sets of labels, the probability from which one is counted; None: the most probable class is.
+
+    Attributes:
+        gauges: functions that return the value of each gauge.
+        proof: what the last proof by golden rows found.
+        limits_callers: whether requests of a caller are limited; who it was is nobody's business who reads the page.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Metrics(Part):
         self._parts: dict[str, Part] = {"metrics": self}
         self.gauges: dict[str, Callable[[], float]] = {}
         self.proof: dict[str, float] = {}
+        self.limits_callers = False
 
     def count(self, route: str, code: int) -> None:
         """Count one answered request."""
@@ -138,6 +144,10 @@ class Metrics(Part):
         for kind, count in counts.errors.items():
             errors.add_metric([*self._values, kind], count)
         yield errors
+        if self.limits_callers:
+            limited = _counter("tidegate_rate_limited", "Requests refused because their caller sent too many")
+            limited.add_metric(self._values, counts.errors["rate_limited"])
+            yield limited
         rows = _counter("tidegate_predicted_rows", "Rows predicted")
         rows.add_metric(self._values, counts.batch.sum)
         yield rows

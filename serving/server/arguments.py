@@ -42,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
         help="issuers of JSON Web Tokens, as `serving.jwt` of an experiment: a JSON file, or the JSON itself",
     )
     who.add_argument(
+        "--rate-limit",
+        metavar="FILE",
+        help="requests of each caller, as `serving.rate_limit` of an experiment: a JSON file, or the JSON itself",
+    )
+    who.add_argument(
         "--allow-anonymous", action="store_true", help="needed to bind another host without keys or tokens"
     )
     who.add_argument(
@@ -84,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(args: argparse.Namespace) -> ServerSettings:
     """The settings in the arguments; raises ServerError."""
-    access = access_of(args.keys, args.jwt)
+    access = access_of(args.keys, args.jwt, args.rate_limit)
     if args.port is not None or args.grpc_port is not None:
         check_binding(args.host, access, args.allow_anonymous)
     limits = Limits(

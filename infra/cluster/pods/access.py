@@ -21,6 +21,7 @@ class AccessSpec:
     Attributes:
         keys: name of the Secret with their API keys; "": there are none.
         jwt: issuers of the tokens they may have, as JSON; "": there are none.
+        rate_limit: of each of them, as JSON; "": none.
         key_sets: names of the Secrets with the keys of issuers.
         key_urls: where the keys of the other issuers are.
         own_key: the line of the key with which the release is verified, as in a keys file.
@@ -28,6 +29,7 @@ class AccessSpec:
 
     keys: str = ""
     jwt: str = ""
+    rate_limit: str = ""
     key_sets: tuple[str, ...] = ()
     key_urls: tuple[str, ...] = ()
     own_key: str = ""
@@ -45,8 +47,9 @@ def with_access(pod: Object, access: AccessSpec) -> Object:
     server, *others = pod["containers"]
     command = [word for word in server["command"] if word != "--allow-anonymous"]
     command += ["--keys", f"{KEYS}/keys"] if access.keys else []
-    # In a command `$(NAME)` is a variable.
-    command += ["--jwt", access.jwt.replace("$(", "$$(")] if access.jwt else []
+    for option, text in (("--jwt", access.jwt), ("--rate-limit", access.rate_limit)):
+        # In a command `$(NAME)` is a variable.
+        command += [option, text.replace("$(", "$$(")] if text else []
     variables = [{"name": "TIDEGATE_OWN_KEY", "value": access.own_key}]
     mounts = [_mount("keys", KEYS)] if access.keys else []
     volumes: list[Object] = [{"name": "keys", "secret": {"secretName": access.keys}}] if access.keys else []

@@ -203,6 +203,8 @@ GPUS = {"gpus": 1, "nodes": 2}
 CANARY, SLO = {"steps": [50, 100]}, {"p99_ms": 500, "error_rate": 0.5}
 BEAM, SAMPLE = {"method": "beam", "width": 8}, {"method": "sample", "seed": 1}
 FOUND = {"score": 0.1, "iou": 0.3}
+RATE = {"requests": 5}
+RATE_OF_ALICE = {"requests": 5, "callers": {"alice": {"requests": 9, "per": "1h"}}}
 JWT = {"issuer": "https://a.example/", "audience": "digits", "jwks": "https://a.example/keys"}
 
 
@@ -210,8 +212,10 @@ def pruned(**pruning: Any) -> dict[str, Any]:
     return {"search": {**SEARCH, "pruning": pruning}}
 
 
-def serving(probe: Probe, name: str, after: Any, before: Any) -> Change:
-    return Change(probe, {"serving": {name: before}}, {"serving": {name: {**before, **after}}})
+def serving(probe: Probe, name: str, after: Any, before: Any, **beside: Any) -> Change:
+    return Change(
+        probe, {"serving": {**beside, name: before}}, {"serving": {**beside, name: {**before, **after}}}
+    )
 
 
 CHANGED: dict[str, Change] = {
@@ -340,6 +344,18 @@ CHANGED: dict[str, Change] = {
     "serving.jwt.claims": serving(kubernetes, "jwt", {"claims": {"team": "ml"}}, JWT),
     "serving.jwt.algorithms": serving(kubernetes, "jwt", {"algorithms": ["EdDSA"]}, JWT),
     "serving.jwt.leeway": serving(kubernetes, "jwt", {"leeway": "5s"}, JWT),
+    "serving.rate_limit.requests": serving(kubernetes, "rate_limit", {"requests": 7}, RATE, keys="askers"),
+    "serving.rate_limit.per": serving(kubernetes, "rate_limit", {"per": "1h"}, RATE, keys="askers"),
+    "serving.rate_limit.callers.requests": serving(
+        kubernetes, "rate_limit", {"callers": {"alice": {"requests": 8}}}, RATE_OF_ALICE, keys="askers"
+    ),
+    "serving.rate_limit.callers.per": serving(
+        kubernetes,
+        "rate_limit",
+        {"callers": {"alice": {"requests": 9, "per": "2h"}}},
+        RATE_OF_ALICE,
+        keys="askers",
+    ),
     "serving.explain": part(planned, "serving", {"explain": True}),
     "serving.slo.p99_ms": serving(judged, "slo", {"p99_ms": 900}, SLO),
     "serving.slo.error_rate": serving(judged, "slo", {"error_rate": 0.6}, SLO),

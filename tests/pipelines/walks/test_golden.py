@@ -66,6 +66,7 @@ FULL: dict[str, Any] = PLAIN | {
             {"issuer": "https://sso.auth.svc/", "audience": "cellar", "jwks": "https://sso.auth.svc/keys"},
             {"issuer": "https://partner.example.org/", "audience": "cellar", "jwks": "partner"},
         ],
+        "rate_limit": {"requests": 600, "per": "1m", "callers": {"nightly": {"requests": 20, "per": "1s"}}},
         "slo": {"p99_ms": 80, "error_rate": 0.0005},
         "resources": {"cpu": 4, "memory": "3Gi"},
     },

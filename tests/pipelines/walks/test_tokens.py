@@ -54,3 +54,11 @@ def test_what_an_experiment_cannot_ask_for(cli: Cli, change: dict[str, Any], tol
 def test_an_issuer_is_named_once(cli: Cli) -> None:
     refused = cli("plan", "wine", "--set", f"serving.jwt={json.dumps([WANTED, WANTED])}")
     assert refused.code == 2 and f"jwt has the issuer '{NAME}' twice" in refused.stderr
+
+
+def test_a_limit_is_of_somebody(cli: Cli) -> None:
+    limit = json.dumps({"requests": 5})
+    refused = cli("plan", "wine", "--set", f"serving.rate_limit={limit}")
+    assert refused.code == 2 and "nobody says who asks; expected keys or jwt beside it" in refused.stderr
+    keep(cli, json.dumps({"keys": [new_key().public]}))
+    assert cli("plan", "wine", "--set", f"serving.rate_limit={limit}", *given("tokens")).code == 0

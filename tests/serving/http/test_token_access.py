@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -35,7 +36,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def grpc_port() -> int:
-    return 20000 + os.getpid() % 10000
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,9 @@ def server(
 ) -> Running:
     keys = tmp_path_factory.mktemp("keys") / "keys"
     keys.write_text(f"bob {hashlib.sha256(b'bobs-key').hexdigest()}\n")
+    limit = {"requests": 100000, "callers": {"often": {"requests": 1, "per": "1h"}}}
     more = ("--jwt", json.dumps(issuer.settings(scope="predict")), "--keys", str(keys), "--access-log", "1")
+    more += ("--rate-limit", json.dumps(limit))
     return serve(images, *more, "--grpc-port", str(grpc_port), log=log)
 
 
@@ -104,26 +109,32 @@ def test_the_log_names_who_asked(server: Running, log: Path) -> None:
 
 
 def test_over_grpc(server: Running, grpc_port: int) -> None:
-    def metadata(*pairs: tuple[str, str]) -> grpc.StatusCode:
+    def ask(word: str = "") -> tuple[grpc.StatusCode, dict[str, Any]]:
+        pairs = [("authorization", f"Bearer {word}")] if word else []
         with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
-            ask = channel.unary_unary(
+            metadata = channel.unary_unary(
                 "/inference.GRPCInferenceService/ServerMetadata",
                 lambda message: message.SerializeToString(),
                 CLASSES["ServerMetadataResponse"].FromString,
             )
             try:
-                ask(CLASSES["ServerMetadataRequest"](), metadata=pairs, timeout=10)
+                call = metadata.with_call(CLASSES["ServerMetadataRequest"](), metadata=pairs, timeout=10)[1]
             except grpc.RpcError as error:
-                told = dict(error.trailing_metadata() or ())
-                assert told["www-authenticate"].startswith("Bearer")
-                return error.code()
-        return grpc.StatusCode.OK
+                return error.code(), dict(error.trailing_metadata() or ())
+        return grpc.StatusCode.OK, dict(call.trailing_metadata() or ())
 
     assert server.ask("GET", "/readyz")[0] == 200
-    assert metadata(("authorization", f"Bearer {token(KEY, scope='predict')}")) is grpc.StatusCode.OK
-    assert metadata() is grpc.StatusCode.UNAUTHENTICATED
-    assert metadata(("authorization", f"Bearer {token(KEY, exp=1)}")) is grpc.StatusCode.UNAUTHENTICATED
-    assert metadata(("authorization", f"Bearer {token(KEY)}")) is grpc.StatusCode.PERMISSION_DENIED
+    code, told = ask(token(KEY, scope="predict", sub="often"))
+    assert code is grpc.StatusCode.OK and told["ratelimit"] == '"default";r=0;t=3600'
+    code, told = ask(token(KEY, scope="predict", sub="often", jti="another"))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED and told["retry-after"] == "3600"
+    for word, refused in (
+        ("", grpc.StatusCode.UNAUTHENTICATED),
+        (token(KEY, exp=1), grpc.StatusCode.UNAUTHENTICATED),
+        (token(KEY), grpc.StatusCode.PERMISSION_DENIED),
+    ):
+        code, told = ask(word)
+        assert code is refused and told["www-authenticate"].startswith("Bearer")
 
 
 def test_keys_change_under_load_and_no_request_fails(serve: Serve, images: Path) -> None:
