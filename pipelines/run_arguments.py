@@ -1,4 +1,4 @@
-"""The arguments of the commands that run something: submit, release, plan, resume, cancel. Imports only argparse."""
+"""The arguments of the commands that run or release something, such as submit and promote. Imports only argparse."""
 
 import argparse
 from collections.abc import Callable
@@ -27,6 +27,7 @@ def run_commands(add: Add) -> None:
     )
     add_message(submit)
     _release(add)
+    _promote(add)
     plan = add("plan", "plan:plan", "show what submit would do", "tidegate plan digits")
     plan.add_argument("file", nargs="?", **file)
     add_overrides(plan)
@@ -103,6 +104,26 @@ def _release(add: Add) -> None:
     _executor(release)
     release.add_argument("--detach", action="store_true", help="return at once; the run continues")
     add_message(release)
+
+
+def _promote(add: Add) -> None:
+    promote = add(
+        "promote",
+        "endpoints.promote:promote",
+        "carry a release to another target, prove it there, and let it go live",
+        "tidegate promote digits --from staging --to production -m 'as agreed'",
+    )
+    promote.add_argument("name", metavar="ENDPOINT", help="its name, the same at both targets")
+    ends = "local, a name in targets.yaml, or the folder of another home (with a /)"
+    promote.add_argument(
+        "--from", dest="source", required=True, metavar="TARGET", help=f"where it is: {ends}"
+    )
+    promote.add_argument("--to", dest="destination", required=True, metavar="TARGET", help="where it goes")
+    promote.add_argument(
+        "--release", type=int, metavar="N", help="its number at the source (default: the live one)"
+    )
+    promote.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    add_message(promote)
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:

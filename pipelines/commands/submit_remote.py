@@ -119,7 +119,7 @@ def cancel(home: Home, run: str) -> Result:
     while job is not None and not is_finished(job) and time.monotonic() < deadline:
         if mirror.pull(END) is not None:
             break
-        if _why_stuck(home, run) is not None:  # it never started, so it cannot react
+        if why_stuck(home, run) is not None:  # it never started, so it cannot react
             break
         time.sleep(POLL_S)
         job = home.cluster.get("Job", driver_name(run))
@@ -253,10 +253,10 @@ def _check_driver(home: Home, run: str, before: tuple[Reason, float] | None) -> 
     """Why the driver is silent; a reason that lasts raises the run's error."""
     job = home.cluster.get("Job", driver_name(run))
     if job is None or condition(job, "Failed") is not None:
-        reason = _why_stuck(home, run)
+        reason = why_stuck(home, run)
         why = reason.message if reason else "its Job failed or was deleted"
         raise _failed(home, run, f"the driver of run {run} ended before the run did: {why}")
-    reason = _why_stuck(home, run)
+    reason = why_stuck(home, run)
     if reason is None:
         return None
     if before is None or before[0].kind != reason.kind:
@@ -281,7 +281,7 @@ def _failed(home: Home, run: str, message: str) -> PipelineError:
     return error
 
 
-def _why_stuck(home: Home, run: str) -> Reason | None:
+def why_stuck(home: Home, run: str) -> Reason | None:
     """Why the driver's pod does not run, if it does not."""
     labels = f"{selector(run_labels(run))},{STEP}=driver"
     pods = home.cluster.list("Pod", labels)

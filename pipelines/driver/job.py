@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,15 +37,24 @@ GONE_S = 45.0  # a little more than a pod's grace period
 
 def main() -> int:
     """Drive the run to its end."""
+    return do_in_pod(_drive, [*OWN, *(f"{part}/{step}-*" for step in LOCAL for part in ("logs", "errors"))])
+
+
+def do_in_pod(work: Callable[[Home, Mirror], dict[str, Any]], own: list[str]) -> int:
+    """Do the work of a driver's pod, and leave its outcome in the store; an error is its outcome too.
+
+    Args:
+        work: of the home and the files of what $TIDEGATE_RUN names; it may be done again, by another pod.
+        own: the files that it writes, which are pushed as it goes.
+    """
     run = os.environ["TIDEGATE_RUN"]
     home = home_at(Path(os.environ["TIDEGATE_HOME"]), pod=True)
     mirror, folder = Mirror(home, run), home.folder_of(run)
     folder.create()
     mirror.pull_all()
-    own = [*OWN, *(f"{part}/{step}-*" for step in LOCAL for part in ("logs", "errors"))]
     signal.signal(signal.SIGTERM, lambda *_: _leave(mirror, own))
     with mirror.pushing(*own), tee(folder.log("driver")):
-        outcome = _drive(home, mirror)
+        outcome = _outcome(work, home, mirror)
     write_atomic(mirror.path(END), json.dumps(outcome).encode())
     mirror.push(END)
     return 0
@@ -58,14 +67,10 @@ def _leave(mirror: Mirror, own: list[str]) -> None:
     os._exit(128 + signal.SIGTERM)
 
 
-def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
-    """Drive the run; return its exit code and, if it failed, its error."""
+def _outcome(work: Callable[[Home, Mirror], dict[str, Any]], home: Home, mirror: Mirror) -> dict[str, Any]:
+    """Its exit code and, if it failed, its error."""
     try:
-        content = mirror.pull(PLAN)
-        if content is None:
-            raise PipelineError(f"the store has no plan of run {mirror.run}; submit the experiment again")
-        plan = read_plan(content, home)
-        _run(home, mirror, plan)
+        return {"exit_code": 0, "error": "", **work(home, mirror)}
     except Exception as error:
         print(f"error: {error_message(error)}", file=sys.stderr)
         trace = getattr(error, "trace", "")
@@ -75,7 +80,14 @@ def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
             "trace": trace,
             "cancelled": isinstance(error, CancelledError),
         }
-    return {"exit_code": 0, "error": ""}
+
+
+def _drive(home: Home, mirror: Mirror) -> dict[str, Any]:
+    content = mirror.pull(PLAN)
+    if content is None:
+        raise PipelineError(f"the store has no plan of run {mirror.run}; submit the experiment again")
+    _run(home, mirror, read_plan(content, home))
+    return {}
 
 
 def _run(home: Home, mirror: Mirror, plan: Plan) -> None:

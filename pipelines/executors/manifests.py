@@ -118,13 +118,23 @@ def secrets_of(inputs: StepPart) -> tuple[str, ...]:
 
 def driver_of(target: Target, run: str, notify: Sequence[Notification] = ()) -> Object:
     """The Job of a run's driver, which gets the secrets of those whom it notifies."""
+    secrets = tuple(dict.fromkeys(entry.secret for entry in notify))
+    return _driver(target, run, "tidegate.pipelines.driver.job", secrets)
+
+
+def promoter_of(target: Target, promotion: str) -> Object:
+    """The Job that puts a promoted release live, with a driver's account and key."""
+    return _driver(target, promotion, "tidegate.pipelines.promotion.job", ())
+
+
+def _driver(target: Target, run: str, module: str, secrets: Sequence[str]) -> Object:
     job = driver_job(
         run=run,
         image=image(target.images, "driver"),
-        argv=["python", "-P", "-m", "tidegate.pipelines.driver.job"],
+        argv=["python", "-P", "-m", module],
         requirements=DRIVER,
         environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json(exclude_defaults=True)},
-        secrets=tuple(dict.fromkeys(entry.secret for entry in notify)),
+        secrets=secrets,
     )
     return with_policy(job, target.pod_policy("driver"))
 

@@ -25,6 +25,7 @@ from tidegate.serving.deployment.event import Actor, Event, new_id
 from tidegate.serving.deployment.release import EndpointState, load, told, update
 
 WAITING = "history/waiting/"
+NEW = ("released", "promoted")  # kinds of events that tell of a new release
 LONGEST = 2000  # characters of a reason
 
 
@@ -182,7 +183,7 @@ def first_event(store: Store, later: Event) -> Event | None:
 
 def _before(state: EndpointState) -> list[dict[str, Any]]:
     """The releases of an endpoint that no waiting event tells of."""
-    new = {event.facts.get("release") for event in state.events if event.kind == "released"}
+    new = {event.facts.get("release") for event in state.events if event.kind in NEW}
     return [
         {"release": release.number, "run": release.run, "bundle": release.bundle, "created": release.created}
         for release in state.releases

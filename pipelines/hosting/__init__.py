@@ -20,14 +20,16 @@ def hosting(home: Home) -> Hosting:
 
 
 def abandon(home: Home, run: str, name: str) -> None:
-    """Stop the servers of the releases that a run reserved but did not promote, and mark these releases failed."""
-    if all(release.run != run for release in load(home.store, name).releases):
+    """Stop the servers of the releases that a run, or a promotion from another target, reserved but did not make live,
+    and mark these releases failed.
+    """
+    if all(release.driver != run for release in load(home.store, name).releases):
         return
     place = hosting(home)
     with place.lock(name, run):
         state = load(home.store, name)
         for release in state.releases:
-            if release.run == run and release.state == "pending":
+            if release.driver == run and release.state == "pending":
                 place.stop(state, release.number)
                 state = update(home.store, name, partial(fail, number=release.number), ConflictError)
         place.retire_others(state)

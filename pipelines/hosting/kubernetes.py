@@ -185,7 +185,9 @@ class KubernetesHosting:
 
     def _reconcile(self, state: EndpointState) -> list[str]:
         place = self._place(state.name)
-        kept = [known for known in state.releases if known.state == "pending" and self._is_driven(known.run)]
+        kept = [
+            known for known in state.releases if known.state == "pending" and self._is_driven(known.driver)
+        ]
         if state.current is not None:
             live = state.release(state.current)
             place.route_traffic(self._spec(state, live))

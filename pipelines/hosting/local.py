@@ -218,7 +218,7 @@ class LocalHosting:
     def retire_others(self, state: EndpointState) -> None:
         """Drain and stop every server of the endpoint except those of the live release and of active runs."""
         waiting = [release for release in state.releases if release.state == "pending"]
-        driven = [known for known in waiting if is_held(RunFolder(self._home.runs_path / known.run).lock)]
+        driven = [known for known in waiting if is_held(RunFolder(self._home.runs_path / known.driver).lock)]
         kept = {
             _process(state, number) for number in (state.current or 0, *(known.number for known in driven))
         }

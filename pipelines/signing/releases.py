@@ -44,6 +44,24 @@ def sign_bundle(home: Home, bundle: Bundle) -> str:
     return key.public.id
 
 
+def accept_signature(home: Home, bundle: Bundle) -> str:
+    """Lay out the signature that came with another target's bundle; return the id of the trusted key that made it.
+
+    Returns:
+        "" where there is none.
+
+    Raises:
+        BundleError: it is of no trusted key, or wrong, or the bundle's chain lacks parity or gate.
+    """
+    found = home.store.read(signature_key(bundle_digest(bundle.manifest)))
+    if found is None:
+        return ""
+    signer = verify(found[0], signed_files(bundle), trusted_keys(trusted_folder(home)))
+    check_own_chain(bundle)
+    _lay_out(bundle, found[0])
+    return signer.id
+
+
 def _keep(store: Store, key: str, content: bytes, etag: str | None) -> None:
     while True:
         try:

@@ -45,7 +45,7 @@ def keep_bundle(home: Home, folder: Path, packages: Ref | None = None) -> str:
     if packages is not None:
         refs.append(packages.model_copy(update={"name": PACKAGES}).model_dump())
     with contextlib.suppress(ConflictError):  # the same content was kept before
-        home.store.write(f"bundles/{digest}.json", json.dumps(refs).encode(), None)
+        home.store.write(bundle_key(digest), json.dumps(refs).encode(), None)
     return digest
 
 
@@ -64,8 +64,13 @@ def fetch_bundle(home: Home, digest: str) -> Path:
 
 def bundle_refs(store: Store, digest: str) -> list[Ref]:
     """The files of a bundle in the store; none when it is not known."""
-    found = store.read(f"bundles/{digest}.json")
+    found = store.read(bundle_key(digest))
     return [Ref.model_validate(ref) for ref in json.loads(found[0])] if found else []
+
+
+def bundle_key(digest: str) -> str:
+    """The document of a bundle."""
+    return f"bundles/{digest}.json"
 
 
 def signature_key(digest: str) -> str:

@@ -13,6 +13,7 @@ from tidegate.pipelines.state.checkpoints import PREFIX, clear, step_key
 from tidegate.pipelines.state.finished_steps import refs_in
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import refresh
+from tidegate.pipelines.state.promotions import bundles_underway
 from tidegate.pipelines.state.removed import Removed, remove_folder
 from tidegate.serving.bundle.bento import bento_size, delete_bento
 from tidegate.serving.deployment.release import Release, load
@@ -86,7 +87,7 @@ def _remove_checkpoints(home: Home, removed: Removed) -> None:
 def _remove_bundles(home: Home, releases: list[Release], removed: Removed) -> None:
     """Remove bundles that no release serves and no packaged run may serve, and their folders."""
     manifests = _documents(home, "steps/").values()
-    needed = {release.bundle for release in releases}
+    needed = {release.bundle for release in releases} | bundles_underway(home.store)
     needed |= {manifest["outputs"]["bundle"] for manifest in manifests if manifest["step"] == "package"}
     for key in home.store.keys("bundles/"):
         if key.removeprefix("bundles/").removesuffix(".json") not in needed:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.serving.bundle.measurements import Parity, Runtime
 from tidegate.serving.deployment.event import Event
+from tidegate.serving.deployment.origin import Origin
 from tidegate.serving.errors import ReleaseError
 
 State = Literal["pending", "live", "failed", "retired"]
@@ -28,6 +29,7 @@ class Release(BaseModel):
         tag: of the images on a cluster, for the same reason.
         secrets: names of the secrets that the user's code in the bundle expects, for the same reason.
         signed_by: id of the key that signed the bundle; "" of a release that is not signed.
+        origin: where it was promoted from; None where it was made here.
     """
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
@@ -47,6 +49,13 @@ class Release(BaseModel):
     tag: str = ""
     secrets: tuple[str, ...] = ()
     signed_by: str = ""
+    # Left out where there is none: then it is a release that earlier versions read.
+    origin: Origin | None = Field(None, exclude_if=lambda value: value is None)
+
+    @property
+    def driver(self) -> str:
+        """The id of what drives it until it is live: its run, or the promotion that brought it here."""
+        return self.run if self.origin is None else self.origin.promotion
 
 
 class EndpointState(BaseModel):
@@ -96,6 +105,7 @@ def reserve(
     tag: str = "",
     secrets: tuple[str, ...] = (),
     signed_by: str = "",
+    origin: Origin | None = None,
 ) -> EndpointState:
     """Add a pending release with the next number; if the key has one already, nothing changes."""
     if state.find(key) is not None:
@@ -115,6 +125,7 @@ def reserve(
         tag=tag,
         secrets=secrets,
         signed_by=signed_by,
+        origin=origin,
     )
     return state.model_copy(update={"releases": (*state.releases, release)})
 

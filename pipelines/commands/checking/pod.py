@@ -6,6 +6,7 @@ One Job of the image `driver` with a step's service account; it is deleted whate
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
@@ -23,8 +24,14 @@ REQUIREMENTS = PodRequirements(cpu=0.5, memory="512Mi", deadline_s=180)
 NAME = "a pod"
 
 
-def check_pod(cluster: Cluster, target: Target) -> list[dict[str, Any]]:
-    """Run the pod; one item for it, and one each for store and MLflow as it sees them."""
+def check_pod(cluster: Cluster, target: Target, mounted: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Run the pod; one item for it, and one each for store and MLflow as it sees them.
+
+    Args:
+        cluster: the namespace.
+        target: its target.
+        mounted: names of Secrets that must be there too.
+    """
     step_id = f"check-{secrets.token_hex(4)}"
     argv = ["python", "-P", "-m", "tidegate.pipelines.commands.checking.reachability"]
     job = step_job(
@@ -34,6 +41,7 @@ def check_pod(cluster: Cluster, target: Target) -> list[dict[str, Any]]:
         image=image(target.images, "driver"),
         argv=argv,
         requirements=REQUIREMENTS,
+        secrets=mounted,
     )
     job = with_policy(job, target.pod_policy("steps"))
     began = time.monotonic()

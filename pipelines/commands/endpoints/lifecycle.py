@@ -70,7 +70,7 @@ def rollback(home: Home, name: str, to: int | None, message: str | None = None) 
         url = host.url(host.go_live(name, target.number, event=told).state)
     settle_endpoint(home.store, name)
     note = "\n".join(
-        filter(None, [_follow(home, name), _tell_rolled_back(home, target, before.current, url)])
+        filter(None, [follow_alias(home, name), _tell_rolled_back(home, target, before.current, url)])
     )
     data = {"endpoint": name, "release": target.number, "url": url, "run": target.run}
     text = f"{name} serves release {target.number} (run {target.run}) at {url}; before: {before.current}"
@@ -109,12 +109,12 @@ def delete_endpoint(home: Home, name: str, message: str | None = None) -> Result
         stopped = host.remove(load(home.store, name))
         update(home.store, name, partial(deleted, event=event), ConflictError)
     settle_endpoint(home.store, name)
-    note = _follow(home, name, start=False)
+    note = follow_alias(home, name, start=False)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"
     return Result({"endpoint": name, "deleted": True, "note": note}, f"{text}\n{note}".strip())
 
 
-def _follow(home: Home, name: str, start: bool = True) -> str:
+def follow_alias(home: Home, name: str, start: bool = True) -> str:
     """Move MLflow's alias to the live release; when MLflow is down, the release is live all the same.
 
     With `start` False, an MLflow that does not run is not started: the alias follows when it runs again.

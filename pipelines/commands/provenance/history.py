@@ -4,9 +4,10 @@ from typing import Any
 
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.history.entries import Entry, contents, head_of, listed, problem
-from tidegate.pipelines.history.record import begin, settle
+from tidegate.pipelines.history.record import NEW, begin, settle
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.event import Event
 
 HEADERS = ("", "when (UTC)", "what", "endpoint", "release", "run", "who", "from", "why")
 
@@ -62,7 +63,12 @@ def row_of(entry: Entry, digest: str) -> dict[str, Any]:
 
 def _line(entry: Entry) -> tuple[object, ...]:
     event = entry.event
-    said = [event.reason, str(event.facts.get("why", "")), str(event.facts.get("cause", ""))]
+    said = [
+        came_from(event),
+        event.reason,
+        str(event.facts.get("why", "")),
+        str(event.facts.get("cause", "")),
+    ]
     why = "; ".join(filter(None, said)) or _what_began(entry)
     release = event.facts.get("release")
     return (
@@ -76,6 +82,17 @@ def _line(entry: Entry) -> tuple[object, ...]:
         event.actor.host,
         " ".join(why.split()),
     )
+
+
+def came_from(event: Event) -> str:
+    """Where a promoted release came from, and who released it there; "" of any other event."""
+    origin = event.facts.get("origin")
+    if not origin:
+        return ""
+    first = next((one for one in origin["history"] if one["kind"] in NEW), None)
+    by = "" if first is None else f", by {first['actor']['user']} there"
+    why = f": {first['reason']}" if first is not None and first["reason"] else ""
+    return f"from {origin['target']}, release {origin['release']}{by}{why}"
 
 
 def _what_began(entry: Entry) -> str:

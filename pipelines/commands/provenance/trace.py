@@ -4,7 +4,7 @@ from typing import Any
 
 from tidegate.pipelines.commands.provenance.history import row_of
 from tidegate.pipelines.history.entries import Entry, contents, listed
-from tidegate.pipelines.history.record import settle
+from tidegate.pipelines.history.record import NEW, settle
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.signing.keys import trusted
@@ -15,6 +15,7 @@ from tidegate.pipelines.step_types.package import PROVED_BY
 from tidegate.serving.bundle.bundle import CHAIN, MODEL, Bundle, open_bundle
 from tidegate.serving.bundle.chain import Chain, read_chain
 from tidegate.serving.bundle.trust import check_trusted
+from tidegate.serving.deployment.event import Actor
 from tidegate.serving.deployment.release import EndpointState, Release
 from tidegate.serving.errors import BundleError
 
@@ -57,6 +58,7 @@ def trace(home: Home, name: str, *, release: int | None = None) -> Result:
             "problem": problem,
         },
         "history": None if entry is None else row_of(entry, digest),
+        "origin": None if found.origin is None else found.origin.model_dump(mode="json"),
     }
     rows = [*_made(chain, bundle), *_released(found, entry, digest, problem)]
     return Result(data, table(("", "", ""), rows).strip("\n"), 1 if problem else 0)
@@ -81,7 +83,7 @@ def _entry(home: Home, state: EndpointState, release: Release) -> tuple[Entry | 
     about = {"release": release.number, "incarnation": state.incarnation}
     for entry, digest in listed(contents(home.store)):
         event = entry.event
-        mine = event.kind == "released" and event.endpoint == state.name
+        mine = event.kind in NEW and event.endpoint == state.name
         if mine and all(event.facts.get(key) == value for key, value in about.items()):
             return entry, digest
     return None, ""
@@ -153,6 +155,7 @@ def _released(release: Release, entry: Entry | None, digest: str, problem: str) 
         event = entry.event
         rows.append(("who", event.actor, f"{event.time[:19].replace('T', ' ')} UTC, from {event.actor.host}"))
         rows += [("why", "", " ".join(event.reason.split()))] if event.reason else []
+        rows += _origin(release)
         rows.append(("history", f"entry {entry.number}", digest[:SHOWN]))
     return [
         *rows,
@@ -162,6 +165,24 @@ def _released(release: Release, entry: Entry | None, digest: str, problem: str) 
             f"bundle {release.bundle[:SHOWN]}, run {release.run}",
         ),
     ]
+
+
+def _origin(release: Release) -> list[tuple[object, ...]]:
+    """Where it was promoted from, and what was done to it there."""
+    origin = release.origin
+    if origin is None:
+        return []
+    rows: list[tuple[object, ...]] = [
+        ("promoted", f"from {origin.target}", f"release {origin.release}, {origin.place}")
+    ]
+    rows += [("", "plan", origin.plan[:SHOWN])] if origin.plan else []
+    for entry in origin.history:
+        who = Actor.model_validate(entry["actor"])
+        why = f": {' '.join(entry['reason'].split())}" if entry["reason"] else ""
+        rows.append(
+            ("", f"{entry['kind']} there", f"{entry['time'][:19].replace('T', ' ')} UTC, by {who}{why}")
+        )
+    return rows
 
 
 def _unsigned() -> str:

@@ -52,10 +52,11 @@ def served_files(project: Project, runtime: str) -> dict[str, Path]:
     found = lacking(project.of(SERVED).packages, onnx | (tensorflow & FRAMEWORKS))
     if runtime != "onnx":
         found += lacking(project.of("train").packages, tensorflow)
-    return {name: path for one in found for name, path in _files(one)}
+    return {name: path for one in found for name, path in files_of(one)}
 
 
-def _files(one: Distribution) -> Iterator[tuple[str, Path]]:
+def files_of(one: Distribution) -> Iterator[tuple[str, Path]]:
+    """The files of an installed distribution, by their path."""
     for file in one.files or ():
         path = Path(str(one.locate_file(file)))
         if ".." not in file.parts and "__pycache__" not in file.parts and path.is_file():
