@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from tidegate.infra.mlflow.server import database
+from tidegate.infra.mlflow.database import database
 from tidegate.infra.system.locks import lock
 
 # Beside the environment whose MLflow made it, so that both go together.

@@ -23,6 +23,7 @@ from pathlib import Path
 from tidegate.infra.errors import LockedError, ProcessError, TrackingError
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow.address import outside
+from tidegate.infra.mlflow.database import check_database, database, migrate, unfinished
 from tidegate.infra.system import processes
 from tidegate.infra.system.files import translate_os_errors, write_atomic
 from tidegate.infra.system.locks import lock
@@ -33,11 +34,7 @@ HOST = "127.0.0.1"
 PORT = 5000
 PORTS = 1000
 READY_S = 60.0
-
-
-def database(home: Path) -> Path:
-    """Return the file of MLflow's database."""
-    return home / "mlflow" / "mlflow.db"
+START_AGAIN = "start it again: tidegate ui"
 
 
 def ensure(home: Path, start: Callable[..., object] = processes.start) -> str:
@@ -65,7 +62,7 @@ def ensure(home: Path, start: Callable[..., object] = processes.start) -> str:
 def _ensure_local(home: Path, folder: Path, start: Callable[..., object]) -> str:
     with lock(folder / "server.lock", error=TrackingError):
         running = processes.find(home / "processes", NAME)
-        if running and database(home).exists():
+        if running and (database(home).exists() or unfinished(home).exists()):
             return str(running.extra["url"])
         if running:  # its database was deleted: this server would answer every request with 500
             processes.stop(home / "processes", NAME, grace=2.0)
@@ -73,6 +70,8 @@ def _ensure_local(home: Path, folder: Path, start: Callable[..., object]) -> str
         if not database(home).exists():  # a new database has no runs, so all runs are synced again
             for run in (home / "spool").glob("*"):
                 replay.forget(run)
+            with translate_os_errors(TrackingError, unfinished(home), "Writing"):
+                unfinished(home).touch()  # who asks meanwhile sees that a server makes it
         return _start(home.absolute(), folder, start)
 
 
@@ -144,26 +143,6 @@ def _listen(remembered: Path) -> socket.socket:
     raise TrackingError(f"no port from {PORT} to {PORT + PORTS - 1} is free on {HOST} for MLflow; free one")
 
 
-def check_database(home: Path) -> None:
-    """Raise TrackingError if MLflow's database exists and cannot be used."""
-    path = database(home)
-    if not path.exists():
-        return
-    fix = f"move {path} away to start with an empty one (Tidegate keeps the runs and can sync them again)"
-    try:
-        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            connection.execute("ROLLBACK")
-    except sqlite3.OperationalError as error:
-        raise TrackingError(
-            f"MLflow's database {path} cannot be written: {error}; another program may hold it "
-            "(a backup, a database browser): close that, or make the file writable"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise TrackingError(f"MLflow's database {path} is damaged: {error}; {fix}") from error
-
-
 def wait_ready(base: str, timeout: float = READY_S, home: Path | None = None) -> None:
     """Wait until the server at `base` answers; with `home`, a local server that died is noticed at once.
 
@@ -172,15 +151,21 @@ def wait_ready(base: str, timeout: float = READY_S, home: Path | None = None) ->
     """
     deadline = time.monotonic() + timeout
     while not _healthy(base, max(0.1, deadline - time.monotonic())):
-        dead = (
-            home
-            and processes.recorded(home / "processes", NAME)
-            and not processes.find(home / "processes", NAME)
-        )
-        if dead or time.monotonic() >= deadline:
-            what = "ended at once" if dead else f"did not answer in {timeout:g} s"
-            raise TrackingError(f"MLflow at {base} {what}{_last_log_line(home)}; start it again: tidegate ui")
+        if home and (ended := death(home, base)):
+            raise TrackingError(ended)
+        if time.monotonic() >= deadline:
+            raise TrackingError(
+                f"MLflow at {base} did not answer in {timeout:g} s{_last_log_line(home)}; {START_AGAIN}"
+            )
         time.sleep(0.1)
+
+
+def death(home: Path, base: str) -> str:
+    """Return how the local server at `base` ended, with its log's last line; "" if it runs or none was started."""
+    folder = home / "processes"
+    if outside() or not processes.recorded(folder, NAME) or processes.find(folder, NAME):
+        return ""
+    return f"MLflow at {base} has ended{_last_log_line(home)}; {START_AGAIN}"
 
 
 def _healthy(base: str, timeout: float) -> bool:
@@ -219,13 +204,23 @@ def environment(database_uri: str, artifacts: str) -> Mapping[str, str]:
 def serve(home: Path, listener: socket.socket) -> None:
     """Run the server in this process until SIGTERM."""
     check_database(home)
+    uri = f"sqlite:///{database(home)}"
+    run_application(uri, str(home / "mlflow" / "artifacts"), listener, lambda: _prepare(home))
+
+
+def _prepare(home: Path) -> None:
+    migrate(home)
     with closing(sqlite3.connect(database(home))) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # the UI's reads do not wait for the sync's writes
-    run_application(f"sqlite:///{database(home)}", str(home / "mlflow" / "artifacts"), listener)
 
 
-def run_application(database_uri: str, artifacts: str, listener: socket.socket) -> None:
-    """Run MLflow's application on a database and an artifact root (a folder or s3://...) until SIGTERM."""
+def run_application(
+    database_uri: str, artifacts: str, listener: socket.socket, prepare: Callable[[], None] = lambda: None
+) -> None:
+    """Run MLflow's application on a database and an artifact root (a folder or s3://...) until SIGTERM.
+
+    `prepare` gets the database ready, at the first moment at which MLflow may be imported.
+    """
     from tidegate.infra.mlflow.tracking import gc_paused
 
     os.environ |= {
@@ -237,6 +232,7 @@ def run_application(database_uri: str, artifacts: str, listener: socket.socket) 
         import uvicorn
 
         os.environ |= environment(database_uri, artifacts)
+        prepare()
         from mlflow.server.handlers import initialize_backend_stores
 
         initialize_backend_stores(database_uri, database_uri, "mlflow-artifacts:/")

@@ -51,7 +51,7 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         uri = mlflow_server.ensure(home.path)
     except TrackingError as error:
         return replay.progress(folder, str(error))
-    return follow(
+    progress = follow(
         folder,
         uri,
         fetch=lambda ref: home.store.fetch(Ref.model_validate(ref)),
@@ -61,6 +61,9 @@ def sync_run(home: Home, run: str, driver_left: threading.Event | None = None) -
         wait=time.sleep if driver_left is None else driver_left.wait,
         patience_s=PATIENCE_S,
     )
+    # Why a server of ours ended says more than that nobody answers.
+    ended = progress.problem and mlflow_server.death(home.path, uri)
+    return progress.model_copy(update={"problem": ended}) if ended else progress
 
 
 def _wait_for_server(home: Home, uri: str) -> None:

@@ -4,6 +4,7 @@ BentoML builds it in a process of its own, from a folder that holds just what th
 service can reach. That it can be imported there proves that nothing is missing. The store gets it by one rename.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -26,6 +27,7 @@ from tidegate.serving.errors import BentoError
 SERVICE = "tidegate.serving.server.service:Endpoint"
 BUILD = Path(__file__).with_name("bento_build.py")
 BUILDING = ".building-"
+LONGEST_REASON = 400
 # BentoML adds itself. A bento pins the versions that it was built with.
 REQUIRED = (
     *(
@@ -110,7 +112,10 @@ def build_bento(
     opened = open_bundle(bundle)
     with _building() as folder:
         if not final.exists():
-            _stage(opened, folder / "src")
+            try:
+                _stage(opened, folder / "src")
+            except OSError as error:
+                raise _not_built(tag, str(error)) from error
             own = [f"{package}=={found}" for package, found in own_packages(opened).items()]
             packages = list(dict.fromkeys([*requirements(opened.manifest.runtime), *own]))
             with builder or BentoBuilder() as started:
@@ -221,10 +226,18 @@ def _build(
     )
     if code != 0:
         words = told.strip().splitlines()[-1:] or [f"exit code {code}"]
-        raise BentoError(
-            f"BentoML cannot build {name}:{version}: {words[0]}; expected a bento in "
-            f"{_home()}; check that the folder is writable and its disk is not full"
-        )
+        raise _not_built(f"{name}:{version}", words[0])
+
+
+def _not_built(tag: str, reason: str) -> BentoError:
+    """A copy of many files onto a full disk names each of them: that it is full says it all."""
+    if os.strerror(errno.ENOSPC) in reason:
+        return BentoError(f"BentoML cannot build {tag}: the disk of {_home()} is full; free some space")
+    if len(reason) > LONGEST_REASON:
+        reason = f"{reason[:LONGEST_REASON]} ..."
+    return BentoError(
+        f"BentoML cannot build {tag}: {reason}; expected a bento in {_home()}; check that the folder is writable"
+    )
 
 
 def _write_latest(folder: Path, version: str) -> None:

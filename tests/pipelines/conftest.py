@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Cli
 from tests.pipelines.far_cluster import Far
-from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow import database as mlflow_database
 from tidegate.pipelines.scheduling import homes
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import outputs_of
@@ -80,7 +80,7 @@ def the_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def the_damaged(tmp_path: Path) -> Path:
     """A home whose MLflow database is none."""
-    path = mlflow_server.database(tmp_path / "home")
+    path = mlflow_database.database(tmp_path / "home")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
     return tmp_path / "home"
@@ -89,7 +89,7 @@ def the_damaged(tmp_path: Path) -> Path:
 @pytest.fixture
 def the_locked(tmp_path: Path) -> Iterator[Path]:
     """A home whose MLflow database somebody else holds."""
-    path = mlflow_server.database(tmp_path / "home")
+    path = mlflow_database.database(tmp_path / "home")
     path.parent.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE t (x)")

@@ -15,6 +15,7 @@ import pytest
 
 from tests.infra.conftest import Server, Told
 from tidegate.infra.errors import TrackingError
+from tidegate.infra.mlflow import database as mlflow_database
 from tidegate.infra.mlflow import replay
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.tracking import Tracker
@@ -43,7 +44,7 @@ def test_its_files_are_in_the_home(mlflow: Server, told: Callable[[], Told]) -> 
         "server.log",
     }
     assert list((mlflow.home / "mlflow" / "artifacts").rglob("figures/curves.png"))
-    with closing(sqlite3.connect(mlflow_server.database(mlflow.home))) as connection:
+    with closing(sqlite3.connect(mlflow_database.database(mlflow.home))) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -69,7 +70,7 @@ def test_the_address_outlives_a_lost_database(
     run = told()
     run.write()
     assert run.follow(mlflow.url).synced
-    mlflow_server.database(mlflow.home).unlink()
+    mlflow_database.database(mlflow.home).unlink()
     assert mlflow_server.ensure(mlflow.home) == mlflow.url
     mlflow_server.wait_ready(mlflow.url, 90, mlflow.home)
     assert tracker.client.get_experiment_by_name("digits") is None
@@ -86,7 +87,7 @@ def test_another_server_is_used_when_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_damaged_database_is_said(tmp_path: Path) -> None:
-    path = mlflow_server.database(tmp_path)
+    path = mlflow_database.database(tmp_path)
     path.parent.mkdir()
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(TrackingError, match=r"mlflow\.db is damaged: .*; move .*mlflow\.db away"):
@@ -95,7 +96,7 @@ def test_a_damaged_database_is_said(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_said(tmp_path: Path) -> None:
-    path = mlflow_server.database(tmp_path)
+    path = mlflow_database.database(tmp_path)
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -120,7 +121,7 @@ def test_a_server_that_dies_is_quoted(tmp_path: Path) -> None:
     log = tmp_path / "mlflow" / "server.log"
     code = "print('the disk is full')"
     processes.start(tmp_path / "processes", "mlflow", [sys.executable, "-c", code], log=log)
-    with pytest.raises(TrackingError, match=r"ended at once; .*server\.log ends: the disk is full; start it"):
+    with pytest.raises(TrackingError, match=r"has ended; .*server\.log ends: the disk is full; start it"):
         mlflow_server.wait_ready("http://127.0.0.1:9", 20, tmp_path)
 
 

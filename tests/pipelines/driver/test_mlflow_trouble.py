@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.conftest import Cli
-from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow import database as mlflow_database
 
 ROWS = "a,b,y\n" + "".join(f"{i / 40},{(i * 7 % 40) / 40},{'yes' if i % 3 else 'no'}\n" for i in range(40))
 EXPERIMENT = """
@@ -41,7 +41,7 @@ def released_but_not_synced(cli: Cli, file: str) -> str:
 
 def told(cli: Cli, run: str) -> bool:
     """Whether MLflow's database has the finished run."""
-    with contextlib.closing(sqlite3.connect(mlflow_server.database(cli.home))) as connection:
+    with contextlib.closing(sqlite3.connect(mlflow_database.database(cli.home))) as connection:
         found = connection.execute(
             "SELECT r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid "
             "WHERE t.key = 'tidegate.run' AND t.value = ? ORDER BY r.start_time",
@@ -51,7 +51,7 @@ def told(cli: Cli, run: str) -> bool:
 
 
 def test_a_damaged_and_a_deleted_database(cli: Cli, tmp_path: Path) -> None:
-    file, path = written(tmp_path), mlflow_server.database(cli.home)
+    file, path = written(tmp_path), mlflow_database.database(cli.home)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
     run = released_but_not_synced(cli, file)
@@ -71,7 +71,7 @@ def test_a_damaged_and_a_deleted_database(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_locked_database(cli: Cli, tmp_path: Path) -> None:
-    file, path = written(tmp_path), mlflow_server.database(cli.home)
+    file, path = written(tmp_path), mlflow_database.database(cli.home)
     path.parent.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(path)) as holder:
         holder.execute("CREATE TABLE held (x)")
