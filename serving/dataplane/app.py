@@ -30,7 +30,7 @@ from tidegate.serving.http.asgi import (
     read_body,
     replay,
     respond,
-    respond_unread,
+    respond_rejected,
 )
 from tidegate.serving.http.caller import Caller
 from tidegate.serving.http.settings import ServerSettings
@@ -91,6 +91,9 @@ class DataPlane:
         for dialect in engine.dialects.values():
             self._dialects |= dict.fromkeys(dialect.predict_paths, dialect)
         self._fast_paths = {path.encode(): dialect for path, dialect in self._dialects.items()}
+        if (access := self._settings.access) is not None:
+            complete = self.backlog
+            self.backlog = lambda: complete() - access.settling
         # What is loaded stays: full garbage collections need not scan it, which would stall requests.
         gc.collect()
         gc.freeze()
@@ -195,7 +198,7 @@ class DataPlane:
         except RejectedError as error:
             self.dispatcher.record_rejection(self._label(path), error, pairs, caller)
             body = (dialect or self._dialect_of(path)).error(error.kind, str(error))
-            await _send_rejection(error, body, headers, [*pairs, *error.headers], receive, send)
+            await respond_rejected(error, body, headers, [*pairs, *error.headers], receive, send)
         except DisconnectedError:
             self.dispatcher.engine.metrics.count(self._label(path), 499)
 
@@ -284,15 +287,6 @@ class DataPlane:
 
 def _is_for_bentoml(headers: Headers) -> bool:
     return headers.get(b"content-type", b"").startswith(MEDIA)
-
-
-async def _send_rejection(
-    error: RejectedError, body: bytes, headers: Headers, pairs: HeaderList, receive: Receive, send: Send
-) -> None:
-    unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-    if unread and error.status in (401, 403, 408, 413, 429):
-        return await respond_unread(receive, send, error.status, body, pairs)
-    return await respond(send, error.status, JSON, body, pairs)
 
 
 def _wrong_method(scope: Message, allowed: str) -> RejectedError:

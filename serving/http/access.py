@@ -32,6 +32,8 @@ class Access:
 
     Attributes:
         limiter: the same.
+        settling: requests that wait for the key of their token. They wait for no prediction, and anybody can invent
+            keys: they must not make others wait.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Access:
         has_keys: bool = True,
     ) -> None:
         self._keys, self._tokens, self.limiter = keys, tokens, limiter
+        self.settling = 0
         self._expected = KEY if tokens is None else EITHER if has_keys else TOKEN
         self._what = "API key" if tokens is None else "key or token" if has_keys else "token"
 
@@ -94,8 +97,12 @@ class Access:
     async def settle(self, headers: Headers) -> None:
         """Wait until it is known whether the key that a request's token names exists; at most 2 s."""
         until = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < until and self.awaits_keys(headers):
-            await asyncio.sleep(WAIT_STEP)
+        self.settling += 1
+        try:
+            while time.monotonic() < until and self.awaits_keys(headers):
+                await asyncio.sleep(WAIT_STEP)
+        finally:
+            self.settling -= 1
 
     def _unauthorized(self, received: str) -> RejectedError:
         words = f"{received}; {self._expected}"

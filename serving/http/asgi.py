@@ -23,6 +23,7 @@ LINGER = (
     64 << 20,
 )  # seconds and bytes of an unread body that are read and dropped before the connection closes
 JSON = b"application/json"
+UNREAD = (401, 403, 408, 413, 429)  # statuses for which a body may not have been read
 WINDOWS = {b"gzip": 31, b"deflate": 47}  # zlib's `wbits`; 47 also accepts a zlib stream
 KINDS = {
     400: "invalid",
@@ -149,6 +150,16 @@ async def respond_unread(receive: Receive, send: Send, status: int, body: bytes,
             while left > 0 and (message := await receive()).get("more_body"):
                 left -= len(message["body"])
     await send({"type": "http.response.body", "body": b""})
+
+
+async def respond_rejected(
+    error: RejectedError, body: bytes, headers: Headers, pairs: HeaderList, receive: Receive, send: Send
+) -> None:
+    """Respond to a rejected request; its body was not read where the status says so."""
+    unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    if unread and error.status in UNREAD:
+        return await respond_unread(receive, send, error.status, body, pairs)
+    return await respond(send, error.status, JSON, body, pairs)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

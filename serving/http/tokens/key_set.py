@@ -68,8 +68,10 @@ class KeySet:
             time.sleep(1)
 
     def start(self) -> None:
-        """Begin to read again from time to time."""
+        """Begin to read again from time to time; at once where this process was forked long after the first time."""
         if self._source.waits:
+            if time.monotonic() - self._read_at > READ_EVERY:
+                self._try()
             self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
             self._thread.start()
 

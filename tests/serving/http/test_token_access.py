@@ -167,6 +167,32 @@ def test_keys_change_under_load_and_no_request_fails(serve: Serve, images: Path)
         assert issuer.reads <= 1 + 2 + 2
 
 
+def test_invented_keys_at_a_slow_issuer_make_nobody_wait(serve: Serve, images: Path) -> None:
+    """A hundred requests with keys that nobody has wait for the issuer; they take no places of others."""
+    with issuing(KEY) as issuer:
+        server = serve(images, "--jwt", json.dumps(issuer.settings()), "--queue-seconds", "0.0001")
+        issuer.seconds = 3.0
+        good = token(KEY)
+        invented = [bearer(token(new_key(f"invented-{number}"))) for number in range(100)]
+        waiting: list[int] = []
+        threads = [
+            threading.Thread(
+                target=lambda headers=headers: waiting.append(
+                    server.ask("POST", "/predict", BODY, **headers)[0]
+                )
+            )
+            for headers in invented
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        began = len(waiting)
+        assert [server.ask("POST", "/predict", BODY, **bearer(good))[0] for _ in range(20)] == [200] * 20
+        for thread in threads:
+            thread.join()
+        assert set(waiting) == {401} and len(waiting) == 100 and began < 100
+
+
 def test_a_server_without_its_issuers_keys_does_not_start(
     images: Path, tmp_path: Path, free_port: int
 ) -> None:

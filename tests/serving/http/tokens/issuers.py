@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,12 +91,13 @@ def issuing(*keys: Key) -> Iterator[Issuer]:
             issuer.reads += 1
             time.sleep(issuer.seconds)
             body = issuer.body or json.dumps({"keys": [key.public for key in issuer.keys]}).encode()
-            self.send_response(issuer.status)
-            if issuer.status == 302:
-                self.send_header("location", "/elsewhere")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # whoever asked is gone
+                self.send_response(issuer.status)
+                if issuer.status == 302:
+                    self.send_header("location", "/elsewhere")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
             del format, args

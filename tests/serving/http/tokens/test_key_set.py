@@ -76,6 +76,15 @@ def test_keys_are_read_from_time_to_time(
     assert not knows(keys, "first") and keys.version > version
 
 
+def test_a_process_forked_much_later_has_todays_keys(
+    issuer: Issuer, keys: KeySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.keys = [SECOND]
+    monkeypatch.setattr(key_set, "READ_EVERY", 0.0)
+    keys.start()
+    assert knows(keys, "second") and not knows(keys, "first")
+
+
 def test_an_issuer_that_is_down_stops_nobody(
     issuer: Issuer, keys: KeySet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
