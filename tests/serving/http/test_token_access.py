@@ -90,6 +90,10 @@ def test_on_every_path(server: Running) -> None:
     assert server.ask("POST", "/v2/models/digits/infer", BODY, **bearer(poor))[0] == 403
     for path in ("/livez", "/readyz", "/metrics"):
         assert server.ask("GET", path)[0] == 200
+    # Who asks is known before what is asked for: this model writes no texts.
+    events = {"Accept": "text/event-stream"}
+    asked = [server.ask("POST", "/predict", BODY, **bearer(word), **events)[0] for word in (good, poor, late)]
+    assert asked == [406, 403, 401]
 
 
 def test_the_log_names_who_asked(server: Running, log: Path) -> None:
