@@ -10,6 +10,7 @@ from tidegate.pipelines.history.actors import on_behalf
 from tidegate.pipelines.history.record import new_event
 from tidegate.pipelines.hosting import abandon, hosting
 from tidegate.pipelines.promotion.carrying import lay_out_packages
+from tidegate.pipelines.promotion.signed_entries import PROMOTED, signed
 from tidegate.pipelines.signing.releases import accept_signature, sign_bundle
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.home import Home
@@ -83,12 +84,14 @@ def serving_there(release: Release) -> Serving:
 
 def _event(home: Home, promotion: Promotion) -> Event:
     """What the target's history says of it, which stands there without the source."""
-    return new_event(
+    event = new_event(
         home,
-        "promoted",
+        PROMOTED,
         endpoint=promotion.endpoint,
         run=promotion.release.run,
         reason=promotion.reason,
         actor=on_behalf(promotion.by, home),
+        bundle=promotion.release.bundle,
         origin=promotion.origin.model_dump(mode="json", exclude={"promotion", "tracked"}),
     )
+    return signed(home, event)

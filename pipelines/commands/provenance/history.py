@@ -5,6 +5,7 @@ from typing import Any
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.history.entries import Entry, contents, head_of, listed, problem
 from tidegate.pipelines.history.record import NEW, begin, settle
+from tidegate.pipelines.promotion.signed_entries import check_signed
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.event import Event
@@ -31,7 +32,9 @@ def history(home: Home, endpoint: str | None = None, *, verify: bool = False) ->
         begin(home)
         settle(home.store)
         found = contents(home.store)
-    entries = listed(found)
+    entries, unknown = listed(found), list[str]()
+    if verify and not wrong:
+        wrong, unknown = check_signed(home, [entry for entry, _ in entries])
     if endpoint is not None:
         known = {name for entry, _ in entries for name in _endpoints(entry)}
         if endpoint not in known:
@@ -42,7 +45,8 @@ def history(home: Home, endpoint: str | None = None, *, verify: bool = False) ->
     data: dict[str, Any] = {"entries": [row_of(entry, digest) for entry, digest in entries]}
     lines = [table(HEADERS, [_line(entry) for entry, _ in entries])] if entries else ["nothing was done yet"]
     if verify:
-        data |= {"verified": not wrong, "problem": wrong}
+        data |= {"verified": not wrong, "problem": wrong, "notes": unknown}
+        lines += unknown
         newest = f", the newest is {entries[-1][1]}" if entries and endpoint is None else ""
         lines.append(
             f"NOT as it was written: {wrong}" if wrong else f"{len(found)} entries are as written{newest}"

@@ -16,6 +16,7 @@ from tests.cluster.tiny import write_experiment
 from tests.conftest import Cli
 from tidegate.infra.errors import ConflictError
 from tidegate.models.probing.probes import load_probes, save_probes
+from tidegate.pipelines.history.entries import ENTRIES, HEAD, Head, digest_of
 from tidegate.pipelines.signing.releases import sign_bundle
 from tidegate.pipelines.state.bundles import bundle_refs, fetch_bundle, keep_bundle
 from tidegate.pipelines.state.home import Home
@@ -112,6 +113,11 @@ def test_bytes_answers_and_history(source: Cli, there: Cli, promote: Promote) ->
         assert document["signature"]["valid"] and document["run"] == live.run
         assert len(document["origin"]["plan"]) == 64
         assert there.ok("prove", NAME)["proved"]
+        _change_entries(Home(there.home), "as agreed", "as ordered")
+        ran = there("history", "--verify")
+        assert ran.code == 1 and "entry 1 was changed: key" in ran.stdout
+        _change_entries(Home(there.home), "as ordered", "as agreed")
+        assert there("history", "--verify").code == 0
     finally:
         away.rename(source.home)
 
@@ -210,6 +216,18 @@ def _planted(home: Home, folder: Path) -> tuple[int, str]:
         ConflictError,
     )
     return 9, digest
+
+
+def _change_entries(home: Home, before: str, after: str) -> None:
+    """Change the only entry, and what says its digest: the digests alone would not tell."""
+    (key,) = home.store.keys(ENTRIES)
+    content, etag = home.store.read(key) or (b"", "")
+    changed = content.replace(before.encode(), after.encode())
+    assert changed != content
+    home.store.write(key, changed, etag)
+    head = home.store.read(HEAD)
+    assert head is not None
+    home.store.write(HEAD, Head(number=1, digest=digest_of(changed)).model_dump_json().encode(), head[1])
 
 
 def _without(state: EndpointState, number: int) -> EndpointState:
