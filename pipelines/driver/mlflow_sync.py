@@ -32,7 +32,7 @@ from tidegate.pipelines.executors.forking.imports import SYNC
 from tidegate.pipelines.executors.forking.process import ForkedProcess
 from tidegate.pipelines.hosting import abandon
 from tidegate.pipelines.state.home import Home, home_at
-from tidegate.serving.deployment.release import load
+from tidegate.serving.deployment.release import Release, load
 
 PATIENCE_S = 20.0
 ALIAS_S = 60.0
@@ -118,10 +118,29 @@ def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
         return ""
     release = state.release(state.current)
     known = replay.state(home.spool / release.run).get(release.trial)
+    if known is None and release.origin is not None:
+        return _follow_promoted(tracker, release)
     if known is None:
         raise TrackingError(f"run {release.run} is not synced yet; `tidegate resume {release.run}` syncs it")
-    description = f"release {release.number} of {endpoint}, bento {release.bento}, runtime {release.runtime}"
-    tags = {
+    return set_champion(tracker, endpoint, known["run_id"], *_said(release))
+
+
+def _follow_promoted(tracker: Tracker, release: Release) -> str:
+    """Of a release of another target: its model is in this MLflow where both use the same; else the alias goes."""
+    from tidegate.infra.mlflow.registry import clear_champion, set_champion
+
+    assert release.origin is not None
+    if release.origin.tracked:
+        with contextlib.suppress(TrackingError):
+            return set_champion(tracker, release.endpoint, release.origin.tracked, *_said(release))
+    clear_champion(tracker, release.endpoint)
+    return ""
+
+
+def _said(release: Release) -> tuple[str, dict[str, Any]]:
+    """The description and the tags of a released model's version."""
+    name = f"release {release.number} of {release.endpoint}"
+    return f"{name}, bento {release.bento}, runtime {release.runtime}", {
         "tidegate.release": release.number,
         "tidegate.run": release.run,
         "tidegate.bento": release.bento,
@@ -129,7 +148,6 @@ def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
         "tidegate.runtime": release.runtime,
         "tidegate.parity": release.parity.max_abs_difference,
     }
-    return set_champion(tracker, endpoint, known["run_id"], description, tags)
 
 
 def catch_up(home: Home) -> None:

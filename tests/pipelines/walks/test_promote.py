@@ -15,7 +15,11 @@ import pytest
 from tests.cluster.tiny import write_experiment
 from tests.conftest import Cli
 from tidegate.infra.errors import ConflictError
+from tidegate.infra.mlflow import server as mlflow_server
+from tidegate.infra.mlflow.registry import champion
+from tidegate.infra.mlflow.tracking import Tracker
 from tidegate.models.probing.probes import load_probes, save_probes
+from tidegate.pipelines.driver.mlflow_sync import follow_release
 from tidegate.pipelines.history.entries import ENTRIES, HEAD, Head, digest_of
 from tidegate.pipelines.signing.releases import sign_bundle
 from tidegate.pipelines.state.bundles import bundle_refs, fetch_bundle, keep_bundle
@@ -233,6 +237,29 @@ def _change_entries(home: Home, before: str, after: str) -> None:
 def _without(state: EndpointState, number: int) -> EndpointState:
     kept = tuple(known for known in state.releases if known.number != number)
     return state.model_copy(update={"releases": kept})
+
+
+def test_the_alias_of_mlflow(
+    source: Cli, there: Cli, promote: Promote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the model where both targets use one server, and none where the model is in another one."""
+    source.ok(*promote())
+    uri = mlflow_server.url(source.home)
+    assert uri is not None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    home, origin = Home(there.home), state_of(there).release(1).origin
+    assert origin is not None and origin.tracked
+    assert follow_release(home, NAME)
+    assert champion(Tracker(uri), NAME) == origin.tracked
+    elsewhere = origin.model_copy(update={"tracked": "0" * 32})
+    update(home.store, NAME, lambda state: _changed(state, 1, {"origin": elsewhere}), ConflictError)
+    assert follow_release(home, NAME) == ""
+    assert champion(Tracker(uri), NAME) is None
+
+
+def _changed(state: EndpointState, number: int, change: dict[str, Any]) -> EndpointState:
+    known = [one.model_copy(update=change) if one.number == number else one for one in state.releases]
+    return state.model_copy(update={"releases": tuple(known)})
 
 
 @pytest.mark.parametrize(
