@@ -72,7 +72,10 @@ class RowRange(Document):
 
 
 class ShardDone(Document):
-    """A finished shard: its part's SHA-256 (hex), bytes and rows, and the rows of the input that they are of."""
+    """A finished shard: its part's SHA-256 (hex), bytes and rows, the rows of the input that they are of, and notes.
+
+    `notes` are what a user should know of the files that were read.
+    """
 
     shard: int
     part: str
@@ -80,6 +83,7 @@ class ShardDone(Document):
     size: int
     rows: int
     ranges: tuple[RowRange, ...]
+    notes: tuple[str, ...] = ()
 
 
 class ShardFailed(Document):

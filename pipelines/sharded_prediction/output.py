@@ -1,6 +1,7 @@
 """The output as a whole: claimed by one plan, looked at while shards end, and completed when all of them have."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tidegate.pipelines.errors import UsageError
@@ -21,6 +22,7 @@ from tidegate.pipelines.sharded_prediction.document import (
 from tidegate.pipelines.sharded_prediction.place import STATE, OutputPlace
 
 OURS = f"{STATE}/"
+AT_ONCE = 16  # small documents that are read at a time
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,12 @@ def progress(place: OutputPlace) -> Progress:
 def remaining(place: OutputPlace, plan: BatchPlan) -> list[int]:
     """The shards that are to be predicted; a part that is gone is one of them, and a failure before is forgotten."""
     sizes = place.sizes()
+    said = done_shards(place, [shard for shard in range(plan.shards) if name_of(DONE, shard) in sizes])
+    whole = {done.shard for done in said if sizes.get(done.part) == done.size}
     left = []
     for shard in range(plan.shards):
         done, failed = name_of(DONE, shard), name_of(FAILED, shard)
-        if done in sizes and sizes.get(plan.part(shard)) == done_shard(place, shard).size:
+        if shard in whole:
             continue
         left.append(shard)
         for name in {done, failed} & sizes.keys():
@@ -86,9 +90,11 @@ def remaining(place: OutputPlace, plan: BatchPlan) -> list[int]:
     return left
 
 
-def done_shard(place: OutputPlace, shard: int) -> ShardDone:
-    """What a finished shard has left."""
-    return ShardDone.model_validate_json(place.read(name_of(DONE, shard)) or b"{}")
+def done_shards(place: OutputPlace, shards: Iterable[int]) -> list[ShardDone]:
+    """What finished shards have left, in order; one whose document is gone by now is left out."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        texts = pool.map(lambda shard: place.read(name_of(DONE, shard)), sorted(shards))
+        return [ShardDone.model_validate_json(text) for text in texts if text is not None]
 
 
 def failures(place: OutputPlace, shards: Iterable[int]) -> list[ShardFailed]:
@@ -111,9 +117,9 @@ def complete(place: OutputPlace, plan: BatchPlan) -> Manifest | None:
     It may be called by several at once, and again.
     """
     if (text := place.read(MANIFEST)) is None:
-        if len(progress(place).done) < plan.shards:
+        parts = tuple(done_shards(place, progress(place).done))
+        if len(parts) < plan.shards:
             return None
-        parts = tuple(done_shard(place, shard) for shard in range(plan.shards))
         text = Manifest(plan=plan, rows=sum(part.rows for part in parts), parts=parts).content()
         place.create(MANIFEST, text)
     place.create(SUCCESS, b"")

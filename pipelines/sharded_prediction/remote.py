@@ -18,7 +18,7 @@ from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.sharded_prediction.document import BatchPlan, ShardFailed
 from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of
-from tidegate.pipelines.sharded_prediction.output import Progress, done_shard, failures, progress, told
+from tidegate.pipelines.sharded_prediction.output import Progress, done_shards, failures, progress, told
 from tidegate.pipelines.sharded_prediction.place import OutputPlace
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import Release
@@ -119,8 +119,8 @@ class _Following:
 
     def _tell_shards(self) -> None:
         now = progress(self._place)
-        for shard in sorted(now.done - self._known.done):
-            print(told(done_shard(self._place, shard), self._plan), file=sys.stderr)
+        for done in done_shards(self._place, now.done - self._known.done):
+            print(told(done, self._plan), file=sys.stderr)
         for failed in failures(self._place, now.failed - self._known.failed):
             print(told(failed, self._plan), file=sys.stderr)
         self._known = now

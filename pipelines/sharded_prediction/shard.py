@@ -9,6 +9,7 @@ from typing import Any
 
 from tidegate.infra.errors import InfraError
 from tidegate.infra.system.files import temporary
+from tidegate.models.data.data_warnings import recorded
 from tidegate.models.data.read_options import CsvOptions
 from tidegate.pipelines.batch import BatchInput, Rows, open_batch_input
 from tidegate.pipelines.batch.output_file import Named, RowKeys, Write, writing
@@ -70,6 +71,7 @@ class ShardRunner:
         self._contract, self._work, self._tell = contract, work, tell
         self._rows = chunk_rows(contract)
         self._units = units_of(plan.inputs, contract["inputs"], self._rows)
+        self._names: dict[str, str] = {}  # of the inputs, by the path of a copy
 
     def run(self, shard: int) -> ShardDone:
         """Predict a shard; one that is done already is only read.
@@ -83,7 +85,8 @@ class ShardRunner:
             return ShardDone.model_validate_json(known)
         path = temporary(self._work)
         try:
-            ranges = self._write(shard, path)
+            with recorded() as sentences:
+                ranges = self._write(shard, path)
             done = ShardDone(
                 shard=shard,
                 part=self._plan.part(shard),
@@ -91,6 +94,7 @@ class ShardRunner:
                 size=path.stat().st_size,
                 rows=sum(one.rows for one in ranges),
                 ranges=tuple(ranges),
+                notes=tuple(dict.fromkeys(map(self._as_named, sentences))),
             )
             return self._keep(done, path)
         finally:
@@ -128,14 +132,15 @@ class ShardRunner:
         names += [file.path for file in unit.files]
         with ExitStack() as stack:
             paths = [stack.enter_context(self._reader.local(file)) for file in unit.files]
-            told = {str(path): file.path for path, file in zip(paths, unit.files, strict=True)}
-            with _of_input(told):
+            self._names |= {str(path): file.path for path, file in zip(paths, unit.files, strict=True)}
+            with self._of_input():
                 self._predict(self._opened(paths).chunks, start, write)
         yield from (RowRange(file=file.path, first=0, rows=1) for file in unit.files)
 
     def _table(self, unit: Unit, piece: Piece, write: Write) -> Iterator[RowRange]:
         (file,) = unit.files
-        with self._reader.local(file) as path, _of_input({str(path): file.path}, file.path):
+        with self._reader.local(file) as path, self._of_input(file.path):
+            self._names[str(path)] = file.path
             opened = self._opened([path])
             first, chunks = _chosen(opened, piece)
             rows = self._predict(chunks, first, write)
@@ -159,6 +164,23 @@ class ShardRunner:
             self._tell(len(part.predictions))
         return rows
 
+    @contextmanager
+    def _of_input(self, file: str = "") -> Iterator[None]:
+        """Turn what is wrong with rows into a ShardError with the names of the inputs for those of their copies."""
+        try:
+            yield
+        except InfraError:
+            raise
+        except OURS as error:
+            message = self._as_named(error_message(error))
+            where = f"{file}: " if file and file not in message else ""
+            raise ShardError(f"{where}{message}") from error
+
+    def _as_named(self, sentence: str) -> str:
+        for copy, name in self._names.items():
+            sentence = sentence.replace(copy, name)
+        return sentence
+
 
 def _with(head: Rows, others: Iterator[Rows]) -> Iterator[Rows]:
     yield head
@@ -172,21 +194,6 @@ def _chosen(opened: BatchInput, piece: Piece) -> tuple[int, Iterator[Rows]]:
     counts = [part.count for part in opened.parts]
     first, last = piece.bounds(len(counts))
     return sum(counts[:first]), (part.rows() for part in islice(opened.parts, first, last))
-
-
-@contextmanager
-def _of_input(names: dict[str, str], file: str = "") -> Iterator[None]:
-    """Turn what is wrong with rows into a ShardError with the names of the inputs for those of their copies."""
-    try:
-        yield
-    except InfraError:
-        raise
-    except OURS as error:
-        message = error_message(error)
-        for copy, name in names.items():
-            message = message.replace(copy, name)
-        where = f"{file}: " if file and file not in message else ""
-        raise ShardError(f"{where}{message}") from error
 
 
 def _digest(path: Path) -> str:

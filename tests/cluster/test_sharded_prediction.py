@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from tidegate.pipelines.state.targets import find_target
 from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.release import promote, reserve, update
 
+from ..conftest import ROOT
 from .conftest import Onto, wait_for
 from .small_bundles import make_bundle
 
@@ -157,3 +160,39 @@ def test_a_wrong_row_is_told_and_the_others_are_as_offline(
     assert again.code == 1
     assert "1 pods" in again.stderr
     assert again.json["before"] == 3
+
+
+def followed(onto: Onto, *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        onto.argv(*command), env=onto.environment(), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_ctrl_c_leaves_the_job_and_a_deleted_job_is_gone_on_with(
+    onto: Onto, api: Cluster, data: Data, released: str
+) -> None:
+    data.put("a.jsonl", some_rows(1000, 1))
+    data.put("b.jsonl", some_rows(24_000, 2))
+    command = ("predict", released, "--release", "1", "--shards", "2", "--cpu", "0.5", "--memory", "512Mi")
+    command += ("--input", f"{data.url}/?.jsonl", "--output", f"{data.url}/out")
+    with followed(onto, *command) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert "2 pods" in first, first
+        job = first.split()[1].rstrip(":")
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 1
+    assert f"job {job} continues in the cluster" in told
+    assert api.get("Job", job) is not None
+    with followed(onto, *command) as process:
+        assert process.stderr is not None
+        assert "it is followed" in process.stderr.readline()
+        assert api.delete("Job", job)
+        told = process.stderr.read()
+    assert process.returncode == 1
+    assert "its Job was deleted" in told
+    assert data.bucket.stat("out/_SUCCESS") is None
+    ran = onto(*command, "--json", timeout=600)
+    assert (ran.code, ran.json["rows"]) == (0, 25_000), ran.stderr
+    assert sum(part.count("\n") for part in data.parts("out")) == 25_000

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tidegate.models.data.data_warnings import recorded
 from tidegate.pipelines.batch.progress_bar import ProgressBar
 from tidegate.pipelines.batch.wording import of_options
 from tidegate.pipelines.commands.csv_options import csv_options
@@ -122,19 +121,16 @@ def _run_here(
 
     release = found.release.number if found.release else None
     bundle = bundle_scorer(found.folder, found.name if found.release else None, release)
-    with recorded() as sentences:
-        failed = run_here(
-            plan,
-            place,
-            left,
-            bundle,
-            lambda work: InputReader(work, home.endpoint_of, plan.inputs),
-            bar.add,
-            ended,
-        )
+    failed = run_here(
+        plan,
+        place,
+        left,
+        bundle,
+        lambda work: InputReader(work, home.endpoint_of, plan.inputs),
+        bar.add,
+        ended,
+    )
     bar.close()
-    for sentence in sentences:
-        print(f"warning: {of_options(sentence)}", file=sys.stderr)
     return failed
 
 
@@ -170,6 +166,8 @@ def _result(
     }
     if manifest is None:
         raise _failed(plan, place, failed, data)
+    for note in dict.fromkeys(note for part in manifest.parts for note in part.notes):
+        print(f"warning: {of_options(note)}", file=sys.stderr)
     return Result(data | _whole(manifest), _text(manifest, place, tried, seconds))
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,29 @@ def test_what_is_refused(
     with pytest.raises(PipelineError, match=words):
         shards_of(given.pop("source"), given.pop("output"), given.pop("shards"), **given)
     assert sorted(path.name for path in (tmp_path / "used").iterdir()) == ["notes.txt"]
+
+
+def test_what_is_noticed_of_a_file_is_told_once(
+    tmp_path: Path, shards_of: Predict, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "".join(f"{row['x']};{row['y']}\n".replace(".", ",") for row in some_rows(3000))
+    (tmp_path / "rows.csv").write_text(f"x;y\n{text}")
+    assert shards_of([str(tmp_path / "rows.csv")], tmp_path / "out", 3)["rows"] == 3000
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 1
+    assert "rows.csv" in told[0]
+    assert "--csv" in told[0]
+    stated = shards_of([str(tmp_path / "rows.csv")], tmp_path / "stated", 3, csv=["delimiter=;", "decimal=,"])
+    assert stated["rows"] == 3000
+    assert "warning" not in capfd.readouterr().err
+    assert joined(tmp_path / "stated") == joined(tmp_path / "out")
+
+
+def test_two_at_once_of_the_same_command_leave_one_output(tmp_path: Path, shards_of: Predict) -> None:
+    (tmp_path / "rows.jsonl").write_text(lines(some_rows(4000)))
+    command = ([str(tmp_path / "rows.jsonl")], tmp_path / "out", 4)
+    alone = shards_of(command[0], tmp_path / "alone", 4)
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: shards_of(*command), range(3)))
+    assert [answer["rows"] for answer in answers] == [alone["rows"]] * 3
+    assert joined(tmp_path / "out") == joined(tmp_path / "alone")
