@@ -25,6 +25,7 @@ from tidegate.serving.deployment.release import Release
 
 POLL_S = 2.0
 PODS_S = 6.0  # between looks at the pods
+DELETED = "its Job was deleted"
 PERMANENT_S = 20.0  # a problem that waiting does not solve still gets this much time
 
 
@@ -107,7 +108,7 @@ class _Following:
             job = self._cluster.get("Job", self._name)  # before the output: what it has done is there then
             self._tell_shards()
             if job is None or job["metadata"].get("deletionTimestamp"):
-                return self._over("its Job was deleted")
+                return self._over(DELETED)
             if is_finished(job):
                 self._look_at_pods()
                 reason = why_failed(job)
@@ -160,7 +161,8 @@ class _Following:
         """What failed; of shards that left no word why the Job, or their pod, ended."""
         left = [shard for shard in self._shards if shard not in self._known.done]
         said = {failed.shard: failed for failed in failures(self._place, left)}
-        pods = self._cluster.list("Pod", f"batch.kubernetes.io/job-name={self._name}") if left else []
+        asked = left and why != DELETED  # whose pods are deleted with it
+        pods = self._cluster.list("Pod", f"batch.kubernetes.io/job-name={self._name}") if asked else []
         ends = {self._shard_of(pod): found for pod in pods if (found := why_ended(pod)) is not None}
         return [
             said.get(shard) or ShardFailed(shard=shard, message=_of_shards(_why(ends.get(shard), why)))

@@ -163,9 +163,19 @@ def test_a_wrong_row_is_told_and_the_others_are_as_offline(
 
 
 def followed(onto: Onto, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        onto.argv(*command), env=onto.environment(), cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    """A process that takes Ctrl-C, also where this one was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            onto.argv(*command),
+            env=onto.environment(),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_leaves_the_job_and_a_deleted_job_is_gone_on_with(
