@@ -1,6 +1,7 @@
 """`serving.jwt`: what is refused before a run begins; test_keys.py has an endpoint with tokens."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,18 @@ def test_a_limit_is_of_somebody(cli: Cli) -> None:
     assert refused.code == 2 and "nobody says who asks; expected keys or jwt beside it" in refused.stderr
     keep(cli, json.dumps({"keys": [new_key().public]}))
     assert cli("plan", "wine", "--set", f"serving.rate_limit={limit}", *given("tokens")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("issuer: https://a.example/\n", "is not usable"),
+        ("[", "is not usable"),
+        ("issuer: https://a.example/\naudience: digits\njwks: login\n", "no-such-run"),  # the file is fine
+    ],
+)
+def test_issuers_of_serve_are_a_file(cli: Cli, tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "issuers.yaml"
+    file.write_text(content)
+    refused = cli("serve", "no-such-run", "--jwt", str(file))
+    assert refused.code == 2 and told in refused.stderr, refused.stderr
