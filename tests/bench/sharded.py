@@ -20,15 +20,13 @@ import pyarrow.parquet
 
 from tests.cluster.small_bundles import make_bundle
 
-ROUNDS = 5
-ROWS = 200_000
 KINDS = ("parquet", "jsonl", "csv")
 
 
-def write(folder: Path, kind: str, files: int) -> Path:
+def write(folder: Path, kind: str, files: int, rows: int) -> Path:
     """Rows of two numbers in so many files."""
     folder.mkdir(parents=True)
-    values = np.random.default_rng(7).uniform(-2, 2, (ROWS, 2)).round(3)
+    values = np.random.default_rng(7).uniform(-2, 2, (rows, 2)).round(3)
     for number, part in enumerate(np.array_split(values, files)):
         path = folder / f"{number:03d}.{kind}"
         if kind == "parquet":
@@ -52,13 +50,13 @@ def timed(*words: str) -> tuple[float, float]:
     return time.monotonic() - began, cpu
 
 
-def measure(kind: str, shards: int, folder: Path) -> dict[str, tuple[float, float]]:
+def measure(kind: str, shards: int, rows: int, rounds: int, folder: Path) -> dict[str, tuple[float, float]]:
     """Medians of seconds and CPU seconds, by how it was predicted."""
     bundle = make_bundle(folder / "bundle", "quarters")
-    one, many = write(folder / "one", kind, 1), write(folder / "many", kind, shards)
+    one, many = write(folder / "one", kind, 1, rows), write(folder / "many", kind, shards, rows)
     home = ("--home", str(folder / "home"))
     found: dict[str, list[tuple[float, float]]] = {"--offline": [], "one file": [], "a file a shard": []}
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         single = folder / f"single-{turn}.jsonl"
         source = ("--input", str(one / f"000.{kind}"))
         found["--offline"].append(timed(str(bundle), "--offline", *source, "--output", str(single), *home))
@@ -67,7 +65,7 @@ def measure(kind: str, shards: int, folder: Path) -> dict[str, tuple[float, floa
             words = ("--input", str(given), "--output", str(output), "--shards", str(shards))
             found[what].append(timed(str(bundle), *words, *home))
             parts = b"".join(path.read_bytes() for path in sorted(output.glob("part-*")))
-            assert parts.count(b"\n") == ROWS
+            assert parts.count(b"\n") == rows
             if what == "one file":
                 assert parts == single.read_bytes()
     return {
@@ -80,15 +78,17 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kind", choices=KINDS, action="append")
     given = parser.parse_args()
-    print(f"{ROWS:,} rows, {given.shards} shards one after the other, medians of {ROUNDS} turns")
+    print(f"{given.rows:,} rows, {given.shards} shards one after the other, medians of {given.rounds} turns")
     for kind in given.kind or KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(kind, given.shards, Path(folder))
+            found = measure(kind, given.shards, given.rows, given.rounds, Path(folder))
         base_wall, base_cpu = found["--offline"]
         for what, (wall, cpu) in found.items():
-            rows = ROWS / wall
+            rows = given.rows / wall
             ratio = f"{base_wall / wall:.2f} of the rows a second, {cpu / base_cpu:.2f} of the CPU seconds"
             print(f"{kind:8} {what:15} {rows:9,.0f} rows/s  {cpu:6.2f} CPU s  {ratio}")
 
