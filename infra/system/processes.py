@@ -179,9 +179,19 @@ def _process(record: Record) -> psutil.Process | None:
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(record.pid)
         same = abs(process.create_time() - record.create_time) < CLOCK_TOLERANCE_S
-        if same and process.status() not in DEAD:
+        if (same or _has_mark(process, record.mark)) and process.status() not in DEAD:
             return process
     return None
+
+
+def _has_mark(process: psutil.Process, mark: str) -> bool:
+    """Whether this process, or one that started it, was given this mark.
+
+    The system counts the time of a start from that of the boot, which moves when the clock is set; a mark does not.
+    """
+    with suppress(psutil.Error, OSError):
+        return process.environ().get(MARK) == mark
+    return False
 
 
 def stop(folder: Path, name: str, grace: float = 10.0) -> bool:
@@ -211,7 +221,7 @@ def _marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark and process.status() not in DEAD:
+            if _has_mark(process, mark) and process.status() not in DEAD:
                 found.append(process)
     return found
 

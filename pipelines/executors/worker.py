@@ -116,7 +116,7 @@ def _push_on_sigterm(mirror: Mirror, kept: Sequence[str]) -> Iterator[None]:
 def _run(
     home: Home, folder: RunFolder, call: StepCall, member: Member, report_error: Callable[[Exception], None]
 ) -> None:
-    began = time.time()
+    began, started = time.time(), time.monotonic()
     run = load_step(call.step)
     work = Path(tempfile.mkdtemp(prefix=f"{call.id}-", dir=folder.path / "work"))
     try:
@@ -125,19 +125,20 @@ def _run(
         if member.rank:
             run_follower(call.inputs, context)
         else:
-            _write_manifest(home, call, run(call.inputs, context), began)
+            outputs = run(call.inputs, context)
+            _write_manifest(home, call, outputs, began, time.monotonic() - started)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_manifest(home: Home, call: StepCall, outputs: StepPart, began: float) -> None:
+def _write_manifest(home: Home, call: StepCall, outputs: StepPart, began: float, seconds: float) -> None:
     """Write the manifest, last of all: the step is finished once it exists, and not before."""
     manifest = {
         "step": call.step,
         "run": Path(urlparse(call.run).path).name,
         "outputs": outputs.model_dump(mode="json"),
         "began": began,
-        "seconds": round(time.time() - began, 3),
+        "seconds": round(seconds, 3),
     }
     key = f"steps/{call.key}.json"
     before = home.store.read(key)

@@ -121,6 +121,19 @@ def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
         stranger.kill()
 
 
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_clock_that_is_set_does_not_make_it_dead(tmp_path: Path, step_s: int) -> None:
+    """The clock's step moves the time of the boot, and with it when each process has started."""
+    record = processes.start(tmp_path, "one", SLEEP, log=tmp_path / "log")
+    assert record.create_time is not None
+    moved = record.model_copy(update={"create_time": record.create_time + step_s})
+    (tmp_path / "one.json").write_text(moved.model_dump_json())
+    assert processes.find(tmp_path, "one") == moved
+    assert processes.start(tmp_path, "one", SLEEP, log=tmp_path / "log").pid == record.pid  # not a second one
+    assert processes.stop(tmp_path, "one")
+    assert not processes.alive(record)
+
+
 def test_a_starter_killed_before_it_noted_the_id(tmp_path: Path) -> None:
     record = processes.start(tmp_path, "one", SLEEP, log=tmp_path / "log")
     unnoted = record.model_copy(update={"pid": None, "create_time": None})
