@@ -10,7 +10,7 @@ import yaml
 from tidegate.infra.errors import InfraError
 from tidegate.models.errors import ModelsError
 from tidegate.pipelines.commands.preflight.check import check
-from tidegate.pipelines.errors import ExperimentError, UsageError
+from tidegate.pipelines.errors import ExperimentError, UnknownNameError, UsageError
 from tidegate.pipelines.experiment.data import Data
 from tidegate.pipelines.experiment.dotted import flat
 from tidegate.pipelines.experiment.load import Overrides, Source, load_experiment
@@ -24,7 +24,7 @@ from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.project.shadowing import left_out_lines
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.deployment.release import load
+from tidegate.serving.deployment.release import Release, load
 
 
 def plan(
@@ -72,6 +72,7 @@ def plan(
         }
         for step in plan.steps
     ]
+    found, not_compared = changes(home, plan)
     data = {
         "run": plan.run,
         "steps": steps,
@@ -79,7 +80,8 @@ def plan(
         "format": source_of(experiment.data, home.endpoint_of).format(),
         "streamed": streamed_memory(experiment, plan.facts) is not None,
         "rollout": hosting(home).describe(experiment.serving),
-        "changes": changes(home, plan),
+        "changes": found,
+        "not_compared": not_compared,
         "changed_files": plan.facts.changed,
         "left_out": plan.facts.project.left_out if plan.facts.project else {},
     }
@@ -106,15 +108,36 @@ def _manifests(home: Home, plan: Plan) -> Result:
     return Result(objects, yaml.safe_dump_all(objects, sort_keys=False))
 
 
-def changes(home: Home, plan: Plan) -> list[dict[str, Any]]:
-    """Keys in which the experiment differs from the one that the live release came from."""
+def changes(home: Home, plan: Plan) -> tuple[list[dict[str, Any]], str]:
+    """Keys in which the experiment differs from the one that the live release came from.
+
+    Returns:
+        The keys, and why there are none where that experiment is not here; "" where it is.
+    """
     state = load(home.store, plan.experiment.endpoint)
     if state.current is None:
-        return []
-    live = _dotted_keys(home, home.run_folder(state.release(state.current).run).read().experiment)
-    new = _dotted_keys(home, plan.experiment.model_dump(mode="json"))
+        return [], ""
+    release = state.release(state.current)
+    try:
+        record = home.run_folder(release.run).read()
+    except UnknownNameError:
+        return [], _not_compared(release)
+    live, new = (
+        _dotted_keys(home, found) for found in (record.experiment, plan.experiment.model_dump(mode="json"))
+    )
     keys = [key for key in sorted(live.keys() | new.keys()) if live.get(key) != new.get(key)]
-    return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys]
+    return [{"key": key, "live": live.get(key), "new": new.get(key)} for key in keys], ""
+
+
+def _not_compared(release: Release) -> str:
+    """Why nothing is compared with the live release: its run stayed where it was promoted from, or was removed."""
+    origin = release.origin
+    why = (
+        f"its run {release.run} is not here any more"
+        if origin is None
+        else f"it came from release {origin.release} of {origin.target} ({origin.place}), where its run is"
+    )
+    return f"not compared with live release {release.number}: {why}"
 
 
 def _dotted_keys(home: Home, experiment: dict[str, Any]) -> dict[str, Any]:
@@ -150,4 +173,5 @@ def _text(data: dict[str, Any]) -> str:
     if data["changes"]:
         rows = [(change["key"], change["live"], change["new"]) for change in data["changes"]]
         lines += ["", table(("differs from what is live", "live", "new"), rows)]
+    lines += ["", data["not_compared"]] if data["not_compared"] else []
     return "\n".join(lines)

@@ -87,7 +87,7 @@ def _spec(
             keys=serving.keys or "",
             jwt=serving.issuers,
             rate_limit=serving.limit,
-            key_sets=tuple(wanted.secret for wanted in serving.jwt if wanted.secret),
+            key_sets=tuple(dict.fromkeys(wanted.secret for wanted in serving.jwt if wanted.secret)),
             key_urls=tuple(wanted.jwks for wanted in serving.jwt if not wanted.secret),
             own_key=own_key,
         ),

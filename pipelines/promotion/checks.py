@@ -50,9 +50,10 @@ def check_target(source: End, target: End, release: Release, bundle: Bundle) -> 
 
 
 def secrets_of(release: Release) -> list[str]:
-    """Names of the Secrets that a release's pods mount."""
+    """Names of the Secrets that a release's pods mount, each once."""
     serving = serving_there(release)
-    return [*release.secrets, *filter(None, [serving.keys, *(wanted.secret for wanted in serving.jwt)])]
+    key_sets = [wanted.secret for wanted in serving.jwt]
+    return list(dict.fromkeys(filter(None, [*release.secrets, serving.keys, *key_sets])))
 
 
 def _check_home(source: End, target: End, release: Release, bundle: Bundle) -> None:

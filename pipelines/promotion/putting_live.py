@@ -11,7 +11,7 @@ from tidegate.pipelines.history.record import new_event
 from tidegate.pipelines.hosting import abandon, hosting
 from tidegate.pipelines.promotion.carrying import lay_out_packages
 from tidegate.pipelines.promotion.signed_entries import PROMOTED, signed
-from tidegate.pipelines.signing.releases import accept_signature, sign_bundle
+from tidegate.pipelines.signing.releases import accept_signature
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.promotions import Promotion
@@ -63,7 +63,7 @@ def _put_live(home: Home, promotion: Promotion) -> Outcome:
         serving_there(theirs),
         **kept,
         parity=theirs.parity,
-        signed_by=accept_signature(home, bundle) or sign_bundle(home, bundle),
+        signed_by=accept_signature(home, bundle),
         origin=promotion.origin,
     )
     proof = prove(Candidate(home, endpoint, release.number))

@@ -154,7 +154,8 @@ class Change(Document):
 
 class Planned(Document):
     """What a submit would do. `rollout`: how a release would take over; `changed_files`: read by the model's code;
-    `left_out`: files of the project that are not taken along, with the module that each would hide."""
+    `left_out`: files of the project that are not taken along, with the module that each would hide;
+    `not_compared`: why `changes` is empty, where the experiment of the live release is not here."""
 
     run: str
     steps: list[PlannedStep]
@@ -163,6 +164,7 @@ class Planned(Document):
     streamed: bool = False
     rollout: str = ""
     changes: list[Change] = []
+    not_compared: str = ""
     changed_files: list[str] = []
     left_out: dict[str, str] = {}
 

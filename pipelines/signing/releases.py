@@ -47,16 +47,24 @@ def sign_bundle(home: Home, bundle: Bundle) -> str:
 def accept_signature(home: Home, bundle: Bundle) -> str:
     """Lay out the signature that came with another target's bundle; return the id of the trusted key that made it.
 
+    The home's own key never signs such a bundle: whoever may promote could have anything signed.
+
     Returns:
-        "" where there is none.
+        "" where there is none, at a cluster that neither has a key nor trusts one.
 
     Raises:
-        BundleError: it is of no trusted key, or wrong, or the bundle's chain lacks parity or gate.
+        BundleError: it is missing, of no trusted key, or wrong, or the bundle's chain lacks parity or gate.
     """
-    found = home.store.read(signature_key(bundle_digest(bundle.manifest)))
+    digest, known = bundle_digest(bundle.manifest), list(trusted_keys(trusted_folder(home)))
+    found = home.store.read(signature_key(digest))
     if found is None:
+        if home.target is None or known or signing_key(home) is not None:
+            raise BundleError(
+                f"bundle {digest[:12]} has no signature; expected one of a trusted key, which comes with it; promote "
+                "again, or release it anew at the source"
+            )
         return ""
-    signer = verify(found[0], signed_files(bundle), trusted_keys(trusted_folder(home)))
+    signer = verify(found[0], signed_files(bundle), known)
     check_own_chain(bundle)
     _lay_out(bundle, found[0])
     return signer.id

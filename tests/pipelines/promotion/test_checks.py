@@ -80,6 +80,16 @@ def test_keys_and_secrets_of_a_home(here: End, there: End, proved: Bundle) -> No
     assert "is not signed" in refused(here, there, guarded, proved)  # all else is there
 
 
+def test_a_secret_that_serves_two_ends_is_mounted_once() -> None:
+    """Kubernetes refuses a pod with two volumes of one name."""
+    issuers = [
+        {"issuer": f"https://{name}.example/", "audience": "small", "jwks": secret}
+        for name, secret in (("a", "login"), ("b", "login"), ("c", "team"), ("d", "https://d.example/keys"))
+    ]
+    shared = release(serving={"keys": "team", "jwt": issuers}, secrets=("bucket", "team"))
+    assert secrets_of(shared) == ["bucket", "team", "login"]
+
+
 class Objects:
     """The objects of a namespace and the nodes, as whoever asks may see them."""
 
