@@ -16,6 +16,7 @@ from tidegate.pipelines.promotion.job import LOG
 from tidegate.pipelines.promotion.putting_live import Outcome
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import Mirror
+from tidegate.pipelines.state.promotions import Promotion, find_promotion, forget_promotion
 
 POLL_S = 1.0
 CHECK_S = 5.0  # between looks at the pod of a silent Job
@@ -77,11 +78,40 @@ def follow(home: Home, promotion: str, why_stuck: WhyStuck) -> Outcome:
         time.sleep(POLL_S)
 
 
-def clear(home: Home, promotion: str) -> None:
-    """Nothing of it stays but the release and the history's entry."""
-    mirror = Mirror(home, promotion)
-    for name in (END, LOG):
-        mirror.delete(name)
+def conclude(
+    home: Home, promotion: Promotion, why_stuck: WhyStuck, is_live: Callable[[], bool]
+) -> Outcome | None:
+    """Follow it to its end, and leave nothing of it but the release, the history's entry and the outcome.
+
+    Any number of commands may follow one promotion, so its outcome stays until it is started anew.
+
+    Args:
+        home: the target's.
+        promotion: as this command asks for it; another one may have started it.
+        why_stuck: see `follow`.
+        is_live: whether its release is live; asked where its Job did not say so.
+
+    Returns:
+        None where it is live by another command's doing.
+
+    Raises:
+        PipelineError: see `follow`.
+    """
+    kept = find_promotion(home.store, promotion.id) or promotion
+    try:
+        outcome = follow(home, promotion.id, why_stuck)
+    except KeyboardInterrupt:
+        print("\nthe promotion goes on there; the same command follows it again", file=sys.stderr)
+        raise
+    except Exception as error:
+        if not is_underway(home, promotion.id):
+            forget_promotion(home.store, kept)
+        if isinstance(error, PipelineError) and is_live():
+            return None
+        raise
+    Mirror(home, promotion.id).delete(LOG)
+    forget_promotion(home.store, kept)
+    return outcome
 
 
 def _ended(outcome: dict[str, Any]) -> Outcome:

@@ -63,9 +63,11 @@ def keep_promotion(store: Store, promotion: Promotion) -> None:
         return
 
 
-def forget_promotion(store: Store, number: str) -> None:
-    """It has ended, or will not be repeated."""
-    store.delete(_key(number))
+def forget_promotion(store: Store, promotion: Promotion) -> None:
+    """It has ended, or will not be repeated; what another command has written in its place stays."""
+    found = find_promotion(store, promotion.id)
+    if found is not None and found.created == promotion.created:
+        store.delete(_key(promotion.id))
 
 
 def bundles_underway(store: Store) -> set[str]:

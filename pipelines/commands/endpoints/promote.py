@@ -145,28 +145,23 @@ def _at_home(here: End, there: End, promotion: Promotion, bundle: Bundle) -> Out
             _carry(here, there, promotion, bundle)
             return put_live(there.home, promotion)
         finally:
-            forget_promotion(there.home.store, promotion.id)
+            forget_promotion(there.home.store, promotion)
 
 
-def _on_cluster(here: End, there: End, promotion: Promotion, bundle: Bundle) -> Outcome:
-    """What needs the cluster's network, rights and key is done by a Job there."""
+def _on_cluster(here: End, there: End, promotion: Promotion, bundle: Bundle) -> Outcome | None:
+    """What needs the cluster's network, rights and key is done by a Job there; None where another one has done it."""
     home = there.home
+
+    def is_live() -> bool:
+        return _already_live(here, there, promotion) is not None
+
     if not on_cluster.is_underway(home, promotion.id):
         _check_pod(there, promotion.release)
+        if is_live():  # by another command, while the pod looked
+            return None
         _carry(here, there, promotion, bundle)
         on_cluster.start(home, promotion.id)
-    try:
-        outcome = on_cluster.follow(home, promotion.id, why_stuck)
-    except KeyboardInterrupt:
-        print("\nthe promotion goes on there; the same command follows it again", file=sys.stderr)
-        raise
-    except Exception:
-        if not on_cluster.is_underway(home, promotion.id):
-            forget_promotion(home.store, promotion.id)
-        raise
-    on_cluster.clear(home, promotion.id)
-    forget_promotion(home.store, promotion.id)
-    return outcome
+    return on_cluster.conclude(home, promotion, why_stuck, is_live)
 
 
 def _check_pod(there: End, release: Release) -> None:
