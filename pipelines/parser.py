@@ -201,6 +201,11 @@ def _endpoints(add: Add) -> None:
     serve.add_argument(
         "--jwt", metavar="FILE", help="issuers whose tokens may ask, YAML or JSON as of serving.jwt"
     )
+    serve.add_argument(
+        "--rate-limit",
+        metavar="FILE",
+        help="requests of each key or token, YAML or JSON as of serving.rate_limit",
+    )
 
 
 def _workspace(add: Add) -> None:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.serving.http.rate_limit import RateLimit
-from tidegate.serving.http.tokens.settings import Jwt
+from tidegate.serving.http.tokens.settings import Jwt, repeated
 
 
 class Replicas(Part):
@@ -109,8 +109,7 @@ class Serving(Part):
             yield "decoding is for texts and detection for boxes; leave one of the two out"
         if self.rate_limit is not None and not self.guarded:
             yield "rate_limit is for each caller, and nobody says who asks; expected keys or jwt beside it; add one"
-        names = [wanted.issuer for wanted in self.jwt]
-        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        for name in repeated(self.jwt):
             yield f"jwt has the issuer {name!r} twice; expected one entry for each; name both audiences in one"
 
     @property

@@ -4,19 +4,18 @@
 """
 
 import contextlib
-import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.system.locks import is_held, lock
-from tidegate.models.user_code.secrets import require_private
-from tidegate.pipelines.errors import PipelineError, UsageError
+from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live
 from tidegate.pipelines.hosting.own_key import OWN_KEY, key_in_file, line_of
+from tidegate.pipelines.hosting.secret_files import check_issuers, check_secret, secrets_of
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
@@ -32,7 +31,7 @@ from tidegate.serving.deployment.handover import (
     wait_ready,
 )
 from tidegate.serving.deployment.release import EndpointState, Release, load, promote, update
-from tidegate.serving.errors import PortTakenError, ServerError, ServerStartError
+from tidegate.serving.errors import PortTakenError, ServerStartError
 
 START_S = 60.0
 DEFAULTS = Serving.model_construct()
@@ -57,22 +56,8 @@ class LocalHosting:
 
         if serving.keys is not None:
             path = self._keys(serving.keys)
-            self._check_secret(path, f"serving.keys: {serving.keys}", partial(read_keys, path))
-        for wanted in serving.jwt:
-            if wanted.secret:
-                from tidegate.serving.http.tokens.key_set import KeySet
-                from tidegate.serving.http.tokens.key_source import KeyFile
-
-                path = self._secrets / f"{wanted.secret}.jwks"
-                keys = KeySet(KeyFile(path), [*wanted.algorithms])
-                self._check_secret(path, f"serving.jwt: {wanted.secret}", keys.load)
-
-    def _check_secret(self, path: Path, where: str, read: Callable[[], object]) -> None:
-        try:
-            read()
-        except ServerError as error:
-            raise UsageError(f"{where}: {error}, and `chmod 600` it") from error
-        require_private(path, stat.S_IMODE(path.stat().st_mode), where)
+            check_secret(path, f"serving.keys: {serving.keys}", partial(read_keys, path))
+        check_issuers(self._home, serving.jwt, "serving.jwt")
 
     def describe(self, serving: Serving) -> str:
         """One server takes over the port from the previous one."""
@@ -152,7 +137,11 @@ class LocalHosting:
             ),
             log=log,
             cwd=self._home.path,
-            env={"TIDEGATE_HOME": str(self._home.path), SECRETS: str(self._secrets), **self._trusted(release)}
+            env={
+                "TIDEGATE_HOME": str(self._home.path),
+                SECRETS: str(secrets_of(self._home)),
+                **self._trusted(release),
+            }
             | ({OWN_KEY: line_of(key)} if key else {}),
             extra={"endpoint": state.name, "release": release.number},
         )
@@ -261,11 +250,7 @@ class LocalHosting:
 
     def _keys(self, name: str) -> Path:
         """The file of a secret with API keys."""
-        return self._secrets / f"{name}.keys"
-
-    @property
-    def _secrets(self) -> Path:
-        return self._home.path / "secrets"
+        return secrets_of(self._home) / f"{name}.keys"
 
     def _log(self, state: EndpointState, number: int) -> Path:
         return self._home.endpoints / state.name / f"{state.incarnation}-{number}.log"

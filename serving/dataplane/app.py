@@ -15,6 +15,7 @@ from tidegate.serving.dataplane.prover import Prover
 from tidegate.serving.dataplane.streaming import asks_for_stream, stream, wants_stream
 from tidegate.serving.dialects import Dialect
 from tidegate.serving.errors import RejectedError
+from tidegate.serving.http.access import SETTLING
 from tidegate.serving.http.asgi import (
     JSON,
     KINDS,
@@ -53,7 +54,8 @@ class DataPlane:
 
     Attributes:
         draining: whether the release is being replaced, and not ready any more.
-        backlog: returns how many complete requests have no response yet; set by the server, which counts them.
+        backlog: returns how many complete requests have no response yet, but for those that wait for the key of their
+            token; set by the server, which counts them.
         prover: proves the loaded release from time to time.
         unproved: called when a proof failed, after which no request is accepted.
     """
@@ -91,9 +93,6 @@ class DataPlane:
         for dialect in engine.dialects.values():
             self._dialects |= dict.fromkeys(dialect.predict_paths, dialect)
         self._fast_paths = {path.encode(): dialect for path, dialect in self._dialects.items()}
-        if (access := self._settings.access) is not None:
-            complete = self.backlog
-            self.backlog = lambda: complete() - access.settling
         # What is loaded stays: full garbage collections need not scan it, which would stall requests.
         gc.collect()
         gc.freeze()
@@ -183,7 +182,7 @@ class DataPlane:
                 if cors.is_preflight(scope["method"], headers):
                     return await respond(send, 204, JSON, b"", pairs)
             if access is not None and path not in NO_KEY:
-                await access.settle(headers)
+                await access.settle(headers, scope.get("state", {}).get(SETTLING, bool))
                 caller = access.identify(headers)
                 pairs += access.admit(caller)
             if dialect is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tidegate.serving.errors import RejectedError
@@ -19,6 +20,7 @@ TOKEN = "expected a token of its issuer, as `Authorization: Bearer TOKEN`"
 EITHER = "expected a token of its issuer or a key, as `Authorization: Bearer …`"
 WAIT_SECONDS = 2.0  # for a key that an issuer has just made
 WAIT_STEP = 0.02
+SETTLING = "tidegate.settling"  # in the state of an ASGI scope: what `settle` tells
 
 
 class Access:
@@ -32,8 +34,6 @@ class Access:
 
     Attributes:
         limiter: the same.
-        settling: requests that wait for the key of their token. They wait for no prediction, and anybody can invent
-            keys: they must not make others wait.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Access:
         has_keys: bool = True,
     ) -> None:
         self._keys, self._tokens, self.limiter = keys, tokens, limiter
-        self.settling = 0
         self._expected = KEY if tokens is None else EITHER if has_keys else TOKEN
         self._what = "API key" if tokens is None else "key or token" if has_keys else "token"
 
@@ -94,15 +93,23 @@ class Access:
             and self._tokens.awaits_keys(word)
         )
 
-    async def settle(self, headers: Headers) -> None:
-        """Wait until it is known whether the key that a request's token names exists; at most 2 s."""
+    async def settle(self, headers: Headers, tell: Callable[[bool], object] = bool) -> None:
+        """Wait until it is known whether the key that a request's token names exists; at most 2 s.
+
+        Args:
+            headers: of the request.
+            tell: called with True if it must wait, and with False after that. Meanwhile it waits for no prediction, and
+                anybody can invent keys: whoever counts requests must not let others wait for it.
+        """
+        if not self.awaits_keys(headers):
+            return
         until = time.monotonic() + WAIT_SECONDS
-        self.settling += 1
+        tell(True)
         try:
             while time.monotonic() < until and self.awaits_keys(headers):
                 await asyncio.sleep(WAIT_STEP)
         finally:
-            self.settling -= 1
+            tell(False)
 
     def _unauthorized(self, received: str) -> RejectedError:
         words = f"{received}; {self._expected}"

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tidegate.serving.dialects import Dialect
+from tidegate.serving.http.access import SETTLING
 from tidegate.serving.http.asgi import HeaderList, Headers
 
 if TYPE_CHECKING:
@@ -62,12 +63,14 @@ class EndpointProtocol(HttpToolsProtocol):
     Attributes:
         waiting_since: when the incomplete request began, or when a new connection was made, by the event loop's clock;
             None when there is nothing to wait for.
-        pending: complete requests without a response, of all connections.
+        pending: complete requests without a response, of all connections, but for those where the first one waits for
+            the key of its token.
     """
 
     pending: ClassVar[int] = 0
     waiting_since: float | None = None
-    _pending = 0  # of this connection
+    _pending = 0  # of this connection, all of them
+    _settling = False  # whether the first of them waits for the key of its token
     _dialect: Dialect | None = None  # of a request on the fast path
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -89,7 +92,7 @@ class EndpointProtocol(HttpToolsProtocol):
             self._dialect = plane.fast_path(self.parser.get_method(), self.url, self._fields)
             self._body = b""
         if self._dialect is None:
-            super().on_headers_complete()
+            self._begin_asgi()
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
@@ -108,7 +111,7 @@ class EndpointProtocol(HttpToolsProtocol):
             self._dialect, self._fields, self._body
         ):
             self._dialect = None
-            super().on_headers_complete()
+            self._begin_asgi()
             super().on_body(self._body)
         if self._dialect is not None:
             keep = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
@@ -119,12 +122,14 @@ class EndpointProtocol(HttpToolsProtocol):
         else:
             super().on_message_complete()
         self._pending += 1
-        EndpointProtocol.pending += 1
+        if not self._settling:
+            EndpointProtocol.pending += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: its requests are not pending any more."""
-        EndpointProtocol.pending -= self._pending
-        self._pending = 0
+        if not self._settling:
+            EndpointProtocol.pending -= self._pending
+        self._pending, self._settling = 0, False
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -166,6 +171,16 @@ class EndpointProtocol(HttpToolsProtocol):
         if self._pending:  # 0 when the response was sent before the request was complete
             self._pending -= 1
             EndpointProtocol.pending -= 1
+
+    def _begin_asgi(self) -> None:
+        self.scope["state"][SETTLING] = self._settle
+        super().on_headers_complete()
+
+    def _settle(self, waits: bool) -> None:
+        """What `Access.settle` tells of the request that ASGI answers; those behind it on this connection wait too."""
+        if waits != self._settling:
+            EndpointProtocol.pending += -self._pending if waits else self._pending
+        self._settling = waits
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._buffered = BufferedTransport(

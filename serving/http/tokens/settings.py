@@ -1,9 +1,17 @@
 """Which JSON Web Tokens an endpoint accepts: plain data in the experiment, in a release, and of a server's `--jwt`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 
 from tidegate.serving.http.tokens.key_source import SECRET, problem_of_url
 
@@ -81,6 +89,21 @@ class Jwt(BaseModel):
         return self.jwks if SECRET.fullmatch(self.jwks) else ""
 
 
+def repeated(issuers: Sequence[Jwt]) -> list[str]:
+    """The issuers that are there more than once."""
+    names = [wanted.issuer for wanted in issuers]
+    return list(dict.fromkeys(name for name in names if names.count(name) > 1))
+
+
+def _each_once(issuers: list[Jwt]) -> list[Jwt]:
+    for name in repeated(issuers):
+        raise ValueError(
+            f"the issuer {name!r} is there twice; expected one entry for each; name both audiences in one"
+        )
+    return issuers
+
+
 ISSUERS: TypeAdapter[list[Jwt]] = TypeAdapter(
-    Annotated[list[Jwt], Field(min_length=1), BeforeValidator(_as_list)], config=ConfigDict(defer_build=True)
+    Annotated[list[Jwt], Field(min_length=1), BeforeValidator(_as_list), AfterValidator(_each_once)],
+    config=ConfigDict(defer_build=True),
 )

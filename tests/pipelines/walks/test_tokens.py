@@ -8,6 +8,11 @@ import pytest
 
 from tests.conftest import Cli
 from tests.serving.http.tokens.issuers import NAME, new_key
+from tidegate.pipelines.commands.endpoints.serve import serve
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.handover import SECRETS
+from tidegate.serving.http.caller import Caller
+from tidegate.serving.server.access import access_of
 
 WANTED = {"issuer": NAME, "audience": "digits", "jwks": "login", "scope": "predict"}
 
@@ -70,11 +75,46 @@ def test_a_limit_is_of_somebody(cli: Cli) -> None:
     [
         ("issuer: https://a.example/\n", "is not usable"),
         ("[", "is not usable"),
-        ("issuer: https://a.example/\naudience: digits\njwks: login\n", "no-such-run"),  # the file is fine
+        (f"- {json.dumps(WANTED)}\n- {json.dumps(WANTED)}\n", "is there twice"),
+        (json.dumps(WANTED), "secrets/login.jwks cannot be read"),
     ],
 )
 def test_issuers_of_serve_are_a_file(cli: Cli, tmp_path: Path, content: str, told: str) -> None:
     file = tmp_path / "issuers.yaml"
     file.write_text(content)
     refused = cli("serve", "no-such-run", "--jwt", str(file))
+    assert refused.code == 2 and told in refused.stderr, refused.stderr
+
+
+def test_serve_finds_the_secrets_of_the_home(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the mode that they must have, and by the server that takes this process's place."""
+    issuers, limit = tmp_path / "issuers.yaml", tmp_path / "limit.yaml"
+    issuers.write_text(json.dumps(WANTED))
+    limit.write_text("requests: 5\nper: 1h\n")
+    keep(cli, json.dumps({"keys": [new_key().public]}), 0o644)
+    refused = cli("serve", "no-such-run", "--jwt", str(issuers))
+    assert refused.code == 2 and "chmod 600 it" in refused.stderr, refused.stderr
+    keep(cli, json.dumps({"keys": [new_key().public]}))
+    (tmp_path / "bundle.json").write_text('{"name": "wine"}')
+    began: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr("os.execve", lambda _, argv, env: began.append((argv, env)))
+    serve(Home(cli.home), str(tmp_path), 3999, jwt=str(issuers), rate_limit=str(limit))
+    ((argv, environment),) = began
+    monkeypatch.setenv(SECRETS, environment[SECRETS])
+    given = (argv[argv.index(option) + 1] for option in ("--jwt", "--rate-limit"))
+    access = access_of(None, *given)
+    assert access is not None and access.limiter is not None
+    said = dict(access.limiter.take(Caller("alice")))
+    assert said[b"ratelimit-policy"] == b'"default";q=5;w=3600'
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("per: 1h", "is not usable"), ("requests: 5", "nobody says who asks")]
+)
+def test_a_limit_of_serve(cli: Cli, tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "limit.yaml"
+    file.write_text(content)
+    refused = cli("serve", "no-such-run", "--rate-limit", str(file))
     assert refused.code == 2 and told in refused.stderr, refused.stderr

@@ -69,6 +69,7 @@ def test_this_machine_needs_no_certificate(url: str) -> None:
         ("{}", "--jwt is not valid at 0.issuer"),
         ("[]", "expected"),
         ("{", "--jwt is not valid"),
+        (json.dumps([GOOD, GOOD | {"audience": "other"}]), "the issuer 'https://a.example/' is there twice"),
     ],
 )
 def test_what_a_server_is_told(text: str, told: str) -> None:
