@@ -1,18 +1,20 @@
 """The files to predict: found and named by their content when a prediction begins, and read only while they have it."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from tidegate.infra.store import BUCKETS, Bucket, open_bucket
 from tidegate.infra.system.files import temporary
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.sharded_prediction.document import InputFile
+from tidegate.pipelines.sharded_prediction.listing import Keys, files_of
 
-WILD = "*?["
 SHA256 = "sha256:"
 Endpoint = Callable[[str], str | None]  # the server of a bucket's URL
+Stamp = tuple[int, ...]  # what a file's system says of its content
 
 
 def no_endpoint(_url: str) -> None:
@@ -23,32 +25,42 @@ class ChangedInputError(PipelineError):
     """An input is no longer what it was when the prediction began."""
 
 
-def find_inputs(sources: Sequence[str], endpoint: Endpoint) -> tuple[InputFile, ...]:
+class Inputs(NamedTuple):
+    """The files, and of those on this machine, by path, how they were when their content was named."""
+
+    files: tuple[InputFile, ...]
+    stamps: dict[str, Stamp]
+
+
+def find_inputs(sources: Sequence[str], endpoint: Endpoint) -> Inputs:
     """The files of each source, sorted by name; the sources in the order given.
 
     Of a folder, and of a pattern, files and folders whose names begin with `.` or `_` are left out, as Spark and
-    Hadoop name what is no data.
+    Hadoop name what is no data. Links are followed.
 
     Raises:
-        UsageError: there are none, or one is there twice.
+        UsageError: there are none, one is there twice, or one cannot be read.
+        ChangedInputError: one changed while it was read.
     """
     found = [file for source in sources for file in _found(source, endpoint)]
     seen = set[str]()
-    for file in found:
+    for file, _ in found:
         if file.path in seen:
             raise UsageError(f"--input: {file.path} is there twice; expected each file once; leave one out")
         seen.add(file.path)
-    return tuple(found)
+    stamps = {file.path: stamp for file, stamp in found if stamp}
+    return Inputs(tuple(file for file, _ in found), stamps)
 
 
-def _found(source: str, endpoint: Endpoint) -> list[InputFile]:
+def _found(source: str, endpoint: Endpoint) -> list[tuple[InputFile, Stamp]]:
     scheme, mark, _ = source.partition("://")
     if mark and scheme not in BUCKETS:
         known = ", ".join(f"{name}://" for name in BUCKETS)
         raise UsageError(
             f"--input {source}: expected a file, a folder, or one of {known}; copy the data there"
         )
-    files = _of_bucket(source, endpoint) if mark else _of_machine(source)
+    files: list[tuple[InputFile, Stamp]]
+    files = [(file, ()) for file in _of_bucket(source, endpoint)] if mark else _of_machine(source)
     if not files:
         raise UsageError(
             f"--input {source}: there is nothing; expected a file, files below it, or a pattern that matches some; "
@@ -57,54 +69,32 @@ def _found(source: str, endpoint: Endpoint) -> list[InputFile]:
     return files
 
 
-def _of_machine(source: str) -> list[InputFile]:
-    path = Path(source).absolute()
-    if path.is_file():
-        paths = [path]
-    elif path.is_dir():
-        below = (found for found in path.rglob("*") if found.is_file())
-        paths = sorted(found for found in below if _is_data(found.relative_to(path).parts))
-    else:
-        matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-        paths = sorted(found for found in matches if found.is_file() and _is_data((found.name,)))
+def _of_machine(source: str) -> list[tuple[InputFile, Stamp]]:
     try:
-        return [_named(path) for path in paths]
+        return [_named(path) for path in files_of(source)]
     except OSError as error:
         raise UsageError(f"--input {error.filename}: {error.strerror}; expected readable files") from error
 
 
-def _named(path: Path) -> InputFile:
+def _named(path: Path) -> tuple[InputFile, Stamp]:
+    """A file by its content, and its stamp from before it was read."""
+    stamp = _stamp(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return InputFile(path=str(path), size=path.stat().st_size, etag=SHA256 + digest)
+    if _stamp(path) != stamp:
+        raise ChangedInputError(
+            f"{path} changed while it was read; expected files that nobody writes; wait until it is whole"
+        )
+    return InputFile(path=str(path), size=stamp[1], etag=SHA256 + digest), stamp
 
 
 def _of_bucket(source: str, endpoint: Endpoint) -> list[InputFile]:
     bucket, key, root = _bucket_of(source, endpoint)
-    wild = next((place for place, letter in enumerate(key) if letter in WILD), None)
     if key and not key.endswith("/") and (only := bucket.stat(key)):
         return [InputFile(path=source, size=only.size, etag=only.etag)]
-    if wild is None:
-        below = f"{key.rstrip('/')}/" if key else ""
-        found = [one for one in bucket.list_objects(below) if _is_data(_parts(one.key.removeprefix(below)))]
-    else:
-        listed = bucket.list_objects(key[:wild])
-        found = [one for one in listed if _matches(one.key, key) and _is_data(_parts(one.key)[-1:])]
-    files = [one for one in found if not one.key.endswith("/")]
-    return [InputFile(path=f"{root}/{one.key}", size=one.size, etag=one.etag) for one in files]
-
-
-def _parts(key: str) -> tuple[str, ...]:
-    return PurePosixPath(key).parts
-
-
-def _matches(key: str, pattern: str) -> bool:
-    """As a shell does: `*` stands for no slash."""
-    return len(_parts(key)) == len(_parts(pattern)) and PurePosixPath(key).match(pattern)
-
-
-def _is_data(parts: tuple[str, ...]) -> bool:
-    return not any(part.startswith((".", "_")) for part in parts)
+    keys = Keys(source, key)
+    found = [one for one in bucket.list_objects(keys.prefix) if keys.has(one.key)]
+    return [InputFile(path=f"{root}/{one.key}", size=one.size, etag=one.etag) for one in found]
 
 
 def _bucket_of(url: str, endpoint: Endpoint) -> tuple[Bucket, str, str]:
@@ -121,12 +111,11 @@ class InputReader:
     Args:
         work: a folder for copies.
         endpoint: of a bucket's URL.
-        seen: the files whose content was looked at by this process when it began.
+        stamps: of the files whose content was looked at by this process when it began, see `Inputs`.
     """
 
-    def __init__(self, work: Path, endpoint: Endpoint, seen: Sequence[InputFile] = ()) -> None:
-        self._work, self._endpoint = work, endpoint
-        self._stamps = {file.path: _stamp(file) for file in seen if "://" not in file.path}
+    def __init__(self, work: Path, endpoint: Endpoint, stamps: Mapping[str, Stamp] | None = None) -> None:
+        self._work, self._endpoint, self._stamps = work, endpoint, stamps or {}
 
     @contextmanager
     def local(self, file: InputFile) -> Iterator[Path]:
@@ -149,13 +138,14 @@ class InputReader:
             folder.rmdir()
 
     def _checked(self, file: InputFile) -> Iterator[Path]:
+        path = Path(file.path)
         before = self._stamps.get(file.path)
         if before is None:  # nobody has read it in this process
-            self._check(file, _named(Path(file.path)) == file)
-            before = _stamp(file)
-        self._check(file, _stamp(file) == before)
-        yield Path(file.path)
-        self._check(file, _stamp(file) == before)
+            found, before = _named(path)
+            self._check(file, found == file)
+        self._check(file, _stamp(path) == before)
+        yield path
+        self._check(file, _stamp(path) == before)
 
     def _copy(self, file: InputFile, copy: Path) -> None:
         bucket, key, _ = _bucket_of(file.path, self._endpoint)
@@ -177,9 +167,9 @@ class InputReader:
             )
 
 
-def _stamp(file: InputFile) -> tuple[int, ...]:
+def _stamp(path: Path) -> Stamp:
     try:
-        found = Path(file.path).stat()
+        found = path.stat()
     except OSError:
         return ()
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -85,8 +85,9 @@ def predict(
         "--memory": memory,
     }
     if unused := [option for option, value in alone.items() if value is not None]:
+        other = "--offline or --shards" if unused[0] == "--release" else "--shards"
         raise UsageError(
-            f"{unused[0]} is given without --shards; expected both; add it, or leave {unused[0]} out"
+            f"{unused[0]} is given without {other}; expected both; add it, or leave {unused[0]} out"
         )
     if format is not None and output is None:
         raise UsageError(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tidegate.models.data.read_options import CsvOptions
+from tidegate.models.data.sources import format_of_name
 from tidegate.pipelines.batch.progress_bar import ProgressBar
 from tidegate.pipelines.batch.wording import of_options
 from tidegate.pipelines.commands.csv_options import csv_options
@@ -15,9 +17,16 @@ from tidegate.pipelines.driver.kept_plan import PLAN
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.result import Result
-from tidegate.pipelines.sharded_prediction.document import BatchPlan, Manifest, ShardDone, ShardFailed
-from tidegate.pipelines.sharded_prediction.inputs import InputReader, find_inputs
+from tidegate.pipelines.sharded_prediction.document import (
+    BatchPlan,
+    InputFile,
+    Manifest,
+    ShardDone,
+    ShardFailed,
+)
+from tidegate.pipelines.sharded_prediction.inputs import InputReader, Inputs, find_inputs
 from tidegate.pipelines.sharded_prediction.job import PodSize, job_name
+from tidegate.pipelines.sharded_prediction.listing import check_apart
 from tidegate.pipelines.sharded_prediction.local import run_here
 from tidegate.pipelines.sharded_prediction.output import claim, complete, remaining, told
 from tidegate.pipelines.sharded_prediction.place import OutputPlace, open_place
@@ -73,7 +82,10 @@ def predict_sharded(
     found = source_of(home, name, release)
     if home.target is not None:
         check_remote(found.release, source, output)
-    plan = _plan(home, found, source, format, csv, shards)
+    for one in source:
+        check_apart(one, output)
+    inputs = find_inputs(source, home.endpoint_of)
+    plan = _plan(found, inputs.files, format, csv, shards)
     place = open_place(output, home.endpoint_of(output))
     claim(place, plan)
     left = remaining(place, plan)
@@ -86,15 +98,15 @@ def predict_sharded(
             return _detached(plan, place, left)
         failed = ran
     else:
-        failed = _run_here(home, found, plan, place, left) if left else []
+        failed = _run_here(home, found, inputs, plan, place, left) if left else []
     return _result(plan, place, len(left), failed, time.monotonic() - began)
 
 
 def _plan(
-    home: Home, found: Source, source: Sequence[str], format: str | None, csv: Sequence[str], shards: int
+    found: Source, inputs: tuple[InputFile, ...], format: str | None, csv: Sequence[str], shards: int
 ) -> BatchPlan:
     stated = csv_options(csv)
-    inputs = find_inputs(source, home.endpoint_of)
+    _check_dialect(inputs, stated)
     contract = open_bundle(found.folder).contract.model_dump(mode="json")
     units_of(inputs, contract["inputs"], chunk_rows(contract))
     return BatchPlan(
@@ -110,8 +122,18 @@ def _plan(
     )
 
 
+def _check_dialect(inputs: Sequence[InputFile], stated: CsvOptions | None) -> None:
+    """Refuse before anything is written what each shard would refuse."""
+    other = next((file for file in inputs if format_of_name(file.path) != "csv"), None)
+    if stated is not None and other is not None:
+        raise UsageError(
+            f"--csv is given and {other.path} is no .csv; expected only .csv files; leave --csv out, or predict the "
+            "others into another --output"
+        )
+
+
 def _run_here(
-    home: Home, found: Source, plan: BatchPlan, place: OutputPlace, left: Sequence[int]
+    home: Home, found: Source, inputs: Inputs, plan: BatchPlan, place: OutputPlace, left: Sequence[int]
 ) -> list[ShardFailed]:
     bar = ProgressBar(None)
 
@@ -126,7 +148,7 @@ def _run_here(
         place,
         left,
         bundle,
-        lambda work: InputReader(work, home.endpoint_of, plan.inputs),
+        lambda work: InputReader(work, home.endpoint_of, inputs.stamps),
         bar.add,
         ended,
     )

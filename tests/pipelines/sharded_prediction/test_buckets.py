@@ -70,12 +70,13 @@ def test_patterns_are_those_of_a_shell(bucket: Bucket) -> None:
     )
 
     def found(pattern: str) -> list[str]:
-        files = find_inputs([f"{bucket.url}/{pattern}"], no_endpoint)
+        files = find_inputs([f"{bucket.url}/{pattern}"], no_endpoint).files
         return [file.path.removeprefix(f"{bucket.url}/") for file in files]
 
     assert found("in/*.jsonl") == ["in/1.jsonl", "in/2.jsonl"]
     assert found("in/[2-9]*") == ["in/2.jsonl", "in/3.csv"]
     assert found("*/x/?.jsonl") == ["in/x/4.jsonl"]
+    assert found("in/**/*.jsonl") == ["in/1.jsonl", "in/2.jsonl", "in/x/4.jsonl"]
     assert found("in/_5.jsonl") == ["in/_5.jsonl"]  # named, so it is meant
     with pytest.raises(UsageError, match="there is nothing"):
         found("none/*.jsonl")
@@ -83,7 +84,7 @@ def test_patterns_are_those_of_a_shell(bucket: Bucket) -> None:
 
 def test_what_changes_before_or_while_it_is_read_is_refused(tmp_path: Path, bucket: Bucket) -> None:
     put(bucket, {"rows.jsonl": lines(some_rows(10))})
-    (file,) = find_inputs([f"{bucket.url}/rows.jsonl"], no_endpoint)
+    (file,) = find_inputs([f"{bucket.url}/rows.jsonl"], no_endpoint).files
     reader = InputReader(tmp_path, no_endpoint)
     with reader.local(file) as path:
         assert (path.name, path.read_text()) == ("rows.jsonl", lines(some_rows(10)))

@@ -181,8 +181,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a dialect of no csv": (
         {"csv": ["decimal=,"], "output": "new"},
-        r"--csv is given and the rows are no \.csv",
+        r"--csv is given and .*rows\.jsonl is no \.csv",
     ),
+    "within the input": ({"source": ["."], "output": "new"}, r"--output new is within --input \."),
+    "within a pattern": ({"source": ["*/*.jsonl"], "output": "new"}, r"is within --input \*/"),
+    "no pattern": ({"source": ["**.jsonl"], "output": "new"}, r"has \*\* beside other letters"),
     "a key": ({"key_file": "key"}, r"--key-file is given with --shards"),
     "detached here": ({"detach": True}, r"expected --target too"),
     "a release of a folder": ({"release": 1}, r"is a bundle's folder"),
@@ -207,6 +210,7 @@ def test_what_is_refused(
     with pytest.raises(PipelineError, match=words):
         shards_of(given.pop("source"), given.pop("output"), given.pop("shards"), **given)
     assert sorted(path.name for path in (tmp_path / "used").iterdir()) == ["notes.txt"]
+    assert not (tmp_path / "new").exists()  # so the corrected command may have it
 
 
 def test_what_is_noticed_of_a_file_is_told_once(
